@@ -1,0 +1,1 @@
+"""Brackets to learn from: synthesis and the data sets of the field."""

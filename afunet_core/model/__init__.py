@@ -1,0 +1,1 @@
+"""The AFUNet network: configuration, modules, checkpoints and bounded-memory execution."""

@@ -1,0 +1,1 @@
+"""The shipped models (safetensors) and their cards."""
