@@ -1,0 +1,208 @@
+"""AFUNet: embed → unfolded stages → reconstruct."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
+
+from afunet_core.errors import ShapeError
+from afunet_core.model.alignment import SpatialAlignment
+from afunet_core.model.config import AFUNetConfig
+from afunet_core.model.fusion import ChannelFusion, DataConsistency, SpatialFusion
+from afunet_core.model.heads import AnchoredHead, DirectHead, estimate_times
+from afunet_core.model.layers import MLP, Conv3x3
+
+__all__ = ["AFUNet", "Embedding", "Stage", "StageState", "pad_to_multiple"]
+
+MU = 5000.0
+
+
+class StageState(NamedTuple):
+    """Features after a stage, ``B×C×H×W`` each: the aligned sides (α₁, α₃) and the estimate of the scene (x)."""
+
+    under: Tensor
+    reference: Tensor
+    over: Tensor
+
+
+class Embedding(nn.Module):
+    """One 3×3 convolution per frame, then one LayerNorm over the three branches together."""
+
+    def __init__(self, config: AFUNetConfig) -> None:
+        super().__init__()
+        self.fold, self.mu_input = config.downscale, config.mu_input
+        inputs, dim = config.inputs_per_frame * config.downscale**2, config.branch_dim
+        self.under = Conv3x3(inputs, dim)
+        self.reference = Conv3x3(inputs, dim)
+        self.over = Conv3x3(inputs, dim)
+        self.norm = nn.LayerNorm(config.embed_dim)
+        if config.dormant_norm:
+            # Published checkpoints carry this norm although their forward pass never calls it.
+            self.dormant_norm = nn.LayerNorm(dim).requires_grad_(False)
+
+    def frame_inputs(self, frames: Tensor) -> list[Tensor]:
+        """Per frame, what its convolution sees, channels last: ``B×H/fold×W/fold×inputs``."""
+        inputs = []
+        for frame in frames.chunk(3, dim=1):
+            if self.mu_input:
+                compressed = torch.log1p(MU * frame[:, :3].clamp_min(0)) / torch.log1p(torch.tensor(MU)).item()
+                frame = torch.cat([frame, compressed], dim=1)
+            inputs.append(pixel_unshuffle(frame, self.fold).permute(0, 2, 3, 1))
+        return inputs
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """``B×18×H×W`` → normalised ``B×H×W×3C`` and the skip ``s₂`` (the reference before the norm)."""
+        under, reference, over = self.frame_inputs(frames)
+        skip = self.reference(reference)
+        return self.norm(torch.cat([self.under(under), skip, self.over(over)], dim=-1)), skip
+
+
+class Stage(nn.Module):
+    """One iteration: align the sides to the estimate, fuse, restore data consistency (Eq. 10 to 15)."""
+
+    def __init__(self, config: AFUNetConfig, depth: int, fusion_drop: list[float], alignment_drop: float) -> None:
+        super().__init__()
+        dim = config.branch_dim
+        hidden = int(dim * config.mlp_ratio)
+        self.order = config.order
+        self.align_under = SpatialAlignment(config, alignment_drop) if config.alignment else None
+        self.align_over = SpatialAlignment(config, alignment_drop) if config.alignment else None
+        self.fuse = SpatialFusion(config, depth, fusion_drop)
+        self.fuse_under = ChannelFusion(config) if config.channel_fusion else None
+        self.fuse_over = ChannelFusion(config) if config.channel_fusion else None
+        self.consistency = DataConsistency(config) if config.data_consistency else None
+        self.update = MLP(3 * dim, hidden, dim)
+
+    def forward(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """α₁, x, α₃ and y₂, ``B×H×W×C`` each → the new α₁, x, α₃."""
+        if self.order == "AF":
+            under, over = self.align(under, estimate, over)
+            estimate = self.fuse_all(under, estimate, over, observed)
+        else:
+            estimate = self.fuse_all(under, estimate, over, observed)
+            under, over = self.align(under, estimate, over)
+        return under, estimate, over
+
+    def align(self, under: Tensor, estimate: Tensor, over: Tensor) -> tuple[Tensor, Tensor]:
+        """Eq. 11 for both sides."""
+        if self.align_under is not None and self.align_over is not None:
+            under, over = self.align_under(under, estimate), self.align_over(over, estimate)
+        return under, over
+
+    def fuse_all(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> Tensor:
+        """Eq. 13 to 15: the new estimate."""
+        joined = self.fuse(torch.cat([under, estimate, over], dim=-1))
+        side_under, residual, side_over = joined.chunk(3, dim=-1)
+        if self.fuse_under is not None and self.fuse_over is not None:
+            u, v = self.fuse_under(side_under, estimate), self.fuse_over(side_over, estimate)
+        else:
+            u, v = side_under + estimate, side_over + estimate
+        preliminary = estimate if self.consistency is None else self.consistency(observed, u, v)
+        return self.update(torch.cat([u, preliminary, v], dim=-1)) + residual
+
+
+class AFUNet(nn.Module):
+    """Alignment-and-fusion unfolding network for multi-exposure HDR [1].
+
+    Args:
+        config: sizes and variants; the default is the published configuration.
+
+    Shape:
+        - Input: ``B×18×H×W``, per frame (under, normal, over) first the linearised radiance ``L^γ / t`` (3 channels),
+          then the encoded frame ``L`` (3 channels), as :meth:`afunet_core.Bracket.to_tensor` makes it. Any height and width.
+        - Output: ``B×3×H×W`` linear radiance; 1.0 is the saturation of the frame with ``t = 1``.
+
+    References:
+        [1] X. Li, Z. Ni, W. Yang, "AFUNet: Cross-Iterative Alignment-Fusion Synergy for HDR Reconstruction via Deep
+        Unfolding Paradigm", ICCV 2025.
+
+    Example:
+        >>> model = AFUNet(AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=1))
+        >>> model(torch.rand(1, 18, 10, 9)).shape
+        torch.Size([1, 3, 10, 9])
+    """
+
+    def __init__(self, config: AFUNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or AFUNetConfig()
+        self.embed = Embedding(config)
+        fusion_drop = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
+        alignment_drop = torch.linspace(0, config.drop_path, config.stages).tolist()
+        stages = []
+        for index, depth in enumerate(config.depths):
+            first = sum(config.depths[:index])
+            stages.append(Stage(config, depth, fusion_drop[first : first + depth], alignment_drop[index]))
+        self.stages = nn.ModuleList(stages)
+        self.skip = Conv3x3(config.branch_dim, config.branch_dim)
+        self.head = AnchoredHead(config) if config.head == "anchored" else DirectHead(config)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Merge a bracket.
+
+        Raises:
+            ShapeError: if ``frames`` is not ``B×18×H×W`` or is empty.
+        """
+        return self._run(frames, keep_states=False)[0]
+
+    def forward_stages(self, frames: Tensor) -> tuple[Tensor, list[StageState]]:
+        """Merge a bracket and keep the state after every stage.
+
+        Returns:
+            The radiance ``B×3×H×W``, and per stage the features ``B×C×⌈H/s⌉×⌈W/s⌉`` with ``s`` the configuration's
+            ``downscale`` (1 as published: cropped exactly like the output).
+        """
+        return self._run(frames, keep_states=True)
+
+    def _run(self, frames: Tensor, keep_states: bool) -> tuple[Tensor, list[StageState]]:
+        check_frames(frames)
+        height, width = frames.shape[-2:]
+        times = estimate_times(frames) if self.config.head == "anchored" else frames.new_ones(frames.shape[0], 3)
+        frames = pad_to_multiple(frames, self.config.multiple)
+        joined, skip = self.embed(frames)
+        under, estimate, over = joined.chunk(3, dim=-1)
+        observed = estimate
+        states: list[StageState] = []
+        for stage in self.stages:
+            under, estimate, over = stage(under, estimate, over, observed)
+            if keep_states:
+                states.append(self._state(under, estimate, over, height, width))
+        radiance = self.head(estimate + self.skip(skip), frames, times)
+        return radiance[..., :height, :width], states
+
+    def _state(self, under: Tensor, estimate: Tensor, over: Tensor, height: int, width: int) -> StageState:
+        rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)
+        under, estimate, over = (x.permute(0, 3, 1, 2)[..., :rows, :columns] for x in (under, estimate, over))
+        return StageState(under, estimate, over)
+
+
+def check_frames(frames: Tensor) -> None:
+    """Refuse anything but a non-empty ``B×18×H×W`` floating tensor.
+
+    Raises:
+        ShapeError: naming the actual shape or dtype.
+    """
+    if frames.dim() != 4 or frames.shape[1] != 18 or 0 in frames.shape:
+        advice = "Use Bracket.to_tensor() or network_input() to build it."
+        raise ShapeError("frames", "a tensor B×18×H×W", tuple(frames.shape), advice)
+    if not frames.is_floating_point():
+        raise ShapeError("frames", "a floating-point tensor", frames.dtype, "Convert with .float().")
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Pad ``B×C×H×W`` at the right and bottom by reflection; images too small to reflect repeat their border.
+
+    Example:
+        >>> pad_to_multiple(torch.rand(1, 1, 21, 27), 8).shape
+        torch.Size([1, 1, 24, 32])
+    """
+    height, width = image.shape[-2:]
+    right, bottom = -width % multiple, -height % multiple
+    if right:
+        image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
+    if bottom:
+        image = F.pad(image, (0, 0, 0, bottom), mode="reflect" if bottom < height else "replicate")
+    return image

@@ -1,0 +1,189 @@
+"""Attention in windows and across channels.
+
+Features travel as ``B×H×W×C`` (channels last): every learned product is then one matrix product over contiguous rows.
+Window attention is written as explicit batched products, which on CPUs run faster than fused attention for windows
+this small.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "ChannelCrossAttention",
+    "WindowCrossAttention",
+    "WindowSelfAttention",
+    "merge_windows",
+    "shift_mask",
+    "split_windows",
+]
+
+
+def split_windows(features: Tensor, window: int) -> Tensor:
+    """Cut ``B×H×W×C`` into ``(B·windows)×window²×C``; height and width are multiples of ``window``.
+
+    Example:
+        >>> split_windows(torch.zeros(1, 16, 8, 3), 8).shape
+        torch.Size([2, 64, 3])
+    """
+    b, h, w, c = features.shape
+    tiles = features.reshape(b, h // window, window, w // window, window, c)
+    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, window * window, c)
+
+
+def merge_windows(windows: Tensor, window: int, height: int, width: int) -> Tensor:
+    """Inverse of :func:`split_windows`.
+
+    Example:
+        >>> x = torch.rand(2, 16, 8, 3)
+        >>> torch.equal(merge_windows(split_windows(x, 8), 8, 16, 8), x)
+        True
+    """
+    c = windows.shape[-1]
+    tiles = windows.reshape(-1, height // window, width // window, window, window, c)
+    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, height, width, c)
+
+
+def shift_mask(height: int, width: int, window: int, shift: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Logits of −100 between pixels that the cyclic shift brought together from opposite borders.
+
+    Returns:
+        ``windows×window²×window²``.
+    """
+
+    def region(size: int) -> Tensor:
+        position = torch.arange(size, device=device)
+        return (position >= size - window).int() + (position >= size - shift).int()
+
+    label = (region(height)[:, None] * 3 + region(width)[None, :])[None, :, :, None]
+    tokens = split_windows(label, window).squeeze(-1)
+    different = tokens[:, None, :] != tokens[:, :, None]
+    return different.to(dtype) * -100.0
+
+
+def _relative_index(window: int) -> Tensor:
+    """Row of the position table for each pair of pixels in a window."""
+    y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+    y, x = y.flatten(), x.flatten()
+    dy, dx = y[:, None] - y[None, :], x[:, None] - x[None, :]
+    return (dy + window - 1) * (2 * window - 1) + dx + window - 1
+
+
+class _WindowAttention(nn.Module):
+    """Scaled dot-product attention with a learned relative position bias."""
+
+    index: Tensor
+
+    def __init__(self, dim: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads, self.window, self.scale = heads, window, (dim // heads) ** -0.5
+        self.position_bias = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        self.project = nn.Linear(dim, dim)
+        self.register_buffer("index", _relative_index(window).flatten(), persistent=False)
+        nn.init.trunc_normal_(self.position_bias, std=0.02)
+
+    def bias(self) -> Tensor:
+        """Position bias as ``heads×tokens×tokens``."""
+        tokens = self.window**2
+        return self.position_bias[self.index].T.reshape(self.heads, tokens, tokens)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """``windows×tokens×C`` each → the same; ``mask`` is ``windows per image×tokens×tokens``."""
+        windows, tokens, dim = query.shape
+
+        def split(x: Tensor) -> Tensor:
+            return x.reshape(windows, tokens, self.heads, dim // self.heads).transpose(1, 2)
+
+        logits = (split(query) * self.scale) @ split(key).transpose(-2, -1)
+        logits = logits + self.bias()
+        if mask is not None:
+            per_image = mask.shape[0]
+            logits = logits.reshape(-1, per_image, self.heads, tokens, tokens) + mask[:, None]
+            logits = logits.reshape(windows, self.heads, tokens, tokens)
+        out = logits.softmax(dim=-1) @ split(value)
+        return self.project(out.transpose(1, 2).reshape(windows, tokens, dim))
+
+
+class WindowSelfAttention(_WindowAttention):
+    """Self-attention inside windows, with one joint projection for query, key and value."""
+
+    def __init__(self, dim: int, heads: int, window: int) -> None:
+        super().__init__(dim, heads, window)
+        self.qkv = nn.Linear(dim, 3 * dim)
+
+    def forward(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``windows×tokens×C`` → the same."""
+        query, key, value = self.qkv(windows).chunk(3, dim=-1)
+        return self.attend(query, key, value, mask)
+
+
+class WindowCrossAttention(_WindowAttention):
+    """Attention inside windows: query from one feature, key and value from another (Eq. 12)."""
+
+    def __init__(self, dim: int, heads: int, window: int) -> None:
+        super().__init__(dim, heads, window)
+        self.query = nn.Linear(dim, dim)
+        self.key_value = nn.Linear(dim, 2 * dim)
+
+    def forward(self, query: Tensor, context: Tensor) -> Tensor:
+        """Both ``windows×tokens×C`` → the same."""
+        key, value = self.key_value(context).chunk(2, dim=-1)
+        return self.attend(self.query(query), key, value, None)
+
+
+class ChannelCrossAttention(nn.Module):
+    """Channel-to-channel attention whose context is every pixel of the image.
+
+    Query and key enter only through sums over pixels (their Gram matrix and their norms), see :meth:`statistics`; with
+    those known, the result is a per-pixel linear map, see :meth:`mixing`. That is what makes exact piecewise execution
+    possible.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.project = nn.Linear(dim, dim, bias=False)
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+
+    def statistics(self, source: Tensor, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over pixels of ``B×…×C`` features: Gram ``B×heads×c×c``, squared norms of query and key ``B×heads×c``.
+
+        Accumulated in float32 at least, whatever the precision of the features.
+        """
+        batch, dim = source.shape[0], source.shape[-1]
+        query, key = self.query(source), self.key(context)
+        wide = torch.promote_types(query.dtype, torch.float32)
+        with torch.autocast(source.device.type, enabled=False):
+            query = query.reshape(batch, -1, self.heads, dim // self.heads).permute(0, 2, 3, 1).to(wide)
+            key = key.reshape(batch, -1, self.heads, dim // self.heads).permute(0, 2, 3, 1).to(wide)
+            return query @ key.transpose(-2, -1), query.square().sum(-1), key.square().sum(-1)
+
+    def mixing(self, statistics: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        """One ``B×C×C`` matrix per image from context to output: value, attention and projection in one."""
+        gram, query_square, key_square = statistics
+        with torch.autocast(gram.device.type, enabled=False):
+            epsilon = 1e-12
+            query_norm = (query_square + _tiny(query_square)).sqrt().clamp_min(epsilon)
+            key_norm = (key_square + _tiny(key_square)).sqrt().clamp_min(epsilon)
+            logits = gram / (query_norm[..., :, None] * key_norm[..., None, :]) * self.temperature
+            attention = logits.softmax(dim=-1)
+            dim = self.value.weight.shape[0]
+            wide = attention.dtype
+            value = self.value.weight.to(wide).reshape(self.heads, dim // self.heads, dim)
+            mixed = (attention @ value).reshape(-1, dim, dim)
+            return self.project.weight.to(wide) @ mixed
+
+    def forward(self, source: Tensor, context: Tensor) -> Tensor:
+        """``B×H×W×C`` each → the same."""
+        batch, h, w, dim = context.shape
+        mix = self.mixing(self.statistics(source, context)).to(context.dtype)
+        return (context.reshape(batch, h * w, dim) @ mix.transpose(1, 2)).reshape(batch, h, w, dim)
+
+
+def _tiny(x: Tensor) -> float:
+    """Keeps the gradient of the root finite at zero without changing any value that matters (norm 1e-15 in float32)."""
+    return 1e-30 if x.dtype == torch.float32 else 1e-60

@@ -1,0 +1,267 @@
+"""Load and save weights: safely, strictly, with the configuration inferred from the tensors."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from afunet_core.errors import CheckpointError
+from afunet_core.model.afunet import AFUNet
+from afunet_core.model.config import AFUNetConfig
+from afunet_core.model.naming import from_published, to_published
+
+__all__ = [
+    "describe_checkpoint",
+    "infer_config",
+    "load_model",
+    "model_path",
+    "read_checkpoint",
+    "save_model",
+    "shipped_models",
+]
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+_DERIVED = ("relative_position_index", "attn_mask")
+_WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net")
+
+
+def shipped_models() -> dict[str, Path]:
+    """Names and files of the models that come with the package (``default`` is an alias, see :func:`model_path`)."""
+    return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
+
+
+def model_path(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file behind a shipped name (``default``, ``full``, ``compact``), a fetched name or a path.
+
+    Raises:
+        CheckpointError: if there is neither such a model nor such a file.
+    """
+    models = shipped_models()
+    name = os.fspath(name_or_path)
+    if name == "default":
+        name = json.loads((WEIGHTS / "default.json").read_text())["default"]
+    if name in models:
+        return models[name]
+    cached = cache_folder() / f"{name}.safetensors"
+    if re.fullmatch(r"[\w-]+", name) and cached.is_file():
+        return cached
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    known = ", ".join(["default", *models])
+    raise CheckpointError(f"model: there is no model or file named {name!r}. Shipped models: {known}.")
+
+
+def cache_folder() -> Path:
+    """Where weights that the user fetched are kept (``AFUNET_CACHE``, else the user's cache folder)."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "afunet"
+    return Path(os.environ.get("AFUNET_CACHE", default))
+
+
+def load_model(
+    name_or_path: str | os.PathLike[str] = "default",
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> AFUNet:
+    """A network ready for inference.
+
+    Args:
+        name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` file, or a published ``.pth``.
+        device: where the network goes.
+        dtype: floating dtype of its parameters.
+
+    Raises:
+        CheckpointError: for a missing, damaged, hostile or foreign file.
+
+    Example:
+        >>> model = load_model("compact")
+        >>> model.training
+        False
+    """
+    tensors, metadata = read_checkpoint(model_path(name_or_path))
+    config = infer_config(tensors, metadata)
+    model = AFUNet(config)
+    _fill(model, tensors)
+    return model.to(device=device, dtype=dtype).eval()
+
+
+def save_model(model: AFUNet, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a network as safetensors under the published names, with its configuration; the file appears whole or not at all."""
+    from safetensors.torch import save_file
+
+    target = Path(path)
+    tensors = {to_published(key): value.detach().cpu().contiguous() for key, value in model.named_parameters()}
+    notes = {**(metadata or {}), "afunet_config": json.dumps(model.config.to_dict())}
+    handle, temporary = tempfile.mkstemp(suffix=".safetensors", prefix=f".{target.stem}-", dir=target.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata=notes)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Parameters under their published names, and metadata, of a ``.safetensors`` or PyTorch file.
+
+    Nothing in the file is ever executed: PyTorch files are opened with ``weights_only=True``.
+
+    Raises:
+        CheckpointError: saying what is wrong with the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"model: there is no file {path}.")
+    content, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_torch(path), {})
+    tensors: dict[str, Tensor] = {}
+    for key, value in _unwrap(content, path).items():
+        name = str(key).removeprefix("module.").removeprefix("_orig_mod.")
+        if not name.endswith(_DERIVED):
+            if not isinstance(value, Tensor):
+                raise CheckpointError(f"model: {path.name} holds a {type(value).__name__} under {key!r}, not a tensor.")
+            tensors[name] = value
+    foreign = [name for name in tensors if from_published(name) is None]
+    if foreign or not tensors:
+        found = f"unknown parameters such as {', '.join(foreign[:3])}" if foreign else "no parameters"
+        raise CheckpointError(f"model: {path.name} is not an AFUNet checkpoint ({found}).")
+    return tensors, metadata
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except Exception as error:
+        raise CheckpointError(f"model: {path.name} is not a readable safetensors file ({error}).") from error
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        advice = "It is truncated, not a PyTorch file, or holds code, which is never run."
+        raise CheckpointError(f"model: {path.name} cannot be loaded safely. {advice}") from error
+
+
+def _unwrap(content: object, path: Path) -> Mapping[str, Any]:
+    while isinstance(content, Mapping):
+        inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            return content
+        content = inner
+    raise CheckpointError(f"model: {path.name} holds a {type(content).__name__}, not named parameters.")
+
+
+def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> AFUNetConfig:
+    """The configuration that fits published-name tensors.
+
+    Shapes decide everything but the order of the stage and the stochastic depth, which leave no trace in them; those
+    come from the metadata when there is any.
+
+    Raises:
+        CheckpointError: if the tensors fit no configuration.
+    """
+    hints: dict[str, Any] = {}
+    try:
+        if metadata and "afunet_config" in metadata:
+            stored = json.loads(metadata["afunet_config"])
+            hints = {name: stored[name] for name in ("order", "drop_path") if name in stored}
+        return AFUNetConfig(**_sizes({name: tuple(value.shape) for name, value in tensors.items()}), **hints)
+    except (KeyError, IndexError, ValueError, ZeroDivisionError, TypeError) as error:
+        raise CheckpointError(f"model: the parameters fit no AFUNet configuration ({error}).") from error
+
+
+def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    branch, inputs = shapes["conv1.0.weight"][:2]
+    outputs = shapes["out.0.weight"][0]
+    head, fold = next(
+        (name, math.isqrt(outputs // maps))
+        for name, maps in (("direct", 3), ("anchored", 7))
+        if outputs % maps == 0 and math.isqrt(outputs // maps) ** 2 == outputs // maps
+    )
+    stages = 1 + max(int(key.split(".")[1]) for key in shapes if key.startswith("mlps_end."))
+    depths = [0] * stages
+    for key in shapes:
+        match = re.match(r"SFM\.(\d+)\.residual_group\.blocks\.(\d+)\.", key)
+        if match:
+            depths[int(match[1])] = max(depths[int(match[1])], int(match[2]) + 1)
+    fusion = next((s for k, s in shapes.items() if k.startswith("SFM.") and k.endswith("bias_table")), None)
+    alignment = next((s for k, s in shapes.items() if k.startswith("a_12.") and k.endswith("bias_table")), None)
+    table = fusion or alignment
+    sizes: dict[str, Any] = {
+        "embed_dim": 3 * branch,
+        "depths": tuple(depths),
+        "mlp_ratio": shapes["mlps_end.0.fc1.weight"][0] / branch,
+        "alignment": alignment is not None,
+        "channel_fusion": "f_12.0.attn.temperature" in shapes,
+        "data_consistency": "inv.0.fc1.weight" in shapes,
+        "downscale": fold,
+        "head": head,
+        "mu_input": inputs == 9 * fold**2,
+        "dormant_norm": "patch_embed_div3.norm.weight" in shapes,
+    }
+    if table is not None:
+        sizes["window_size"] = (math.isqrt(table[0]) + 1) // 2
+    if fusion is not None:
+        sizes["fusion_heads"] = fusion[1]
+    if alignment is not None:
+        sizes["alignment_heads"] = alignment[1]
+    if sizes["channel_fusion"]:
+        sizes["channel_heads"] = shapes["f_12.0.attn.temperature"][0]
+    return sizes
+
+
+def _fill(model: AFUNet, tensors: Mapping[str, Tensor]) -> None:
+    """Copy every parameter; none may be missing, left over, of another shape, or not finite."""
+    expected = {to_published(key): value for key, value in model.named_parameters()}
+    shared = [key for key in expected if key in tensors]
+    problems = {
+        "missing": sorted(set(expected) - set(tensors)),
+        "left over": sorted(set(tensors) - set(expected)),
+        "of another shape": [key for key in shared if _shape(expected[key], tensors[key]) != expected[key].shape],
+        "not finite": [key for key in shared if not torch.isfinite(tensors[key].float()).all()],
+    }
+    for problem, keys in problems.items():
+        if keys:
+            raise CheckpointError(f"model: {len(keys)} parameters are {problem}, the first is {keys[0]}.")
+    with torch.no_grad():
+        for key, parameter in expected.items():
+            parameter.copy_(tensors[key].reshape(parameter.shape))
+
+
+def _shape(parameter: Tensor, value: Tensor) -> torch.Size:
+    """Shape of a stored value; the scalars beta are stored by some with one element."""
+    return parameter.shape if parameter.dim() == 0 and value.numel() == 1 else value.shape
+
+
+def describe_checkpoint(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a checkpoint is: file, parameters, configuration, metadata (``afunet info``).
+
+    Raises:
+        CheckpointError: for a file that is not an AFUNet checkpoint.
+    """
+    path = model_path(name_or_path)
+    tensors, metadata = read_checkpoint(path)
+    config = infer_config(tensors, metadata)
+    _fill(AFUNet(config), tensors)
+    notes = {key: value for key, value in metadata.items() if key != "afunet_config"}
+    return {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "parameters": sum(value.numel() for value in tensors.values()),
+        "published_form": config.published_form,
+        "config": config.to_dict(),
+        "metadata": notes,
+    }

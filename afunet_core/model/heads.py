@@ -1,0 +1,127 @@
+"""From features to radiance: the paper's direct head and the anchored head.
+
+The anchored head finishes the MAP estimate in the image domain. Each frame is an observation of the radiance with a
+precision (how many photons it saw, none where it is clipped) times a learned trust (none where the scene moved); the
+decoded image is the prior, with a learned precision of its own. The minimiser of
+
+    Σ_k w_k |x − x_k|² + w_p |x − p|²
+
+is their weighted mean. Where nothing moved this *is* the classical noise-optimal merge, so the network need not relearn
+it; where something did, the prior takes over. See ``docs/decisions/0001-anchored-head.md``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle
+
+from afunet_core.model.config import AFUNetConfig
+from afunet_core.model.layers import Conv3x3
+
+__all__ = ["AnchoredHead", "DirectHead", "anchored_merge", "estimate_times", "frame_log_precision"]
+
+FADE_START, FADE_END = 0.90, 0.985
+"""Encoded values between which a frame's precision fades out as it clips."""
+
+
+class DirectHead(nn.Module):
+    """``sigmoid(conv(features))`` (Eq. 16): radiance inside (0, 1)."""
+
+    def __init__(self, config: AFUNetConfig) -> None:
+        super().__init__()
+        self.fold = config.downscale
+        self.conv = Conv3x3(config.branch_dim, 3 * self.fold**2)
+
+    def forward(self, features: Tensor, frames: Tensor, times: Tensor) -> Tensor:
+        """``features`` ``B×H×W×C``; the frames are not looked at. Returns ``B×3×H·fold×W·fold``."""
+        return torch.sigmoid(pixel_shuffle(self.conv(features).permute(0, 3, 1, 2), self.fold))
+
+
+class AnchoredHead(nn.Module):
+    """Decodes a prior image and four log-precisions, and returns the precision-weighted mean with the frames."""
+
+    initial_trust = (-1.0, 0.0, -1.0, 0.0)
+
+    def __init__(self, config: AFUNetConfig) -> None:
+        super().__init__()
+        self.fold = config.downscale
+        self.conv = Conv3x3(config.branch_dim, 7 * self.fold**2)
+        with torch.no_grad():
+            self.conv.weight.mul_(0.1)
+            bias = self.conv.bias
+            assert bias is not None
+            bias.zero_()
+            for index, value in enumerate(self.initial_trust):
+                bias[(3 + index) * self.fold**2 : (4 + index) * self.fold**2] = value
+
+    def decode(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Prior ``B×3×H×W`` in (0, 1) and log-trust ``B×4×H×W`` of under, reference, over and prior."""
+        maps = pixel_shuffle(self.conv(features).permute(0, 3, 1, 2), self.fold)
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+        return torch.sigmoid(maps[:, :3]), maps[:, 3:]
+
+    def forward(self, features: Tensor, frames: Tensor, times: Tensor) -> Tensor:
+        """``features`` ``B×H×W×C``, ``frames`` the padded network input ``B×18×H×W``, ``times`` ``B×3``."""
+        prior, trust = self.decode(features)
+        return anchored_merge(frames.to(prior.dtype), times.to(prior.dtype), prior, trust)
+
+
+def estimate_times(frames: Tensor) -> Tensor:
+    """Relative exposure times from the network input itself: each frame holds both ``L^2.2 / t`` and ``L``.
+
+    Args:
+        frames: ``B×18×H×W`` network input.
+
+    Returns:
+        ``B×3``; 1 where a frame is black everywhere.
+
+    Example:
+        >>> x = torch.full((1, 18, 4, 4), 0.5)
+        >>> x[:, 6:9] = 0.5**2.2 / 4
+        >>> round(float(estimate_times(x)[0, 1]), 4)
+        4.0
+    """
+    wide = torch.promote_types(frames.dtype, torch.float32)
+    stacked = frames.to(wide).reshape(frames.shape[0], 3, 6, *frames.shape[2:])
+    radiance = stacked[:, :, :3].mean((2, 3, 4))
+    linear = stacked[:, :, 3:].clamp(0, 1).pow(2.2).mean((2, 3, 4))
+    floor = 1e-8
+    return (linear + floor) / (radiance + floor)
+
+
+def frame_log_precision(encoded: Tensor, times: Tensor) -> Tensor:
+    """Log-precision of each observation: photons gathered (∝ exposure time), fading out as a frame clips.
+
+    The shortest frame (index 0) keeps its precision in the highlights: nothing else has seen them.
+
+    Args:
+        encoded: ``B×3×3×H×W`` frames (frame, colour) in [0, 1].
+        times: ``B×3``.
+    """
+    fade = ((FADE_END - encoded) / (FADE_END - FADE_START)).clamp(0, 1)
+    fade = fade.square() * (3 - 2 * fade)
+    keep_highlights = torch.zeros(3, dtype=encoded.dtype, device=encoded.device)
+    keep_highlights[0] = 1.0
+    fade = torch.maximum(fade, keep_highlights.reshape(1, 3, 1, 1, 1))
+    return (fade + 1e-6).log() + times.clamp_min(1e-6).log().reshape(-1, 3, 1, 1, 1)
+
+
+def anchored_merge(frames: Tensor, times: Tensor, prior: Tensor, trust: Tensor) -> Tensor:
+    """Precision-weighted mean of three observations and a prior.
+
+    Args:
+        frames: ``B×18×H×W`` network input.
+        times: ``B×3`` relative exposure times.
+        prior: ``B×3×H×W`` decoded radiance.
+        trust: ``B×4×H×W`` learned log-trust of under, reference, over and prior.
+
+    Returns:
+        ``B×3×H×W`` radiance.
+    """
+    stacked = frames.reshape(frames.shape[0], 3, 6, *frames.shape[2:])
+    radiance, encoded = stacked[:, :, :3], stacked[:, :, 3:]
+    log_precision = frame_log_precision(encoded, times) + trust[:, :3, None]
+    log_precision = torch.cat([log_precision, trust[:, 3:, None].expand(-1, 1, 3, -1, -1)], dim=1)
+    weights = log_precision.softmax(dim=1)
+    return (weights[:, :3] * radiance).sum(1) + weights[:, 3] * prior

@@ -1,0 +1,61 @@
+"""Small layers shared by the modules; features travel as ``B×H×W×C``."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["MLP", "Conv3x3", "Depthwise3x3", "DropPath"]
+
+
+class MLP(nn.Module):
+    """Linear, GELU (exact), Linear: how the network learns the operators D₁, D₃, D₂ᵀ and B⁻¹ (Fig. 3 d)."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(inputs, hidden)
+        self.fc2 = nn.Linear(hidden, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``…×inputs`` → ``…×outputs``."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Conv3x3(nn.Conv2d):
+    """Dense 3×3 convolution with reflected borders on channels-last features."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B×H×W×inputs`` → ``B×H×W×outputs``."""
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class Depthwise3x3(nn.Conv2d):
+    """Depthwise 3×3 convolution with reflected borders on channels-last features."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, padding=1, padding_mode="reflect", groups=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``B×H×W×C`` → the same."""
+        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: during training a residual is dropped for a whole sample with probability ``rate``."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, residual: Tensor, batch: int) -> Tensor:
+        """``(batch·n)×…`` → the same; the ``n`` pieces of a sample share its fate."""
+        if not self.training or self.rate == 0.0:
+            return residual
+        keep = 1.0 - self.rate
+        alive = torch.rand(batch, device=residual.device) < keep
+        scale = (alive.to(residual.dtype) / keep).repeat_interleave(residual.shape[0] // batch)
+        return residual * scale.reshape(-1, *([1] * (residual.dim() - 1)))
