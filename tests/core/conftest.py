@@ -1,0 +1,82 @@
+"""What the tests of the core share: a seeded source of tensors and checks every operator must pass.
+
+The device is the CPU unless ``AFUNET_TEST_DEVICE`` names another one (``cuda``, ``mps``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+# What rounding alone may do, per dtype: about eight units in the last place, relative and absolute.
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.float16: 1e-2, torch.bfloat16: 8e-2}
+
+
+class OperatorChecks:
+    """Random inputs and the properties that hold for any operator of the package."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def uniform(
+        self, *shape: int, low: float = 0.0, high: float = 1.0, dtype: Any = torch.float64, seed: int = 0
+    ) -> Any:
+        """The same values for the same arguments, on every device."""
+        generator = torch.Generator().manual_seed(seed)
+        values = torch.rand(shape, generator=generator, dtype=torch.float64)
+        return (low + (high - low) * values).to(self.device, dtype)
+
+    def close(self, actual: Any, expected: Any, tolerance: float | None = None) -> None:
+        """Equal up to what the dtype of ``actual`` allows; shapes must be equal, not merely broadcastable."""
+        actual = torch.as_tensor(actual)
+        expected = torch.as_tensor(expected, device=actual.device).to(actual.dtype)
+        tolerance = TOLERANCE[actual.dtype] if tolerance is None else tolerance
+        torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance)
+
+    def gradients(self, function: Callable[..., Tensor], *inputs: Tensor, fast: bool = True) -> None:
+        """Analytic gradients equal numeric ones in float64, for every floating input."""
+        leaves = [value.detach().double().requires_grad_() for value in inputs]
+        assert torch.autograd.gradcheck(function, leaves, fast_mode=fast, raise_exception=True)
+
+    def finite_gradients(self, function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+        """Gradients without NaN or Inf, at the kinks and edges where a numeric gradient means nothing."""
+        leaves = [value.detach().clone().requires_grad_() for value in inputs]
+        gradients = torch.autograd.grad(function(*leaves).sum(), leaves)
+        assert all(torch.isfinite(gradient).all() for gradient in gradients)
+        return list(gradients)
+
+    def keeps_dtype(self, function: Callable[..., Tensor], *inputs: Tensor, low_precision: bool = True) -> None:
+        """The dtype and device of the input come back, and every precision tells the same story."""
+        reference = function(*(value.double() for value in inputs))
+        dtypes = [torch.float64, torch.float32] + [torch.float16, torch.bfloat16] * low_precision
+        for dtype in dtypes:
+            result = function(*(value.to(dtype) for value in inputs))
+            assert result.dtype == dtype
+            assert result.device == inputs[0].device
+            self.close(result, reference, tolerance=4 * TOLERANCE[dtype])
+
+    def treats_samples_alone(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> None:
+        """What a sample becomes does not depend on its companions in the batch."""
+        together = function(batch)
+        for index in range(len(batch)):
+            self.close(together[index : index + 1], function(batch[index : index + 1]))
+
+    def twins(self, module: nn.Module, function: Callable[..., Tensor], *inputs: Any) -> None:
+        """The module computes exactly what the function does and survives a copy."""
+        assert torch.equal(module(*inputs), function(*inputs))
+        assert type(module).__name__ in repr(module)
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    return torch.device(os.environ.get("AFUNET_TEST_DEVICE", "cpu"))
+
+
+@pytest.fixture(scope="session")
+def checks(device: torch.device) -> OperatorChecks:
+    return OperatorChecks(device)
