@@ -1,0 +1,79 @@
+# Every target does its own set-up, from a fresh clone: make demo · make test · make docs · make bench · make screenshots
+# Options: PYTHON=python3.12 (which Python makes the virtual environment), PYTEST_ARGS="-k bracket" (for make test).
+
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --progress-bar off
+PYTEST_ARGS ?=
+
+export QT_API ?= pyside6
+export PYTHONUNBUFFERED = 1
+
+.PHONY: help demo test lint unit docs bench screenshots package clean
+
+help:
+	@echo "make demo         napari with a merged sample bracket (without a screen: writes demo/)"
+	@echo "make test         format, lint, types, manifest, documentation build, all tests"
+	@echo "make docs         the documentation site, in site/"
+	@echo "make bench        time and memory of the model on this machine"
+	@echo "make screenshots  the pictures of the documentation, taken from the real plugin"
+	@echo "make package      wheel and source distribution in dist/, checked"
+	@echo "make clean        remove everything that was built (not the virtual environment)"
+
+# --- set-up: one stamp file for each step, so that a second run installs nothing ---------------------------------------
+
+$(VENV)/.stamp-torch: constraints.txt
+	$${PYTHON:-$$(sh tools/find-python.sh)} -m venv $(VENV)
+	@# torch first and by its exact pin: any other request may pull in gigabytes of GPU libraries
+	$(PIP_INSTALL) "$$(grep -i '^torch==' constraints.txt)" </dev/null
+	@touch $@
+
+$(VENV)/.stamp-qt: $(VENV)/.stamp-torch pyproject.toml
+	$(PIP_INSTALL) -c constraints.txt -e ".[qt]" </dev/null
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
+	$(PIP_INSTALL) -c constraints.txt -e ".[dev]" </dev/null
+	@touch $@ $(VENV)/.stamp-qt
+
+# --- what a person types -------------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.stamp-qt
+	@sh tools/system-packages.sh
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname -s)" != Linux ]; then \
+	  $(PY) -m napari_afunet.demo; \
+	else \
+	  echo "No screen here: running under Xvfb, the results go to demo/"; \
+	  sh tools/with-display.sh $(PY) -m napari_afunet.demo --headless demo; \
+	fi
+
+test: lint docs unit
+
+lint: $(VENV)/.stamp-dev
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/npe2 validate napari.yaml
+
+unit: $(VENV)/.stamp-dev
+	@sh tools/system-packages.sh --xvfb
+	sh tools/with-display.sh --virtual $(PY) -m pytest $(PYTEST_ARGS) </dev/null
+
+docs: $(VENV)/.stamp-dev
+	$(VENV)/bin/mkdocs build --strict --quiet
+
+bench: $(VENV)/.stamp-dev
+	$(VENV)/bin/afunet benchmark
+
+screenshots: $(VENV)/.stamp-dev
+	@sh tools/system-packages.sh --xvfb
+	sh tools/with-display.sh --virtual $(PY) docs/screenshots.py
+
+package: $(VENV)/.stamp-dev
+	rm -rf dist
+	$(PY) -m build --no-isolation
+	$(PY) -m twine check --strict dist/*
+
+clean:
+	rm -rf build dist site demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks htmlcov .coverage
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

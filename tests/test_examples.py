@@ -1,0 +1,113 @@
+"""The examples of the documentation run, and do what the pages say they do."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_examples_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+class TestVariational:
+    """The classical alternating minimisation: each step against a dense, independent solution."""
+
+    @pytest.fixture
+    def example(self) -> ModuleType:
+        return load("variational")
+
+    @pytest.fixture
+    def small(self, example: ModuleType):
+        return example.toy_problem(example.toy_scene(size=8), under_shift=(0.0, 0.0), over_shift=(0.0, 0.0))
+
+    @staticmethod
+    def matrix(operator, like: Tensor) -> Tensor:
+        """The operator as a dense matrix, column by column from unit images."""
+        columns = [operator(e.reshape(like.shape)).flatten() for e in torch.eye(like.numel(), dtype=like.dtype)]
+        return torch.stack(columns, dim=1)
+
+    def test_the_adjoint_is_the_transpose(self, small):
+        for d in small.degradations:
+            forward, backward = self.matrix(d, small.frames[0]), self.matrix(d.adjoint, small.frames[0])
+            torch.testing.assert_close(backward, forward.T)
+
+    def test_data_step_is_the_closed_form_of_6c(self, small):
+        generator = torch.Generator().manual_seed(1)
+        u, v = (torch.rand(small.frames[0].shape, generator=generator, dtype=torch.float64) for _ in range(2))
+        d2, beta = self.matrix(small.degradations[1], u), small.coupling
+        system = d2.T @ d2 + 2 * beta * torch.eye(u.numel(), dtype=u.dtype)
+        expected = torch.linalg.solve(system, d2.T @ small.frames[1].flatten() + beta * (u + v).flatten())
+        torch.testing.assert_close(small.data_step(u, v).flatten(), expected, atol=1e-6, rtol=0)
+
+    @pytest.mark.parametrize("side", [0, 2])
+    def test_proximal_step_minimises_6a(self, small, side):
+        x, aligned = small.frames[1] / 2, small.align(side, torch.zeros(2, dtype=torch.float64))
+        u = small.proximal_step(side, x, aligned).requires_grad_()
+        objective = 0.5 * small.coupling * (u - x).square().sum()
+        objective = objective + small.prior_weight * small.correspondence(side, u, aligned)
+        (gradient,) = torch.autograd.grad(objective, u)
+        assert gradient.abs().max() < 1e-6
+
+    def test_the_alternation_converges_to_the_joint_minimiser_of_5(self, example, small):
+        # Less blur and a looser coupling, so that every frequency converges within the iterations of a test.
+        degradations = tuple(replace(d, sigma=0.35) for d in small.degradations)
+        small = replace(small, degradations=degradations, coupling=0.05)
+        solution = example.solve(small, iterations=60, align=False)
+        assert all(b <= a + 1e-9 for a, b in zip(solution.energies, solution.energies[1:], strict=False))
+
+        zero = torch.zeros(2, dtype=torch.float64)
+        n, beta, weight = solution.x.numel(), small.coupling, small.prior_weight
+        d1, d2, d3 = (self.matrix(d, solution.x) for d in small.degradations)
+        eye, nought = torch.eye(n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)
+        system = torch.cat(  # the gradient of (5) in (x, u, v), set to zero
+            [
+                torch.cat([d2.T @ d2 + 2 * beta * eye, -beta * eye, -beta * eye], dim=1),
+                torch.cat([-beta * eye, beta * eye + weight * d1.T @ d1, nought], dim=1),
+                torch.cat([-beta * eye, nought, beta * eye + weight * d3.T @ d3], dim=1),
+            ]
+        )
+        right = torch.cat(
+            [
+                d2.T @ small.frames[1].flatten(),
+                weight * d1.T @ small.align(0, zero).flatten(),
+                weight * d3.T @ small.align(2, zero).flatten(),
+            ]
+        )
+        expected = torch.linalg.solve(system, right)
+        found = torch.cat([solution.x.flatten(), solution.u.flatten(), solution.v.flatten()])
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+    def test_alignment_finds_the_displacements_and_fills_the_hole(self, example):
+        scene = example.toy_scene(size=24)
+        problem = example.toy_problem(scene)
+        hole = problem.degradations[1].mask == 0
+        assert hole.any()
+        with_alignment = example.solve(problem, iterations=25)
+        without = example.solve(problem, iterations=25, align=False)
+
+        def error(solution) -> float:
+            return float((solution.x - scene).square().mean())
+
+        assert error(with_alignment) < error(without) / 4  # 6 dB
+        torch.testing.assert_close(
+            torch.stack(with_alignment.shifts),
+            torch.tensor([[1.5, -1.0], [-1.0, 0.75]], dtype=torch.float64),
+            atol=0.1,
+            rtol=0,
+        )
