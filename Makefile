@@ -3,7 +3,7 @@
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
-PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --progress-bar off
+PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-input --progress-bar off
 PYTEST_ARGS ?=
 
 export QT_API ?= pyside6
@@ -23,17 +23,20 @@ help:
 # --- set-up: one stamp file for each step, so that a second run installs nothing ---------------------------------------
 
 $(VENV)/.stamp-torch: constraints.txt
-	$${PYTHON:-$$(sh tools/find-python.sh)} -m venv $(VENV)
+	@echo "Setting up $(VENV) and installing torch (a minute or two, once)"
+	@python="$${PYTHON:-$$(sh tools/find-python.sh)}" && "$$python" -m venv $(VENV)
 	@# torch first and by its exact pin: any other request may pull in gigabytes of GPU libraries
-	$(PIP_INSTALL) "$$(grep -i '^torch==' constraints.txt)" </dev/null
+	@$(PIP_INSTALL) "$$(grep -i '^torch==' constraints.txt)" </dev/null
 	@touch $@
 
 $(VENV)/.stamp-qt: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP_INSTALL) -c constraints.txt -e ".[qt]" </dev/null
+	@echo "Installing napari and the package (a minute or two, once)"
+	@$(PIP_INSTALL) -c constraints.txt -e ".[qt]" </dev/null
 	@touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP_INSTALL) -c constraints.txt -e ".[dev]" </dev/null
+	@echo "Installing napari, the package and the tools of its developers (a minute or two, once)"
+	@$(PIP_INSTALL) -c constraints.txt -e ".[dev]" </dev/null
 	@touch $@ $(VENV)/.stamp-qt
 
 # --- what a person types -------------------------------------------------------------------------------------------------
