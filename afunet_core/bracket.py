@@ -1,0 +1,353 @@
+"""A bracket: frames of one scene with known exposures, validated, sorted, ready for the network."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from afunet_core.brightness import check_brightness
+from afunet_core.errors import ArgumentError, BracketError, ExposureError, ShapeError
+from afunet_core.frames import PixelFormat, to_encoded_frames
+from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, network_input, to_radiance
+
+__all__ = ["Bracket"]
+
+_HOW_TO_STATE = "Give ev=(-2, 0, 2), in stops, or times=(1/100, 1/25, 1/6), in seconds, one a frame."
+
+
+class Bracket:
+    """Frames of one scene at different exposures.
+
+    Frames are converted to encoded B×3×H×W tensors in [0, 1] and sorted, shortest exposure first. A bracket is not
+    changed once
+    made: :meth:`to`, :meth:`crop` and the like return new ones that share what they can.
+
+    Args:
+        frames: two or more frames of one size: arrays H×W, H×W×1, H×W×3 or H×W×4 (alpha is dropped) of unsigned
+            integers or floats, or tensors H×W, C×H×W or B×C×H×W with one or three channels. Greyscale frames are
+            expanded to three channels. Values beyond saturation are clipped; NaN, infinite and negative ones replaced,
+            with a warning.
+        ev: exposure of every frame in stops; only differences count. Excludes ``times``.
+        times: exposure time of every frame in seconds. A tensor that requires gradients keeps its graph.
+        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"`` (sensors, microscopes).
+        gamma: exponent of the gamma encoding.
+        bit_depth: significant bits of integer data, where fewer than the type has (12-bit data in uint16). Floats with
+            a stated bit depth hold counts, others are scaled so that 1.0 is saturation.
+        black_level: stored value of no light, in the units of the data.
+        reference: which of the frames, as given, the result is aligned to; default the middle one by exposure.
+        names: of the frames, for messages; default ``frame 1``, ``frame 2``…
+        metadata: kept for the result's provenance.
+        override: accept frames whose brightness contradicts their exposures.
+
+    Attributes:
+        frames: tuple of B×3×H×W tensors, encoded, in [0, 1], shortest first.
+        times: tensor (N,), float64, relative to the shortest.
+        seconds: exposure times in seconds where known, else ``None``.
+        encoding, gamma, is_grey, names, metadata: as above, in the order of ``frames``.
+        reference: index into ``frames``.
+
+    Raises:
+        ExposureError: exposures are missing, impossible, all equal, or contradict the brightness of the frames.
+        BracketError: too few frames, or frames that do not go together.
+        ShapeError: frames of unusable layout or different sizes.
+
+    Example:
+        >>> short, middle, long = (torch.full((4, 4, 3), v).numpy() for v in (0.2, 0.2 * 4 ** (1 / 2.2), 0.9))
+        >>> bracket = Bracket([long, short, middle], ev=(4, 0, 2), names=["long", "short", "middle"])
+        >>> bracket.names, bracket.times.tolist(), bracket.to_tensor().shape
+        (('short', 'middle', 'long'), [1.0, 4.0, 16.0], torch.Size([1, 18, 4, 4]))
+    """
+
+    frames: tuple[Tensor, ...]
+    times: Tensor
+    seconds: tuple[float, ...] | None
+    encoding: str
+    gamma: Scalar
+    is_grey: bool
+    names: tuple[str, ...]
+    reference: int
+    metadata: dict[str, Any]
+
+    def __init__(
+        self,
+        frames: Sequence[Any],
+        *,
+        ev: Sequence[float] | Tensor | None = None,
+        times: Sequence[float] | Tensor | None = None,
+        encoding: str = "gamma",
+        gamma: Scalar = GAMMA,
+        bit_depth: int | None = None,
+        black_level: float = 0.0,
+        reference: int | None = None,
+        names: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        override: bool = False,
+    ) -> None:
+        frames = list(frames)
+        count = len(frames)
+        if count < 2:
+            raise BracketError(
+                "frames", "at least 2 frames of one scene", count, "A bracket needs different exposures."
+            )
+        _check_format(encoding, gamma, bit_depth, black_level)
+        names = _frame_names(names, count)
+        light = _light_admitted(ev, times, names)
+        tensors, self.is_grey = to_encoded_frames(frames, names, PixelFormat(encoding, bit_depth, black_level))
+
+        amounts = light.detach().tolist()
+        order = sorted(range(count), key=amounts.__getitem__)
+        self.frames = tuple(tensors[i] for i in order)
+        self.times = light[order] / light[order[0]]
+        self.seconds = None if times is None else tuple(amounts[i] for i in order)
+        self.encoding, self.gamma = encoding, gamma
+        self.names = tuple(names[i] for i in order)
+        self.reference = count // 2 if reference is None else order.index(_frame_index(reference, count))
+        self.metadata = dict(metadata or {})
+        if not override:
+            check_brightness(self.frames, self.times.tolist(), self.names, encoding, gamma)
+
+    @classmethod
+    def from_files(
+        cls,
+        paths: Sequence[str | Path],
+        *,
+        ev: Sequence[float] | Tensor | None = None,
+        times: Sequence[float] | Tensor | None = None,
+        encoding: str = "auto",
+        gamma: Scalar = GAMMA,
+        bit_depth: int | None = None,
+        black_level: float = 0.0,
+        reference: int | None = None,
+        override: bool = False,
+    ) -> Bracket:
+        """A bracket from image files in any order.
+
+        Exposures come from ``ev`` or ``times`` if given, else from the ``exposure.txt`` beside the files, else from
+        their EXIF (exposure time, and aperture and sensitivity where every file has them).
+
+        Args:
+            paths: two or more image files.
+            encoding: ``"auto"`` takes 8- and 16-bit files as gamma-encoded and floating-point ones (EXR, Radiance) as
+                linear; state ``"linear"`` for the TIFF files of sensors and microscopes.
+            ev, times, gamma, bit_depth, black_level, reference, override: as for the constructor, in the order of
+            ``paths``.
+
+        Raises:
+            ImageFileError: a file is missing, damaged or no image.
+            ExposureError, BracketError, ShapeError: as for the constructor.
+        """
+        from afunet_core.bracket_files import load_bracket_files
+
+        if ev is not None and times is not None:
+            raise _both_given()
+        files = load_bracket_files(paths, encoding=encoding, exposures_given=ev is not None or times is not None)
+        bracket = cls(
+            files.pixels,
+            ev=files.ev if ev is None and times is None else ev,
+            times=times,
+            encoding=files.encoding,
+            gamma=gamma,
+            bit_depth=bit_depth,
+            black_level=black_level,
+            reference=reference,
+            names=files.names,
+            metadata=files.metadata,
+            override=override,
+        )
+        if files.seconds is not None:
+            bracket.seconds = tuple(files.seconds[files.names.index(name)] for name in bracket.names)
+        return bracket
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, **options: Any) -> Bracket:
+        """A bracket from all frames in a folder, in natural order of their names; options as for :meth:`from_files`.
+
+        Raises:
+            ImageFileError: the folder is missing, or a file in it damaged.
+            BracketError: there are fewer than two frames in it.
+        """
+        from afunet_core.io import list_bracket_folder
+
+        paths = list_bracket_folder(folder)
+        if len(paths) < 2:
+            advice = "Give the folder that holds the frames of one bracket."
+            raise BracketError("folder", "at least 2 images", f"{len(paths)} in {folder}", advice)
+        return cls.from_files(paths, **options)
+
+    @property
+    def ev(self) -> Tensor:
+        """Exposure in stops above the shortest frame, (N,)."""
+        return self.times.log2()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.frames[0].shape[-2:]
+        return height, width
+
+    @property
+    def batch_size(self) -> int:
+        """Number of brackets that are merged side by side."""
+        return self.frames[0].shape[0]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        exposures = ", ".join(f"{stops:+.3g}" for stops in self.ev.tolist())
+        colour = "greyscale" if self.is_grey else "RGB"
+        frames = f"{len(self)} {colour} frames {height}×{width}"
+        return f"Bracket({frames}, EV {exposures}, {self.encoding}, reference {self.reference})"
+
+    def radiance(self, index: int) -> Tensor:
+        """Linear light of one frame, B×3×H×W, 1.0 = saturation of the shortest frame."""
+        return to_radiance(self.frames[index], self.times[index], self.encoding, self.gamma)
+
+    def triplet(self) -> Bracket:
+        """The reference with its next shorter and next longer neighbour, exposures relative to the shorter.
+
+        Raises:
+            BracketError: the reference has no shorter or no longer neighbour.
+        """
+        first = self.reference - 1
+        if len(self) < 3:
+            advice = "Add a frame, or use method='weighted' or 'mertens', which take two."
+            raise BracketError("frames", "3 exposures for the network", len(self), advice)
+        if not 0 <= first <= len(self) - 3:
+            name = self.names[self.reference]
+            advice = "Choose as reference a frame that is neither the shortest nor the longest."
+            raise BracketError("reference", "a frame between a shorter and a longer one", repr(name), advice)
+        if len(self) == 3:
+            return self
+        chosen = slice(first, first + 3)
+        times = self.times[chosen]
+        return self._replace(
+            frames=self.frames[chosen],
+            times=times / times[0],
+            seconds=None if self.seconds is None else self.seconds[chosen],
+            names=self.names[chosen],
+            reference=1,
+        )
+
+    def to_tensor(self, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+        """The network's input, B×18×H×W: radiance and gamma-encoded colours of the three frames around the reference.
+
+        Differentiable in the frames, the times and gamma.
+
+        Raises:
+            BracketError: there are not three frames around the reference.
+        """
+        three = self.triplet()
+        frames = [frame.to(device=device, dtype=dtype) for frame in three.frames]
+        times = three.times.to(device=frames[0].device)
+        return network_input(frames, times, self.encoding, self.gamma)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Bracket:
+        """The bracket with its frames on another device or in another floating-point type; times stay float64."""
+        return self._replace(frames=tuple(frame.to(device=device, dtype=dtype) for frame in self.frames))
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Bracket:
+        """A rectangle of every frame, as views.
+
+        Raises:
+            ShapeError: the rectangle is empty or reaches beyond the frames.
+        """
+        rows, columns = self.shape
+        if not (0 <= top < top + height <= rows and 0 <= left < left + width <= columns):
+            found = f"{height}×{width} at row {top}, column {left}"
+            raise ShapeError("crop", f"a rectangle within {rows}×{columns}", found, "Rows and columns count from 0.")
+        window = (..., slice(top, top + height), slice(left, left + width))
+        return self._replace(frames=tuple(frame[window] for frame in self.frames))
+
+    def with_frames(self, frames: Sequence[Tensor]) -> Bracket:
+        """The same exposures with other pixels, such as registered ones: encoded B×3×H×W tensors in the order of
+        ``frames``.
+
+        Raises:
+            ShapeError: not as many frames, or not of one B×3×H×W shape.
+        """
+        shapes = [tuple(frame.shape) for frame in frames]
+        if len(frames) != len(self) or len(set(shapes)) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3:
+            raise ShapeError("frames", f"{len(self)} tensors of one B×3×H×W shape", shapes)
+        return self._replace(frames=tuple(frames))
+
+    def _replace(self, **changes: Any) -> Bracket:
+        other = copy.copy(self)
+        other.metadata = dict(self.metadata)
+        for name, value in changes.items():
+            setattr(other, name, value)
+        return other
+
+
+def _check_format(encoding: str, gamma: Scalar, bit_depth: int | None, black_level: float) -> None:
+    if encoding not in ENCODINGS:
+        raise ArgumentError("encoding", f"one of {', '.join(ENCODINGS)}", repr(encoding))
+    value = float(gamma.detach()) if isinstance(gamma, Tensor) else gamma
+    if not (math.isfinite(value) and value > 0):
+        raise ArgumentError("gamma", "a finite number above 0", value, "Cameras use about 2.2.")
+    if bit_depth is not None and not 1 <= bit_depth <= 32:
+        raise ArgumentError("bit_depth", "a number of bits from 1 to 32", bit_depth)
+    if not (math.isfinite(black_level) and black_level >= 0):
+        raise ArgumentError("black_level", "a finite number, 0 or more", black_level)
+
+
+def _frame_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    if names is None:
+        return tuple(f"frame {i}" for i in range(1, count + 1))
+    if len(names) != count:
+        raise BracketError("names", f"{count}, one a frame", len(names))
+    return tuple(str(name) for name in names)
+
+
+def _frame_index(reference: int, count: int) -> int:
+    if not -count <= reference < count:
+        raise BracketError("reference", f"an index from 0 to {count - 1}", reference, "It counts the frames as given.")
+    return reference % count
+
+
+def _both_given() -> ExposureError:
+    return ExposureError("ev, times", "one of them", "both", "Give exposures in stops or in seconds.")
+
+
+def _light_admitted(
+    ev: Sequence[float] | Tensor | None, times: Sequence[float] | Tensor | None, names: Sequence[str]
+) -> Tensor:
+    """Relative light of every frame, (N,) float64, from stops or seconds."""
+    if ev is not None and times is not None:
+        raise _both_given()
+    if ev is None and times is None:
+        raise ExposureError("ev", "the exposure of every frame", "none", _HOW_TO_STATE)
+    argument, given = ("ev", ev) if times is None else ("times", times)
+    try:
+        values = torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ExposureError(argument, "one number a frame", repr(given), _HOW_TO_STATE) from error
+    if values.shape != (len(names),):
+        raise ExposureError(
+            argument, f"{len(names)} values, one a frame", f"shape {tuple(values.shape)}", _HOW_TO_STATE
+        )
+    light = values.exp2() if argument == "ev" else values
+    for name, value, amount in zip(names, values.tolist(), light.tolist(), strict=True):
+        if not (math.isfinite(amount) and amount > 0):
+            expected = "a finite number" if argument == "ev" else "a finite number of seconds above 0"
+            raise ExposureError(argument, f"{expected} for {name!r}", value, _HOW_TO_STATE)
+    _check_different(light.tolist(), names)
+    return light
+
+
+def _check_different(light: Sequence[float], names: Sequence[str]) -> None:
+    ordered = sorted(zip(light, names, strict=True))
+    same = [(a, b) for (x, a), (y, b) in pairwise(ordered) if math.isclose(x, y, rel_tol=1e-3)]
+    if len(same) == len(names) - 1:
+        raise ExposureError("exposures", "different exposures", "the same for all frames", _HOW_TO_STATE)
+    for first, second in same:
+        warnings.warn(f"{first!r} and {second!r} have the same exposure.", UserWarning, stacklevel=4)

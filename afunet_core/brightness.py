@@ -1,0 +1,79 @@
+"""Do the exposures agree with the pictures? A bracket in the wrong order looks plausible until it is merged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from afunet_core.errors import ExposureError
+from afunet_core.radiometry import Scalar, linearize
+
+_DARK, _BRIGHT = 0.04, 0.96
+"""Encoded values between which a pixel says something about light: above the noise, below saturation."""
+
+_SAMPLES = 2**18
+_ENOUGH = 64
+"""Fewer pixels that are well exposed in both frames than this, and their means are compared instead."""
+
+_DARKER = -0.25
+"""Stops by which the longer of two exposures may look darker: noise, motion, a cloud."""
+
+_SLACK, _PROPORTIONAL = 1.0, 0.5
+"""Stops, absolute and per stop of exposure, by which brightness may miss the exposure: the tone curves of cameras are
+steeper or flatter than a pure gamma, and things move."""
+
+
+@torch.no_grad()
+def check_brightness(
+    frames: Sequence[Tensor], times: Sequence[float], names: Sequence[str], encoding: str, gamma: Scalar
+) -> None:
+    """Refuse frames, sorted by exposure, whose brightness contradicts it.
+
+    Each frame is compared with the next: by the median ratio of linear light over the pixels that are well exposed in
+    both, or where there are too few of those, by the means. The limits are loose on purpose: they catch swapped frames
+    and wrong units, not imperfect response curves.
+
+    Raises:
+        ExposureError: naming the two frames, what their exposures promise and what their pixels show.
+    """
+    samples = [_sample(frame) for frame in frames]
+    for index, (short, long) in enumerate(pairwise(samples)):
+        promised = math.log2(times[index + 1] / times[index])
+        found = _stops_between(short, long, encoding, gamma)
+        if found is None:
+            contradiction = _means_contradict(short, long, encoding, gamma)
+        else:
+            contradiction = found < _DARKER or abs(found - promised) > _SLACK + _PROPORTIONAL * promised
+        if contradiction:
+            shown = "it is darker" if found is None else f"it is {2**found:.3g}× as bright"
+            raise ExposureError(
+                "exposures",
+                f"{names[index + 1]!r} to be about {2**promised:.3g}× as bright as {names[index]!r}",
+                shown,
+                "Check that the exposures are in the order of the frames and that the encoding is right; "
+                "override=True merges them all the same.",
+            )
+
+
+def _sample(frame: Tensor) -> Tensor:
+    """Every n-th pixel in both directions: enough for a median."""
+    step = max(1, math.isqrt(frame.shape[-1] * frame.shape[-2] * frame.shape[0] // _SAMPLES))
+    return frame[..., ::step, ::step].float()
+
+
+def _stops_between(short: Tensor, long: Tensor, encoding: str, gamma: Scalar) -> float | None:
+    """Median of log2(long / short) over the pixels well exposed in both, or ``None`` if there are too few of them."""
+    good = (short > _DARK) & (short < _BRIGHT) & (long > _DARK) & (long < _BRIGHT)
+    if int(good.sum()) < _ENOUGH:
+        return None
+    ratio = linearize(long[good], encoding, gamma) / linearize(short[good], encoding, gamma)
+    return float(ratio.log2().median())
+
+
+def _means_contradict(short: Tensor, long: Tensor, encoding: str, gamma: Scalar) -> bool:
+    dim, bright = float(linearize(long, encoding, gamma).mean()), float(linearize(short, encoding, gamma).mean())
+    return bright > 1.25 * dim + 0.01

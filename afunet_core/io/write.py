@@ -1,0 +1,229 @@
+"""Writing radiance and display pictures: complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
+from afunet_core.io.metadata import BLOCK, HDR_KEY, PREFIX, to_json
+
+_HALF_MAX = 65504.0
+
+
+def write_image(
+    path: str | Path, pixels: Any, metadata: Mapping[str, Any] | None = None, half: bool = False, quality: int = 95
+) -> None:
+    """Write an image; the suffix chooses the format.
+
+    ======================  ==========================================================================
+    ``.exr``                float32 or half, ZIP (lossless), one attribute ``afunet:KEY`` an item of ``metadata``
+    ``.hdr``                RGBE, error 0.8 % of the largest channel; greyscale becomes three equal channels
+    ``.tif``, ``.tiff``     float32 (or the integers given), deflate
+    ``.png``                8 bits from display-encoded [0, 1] (or the integers given)
+    ``.jpg``, ``.jpeg``     8 bits from display-encoded [0, 1] (or uint8 given), full chroma
+    ======================  ==========================================================================
+
+    The file is written beside its destination, flushed to the disk, then renamed: a failure leaves what was there
+    before.
+
+    Args:
+        path: destination; its folder must exist.
+        pixels: H×W or H×W×1/3/4 array, or C×H×W or 1×C×H×W tensor. NaN and infinities are replaced, with a warning.
+        metadata: anything JSON can hold (arrays and tensors become lists); :func:`read_image` gives it back.
+        half: 16-bit floats in EXR; values are limited to ±65504.
+        quality: of JPEG, 1 to 100.
+
+    Raises:
+        ImageFileError: the folder is missing or read-only, the disk is full, or the format is not known.
+        ArgumentError, ShapeError: pixels that the format cannot hold.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
+        known = ", ".join(sorted(WRITABLE))
+        raise ImageFileError(f"{path}: files of type {suffix or '(none)'} are not written. Use one of {known}.")
+    if half and suffix != ".exr":
+        raise ArgumentError("half", "False for any format but .exr", half, "Write an .exr or leave half out.")
+    image = _as_image(pixels)
+    image = _to_display(image, suffix) if suffix in _DISPLAY else _to_radiance(image, suffix, half)
+    writer = _WRITERS[suffix]
+    options = {"metadata": dict(metadata or {}), "half": half, "quality": quality}
+    _write_atomically(path, lambda temporary: writer(temporary, image, options))
+
+
+def _as_image(pixels: Any) -> np.ndarray:
+    """H×W×C array of what was given."""
+    if hasattr(pixels, "detach"):
+        tensor = pixels.detach().cpu()
+        if tensor.is_floating_point():
+            tensor = tensor.float()
+        image = tensor.numpy()
+        image = image[0] if image.ndim == 4 and image.shape[0] == 1 else image
+        image = image.transpose(1, 2, 0) if image.ndim == 3 else image
+    else:
+        image = np.asarray(pixels)
+    image = image[..., None] if image.ndim == 2 else image
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4) or 0 in image.shape:
+        advice = "Arrays are H×W or H×W×C, tensors C×H×W or 1×C×H×W."
+        raise ShapeError("pixels", "one image with 1, 3 or 4 channels", tuple(np.shape(pixels)), advice)
+    if image.dtype.kind not in "fu":
+        raise ArgumentError("pixels", "floats or unsigned integers", image.dtype, "Convert with .astype(np.float32).")
+    return image
+
+
+def _finite(image: np.ndarray, largest: float) -> np.ndarray:
+    """``image`` as float32 without NaN (0) and infinities (the largest value the format holds); a warning says how
+    many."""
+    with np.errstate(over="ignore"):
+        image = image.astype(np.float32)
+    bad = int(np.count_nonzero(~np.isfinite(image)))
+    if bad:
+        message = (
+            f"{bad} of {image.size} values to be written are NaN or infinite; NaN becomes 0, infinity {largest:g}."
+        )
+        warnings.warn(message, UserWarning, stacklevel=4)
+        image = np.nan_to_num(image, nan=0.0, posinf=largest, neginf=-largest)
+    return image
+
+
+def _to_display(image: np.ndarray, suffix: str) -> np.ndarray:
+    if image.shape[2] == 4 and suffix != ".png":
+        advice = "Drop the alpha channel or write a .png."
+        raise ShapeError("pixels", "1 or 3 channels for JPEG", tuple(image.shape), advice)
+    if image.dtype == np.uint8 or (image.dtype == np.uint16 and suffix == ".png"):
+        return image
+    if image.dtype.kind == "u":
+        raise ArgumentError("pixels", f"floats in [0, 1] or uint8 for {suffix}", image.dtype, "Scale to [0, 1] first.")
+    return np.rint(np.clip(_finite(image, 1.0), 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def _to_radiance(image: np.ndarray, suffix: str, half: bool) -> np.ndarray:
+    if image.dtype.kind == "u":
+        if suffix in (".tif", ".tiff") and image.dtype.itemsize <= 4:
+            return image
+        raise ArgumentError("pixels", f"floats for {suffix}", image.dtype, "Radiance is floating point; convert it.")
+    largest = _HALF_MAX if half else float(np.finfo(np.float32).max)
+    image = _finite(image, largest)
+    if half:
+        image = _limited(image, -_HALF_MAX, _HALF_MAX, "a half float")
+    if suffix == ".hdr":
+        image = _limited(image, 0.0, 1e37, "the Radiance format")
+        if image.shape[2] == 4:
+            advice = "Drop the alpha channel or write an .exr."
+            raise ShapeError("pixels", "1 or 3 channels for .hdr", tuple(image.shape), advice)
+        image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+    return image
+
+
+def _limited(image: np.ndarray, low: float, high: float, holder: str) -> np.ndarray:
+    outside = int(np.count_nonzero((image < low) | (image > high)))
+    if outside:
+        message = f"{outside} of {image.size} values do not fit into {holder} and are limited to {low:g} … {high:g}."
+        warnings.warn(message, UserWarning, stacklevel=4)
+    return np.clip(image, low, high) if outside else image
+
+
+# --- formats ---------------------------------------------------------------------------------------------------------
+
+
+def _write_exr(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
+    attributes = {PREFIX + str(key): to_json(value) for key, value in options["metadata"].items()}
+    _write_oiio(path, image, "half" if options["half"] else "float", {"compression": "zip", **attributes})
+
+
+def _write_hdr(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
+    _write_oiio(path, image, "float", {})
+    if options["metadata"]:  # OpenImageIO does not write header variables of its own
+        first, rest = path.read_bytes().split(b"\n", 1)
+        path.write_bytes(b"\n".join([first, (HDR_KEY + to_json(options["metadata"])).encode("ascii"), rest]))
+
+
+def _write_tiff(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
+    import tifffile
+
+    colour = image.shape[2] >= 3
+    tifffile.imwrite(
+        path,
+        image if colour else image[..., 0],
+        photometric="rgb" if colour else "minisblack",
+        extrasamples=("unassalpha",) if image.shape[2] == 4 else None,
+        compression="zlib",
+        description=to_json({BLOCK: options["metadata"]}),
+        metadata=None,
+        software="napari-afunet",
+    )
+
+
+def _write_png(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
+    attributes = {BLOCK: to_json(options["metadata"])} if options["metadata"] else {}
+    _write_oiio(path, image, str(image.dtype), {"oiio:UnassociatedAlpha": 1, **attributes})
+
+
+def _write_jpeg(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
+    attributes: dict[str, Any] = {"compression": f"jpeg:{options['quality']}", "jpeg:subsampling": "4:4:4"}
+    if options["metadata"]:
+        attributes["ImageDescription"] = to_json({BLOCK: options["metadata"]})
+    _write_oiio(path, image, "uint8", attributes)
+
+
+def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapping[str, Any]) -> None:
+    import OpenImageIO as oiio
+
+    spec = oiio.ImageSpec(image.shape[1], image.shape[0], image.shape[2], pixel_type)
+    if image.shape[2] == 1:
+        spec.channelnames = ("Y",)
+    spec.attribute("Software", "napari-afunet")
+    for name, value in attributes.items():
+        spec.attribute(name, value)
+    output = oiio.ImageOutput.create(str(path))
+    if output is None:
+        raise OSError(oiio.geterror())
+    if not output.open(str(path), spec):
+        raise OSError(output.geterror())
+    written = output.write_image(np.ascontiguousarray(image))
+    if not (output.close() and written):
+        raise OSError(output.geterror() or "the file could not be completed")
+
+
+_WRITERS: dict[str, Callable[[Path, np.ndarray, dict[str, Any]], None]] = {
+    ".exr": _write_exr,
+    ".hdr": _write_hdr,
+    ".jpeg": _write_jpeg,
+    ".jpg": _write_jpeg,
+    ".png": _write_png,
+    ".tif": _write_tiff,
+    ".tiff": _write_tiff,
+}
+_DISPLAY = frozenset({".jpeg", ".jpg", ".png"})
+WRITABLE = frozenset(_WRITERS)
+"""File types that are written, in lower case."""
+
+
+# --- all or nothing --------------------------------------------------------------------------------------------------
+
+
+def _write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Run ``write`` on a temporary file in the same folder, which then takes the place of ``path`` in one step."""
+    advice = "Check that the folder exists, may be written to and has room left, or choose another."
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        with temporary.open("xb"):
+            pass  # reserves the name with the user's own permissions, and tells early if the folder refuses
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except Exception as error:  # codecs raise anything
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise ImageFileError(f"{path}: cannot be written: {reason}. {advice}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
