@@ -1,0 +1,130 @@
+"""Where and how a merge computes: device, precision, memory; and what counts as running out of it."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from afunet_core.errors import ArgumentError
+
+__all__ = [
+    "PRECISIONS",
+    "choose_device",
+    "choose_precision",
+    "describe_device",
+    "is_out_of_memory",
+    "parse_memory",
+    "release_memory",
+]
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Precisions a merge can be asked for; sums over the image and the final image are float32 in all of them."""
+
+_UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+
+
+def choose_device(name: str | torch.device = "auto") -> torch.device:
+    """The device to compute on.
+
+    Args:
+        name: ``"auto"`` (the first of CUDA, MPS, CPU that is there), ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``,
+            or a device.
+
+    Raises:
+        ArgumentError: for an unknown device or one this machine does not have.
+
+    Example:
+        >>> choose_device("cpu")
+        device(type='cpu')
+    """
+    if isinstance(name, str) and name.strip().lower() == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        raise ArgumentError("device", "auto, cpu, cuda, cuda:N or mps", repr(name)) from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise ArgumentError("device", "auto, cpu, cuda, cuda:N or mps", repr(str(name)))
+    there = {"cpu": 1, "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0, "mps": int(_has_mps())}
+    if (device.index or 0) >= there[device.type]:
+        advice = "Use device='auto' or 'cpu', or install a torch build for that device."
+        raise ArgumentError("device", "a device of this machine", repr(str(name)), advice)
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of the network's features on ``device``.
+
+    ``"auto"`` is float32, except on CUDA devices with bfloat16 matrix units, where the difference cannot be seen and
+    the time is a fraction. On CPUs bfloat16 is used when asked for.
+
+    Raises:
+        ArgumentError: for an unknown precision.
+
+    Example:
+        >>> choose_precision("auto", torch.device("cpu"))
+        torch.float32
+    """
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.bfloat16 if fast else torch.float32
+    if name not in PRECISIONS:
+        raise ArgumentError("precision", "auto, " + ", ".join(PRECISIONS), repr(name))
+    return PRECISIONS[name]
+
+
+def parse_memory(amount: int | float | str | None) -> int | None:
+    """Bytes of ``2e9``, ``"4GB"``, ``"512 MiB"``, ``"1.5g"``; units count in 1024s. ``None``, ``"auto"``: no limit.
+
+    Raises:
+        ArgumentError: for anything else, and for amounts that are not above zero.
+
+    Example:
+        >>> parse_memory("1.5 GB"), parse_memory(None)
+        (1610612736, None)
+    """
+    advice = "Write bytes or a number with a unit, such as '4GB' or '512MB'."
+    if amount is None or (isinstance(amount, str) and amount.strip().lower() == "auto"):
+        return None
+    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([bkmgt]?)(?:i?b)?\s*", str(amount).lower())
+    try:
+        size = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    except ValueError:
+        size = 0.0
+    if isinstance(amount, bool) or not 1 <= size < 2**62:
+        raise ArgumentError("memory_budget", "an amount of memory above zero", repr(amount), advice)
+    return int(size)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that memory ran out, on whatever device.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shape mismatch"))
+        (True, False)
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def release_memory(device: torch.device) -> None:
+    """Hand cached memory back, so that other programs and other plugins on the device can have it."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def describe_device(device: torch.device) -> str:
+    """The device in words, for provenance: ``"cuda:0 (NVIDIA H200)"``."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)
+
+
+def _has_mps() -> bool:
+    backend = getattr(torch.backends, "mps", None)
+    return bool(backend is not None and backend.is_available())

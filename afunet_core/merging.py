@@ -1,0 +1,317 @@
+"""merge(): a bracket in, radiance out; with progress, cancel, and a record of how it was made."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afunet_core.baselines import exposure_fusion, weighted_merge
+from afunet_core.bracket import Bracket
+from afunet_core.device import (
+    choose_device,
+    choose_precision,
+    describe_device,
+    is_out_of_memory,
+    parse_memory,
+    release_memory,
+)
+from afunet_core.errors import ArgumentError, BracketError
+from afunet_core.model.afunet import AFUNet, StageState
+from afunet_core.model.checkpoint import load_model, model_path
+from afunet_core.progress import OnProgress, Run, ShouldCancel
+from afunet_core.registration import MODES, register
+
+__all__ = ["METHODS", "MergeResult", "merge"]
+
+METHODS = ("auto", "afunet", "weighted", "mertens")
+
+Model = str | os.PathLike[str] | AFUNet
+
+
+@dataclass
+class MergeResult:
+    """What a merge found.
+
+    Attributes:
+        radiance: ``H×W×3`` float32 linear radiance, 1.0 = saturation of the shortest frame; ``H×W`` for greyscale
+            brackets, with a leading batch axis for batches. For ``method="mertens"`` a display-encoded picture instead
+            (``info["output"]`` is ``"display"``).
+        stages: the network's state after every stage as arrays ``B×C×H×W``, or ``None`` when not asked for.
+        info: how the result was made: method, model and its hash, exposures, registration, device, versions, times.
+            JSON can hold all of it.
+        maps: pictures about the merge, each ``H×W`` and computed when first looked at: ``"ghost"`` is where a plain
+            weighted merge would have failed.
+    """
+
+    radiance: np.ndarray
+    stages: list[StageState] | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def merge(
+    bracket: Bracket,
+    *,
+    method: str = "auto",
+    align: str = "auto",
+    model: Model = "default",
+    device: str | torch.device = "auto",
+    precision: str = "auto",
+    memory_budget: int | str | None = None,
+    stages: bool = False,
+    on_progress: OnProgress | None = None,
+    should_cancel: ShouldCancel | None = None,
+) -> MergeResult:
+    """Merge a bracket into one image of linear radiance.
+
+    Args:
+        bracket: the frames and their exposures.
+        method: ``"auto"`` (registration where it helps, then the network), ``"afunet"`` (the network), ``"weighted"``
+            (the noise-optimal mean, for scenes at rest) or ``"mertens"`` (exposure fusion, for display only).
+        align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, ``"on"``
+            always, ``"off"`` never.
+        model: a shipped name, a weights file, or a network.
+        device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``, for the network.
+        precision: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"``: bfloat16 on CUDA, else float32.
+        memory_budget: bytes (or ``"4GB"``) the network may use beside its input and output; ``None`` decides by what
+            is free.
+        stages: keep the features after every stage.
+        on_progress: called with ``(done, total, message)``; ``done`` never falls.
+        should_cancel: asked often; the merge stops within a second of its returning true.
+
+    Returns:
+        The radiance with its provenance.
+
+    Raises:
+        ArgumentError: for a value that cannot be used.
+        BracketError: for the network with fewer than three frames.
+        CheckpointError: for a model that cannot be loaded.
+        MergeCancelled: after ``should_cancel`` returned true.
+
+    Example:
+        >>> frames = [np.full((4, 5, 3), value, np.float32) for value in (0.1, 0.4)]
+        >>> bracket = Bracket(frames, ev=(0, 2), encoding="linear")
+        >>> result = merge(bracket, method="weighted", align="off")
+        >>> result.radiance.shape, round(float(result.radiance.mean()), 3)
+        ((4, 5, 3), 0.1)
+    """
+    _check_choices(bracket, method, align)
+    place = choose_device(device)
+    dtype = choose_precision(precision, place)
+    budget = parse_memory(memory_budget)
+    run = Run(on_progress, should_cancel)
+    uses_network = method in ("auto", "afunet")
+    info: dict[str, Any] = {"method": method, **_describe_bracket(bracket), "align": align}
+    unit = 1.0
+    if uses_network:
+        bracket, unit = _three_frames(bracket, run)
+        network, info["model"] = _obtain_model(model)
+
+    with run.phase("Registering the frames", 0 if align == "off" else 100), torch.no_grad():
+        aligned, registrations = register(bracket, align)
+        info["registration"] = [entry.as_dict() for entry in registrations]
+
+    states: list[StageState] = []
+    with run.phase("Merging", 950), torch.inference_mode():
+        if uses_network:
+            frames = aligned.to_tensor()
+            image, states, used = _run_network(network, frames, place, dtype, budget, stages, run)
+            image = image / unit if unit != 1 else image
+            info |= used
+        else:
+            image = weighted_merge(aligned) if method == "weighted" else exposure_fusion(aligned)
+            info |= {"device": str(image.device), "precision": str(image.dtype).removeprefix("torch.")}
+
+    with run.phase("Finishing", 1000), torch.inference_mode():
+        radiance = _to_pixels(image, bracket.is_grey, run)
+        kept = [_to_arrays(state) for state in states] if stages and uses_network else None
+    info |= {
+        "output": "display" if method == "mertens" else "radiance",
+        "shape": list(radiance.shape),
+        "versions": _versions(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": run.seconds,
+        "warnings": run.warnings,
+    }
+    return MergeResult(radiance, kept, info, _LazyMaps({"ghost": lambda: _ghost(aligned)}))
+
+
+def _check_choices(bracket: Any, method: str, align: str) -> None:
+    if not isinstance(bracket, Bracket):
+        advice = "Make one with afunet_core.Bracket(frames, ev=...) or Bracket.from_files(paths)."
+        raise ArgumentError("bracket", "a Bracket", type(bracket).__name__, advice)
+    for name, value, known in (("method", method, METHODS), ("align", align, MODES)):
+        if value not in known:
+            raise ArgumentError(name, "one of " + ", ".join(known), repr(value))
+
+
+def _three_frames(bracket: Bracket, run: Run) -> tuple[Bracket, float]:
+    """The frames the network sees, and the exposure of the shortest of them relative to the shortest of all."""
+    if len(bracket) < 3:
+        advice = "Use method='weighted', which merges any number of frames."
+        raise BracketError("bracket", "at least three frames for the network", f"{len(bracket)} frames", advice)
+    three = bracket.triplet()
+    if len(bracket) > 3:
+        left_out = sorted(set(bracket.names) - set(three.names))
+        run.warn(
+            f"The network merges three frames; {', '.join(left_out)} left out. method='weighted' uses all of them."
+        )
+    return three, float(bracket.times[bracket.names.index(three.names[0])])
+
+
+# --- the network ---
+
+
+def _obtain_model(model: Model) -> tuple[AFUNet, dict[str, Any]]:
+    """The network in evaluation mode on the CPU, and what identifies it."""
+    if isinstance(model, AFUNet):
+        sha256 = hashlib.sha256()
+        for parameter in model.parameters():
+            sha256.update(parameter.detach().float().cpu().numpy().tobytes())
+        return model, _describe_model(model, "a network in memory", sha256.hexdigest())
+    path = model_path(model)
+    stat = path.stat()
+    network, digest = _cached_model(str(path), stat.st_mtime_ns, stat.st_size)
+    return network, {**_describe_model(network, os.fspath(model), digest), "file": path.name}
+
+
+@lru_cache(maxsize=2)
+def _cached_model(path: str, mtime_ns: int, size: int) -> tuple[AFUNet, str]:
+    """Stacks merge slice by slice: the file is read and checked once, until it changes on disk."""
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return load_model(path), digest
+
+
+def _describe_model(model: AFUNet, name: str, digest: str) -> dict[str, Any]:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {"name": name, "sha256": digest, "parameters": parameters, "config": model.config.to_dict()}
+
+
+def _placed(model: AFUNet, device: torch.device) -> AFUNet:
+    """The model ready on ``device``; the caller's own object is never moved or switched."""
+    parameter = next(model.parameters())
+    if parameter.device == device and parameter.dtype == torch.float32 and not model.training:
+        return model
+    return copy.deepcopy(model).to(device, torch.float32).eval()
+
+
+def _run_network(
+    model: AFUNet,
+    frames: Tensor,
+    device: torch.device,
+    dtype: torch.dtype,
+    budget: int | None,
+    keep_stages: bool,
+    run: Run,
+) -> tuple[Tensor, list[StageState], dict[str, str]]:
+    """The image, the stages, and the device and precision that served; the CPU serves where the device is too small."""
+    places = [device] if device.type == "cpu" else [device, torch.device("cpu")]
+    for place in places:
+        try:
+            image, states = _stream(_placed(model, place), frames, dtype, budget, keep_stages, run)
+            return image, states, {"device": describe_device(place), "precision": str(dtype).removeprefix("torch.")}
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or place is places[-1]:
+                raise
+            run.warn(f"{describe_device(place)} ran out of memory; the merge continues on the CPU.")
+        finally:
+            release_memory(place)
+    raise AssertionError("unreachable: the last place returns or raises")
+
+
+def _stream(
+    model: AFUNet, frames: Tensor, dtype: torch.dtype, budget: int | None, keep_stages: bool, run: Run
+) -> tuple[Tensor, list[StageState]]:
+    handles = []
+    device = next(model.parameters()).device
+    for index, stage in enumerate(model.stages):
+        handles.append(
+            stage.register_forward_pre_hook(lambda *_, i=index: run.report(i, len(model.stages), f"Stage {i + 1}"))
+        )
+    try:
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            return model.forward_stages(frames.to(device))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+# --- the result ---
+
+
+def _to_pixels(image: Tensor, is_grey: bool, run: Run) -> np.ndarray:
+    """``B×3×H×W`` → ``[B×]H×W[×3]`` float32, finite."""
+    image = image.detach().float().cpu()
+    broken = int((~torch.isfinite(image)).sum())
+    if broken:
+        run.warn(f"{broken} of {image.numel()} values came out NaN or infinite and were set to 0.")
+        image = image.nan_to_num(0.0, 0.0, 0.0)
+    pixels = image.mean(1) if is_grey else image.permute(0, 2, 3, 1)
+    return np.ascontiguousarray((pixels[0] if len(pixels) == 1 else pixels).numpy())
+
+
+def _to_arrays(state: StageState) -> StageState:
+    """The same features as float32 arrays."""
+    return StageState(*(feature.detach().float().cpu().numpy() for feature in state))  # type: ignore[arg-type]
+
+
+def _ghost(bracket: Bracket) -> np.ndarray:
+    from afunet_core.inspection import ghost_map
+
+    return ghost_map(bracket)
+
+
+class _LazyMaps(Mapping[str, np.ndarray]):
+    """A dictionary of pictures that are computed when first looked at."""
+
+    def __init__(self, makers: dict[str, Callable[[], np.ndarray]]) -> None:
+        self._makers, self._made = makers, dict[str, np.ndarray]()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def _describe_bracket(bracket: Bracket) -> dict[str, Any]:
+    return {
+        "frames": [str(name) for name in bracket.names],
+        "ev": [float(value) for value in bracket.ev],
+        "times": [float(value) for value in bracket.times],
+        "exposure_seconds": list(bracket.seconds) if bracket.seconds is not None else None,
+        "encoding": bracket.encoding,
+        "gamma": float(bracket.gamma),
+        "grey": bool(bracket.is_grey),
+        "reference": int(bracket.reference),
+    }
+
+
+def _versions() -> dict[str, str]:
+    from afunet_core import __version__
+
+    found = {"afunet": __version__, "python": platform.python_version()}
+    for name in ("torch", "kornia", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # an unpacked library without its metadata
+            found[name] = "unknown"
+    return found
