@@ -1,0 +1,312 @@
+"""Train AFUNet with Lightning Fabric: one CPU, one GPU, several GPUs or nodes by the same command.
+
+Every step draws its brackets from a generator seeded by (seed, step, rank), so a run that is stopped and resumed sees the
+same data in the same order; with the optimiser, the averaged weights and the step in the checkpoint, it continues as if
+it had never stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from afunet_core.errors import ArgumentError, DependencyError
+from afunet_core.losses import HDRLoss
+from afunet_core.model.afunet import AFUNet
+from afunet_core.model.checkpoint import load_model, save_model
+from afunet_core.model.config import VARIANTS, AFUNetConfig
+
+__all__ = ["TrainingConfig", "learning_rate", "load_config", "train"]
+
+Batch = tuple[Tensor, Tensor]  # network input B×18×H×W, truth B×3×H×W
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything a run depends on. Written beside its results, so that it can be repeated.
+
+    Args:
+        model: name of a variant, see ``afunet info --variants``.
+        model_overrides: fields of :class:`AFUNetConfig` that differ from the variant.
+        start_from: weights to start from (name or file) instead of a random draw.
+        data: ``{"kind": "synthetic", "hdr": folder, "photos": folder, "holdout": 12, …SynthesisConfig fields}`` or
+            ``{"kind": "folder", "root": folder, "layout": "auto", "validation": folder}``.
+        loss: arguments of :class:`afunet_core.losses.HDRLoss`.
+        steps: length of the run; a finished run can be resumed with more.
+        batch, patch: brackets per step and device, and their side in pixels.
+        learning_rate, final_learning_rate, warmup: peak and last rate, and steps to reach the peak.
+        schedule: ``"cosine"`` over all steps, or ``"constant"`` until the last ``decay`` steps, then cosine.
+        optimizer: ``"adam"`` or ``"adamw"``; ``betas``, ``weight_decay`` go with it.
+        ema: decay of the averaged weights that are validated and shipped; 0 for none.
+        clip: largest gradient norm.
+        precision: ``"32-true"`` or ``"bf16-mixed"``, as Lightning Fabric names them.
+        compile: use ``torch.compile``; pays on a GPU and on long runs.
+        validate_every, validation_count, validation_size: steps between validations, their brackets and side.
+        checkpoint_every, log_every: steps between checkpoints and between log lines.
+        seed: of the weights and of the data.
+    """
+
+    model: str = "compact"
+    model_overrides: dict[str, Any] = field(default_factory=dict)
+    start_from: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    steps: int = 10_000
+    batch: int = 4
+    patch: int = 128
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-6
+    warmup: int = 200
+    schedule: str = "cosine"
+    decay: int = 0
+    optimizer: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 1e-4
+    ema: float = 0.999
+    clip: float = 1.0
+    precision: str = "bf16-mixed"
+    compile: bool = False
+    validate_every: int = 1000
+    validation_count: int = 24
+    validation_size: int = 256
+    checkpoint_every: int = 500
+    log_every: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        choices = {
+            "model": (self.model, tuple(VARIANTS)),
+            "schedule": (self.schedule, ("cosine", "constant")),
+            "optimizer": (self.optimizer, ("adam", "adamw")),
+        }
+        for name, (value, allowed) in choices.items():
+            if value not in allowed:
+                raise ArgumentError(name, f"one of {', '.join(allowed)}", value)
+        for name in ("steps", "batch", "patch", "learning_rate", "log_every"):
+            if not getattr(self, name) > 0:
+                raise ArgumentError(name, "above 0", getattr(self, name))
+
+    def network(self) -> AFUNetConfig:
+        """The configuration of the network."""
+        overrides = dict(self.model_overrides)
+        if "depths" in overrides:
+            overrides["depths"] = tuple(overrides["depths"])
+        return replace(VARIANTS[self.model], **overrides)
+
+
+def load_config(path: str | os.PathLike[str], **overrides: Any) -> TrainingConfig:
+    """Read a TOML file; keyword arguments win.
+
+    Raises:
+        ArgumentError: for a name the configuration does not have.
+    """
+    values = tomllib.loads(Path(path).read_text()) | {key: value for key, value in overrides.items() if value is not None}
+    unknown = sorted(set(values) - set(TrainingConfig.__dataclass_fields__))
+    if unknown:
+        raise ArgumentError("config", f"names among {sorted(TrainingConfig.__dataclass_fields__)}", unknown)
+    if "betas" in values:
+        values["betas"] = tuple(values["betas"])
+    return TrainingConfig(**values)
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Rate at a step: linear warm-up, then cosine (or constant, with cosine over the last ``decay`` steps).
+
+    Example:
+        >>> config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0, final_learning_rate=0.0)
+        >>> [round(learning_rate(config, step), 2) for step in (0, 9, 55, 100)]
+        [0.1, 1.0, 0.5, 0.0]
+    """
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    start = config.warmup if config.schedule == "cosine" else max(config.steps - config.decay, config.warmup)
+    if step < start:
+        return config.learning_rate
+    progress = min((step - start) / max(config.steps - start, 1), 1.0)
+    span = config.learning_rate - config.final_learning_rate
+    return config.final_learning_rate + span * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+class _Average:
+    """Exponential moving average of parameters, with a warm-up so that early steps do not linger."""
+
+    def __init__(self, model: AFUNet, decay: float) -> None:
+        self.decay = decay
+        self.model = AFUNet(model.config).to(next(model.parameters()).device).eval().requires_grad_(False)
+        self.model.load_state_dict(model.state_dict())
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        keep = min(self.decay, (1 + step) / (10 + step))
+        ours, theirs = list(self.model.parameters()), list(model.parameters())
+        torch._foreach_lerp_(ours, theirs, 1.0 - keep)
+
+
+def train(
+    config: TrainingConfig,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = True,
+    minutes: float | None = None,
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    nodes: int = 1,
+    progress: bool = True,
+) -> Path:
+    """Train and write ``model.safetensors`` (averaged weights), ``last.ckpt``, ``log.csv`` and ``config.json`` to ``out``.
+
+    Args:
+        config: the run.
+        out: folder for everything that is written.
+        resume: continue from ``last.ckpt`` there, if any.
+        minutes: stop cleanly (with a checkpoint) after this long, to be resumed later.
+        accelerator, devices, nodes: as Lightning Fabric takes them.
+        progress: show a bar with the time left.
+
+    Returns:
+        The path of the averaged weights.
+
+    Raises:
+        DependencyError: without the ``train`` extra.
+    """
+    try:
+        from lightning.fabric import Fabric
+    except ImportError as error:
+        raise DependencyError("Training needs Lightning: pip install 'napari-afunet[train]'.") from error
+    from tqdm import tqdm
+
+    if accelerator == "auto" and not torch.cuda.is_available():
+        accelerator = "cpu"
+    precision: Any = config.precision
+    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
+    fabric.launch()
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2))
+
+    fabric.seed_everything(config.seed, verbose=False)
+    model = AFUNet(config.network())
+    if config.start_from:
+        model.load_state_dict(load_model(config.start_from).state_dict())
+    average = _Average(model.to(fabric.device), config.ema)
+    inner = model
+    optimizer_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    decay = {"weight_decay": config.weight_decay} if config.optimizer == "adamw" else {}
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = optimizer_class(trainable, lr=config.learning_rate, betas=config.betas, **decay)  # type: ignore[arg-type]
+    step, best = 0, -math.inf
+    checkpoint = folder / "last.ckpt"
+    if resume and checkpoint.is_file():
+        state = torch.load(checkpoint, map_location=fabric.device, weights_only=True)
+        inner.load_state_dict(state["model"])
+        average.model.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, best = state["step"], state["best"]
+    network, optimizer = fabric.setup(torch.compile(model) if config.compile else model, optimizer)
+    objective = HDRLoss(**config.loss).to(fabric.device)
+    source = _data_source(config, fabric.device)
+    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+
+    def save() -> None:
+        if fabric.is_global_zero:
+            parts = {"model": inner.state_dict(), "average": average.model.state_dict()}
+            state = {**parts, "optimizer": optimizer.state_dict(), "step": step, "best": best}
+            temporary = checkpoint.with_suffix(".partial")
+            torch.save(state, temporary)
+            os.replace(temporary, checkpoint)
+            save_model(average.model, folder / "model.safetensors", {"step": str(step), "seed": str(config.seed)})
+
+    bar = tqdm(total=config.steps, initial=step, disable=not (progress and fabric.is_global_zero), unit="step")
+    running = torch.zeros((), device=fabric.device)
+    for batch in _prefetch(source.batches, step, config.steps, fabric.global_rank):
+        rate = learning_rate(config, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        _seed_step(config.seed, step, fabric.global_rank)
+        frames, truth = batch
+        loss = objective(network(frames), truth)
+        fabric.backward(loss)
+        norm = fabric.clip_gradients(network, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+        if norm is None or bool(torch.isfinite(norm)):
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        average.update(inner, step)
+        running += loss.detach()
+        bar.update()
+        if step % config.log_every == 0:
+            mean = float(running) / config.log_every
+            running.zero_()
+            bar.set_postfix(loss=f"{mean:.4f}", lr=f"{rate:.1e}")
+            _log(folder / "log.csv", fabric.is_global_zero, step=step, loss=mean, learning_rate=rate)
+        if config.validate_every and step % config.validate_every == 0 and fabric.is_global_zero:
+            scores = source.validate(average.model, folder / f"validation-{step:07d}.png")
+            _log(folder / "validation.csv", True, step=step, **scores)
+            if scores["psnr_mu"] > best:
+                best = scores["psnr_mu"]
+                save_model(average.model, folder / "best.safetensors", {"step": str(step), **_strings(scores)})
+        if step % config.checkpoint_every == 0:
+            save()
+        if time.monotonic() > deadline:
+            break
+    bar.close()
+    save()
+    return folder / "model.safetensors"
+
+
+def _seed_step(seed: int, step: int, rank: int) -> None:
+    """Randomness inside the network (stochastic depth) depends on the step alone, so that resuming repeats it."""
+    torch.manual_seed((seed * 1_000_003 + step) * 64 + rank)
+
+
+def _prefetch(make: Callable[[int, int], Batch], start: int, stop: int, rank: int) -> Iterator[Batch]:
+    """Make the next batches on another thread while this one is used."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        waiting = [pool.submit(make, step, rank) for step in range(start, min(start + 2, stop))]
+        for step in range(start, stop):
+            batch = waiting.pop(0).result()
+            if step + 2 < stop:
+                waiting.append(pool.submit(make, step + 2, rank))
+            try:
+                yield batch
+            except GeneratorExit:
+                for future in waiting:
+                    future.cancel()
+                raise
+
+
+def _strings(values: Mapping[str, float]) -> dict[str, str]:
+    return {key: f"{value:.4f}" for key, value in values.items()}
+
+
+def _log(path: Path, active: bool, **values: float) -> None:
+    if not active:
+        return
+    fresh = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(values))
+        if fresh:
+            writer.writeheader()
+        writer.writerow(values)
+
+
+def _data_source(config: TrainingConfig, device: torch.device) -> Any:
+    from afunet_core.data.sources import SyntheticSource
+
+    kinds = {"synthetic": SyntheticSource}
+    kind = config.data.get("kind", "synthetic")
+    if kind not in kinds:
+        raise ArgumentError("data.kind", f"one of {', '.join(kinds)}", kind)
+    return kinds[kind](config, device)
