@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +12,19 @@ import torch
 from torch import Tensor
 
 from afunet_core.brightness import check_brightness
-from afunet_core.errors import ArgumentError, BracketError, ExposureError, ShapeError
+from afunet_core.errors import ArgumentError, BracketError, ShapeError
+from afunet_core.exposures import both_given, light_admitted
 from afunet_core.frames import PixelFormat, to_encoded_frames
 from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, network_input, to_radiance
 
 __all__ = ["Bracket"]
-
-_HOW_TO_STATE = "Give ev=(-2, 0, 2), in stops, or times=(1/100, 1/25, 1/6), in seconds, one a frame."
 
 
 class Bracket:
     """Frames of one scene at different exposures.
 
     Frames are converted to encoded B×3×H×W tensors in [0, 1] and sorted, shortest exposure first. A bracket is not
-    changed once
-    made: :meth:`to`, :meth:`crop` and the like return new ones that share what they can.
+    changed once made: :meth:`to`, :meth:`crop` and the like return new ones that share what they can.
 
     Args:
         frames: two or more frames of one size: arrays H×W, H×W×1, H×W×3 or H×W×4 (alpha is dropped) of unsigned
@@ -99,7 +95,7 @@ class Bracket:
             )
         _check_format(encoding, gamma, bit_depth, black_level)
         names = _frame_names(names, count)
-        light = _light_admitted(ev, times, names)
+        light = light_admitted(ev, times, names)
         tensors, self.is_grey = to_encoded_frames(frames, names, PixelFormat(encoding, bit_depth, black_level))
 
         amounts = light.detach().tolist()
@@ -147,7 +143,7 @@ class Bracket:
         from afunet_core.bracket_files import load_bracket_files
 
         if ev is not None and times is not None:
-            raise _both_given()
+            raise both_given()
         files = load_bracket_files(paths, encoding=encoding, exposures_given=ev is not None or times is not None)
         bracket = cls(
             files.pixels,
@@ -312,42 +308,3 @@ def _frame_index(reference: int, count: int) -> int:
     if not -count <= reference < count:
         raise BracketError("reference", f"an index from 0 to {count - 1}", reference, "It counts the frames as given.")
     return reference % count
-
-
-def _both_given() -> ExposureError:
-    return ExposureError("ev, times", "one of them", "both", "Give exposures in stops or in seconds.")
-
-
-def _light_admitted(
-    ev: Sequence[float] | Tensor | None, times: Sequence[float] | Tensor | None, names: Sequence[str]
-) -> Tensor:
-    """Relative light of every frame, (N,) float64, from stops or seconds."""
-    if ev is not None and times is not None:
-        raise _both_given()
-    if ev is None and times is None:
-        raise ExposureError("ev", "the exposure of every frame", "none", _HOW_TO_STATE)
-    argument, given = ("ev", ev) if times is None else ("times", times)
-    try:
-        values = torch.as_tensor(given, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ExposureError(argument, "one number a frame", repr(given), _HOW_TO_STATE) from error
-    if values.shape != (len(names),):
-        raise ExposureError(
-            argument, f"{len(names)} values, one a frame", f"shape {tuple(values.shape)}", _HOW_TO_STATE
-        )
-    light = values.exp2() if argument == "ev" else values
-    for name, value, amount in zip(names, values.tolist(), light.tolist(), strict=True):
-        if not (math.isfinite(amount) and amount > 0):
-            expected = "a finite number" if argument == "ev" else "a finite number of seconds above 0"
-            raise ExposureError(argument, f"{expected} for {name!r}", value, _HOW_TO_STATE)
-    _check_different(light.tolist(), names)
-    return light
-
-
-def _check_different(light: Sequence[float], names: Sequence[str]) -> None:
-    ordered = sorted(zip(light, names, strict=True))
-    same = [(a, b) for (x, a), (y, b) in pairwise(ordered) if math.isclose(x, y, rel_tol=1e-3)]
-    if len(same) == len(names) - 1:
-        raise ExposureError("exposures", "different exposures", "the same for all frames", _HOW_TO_STATE)
-    for first, second in same:
-        warnings.warn(f"{first!r} and {second!r} have the same exposure.", UserWarning, stacklevel=4)

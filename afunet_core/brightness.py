@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ExposureError
-from afunet_core.radiometry import Scalar, linearize
+from afunet_core.radiometry import GAMMA, Scalar, linearize
 
 _DARK, _BRIGHT = 0.04, 0.96
 """Encoded values between which a pixel says something about light: above the noise, below saturation."""
@@ -41,22 +41,36 @@ def check_brightness(
         ExposureError: naming the two frames, what their exposures promise and what their pixels show.
     """
     samples = [_sample(frame) for frame in frames]
+    contradiction = _first_contradiction(samples, times, encoding, gamma)
+    if contradiction is None:
+        return
+    index, promised, found = contradiction
+    advice = "Check that the exposures are in the order of the frames; override=True merges them all the same."
+    for other in {"gamma", "linear"} - {encoding}:
+        if _first_contradiction(samples, times, other, GAMMA) is None:
+            advice = f"With encoding={other!r} they would agree: is that what the frames are? {advice}"
+    raise ExposureError(
+        "exposures",
+        f"{names[index + 1]!r} to be about {2**promised:.3g}× as bright as {names[index]!r}",
+        "it is darker" if found is None else f"it is {2**found:.3g}× as bright",
+        advice,
+    )
+
+
+def _first_contradiction(
+    samples: Sequence[Tensor], times: Sequence[float], encoding: str, gamma: Scalar
+) -> tuple[int, float, float | None] | None:
+    """Index of the shorter frame of the first pair in conflict, stops promised, and stops found if measurable."""
     for index, (short, long) in enumerate(pairwise(samples)):
         promised = math.log2(times[index + 1] / times[index])
         found = _stops_between(short, long, encoding, gamma)
         if found is None:
-            contradiction = _means_contradict(short, long, encoding, gamma)
+            contradicts = _is_darker_on_average(short, long, encoding, gamma)
         else:
-            contradiction = found < _DARKER or abs(found - promised) > _SLACK + _PROPORTIONAL * promised
-        if contradiction:
-            shown = "it is darker" if found is None else f"it is {2**found:.3g}× as bright"
-            raise ExposureError(
-                "exposures",
-                f"{names[index + 1]!r} to be about {2**promised:.3g}× as bright as {names[index]!r}",
-                shown,
-                "Check that the exposures are in the order of the frames and that the encoding is right; "
-                "override=True merges them all the same.",
-            )
+            contradicts = found < _DARKER or abs(found - promised) > _SLACK + _PROPORTIONAL * promised
+        if contradicts:
+            return index, promised, found
+    return None
 
 
 def _sample(frame: Tensor) -> Tensor:
@@ -74,6 +88,6 @@ def _stops_between(short: Tensor, long: Tensor, encoding: str, gamma: Scalar) ->
     return float(ratio.log2().median())
 
 
-def _means_contradict(short: Tensor, long: Tensor, encoding: str, gamma: Scalar) -> bool:
-    dim, bright = float(linearize(long, encoding, gamma).mean()), float(linearize(short, encoding, gamma).mean())
-    return bright > 1.25 * dim + 0.01
+def _is_darker_on_average(short: Tensor, long: Tensor, encoding: str, gamma: Scalar) -> bool:
+    expected, shown = (float(linearize(frame, encoding, gamma).mean()) for frame in (short, long))
+    return shown < 0.8 * expected - 0.01

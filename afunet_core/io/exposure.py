@@ -7,8 +7,9 @@ import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from afunet_core.errors import ImageFileError
 
@@ -43,7 +44,19 @@ def exposure_from_attributes(attributes: Mapping[str, Any]) -> Exposure | None:
     if seconds is None:
         return None
     iso = _positive(attributes.get("Exif:PhotographicSensitivity")) or _positive(attributes.get("Exif:ISOSpeedRatings"))
-    return Exposure(seconds, _positive(attributes.get("FNumber")), iso)
+    return Exposure(_as_stated(seconds), _as_stated(_positive(attributes.get("FNumber"))), iso)
+
+
+@overload
+def _as_stated(number: float) -> float: ...
+@overload
+def _as_stated(number: float | None) -> float | None: ...
+def _as_stated(number: float | None) -> float | None:
+    """EXIF holds fractions, which arrive rounded to single precision: 0.0099999998 was 1/100."""
+    if number is None:
+        return None
+    fraction = float(Fraction(number).limit_denominator(100_000))
+    return fraction if math.isclose(fraction, number, rel_tol=1e-6) else number
 
 
 def _positive(value: Any) -> float | None:

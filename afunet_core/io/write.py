@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import warnings
@@ -16,6 +17,7 @@ from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
 from afunet_core.io.metadata import BLOCK, HDR_KEY, PREFIX, to_json
 
 _HALF_MAX = 65504.0
+_EXIF_DESCRIPTION = 0x010E
 
 
 def write_image(
@@ -27,7 +29,7 @@ def write_image(
     ``.exr``                float32 or half, ZIP (lossless), one attribute ``afunet:KEY`` an item of ``metadata``
     ``.hdr``                RGBE, error 0.8 % of the largest channel; greyscale becomes three equal channels
     ``.tif``, ``.tiff``     float32 (or the integers given), deflate
-    ``.png``                8 bits from display-encoded [0, 1] (or the integers given)
+    ``.png``                8 bits from display-encoded [0, 1] (or uint8 given)
     ``.jpg``, ``.jpeg``     8 bits from display-encoded [0, 1] (or uint8 given), full chroma
     ======================  ==========================================================================
 
@@ -98,7 +100,7 @@ def _to_display(image: np.ndarray, suffix: str) -> np.ndarray:
     if image.shape[2] == 4 and suffix != ".png":
         advice = "Drop the alpha channel or write a .png."
         raise ShapeError("pixels", "1 or 3 channels for JPEG", tuple(image.shape), advice)
-    if image.dtype == np.uint8 or (image.dtype == np.uint16 and suffix == ".png"):
+    if image.dtype == np.uint8:
         return image
     if image.dtype.kind == "u":
         raise ArgumentError("pixels", f"floats in [0, 1] or uint8 for {suffix}", image.dtype, "Scale to [0, 1] first.")
@@ -163,15 +165,30 @@ def _write_tiff(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
 
 
 def _write_png(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
-    attributes = {BLOCK: to_json(options["metadata"])} if options["metadata"] else {}
-    _write_oiio(path, image, str(image.dtype), {"oiio:UnassociatedAlpha": 1, **attributes})
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    if options["metadata"]:
+        text.add_text(BLOCK, to_json(options["metadata"]))
+    _write_pillow(path, image, "PNG", pnginfo=text)
 
 
 def _write_jpeg(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
-    attributes: dict[str, Any] = {"compression": f"jpeg:{options['quality']}", "jpeg:subsampling": "4:4:4"}
+    from PIL import Image
+
+    exif = Image.Exif()
     if options["metadata"]:
-        attributes["ImageDescription"] = to_json({BLOCK: options["metadata"]})
-    _write_oiio(path, image, "uint8", attributes)
+        exif[_EXIF_DESCRIPTION] = to_json({BLOCK: options["metadata"]})
+    _write_pillow(path, image, "JPEG", exif=exif, quality=options["quality"], subsampling="4:4:4")
+
+
+def _write_pillow(path: Path, image: np.ndarray, file_format: str, **options: Any) -> None:
+    """Encode in memory: on a full disk OpenImageIO ends the process (JPEG) or says nothing (PNG)."""
+    from PIL import Image
+
+    encoded = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(encoded, file_format, **options)
+    path.write_bytes(encoded.getbuffer())
 
 
 def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapping[str, Any]) -> None:

@@ -1,0 +1,52 @@
+"""Exposures as a user states them, in stops or seconds, to relative light."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from afunet_core.errors import ExposureError
+
+HOW_TO_STATE = "Give ev=(-2, 0, 2), in stops, or times=(1/100, 1/25, 1/6), in seconds, one a frame."
+
+
+def both_given() -> ExposureError:
+    return ExposureError("ev, times", "one of them", "both", "Give exposures in stops or in seconds.")
+
+
+def light_admitted(
+    ev: Sequence[float] | Tensor | None, times: Sequence[float] | Tensor | None, names: Sequence[str]
+) -> Tensor:
+    """Relative light of every frame, (N,) float64, from stops or seconds."""
+    if ev is not None and times is not None:
+        raise both_given()
+    if ev is None and times is None:
+        raise ExposureError("ev", "the exposure of every frame", "none", HOW_TO_STATE)
+    argument, given = ("ev", ev) if times is None else ("times", times)
+    try:
+        values = torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ExposureError(argument, "one number a frame", repr(given), HOW_TO_STATE) from error
+    if values.shape != (len(names),):
+        raise ExposureError(argument, f"{len(names)} values, one a frame", f"shape {tuple(values.shape)}", HOW_TO_STATE)
+    light = values.exp2() if argument == "ev" else values
+    for name, value, amount in zip(names, values.tolist(), light.tolist(), strict=True):
+        if not (math.isfinite(amount) and amount > 0):
+            expected = "a finite number" if argument == "ev" else "a finite number of seconds above 0"
+            raise ExposureError(argument, f"{expected} for {name!r}", value, HOW_TO_STATE)
+    _check_different(light.tolist(), names)
+    return light
+
+
+def _check_different(light: Sequence[float], names: Sequence[str]) -> None:
+    ordered = sorted(zip(light, names, strict=True))
+    same = [(a, b) for (x, a), (y, b) in pairwise(ordered) if math.isclose(x, y, rel_tol=1e-3)]
+    if len(same) == len(names) - 1:
+        raise ExposureError("exposures", "different exposures", "the same for all frames", HOW_TO_STATE)
+    for first, second in same:
+        warnings.warn(f"{first!r} and {second!r} have the same exposure.", UserWarning, stacklevel=4)
