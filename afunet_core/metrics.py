@@ -1,0 +1,202 @@
+"""How close two radiance images are, in the definitions of the field, each with a name that says which one it is.
+
+Inputs are B×C×H×W; results are one number per sample, shape (B,). The field averages the decibels of scenes, not their
+errors, so average the results. Every function is differentiable and works for any floating dtype and device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.radiometry import MU, mu_law
+
+__all__ = ["METRICS", "Metric", "psnr", "psnr_linear", "psnr_mu", "ssim", "ssim_authors", "ssim_linear", "ssim_mu"]
+
+_WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
+
+
+def psnr(image: Tensor, target: Tensor, peak: float = 1.0, mask: Tensor | None = None) -> Tensor:
+    r"""Peak signal-to-noise ratio in decibels, :math:`10 \log_{10}(p^2 / \mathrm{MSE})`, over all channels together.
+
+    Args:
+        image: B×C×H×W.
+        target: the truth, of the same shape.
+        peak: the value that counts as full signal.
+        mask: B×1×H×W, True (or 1) where pixels count; fractions weigh. Without it every pixel counts.
+
+    Returns:
+        Decibels (B,): ``inf`` for equal images, ``nan`` where the mask selects nothing.
+
+    Raises:
+        ShapeError: if the shapes differ or the mask does not fit.
+        ArgumentError: if ``peak`` is not above 0.
+
+    Example:
+        >>> psnr(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.1))
+        tensor([20.])
+    """
+    _check_pair(image, target)
+    if not peak > 0:
+        raise ArgumentError("peak", "a number above 0", peak)
+    squared = (image - target) ** 2
+    if mask is None:
+        error = squared.mean((1, 2, 3))
+    else:
+        if mask.ndim != 4 or mask.shape[2:] != image.shape[2:] or len(mask) not in (1, len(image)):
+            raise ShapeError("mask", f"B×1×H×W that fits {tuple(image.shape)}", tuple(mask.shape))
+        weight = mask.to(squared).expand_as(squared)
+        error = (squared * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    return 10 * torch.log10(peak**2 / error)
+
+
+def psnr_linear(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """PSNR-l: :func:`psnr` of linear radiance clipped to [0, 1], peak 1.
+
+    Example:
+        >>> psnr_linear(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.01))
+        tensor([40.])
+    """
+    return psnr(_unit(image), _unit(target), mask=mask)
+
+
+def psnr_mu(image: Tensor, target: Tensor, mu: float = MU, mask: Tensor | None = None) -> Tensor:
+    """PSNR-μ: :func:`psnr` after the μ-law of linear radiance clipped to [0, 1], peak 1.
+
+    Example:
+        >>> round(psnr_mu(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.01)).item(), 2)
+        6.71
+    """
+    return psnr(mu_law(_unit(image), mu), mu_law(_unit(target), mu), mask=mask)
+
+
+def ssim(image: Tensor, target: Tensor, peak: float = 1.0) -> Tensor:
+    """Structural similarity as Wang et al. define it, the mean over channels and the valid region.
+
+    Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE
+    TIP 2004: 11×11 Gaussian window of σ 1.5, K1 = 0.01, K2 = 0.03, weighted (not sample) covariance. Equal to
+    scikit-image's ``structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`` away from
+    the border, which is left out here as in the original.
+
+    Args:
+        image: B×C×H×W, at least 11×11 pixels.
+        target: the truth, of the same shape.
+        peak: the range of the data, L in the paper.
+
+    Returns:
+        Similarity (B,), 1 for equal images.
+
+    Raises:
+        ShapeError: if the shapes differ or are smaller than the window.
+        ArgumentError: if ``peak`` is not above 0.
+
+    Example:
+        >>> x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
+        >>> ssim(x, x)
+        tensor([1.], dtype=torch.float64)
+    """
+    _check_pair(image, target)
+    if not peak > 0:
+        raise ArgumentError("peak", "a number above 0", peak)
+    if min(image.shape[-2:]) < _WINDOW:
+        raise ShapeError(
+            "image", f"at least {_WINDOW}×{_WINDOW} pixels", tuple(image.shape), "Its window does not fit."
+        )
+    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
+    moments = _blur(torch.cat([image, target, image * image, target * target, image * target]))
+    mean_x, mean_y, square_x, square_y, product = moments.chunk(5)
+    variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
+    covariance = product - mean_x * mean_y
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
+    return similarity.mean((1, 2, 3))
+
+
+def ssim_linear(image: Tensor, target: Tensor) -> Tensor:
+    """SSIM-l: :func:`ssim` of linear radiance clipped to [0, 1], peak 1."""
+    return ssim(_unit(image), _unit(target))
+
+
+def ssim_mu(image: Tensor, target: Tensor, mu: float = MU) -> Tensor:
+    """SSIM-μ: :func:`ssim` after the μ-law of linear radiance clipped to [0, 1], peak 1."""
+    return ssim(mu_law(_unit(image), mu), mu_law(_unit(target), mu))
+
+
+def ssim_authors(image: Tensor, target: Tensor) -> Tensor:
+    """SSIM as the AFUNet authors evaluate it: values × 255 clipped to [0, 255], peak 255, all channels pooled.
+
+    SSIM does not change when values and peak are scaled together, and pooling channels of equal size is averaging them:
+    on images inside [0, 1] this equals :func:`ssim`, and differs from it only by clipping what lies outside. It is kept
+    under its own name so that a table can say which one it shows; the -μ figure wants both images μ-law first.
+
+    Args:
+        image: B×C×H×W, linear or μ-law, nominally in [0, 1], at least 11×11 pixels.
+        target: the truth, of the same shape.
+
+    Returns:
+        Similarity (B,).
+    """
+    return ssim((image * 255).clamp(0, 255), (target * 255).clamp(0, 255), peak=255.0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number a table can show, with all a reader needs to compare it.
+
+    Attributes:
+        function: ``(image, target) -> (B,)``, on linear radiance.
+        definition: what is computed, in words.
+        unit: ``"dB"`` or ``""``.
+        peak: the value that counts as full signal.
+    """
+
+    function: Callable[[Tensor, Tensor], Tensor]
+    definition: str
+    unit: str
+    peak: float
+
+
+_SSIM = "11×11 Gaussian σ 1.5, K1 0.01, K2 0.03, valid region, mean over channels"
+METRICS: dict[str, Metric] = {
+    "PSNR-μ": Metric(psnr_mu, "PSNR after μ-law (μ = 5000) of linear radiance clipped to [0, 1]", "dB", 1.0),
+    "PSNR-l": Metric(psnr_linear, "PSNR of linear radiance clipped to [0, 1]", "dB", 1.0),
+    "SSIM-μ": Metric(ssim_mu, f"SSIM ({_SSIM}) after μ-law (μ = 5000) of radiance clipped to [0, 1]", "", 1.0),
+    "SSIM-l": Metric(ssim_linear, f"SSIM ({_SSIM}) of linear radiance clipped to [0, 1]", "", 1.0),
+    "SSIM-μ (authors)": Metric(
+        lambda image, target: ssim_authors(mu_law(image), mu_law(target)),
+        "SSIM as the AFUNet authors compute it: after μ-law, × 255, clipped to [0, 255], valid region, channels pooled",
+        "",
+        255.0,
+    ),
+    "SSIM-l (authors)": Metric(
+        ssim_authors,
+        "SSIM as the AFUNet authors compute it: linear × 255, clipped to [0, 255], valid region, channels pooled",
+        "",
+        255.0,
+    ),
+}
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Every channel under the SSIM window, valid region only."""
+    offsets = torch.arange(_WINDOW, device=x.device, dtype=torch.float64) - _WINDOW // 2
+    taps = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
+    taps = (taps / taps.sum()).to(x.dtype)
+    flat = x.reshape(-1, 1, *x.shape[-2:])
+    flat = F.conv2d(F.conv2d(flat, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))
+    return flat.reshape(*x.shape[:2], *flat.shape[-2:])
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x.clamp(0.0, 1.0)
+
+
+def _check_pair(image: Tensor, target: Tensor) -> None:
+    if image.ndim != 4 or image.shape != target.shape or math.prod(image.shape) == 0:
+        raise ShapeError("image", f"B×C×H×W like the target {tuple(target.shape)}", tuple(image.shape))

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from afunet_core import metrics
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.radiometry import mu_law
+
+
+@pytest.fixture
+def pair(checks):
+    """A textured truth and a result that is close to it."""
+    truth = checks.uniform(2, 3, 33, 40)
+    return (truth + 0.1 * checks.uniform(2, 3, 33, 40, low=-1, seed=1)).clamp(0, 1), truth
+
+
+def skimage_ssim(image, target, peak=1.0):
+    """scikit-image averages the whole picture less its border: ask for the map and cut the valid region ourselves."""
+    values = []
+    for x, y in zip(image.cpu().numpy(), target.cpu().numpy(), strict=True):
+        _, full = structural_similarity(
+            x,
+            y,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=peak,
+            channel_axis=0,
+            full=True,
+        )
+        values.append(full[:, 5:-5, 5:-5].mean())
+    return values
+
+
+class TestPSNR:
+    @pytest.mark.parametrize("peak", [1.0, 255.0])
+    def test_agrees_with_scikit_image(self, checks, pair, peak):
+        image, truth = (peak * x for x in pair)
+        expected = [
+            peak_signal_noise_ratio(y, x, data_range=peak)
+            for x, y in zip(image.cpu().numpy(), truth.cpu().numpy(), strict=True)
+        ]
+        checks.close(metrics.psnr(image, truth, peak), expected, tolerance=1e-6)
+
+    def test_domains(self, checks, pair):
+        image, truth = pair
+        checks.close(metrics.psnr_linear(image, truth), metrics.psnr(image, truth))
+        checks.close(metrics.psnr_mu(image, truth), metrics.psnr(mu_law(image), mu_law(truth)))
+        checks.close(metrics.psnr_mu(image, truth, mu=10.0), metrics.psnr(mu_law(image, 10.0), mu_law(truth, 10.0)))
+
+    @pytest.mark.parametrize("metric", [metrics.psnr_linear, metrics.psnr_mu, metrics.ssim_linear, metrics.ssim_mu])
+    def test_what_no_display_shows_does_not_count(self, checks, pair, metric):
+        image, truth = pair
+        outside_image, outside_truth = image.clone(), truth.clone()
+        outside_image[truth > 0.9], outside_truth[truth > 0.9] = 7.0, 3.0
+        image[truth > 0.9], truth[truth > 0.9] = 1.0, 1.0
+        checks.close(metric(outside_image, outside_truth), metric(image, truth))
+
+    def test_equal_images_are_infinitely_good(self, pair):
+        assert (metrics.psnr(pair[1], pair[1]) == math.inf).all()
+
+    def test_masks_split_the_error(self, checks, pair):
+        image, truth = pair
+        mask = torch.zeros(2, 1, 33, 40, dtype=torch.bool)
+        mask[:, :, 4:20, 7:31] = True
+        inside, outside = metrics.psnr(image, truth, mask=mask), metrics.psnr(image, truth, mask=~mask)
+        checks.close(inside, metrics.psnr(image[..., 4:20, 7:31], truth[..., 4:20, 7:31]))
+        error = lambda decibel: 10 ** (-decibel / 10)  # noqa: E731
+        share = mask.double().mean()
+        checks.close(
+            share * error(inside) + (1 - share) * error(outside), error(metrics.psnr(image, truth)), tolerance=1e-9
+        )
+        checks.close(metrics.psnr_mu(image, truth, mask=mask[:1]), metrics.psnr_mu(image, truth, mask=mask))
+
+    def test_a_mask_of_nothing_says_so(self, pair):
+        assert metrics.psnr(*pair, mask=torch.zeros(2, 1, 33, 40)).isnan().all()
+
+    def test_errors(self, pair):
+        image, truth = pair
+        with pytest.raises(ShapeError, match="image: expected B×C×H×W like the target"):
+            metrics.psnr(image[..., 1:], truth)
+        with pytest.raises(ShapeError, match="mask"):
+            metrics.psnr(image, truth, mask=torch.ones(2, 1, 3, 3))
+        with pytest.raises(ArgumentError, match="peak"):
+            metrics.psnr(image, truth, peak=0.0)
+
+
+class TestSSIM:
+    def test_agrees_with_scikit_image(self, checks, pair):
+        checks.close(metrics.ssim(*pair), skimage_ssim(*pair), tolerance=1e-6)
+        image, truth = pair
+        checks.close(metrics.ssim_mu(*pair), skimage_ssim(mu_law(image), mu_law(truth)), tolerance=1e-6)
+        checks.close(metrics.ssim_linear(*pair), skimage_ssim(*pair), tolerance=1e-6)
+
+    def test_the_authors_variant_agrees_with_scikit_image(self, checks, pair):
+        image, truth = (1.3 * x - 0.1 for x in pair)  # outside [0, 1], where clipping matters
+        clipped = [(255 * x).clamp(0, 255) for x in (image, truth)]
+        checks.close(metrics.ssim_authors(image, truth), skimage_ssim(*clipped, peak=255.0), tolerance=1e-6)
+        assert (metrics.ssim_authors(image, truth) - metrics.ssim(image, truth)).abs().min() > 1e-4
+
+    def test_bounds_and_symmetry(self, checks, pair):
+        image, truth = pair
+        checks.close(metrics.ssim(truth, truth), torch.ones(2))
+        checks.close(metrics.ssim(image, truth), metrics.ssim(truth, image))
+        assert (metrics.ssim(1 - truth, truth) < 0).all()
+
+    def test_too_small_for_the_window(self):
+        with pytest.raises(ShapeError, match="at least 11×11"):
+            metrics.ssim(torch.zeros(1, 3, 10, 40), torch.zeros(1, 3, 10, 40))
+        with pytest.raises(ArgumentError, match="peak"):
+            metrics.ssim(torch.zeros(1, 3, 11, 11), torch.zeros(1, 3, 11, 11), peak=-1.0)
+
+
+@pytest.mark.parametrize("name", metrics.METRICS)
+class TestRegistry:
+    def test_every_metric_describes_itself(self, name):
+        metric = metrics.METRICS[name]
+        assert metric.unit == ("dB" if "PSNR" in name else "")
+        assert metric.peak > 0
+        assert ("μ-law" in metric.definition) == ("μ" in name)
+
+    def test_samples_stand_alone(self, checks, pair, name):
+        function = metrics.METRICS[name].function
+        together = function(*pair)
+        assert together.shape == (2,)
+        for index in range(2):
+            checks.close(together[index : index + 1], function(*(x[index : index + 1] for x in pair)))
+
+    def test_more_noise_is_never_better(self, pair, name):
+        _, truth = pair
+        noise = torch.from_numpy(np.random.default_rng(5).standard_normal(truth.shape))
+        scores = [metrics.METRICS[name].function(truth + level * noise, truth) for level in (0.01, 0.03, 0.1)]
+        assert (scores[0] > scores[1]).all()
+        assert (scores[1] > scores[2]).all()
+
+    def test_gradients(self, checks, name):
+        image, truth = checks.uniform(1, 1, 12, 11, low=0.1, high=0.9), checks.uniform(1, 1, 12, 11, 1, seed=1)[..., 0]
+        checks.gradients(metrics.METRICS[name].function, image, truth.clamp(0.1, 0.9) * 0.9)
+
+    def test_dtype(self, checks, pair, name):
+        low = [x.float() for x in pair]
+        assert metrics.METRICS[name].function(*low).dtype == torch.float32
+        checks.close(metrics.METRICS[name].function(*low), metrics.METRICS[name].function(*pair), tolerance=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(1e-4, 0.5), st.integers(1, 6), st.integers(1, 6))
+def test_psnr_of_a_constant_error(error, height, width):
+    image = torch.full((1, 3, height, width), error, dtype=torch.float64)
+    assert metrics.psnr(image, torch.zeros_like(image)).item() == pytest.approx(-20 * math.log10(error), abs=1e-9)
