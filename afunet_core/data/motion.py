@@ -1,19 +1,115 @@
-"""What moves between the frames: the camera, layers of the scene, soft things in the wind, and objects of their own."""
+"""How the camera, layers of the scene and soft things in the wind move between the three instants.
+
+Motion is a displacement field for each instant, 3×H×W×2 in pixels as (x, y): the frame shows at pixel p what the scene
+has at p + displacement(p).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["MovingObject", "blur_along", "homography_flow", "pixel_grid", "smooth_field", "warp"]
+from afunet_core.data.config import SynthesisConfig
+from afunet_core.data.draws import log_uniform, tensor, uniform, uniform_array
+
+__all__ = [
+    "REFERENCE",
+    "SceneMotion",
+    "blur_along",
+    "draw_motion",
+    "homography_flow",
+    "pixel_grid",
+    "smooth_field",
+    "warp",
+]
+
+REFERENCE = 1
+_OUTER_ONLY = np.array([1.0, 0.0, 1.0])
+
+
+class SceneMotion(NamedTuple):
+    """Displacements 3×H×W×2 of the three instants; None where nothing moves and nothing need be resampled."""
+
+    total: Tensor | None
+    camera: Tensor | None
+
+
+def draw_motion(
+    rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], kind: str, registered: bool
+) -> SceneMotion:
+    """Motion of camera and scene (not of objects) for a bracket of some kind.
+
+    A bracket that is to be registered afterwards gets only the sub-pixel part of a camera's motion, since registration
+    would take the rest away again.
+    """
+    camera: Tensor | None = None
+    if kind in ("camera", "both"):
+        grid = pixel_grid(*size)
+        camera = _registrable_flow(rng, grid) if registered else _camera_flow(rng, config, grid)
+    if kind in ("objects", "both") and rng.random() < config.flow_share:
+        local = _local_flow(rng, config, size)
+        return SceneMotion(local if camera is None else camera + local, camera)
+    return SceneMotion(camera, camera)
+
+
+def _camera_flow(rng: np.random.Generator, config: SynthesisConfig, grid: Tensor) -> Tensor:
+    reach = log_uniform(rng, config.camera_translation)
+    # Hands drift more than they tremble: the outer frames often lie on opposite sides of the reference.
+    direction, tremble = rng.uniform(0, 2 * np.pi), rng.random()
+    shifts = np.zeros((3, 2))
+    for index, side in ((0, np.pi), (2, 0.0)):
+        angle = direction + side + tremble * rng.normal()
+        shifts[index] = reach * rng.uniform(0.4, 1.0) * np.array([np.cos(angle), np.sin(angle)])
+    # The reference lies between pixels half of the time, so that it is not always the sharpest of the three.
+    between = float(rng.random() < 0.5)
+    shifts[REFERENCE] = rng.uniform(-0.5, 0.5, 2) * between
+    # Small translations come with small rotations; some cameras only shift.
+    turn = (0.0 if rng.random() < 0.25 else min(1.0, reach / 10 + 0.1)) * np.array([1.0, 0.02 * between, 1.0])
+    flow = homography_flow(
+        grid,
+        tensor(shifts),
+        tensor(uniform_array(rng, config.camera_angle, 3) * turn),
+        tensor(uniform_array(rng, config.camera_zoom, 3) * turn),
+        tensor(uniform_array(rng, config.camera_tilt, 3, 2) * turn[:, None]),
+    )
+    if rng.random() < config.parallax_share:
+        vectors = shifts / max(np.abs(shifts).max(), 1e-6) * min(uniform(rng, config.parallax), reach)
+        flow = flow + _parallax(rng, (grid.shape[0], grid.shape[1]), vectors * _OUTER_ONLY[:, None])
+    return flow
+
+
+def _parallax(rng: np.random.Generator, size: tuple[int, int], vectors: np.ndarray) -> Tensor:
+    """Near things shift more than far ones: `vectors` times a smooth depth, or times layers with soft steps between."""
+    depth = smooth_field(rng, 1, int(rng.integers(2, 5)), size)[0]
+    if rng.random() < 0.5:
+        depth = torch.sigmoid(depth * rng.uniform(3, 12)) * 2 - 1
+    return depth[None, :, :, None] * tensor(vectors)[:, None, None]
+
+
+def _registrable_flow(rng: np.random.Generator, grid: Tensor) -> Tensor:
+    """Sub-pixel phases that change across the picture: what registration resamples away again."""
+    shifts = rng.uniform(-1.0, 1.0, (3, 2)) * _OUTER_ONLY[:, None]
+    angles = rng.uniform(-0.01, 0.01, 3) * _OUTER_ONLY
+    return homography_flow(grid, tensor(shifts), tensor(angles), torch.zeros(3), torch.zeros(3, 2))
+
+
+def _local_flow(rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int]) -> Tensor:
+    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant."""
+    amplitude = log_uniform(rng, config.flow)
+    field = smooth_field(rng, 4, int(rng.integers(2, 9)), size).reshape(2, 2, *size).permute(0, 2, 3, 1)
+    before, after = field[0], field[1]
+    if rng.random() < 0.5:  # a swing: the same displacement, forth and back
+        after = -before * rng.uniform(0.5, 1.0)
+    region = torch.sigmoid((smooth_field(rng, 1, 3, size)[0] + rng.uniform(-0.6, 0.6)) * 6)
+    return torch.stack([before, torch.zeros_like(before), after]) * (amplitude * region)[None, ..., None]
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """H×W×2 coordinates (x, y) of the pixel centres, in pixels.
+    """H×W×2 positions (x, y) of the pixel centres, in pixels.
 
     Example:
         >>> pixel_grid(2, 2)[1, 0]
@@ -23,29 +119,55 @@ def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> T
     return torch.stack([x, y], dim=-1).to(device=device, dtype=torch.float32)
 
 
-def warp(picture: Tensor, positions: Tensor, mode: str = "bicubic", padding: str = "border") -> Tensor:
-    """Sample an N×C×H×W picture at N×h×w×2 pixel positions (x, y), exact at whole positions.
+def warp(picture: Tensor, positions: Tensor) -> Tensor:
+    """Sample a picture at pixel positions by bicubic interpolation without overshoot; the border is repeated.
 
-    Bicubic sampling sharpens as little as it blurs but rings below zero next to highlights; light is never negative.
+    Bicubic interpolation rings beside highlights a hundred times brighter than their surroundings, which no lens does.
+    So the result is held between the smallest and the largest of the four pixels around each position.
+
+    Args:
+        picture: C×H×W, seen by all instants, or N×C×H×W, one for each.
+        positions: N×h×w×2 as (x, y) in pixels.
+
+    Returns:
+        N×C×h×w; exact at whole positions.
     """
+    picture = picture[None] if picture.ndim == 3 else picture
     height, width = picture.shape[-2:]
     scale = positions.new_tensor([2.0 / width, 2.0 / height])
-    sampled = F.grid_sample(picture, (positions + 0.5) * scale - 1, mode, padding, align_corners=False)
-    return sampled.clamp_min(0) if mode == "bicubic" else sampled
+    grid = (positions + 0.5) * scale - 1
+    # The 2×2 neighbourhood of position x starts at floor(x), which is the pixel nearest to x − ½.
+    corner = grid - 0.5 * scale
+    padded = F.pad(picture, (0, 1, 0, 1), mode="replicate")
+    highest, lowest = F.max_pool2d(padded, 2, 1), -F.max_pool2d(-padded, 2, 1)
+    bounds = torch.cat([lowest, highest], dim=1)
+    count, channels = len(positions), picture.shape[1]
+
+    def sample(source: Tensor, at: Tensor, mode: str) -> Tensor:
+        return F.grid_sample(source.expand(count, -1, -1, -1), at, mode, "border", align_corners=False)
+
+    low, high = sample(bounds, corner, "nearest").split(channels, dim=1)
+    return torch.minimum(torch.maximum(sample(picture, grid, "bicubic"), low), high)
 
 
 def homography_flow(grid: Tensor, translation: Tensor, angle: Tensor, zoom: Tensor, tilt: Tensor) -> Tensor:
-    """Displacement of every pixel under K homographies about the image centre.
+    """Displacement of every pixel under K homographies about the centre of the picture.
 
     Args:
         grid: H×W×2 pixel positions.
         translation: K×2, in pixels.
         angle: K, in radians.
         zoom: K, relative magnification minus one.
-        tilt: K×2, perspective terms, in relative change of scale from the centre to the edge.
+        tilt: K×2, perspective: relative change of scale from the centre to the edge.
 
     Returns:
         K×H×W×2 displacements in pixels.
+
+    Example:
+        >>> zero = torch.zeros(1)
+        >>> homography_flow(pixel_grid(2, 2), torch.tensor([[3.0, 0.0]]), zero, zero, torch.zeros(1, 2))[0, 0]
+        tensor([[3., 0.],
+                [3., 0.]])
     """
     height, width = grid.shape[:2]
     centre = grid.new_tensor([(width - 1) / 2, (height - 1) / 2])
@@ -58,107 +180,27 @@ def homography_flow(grid: Tensor, translation: Tensor, angle: Tensor, zoom: Tens
 
 
 def smooth_field(rng: np.random.Generator, channels: int, cells: int, size: tuple[int, int]) -> Tensor:
-    """channels×H×W of smooth random values, roughly normal, with about `cells` bumps across the shorter side."""
+    """channels×H×W of smooth random values, about normal, with `cells` bumps across the shorter side."""
     height, width = size
     shape = (max(2, round(cells * height / min(size))), max(2, round(cells * width / min(size))))
-    coarse = torch.from_numpy(rng.normal(size=(1, channels, *shape)).astype(np.float32))
-    # Two cheap steps (bicubic while small, bilinear to the full size) look like one bicubic step and cost a fifth.
+    coarse = tensor(rng.normal(size=(1, channels, *shape)))
+    # Bicubic while small, bilinear to the full size: as smooth as one bicubic step, at a fifth of its cost.
     middle = (min(height, 6 * shape[0]), min(width, 6 * shape[1]))
     fine = F.interpolate(coarse, middle, mode="bicubic", align_corners=False)
     return F.interpolate(fine, size, mode="bilinear", align_corners=False)[0]
 
 
 def blur_along(picture: Tensor, vector: tuple[float, float]) -> Tensor:
-    """Average an N×C×H×W picture along `vector` (x, y) pixels, centred, as a camera in motion does."""
+    """Average an N×C×H×W picture along `vector` = (x, y) pixels, centred, as a camera in motion does."""
     taps = max(2, int(np.ceil(np.hypot(*vector))) + 1)
     radius = int(np.ceil(max(abs(vector[0]), abs(vector[1])) / 2)) + 1
-    kernel = np.zeros((2 * radius + 1, 2 * radius + 1), np.float32)
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1))
     for position in np.linspace(-0.5, 0.5, taps):
         x, y = position * vector[0] + radius, position * vector[1] + radius
         left, top = int(np.floor(x)), int(np.floor(y))
         for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
             kernel[row, column] += (1 - abs(x - column)) * (1 - abs(y - row))
-    weights = torch.from_numpy(kernel / kernel.sum()).to(picture)
+    weights = tensor(kernel / kernel.sum()).to(picture)
     channels = picture.shape[1]
     padded = F.pad(picture, (radius,) * 4, mode="replicate")
     return F.conv2d(padded, weights.expand(channels, 1, -1, -1), groups=channels)
-
-
-@dataclass(frozen=True)
-class MovingObject:
-    """A textured shape with a pose at each instant.
-
-    Attributes:
-        texture: 3×h×w radiance.
-        shape: "blob", "ellipse", "polygon" or "bar".
-        harmonics: (order, amplitude, phase) triples of the outline of a blob; for a polygon (corners, roundness, 0).
-        aspect: height over width.
-        centres: K×2 positions on the canvas, in pixels.
-        radii: K sizes (half the width), in pixels.
-        angles: K rotations, in radians.
-        wobble: K amplitudes of a bending deformation, relative to the radius.
-        edge: width of the soft edge in pixels.
-        opacity: 1 for solid things; less for glass, smoke, blur.
-    """
-
-    texture: Tensor
-    shape: str
-    harmonics: tuple[tuple[float, float, float], ...]
-    aspect: float
-    centres: np.ndarray
-    radii: np.ndarray
-    angles: np.ndarray
-    wobble: np.ndarray
-    edge: float
-    opacity: float = 1.0
-
-    @property
-    def displacement(self) -> float:
-        """The largest shift of the centre, in pixels, between two instants."""
-        return float(max(np.hypot(*(a - b)) for a in self.centres for b in self.centres))
-
-    def reach(self) -> float:
-        """No part of the object is further than this from its centres, in pixels."""
-        return float(self.radii.max()) * 1.75 * max(1.0, self.aspect) + self.edge + 2
-
-    def render(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Colour (K×3×h×w) and coverage (K×1×h×w) seen at K×h×w×2 canvas positions."""
-
-        def column(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(positions.device)[:, None, None]
-
-        offset = positions - column(self.centres)
-        radius, cos, sin = column(self.radii), column(np.cos(self.angles)), column(np.sin(self.angles))
-        x = (offset[..., 0] * cos + offset[..., 1] * sin) / radius
-        y = (offset[..., 1] * cos - offset[..., 0] * sin) / (radius * self.aspect)
-        bend = column(self.wobble)
-        x, y = x + bend * torch.sin(2.1 * y), y + bend * torch.sin(2.6 * x + 1.0)
-        inside = self._inside(x, y) * radius * min(1.0, self.aspect)
-        coverage = (inside / self.edge + 0.5).clamp(0, 1) * self.opacity
-        colour = F.grid_sample(
-            self.texture.expand(len(x), -1, -1, -1),
-            torch.stack([x, y], -1) * 0.8,
-            "bilinear",
-            "reflection",
-            align_corners=False,
-        )
-        return colour, coverage[:, None]
-
-    def _inside(self, x: Tensor, y: Tensor) -> Tensor:
-        """Signed distance to the outline in units of the radius, positive inside; exact enough for a soft edge."""
-        if self.shape == "bar":
-            return torch.minimum(1 - x.abs(), 1 - y.abs())
-        distance = torch.sqrt(x * x + y * y + 1e-6)
-        if self.shape == "ellipse":
-            return 1 - distance
-        direction = torch.atan2(y, x)
-        if self.shape == "polygon":
-            corners, roundness, phase = self.harmonics[0]
-            sector = 2 * np.pi / corners
-            folded = torch.remainder(direction + phase, sector) - sector / 2
-            flat = np.cos(sector / 2) - distance * torch.cos(folded)
-            return flat * (1 - roundness) + (1 - distance) * roundness
-        outline = torch.ones_like(x)
-        for order, amplitude, phase in self.harmonics:
-            outline = outline + amplitude * torch.cos(order * direction + phase)
-        return outline - distance

@@ -1,0 +1,63 @@
+"""What registration does to frames before they are merged: resampled noise, softness, residuals, filled borders."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afunet_core.data.config import SynthesisConfig
+from afunet_core.data.draws import uniform
+from afunet_core.data.motion import REFERENCE, pixel_grid, smooth_field, warp
+from afunet_core.radiometry import encode, linearize
+
+__all__ = ["register_frames"]
+
+
+def register_frames(
+    rng: np.random.Generator, config: SynthesisConfig, frames: Tensor, camera: Tensor, times: np.ndarray
+) -> Tensor:
+    """Resample the outer frames onto the reference, noise and all, in linear light, imperfectly.
+
+    The (small) camera flow is undone up to a smooth residual. A strip at the border that an outer frame did not see, as
+    a large motion leaves it, is filled from the reference or by repeating the edge.
+
+    Args:
+        rng: draws residual and strips.
+        config: `residual` is used.
+        frames: 3×3×H×W encoded.
+        camera: 3×H×W×2 displacements with which the frames were taken.
+        times: the three exposure times.
+
+    Returns:
+        3×3×H×W encoded; the reference is untouched.
+    """
+    size = (frames.shape[2], frames.shape[3])
+    outer = [index for index in range(3) if index != REFERENCE]
+    residual = smooth_field(rng, 4, int(rng.integers(2, 5)), size).reshape(2, 2, *size).permute(0, 2, 3, 1)
+    residual = residual * (0.6 * rng.random() * uniform(rng, config.residual))
+    linear = linearize(frames)
+    positions = (pixel_grid(*size) - camera[outer] + residual).to(frames.device)
+    warped = warp(linear[outer], positions)
+    registered = frames.clone()
+    for place, index in enumerate(outer):
+        seen = _fill_unseen(rng, warped[place], linear[REFERENCE], times[index] / times[REFERENCE])
+        registered[index] = encode(seen.clamp(0, 1))
+    return registered
+
+
+def _fill_unseen(rng: np.random.Generator, picture: Tensor, reference: Tensor, ratio: float) -> Tensor:
+    """Replace a strip along one border by the reference at this exposure, or by the repeated edge."""
+    if rng.random() < 0.4:
+        return picture
+    height, width = picture.shape[-2:]
+    depth = min(rng.exponential(10.0), 0.3 * min(height, width))
+    slant = rng.uniform(-0.3, 0.3) if rng.random() < 0.6 else 0.0
+    angle = rng.integers(4) * np.pi / 2 + slant
+    inward = torch.tensor([np.cos(angle), np.sin(angle)], dtype=torch.float32, device=picture.device)
+    grid = pixel_grid(height, width, picture.device)
+    along = grid @ inward
+    overshoot = (along - (along.max() - depth)).clamp_min(0)
+    if rng.random() < 0.6:
+        return torch.where(overshoot > 0, (reference * ratio).clamp(0, 1), picture)
+    return warp(picture, (grid - overshoot[..., None] * inward)[None])[0]
