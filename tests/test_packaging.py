@@ -1,0 +1,182 @@
+"""What a user installs: the distributions, their contents and metadata, and what importing the packages costs."""
+
+from __future__ import annotations
+
+import email
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import textwrap
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def python(code: str, **environment: str) -> str:
+    """Standard output of a fresh interpreter that runs ``code`` in the checkout."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=ROOT,
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen", **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory) -> Path:
+    """A folder with the source distribution and the wheel that was built from it, as `make package` does it."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(dist) -> zipfile.ZipFile:
+    (path,) = dist.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel) -> email.message.Message:
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    return email.message_from_bytes(wheel.read(name))
+
+
+class TestDistributions:
+    def test_wheel_holds_all_that_the_checkout_holds(self, wheel):
+        tracked = subprocess.run(
+            ["git", "ls-files", "afunet_core", "napari_afunet"], cwd=ROOT, capture_output=True, text=True, check=False
+        ).stdout.split()
+        if not tracked:  # an unpacked source distribution
+            tracked = [str(p.relative_to(ROOT)) for p in ROOT.glob("*/**/*.py") if p.parts[-2] in ("afunet_core",)]
+        assert {name for name in tracked if (ROOT / name).exists()} <= set(wheel.namelist())
+        assert {"afunet_core/py.typed", "napari_afunet/py.typed"} <= set(wheel.namelist())
+
+    def test_wheel_holds_every_weights_file_with_its_card(self, wheel):
+        weights = [p.name for p in (ROOT / "afunet_core" / "weights").iterdir() if p.suffix in (".safetensors", ".md")]
+        packed = {Path(name).name for name in wheel.namelist() if name.startswith("afunet_core/weights/")}
+        assert set(weights) <= packed
+
+    def test_wheel_holds_the_one_manifest(self, wheel):
+        assert wheel.namelist().count("napari_afunet/napari.yaml") == 1
+        assert wheel.read("napari_afunet/napari.yaml") == (ROOT / "napari.yaml").read_bytes()
+
+    def test_wheel_holds_nothing_else(self, wheel):
+        tops = {name.split("/")[0] for name in wheel.namelist()}
+        assert {top for top in tops if not top.endswith(".dist-info")} == {"afunet_core", "napari_afunet"}
+
+    def test_sdist_holds_what_is_needed_to_build_test_and_document(self, dist):
+        (path,) = dist.glob("*.tar.gz")
+        with tarfile.open(path) as archive:
+            names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
+        needed = {"LICENSE", "NOTICE", "README.md", "napari.yaml", "pyproject.toml", "Makefile", "constraints.txt"}
+        assert needed | {"mkdocs.yml", "tests/test_packaging.py"} <= names
+
+    def test_installed_wheel_is_found_by_napari(self, dist, tmp_path):
+        (path,) = dist.glob("*.whl")
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(tmp_path)
+        found = python(
+            f"""
+            import sys
+            sys.path = [p for p in sys.path if p not in ("", {str(ROOT)!r})]
+            sys.path.insert(0, {str(tmp_path)!r})
+            import napari_afunet
+            from importlib.metadata import distribution
+            from npe2 import PluginManifest
+            assert napari_afunet.__file__.startswith({str(tmp_path)!r}), napari_afunet.__file__
+            manifest = PluginManifest.from_distribution("napari-afunet")
+            manifest.validate_imports()
+            print(manifest.name, len(manifest.contributions.widgets))
+            """
+        )
+        assert found.split() == ["napari-afunet", "1"]
+
+    def test_readme_renders_on_the_package_index(self, dist):
+        command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, dist.iterdir())]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+class TestMetadata:
+    def test_version_is_the_same_everywhere(self, metadata):
+        import afunet_core
+
+        assert metadata["Version"] == afunet_core.__version__
+        assert f"version: {metadata['Version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+    def test_licence_and_classifiers(self, metadata):
+        assert metadata["License-Expression"] == "Apache-2.0"
+        assert {"LICENSE", "NOTICE"} <= set(metadata.get_all("License-File"))
+        assert {"Framework :: napari", "Typing :: Typed"} <= set(metadata.get_all("Classifier"))
+
+    def test_no_qt_binding_is_forced_on_anyone(self, metadata):
+        required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+        assert not [line for line in required if line.lower().startswith(("pyqt", "pyside")) or "napari[" in line]
+
+    def test_every_extra_exists(self, metadata):
+        extras = {"qt", "train", "metrics", "raw", "onnx", "cluster", "docs", "dev"}
+        assert extras == set(metadata.get_all("Provides-Extra"))
+
+
+class TestImports:
+    def test_the_core_package_loads_nothing_heavy(self):
+        loaded = python("import sys, json, afunet_core; print(json.dumps(sorted(sys.modules)))")
+        assert not {"torch", "numpy", "napari", "kornia", "qtpy"} & set(json.loads(loaded))
+
+    def test_the_core_never_needs_napari_magicgui_or_qt(self):
+        python(
+            """
+            import importlib, pkgutil, sys
+
+            class Refuse:
+                def find_spec(self, name, path=None, target=None):
+                    top = name.partition(".")[0]
+                    if top in ("napari", "napari_afunet", "magicgui", "qtpy", "superqt", "PySide6", "PyQt6", "npe2"):
+                        raise AssertionError(f"the core imports {name}")
+
+            sys.meta_path.insert(0, Refuse())
+            import afunet_core
+            from afunet_core.errors import DependencyError
+            for module in pkgutil.walk_packages(afunet_core.__path__, "afunet_core."):
+                if not module.name.endswith("__main__"):
+                    importlib.import_module(module.name)
+            """
+        )
+
+    def test_the_plugin_starts_without_torch(self):
+        loaded = python(
+            """
+            import importlib, json, sys, yaml
+            contributions = yaml.safe_load(open("napari.yaml", encoding="utf-8"))["contributions"]
+            for command in contributions["commands"]:
+                module, name = command["python_name"].split(":")
+                assert callable(getattr(importlib.import_module(module), name)), command
+            print(json.dumps(sorted(sys.modules)))
+            """
+        )
+        assert not {"torch", "kornia", "lightning", "scipy.ndimage"} & set(json.loads(loaded))
+
+
+class TestManifest:
+    def test_the_symlink_and_the_root_manifest_are_one(self):
+        beside = ROOT / "napari_afunet" / "napari.yaml"
+        assert beside.read_bytes() == (ROOT / "napari.yaml").read_bytes()
+
+    def test_napari_accepts_it(self):
+        from npe2 import PluginManifest
+
+        manifest = PluginManifest.from_file(ROOT / "napari.yaml")
+        assert manifest.name == "napari-afunet"
