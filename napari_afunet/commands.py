@@ -1,0 +1,23 @@
+"""Menu commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+__all__ = ["merge_bracket", "toggle_compare"]
+
+
+def merge_bracket(viewer: Viewer) -> None:
+    """Open the widget and press its Merge button."""
+    _, widget = viewer.window.add_plugin_dock_widget("napari-afunet", "Merge exposure bracket")
+    widget.merge()
+
+
+def toggle_compare(viewer: Viewer) -> None:
+    """Show the reference frame and the result side by side, or return to the usual view."""
+    from napari_afunet.compare import toggle
+
+    toggle(viewer)

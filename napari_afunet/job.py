@@ -1,0 +1,158 @@
+"""One merge from start to end, without a viewer: step by step, so that it can be watched and stopped."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_afunet.inputs import BracketSource
+from napari_afunet.settings import MergeSettings
+
+if TYPE_CHECKING:
+    from afunet_core.merging import MergeResult
+
+__all__ = ["Outcome", "Step", "merge_source"]
+
+Progress = Callable[[float, str], None]
+SIDES = ("under", "reference", "over")
+
+
+@dataclass
+class Outcome:
+    """Everything the viewer shows, as arrays with the plane axes first.
+
+    Attributes:
+        radiance: ``(planes…, H, W[, 3])`` float32; linear, except for exposure fusion.
+        stages: per side ``(stage, planes…, H, W, 3)`` uint8, one colour basis for all; empty without the network.
+        decoded: ``(stage, planes…, H, W, 3)`` float16, the HDR image decoded from every stage, where the network can.
+        maps: name → ``(planes…, H, W)`` float32: ghost map and what else the core reports.
+        info: provenance, of the first plane.
+        warnings: what the core warned of, each once.
+        result: the core's own result of the last plane.
+    """
+
+    source: BracketSource
+    settings: MergeSettings
+    radiance: np.ndarray
+    stages: dict[str, np.ndarray] = field(default_factory=dict)
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    result: MergeResult | None = None
+
+    @property
+    def grey(self) -> bool:
+        """Whether the radiance has no colour axis."""
+        return self.radiance.ndim == len(self.source.planes) + 2
+
+    @property
+    def linear(self) -> bool:
+        """Whether values are light; exposure fusion gives a picture for the screen instead."""
+        return self.info.get("output") != "display"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One plane is done; ``outcome`` holds all planes so far."""
+
+    done: int
+    total: int
+    outcome: Outcome
+
+
+def merge_source(
+    source: BracketSource,
+    settings: MergeSettings,
+    on_progress: Progress | None = None,
+    should_cancel: Callable[[], bool] | None = None,
+) -> Iterator[Step]:
+    """Merge plane after plane, yielding after each.
+
+    Args:
+        source: the pixels.
+        settings: everything else.
+        on_progress: called with the fraction done and a message, from this thread.
+        should_cancel: asked often; ``True`` raises :class:`afunet_core.MergeCancelled`.
+
+    Raises:
+        AFUNetError: what the core found wrong, with advice.
+    """
+    total = source.plane_count
+    outcome: Outcome | None = None
+    for number, (index, frames) in enumerate(source):
+        report = _plane_progress(on_progress, number, total)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            result, views, maps = _merge_plane(frames, source, settings, report, should_cancel)
+        if outcome is None:
+            outcome = Outcome(source, settings, np.zeros((*source.planes, *result.radiance.shape), np.float32))
+            outcome.info = dict(result.info)
+        outcome.radiance[index] = result.radiance
+        outcome.result = result
+        _store(outcome.maps, maps, source.planes, index)
+        _store_stages(outcome.stages, views, source.planes, index)
+        for warning in caught:
+            if issubclass(warning.category, UserWarning) and str(warning.message) not in outcome.warnings:
+                outcome.warnings.append(str(warning.message))
+        yield Step(number + 1, total, outcome)
+
+
+def _merge_plane(
+    frames: list[np.ndarray],
+    source: BracketSource,
+    settings: MergeSettings,
+    on_progress: Callable[[int, int, str], None],
+    should_cancel: Callable[[], bool] | None,
+) -> tuple[MergeResult, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    from afunet_core import Bracket, merge
+
+    metadata = {"paths": list(source.paths)} if any(source.paths) else None
+    bracket = Bracket(frames, names=source.names, metadata=metadata, **settings.bracket_arguments())
+    result = merge(bracket, **settings.core_arguments(), on_progress=on_progress, should_cancel=should_cancel)
+    views = {}
+    if settings.stages and result.stages:
+        from afunet_core import inspection
+
+        views = {side: _bytes(inspection.stage_rgb(result.stages, side)) for side in SIDES}
+    maps = {}
+    if settings.ghost_map:
+        maps = {name: np.asarray(result.maps[name], np.float32) for name in result.maps}
+    return result, views, maps
+
+
+def _plane_progress(on_progress: Progress | None, number: int, total: int) -> Callable[[int, int, str], None]:
+    def report(done: int, of: int, message: str) -> None:
+        if on_progress is not None:
+            prefix = f"Plane {number + 1} of {total}: " if total > 1 else ""
+            on_progress((number + done / max(of, 1)) / total, prefix + message)
+
+    return report
+
+
+def _store(
+    kept: dict[str, np.ndarray], new: dict[str, np.ndarray], planes: tuple[int, ...], index: tuple[int, ...]
+) -> None:
+    for name, value in new.items():
+        if name not in kept:
+            kept[name] = np.zeros((*planes, *value.shape), value.dtype)
+        kept[name][index] = value
+
+
+def _store_stages(
+    kept: dict[str, np.ndarray], new: dict[str, np.ndarray], planes: tuple[int, ...], index: tuple[int, ...]
+) -> None:
+    """As :func:`_store`, with the stage axis in front of the plane axes."""
+    for name, value in new.items():
+        if name not in kept:
+            kept[name] = np.zeros((value.shape[0], *planes, *value.shape[1:]), value.dtype)
+        for stage, picture in enumerate(value):
+            kept[name][(stage, *index)] = picture
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    """Display values in [0, 1] as 8 bits: a quarter of the memory, and all a screen shows."""
+    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)

@@ -1,0 +1,168 @@
+"""Results out: one layer for each, in the right place, updated where it already exists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_afunet.choosing import KEY
+from napari_afunet.display import DisplaySettings, base_exposure, render, set_exposure
+from napari_afunet.inputs import BracketSource, Placement
+from napari_afunet.job import SIDES, Outcome
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+__all__ = ["ROLES", "base_name", "find_result", "show_outcome", "show_tone_mapped"]
+
+# role → how the layer is called after the bracket's name
+ROLES = {
+    "radiance": "HDR",
+    "tone_mapped": "tone mapped",
+    "under": "stages · under",
+    "reference": "stages · reference",
+    "over": "stages · over",
+    "ghost": "ghost map",
+}
+
+
+def base_name(names: Sequence[str]) -> str:
+    """What the frames of a bracket have in common in their names, or ``bracket``.
+
+    Example:
+        >>> base_name(["garage -2 EV", "garage 0 EV", "garage +2 EV"]), base_name(["a", "b", "c"])
+        ('garage', 'bracket')
+    """
+    shortest, longest = min(names), max(names)  # what these two share, all names share
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(shortest, longest, strict=False))
+    common = "".join(letter for letter, _ in same).rstrip(" _-+.[(0123456789")
+    return common if len(common) > 1 else "bracket"
+
+
+def show_outcome(
+    viewer: ViewerModel, outcome: Outcome, display: DisplaySettings, name: str | None = None
+) -> dict[str, Image]:
+    """Add the results to the viewer, or update those of an earlier run on the same bracket.
+
+    Returns:
+        role → layer, for the roles of :data:`ROLES` that this outcome has, and any map the core reports.
+    """
+    name = name or base_name(outcome.source.names)
+    place, provenance = outcome.source.placement, _provenance(outcome)
+    layers: dict[str, Image] = {}
+
+    # Added from the bottom up: what the user came for ends on top.
+    for role, values in outcome.maps.items():
+        limits = (0.0, max(1.0, float(np.max(values, initial=0.0))))
+        options: dict[str, Any] = {
+            "colormap": "inferno",
+            "contrast_limits": limits,
+            "visible": False,
+            "blending": "additive",
+        }
+        layers[role] = _put(viewer, name, role, values, place, provenance, **options)
+    for side in SIDES:
+        if side in outcome.stages:
+            staged = _with_stage_axis(place)
+            values = outcome.stages[side]
+            layers[side] = _put(viewer, name, side, values, staged, provenance, rgb=True, visible=False)
+    if "under" in layers:
+        _go_to_last_stage(viewer, layers["under"])
+
+    radiance = outcome.radiance
+    layer = _put(
+        viewer, name, "radiance", radiance, place, provenance, rgb=not outcome.grey, contrast_limits=(0.0, 1.0)
+    )
+    layers["radiance"] = layer
+    if outcome.linear:
+        set_exposure(layer, display.ev)
+        if outcome.settings.tone_mapped:
+            layers["tone_mapped"] = show_tone_mapped(viewer, layer, display)
+    else:
+        layer.gamma, layer.contrast_limits = 1.0, (0.0, 1.0)
+    viewer.layers.selection.active = layers.get("tone_mapped", layer)
+    return layers
+
+
+def show_tone_mapped(viewer: ViewerModel, radiance: Image, display: DisplaySettings) -> Image:
+    """Add or update the tone-mapped view of an HDR layer."""
+    name = radiance.metadata.get(KEY, {}).get("bracket", radiance.name)
+    picture = render(radiance.data, display, base_exposure(radiance))
+    provenance = {"source": radiance.name, "operator": display.operator, "ev": display.ev}
+    rgb = radiance.rgb or picture.ndim > radiance.ndim  # the highlight warning colours a grey image
+    return _put(
+        viewer, name, "tone_mapped", picture, Placement.of(radiance), provenance, rgb=rgb, contrast_limits=(0, 255)
+    )
+
+
+def find_result(viewer: ViewerModel, name: str, role: str) -> Image | None:
+    """The layer with this result of this bracket, if the user has not deleted it."""
+    for layer in viewer.layers:
+        note = layer.metadata.get(KEY)
+        if isinstance(note, dict) and note.get("bracket") == name and note.get("role") == role:
+            return layer
+    return None
+
+
+def _put(
+    viewer: ViewerModel,
+    name: str,
+    role: str,
+    data: Any,
+    place: Placement,
+    provenance: dict[str, Any],
+    *,
+    rgb: bool = False,
+    **options: Any,
+) -> Image:
+    """Update the layer's data, or add the layer. Never remove and add: in one turn of the event loop that crashes."""
+    note = {"bracket": name, "role": role, **provenance}
+    layer = find_result(viewer, name, role)
+    spatial = data.ndim - (1 if rgb else 0)
+    if layer is not None and layer.rgb == rgb and layer.ndim == spatial:
+        layer.data = data
+        layer.scale, layer.translate = place.scale, place.translate
+        layer.metadata = {**layer.metadata, KEY: note}
+        if role not in ("radiance", "tone_mapped") and "contrast_limits" in options:
+            layer.contrast_limits = options["contrast_limits"]
+        return layer
+    if layer is not None:  # grey became colour, or a stack an image: keep the old one, it is no longer ours to update
+        layer.metadata = {**layer.metadata, KEY: {**layer.metadata[KEY], "role": f"old {role}"}}
+    return viewer.add_image(
+        data,
+        name=f"{name} {ROLES.get(role, role)}",
+        rgb=rgb,
+        scale=place.scale,
+        translate=place.translate,
+        units=place.units,
+        axis_labels=place.axis_labels,
+        metadata={KEY: note},
+        **options,
+    )
+
+
+def _with_stage_axis(place: Placement) -> Placement:
+    return Placement(
+        (1.0, *place.scale), (0.0, *place.translate), ("pixel", *place.units), ("stage", *place.axis_labels)
+    )
+
+
+def _go_to_last_stage(viewer: ViewerModel, layer: Image) -> None:
+    """Show the last stage, the one the result is made of."""
+    axis = viewer.dims.ndim - layer.ndim
+    viewer.dims.set_current_step(axis, layer.data.shape[0] - 1)
+
+
+def _provenance(outcome: Outcome) -> dict[str, Any]:
+    source: BracketSource = outcome.source
+    return {
+        "frames": list(source.names),
+        "paths": list(source.paths),
+        "settings": vars(outcome.settings).copy(),
+        "info": outcome.info,
+        "preview": source.window is not None,
+    }

@@ -1,0 +1,1 @@
+"""The parts of the widget's view. None of them computes anything."""

@@ -1,0 +1,121 @@
+"""How HDR layers look: exposure, operator, highlight warning, live, for results and for HDR files alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from superqt import QLabeledDoubleSlider
+
+from napari_afunet.choosing import KEY
+from napari_afunet.display import OPERATORS, DisplaySettings, is_hdr, set_exposure
+from napari_afunet.layers import find_result, show_tone_mapped
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+__all__ = ["DisplayPanel"]
+
+_REDRAW = 15  # ms; slider moves within this time are drawn once
+
+
+class DisplayPanel(QWidget):
+    """Controls that act on the chosen HDR layer and on its tone-mapped view."""
+
+    def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._viewer = viewer
+        self._layers: list[Image] = []
+        self.layer_box = QComboBox()
+        self.layer_box.setToolTip(
+            "Any layer with floating-point light: merged here, or opened from .exr, .hdr or .tif."
+        )
+        self.operator_box = QComboBox()
+        for value, text in OPERATORS.items():
+            self.operator_box.addItem(text, value)
+        self.operator_box.setToolTip("How the range is compressed for the screen. The HDR data stays as it is.")
+        self.ev_slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.ev_slider.setRange(-8, 12)
+        self.ev_slider.setSingleStep(0.1)  # type: ignore[arg-type]  # superqt's stub says int
+        self.ev_slider.setDecimals(1)
+        self.ev_slider.setToolTip("Exposure in EV: +1 is twice as bright. Double-click the number to type.")
+        self.warn_check = QCheckBox("Highlight warning")
+        self.warn_check.setToolTip("Paint what is brighter than white at this exposure.")
+        self.reset_button = QPushButton("Reset")
+
+        for box in (self.layer_box, self.operator_box):
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setMinimumContentsLength(8)
+            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        row = QHBoxLayout()
+        row.addWidget(self.warn_check, 1)
+        row.addWidget(self.reset_button)
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow("HDR layer", self.layer_box)
+        form.addRow("Exposure", self.ev_slider)
+        form.addRow("Operator", self.operator_box)
+        form.addRow("", row)
+
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_REDRAW)
+        self._timer.timeout.connect(self.apply)
+        self.ev_slider.valueChanged.connect(lambda: self._timer.start())
+        self.operator_box.activated.connect(lambda: self.apply(create=True))
+        self.warn_check.clicked.connect(lambda: self.apply(create=True))
+        self.reset_button.clicked.connect(self._reset)
+        self.layer_box.activated.connect(lambda: self.apply())
+        self.refresh()
+
+    def settings(self) -> DisplaySettings:
+        """What the view shows now."""
+        return DisplaySettings(self.operator_box.currentData(), self.ev_slider.value(), self.warn_check.isChecked())
+
+    def set_settings(self, settings: DisplaySettings) -> None:
+        """Show these settings without redrawing anything."""
+        self.ev_slider.blockSignals(True)
+        self.operator_box.setCurrentIndex(self.operator_box.findData(settings.operator))
+        self.ev_slider.setValue(settings.ev)
+        self.warn_check.setChecked(settings.warn)
+        self.ev_slider.blockSignals(False)
+
+    def layer(self) -> Image | None:
+        """The chosen HDR layer."""
+        index = self.layer_box.currentIndex()
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    def choose(self, layer: Image) -> None:
+        """Act on this layer from now on."""
+        if layer in self._layers:
+            self.layer_box.setCurrentIndex(self._layers.index(layer))
+
+    def refresh(self) -> None:
+        """The layer list changed."""
+        chosen = self.layer()
+        self._layers = [layer for layer in self._viewer.layers if is_hdr(layer)]
+        self.layer_box.clear()
+        self.layer_box.addItems([layer.name for layer in self._layers])
+        if chosen in self._layers:
+            self.choose(chosen)
+        else:
+            self.layer_box.setCurrentIndex(len(self._layers) - 1)
+        self.setEnabled(bool(self._layers))
+
+    def apply(self, create: bool = False) -> None:
+        """Draw the chosen layer and its tone-mapped view with the present settings; ``create`` adds a missing view."""
+        layer = self.layer()
+        if layer is None or layer not in self._viewer.layers:
+            return
+        settings = self.settings()
+        set_exposure(layer, settings.ev)
+        name = layer.metadata.get(KEY, {}).get("bracket", layer.name)
+        if create or find_result(self._viewer, name, "tone_mapped") is not None:
+            show_tone_mapped(self._viewer, layer, settings)
+
+    def _reset(self) -> None:
+        self.set_settings(DisplaySettings())
+        self.apply()

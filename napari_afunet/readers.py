@@ -1,0 +1,88 @@
+"""Readers: HDR images, and folders that hold a bracket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["get_bracket_reader", "get_hdr_reader"]
+
+LayerData = tuple[Any, dict[str, Any], str]
+Reader = Callable[[Any], list[LayerData]]
+HDR_SUFFIXES = (".exr", ".hdr")
+EXPOSURE_FILES = ("exposure.txt", "input_exp.txt")
+
+
+def get_hdr_reader(path: str | Sequence[str]) -> Reader | None:
+    """A reader for OpenEXR and Radiance files, which napari's own cannot read."""
+    paths = _paths(path)
+    return read_hdr if paths and all(p.suffix.lower() in HDR_SUFFIXES for p in paths) else None
+
+
+def get_bracket_reader(path: str | Sequence[str]) -> Reader | None:
+    """A reader for a folder with the frames of a bracket and an ``exposure.txt``, or for that file itself."""
+    paths = _paths(path)
+    if len(paths) != 1:
+        return None
+    if not paths[0].is_dir():
+        return read_bracket if paths[0].name.casefold() in EXPOSURE_FILES else None
+    from afunet_core.io.folder import find_exposure_file
+
+    return read_bracket if find_exposure_file(paths[0]) is not None else None
+
+
+def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
+    """Linear light, shown with a gamma and limits that look right at once."""
+    from afunet_core.io import read_image
+
+    layers: list[LayerData] = []
+    for file in _paths(path):
+        image = read_image(file)
+        pixels = image.pixels
+        attributes = {
+            "name": file.stem,
+            "rgb": pixels.ndim == 3,
+            "contrast_limits": (0.0, 1.0),
+            "gamma": 1 / 2.2,
+            "metadata": {"encoding": "linear", **image.metadata, **_exposure(image.exposure)},
+        }
+        layers.append((pixels, attributes, "image"))
+    return layers
+
+
+def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
+    """The frames of a bracket folder, shortest exposure first, each with its exposure in the metadata."""
+    from afunet_core.errors import ExposureError
+    from afunet_core.io import find_exposure_file, list_bracket_folder, read_exposure_file, read_image
+
+    given = _paths(path)[0]
+    folder = given if given.is_dir() else given.parent
+    files, listed = list_bracket_folder(folder), find_exposure_file(folder)
+    exposures = read_exposure_file(listed) if listed else []
+    if len(files) != len(exposures):
+        expected, found = f"{len(files)} exposures, one for each picture", f"{len(exposures)}"
+        raise ExposureError(
+            f"{listed or folder}", expected, found, "Write one EV a line, in the order of the file names."
+        )
+    layers: list[LayerData] = []
+    for ev, file in sorted(zip(exposures, files, strict=True)):
+        image = read_image(file)
+        pixels = image.pixels
+        limits = (0, 2**image.bit_depth - 1) if image.bit_depth and pixels.dtype.kind == "u" else (0, 1)
+        attributes = {
+            "name": f"{folder.name} {ev:+g} EV",
+            "rgb": pixels.ndim == 3,
+            "contrast_limits": limits,
+            "metadata": {"ev": ev, "encoding": image.encoding or "gamma", "path": str(file), **image.metadata},
+        }
+        layers.append((pixels, attributes, "image"))
+    return layers
+
+
+def _exposure(exposure: Any) -> dict[str, Any]:
+    return {} if exposure is None else {"exposure_time": exposure.seconds}
+
+
+def _paths(path: str | Sequence[str]) -> list[Path]:
+    return [Path(path)] if isinstance(path, (str, Path)) else [Path(p) for p in path]

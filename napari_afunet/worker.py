@@ -1,0 +1,97 @@
+"""The merge in a background thread: progress, partial results, cancel, and errors as sentences."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from napari.qt.threading import GeneratorWorker, create_worker
+from qtpy.QtCore import Signal
+from superqt.utils._qthreading import GeneratorWorkerSignals
+
+from napari_afunet.inputs import BracketSource
+from napari_afunet.job import Step, merge_source
+from napari_afunet.settings import MergeSettings
+
+__all__ = ["Failed", "MergeWorker", "start_merge"]
+
+logger = logging.getLogger(__name__)
+
+_REPORT_INTERVAL = 0.03  # seconds; more often than thirty times a second nobody sees
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The merge cannot go on; ``message`` says why and what to do."""
+
+    message: str
+
+
+class MergeSignals(GeneratorWorkerSignals):
+    """The signals of a generator worker, and progress within one plane."""
+
+    progressed = Signal(float, str)
+
+
+class MergeWorker(GeneratorWorker):
+    """A worker that reports from within a plane, and whose :meth:`quit` reaches into one."""
+
+    def __init__(self, func: Any, *args: Any) -> None:
+        self._cancelled = threading.Event()
+        self._reported = 0.0
+        super().__init__(func, *args, self.report, self._cancelled.is_set, SignalsClass=MergeSignals)
+
+    def report(self, fraction: float, message: str) -> None:
+        """Called from the merging thread; the signal carries it over to the view's."""
+        now = time.monotonic()
+        if now - self._reported >= _REPORT_INTERVAL or fraction in (0.0, 1.0):
+            self._reported = now
+            self.signals.progressed.emit(fraction, message)
+
+    def quit(self) -> None:
+        """Stop at the next step of the core, well within a second."""
+        self._cancelled.set()
+        super().quit()
+
+
+def start_merge(source: BracketSource, settings: MergeSettings, **connect: Callable[..., None]) -> MergeWorker:
+    """Start merging in a thread.
+
+    Args:
+        source: the pixels, detached from their layers.
+        settings: everything else.
+        connect: signal → slot: ``progressed(fraction, message)``, ``yielded(Step | Failed)``, ``finished()``.
+    """
+    return create_worker(
+        merge_in_thread, source, settings, _worker_class=MergeWorker, _connect=connect, _start_thread=True
+    )
+
+
+def merge_in_thread(
+    source: BracketSource,
+    settings: MergeSettings,
+    report: Callable[[float, str], None],
+    is_cancelled: Callable[[], bool],
+) -> Iterator[Step | Failed]:
+    """The steps of the job, with every error turned into something the user can act on."""
+    from afunet_core.errors import AFUNetError, MergeCancelled
+
+    try:
+        report(0.0, "Loading")
+        for step in merge_source(source, settings, report, is_cancelled):
+            if is_cancelled():
+                return
+            yield step
+    except MergeCancelled:
+        return
+    except AFUNetError as error:
+        yield Failed(str(error))
+    except MemoryError:
+        yield Failed("Not enough memory for this merge. Set a memory budget, or switch off the alignment stages.")
+    except Exception as error:
+        logger.info("unexpected error while merging", exc_info=True)
+        yield Failed(f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this.")
