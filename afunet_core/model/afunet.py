@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -49,7 +50,7 @@ class Embedding(nn.Module):
         inputs = []
         for frame in frames.chunk(3, dim=1):
             if self.mu_input:
-                compressed = torch.log1p(MU * frame[:, :3].clamp_min(0)) / torch.log1p(torch.tensor(MU)).item()
+                compressed = torch.log1p(MU * frame[:, :3].clamp_min(0)) / math.log1p(MU)
                 frame = torch.cat([frame, compressed], dim=1)
             inputs.append(pixel_unshuffle(frame, self.fold).permute(0, 2, 3, 1))
         return inputs
@@ -113,7 +114,8 @@ class AFUNet(nn.Module):
 
     Shape:
         - Input: ``B×18×H×W``, per frame (under, normal, over) first the linearised radiance ``L^γ / t`` (3 channels),
-          then the encoded frame ``L`` (3 channels), as :meth:`afunet_core.Bracket.to_tensor` makes it. Any height and width.
+          then the encoded frame ``L`` (3 channels), as :meth:`afunet_core.Bracket.to_tensor` makes
+          it. Any height and width.
         - Output: ``B×3×H×W`` linear radiance; 1.0 is the saturation of the frame with ``t = 1``.
 
     References:

@@ -96,7 +96,7 @@ class _WindowAttention(nn.Module):
             return x.reshape(windows, tokens, self.heads, dim // self.heads).transpose(1, 2)
 
         logits = (split(query) * self.scale) @ split(key).transpose(-2, -1)
-        logits = logits + self.bias()
+        logits = logits + self.bias().to(logits.dtype)
         if mask is not None:
             per_image = mask.shape[0]
             logits = logits.reshape(-1, per_image, self.heads, tokens, tokens) + mask[:, None]

@@ -75,7 +75,7 @@ def load_model(
     """A network ready for inference.
 
     Args:
-        name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` file, or a published ``.pth``.
+        name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` or a published ``.pth`` file.
         device: where the network goes.
         dtype: floating dtype of its parameters.
 
@@ -95,7 +95,7 @@ def load_model(
 
 
 def save_model(model: AFUNet, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a network as safetensors under the published names, with its configuration; the file appears whole or not at all."""
+    """Write a network as safetensors under the published names, with its configuration; atomically."""
     from safetensors.torch import save_file
 
     target = Path(path)
