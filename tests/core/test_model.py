@@ -1,0 +1,232 @@
+"""The network: shapes, variants, gradients, padding, and what its heads promise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.model.afunet import AFUNet, pad_to_multiple
+from afunet_core.model.attention import ChannelCrossAttention, merge_windows, shift_mask, split_windows
+from afunet_core.model.config import COMPACT, VARIANTS, AFUNetConfig
+from afunet_core.model.heads import anchored_merge, estimate_times, frame_log_precision
+from afunet_core.radiometry import network_input
+
+TINY = AFUNetConfig(
+    embed_dim=12, depths=(2, 1), window_size=4, fusion_heads=2, alignment_heads=2, dormant_norm=False, drop_path=0.0
+)
+TINY_ANCHORED = replace(TINY, downscale=2, head="anchored", mu_input=True)
+
+
+def make_model(config: AFUNetConfig, seed: int = 0) -> AFUNet:
+    torch.manual_seed(seed)
+    return AFUNet(config).eval()
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_ANCHORED], ids=["direct", "anchored"])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 90), (16, 16), (33, 21)])
+def test_any_size_gives_finite_radiance_of_that_size(config, size):
+    frames = torch.rand(2, 18, *size)
+    radiance, states = make_model(config).forward_stages(frames)
+    assert radiance.shape == (2, 3, *size)
+    assert torch.isfinite(radiance).all()
+    folded = tuple(-(-side // config.downscale) for side in size)
+    assert [tuple(part.shape) for state in states for part in state] == [(2, 4, *folded)] * 6
+
+
+def test_output_of_the_direct_head_is_inside_zero_and_one():
+    radiance = make_model(TINY)(torch.rand(1, 18, 9, 9) * 5)
+    assert radiance.min() > 0
+    assert radiance.max() < 1
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_every_variant_is_built_and_differentiable(name):
+    variant = VARIANTS[name]
+    small = replace(variant, embed_dim=12, depths=(1,) * variant.stages, fusion_heads=2, dormant_norm=False)
+    model = make_model(small)
+    model(torch.rand(1, 18, 16, 16)).square().mean().backward()
+    without = [key for key, parameter in model.named_parameters() if parameter.grad is None]
+    # In the last stage of an FA network nothing comes after the alignment, so it cannot learn.
+    last = f"stages.{variant.stages - 1}.align_"
+    assert [key for key in without if not (variant.order == "FA" and key.startswith(last))] == []
+
+
+def test_variants_differ_only_by_their_modules():
+    sizes = {name: sum(p.numel() for p in AFUNet(VARIANTS[name]).parameters()) for name in ("M1", "M2", "M3", "M4")}
+    full = sum(p.numel() for p in AFUNet().parameters())
+    assert sum(sizes[name] - sizes["M1"] for name in ("M2", "M3", "M4")) == full - sizes["M1"]
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_ANCHORED], ids=["direct", "anchored"])
+def test_gradients_to_frames_times_and_gamma(config):
+    torch.manual_seed(1)
+    model = make_model(replace(config, embed_dim=6, depths=(2,), channel_heads=1)).double()
+    frames = [torch.rand(1, 3, 4, 4, dtype=torch.float64) * 0.6 + 0.2 for _ in range(3)]
+    times = torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64, requires_grad=True)
+    gamma = torch.tensor(2.2, dtype=torch.float64, requires_grad=True)
+    inputs = (*(frame.requires_grad_() for frame in frames), times, gamma)
+
+    def run(under, reference, over, times, gamma):
+        return model(network_input((under, reference, over), times, "gamma", gamma))
+
+    assert torch.autograd.gradcheck(run, inputs, fast_mode=True, atol=1e-6)
+
+
+def test_gradients_to_parameters():
+    model = make_model(replace(TINY_ANCHORED, embed_dim=6, depths=(2,), channel_heads=1, fusion_heads=1)).double()
+    frames = torch.rand(1, 18, 8, 8, dtype=torch.float64)
+    names, values = zip(*model.named_parameters(), strict=True)
+
+    def run(*parameters):
+        return torch.func.functional_call(model, dict(zip(names, parameters, strict=True)), (frames,)).mean((2, 3))
+
+    assert torch.autograd.gradcheck(run, values, fast_mode=True, atol=1e-6)
+
+
+def test_black_frames_have_finite_gradients():
+    model = make_model(TINY_ANCHORED)
+    frames = torch.zeros(1, 18, 8, 8, requires_grad=True)
+    model(frames).sum().backward()
+    assert torch.isfinite(frames.grad).all()
+
+
+@pytest.mark.parametrize("shape", [(18, 8, 8), (1, 17, 8, 8), (1, 18, 0, 8), (0, 18, 8, 8)])
+def test_wrong_shapes_are_named(shape):
+    with pytest.raises(ShapeError, match="B×18×H×W"):
+        make_model(TINY)(torch.zeros(shape))
+
+
+def test_integer_frames_are_refused():
+    with pytest.raises(ShapeError, match="floating"):
+        make_model(TINY)(torch.zeros(1, 18, 8, 8, dtype=torch.int32))
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [({"embed_dim": 10}, "embed_dim"), ({"depths": ()}, "depths"), ({"window_size": 7}, "window_size"),
+     ({"fusion_heads": 5}, "fusion_heads"), ({"order": "AA"}, "order"), ({"head": "none"}, "head"),
+     ({"drop_path": 1.0}, "drop_path"), ({"downscale": 0}, "downscale"), ({"mlp_ratio": 0}, "mlp_ratio")],
+)  # fmt: skip
+def test_impossible_configurations_are_named(change, name):
+    with pytest.raises(ArgumentError, match=name):
+        AFUNetConfig(**change)
+
+
+def test_unknown_configuration_names_are_refused():
+    with pytest.raises(ArgumentError, match="depth_s"):
+        AFUNetConfig.from_dict({"depth_s": 3})
+
+
+@given(b=st.integers(1, 2), rows=st.integers(1, 3), columns=st.integers(1, 3), window=st.sampled_from([2, 4, 8]))
+@settings(max_examples=25, deadline=None)
+def test_windows_round_trip(b, rows, columns, window):
+    features = torch.rand(b, rows * window, columns * window, 3)
+    windows = split_windows(features, window)
+    assert windows.shape == (b * rows * columns, window**2, 3)
+    assert torch.equal(merge_windows(windows, window, rows * window, columns * window), features)
+
+
+def test_shift_mask_separates_opposite_borders():
+    """Against the definition: after the roll, two pixels may attend only if no border lay between them."""
+    height, width, window, shift = 8, 12, 4, 2
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    y, x = torch.roll(y, (-shift, -shift), (0, 1)), torch.roll(x, (-shift, -shift), (0, 1))
+    tokens = split_windows(torch.stack([y, x], -1)[None].float(), window)
+    far = (tokens[:, :, None] - tokens[:, None]).abs().amax(-1) >= window
+    mask = shift_mask(height, width, window, shift, torch.device("cpu"), torch.float32)
+    assert torch.equal(mask == -100, far)
+
+
+def test_channel_attention_matches_its_definition():
+    """The folded form (statistics, then one matrix per image) against attention written out."""
+    torch.manual_seed(0)
+    attention = ChannelCrossAttention(8, 2).double()
+    torch.nn.init.uniform_(attention.temperature, 0.5, 2.0)
+    source, context = torch.rand(2, 5, 6, 8, dtype=torch.float64), torch.rand(2, 5, 6, 8, dtype=torch.float64)
+    q, k, v = attention.query(source), attention.key(context), attention.value(context)
+    q, k, v = (x.reshape(2, 30, 2, 4).permute(0, 2, 3, 1) for x in (q, k, v))
+    weights = torch.nn.functional.normalize(q, dim=-1) @ torch.nn.functional.normalize(k, dim=-1).transpose(-2, -1)
+    out = (weights * attention.temperature).softmax(-1) @ v
+    expected = attention.project(out.permute(0, 3, 1, 2).reshape(2, 5, 6, 8))
+    torch.testing.assert_close(attention(source, context), expected, atol=1e-10, rtol=1e-8)
+
+
+def test_channel_statistics_add_over_pieces():
+    attention = ChannelCrossAttention(8, 2).double()
+    source, context = torch.rand(1, 6, 4, 8, dtype=torch.float64), torch.rand(1, 6, 4, 8, dtype=torch.float64)
+    whole = attention.statistics(source, context)
+    parts = [attention.statistics(source[:, i : i + 2], context[:, i : i + 2]) for i in (0, 2, 4)]
+    for total, *pieces in zip(whole, *parts, strict=True):
+        torch.testing.assert_close(sum(pieces), total)
+
+
+def test_padding_reflects_where_it_can_and_repeats_where_it_cannot():
+    image = torch.arange(12.0).reshape(1, 1, 3, 4)
+    padded = pad_to_multiple(image, 4)
+    assert torch.equal(padded[0, 0, 3], image[0, 0, 1])
+    single = pad_to_multiple(torch.full((1, 1, 1, 1), 3.0), 8)
+    assert torch.equal(single, torch.full((1, 1, 8, 8), 3.0))
+
+
+class TestAnchoredHead:
+    def bracket(self, radiance: torch.Tensor, times=(1.0, 4.0, 16.0)) -> torch.Tensor:
+        frames = [(radiance * t).clamp(0, 1) ** (1 / 2.2) for t in times]
+        return network_input(frames, torch.tensor(times))
+
+    def test_times_are_read_from_the_frames(self):
+        frames = self.bracket(torch.rand(2, 3, 8, 8) * 0.05)
+        torch.testing.assert_close(estimate_times(frames), torch.tensor([[1.0, 4, 16]]).expand(2, 3), rtol=1e-3, atol=0)
+
+    def test_agreeing_frames_are_returned_whatever_the_trust(self):
+        """All observations equal: any weights give the same radiance, once the prior is ruled out."""
+        radiance = torch.rand(1, 3, 8, 8) * 0.9 + 0.05
+        frames = self.bracket(radiance)
+        trust = torch.randn(1, 4, 8, 8)
+        trust[:, 3] = -40
+        merged = anchored_merge(frames, estimate_times(frames), torch.rand_like(radiance), trust)
+        torch.testing.assert_close(merged, radiance, atol=2e-3, rtol=1e-3)
+
+    def test_only_the_shortest_frame_speaks_where_the_others_clip(self):
+        encoded = torch.ones(1, 3, 3, 2, 2)
+        precision = frame_log_precision(encoded, torch.tensor([[1.0, 4.0, 16.0]])).softmax(1)
+        assert (precision[:, 0] > 0.9999).all()
+
+    def test_longer_exposures_weigh_more_in_the_shadows(self):
+        encoded = torch.full((1, 3, 3, 1, 1), 0.2)
+        weights = frame_log_precision(encoded, torch.tensor([[1.0, 4.0, 16.0]])).softmax(1)[0, :, 0, 0, 0]
+        torch.testing.assert_close(weights, torch.tensor([1.0, 4.0, 16.0]) / 21)
+
+    def test_a_trusted_prior_wins(self):
+        prior = torch.rand(1, 3, 4, 4)
+        trust = torch.zeros(1, 4, 4, 4)
+        trust[:, 3] = 40
+        frames = self.bracket(torch.rand(1, 3, 4, 4))
+        torch.testing.assert_close(anchored_merge(frames, estimate_times(frames), prior, trust), prior)
+
+
+def test_compact_is_at_least_five_times_cheaper_than_published():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def flops(config: AFUNetConfig) -> int:
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            AFUNet(config).eval()(torch.rand(1, 18, 64, 64))
+        return counter.get_total_flops()
+
+    assert 5 * flops(COMPACT) < flops(AFUNetConfig())
+
+
+def test_stochastic_depth_only_acts_in_training():
+    config = replace(TINY, drop_path=0.9)
+    frames = torch.rand(1, 18, 8, 8)
+    model = make_model(config)
+    plain = make_model(TINY)
+    plain.load_state_dict(model.state_dict())
+    assert torch.equal(model(frames), plain(frames))
+    model.train()
+    torch.manual_seed(3)
+    assert not torch.equal(model(frames), plain(frames))
