@@ -6,6 +6,7 @@ has at p + displacement(p).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -138,9 +139,7 @@ def warp(picture: Tensor, positions: Tensor) -> Tensor:
     grid = (positions + 0.5) * scale - 1
     # The 2×2 neighbourhood of position x starts at floor(x), which is the pixel nearest to x − ½.
     corner = grid - 0.5 * scale
-    padded = F.pad(picture, (0, 1, 0, 1), mode="replicate")
-    highest, lowest = F.max_pool2d(padded, 2, 1), -F.max_pool2d(-padded, 2, 1)
-    bounds = torch.cat([lowest, highest], dim=1)
+    bounds = torch.cat([_of_four(torch.minimum, picture), _of_four(torch.maximum, picture)], dim=1)
     count, channels = len(positions), picture.shape[1]
 
     def sample(source: Tensor, at: Tensor, mode: str) -> Tensor:
@@ -148,6 +147,13 @@ def warp(picture: Tensor, positions: Tensor) -> Tensor:
 
     low, high = sample(bounds, corner, "nearest").split(channels, dim=1)
     return torch.minimum(torch.maximum(sample(picture, grid, "bicubic"), low), high)
+
+
+def _of_four(pick: Callable[[Tensor, Tensor], Tensor], picture: Tensor) -> Tensor:
+    """The smallest or largest of each pixel and its neighbours to the right and below."""
+    padded = F.pad(picture, (0, 1, 0, 1), mode="replicate")
+    rows = pick(padded[..., :-1, :], padded[..., 1:, :])
+    return pick(rows[..., :-1], rows[..., 1:])
 
 
 def homography_flow(grid: Tensor, translation: Tensor, angle: Tensor, zoom: Tensor, tilt: Tensor) -> Tensor:
@@ -172,11 +178,13 @@ def homography_flow(grid: Tensor, translation: Tensor, angle: Tensor, zoom: Tens
     height, width = grid.shape[:2]
     centre = grid.new_tensor([(width - 1) / 2, (height - 1) / 2])
     centred = grid - centre
-    cos, sin = torch.cos(angle) * (1 + zoom), torch.sin(angle) * (1 + zoom)
-    rotation = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)
-    turned = torch.einsum("hwi,kij->khwj", centred, rotation) + translation[:, None, None]
-    depth = 1 + torch.einsum("hwi,ki->khw", centred / centre.clamp_min(1), tilt)
-    return turned / depth.clamp_min(0.2)[..., None] - centred
+    x, y = centred[..., 0], centred[..., 1]
+    cos, sin = (torch.cos(angle) * (1 + zoom))[:, None, None], (torch.sin(angle) * (1 + zoom))[:, None, None]
+    shift_x, shift_y = translation[:, :1, None], translation[:, 1:, None]
+    lean = tilt / centre.clamp_min(1)
+    depth = (1 + lean[:, :1, None] * x + lean[:, 1:, None] * y).clamp_min(0.2)
+    turned_x, turned_y = (cos * x - sin * y + shift_x) / depth, (sin * x + cos * y + shift_y) / depth
+    return torch.stack([turned_x - x, turned_y - y], dim=-1)
 
 
 def smooth_field(rng: np.random.Generator, channels: int, cells: int, size: tuple[int, int]) -> Tensor:

@@ -68,7 +68,8 @@ class MovingObject:
         inside = self._inside(x, y) * radius * min(1.0, self.aspect)
         coverage = (inside / self.edge + 0.5).clamp(0, 1) * self.opacity
         texture = self.texture.expand(len(x), -1, -1, -1)
-        grid = torch.stack([x, y], dim=-1) * 0.8
+        # One scale in both directions, whatever the aspect: a texture squeezed into a wire would be aliased.
+        grid = torch.stack([x, y * self.aspect], dim=-1) * (0.8 / max(1.0, self.aspect))
         radiance = F.grid_sample(texture, grid, "bilinear", "reflection", align_corners=False)
         return radiance, coverage[:, None]
 

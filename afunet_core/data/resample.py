@@ -48,7 +48,7 @@ def register_frames(
 
 def _fill_unseen(rng: np.random.Generator, picture: Tensor, reference: Tensor, ratio: float) -> Tensor:
     """Replace a strip along one border by the reference at this exposure, or by the repeated edge."""
-    if rng.random() < 0.4:
+    if rng.random() < 0.5:
         return picture
     height, width = picture.shape[-2:]
     depth = min(rng.exponential(10.0), 0.3 * min(height, width))
@@ -58,6 +58,6 @@ def _fill_unseen(rng: np.random.Generator, picture: Tensor, reference: Tensor, r
     grid = pixel_grid(height, width, picture.device)
     along = grid @ inward
     overshoot = (along - (along.max() - depth)).clamp_min(0)
-    if rng.random() < 0.6:
+    if rng.random() < 0.85:
         return torch.where(overshoot > 0, (reference * ratio).clamp(0, 1), picture)
     return warp(picture, (grid - overshoot[..., None] * inward)[None])[0]

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
+from afunet_core.io import read_image
 
-__all__ = ["RELATED_SCENES", "SceneBank", "scene_group", "split_scenes"]
+__all__ = ["NOISY_SCENES", "RELATED_SCENES", "SceneBank", "scene_group", "split_scenes"]
 
 # Half floats end at 65504; a scene is stored with its median at HALF_MEDIAN, so that 22 stops fit above and below it.
 _HALF_MAXIMUM = 6.0e4
@@ -33,6 +34,9 @@ RELATED_SCENES: tuple[str, ...] = (
     r"forest",
     r"shanghai_.*",
 )
+
+#: Scenes (names without suffix) whose shadows are noise: good for textures, no truth for a bracket.
+NOISY_SCENES: tuple[str, ...] = ("satara_night", "moonless_golf")
 
 
 def scene_group(name: str) -> str:
@@ -141,8 +145,8 @@ class SceneBank:
         """
         scenes, pictures = _list_pictures(hdr, (".hdr", ".exr")), _list_pictures(photos, (".jpg", ".jpeg", ".png"))
         return cls(
-            tuple(pack_radiance(_middle_of_sphere(_read_linear(path))) for path in scenes),
-            tuple(_pack_photo(_shrink(_read_photo(path), max_side)) for path in pictures),
+            tuple(pack_radiance(_middle_of_sphere(_read(path, linear=True))) for path in scenes),
+            tuple(_pack_photo(_shrink(_read(path, linear=False), max_side)) for path in pictures),
             tuple(path.name for path in scenes),
             tuple(path.name for path in pictures),
         )
@@ -182,6 +186,11 @@ class SceneBank:
             tuple(n for _, n in scenes),
             tuple(n for _, n in pictures),
         )
+
+    def without_noise(self) -> SceneBank:
+        """A bank without `NOISY_SCENES`, or this one where nothing else would be left."""
+        clean = [name for name in self.hdr_names if Path(name).stem not in NOISY_SCENES]
+        return self.subset(clean) if clean or self.photos else self
 
     def share_memory_(self) -> SceneBank:
         """Move the pixels to shared memory, so that worker processes do not copy them."""
@@ -241,25 +250,13 @@ def _list_pictures(entries: Sequence[Path | str], suffixes: tuple[str, ...]) -> 
     return files
 
 
-def _read_linear(path: Path) -> Tensor:
-    import OpenImageIO as oiio
-
-    buffer = oiio.ImageBuf(str(path))
-    if buffer.has_error or not buffer.initialized:
-        raise ImageFileError(f"{path}: cannot be read ({buffer.geterror()}). Use .hdr or .exr files.")
-    pixels = np.asarray(buffer.get_pixels(oiio.FLOAT))
-    return torch.from_numpy(np.ascontiguousarray(_three_channels(pixels))).permute(2, 0, 1)
-
-
-def _read_photo(path: Path) -> Tensor:
-    import imageio.v3 as imageio
-
-    try:
-        pixels = imageio.imread(path)
-    except Exception as error:  # imageio's plugins raise whatever they like
-        raise ImageFileError(f"{path}: cannot be read ({error}). Use 8-bit .jpg or .png files.") from error
-    if pixels.dtype != np.uint8:
-        raise ImageFileError(f"{path}: expected 8 bits a channel, got {pixels.dtype}. Convert the photograph.")
+def _read(path: Path, linear: bool) -> Tensor:
+    pixels = read_image(path).pixels
+    if linear != (pixels.dtype.kind == "f") or (not linear and pixels.dtype != np.uint8):
+        expected = "linear light in floats" if linear else "8 bits a channel"
+        raise ImageFileError(
+            f"{path}: expected {expected}, got {pixels.dtype}. Convert it, or give it as the other kind."
+        )
     return torch.from_numpy(np.ascontiguousarray(_three_channels(pixels))).permute(2, 0, 1)
 
 

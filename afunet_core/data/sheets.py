@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.synthesis import GAMMA, SyntheticBatch
+from afunet_core.data.synthesis import SyntheticBatch
+from afunet_core.io import write_image
+from afunet_core.radiometry import encode, mu_law
 
 __all__ = ["contact_sheet", "write_bracket_folder", "write_contact_sheet"]
-
-_MU = 5000.0
 
 
 def contact_sheet(batch: SyntheticBatch, gap: int = 4) -> np.ndarray:
@@ -22,8 +22,7 @@ def contact_sheet(batch: SyntheticBatch, gap: int = 4) -> np.ndarray:
         H×W×3 uint8.
     """
     truth = batch.truth.clamp(0, 1)
-    mapped = torch.log1p(_MU * truth) / np.log1p(_MU)
-    columns = [*batch.frames.unbind(1), mapped, truth ** (1 / GAMMA), batch.moved.expand(-1, 3, -1, -1)]
+    columns = [*batch.frames.unbind(1), mu_law(truth), encode(truth), batch.moved.expand(-1, 3, -1, -1)]
     height, width = truth.shape[-2:]
     sheet = torch.ones(3, len(batch) * (height + gap) + gap, len(columns) * (width + gap) + gap)
     for row in range(len(batch)):
@@ -35,9 +34,7 @@ def contact_sheet(batch: SyntheticBatch, gap: int = 4) -> np.ndarray:
 
 def write_contact_sheet(path: Path | str, batch: SyntheticBatch) -> Path:
     """Write `contact_sheet` as a PNG."""
-    import imageio.v3 as imageio
-
-    imageio.imwrite(path, contact_sheet(batch))
+    write_image(path, contact_sheet(batch))
     return Path(path)
 
 
@@ -47,26 +44,14 @@ def write_bracket_folder(batch: SyntheticBatch, folder: Path | str, index: int =
     The folder gets `1.tif`, `2.tif`, `3.tif` (16 bits, gamma 2.2, shortest first), `exposure.txt` (EV, one a line,
     relative to the shortest frame) and the truth `HDRImg.hdr` (linear).
     """
-    import tifffile
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(batch.frames[index], 1):
-        tifffile.imwrite(
-            folder / f"{number}.tif", _to_uint(frame, 65535, np.uint16), photometric="rgb", compression="zlib"
-        )
+        write_image(folder / f"{number}.tif", _to_uint(frame, 65535, np.uint16))
     evs = torch.log2(batch.times[index].double()).tolist()
     (folder / "exposure.txt").write_text("".join(f"{ev:.6f}\n" for ev in evs), encoding="utf-8")
-    _write_hdr(folder / "HDRImg.hdr", batch.truth[index])
+    write_image(folder / "HDRImg.hdr", batch.truth[index])
     return folder
-
-
-def _write_hdr(path: Path, radiance: Tensor) -> None:
-    import OpenImageIO as oiio
-
-    pixels = np.ascontiguousarray(radiance.permute(1, 2, 0).cpu().numpy(), dtype=np.float32)
-    buffer = oiio.ImageBuf(pixels)
-    buffer.write(str(path))
 
 
 def _to_uint(picture: Tensor, levels: int, dtype: type) -> np.ndarray:

@@ -106,6 +106,7 @@ class Synthesizer:
         self, bank: SceneBank, config: SynthesisConfig | None = None, device: torch.device | str = "cpu"
     ) -> None:
         self.bank, self.config, self.device = bank, config or SynthesisConfig(), torch.device(device)
+        self._backgrounds = bank.without_noise()
 
     def sample(
         self, batch: int, size: int | tuple[int, int], generator: torch.Generator, kind: Kind | None = None
@@ -166,7 +167,7 @@ class Synthesizer:
         """Radiance of the three instants, 3×3×H×W, and where objects pass, 1×H×W."""
         margin = 0 if flow is None else int(np.ceil(float(flow.abs().max()))) + 3
         canvas_size = (size[0] + 2 * margin, size[1] + 2 * margin)
-        canvas = background(rng, self.config, self.bank, canvas_size, times).to(self.device)
+        canvas = background(rng, self.config, self._backgrounds, canvas_size, times).to(self.device)
         grid = pixel_grid(*size, device=self.device) + margin
         if flow is None:
             positions = grid.expand(3, -1, -1, -1)
