@@ -1,0 +1,97 @@
+"""The command line, ``afunet``: one module a command; torch is loaded only by the commands that compute.
+
+What a user can put right is told in one line and ends with status 2; an interrupt ends with 130; a batch in which
+brackets failed ends with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from afunet_core import __version__
+from afunet_core.cli.console import complain, show_warning
+from afunet_core.errors import AFUNetError
+
+__all__ = ["COMMANDS", "build_parser", "main"]
+
+COMMANDS = ("merge", "info", "synthesize", "train", "fetch", "figure")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands.
+
+    Example:
+        >>> build_parser().parse_args(["info", "--variants"]).variants
+        True
+    """
+    parser = argparse.ArgumentParser(prog="afunet", description="Ghost-free HDR from brackets of exposures.")
+    parser.add_argument("--version", action="version", version=f"afunet {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        module = importlib.import_module(f"afunet_core.cli.{name}")
+        summary = (module.__doc__ or "").splitlines()[0].split(": ", 1)[-1]
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            epilog=getattr(module, "EXAMPLES", None),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status.
+
+    Args:
+        arguments: the words after ``afunet``; by default those of this process.
+    """
+    options = build_parser().parse_args(arguments)
+    previous = _on_terminate(_interrupt)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            warnings.simplefilter("always", UserWarning)
+            return int(options.run(options) or 0)
+    except KeyboardInterrupt:
+        complain("interrupted; nothing is left half-written")
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (AFUNetError, OSError, MemoryError) as error:
+        if options.debug:
+            raise
+        complain("error: " + (" ".join(str(error).split()) or type(error).__name__))
+        return 2
+    except RuntimeError as error:
+        from afunet_core.device import is_out_of_memory
+
+        if options.debug or not is_out_of_memory(error):
+            raise
+        complain("error: memory ran out. Give a smaller --memory, or use --device cpu.")
+        return 2
+    finally:
+        _on_terminate(previous)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _on_terminate(handler: Any) -> Any:
+    """Set what a polite kill does, so that it cleans up like Ctrl-C; outside the main thread signals are not ours."""
+    try:
+        return signal.signal(signal.SIGTERM, handler)
+    except ValueError:
+        return signal.SIG_DFL

@@ -1,0 +1,98 @@
+"""afunet info: what a weights file or a merged image is, or what the variants of the network cost"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from afunet_core.cli.console import table
+from afunet_core.errors import ArgumentError
+
+EXAMPLES = """examples:
+  afunet info compact
+  afunet info merged.exr
+  afunet info --variants --size 1000 1504
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("file", nargs="?", help="a shipped or fetched model, a weights file, or a merged image")
+    parser.add_argument(
+        "--variants", action="store_true", help="the paper's variants and ours: parameters and operations"
+    )
+    parser.add_argument("--size", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="for the operations")
+    parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was asked for."""
+    if options.variants:
+        _show_variants(options.size[0], options.size[1], options.json)
+    elif options.file is None:
+        _show_models(options.json)
+    else:
+        _show(_describe(options.file, *options.size), options.json)
+    return 0
+
+
+def _describe(file: str, height: int, width: int) -> dict[str, Any]:
+    from afunet_core.io import READABLE, read_image
+
+    if Path(file).suffix.lower() in READABLE:
+        image = read_image(file)
+        size = "×".join(map(str, image.pixels.shape))
+        return {"file": file, "shape": size, "dtype": str(image.pixels.dtype), "made by": image.metadata or "unknown"}
+    from afunet_core.model.checkpoint import describe_checkpoint
+    from afunet_core.model.complexity import count_flops
+    from afunet_core.model.config import AFUNetConfig
+
+    found = describe_checkpoint(file)
+    flops = count_flops(AFUNetConfig.from_dict(found["config"]), height, width)
+    return {**found, f"GFLOP at {height}×{width}": round(flops / 1e9, 2)}
+
+
+def _show_models(as_json: bool) -> None:
+    from afunet_core.fetch import fetched_models
+    from afunet_core.model.checkpoint import model_path, shipped_models
+
+    models = {**shipped_models(), **fetched_models()}
+    if not models:
+        raise ArgumentError("file", "a model or a file", "nothing", "No model is shipped or fetched yet.")
+    default = model_path("default").stem if shipped_models() else None
+    if as_json:
+        print(json.dumps({"default": default, "models": {name: str(path) for name, path in models.items()}}, indent=2))
+        return
+    rows = [[name + (" (default)" if name == default else ""), path] for name, path in models.items()]
+    print(table(rows, ["model", "file"]))
+
+
+def _show_variants(height: int, width: int, as_json: bool) -> None:
+    from afunet_core.model.complexity import PUBLISHED_GFLOP, PUBLISHED_PARAMETERS, complexity
+    from afunet_core.model.config import VARIANTS
+
+    if min(height, width) < 1:
+        raise ArgumentError("size", "a height and width of at least 1", f"{height} {width}")
+    costs = {name: complexity(config, height, width) for name, config in VARIANTS.items()}
+    if as_json:
+        print(json.dumps({name: cost._asdict() for name, cost in costs.items()}, indent=2))
+        return
+    rows = [[name, cost.parameters, round(cost.flops / 1e9, 2)] for name, cost in costs.items()]
+    print(table(rows, ["variant", "parameters", f"GFLOP at {height}×{width}"]))
+    print("Operations of matrix products and convolutions, two a multiply-add.")
+    print(f"The paper reports {PUBLISHED_PARAMETERS:,} parameters and {PUBLISHED_GFLOP} GFLOP at 128×128.")
+
+
+def _show(values: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(values, indent=2, ensure_ascii=False))
+        return
+    for key, value in values.items():
+        if isinstance(value, dict):
+            print(f"{key}:")
+            for name, entry in value.items():
+                print(f"  {name}: {json.dumps(entry, ensure_ascii=False)}")
+        else:
+            print(f"{key}: {value}")

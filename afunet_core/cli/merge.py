@@ -1,0 +1,160 @@
+"""afunet merge: brackets of exposures to HDR images
+
+Give the frames of one bracket, or folders: a folder that holds a bracket, or folders of such folders, which are all
+merged.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from afunet_core.batch import MergeJob, Outcome, check_destination, folder_jobs, run_batch, run_job
+from afunet_core.cli.console import complain, progress_bar
+from afunet_core.cli.options import ALIGNMENTS, METHODS, OPERATORS, add_network_options, flat, network_options, numbers
+from afunet_core.errors import ArgumentError
+
+EXAMPLES = """examples:
+  afunet merge u.tif n.tif o.tif -o out.exr --tonemapped out.png
+  afunet merge 1.png 2.png 3.png -o out.hdr --ev -2 0 2
+  afunet merge brackets/ -o merged/ --workers 2
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("inputs", nargs="+", metavar="FRAME|FOLDER", help="frames of one bracket, or folders")
+    parser.add_argument("-o", "--output", required=True, help="the image (.exr, .hdr, .tif; .png, .jpg) or a folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results (a batch skips them)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
+
+    frames = parser.add_argument_group("frames (default: exposures from exposure.txt or EXIF)")
+    exposures = frames.add_mutually_exclusive_group()
+    exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
+    exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
+    frames.add_argument("--encoding", default="auto", choices=("auto", "gamma", "srgb", "linear"))
+    frames.add_argument("--gamma", type=float, default=2.2, help="exponent of the gamma encoding (2.2)")
+    frames.add_argument("--bit-depth", type=int, metavar="BITS", help="bits in use, such as 12 in 16-bit files")
+    frames.add_argument("--black-level", type=float, default=0.0, metavar="VALUE", help="stored value of no light (0)")
+    frames.add_argument("--reference", type=int, metavar="INDEX", help="frame to align to, from 0 (default the middle)")
+    frames.add_argument("--override", action="store_true", help="accept exposures that contradict the brightness")
+
+    merging = parser.add_argument_group("merging")
+    merging.add_argument("--method", default="auto", choices=METHODS)
+    merging.add_argument("--align", default="auto", choices=ALIGNMENTS, help="register the frames first")
+    add_network_options(parser)
+
+    results = parser.add_argument_group("results")
+    results.add_argument("--tonemapped", metavar="FILE|FOLDER", help="also a picture for the screen (.png, .jpg)")
+    results.add_argument("--operator", default="mu_law", choices=OPERATORS, help="tone mapping (mu_law)")
+    results.add_argument("--exposure", type=float, default=0.0, metavar="EV", help="brightens the picture (0)")
+    results.add_argument("--stages", metavar="FOLDER", help="also pictures of how every stage aligned the frames")
+    results.add_argument("--half", action="store_true", help="16-bit floats in EXR")
+    results.add_argument("--format", default=".exr", metavar="SUFFIX", help="of a batch's results (.exr)")
+
+    cluster = parser.add_argument_group("many brackets at once (needs the extra 'cluster')")
+    cluster.add_argument("--workers", type=int, metavar="N", help="processes on this machine")
+    cluster.add_argument("--scheduler", metavar="ADDRESS", help="a running dask scheduler, such as tcp://host:8786")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Merge; returns 0, or 1 when a bracket of a batch failed."""
+    inputs = [Path(path) for path in options.inputs]
+    folders = [path for path in inputs if path.is_dir()]
+    if folders and len(folders) != len(inputs):
+        raise ArgumentError("inputs", "either frames or folders", "both", "Merge them by separate commands.")
+    if not folders or (len(folders) == 1 and _is_file_name(options.output)):
+        return _merge_one(options, inputs, folders[0] if folders else None)
+    return _merge_many(options, folders)
+
+
+def _merge_one(options: argparse.Namespace, files: list[Path], folder: Path | None) -> int:
+    for target in filter(None, (options.output, options.tonemapped)):
+        check_destination(target, options.overwrite)
+    job = _job(
+        options,
+        name=Path(options.output).name,
+        output=options.output,
+        files=() if folder else tuple(map(str, files)),
+        folder=folder and str(folder),
+    )
+    with progress_bar(job.name, options.quiet) as show:
+        result = run_job(job, show)
+    height, width = result.radiance.shape[:2]
+    seconds = sum(result.info["seconds"].values())
+    print(f"{options.output}: {width}×{height}, {result.info['method']}, {seconds:.1f} s on {result.info['device']}")
+    return 0
+
+
+def _merge_many(options: argparse.Namespace, folders: list[Path]) -> int:
+    suffix = "." + options.format.lower().lstrip(".")
+    jobs = folder_jobs(folders, options.output, _job(options, name="", output=""), suffix)
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    check_destination(Path(options.output) / f"any{suffix}", overwrite=True)
+    with ExitStack() as stack:
+        outcomes = _run(jobs, options, stack)
+        return _report(outcomes, len(jobs))
+
+
+def _run(jobs: list[MergeJob], options: argparse.Namespace, stack: ExitStack) -> Iterable[Outcome]:
+    if options.workers is not None or options.scheduler is not None:
+        from afunet_core.cluster import run_on_cluster
+
+        return run_on_cluster(jobs, options.overwrite, workers=options.workers, scheduler=options.scheduler)
+    bars = ExitStack()
+    stack.push(bars)
+
+    def bar(name: str) -> Any:
+        bars.close()
+        return bars.enter_context(progress_bar(name, options.quiet))
+
+    return run_batch(jobs, options.overwrite, bar)
+
+
+def _report(outcomes: Iterable[Outcome], total: int) -> int:
+    """Say what became of every bracket as it is known, and of all at the end."""
+    counts = dict.fromkeys(("merged", "skipped", "failed"), 0)
+    failed: list[Outcome] = []
+    for number, outcome in enumerate(outcomes, 1):
+        counts[outcome.status] += 1
+        detail = outcome.message or f"{outcome.seconds:.1f} s"
+        print(f"[{number}/{total}] {outcome.name}: {outcome.status} ({detail})", flush=True)
+        if outcome.status == "failed":
+            failed.append(outcome)
+    print(", ".join(f"{count} {status}" for status, count in counts.items()))
+    for outcome in failed:
+        complain(f"error: {outcome.name}: {outcome.message}")
+    return 1 if failed else 0
+
+
+def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
+    """The job that the options describe."""
+    bracket = {
+        "ev": flat(options.ev),
+        "times": flat(options.times),
+        "encoding": options.encoding,
+        "gamma": options.gamma,
+        "bit_depth": options.bit_depth,
+        "black_level": options.black_level,
+        "reference": options.reference,
+        "override": options.override,
+    }
+    return MergeJob(
+        tonemapped=options.tonemapped,
+        stages=options.stages,
+        operator=options.operator,
+        exposure=options.exposure,
+        half=options.half,
+        bracket=bracket,
+        merge={"method": options.method, "align": options.align, **network_options(options)},
+        **changes,
+    )
+
+
+def _is_file_name(output: str) -> bool:
+    from afunet_core.io.write import WRITABLE
+
+    return Path(output).suffix.lower() in WRITABLE and not Path(output).is_dir()
