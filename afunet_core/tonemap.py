@@ -67,7 +67,7 @@ def reinhard(radiance: Tensor, ev: Scalar = 0.0, gain: float = 16.0, white: floa
 
     Example:
         >>> reinhard(torch.full((1, 3, 2, 2), 0.0625)).mean()
-        tensor(0.7363)
+        tensor(0.7366)
     """
     _check_positive("gain", gain)
     _check_positive("white", white)
@@ -87,8 +87,8 @@ def filmic(radiance: Tensor, ev: Scalar = 0.0, gain: float = 8.0) -> Tensor:
     r"""The ACES film curve as fitted by Narkowicz: gentle toe, straight middle, soft shoulder.
 
     Krzysztof Narkowicz, "ACES Filmic Tone Mapping Curve", 2015:
-    :math:`y = x (2.51 x + 0.03) / (x (2.43 x + 0.59) + 0.14)`, per channel, so that highlights lose their colour as they
-    do on film.
+    :math:`y = x (2.51 x + 0.03) / (x (2.43 x + 0.59) + 0.14)`, per channel, so that highlights lose their colour as
+    they do on film.
 
     Args:
         radiance: linear radiance.
@@ -103,7 +103,7 @@ def filmic(radiance: Tensor, ev: Scalar = 0.0, gain: float = 8.0) -> Tensor:
 
     Example:
         >>> filmic(torch.tensor([0.0, 0.0225, 1.0]))
-        tensor([0.0000, 0.5503, 1.0000])
+        tensor([0.0000, 0.5535, 1.0000])
     """
     _check_positive("gain", gain)
 

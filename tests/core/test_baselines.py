@@ -130,8 +130,8 @@ class TestExposureFusion:
         ("exponents", "worst", "mean"), [((0, 0, 1), 2e-4, 1e-4), ((1, 0, 0), 2e-3, 1e-4), ((1, 1, 1), 5e-2, 2e-4)]
     )
     def test_agrees_with_opencv(self, size, exponents, worst, mean):
-        # Pixels with no contrast or no colour differ (OpenCV adds 1e-12 to the product, we floor each factor), and so do
-        # the borders of odd pyramid levels.
+        # Pixels with no contrast or no colour differ (OpenCV adds 1e-12 to the product, we floor each factor), and
+        # so do the borders of odd pyramid levels.
         pictures = self.pictures(*size)
         theirs = cv2.createMergeMertens(*exponents).process(pictures).clip(0, 1)
         frames = [torch.from_numpy(p).permute(2, 0, 1)[None].double() / 255 for p in pictures]
