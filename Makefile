@@ -8,6 +8,7 @@ PYTEST_ARGS ?=
 
 export QT_API ?= pyside6
 export PYTHONUNBUFFERED = 1
+export NO_MKDOCS_2_WARNING = 1
 
 .PHONY: help demo test lint unit docs bench screenshots package clean
 
