@@ -1,0 +1,99 @@
+"""Where a plain weighted merge would show ghosts: frames that disagree by more than noise and saturation explain."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from afunet_core.baselines import ExposureStack
+from afunet_core.errors import ArgumentError
+from afunet_core.radiometry import linearize
+
+__all__ = ["ghost_map"]
+
+# A camera of ordinary quality, in linear light with saturation at 1: photon noise at 5000 electrons, read noise of a
+# five-hundredth. Better cameras are measured as better by the scale below.
+_SHOT_VARIANCE, _READ_VARIANCE = 2e-4, 2e-3**2
+# Camera curves, exposure times and white balance are never exact; a static scene disagrees by a few percent.
+_RELATIVE_ERROR = 0.04
+# Encoded values from which a frame says only "at least this bright".
+_CLIPPED = 0.97
+# Deviations, in standard deviations, at which a ghost begins to be likely and at which it is certain.
+_LIKELY, _CERTAIN = 2.5, 6.0
+
+
+def ghost_map(bracket: ExposureStack, sample: int = 0, window: int = 5) -> NDArray[np.float32]:
+    """How sure it is that the frames show different things at a pixel, measured against the reference frame.
+
+    Each frame's radiance is compared with that of the reference, in units of the deviation that photon, read and
+    quantisation noise and an inexact camera curve would leave between them, averaged over channels and a small window.
+    A saturated value only says "at least this bright" and contradicts nothing but darker values. The noise of the pair
+    is measured from the picture as far as the picture allows: at least half of the scene is taken to be still.
+
+    Args:
+        bracket: two or more exposures.
+        sample: which sample of the batch.
+        window: width, in pixels, of the neighbourhood that decides together; odd.
+
+    Returns:
+        H×W float32 in [0, 1]: 0 where a weighted merge is safe, 1 where it certainly shows a ghost.
+
+    Raises:
+        ArgumentError: for a sample that does not exist or a window that is not odd.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> frames = tuple(torch.full((1, 3, 8, 8), value) for value in (0.1, 0.4))
+        >>> times = torch.tensor([1.0, 4.0])
+        >>> still = SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1)
+        >>> float(ghost_map(still).max())
+        0.0
+    """
+    batch = bracket.frames[0].shape[0]
+    if not -batch <= sample < batch:
+        raise ArgumentError("sample", f"an index from 0 to {batch - 1}", sample)
+    if window < 1 or window % 2 == 0:
+        raise ArgumentError("window", "an odd number of pixels", window)
+    with torch.no_grad():
+        intervals = [_interval(bracket, index, sample) for index in range(len(bracket.frames))]
+        reference = intervals[bracket.reference]
+        worst = torch.zeros_like(reference[0][0])
+        for index, interval in enumerate(intervals):
+            if index != bracket.reference:
+                worst = torch.maximum(worst, _deviation(interval, reference, window))
+    sure = ((worst - _LIKELY) / (_CERTAIN - _LIKELY)).clamp(0.0, 1.0)
+    return (sure * sure * (3.0 - 2.0 * sure)).cpu().numpy()
+
+
+def _interval(bracket: ExposureStack, index: int, sample: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Least and greatest radiance a frame allows, C×H×W, and the variance of what it says."""
+    encoded = bracket.frames[index][sample].float().nan_to_num(0.0).clamp(0.0, 1.0)
+    time = float(bracket.times[index])
+    light = linearize(encoded, bracket.encoding, bracket.gamma)
+    # Eight bits are the coarsest a frame comes in: one step of the encoding, in linear light, spread evenly.
+    step = linearize((encoded + 1 / 255).clamp(max=1.0), bracket.encoding, bracket.gamma) - light
+    variance = (_SHOT_VARIANCE * light + _READ_VARIANCE + step**2 / 12) / time**2
+    radiance = light / time
+    return radiance, radiance.masked_fill(encoded >= _CLIPPED, torch.inf), variance
+
+
+def _deviation(first: tuple[Tensor, ...], second: tuple[Tensor, ...], window: int) -> Tensor:
+    """Disagreement of two frames in standard deviations, H×W, averaged over the channels and a window."""
+    low_a, high_a, variance_a = first
+    low_b, high_b, variance_b = second
+    gap = torch.maximum(low_a - high_b, low_b - high_a).clamp(min=0.0)
+    squared = gap**2 / (variance_a + variance_b + (_RELATIVE_ERROR * torch.minimum(low_a, low_b)) ** 2)
+    height, width = squared.shape[-2:]
+    # For a normal deviate the median of its square is 0.455. Only a noisier camera is believed (a cleaner one gains
+    # nothing), and only up to five times, lest a scene that moves everywhere passes for noise.
+    known = squared[squared > 0]
+    scale = (
+        (known.median() / 0.455).clamp(1.0, 25.0) if known.numel() > squared.numel() // 4 else squared.new_tensor(1.0)
+    )
+    local = F.avg_pool2d(
+        squared.mean(0).view(1, 1, height, width), window, stride=1, padding=window // 2, count_include_pad=False
+    )
+    return (local / scale).sqrt().view(height, width)

@@ -1,0 +1,285 @@
+"""Looking into the network: features of every unfolding stage as pictures and maps a person can read.
+
+NumPy comes out, ready for a viewer or a file; stages go in as the model returns them (tensors on any device) or as a
+:class:`~afunet_core.merge.MergeResult` keeps them (arrays). The full-resolution features of all stages take a gigabyte,
+so every function walks through them in strips of rows and holds only its own result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.ghosts import ghost_map
+
+__all__ = [
+    "SIDES",
+    "FeatureBasis",
+    "feature_basis",
+    "ghost_map",
+    "stage_channel",
+    "stage_energy",
+    "stage_movement",
+    "stage_rgb",
+    "stage_similarity",
+]
+
+Map: TypeAlias = NDArray[np.float32]
+Side: TypeAlias = Literal["under", "reference", "over"]
+SIDES: tuple[Side, ...] = ("under", "reference", "over")
+
+_STRIP_PIXELS = 1 << 17
+_EPSILON = 1e-12
+
+
+class Stage(Protocol):
+    """What :class:`~afunet_core.model.afunet.StageState` has: three B×C×H×W features, tensors or arrays."""
+
+    @property
+    def under(self) -> Any: ...
+    @property
+    def reference(self) -> Any: ...
+    @property
+    def over(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class FeatureBasis:
+    """Three principal directions of the features, and the range of values that becomes dark to bright.
+
+    Attributes:
+        mean: (C,) average feature.
+        components: (3, C) directions of largest variance, in order; rows of zeros where there are fewer than three.
+        low: (3,) projection shown as 0.
+        high: (3,) projection shown as 1.
+    """
+
+    mean: NDArray[np.float64]
+    components: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def to_rgb(self, features: NDArray[np.floating]) -> Map:
+        """Colours in [0, 1], …×3, of features …×C."""
+        projected = (features - self.mean.astype(features.dtype)) @ self.components.T.astype(features.dtype)
+        low, span = self.low.astype(features.dtype), (self.high - self.low).astype(features.dtype)
+        return np.clip((projected - low) / span, 0.0, 1.0).astype(np.float32)
+
+
+def feature_basis(
+    stages: Sequence[Stage], sample: int = 0, pixels: int = 20_000, percentile: float = 1.0
+) -> FeatureBasis:
+    """Principal components of the features of all stages and all sides together.
+
+    One basis for everything is what makes colours comparable: a feature that does not change from one stage to the next
+    keeps its colour. Signs are fixed by making the largest loading of each component positive, so that a re-run, or the
+    same picture a little brighter, does not come out in complementary colours.
+
+    Args:
+        stages: states as the model returns them.
+        sample: which sample of the batch.
+        pixels: how many pixels, on a regular grid, to learn the basis from.
+        percentile: share of the projections, at either end, that is clipped to 0 or 1.
+
+    Returns:
+        The basis for :func:`stage_rgb`.
+
+    Raises:
+        ShapeError: if there are no stages or their features differ in shape.
+        ArgumentError: for a sample that does not exist.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> feature = np.random.default_rng(0).standard_normal((1, 8, 16, 16))
+        >>> feature_basis([SimpleNamespace(under=feature, reference=feature, over=feature)]).components.shape
+        (3, 8)
+    """
+    _, height, width = _check(stages, sample)
+    step = max(1, int(np.ceil(np.sqrt(height * width / max(1, pixels)))))
+    rows = []
+    for stage in stages:
+        for side in SIDES:
+            grid = _array(getattr(stage, side)[sample][:, ::step, ::step])
+            rows.append(grid.reshape(len(grid), -1).T)
+    table = np.concatenate(rows).astype(np.float64)
+    mean = table.mean(0)
+    centred = table - mean
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    components = np.zeros((3, table.shape[1]))
+    found = vectors[:, ::-1].T[:3]
+    signs = np.sign(np.take_along_axis(found, np.abs(found).argmax(1)[:, None], 1))
+    components[: len(found)] = found * np.where(signs == 0, 1, signs)
+    low, high = np.percentile(centred @ components.T, [percentile, 100 - percentile], axis=0)
+    flat = high - low < _EPSILON
+    return FeatureBasis(mean, components, np.where(flat, -0.5, low), np.where(flat, 0.5, high))
+
+
+def stage_rgb(stages: Sequence[Stage], side: Side, sample: int = 0, basis: FeatureBasis | None = None) -> Map:
+    """Features of one side as colours, one picture per stage, one basis for all stages and sides.
+
+    Args:
+        stages: states as the model returns them.
+        side: ``"under"``, ``"reference"`` or ``"over"``.
+        sample: which sample of the batch.
+        basis: from :func:`feature_basis`; learned here if not given. Give it to save that work for the other sides.
+
+    Returns:
+        S×H×W×3 float32 in [0, 1].
+
+    Raises:
+        ShapeError: if there are no stages or their features differ in shape.
+        ArgumentError: for an unknown side or sample.
+    """
+    _check(stages, sample, side)
+    basis = feature_basis(stages, sample) if basis is None else basis
+    return _map_stages(stages, (side,), sample, basis.to_rgb, channels=3)
+
+
+def stage_energy(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
+    """Strength of the features: the root mean square over channels.
+
+    Args:
+        stages: states as the model returns them.
+        side: ``"under"``, ``"reference"`` or ``"over"``.
+        sample: which sample of the batch.
+
+    Returns:
+        S×H×W float32, at least 0.
+
+    Raises:
+        ShapeError: if there are no stages or their features differ in shape.
+        ArgumentError: for an unknown side or sample.
+    """
+    _check(stages, sample, side)
+    return _map_stages(stages, (side,), sample, _rms)
+
+
+def stage_channel(stages: Sequence[Stage], side: Side, channel: int, sample: int = 0) -> Map:
+    """One channel of the features, as it is.
+
+    Args:
+        stages: states as the model returns them.
+        side: ``"under"``, ``"reference"`` or ``"over"``.
+        channel: its index, negative from the end.
+        sample: which sample of the batch.
+
+    Returns:
+        S×H×W float32.
+
+    Raises:
+        ShapeError: if there are no stages or their features differ in shape.
+        ArgumentError: for an unknown side, sample or channel.
+    """
+    channels, _, _ = _check(stages, sample, side)
+    if not -channels <= channel < channels:
+        raise ArgumentError("channel", f"an index from 0 to {channels - 1}", channel)
+    return np.stack([_array(getattr(stage, side)[sample][channel]) for stage in stages])
+
+
+def stage_similarity(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
+    """Cosine between the features of a side and those of the reference, per stage: is the side aligned yet?
+
+    Args:
+        stages: states as the model returns them.
+        side: ``"under"`` or ``"over"`` (``"reference"`` is 1 everywhere).
+        sample: which sample of the batch.
+
+    Returns:
+        S×H×W float32 in [-1, 1]; 0 where either feature vanishes.
+
+    Raises:
+        ShapeError: if there are no stages or their features differ in shape.
+        ArgumentError: for an unknown side or sample.
+    """
+    _check(stages, sample, side)
+
+    def cosine(feature: NDArray[np.float32], reference: NDArray[np.float32]) -> Map:
+        product = (feature * reference).sum(-1)
+        norms = np.sqrt((feature**2).sum(-1) * (reference**2).sum(-1))
+        return np.clip(product / np.maximum(norms, _EPSILON), -1.0, 1.0)
+
+    return _map_stages(stages, (side, "reference"), sample, cosine)
+
+
+def stage_movement(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
+    """How much the features of a side changed since the stage before: where the unfolding still works.
+
+    Args:
+        stages: states as the model returns them.
+        side: ``"under"``, ``"reference"`` or ``"over"``.
+        sample: which sample of the batch.
+
+    Returns:
+        S×H×W float32, the root mean square over channels of the difference, in the unit of :func:`stage_energy`; 0 for
+        the first stage, which has none before it.
+
+    Raises:
+        ShapeError: if there are no stages or their features differ in shape.
+        ArgumentError: for an unknown side or sample.
+    """
+    _, height, width = _check(stages, sample, side)
+    result = np.zeros((len(stages), height, width), np.float32)
+    for index in range(1, len(stages)):
+        before, after = getattr(stages[index - 1], side)[sample], getattr(stages[index], side)[sample]
+        for rows in _strips(height, width):
+            result[index, rows] = _rms(_pixels(after, rows) - _pixels(before, rows))
+    return result
+
+
+def _map_stages(
+    stages: Sequence[Stage], sides: tuple[Side, ...], sample: int, function: Callable[..., Map], channels: int = 0
+) -> Map:
+    """``function`` of the H×W×C features of ``sides``, strip by strip, stacked over the stages."""
+    _, height, width = _check(stages, sample)
+    result = np.empty((len(stages), height, width, *[channels] * (channels > 0)), np.float32)
+    for index, stage in enumerate(stages):
+        features = [getattr(stage, side)[sample] for side in sides]
+        for rows in _strips(height, width):
+            result[index, rows] = function(*(_pixels(feature, rows) for feature in features))
+    return result
+
+
+def _strips(height: int, width: int) -> Iterator[slice]:
+    step = max(1, _STRIP_PIXELS // max(1, width))
+    return (slice(top, min(top + step, height)) for top in range(0, height, step))
+
+
+def _pixels(feature: Any, rows: slice) -> NDArray[np.float32]:
+    """Rows of a C×H×W feature as an H×W×C array."""
+    return np.moveaxis(_array(feature[:, rows]), 0, -1)
+
+
+def _array(values: Any) -> NDArray[np.float32]:
+    """Single-precision array of a tensor or an array of any precision; NaN and Inf become 0 and spoil no average."""
+    array = (
+        values.detach().float().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values, np.float32)
+    )
+    return np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _rms(features: NDArray[np.float32]) -> Map:
+    return np.sqrt((features**2).mean(-1))
+
+
+def _check(stages: Sequence[Stage], sample: int, side: str | None = None) -> tuple[int, int, int]:
+    """Channels, height and width that all features share."""
+    if len(stages) == 0:
+        raise ShapeError("stages", "at least one stage", 0, "Merge with stages=True to keep them.")
+    if side is not None and side not in SIDES:
+        raise ArgumentError("side", f"one of {', '.join(SIDES)}", repr(side))
+    shape = tuple(stages[0].reference.shape)
+    for index, stage in enumerate(stages):
+        for name in SIDES:
+            found = tuple(getattr(stage, name).shape)
+            if len(found) != 4 or found != shape:
+                raise ShapeError(f"stages[{index}].{name}", f"B×C×H×W like the others, {shape}", found)
+    batch, channels, height, width = shape
+    if not -batch <= sample < batch:
+        raise ArgumentError("sample", f"an index from 0 to {batch - 1}", sample)
+    return channels, height, width

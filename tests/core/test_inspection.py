@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import tracemalloc
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from afunet_core import inspection
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.radiometry import encode
+
+
+def states(count=3, shape=(2, 8, 21, 34), dtype=torch.float32, seed=0):
+    """Stages with smooth, correlated features, as a network has."""
+    generator = torch.Generator().manual_seed(seed)
+    batch, channels, height, width = shape
+    mixing = torch.randn(channels, channels, generator=generator)
+    stages = []
+    for _ in range(count):
+        sides = []
+        for _ in inspection.SIDES:
+            coarse = torch.randn(batch, channels, 5, 6, generator=generator)
+            smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic")
+            sides.append(torch.einsum("dc,bchw->bdhw", mixing, smooth).to(dtype))
+        stages.append(SimpleNamespace(**dict(zip(inspection.SIDES, sides, strict=True))))
+    return stages
+
+
+def as_arrays(stages):
+    return [SimpleNamespace(**{side: getattr(s, side).float().numpy() for side in inspection.SIDES}) for s in stages]
+
+
+class TestBasis:
+    def test_components_are_those_of_numpy(self):
+        stages = states(shape=(1, 8, 9, 11))
+        basis = inspection.feature_basis(stages)
+        table = np.concatenate(
+            [getattr(s, side)[0].numpy().reshape(8, -1).T for s in stages for side in inspection.SIDES]
+        )
+        _, _, expected = np.linalg.svd(table.astype(np.float64) - table.mean(0), full_matrices=False)
+        np.testing.assert_allclose(np.abs((basis.components * expected[:3]).sum(1)), 1, rtol=1e-6)
+        np.testing.assert_allclose(basis.components @ basis.components.T, np.eye(3), atol=1e-10)
+
+    def test_signs_do_not_depend_on_luck(self):
+        stages = states()
+        basis = inspection.feature_basis(stages)
+        largest = np.take_along_axis(basis.components, np.abs(basis.components).argmax(1)[:, None], 1)
+        assert (largest > 0).all()
+        brighter = [SimpleNamespace(**{side: 1.3 * getattr(s, side) for side in inspection.SIDES}) for s in stages]
+        np.testing.assert_allclose(inspection.feature_basis(brighter).components, basis.components, atol=1e-4)
+
+    def test_a_sparse_grid_learns_nearly_the_same(self):
+        stages = states(shape=(1, 8, 90, 110))
+        few, all_pixels = (inspection.feature_basis(stages, pixels=n) for n in (1000, 10**9))
+        assert (np.abs((few.components * all_pixels.components).sum(1)) > 0.99).all()
+
+
+class TestRGB:
+    @pytest.mark.parametrize("side", inspection.SIDES)
+    def test_shape_and_range(self, side):
+        rgb = inspection.stage_rgb(states(), side, sample=1)
+        assert rgb.shape == (3, 21, 34, 3)
+        assert rgb.dtype == np.float32
+        assert 0 <= rgb.min() < 0.2
+        assert 0.8 < rgb.max() <= 1
+
+    def test_a_feature_keeps_its_colour_from_stage_to_stage_and_side_to_side(self):
+        stages = states()
+        stages[2].under = stages[0].over
+        basis = inspection.feature_basis(stages)
+        under, over = (inspection.stage_rgb(stages, side, basis=basis) for side in ("under", "over"))
+        np.testing.assert_array_equal(under[2], over[0])
+        np.testing.assert_array_equal(inspection.stage_rgb(stages, "under"), under)
+
+    @pytest.mark.parametrize("channels", [1, 2, 3])
+    def test_fewer_channels_than_colours(self, channels):
+        rgb = inspection.stage_rgb(states(shape=(1, channels, 7, 9)), "under")
+        assert np.isfinite(rgb).all()
+        assert np.ptp(rgb[..., 0]) > 0.5
+        np.testing.assert_array_equal(rgb[..., channels:], 0.5)
+
+    def test_constant_features_are_grey(self):
+        flat = SimpleNamespace(**{side: torch.full((1, 4, 5, 6), 2.0) for side in inspection.SIDES})
+        np.testing.assert_array_equal(inspection.stage_rgb([flat], "over"), 0.5)
+
+
+class TestMaps:
+    def test_energy(self):
+        stages = states()
+        expected = np.stack([s.over[1].numpy() for s in stages])
+        np.testing.assert_allclose(inspection.stage_energy(stages, "over", 1), (expected**2).mean(1) ** 0.5, rtol=1e-5)
+
+    def test_channel(self):
+        stages = states()
+        for channel in (0, 7, -1):
+            expected = np.stack([s.under[0, channel].numpy() for s in stages])
+            np.testing.assert_array_equal(inspection.stage_channel(stages, "under", channel), expected)
+
+    def test_similarity(self):
+        stages = states()
+        stages[0].under = 3 * stages[0].reference
+        stages[1].under = -stages[1].reference
+        stages[2].under = torch.zeros_like(stages[2].under)
+        similarity = inspection.stage_similarity(stages, "under")
+        for index, expected in enumerate((1, -1, 0)):
+            np.testing.assert_allclose(similarity[index], expected, atol=1e-5)
+        over = torch.nn.functional.cosine_similarity(stages[0].over[:1], stages[0].reference[:1])
+        np.testing.assert_allclose(inspection.stage_similarity(stages, "over")[0], over[0], atol=1e-5)
+
+    def test_movement(self):
+        stages = states()
+        stages[2].over = stages[1].over
+        movement = inspection.stage_movement(stages, "over")
+        assert movement[0].max() == 0
+        assert movement[2].max() == 0
+        expected = ((stages[1].over - stages[0].over)[0] ** 2).mean(0).sqrt()
+        np.testing.assert_allclose(movement[1], expected, rtol=1e-5)
+
+
+FUNCTIONS = {
+    "rgb": inspection.stage_rgb,
+    "energy": inspection.stage_energy,
+    "channel": lambda stages, side, sample=0: inspection.stage_channel(stages, side, 1, sample),
+    "similarity": inspection.stage_similarity,
+    "movement": inspection.stage_movement,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+class TestEveryMap:
+    def test_arrays_tensors_and_half_precision_agree(self, name):
+        stages = states()
+        expected = FUNCTIONS[name](stages, "under")
+        np.testing.assert_array_equal(FUNCTIONS[name](as_arrays(stages), "under"), expected)
+        half = FUNCTIONS[name](states(dtype=torch.bfloat16), "under")
+        assert half.dtype == np.float32
+        assert np.abs(half - expected).max() < 0.05 * max(1, np.abs(expected).max())
+
+    def test_gradients_do_not_get_in_the_way(self, name):
+        stages = states()
+        for stage in stages:
+            stage.under.requires_grad_()
+        assert FUNCTIONS[name](stages, "under").shape[:3] == (3, 21, 34)
+
+    def test_undefined_features_stay_where_they_are(self, name):
+        clean, dirty = states(), states()
+        dirty[1].under[0, :, 3, 4] = float("nan")
+        dirty[1].under[0, :, 5, 6] = float("inf")
+        result = FUNCTIONS[name](dirty, "under")
+        assert np.isfinite(result).all()
+        if name != "rgb":  # there the basis moves a little with every pixel
+            np.testing.assert_array_equal(result[:, 10:], FUNCTIONS[name](clean, "under")[:, 10:])
+
+    def test_strips_do_not_show(self, name, monkeypatch):
+        expected = FUNCTIONS[name](states(), "over")
+        monkeypatch.setattr(inspection, "_STRIP_PIXELS", 100)
+        np.testing.assert_allclose(FUNCTIONS[name](states(), "over"), expected, atol=1e-6)
+
+    def test_errors(self, name):
+        with pytest.raises(ShapeError, match="stages: expected at least one stage"):
+            FUNCTIONS[name]([], "under")
+        with pytest.raises(ArgumentError, match="side: expected one of under, reference, over, got 'left'"):
+            FUNCTIONS[name](states(), "left")
+        with pytest.raises(ArgumentError, match="sample: expected an index from 0 to 1, got 2"):
+            FUNCTIONS[name](states(), "under", sample=2)
+        odd = states()
+        odd[1].over = odd[1].over[..., 1:]
+        with pytest.raises(ShapeError, match=r"stages\[1\]\.over"):
+            FUNCTIONS[name](odd, "under")
+
+
+def test_channel_that_does_not_exist():
+    with pytest.raises(ArgumentError, match="channel: expected an index from 0 to 7, got 8"):
+        inspection.stage_channel(states(), "under", 8)
+
+
+def test_memory_stays_with_the_result(monkeypatch):
+    monkeypatch.setattr(inspection, "_STRIP_PIXELS", 4096)
+    stages = as_arrays(states(2, (1, 24, 256, 256)))
+    features = stages[0].under.nbytes
+    tracemalloc.start()
+    inspection.stage_similarity(stages, "under")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < features / 2
+
+
+class TestGhostMap:
+    """Still scenes under noise stay dark; a thing that moved lights up, whatever the frames saturate."""
+
+    @staticmethod
+    def bracket(radiances, noise=0.003, encoding="gamma", times=(1.0, 4.0, 16.0), reference=1, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        frames = []
+        for radiance, time in zip(radiances, times, strict=True):
+            light = radiance * time
+            light = light + noise * (0.1 + light.clamp(max=1)).sqrt() * torch.randn(light.shape, generator=generator)
+            frames.append((encode(light.clamp(0, 1), encoding) * 255).round() / 255)
+        return SimpleNamespace(
+            frames=tuple(frames), times=torch.tensor(times), encoding=encoding, gamma=2.2, reference=reference
+        )
+
+    @staticmethod
+    def scene(seed=0):
+        coarse = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(seed)) * 2.5 - 2.5
+        return 10 ** torch.nn.functional.interpolate(coarse, (60, 80), mode="bicubic")
+
+    @pytest.mark.parametrize("noise", [0.001, 0.005, 0.02])
+    @pytest.mark.parametrize("encoding", ["gamma", "srgb", "linear"])
+    def test_a_still_scene_has_no_ghosts(self, noise, encoding):
+        still = inspection.ghost_map(self.bracket([self.scene()] * 3, noise, encoding))
+        assert still.shape == (60, 80)
+        assert still.mean() < 0.01
+
+    @pytest.mark.parametrize("reference", [0, 1, 2])
+    @pytest.mark.parametrize("factor", [0.3, 3.0])
+    def test_what_moved_lights_up_and_nothing_else(self, reference, factor):
+        scene = torch.full((1, 3, 60, 80), 0.04)
+        moved = scene.clone()
+        moved[..., 20:40, 30:50] *= factor
+        radiances = [moved if index == reference else scene for index in range(3)]
+        ghosts = inspection.ghost_map(self.bracket(radiances, reference=reference))
+        assert ghosts[22:38, 32:48].min() > 0.9
+        ghosts[16:44, 26:54] = 0
+        assert ghosts.max() < 0.1
+
+    def test_saturation_is_not_disagreement(self):
+        bright = torch.full((1, 3, 20, 20), 0.7)  # clips the second and the third frame, to different radiances
+        assert inspection.ghost_map(self.bracket([bright] * 3)).max() < 0.05
+
+    def test_something_dark_behind_a_saturated_reference(self):
+        bright, dark = torch.full((1, 3, 20, 20), 0.7), torch.full((1, 3, 20, 20), 0.05)
+        assert inspection.ghost_map(self.bracket([dark, bright, bright])).min() > 0.9
+
+    def test_an_inexact_camera_is_forgiven(self):
+        scene = self.scene()
+        assert inspection.ghost_map(self.bracket([scene, scene * 1.05, scene * 0.95])).mean() < 0.02
+
+    def test_samples(self):
+        scene = torch.cat([self.scene(), self.scene(1)])
+        moved = scene.clone()
+        moved[1, :, 20:40, 30:50] = 0.005
+        bracket = self.bracket([scene, scene, moved])
+        assert inspection.ghost_map(bracket, sample=0).mean() < 0.01
+        assert inspection.ghost_map(bracket, sample=1)[24:36, 34:46].mean() > 0.8
+
+    def test_errors_and_dirt(self):
+        bracket = self.bracket([self.scene()] * 3)
+        with pytest.raises(ArgumentError, match="sample"):
+            inspection.ghost_map(bracket, sample=1)
+        with pytest.raises(ArgumentError, match="window"):
+            inspection.ghost_map(bracket, window=4)
+        bracket.frames[0][..., :5, :] = float("nan")
+        assert np.isfinite(inspection.ghost_map(bracket)).all()
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 30), (3, 2)])
+    def test_tiny_frames(self, size):
+        assert inspection.ghost_map(self.bracket([torch.full((1, 3, *size), 0.05)] * 3)).shape == size
