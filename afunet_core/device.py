@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import torch
 
@@ -10,6 +11,7 @@ from afunet_core.errors import ArgumentError
 
 __all__ = [
     "PRECISIONS",
+    "automatic_budget",
     "choose_device",
     "choose_precision",
     "describe_device",
@@ -95,6 +97,30 @@ def parse_memory(amount: int | float | str | None) -> int | None:
     if isinstance(amount, bool) or not 1 <= size < 2**62:
         raise ArgumentError("memory_budget", "an amount of memory above zero", repr(amount), advice)
     return int(size)
+
+
+def automatic_budget(device: torch.device) -> int | None:
+    """Bytes that features may take when the user states nothing: most of what is free; ``None`` if nobody can tell."""
+    if device.type == "cuda":
+        return int(0.7 * torch.cuda.mem_get_info(device)[0])
+    if device.type == "mps":
+        return int(0.7 * (torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()))
+    free = _free_host_memory()
+    return None if free is None else int(0.6 * free)
+
+
+def _free_host_memory() -> int | None:
+    """What Linux has free for this process, container limits included; ``None`` elsewhere."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    try:
+        limit, used = (int(Path("/sys/fs/cgroup", name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return free
+    return max(min(free, limit - used), 0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ from torch import Tensor
 from afunet_core.baselines import exposure_fusion, weighted_merge
 from afunet_core.bracket import Bracket
 from afunet_core.device import (
+    automatic_budget,
     choose_device,
     choose_precision,
     describe_device,
@@ -30,12 +31,16 @@ from afunet_core.device import (
 from afunet_core.errors import ArgumentError, BracketError
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
+from afunet_core.model.streaming import stream
 from afunet_core.progress import OnProgress, Run, ShouldCancel
 from afunet_core.registration import MODES, register
 
 __all__ = ["METHODS", "MergeResult", "merge"]
 
 METHODS = ("auto", "afunet", "weighted", "mertens")
+
+PIECES_WHEN_SHORT = (None, 64, 8)
+"""Attention windows computed at once: what is fastest first, then less while memory runs out."""
 
 Model = str | os.PathLike[str] | AFUNet
 
@@ -51,8 +56,9 @@ class MergeResult:
         stages: the network's state after every stage as arrays ``B×C×H×W``, or ``None`` when not asked for.
         info: how the result was made: method, model and its hash, exposures, registration, device, versions, times.
             JSON can hold all of it.
-        maps: pictures about the merge, each ``H×W`` and computed when first looked at: ``"ghost"`` is where a plain
-            weighted merge would have failed.
+        maps: pictures about the merge, computed when first looked at: ``"ghost"`` ``H×W``, where a plain weighted merge
+            would have failed; and, with ``stages`` and an anchored head, ``"source"`` ``H×W×4``, how much of each pixel
+            came from the shorter, the reference and the longer frame and from the network's own picture.
     """
 
     radiance: np.ndarray
@@ -145,7 +151,10 @@ def merge(
         "seconds": run.seconds,
         "warnings": run.warnings,
     }
-    return MergeResult(radiance, kept, info, _LazyMaps({"ghost": lambda: _ghost(aligned)}))
+    maps = {"ghost": lambda: _ghost(aligned)}
+    if states and network.config.head == "anchored":
+        maps["source"] = lambda: _source(network, aligned, states[-1])
+    return MergeResult(radiance, kept, info, _LazyMaps(maps))
 
 
 def _check_choices(bracket: Any, method: str, align: str) -> None:
@@ -217,36 +226,37 @@ def _run_network(
     keep_stages: bool,
     run: Run,
 ) -> tuple[Tensor, list[StageState], dict[str, str]]:
-    """The image, the stages, and the device and precision that served; the CPU serves where the device is too small."""
+    """The image, the stages, and the device and precision that served.
+
+    Where memory runs out the same is computed in smaller pieces, at last on the CPU: the result does not change.
+    """
     places = [device] if device.type == "cpu" else [device, torch.device("cpu")]
-    for place in places:
+    attempts = [(place, shrink) for place in places for shrink in PIECES_WHEN_SHORT]
+    for number, (place, pieces) in enumerate(attempts):
+        share = (budget if budget is not None else automatic_budget(place)) if pieces is None else 0
         try:
-            image, states = _stream(_placed(model, place), frames, dtype, budget, keep_stages, run)
-            return image, states, {"device": describe_device(place), "precision": str(dtype).removeprefix("torch.")}
+            result = stream(
+                _placed(model, place),
+                frames,
+                memory_budget=share,
+                stages=keep_stages,
+                on_progress=run.report,
+                should_cancel=run.cancelled,
+                precision=dtype,
+                piece_windows=pieces,
+            )
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or place is places[-1]:
+            if not is_out_of_memory(error) or number == len(attempts) - 1:
                 raise
-            run.warn(f"{describe_device(place)} ran out of memory; the merge continues on the CPU.")
+        else:
+            image, states = result if isinstance(result, tuple) else (result, [])
+            if number:
+                how = "in smaller pieces" if place == device else "on the CPU"
+                run.warn(f"Memory ran out on {describe_device(device)}; the same result was computed {how}.")
+            return image, states, {"device": describe_device(place), "precision": str(dtype).removeprefix("torch.")}
         finally:
             release_memory(place)
-    raise AssertionError("unreachable: the last place returns or raises")
-
-
-def _stream(
-    model: AFUNet, frames: Tensor, dtype: torch.dtype, budget: int | None, keep_stages: bool, run: Run
-) -> tuple[Tensor, list[StageState]]:
-    handles = []
-    device = next(model.parameters()).device
-    for index, stage in enumerate(model.stages):
-        handles.append(
-            stage.register_forward_pre_hook(lambda *_, i=index: run.report(i, len(model.stages), f"Stage {i + 1}"))
-        )
-    try:
-        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            return model.forward_stages(frames.to(device))
-    finally:
-        for handle in handles:
-            handle.remove()
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 # --- the result ---
@@ -272,6 +282,12 @@ def _ghost(bracket: Bracket) -> np.ndarray:
     from afunet_core.inspection import ghost_map
 
     return ghost_map(bracket)
+
+
+def _source(model: AFUNet, bracket: Bracket, last: StageState) -> np.ndarray:
+    from afunet_core.source_map import source_map
+
+    return source_map(_placed(model, torch.device("cpu")), bracket.to_tensor(), last.reference.cpu())
 
 
 class _LazyMaps(Mapping[str, np.ndarray]):

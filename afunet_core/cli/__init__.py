@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import signal
 import sys
 import warnings
@@ -56,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``afunet``; by default those of this process.
     """
-    options = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = build_parser().parse_args([_plain(word) for word in words])
     previous = _on_terminate(_interrupt)
     try:
         with warnings.catch_warnings():
@@ -83,6 +85,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     finally:
         _on_terminate(previous)
+
+
+def _plain(word: str) -> str:
+    """``-2,0,2`` is a value; argparse takes words with a minus for options unless a blank stands before it.
+
+    Example:
+        >>> _plain("-2,0,2"), _plain("-o")
+        (' -2,0,2', '-o')
+    """
+    return f" {word}" if re.match(r"-[0-9.]+[,/]", word) else word
 
 
 def _interrupt(*_: Any) -> None:

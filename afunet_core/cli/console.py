@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["complain", "progress_bar", "show_warning", "table"]
+__all__ = ["as_options", "complain", "progress_bar", "show_warning", "table"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -17,7 +18,22 @@ def complain(message: str) -> None:
     """One line on stderr, above any progress bar."""
     from tqdm import tqdm
 
-    tqdm.write(f"afunet: {message}", file=sys.stderr)
+    tqdm.write(f"afunet: {as_options(message)}", file=sys.stderr)
+
+
+def as_options(message: str) -> str:
+    """The advice of a message in the words of the command line instead of Python's.
+
+    Example:
+        >>> as_options("Give ev=(-2, 0, 2), or method='weighted'. override=True merges them all the same.")
+        'Give --ev -2 0 2, or --method weighted. --override merges them all the same.'
+    """
+
+    def option(match: re.Match[str]) -> str:
+        value = (match[2] or match[3] or "").replace(",", "")
+        return f"--{match[1].replace('_', '-')} {value}".rstrip()
+
+    return re.sub(r"\b([a-z_]+)=(?:'([^']*)'|\(([^()]*)\)|True\b)", option, message)
 
 
 def show_warning(
