@@ -16,11 +16,13 @@ from afunet_core.perceptual import VGGFeatures
 from afunet_core.radiometry import MU, mu_law
 
 __all__ = [
+    "DecibelLoss",
     "FourierL1Loss",
     "HDRLoss",
     "MuL1Loss",
     "RadianceLoss",
     "VGGPerceptualLoss",
+    "decibel_loss",
     "fourier_l1_loss",
     "mu_l1_loss",
     "perceptual_loss",
@@ -133,6 +135,53 @@ def perceptual_loss(prediction: Tensor, target: Tensor, features: VGGFeatures, m
     return torch.stack([(found[layer] - wanted[layer]).abs().mean() for layer in wanted]).sum()
 
 
+def decibel_loss(
+    prediction: Tensor, target: Tensor, linear: float = 0.5, mu: float = MU, floor: float = 1e-5
+) -> Tensor:
+    """Orders of magnitude of the squared error, in the μ domain and in linear light, averaged over samples.
+
+    What the field reports is the mean over scenes of a logarithm of the error. A mean of errors spends nearly all of
+    its gradient on the hardest scene; this one pulls on each scene alike, and a tenth of an order is one decibel wherever
+    it is gained.
+
+    Args:
+        prediction: linear radiance B×C×H×W.
+        target: the truth, of the same shape.
+        linear: weight of the error in linear light beside that in the μ domain.
+        mu: strength of the compression.
+        floor: squared error below which a sample stops to matter; keeps the gradient bounded.
+
+    Returns:
+        A scalar; 0 at a squared error of 1, negative below.
+
+    Raises:
+        ShapeError: if the shapes differ.
+
+    Example:
+        >>> truth = torch.full((1, 3, 4, 4), 0.25)
+        >>> decibel_loss(truth, truth, linear=0.0)
+        tensor(-5.)
+    """
+    in_mu = _mean_square(*_pair(prediction, target, mu)).add(floor).log10()
+    in_light = _mean_square(*_pair(prediction, target, None)).add(floor).log10()
+    return (in_mu + linear * in_light).mean()
+
+
+def _mean_square(prediction: Tensor, target: Tensor) -> Tensor:
+    return (prediction - target).square().flatten(1).mean(1)
+
+
+class DecibelLoss(nn.Module):
+    """Module twin of :func:`decibel_loss`."""
+
+    def __init__(self, linear: float = 0.5, mu: float = MU, floor: float = 1e-5) -> None:
+        super().__init__()
+        self.linear, self.mu, self.floor = linear, mu, floor
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return decibel_loss(prediction, target, self.linear, self.mu, self.floor)
+
+
 class MuL1Loss(nn.Module):
     """Module twin of :func:`mu_l1_loss`."""
 
@@ -198,6 +247,7 @@ class HDRLoss(nn.Module):
         radiance: weight of :func:`radiance_loss`.
         fourier: weight of :func:`fourier_l1_loss`.
         perceptual: weight of :func:`perceptual_loss`.
+        decibel: weight of :func:`decibel_loss`.
         features: VGG-19 features or a file of them, needed with ``perceptual``.
         radiance_kind: ``"rms"`` or ``"l1"``.
         mu: strength of the compression.
@@ -218,16 +268,23 @@ class HDRLoss(nn.Module):
         fourier: float = 0.0,
         perceptual: float = 0.0,
         features: VGGFeatures | str | Path | None = None,
+        decibel: float = 0.0,
         radiance_kind: str = "rms",
         mu: float = MU,
     ) -> None:
         super().__init__()
-        self.weights = {"mu_l1": mu_l1, "radiance": radiance, "fourier": fourier, "perceptual": perceptual}
+        self.weights = {
+            "mu_l1": mu_l1,
+            "radiance": radiance,
+            "fourier": fourier,
+            "perceptual": perceptual,
+            "decibel": decibel,
+        }
         for name, weight in self.weights.items():
             if not weight >= 0:
                 raise ArgumentError(name, "a weight of at least 0", weight)
         if not any(self.weights.values()):
-            raise ArgumentError("mu_l1, radiance, fourier, perceptual", "one weight above 0", 0.0)
+            raise ArgumentError("mu_l1, radiance, fourier, perceptual, decibel", "one weight above 0", 0.0)
         if perceptual > 0 and features is None:
             raise ArgumentError("features", "VGG-19 features", None, "Give the path of a VGG-19 file.")
         self.features = VGGFeatures.from_file(features) if isinstance(features, str | Path) else features
@@ -244,6 +301,8 @@ class HDRLoss(nn.Module):
             terms["fourier"] = fourier_l1_loss(prediction, target, self.mu)
         if self.weights["perceptual"] > 0 and self.features is not None:
             terms["perceptual"] = perceptual_loss(prediction, target, self.features, self.mu)
+        if self.weights["decibel"] > 0:
+            terms["decibel"] = decibel_loss(prediction, target, mu=self.mu)
         return terms
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:

@@ -251,3 +251,28 @@ def test_argument_errors():
         losses.HDRLoss(mu_l1=0, radiance=0)
     with pytest.raises(ArgumentError, match="features: expected VGG-19 features"):
         losses.HDRLoss(perceptual=0.005)
+
+
+class TestDecibelLoss:
+    def test_ten_decibels_are_one_order_in_each_domain(self):
+        from afunet_core.metrics import psnr_linear, psnr_mu
+
+        torch.manual_seed(0)
+        truth = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+        found = (truth + 0.1 * torch.rand_like(truth)).clamp(0, 1)
+        loss = losses.decibel_loss(found, truth, linear=0.5, floor=0.0)
+        expected = -(psnr_mu(found, truth) + 0.5 * psnr_linear(found, truth)) / 10
+        torch.testing.assert_close(loss, expected.to(loss).squeeze(), atol=1e-9, rtol=0)
+
+    def test_each_sample_pulls_alike(self):
+        """Scaling a sample's error does not change how hard a relative improvement of it is rewarded."""
+        truth = torch.full((2, 3, 4, 4), 0.5, dtype=torch.float64)
+        error = torch.tensor([1e-3, 1e-1], dtype=torch.float64).reshape(2, 1, 1, 1)
+        scale = torch.ones(2, 1, 1, 1, dtype=torch.float64, requires_grad=True)
+        losses.decibel_loss(truth + scale * error, truth, floor=0.0).backward()
+        torch.testing.assert_close(scale.grad[0], scale.grad[1], rtol=0.25, atol=0)
+
+    def test_gradient_is_finite_at_the_truth(self):
+        found = torch.full((1, 3, 4, 4), 0.5, requires_grad=True)
+        losses.decibel_loss(found, torch.full((1, 3, 4, 4), 0.5)).backward()
+        assert torch.isfinite(found.grad).all()
