@@ -19,7 +19,7 @@ from torch.nn.functional import pixel_shuffle
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.layers import Conv3x3
 
-__all__ = ["AnchoredHead", "DirectHead", "anchored_merge", "estimate_times", "frame_log_precision"]
+__all__ = ["AnchoredHead", "DirectHead", "anchored_merge", "estimate_times", "frame_log_precision", "times_from_means"]
 
 FADE_START, FADE_END = 0.90, 0.985
 """Encoded values between which a frame's precision fades out as it clips."""
@@ -86,6 +86,11 @@ def estimate_times(frames: Tensor) -> Tensor:
     stacked = frames.to(wide).reshape(frames.shape[0], 3, 6, *frames.shape[2:])
     radiance = stacked[:, :, :3].mean((2, 3, 4))
     linear = stacked[:, :, 3:].clamp(0, 1).pow(2.2).mean((2, 3, 4))
+    return times_from_means(radiance, linear)
+
+
+def times_from_means(radiance: Tensor, linear: Tensor) -> Tensor:
+    """Exposure times from the mean radiance and the mean linear value of each frame; 1 where both are 0."""
     floor = 1e-8
     return (linear + floor) / (radiance + floor)
 

@@ -1,0 +1,281 @@
+"""Where piecewise execution keeps its features: planes of rows in memory or in a scratch file, and sliding row buffers.
+
+A feature here is one image's ``H×W×C`` (channels last). Passes over an image walk down its rows; a :class:`Plane` holds
+a whole feature, a :class:`RowBuffer` only the rows that a pass still needs.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+__all__ = ["Plane", "RowBuffer", "Scratch", "Workers", "column_ranges", "mirrored", "row_ranges"]
+
+
+class Scratch:
+    """Gives out planes: in memory while the budget lasts, then in an unnamed temporary file.
+
+    The file is read and written explicitly rather than mapped, so that its pages never count as memory of the process.
+
+    Args:
+        budget: bytes of planes that may live in memory (``None``: all of them).
+        device: where planes in memory live, and where planes in the file are read to.
+        dtype: of every plane.
+    """
+
+    def __init__(self, budget: int | None, device: torch.device, dtype: torch.dtype) -> None:
+        self.left, self.device, self.dtype = budget, device, dtype
+        self.file: int | None = None
+        self.end = 0
+
+    def plane(self, height: int, width: int, channels: int) -> Plane:
+        """An uninitialised ``height×width×channels`` feature.
+
+        Raises:
+            OSError: if the scratch file cannot be grown (the disk is full).
+        """
+        size = height * width * channels * self.dtype.itemsize
+        if self.left is None or size <= self.left:
+            if self.left is not None:
+                self.left -= size
+            return Plane(torch.empty(height, width, channels, dtype=self.dtype, device=self.device))
+        if self.file is None:
+            self.file, path = tempfile.mkstemp(prefix="afunet-features-")
+            os.unlink(path)  # the descriptor keeps it; whatever happens, nothing is left behind
+        offset, self.end = self.end, self.end + size
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.file, offset, size)  # a full disk shows now, not after minutes of work
+        return FilePlane(self.file, offset, (height, width, channels), self.device, self.dtype)
+
+    def __enter__(self) -> Scratch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.file is not None:
+            os.close(self.file)
+            self.file = None
+
+
+class Plane:
+    """A whole feature in memory; :meth:`read` gives a view."""
+
+    def __init__(self, data: Tensor) -> None:
+        self.data = data
+        self.height, self.width, self.channels = data.shape
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Rows ``start`` to ``stop``, ``rows×W×C``; not to be modified."""
+        return self.data[start:stop]
+
+    def write(self, start: int, rows: Tensor) -> None:
+        """Store ``rows×W×C`` from row ``start`` on."""
+        target = self.data[start : start + rows.shape[0]]
+        if target.data_ptr() != rows.data_ptr():
+            target.copy_(rows)
+
+    def room(self, start: int, stop: int) -> Tensor:
+        """Where to compute rows ``start`` to ``stop``; hand the result to :meth:`write`."""
+        return self.data[start:stop]
+
+
+class FilePlane(Plane):
+    """A whole feature in the scratch file; :meth:`read` gives a copy."""
+
+    def __init__(
+        self, file: int, offset: int, shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.file, self.offset, self.device, self.dtype = file, offset, device, dtype
+        self.height, self.width, self.channels = shape
+        self.row_bytes = self.width * self.channels * dtype.itemsize
+
+    def read(self, start: int, stop: int) -> Tensor:
+        """Rows ``start`` to ``stop``, ``rows×W×C``."""
+        rows = torch.empty(stop - start, self.width, self.channels, dtype=self.dtype)
+        _transfer(os.preadv, self.file, _bytes_of(rows), self.offset + start * self.row_bytes)
+        return rows.to(self.device)
+
+    def write(self, start: int, rows: Tensor) -> None:
+        """Store ``rows×W×C`` from row ``start`` on."""
+        rows = rows.to("cpu", self.dtype).contiguous()
+        _transfer(os.pwritev, self.file, _bytes_of(rows), self.offset + start * self.row_bytes)
+
+    def room(self, start: int, stop: int) -> Tensor:
+        """Where to compute rows ``start`` to ``stop``; hand the result to :meth:`write`."""
+        return torch.empty(stop - start, self.width, self.channels, dtype=self.dtype, device=self.device)
+
+
+def _bytes_of(rows: Tensor) -> memoryview:
+    return memoryview(rows.flatten().view(torch.uint8).numpy())
+
+
+def _transfer(call: Callable[[int, list[memoryview], int], int], file: int, data: memoryview, offset: int) -> None:
+    """Move all of ``data``; the system may do it in parts."""
+    while len(data):
+        done = call(file, [data], offset)
+        if done <= 0:
+            raise OSError("the scratch file ended early")
+        data, offset = data[done:], offset + done
+
+
+class RowBuffer:
+    """The rows of a feature between the oldest still needed and the newest, addressed by their number in the image."""
+
+    def __init__(self, width: int, channels: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.data = torch.empty(0, width, channels, dtype=dtype, device=device)
+        self.first, self.base, self.stop = 0, 0, 0  # oldest kept row, row at data[0], one past the newest
+
+    def grow(self, rows: int) -> Tensor:
+        """Room for the next ``rows`` rows: a view ``rows×W×C`` to be filled."""
+        if self.stop + rows - self.base > self.data.shape[0]:
+            live = self.rows(self.first, self.stop)
+            kept = live.shape[0]
+            if kept + rows > self.data.shape[0]:
+                data = self.data.new_empty(2 * (kept + rows), *self.data.shape[1:])
+            else:
+                data, live = self.data, live.clone()
+            data[:kept].copy_(live)
+            self.data, self.base = data, self.first
+        self.stop += rows
+        return self.rows(self.stop - rows, self.stop)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """View of rows ``start`` to ``stop``, ``rows×W×C``, writable."""
+        return self.data[start - self.base : stop - self.base]
+
+    def drop(self, before: int) -> None:
+        """Rows above ``before`` are needed no more."""
+        self.first = max(self.first, before)
+
+    def haloed(self, start: int, stop: int, height: int, left: int, right: int) -> Tensor:
+        """A copy of rows and columns with one more on every side, reflected at the borders of the image."""
+        width = self.data.shape[1]
+        lo, hi = max(left - 1, 0), min(right + 1, width)
+        out = self.data.new_empty(stop - start + 2, right - left + 2, self.data.shape[2])
+        inner = out[:, lo - left + 1 : hi - left + 1]
+        above, below = mirrored(start - 1, height), mirrored(stop, height)
+        inner[:1] = self.rows(above, above + 1)[:, lo:hi]
+        inner[1:-1] = self.rows(start, stop)[:, lo:hi]
+        inner[-1:] = self.rows(below, below + 1)[:, lo:hi]
+        if left == 0:
+            out[:, 0] = out[:, 2]
+        if right == width:
+            out[:, -1] = out[:, -3]
+        return out
+
+
+def mirrored(index: int, size: int) -> int:
+    """The row that reflection shows at ``index``, one beyond either border at most.
+
+    Example:
+        >>> [mirrored(i, 4) for i in (-1, 0, 3, 4)]
+        [1, 0, 3, 2]
+    """
+    return -index if index < 0 else 2 * (size - 1) - index if index >= size else index
+
+
+def row_ranges(size: int, step: int) -> list[tuple[int, int]]:
+    """Cut ``size`` rows into ranges of ``step``, the last one shorter.
+
+    Example:
+        >>> row_ranges(20, 8)
+        [(0, 8), (8, 16), (16, 20)]
+    """
+    return [(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+def column_ranges(start: int, stop: int, unit: int, most: int) -> list[tuple[int, int]]:
+    """Cut columns into nearly equal ranges of whole ``unit``s, none of more than ``most`` units.
+
+    Example:
+        >>> column_ranges(4, 44, 8, 2)
+        [(4, 12), (12, 28), (28, 44)]
+    """
+    units = (stop - start) // unit
+    count = -(-units // most)
+    edges = [start + unit * (units * index // count) for index in range(count + 1)] if count else []
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+class _SingleThreaded:
+    """Holds PyTorch's own threads at one while any run with workers is under way, in whatever thread it was started."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.before = threading.Lock(), 0, 1
+
+    def enter(self) -> None:
+        with self.lock:
+            if self.users == 0:
+                self.before = torch.get_num_threads()
+            self.users += 1
+            torch.set_num_threads(1)
+
+    def leave(self) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                torch.set_num_threads(self.before)
+
+
+_single_threaded = _SingleThreaded()
+
+
+class Workers:
+    """Runs the independent pieces of a step, one piece to a core.
+
+    Pieces are small matrix products: handing whole pieces to single-threaded workers costs far less synchronisation
+    than splitting every operation over the cores. With one worker everything runs in the calling thread, and each
+    operation uses PyTorch's own threads.
+    """
+
+    def __init__(self, count: int, check: Callable[[], None]) -> None:
+        self.count, self.check = count, check
+        self.pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        if self.count > 1:
+            _single_threaded.enter()
+            self.pool = ThreadPoolExecutor(self.count - 1, "afunet", initializer=torch.set_num_threads, initargs=(1,))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(wait=True, cancel_futures=True)
+            _single_threaded.leave()
+
+    def run(self, tasks: Iterable[Callable[[], object]]) -> None:
+        """Run every task; returns when all are done. The first error is raised after the others have stopped."""
+        pending = list(tasks)
+        queue = iter(pending)
+        helpers = self.pool, min(self.count, len(pending)) - 1
+        futures = [helpers[0].submit(_drain, queue) for _ in range(helpers[1])] if helpers[0] is not None else []
+        try:
+            for task in queue:
+                self.check()
+                task()
+        finally:
+            for _ in queue:  # after an error, what has not started does not start
+                pass
+            errors = [error for future in futures if (error := future.exception()) is not None]
+        if errors:
+            raise errors[0]
+
+
+def _drain(queue: Iterator[Callable[[], object]]) -> None:
+    with torch.inference_mode():
+        try:
+            for task in queue:
+                task()
+        finally:
+            for _ in queue:
+                pass
