@@ -243,6 +243,9 @@ class BracketDataset(Dataset[BracketSample]):
     def __len__(self) -> int:
         return len(self.scenes) * self.repeats
 
+    def __iter__(self) -> Iterator[BracketSample]:
+        return (self[index] for index in range(len(self)))
+
     def __getitem__(self, index: int) -> BracketSample:
         if not -len(self) <= index < len(self):
             raise IndexError(f"bracket {index} of {len(self)}")

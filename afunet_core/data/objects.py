@@ -67,7 +67,7 @@ class MovingObject:
         x, y = x + bend * torch.sin(2.1 * y), y + bend * torch.sin(2.6 * x + 1.0)
         inside = self._inside(x, y) * radius * min(1.0, self.aspect)
         coverage = (inside / self.edge + 0.5).clamp(0, 1) * self.opacity
-        texture = self.texture.expand(len(x), -1, -1, -1)
+        texture = self.texture.to(positions.device).expand(len(x), -1, -1, -1)
         # One scale in both directions, whatever the aspect: a texture squeezed into a wire would be aliased.
         grid = torch.stack([x, y * self.aspect], dim=-1) * (0.8 / max(1.0, self.aspect))
         radiance = F.grid_sample(texture, grid, "bilinear", "reflection", align_corners=False)
