@@ -1,0 +1,376 @@
+"""Finding the homography between two feature pyramids: search by correlation, refine by robust Gauss–Newton.
+
+Homographies are kept in *centred* coordinates: the origin in the middle of the frame, half its diagonal as the unit, the
+same at every level. In them the eight parameters have like sizes and the equations are well conditioned. They map
+reference positions to moving positions, the direction in which a picture is sampled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.registration_features import Level
+
+__all__ = ["Fit", "Frame", "Template", "refine", "search"]
+
+# Columns are the parameters (scale, rotation, x, y | two of shear | two of perspective) in terms of the eight free
+# entries of a homography, row by row. The first 4 span similarities, the first 6 affinities.
+PARAMETERS = torch.tensor(
+    [
+        [1, 0, 0, 0, 1, 0, 0, 0],
+        [0, -1, 0, 0, 0, 1, 0, 0],
+        [0, 0, 1, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0, 1, 0, 0],
+        [1, 0, 0, 0, -1, 0, 0, 0],
+        [0, 0, 0, 1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0, 0, 1],
+    ],
+    dtype=torch.float64,
+)
+# What a hand does to a homography, as standard deviations: shear is rare, perspective comes with turning the camera.
+# Where the picture has texture the data outweigh this by far; where it has none this keeps the corners from drifting.
+SHEAR_SPREAD, PERSPECTIVE_SPREAD = 0.02, 0.03
+# Neighbouring feature pixels share their noise; so many of them count as one observation.
+CORRELATED_PIXELS = 8.0
+LARGEST_SHIFT = 0.45
+ANGLES = (0.0, -1.5, 1.5, -3.0, 3.0, -4.5, 4.5, -6.0, 6.0)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Size of the full-resolution frame and its centred coordinates."""
+
+    height: int
+    width: int
+
+    @property
+    def unit(self) -> float:
+        """Half the diagonal, in pixels."""
+        return 0.5 * (self.height**2 + self.width**2) ** 0.5
+
+    def to_centred(self, points: Tensor, factor: int) -> Tensor:
+        """(x, y) in pixels of a level to centred coordinates."""
+        centre = points.new_tensor([self.width / 2, self.height / 2])
+        return ((points + 0.5) * factor - centre) / self.unit
+
+    def to_pixels(self) -> Tensor:
+        """3×3 matrix from centred coordinates to full-resolution pixels, float64."""
+        return torch.tensor(
+            [[self.unit, 0, self.width / 2 - 0.5], [0, self.unit, self.height / 2 - 0.5], [0, 0, 1]],
+            dtype=torch.float64,
+        )
+
+    def corners(self) -> Tensor:
+        """The four corners in centred coordinates, 4×2, float64."""
+        x, y = self.width / 2 / self.unit, self.height / 2 / self.unit
+        return torch.tensor([[-x, -y], [x, -y], [x, y], [-x, y]], dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Template:
+    """Textured pixels of a reference level, spread over the frame.
+
+    Attributes:
+        points: N×2 centred coordinates.
+        values: N feature values.
+        slopes: N×8 derivative of the feature along each parameter.
+        cells: N, the cell of the frame that each pixel was chosen from.
+    """
+
+    points: Tensor
+    values: Tensor
+    slopes: Tensor
+    cells: Tensor
+
+    @property
+    def count(self) -> int:
+        return self.values.shape[0]
+
+    @classmethod
+    def of(cls, level: Level, frame: Frame, most: int) -> Template:
+        """Choose the strongest gradients of every small cell, so that no part of the frame goes unheard."""
+        feature = level.feature
+        height, width = feature.shape[-2:]
+        along_x, along_y = torch.zeros_like(feature), torch.zeros_like(feature)
+        along_x[..., 1:-1] = (feature[..., 2:] - feature[..., :-2]) / 2
+        along_y[..., 1:-1, :] = (feature[..., 2:, :] - feature[..., :-2, :]) / 2
+        strength = (along_x.square() + along_y.square()) * level.valid
+        chosen, cells = _strongest(strength[0, 0], most)
+        y, x = chosen // width, chosen % width
+        points = frame.to_centred(torch.stack((x, y), dim=-1).to(feature.dtype), level.factor)
+        pixels = frame.unit / level.factor
+        gx, gy = along_x.view(-1)[chosen] * pixels, along_y.view(-1)[chosen] * pixels
+        u, v = points[:, 0], points[:, 1]
+        radial = -(u * gx + v * gy)
+        entries = torch.stack((u * gx, v * gx, gx, u * gy, v * gy, gy, u * radial, v * radial), dim=-1)
+        return cls(points, feature.view(-1)[chosen], entries @ PARAMETERS.to(entries), cells)
+
+    def cell_means(self, x: Tensor) -> Tensor:
+        """For K×N values the mean over the cell of each pixel, K×N."""
+        total = int(self.cells[-1]) + 1 if self.count else 1
+        index = self.cells.expand(x.shape[0], -1)
+        sums = x.new_zeros(x.shape[0], total).scatter_add_(1, index, x)
+        counts = torch.bincount(self.cells, minlength=total).clamp(min=1)
+        return (sums / counts).gather(1, index)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What Gauss–Newton ended with, for each of K starts.
+
+    Attributes:
+        homography: K×3×3, float64, centred, reference to moving.
+        agreement: K, share of the reference pixels that agree, in [0, 1]; those outside the moving frame do not.
+        residual: K, robust standard deviation of the feature difference where the frames overlap.
+        inliers: K, weighted share of the overlapping pixels that follow the transform.
+        correlation: K, of the features where the frames overlap: 1 for the same picture, about 0 for unrelated ones.
+        uncertainty: K, predicted standard deviation of the worst corner, full-resolution pixels.
+    """
+
+    homography: Tensor
+    agreement: Tensor
+    residual: Tensor
+    inliers: Tensor
+    correlation: Tensor
+    uncertainty: Tensor
+
+    def __getitem__(self, index: int) -> Fit:
+        return Fit(*(getattr(self, field.name)[index : index + 1] for field in fields(self)))
+
+
+def search(moving: Level, reference: Level, frame: Frame, most: int = 6) -> Tensor:
+    """Candidate transforms from masked normalised cross-correlation over shifts, for several rotations.
+
+    Padfield, "Masked Object Registration in the Fourier Domain", 2012: the correlation at each shift is normalised by
+    the energy of just those pixels that overlap there, so that large shifts compete fairly with small ones.
+
+    Args:
+        moving: a coarse level of the moving frame.
+        reference: the same level of the reference frame.
+        frame: the full-resolution frame.
+        most: number of candidates wanted.
+
+    Returns:
+        K×3×3 centred homographies, float64, K ≤ most + 1; the identity is always the first.
+    """
+    identity = torch.eye(3, dtype=torch.float64)[None]
+    height, width = reference.feature.shape[-2:]
+    if min(height, width) < 8:
+        return identity
+    angles = torch.deg2rad(torch.tensor(ANGLES, dtype=torch.float64))
+    turned = identity.repeat(len(ANGLES), 1, 1)
+    turned[:, 0, 0] = turned[:, 1, 1] = angles.cos()
+    turned[:, 0, 1], turned[:, 1, 0] = -angles.sin(), angles.sin()
+    rotated = _resample(moving.feature * moving.valid, turned, frame, reference)
+    template = reference.feature * reference.valid
+
+    reach_y, reach_x = int(height * LARGEST_SHIFT), int(width * LARGEST_SHIFT)
+    size = (_fast_length(height + reach_y), _fast_length(width + reach_x))
+
+    def correlate(a: Tensor, b: Tensor) -> Tensor:
+        """Σ a(p + s) b(p) over p for every shift s of up to the reach, s = 0 in the middle."""
+        product = torch.fft.rfft2(a, s=size) * torch.fft.rfft2(b, s=size).conj()
+        full = torch.fft.fftshift(torch.fft.irfft2(product, s=size), dim=(-2, -1))
+        top, left = size[0] // 2 - reach_y, size[1] // 2 - reach_x
+        return full[..., top : top + 2 * reach_y + 1, left : left + 2 * reach_x + 1]
+
+    # Overlap and energy hardly change with a few degrees of rotation: one set serves all.
+    overlap = correlate(moving.valid, reference.valid) / max(float(reference.valid.sum()), 1.0)
+    energy = correlate((moving.feature * moving.valid).square(), reference.valid) * correlate(
+        moving.valid, template.square()
+    )
+    floor = 1e-3 * float(template.square().sum()) ** 2 + 1e-6
+    score = correlate(rotated, template) / energy.clamp(min=floor).sqrt() * overlap.clamp(min=0).sqrt()
+    score = torch.where(overlap > 0.2, score, torch.full_like(score, -1.0))[:, 0]
+
+    candidates = [identity[0]]
+    for _ in range(most):
+        best = int(score.argmax())
+        which, rest = divmod(best, score.shape[1] * score.shape[2])
+        row, column = divmod(rest, score.shape[2])
+        if float(score.view(-1)[best]) <= 0:
+            break
+        shift = turned[which].clone()
+        step = reference.factor / frame.unit
+        offset = torch.tensor([(column - reach_x) * step, (row - reach_y) * step], dtype=torch.float64)
+        # The moving frame was rotated before it was shifted: rotate the shift as well.
+        shift[:2, 2] = turned[which, :2, :2] @ offset
+        candidates.append(shift)
+        score[:, max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5] = -1.0
+    return torch.stack(candidates)
+
+
+def refine(
+    moving: Level,
+    template: Template,
+    frame: Frame,
+    start: Tensor,
+    parameters: int,
+    iterations: int,
+    tolerance: float = 0.01,
+) -> Fit:
+    """Robust inverse-compositional Gauss–Newton from K starts at once.
+
+    Baker and Matthews, "Lucas–Kanade 20 Years On", 2004, with Geman–McClure weights renewed at every step, so that a
+    pixel that follows another motion loses its say, and with a weak prior on shear and perspective.
+
+    Args:
+        moving: level of the moving frame.
+        template: pixels of the same level of the reference.
+        frame: the full-resolution frame.
+        start: K×3×3 centred homographies.
+        parameters: 4 for a similarity, 6 for an affinity, 8 for a homography.
+        iterations: most steps taken.
+        tolerance: stop when no corner moves by more, in pixels of this level.
+
+    Returns:
+        The fits, one for each start.
+    """
+    homography = start.clone()
+    slopes = template.slopes[:, :parameters]
+    spread = torch.full((parameters,), float("inf"), dtype=torch.float64)
+    spread[4:6], spread[6:8] = SHEAR_SPREAD, PERSPECTIVE_SPREAD
+    precision = spread.square().reciprocal()
+    corners = frame.corners()
+    remaining = iterations
+    while True:
+        error, inside, sigma = _difference(moving, template, frame, homography)
+        weight = inside / (1 + (error / (2.5 * sigma[:, None])).square()).square()
+        # Something that moves on its own disagrees as a whole. Those of its pixels that fit by chance go with the rest.
+        weight = weight * ((template.cell_means(weight) - 0.2) / 0.3).clamp(0.0, 1.0)
+        weighted = weight[:, :, None] * slopes
+        count = weight.sum(dim=1).clamp(min=1.0)
+        variance = (weight * error.square()).sum(dim=1) / count * CORRELATED_PIXELS
+        scale = variance.double().clamp(min=1e-8)[:, None]
+        hessian = (weighted.transpose(1, 2) @ slopes).double() / scale[..., None]
+        hessian = hessian + torch.diag(precision) + 1e-6 * torch.eye(parameters, dtype=torch.float64)
+        if remaining == 0:
+            break
+        pull = (weighted.transpose(1, 2) @ error[:, :, None]).double()[..., 0] / scale
+        pull = pull + precision * _parameters_of(homography)[:, :parameters]
+        change = torch.linalg.solve(hessian, pull)
+        update = _homography_of(change)
+        homography = homography @ torch.linalg.inv(update)
+        homography = homography / homography[:, 2:, 2:]
+        moved = (_transfer(update, corners) - corners).norm(dim=-1).amax(dim=1) * frame.unit / moving.factor
+        # After the last step the loop looks once more, so that the statistics belong to the result.
+        remaining = 0 if float(moved.amax()) < tolerance else remaining - 1
+    spreads = _corner_spread(hessian, corners, parameters) * frame.unit
+    # One scale for all starts: a wrong transform must not look good because it expects little of itself.
+    common = 2.5 * float(sigma.amin().clamp(0.1, 1.0))
+    agreement = (inside / (1 + (error / common).square()).square()).sum(dim=1) / template.count
+    inliers = weight.sum(dim=1) / inside.sum(dim=1).clamp(min=1.0)
+    # The error is gain · moving − wanted, both scaled to one energy: its energy tells the correlation.
+    energy = (inside * template.values.square()).sum(dim=1).clamp(min=1e-6)
+    correlation = 1 - error.square().sum(dim=1) / (2 * energy)
+    return Fit(homography, agreement, sigma, inliers, correlation, spreads)
+
+
+def _difference(moving: Level, template: Template, frame: Frame, homography: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Moving minus template at the template's pixels: difference K×N, inside K×N in {0, 1}, robust deviation K."""
+    positions = _transfer(homography.to(template.points.dtype), template.points)
+    height, width = moving.feature.shape[-2:]
+    pixels = (positions * frame.unit + positions.new_tensor([frame.width / 2, frame.height / 2])) / moving.factor
+    grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
+    both = torch.cat((moving.feature, moving.valid), dim=1)
+    inside = ((grid.abs() < 1).all(dim=-1)).to(both.dtype)
+    samples = _sample_points(both, grid.nan_to_num(2.0, posinf=2.0, neginf=-2.0))
+    inside = inside * (samples[:, 1] > 0.99)
+    values, wanted = samples[:, 0], template.values
+    # One gain for all pixels absorbs what noise and tone curves do to contrast.
+    energy_moving = (inside * values.square()).sum(dim=1)
+    energy_wanted = (inside * wanted.square()).sum(dim=1)
+    gain = (energy_wanted / energy_moving.clamp(min=1e-12)).sqrt().clamp(0.5, 2.0)
+    error = (gain[:, None] * values - wanted) * inside
+    magnitude = torch.where(inside > 0, error.abs(), torch.full_like(error, float("nan")))
+    sigma = (1.4826 * magnitude.nanmedian(dim=1).values).nan_to_num(1.0).clamp(min=1e-3)
+    return error, inside, sigma
+
+
+def _sample_points(image: Tensor, grid: Tensor) -> Tensor:
+    """Cubic samples of a 1×C×h×w image at K×N points: K×C×N."""
+    count, points = grid.shape[:2]
+    if count == 1 and points % 2 == 0:  # two halves for two cores: grid_sample is parallel over its batch
+        halves = _sample_points(image, grid.view(2, points // 2, 2))
+        return halves.permute(1, 0, 2).reshape(1, image.shape[1], points)
+    expanded = image.expand(count, -1, -1, -1)
+    grid = grid[:, None]
+    return F.grid_sample(expanded, grid, mode="bicubic", padding_mode="border", align_corners=False)[:, :, 0]
+
+
+def _resample(image: Tensor, homography: Tensor, frame: Frame, level: Level) -> Tensor:
+    """A level's picture seen through K centred homographies, K×1×h×w, zero outside."""
+    height, width = image.shape[-2:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    points = frame.to_centred(torch.stack((x, y), dim=-1).reshape(-1, 2).to(image.dtype), level.factor)
+    positions = _transfer(homography.to(image.dtype), points)
+    pixels = (positions * frame.unit + positions.new_tensor([frame.width / 2, frame.height / 2])) / level.factor
+    grid = (pixels / pixels.new_tensor([width, height]) * 2 - 1).view(-1, height, width, 2)
+    return F.grid_sample(image.expand(len(homography), -1, -1, -1), grid, mode="bilinear", align_corners=False)
+
+
+def _strongest(strength: Tensor, most: int, cell: int = 16) -> tuple[Tensor, Tensor]:
+    """The strongest pixels of every cell, about ``most`` in all: their flat indices, and the cell of each, ascending."""
+    height, width = strength.shape
+    rows, columns = max(1, height // cell), max(1, width // cell)
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    tall, wide = min(cell, height), min(cell, width)
+    index = (y * width + x)[: rows * tall, : columns * wide]
+    index = index.reshape(rows, tall, columns, wide).transpose(1, 2).reshape(rows * columns, tall * wide)
+    each = max(1, min(tall * wide, most // (rows * columns)))
+    picked = strength.reshape(-1)[index].topk(each, dim=1, sorted=False).indices
+    chosen = index.gather(1, picked).reshape(-1)
+    cells = torch.arange(rows * columns).repeat_interleave(each)
+    textured = strength.reshape(-1)[chosen] > 1e-6
+    chosen, cells = chosen[textured], cells[textured]
+    even = len(chosen) // 2 * 2
+    return chosen[:even], cells[:even]
+
+
+def _transfer(homography: Tensor, points: Tensor) -> Tensor:
+    """K×3×3 on N×2 points: K×N×2; points at or behind the horizon become NaN."""
+    mapped = points @ homography[:, :, :2].transpose(1, 2) + homography[:, None, :, 2]
+    depth = mapped[..., 2:]
+    return mapped[..., :2] / torch.where(depth > 1e-3, depth, torch.full_like(depth, float("nan")))
+
+
+def _homography_of(parameters: Tensor) -> Tensor:
+    """Homographies from K×n small parameters."""
+    entries = parameters @ PARAMETERS[:, : parameters.shape[1]].T
+    last = torch.zeros(len(entries), 1, dtype=entries.dtype)
+    return torch.eye(3, dtype=entries.dtype) + torch.cat((entries, last), dim=1).view(-1, 3, 3)
+
+
+def _parameters_of(homography: Tensor) -> Tensor:
+    """The K×8 parameters that :func:`_homography_of` takes."""
+    difference = (homography - torch.eye(3, dtype=homography.dtype)).reshape(-1, 9)[:, :8]
+    return torch.linalg.solve(PARAMETERS, difference.T).T
+
+
+def _corner_spread(hessian: Tensor, corners: Tensor, parameters: int) -> Tensor:
+    """Predicted standard deviation of the worst corner for each of K fits, centred units."""
+    covariance = torch.linalg.inv(hessian)
+    u, v = corners[:, 0], corners[:, 1]
+    zero, one = torch.zeros_like(u), torch.ones_like(u)
+    rows_x = torch.stack((u, v, one, zero, zero, zero, -u * u, -u * v), dim=-1)
+    rows_y = torch.stack((zero, zero, zero, u, v, one, -u * v, -v * v), dim=-1)
+    jacobian = torch.stack((rows_x, rows_y), dim=1) @ PARAMETERS[:, :parameters]
+    spread = jacobian @ covariance[:, None] @ jacobian.transpose(-1, -2)
+    return spread.diagonal(dim1=-2, dim2=-1).sum(-1).amax(dim=1).clamp(min=0.0).sqrt()
+
+
+def _fast_length(length: int) -> int:
+    """The next length whose only factors are 2, 3 and 5."""
+    while True:
+        rest = length
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return length
+        length += 1
