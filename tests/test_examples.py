@@ -111,3 +111,29 @@ class TestVariational:
             atol=0.1,
             rtol=0,
         )
+
+
+class TestMerge:
+    def test_three_lines_write_what_they_say(self, tmp_path):
+        import afunet_core as af
+
+        result = load("merge").merge_sample(tmp_path, reduction=6)
+        stored = af.read_image(tmp_path / "merged.exr")
+        assert stored.pixels.shape == result.radiance.shape == (80, 120, 3)
+        assert (stored.pixels == result.radiance).all()
+        assert af.read_image(tmp_path / "merged.png").pixels.shape == (80, 120, 3)
+
+
+class TestPipeline:
+    def test_exposures_and_print_are_found_by_gradient_through_the_network(self):
+        import afunet_core as af
+
+        example = load("pipeline")
+        frames, wanted = example.sample(reduction=12)
+        darkroom = example.Darkroom(af.load_model(), stated_ev=(-1.4, 0.0, 2.6))
+        losses = example.optimise(darkroom, frames, wanted, steps=25)
+        assert losses[-1] < losses[0] / 3
+        assert (darkroom.outer_ev - 2.0).abs().max() < 0.25, (
+            "the true exposures are 2 EV apart, stated were 1.4 and 2.6"
+        )
+        assert abs(darkroom.print_ev.item() - 1.0) < 0.3

@@ -6,5 +6,5 @@ if [ "$1" = --virtual ]; then virtual=yes; shift; fi
 [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] || virtual=yes
 if [ "$virtual" = no ] || [ "$(uname -s)" != Linux ]; then exec "$@"; fi
 unset WAYLAND_DISPLAY
-export QT_QPA_PLATFORM=xcb
+export QT_QPA_PLATFORM=xcb LIBGL_ALWAYS_SOFTWARE=1
 exec xvfb-run -a -s "-screen 0 1600x1000x24 +extension GLX" "$@"

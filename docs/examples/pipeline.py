@@ -68,7 +68,7 @@ def look_loss(picture: Tensor, wanted: Tensor) -> Tensor:
 
 def optimise(darkroom: Darkroom, frames: list[Tensor], wanted: Tensor, steps: int = 60) -> list[float]:
     """Fit exposures and print together; returns the loss of every step."""
-    optimiser = torch.optim.Adam(darkroom.parameters(), lr=0.08)
+    optimiser = torch.optim.Adam(darkroom.parameters(), lr=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     losses = []
     for _ in range(steps):

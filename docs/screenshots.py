@@ -1,0 +1,86 @@
+"""The pictures of the documentation, taken from the real plugin: ``make screenshots``.
+
+Opens napari, loads the sample bracket, merges it through the widget and photographs the window at every step, so that the
+pictures cannot differ from what users see.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import napari
+from PIL import Image
+from qtpy.QtTest import QTest
+
+from napari_afunet.demo import open_sample, register_plugin, wait_for_merge
+
+if TYPE_CHECKING:
+    from napari_afunet.widget import MergeWidget
+
+IMAGES = Path(__file__).parent / "images"
+SIZE = (1500, 940)
+COLOURS = 200
+
+
+class Photographer:
+    """Takes pictures of a viewer, small enough for a repository."""
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.viewer = viewer
+
+    def window(self, name: str) -> None:
+        """The whole window."""
+        QTest.qWait(600)  # layers, thumbnails and notifications settle
+        self._save(Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)), name)
+
+    def canvas(self, name: str) -> None:
+        """The canvas alone."""
+        QTest.qWait(600)
+        self._save(Image.fromarray(self.viewer.screenshot(canvas_only=True, flash=False)), name)
+
+    @staticmethod
+    def _save(picture: Image.Image, name: str) -> None:
+        path = IMAGES / f"{name}.png"
+        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+        print(f"{path.relative_to(IMAGES.parents[1])}: {path.stat().st_size // 1024} kB")
+
+
+def show_only(viewer: napari.Viewer, *words: str) -> None:
+    """Make the layers visible whose name ends with one of these words, and hide the others."""
+    for layer in viewer.layers:
+        layer.visible = layer.name.endswith(words)
+
+
+def take_pictures(model: str) -> None:
+    """The whole tour."""
+    IMAGES.mkdir(exist_ok=True)
+    register_plugin()
+    viewer = napari.Viewer()
+    viewer.window.resize(*SIZE)
+    photographer = Photographer(viewer)
+
+    widget: MergeWidget = open_sample(viewer)
+    widget.options.set_settings(widget.options.settings().replace(model=model))
+    photographer.window("bracket")
+
+    widget.merge()
+    if not wait_for_merge(widget, timeout=300):
+        raise SystemExit(f"The merge did not succeed: {widget.status_label.text()}")
+    photographer.window("merged")
+
+    roles = {layer.metadata.get("afunet", {}).get("role"): layer.name for layer in viewer.layers}
+    viewer.canvas.grid.enabled = True
+    show_only(viewer, *(roles[side] for side in ("under", "reference", "over")))
+    photographer.canvas("stages")
+    viewer.canvas.grid.enabled = False
+    show_only(viewer, roles["ghost"])
+    photographer.canvas("ghost-map")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="default", help="the model that merges (default: the shipped default)")
+    take_pictures(parser.parse_args().model)
