@@ -141,8 +141,8 @@ def decibel_loss(
     """Orders of magnitude of the squared error, in the μ domain and in linear light, averaged over samples.
 
     What the field reports is the mean over scenes of a logarithm of the error. A mean of errors spends nearly all of
-    its gradient on the hardest scene; this one pulls on each scene alike, and a tenth of an order is one decibel wherever
-    it is gained.
+    its gradient on the hardest scene; this one pulls on each scene alike, and a tenth of an order is one decibel
+    wherever it is gained.
 
     Args:
         prediction: linear radiance B×C×H×W.

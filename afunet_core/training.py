@@ -1,8 +1,8 @@
 """Train AFUNet with Lightning Fabric: one CPU, one GPU, several GPUs or nodes by the same command.
 
-Every step draws its brackets from a generator seeded by (seed, step, rank), so a run that is stopped and resumed sees the
-same data in the same order; with the optimiser, the averaged weights and the step in the checkpoint, it continues as if
-it had never stopped.
+Every step draws its brackets from a generator seeded by (seed, step, rank), so a run that is stopped and resumed sees
+the same data in the same order; with the optimiser, the averaged weights and the step in the checkpoint, it continues
+as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def load_config(path: str | os.PathLike[str], **overrides: Any) -> TrainingConfi
     Raises:
         ArgumentError: for a name the configuration does not have.
     """
-    values = tomllib.loads(Path(path).read_text()) | {key: value for key, value in overrides.items() if value is not None}
+    values = tomllib.loads(Path(path).read_text()) | {
+        key: value for key, value in overrides.items() if value is not None
+    }
     unknown = sorted(set(values) - set(TrainingConfig.__dataclass_fields__))
     if unknown:
         raise ArgumentError("config", f"names among {sorted(TrainingConfig.__dataclass_fields__)}", unknown)
@@ -150,7 +152,8 @@ class _Average:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         keep = min(self.decay, (1 + step) / (10 + step))
-        ours, theirs = list(self.model.parameters()), list(model.parameters())
+        ours: list[Tensor] = list(self.model.parameters())
+        theirs: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(ours, theirs, 1.0 - keep)
 
 
@@ -165,7 +168,7 @@ def train(
     nodes: int = 1,
     progress: bool = True,
 ) -> Path:
-    """Train and write ``model.safetensors`` (averaged weights), ``last.ckpt``, ``log.csv`` and ``config.json`` to ``out``.
+    """Train; write averaged weights (``model.safetensors``), ``last.ckpt``, ``log.csv`` and ``config.json`` to ``out``.
 
     Args:
         config: the run.
@@ -205,7 +208,7 @@ def train(
     optimizer_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     decay = {"weight_decay": config.weight_decay} if config.optimizer == "adamw" else {}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = optimizer_class(trainable, lr=config.learning_rate, betas=config.betas, **decay)  # type: ignore[arg-type]
+    optimizer = optimizer_class(trainable, lr=config.learning_rate, betas=config.betas, **decay)
     step, best = 0, -math.inf
     checkpoint = folder / "last.ckpt"
     if resume and checkpoint.is_file():
@@ -214,7 +217,8 @@ def train(
         average.model.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step, best = state["step"], state["best"]
-    network, optimizer = fabric.setup(torch.compile(model) if config.compile else model, optimizer)
+    compiled: Any = torch.compile(model) if config.compile else model
+    network, optimizer = fabric.setup(compiled, optimizer)
     objective = HDRLoss(**config.loss).to(fabric.device)
     source = _data_source(config, fabric.device)
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
@@ -303,9 +307,9 @@ def _log(path: Path, active: bool, **values: float) -> None:
 
 
 def _data_source(config: TrainingConfig, device: torch.device) -> Any:
-    from afunet_core.data.sources import SyntheticSource
+    from afunet_core.data.sources import FolderSource, SyntheticSource
 
-    kinds = {"synthetic": SyntheticSource}
+    kinds: dict[str, Any] = {"synthetic": SyntheticSource, "folder": FolderSource}
     kind = config.data.get("kind", "synthetic")
     if kind not in kinds:
         raise ArgumentError("data.kind", f"one of {', '.join(kinds)}", kind)
