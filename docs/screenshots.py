@@ -1,7 +1,7 @@
 """The pictures of the documentation, taken from the real plugin: ``make screenshots``.
 
-Opens napari, loads the sample bracket, merges it through the widget and photographs the window at every step, so that the
-pictures cannot differ from what users see.
+Opens napari, loads the sample bracket, merges it through the widget and photographs the window at every step, so that
+they cannot differ from what users see.
 """
 
 from __future__ import annotations

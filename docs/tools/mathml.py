@@ -1,4 +1,4 @@
-"""MkDocs hook: LaTeX becomes MathML while the site is built, so that a page needs no scripts or fonts from a network."""
+"""MkDocs hook: LaTeX becomes MathML while the site is built, so that pages need no scripts or fonts from a network."""
 
 from __future__ import annotations
 
