@@ -76,7 +76,7 @@ class SynthesisConfig:
 
     # --- the sensor
     gain: Range = (2e-5, 2e-3)  # one over the electrons of full well, logarithmic: ISO 100 to 6400
-    read_noise: Range = (1e-4, 3e-3)  # of full well, logarithmic
+    read_noise: Range = (1e-4, 5e-3)  # of full well, logarithmic
     black_level_share: float = 0.15
     black_level: Range = (-0.001, 0.001)
     bit_depths: tuple[int | None, ...] = (8, 8, 8, 8, 16, 16, 14, 12, 10, None)

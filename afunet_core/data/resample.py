@@ -11,36 +11,47 @@ from afunet_core.data.draws import uniform
 from afunet_core.data.motion import REFERENCE, pixel_grid, smooth_field, warp
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["register_frames"]
+__all__ = ["OUTER", "register_frames", "registration_positions"]
+
+OUTER = (0, 2)
 
 
-def register_frames(
-    rng: np.random.Generator, config: SynthesisConfig, frames: Tensor, camera: Tensor, times: np.ndarray
-) -> Tensor:
-    """Resample the outer frames onto the reference, noise and all, in linear light, imperfectly.
-
-    The (small) camera flow is undone up to a smooth residual. A strip at the border that an outer frame did not see, as
-    a large motion leaves it, is filled from the reference or by repeating the edge.
+def registration_positions(rng: np.random.Generator, config: SynthesisConfig, camera: Tensor) -> Tensor:
+    """Where an imperfect registration looks for each pixel of the reference in the two outer frames.
 
     Args:
-        rng: draws residual and strips.
+        rng: draws the residual.
         config: `residual` is used.
+        camera: 3×H×W×2 displacements with which the frames were taken, small enough to be undone by their negative.
+
+    Returns:
+        2×H×W×2 positions in pixels: the camera's displacement undone, up to a smooth residual.
+    """
+    size = (camera.shape[1], camera.shape[2])
+    residual = smooth_field(rng, 4, int(rng.integers(2, 5)), size).reshape(2, 2, *size).permute(0, 2, 3, 1)
+    residual = residual * (0.6 * rng.random() * uniform(rng, config.residual))
+    return pixel_grid(*size) - camera[list(OUTER)] + residual
+
+
+def register_frames(rng: np.random.Generator, frames: Tensor, positions: Tensor, times: np.ndarray) -> Tensor:
+    """Resample the outer frames onto the reference, noise and all, in linear light.
+
+    A strip at the border that an outer frame did not see, as a large motion leaves it, is filled from the reference, as
+    `afunet_core.registration` does it, or now and then by repeating the edge.
+
+    Args:
+        rng: draws the strips.
         frames: 3×3×H×W encoded.
-        camera: 3×H×W×2 displacements with which the frames were taken.
+        positions: from `registration_positions`.
         times: the three exposure times.
 
     Returns:
         3×3×H×W encoded; the reference is untouched.
     """
-    size = (frames.shape[2], frames.shape[3])
-    outer = [index for index in range(3) if index != REFERENCE]
-    residual = smooth_field(rng, 4, int(rng.integers(2, 5)), size).reshape(2, 2, *size).permute(0, 2, 3, 1)
-    residual = residual * (0.6 * rng.random() * uniform(rng, config.residual))
     linear = linearize(frames)
-    positions = (pixel_grid(*size) - camera[outer] + residual).to(frames.device)
-    warped = warp(linear[outer], positions)
+    warped = warp(linear[list(OUTER)], positions.to(frames.device))
     registered = frames.clone()
-    for place, index in enumerate(outer):
+    for place, index in enumerate(OUTER):
         seen = _fill_unseen(rng, warped[place], linear[REFERENCE], times[index] / times[REFERENCE])
         registered[index] = encode(seen.clamp(0, 1))
     return registered

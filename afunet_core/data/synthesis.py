@@ -21,7 +21,7 @@ from afunet_core.data.draws import uniform
 from afunet_core.data.lighting import background
 from afunet_core.data.motion import REFERENCE, blur_along, draw_motion, pixel_grid, warp
 from afunet_core.data.objects import composite, draw_objects
-from afunet_core.data.resample import register_frames
+from afunet_core.data.resample import OUTER, register_frames, registration_positions
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.sensor import record
 from afunet_core.errors import ArgumentError
@@ -41,7 +41,8 @@ class SyntheticBatch:
             quantisation and (where `registered`) registration.
         times: B×3 exposure times relative to the shortest frame.
         truth: B×3×H×W linear radiance at the instant of the middle frame, in the short frame's unit, clipped to [0, 1].
-        moved: B×1×H×W in [0, 1], where the content differs between the instants by motion or occlusion.
+        moved: B×1×H×W in [0, 1], where the content differs between the instants by motion or occlusion (where
+            `registered`: still differs after it).
         radiance: B×3×3×H×W noise-free radiance of each instant, before registration; not clipped to [0, 1].
         kind: "static", "camera", "objects" or "both", one for each bracket.
         registered: whether the outer frames were resampled onto the reference.
@@ -148,13 +149,17 @@ class Synthesizer:
         if kind in ("camera", "both") and rng.random() < config.blur_share:
             radiance = _shake(rng, config, radiance)
         frames, bits = record(rng, config, radiance, times)
+        seen = radiance
         if registered and motion.camera is not None:
-            frames = register_frames(rng, config, frames, motion.camera, times)
+            positions = registration_positions(rng, config, motion.camera)
+            frames = register_frames(rng, frames, positions, times)
+            seen = radiance.clone()
+            seen[list(OUTER)] = warp(radiance[list(OUTER)], positions.to(self.device))
         return SyntheticBatch(
             frames=frames[None],
             times=torch.tensor(times, dtype=torch.float32, device=self.device)[None],
             truth=radiance[REFERENCE].clamp(0, 1)[None],
-            moved=_moved_mask(radiance, passed)[None],
+            moved=_moved_mask(seen, passed)[None],
             radiance=radiance[None],
             kind=[kind],
             registered=[registered],

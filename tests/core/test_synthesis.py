@@ -15,7 +15,7 @@ from torch import Tensor
 from afunet_core.data.config import Kind, SynthesisConfig
 from afunet_core.data.motion import blur_along, draw_motion, homography_flow, pixel_grid, smooth_field, warp
 from afunet_core.data.objects import MovingObject, composite
-from afunet_core.data.resample import register_frames
+from afunet_core.data.resample import register_frames, registration_positions
 from afunet_core.data.scenes import SceneBank, scene_group, split_scenes
 from afunet_core.data.sensor import add_sensor_noise, jpeg_artefacts, quantize
 from afunet_core.data.sheets import contact_sheet, write_bracket_folder, write_contact_sheet
@@ -146,6 +146,13 @@ class TestSynthesizer:
             errors.append(float(error.mean()))
         assert errors[0] < 0.2 * errors[1]
         assert errors[0] > 0
+
+    def test_what_registration_repairs_has_not_moved(self, bank: SceneBank) -> None:
+        config = SynthesisConfig.noiseless(blur_share=0.0, parallax_share=0.0, residual=(0.0, 0.0))
+        moving = Synthesizer(bank, config).sample(6, 48, seeded(6), "camera")
+        registered = SynthesisConfig.noiseless(**{**config.__dict__, "registered_share": 1.0})
+        repaired = Synthesizer(bank, registered).sample(6, 48, seeded(6), "camera")
+        assert repaired.moved.mean() < 0.7 * moving.moved.mean()
 
     def test_network_input_is_the_contracts(self, bank: SceneBank) -> None:
         batch = Synthesizer(bank).sample(2, 32, seeded())
@@ -449,7 +456,8 @@ class TestRegistration:
         camera[0, ..., 0], camera[2, ..., 1] = 0.5, -0.7
         frames = warp(picture, pixel_grid(48, 48) + camera) ** (1 / 2.2)
         config = SynthesisConfig(residual=(0.0, 0.0))
-        registered = register_frames(np.random.default_rng(4), config, frames, camera, np.array([1.0, 1.0, 1.0]))
+        positions = registration_positions(rng, config, camera)
+        registered = register_frames(np.random.default_rng(4), frames, positions, np.array([1.0, 1.0, 1.0]))
         inside = (..., slice(8, -8), slice(8, -8))
         before = (frames - frames[1])[inside].abs().max()
         after = (registered - frames[1])[inside].abs().max()
@@ -460,8 +468,9 @@ class TestRegistration:
         camera = torch.zeros(3, 48, 48, 2)
         camera[0] = 0.5
         frames = (0.5 + 0.1 * torch.randn(3, 3, 48, 48, generator=seeded())).clamp(0.01, 1)
-        config = SynthesisConfig(residual=(0.0, 0.0))
-        registered = register_frames(np.random.default_rng(0), config, frames, camera, np.array([1.0, 4.0, 16.0]))
+        rng = np.random.default_rng(0)
+        positions = registration_positions(rng, SynthesisConfig(residual=(0.0, 0.0)), camera)
+        registered = register_frames(rng, frames, positions, np.array([1.0, 4.0, 16.0]))
         assert registered[0, :, 12:36, 12:36].std() < 0.8 * frames[0, :, 12:36, 12:36].std()
 
 
