@@ -23,11 +23,7 @@ def candidate_layers(layers: Iterable[Layer]) -> list[Image]:
     """Image layers that may be frames: not results of this plugin, at least two-dimensional."""
     from napari.layers import Image
 
-    return [
-        layer
-        for layer in layers
-        if isinstance(layer, Image) and not _is_result(layer) and layer.ndim >= 2 and not _is_empty(layer)
-    ]
+    return [layer for layer in layers if isinstance(layer, Image) and not _is_result(layer) and layer.ndim >= 2]
 
 
 def guess_layers(layers: Iterable[Layer], selected: Iterable[Layer] = ()) -> list[Image]:
@@ -72,10 +68,6 @@ def _knows_exposures(layers: Sequence[Image]) -> bool:
 def _is_result(layer: Layer) -> bool:
     note = layer.metadata.get(KEY)
     return isinstance(note, dict) and "role" in note
-
-
-def _is_empty(layer: Layer) -> bool:
-    return 0 in full_resolution(layer).shape
 
 
 def full_resolution(layer: Image) -> Any:

@@ -41,11 +41,13 @@ class DisplaySettings:
 
 
 def render(radiance: Any, settings: DisplaySettings, base_ev: float = 0.0) -> Any:
-    """Radiance ``(…, H, W[, 3])`` as ``uint8`` of the same shape; planes of a stack are computed when shown.
+    """Radiance ``(…, H, W[, 3])`` as a ``uint8`` picture ``(…, H, W, 3)``; planes of a stack are computed when shown.
+
+    Grey becomes colour too, because the highlight warning is one.
 
     Args:
         radiance: linear light, NumPy or dask.
-        settings: how to show it. With ``warn`` a grey image becomes RGB, because the warning is a colour.
+        settings: how to show it.
         base_ev: what exposure 0 means to the operator that does not adapt to the image; see :func:`base_exposure`.
     """
     grey = radiance.shape[-1] not in (3, 4)
@@ -58,11 +60,10 @@ def render(radiance: Any, settings: DisplaySettings, base_ev: float = 0.0) -> An
 
     chunks = (1,) * planes + radiance.shape[planes:]
     lazy = da.from_array(radiance, chunks=chunks) if isinstance(radiance, np.ndarray) else radiance.rechunk(chunks)
-    if grey and settings.warn:
-        return lazy.map_blocks(
-            _render_block, settings, grey, planes, dtype=np.uint8, chunks=(*lazy.chunks, (3,)), new_axis=lazy.ndim
-        )
-    return lazy.map_blocks(_render_block, settings, grey, planes, dtype=np.uint8)
+    colours: dict[str, Any] = {"chunks": (*lazy.chunks[: planes + 2], (3,))}
+    if grey:
+        colours["new_axis"] = lazy.ndim
+    return lazy.map_blocks(_render_block, settings, grey, planes, dtype=np.uint8, **colours)
 
 
 def base_exposure(layer: Image) -> float:
@@ -117,10 +118,7 @@ def _render_plane(radiance: np.ndarray, settings: DisplaySettings, grey: bool) -
     with torch.inference_mode():
         shown = tone_map(picture, settings.operator, ev=settings.ev)
         pixels = shown[0].mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    result = pixels[0].numpy() if grey else np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+    result = np.ascontiguousarray(pixels.expand(3, -1, -1).permute(1, 2, 0).numpy())
     if settings.warn:
-        clipped = result == 255 if grey else (result == 255).any(-1)
-        if grey:
-            result = np.repeat(result[..., None], 3, axis=-1)
-        result[clipped] = CLIPPED
+        result[(result == 255).any(-1)] = CLIPPED
     return result

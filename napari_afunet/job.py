@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Step", "merge_source"]
 
 Progress = Callable[[float, str], None]
-SIDES = ("under", "reference", "over")
+SIDES: tuple[Literal["under", "reference", "over"], ...] = ("under", "reference", "over")
 
 
 @dataclass

@@ -93,10 +93,8 @@ def show_tone_mapped(viewer: ViewerModel, radiance: Image, display: DisplaySetti
     name = radiance.metadata.get(KEY, {}).get("bracket", radiance.name)
     picture = render(radiance.data, display, base_exposure(radiance))
     provenance = {"source": radiance.name, "operator": display.operator, "ev": display.ev}
-    rgb = radiance.rgb or picture.ndim > radiance.ndim  # the highlight warning colours a grey image
-    return _put(
-        viewer, name, "tone_mapped", picture, Placement.of(radiance), provenance, rgb=rgb, contrast_limits=(0, 255)
-    )
+    place = Placement.of(radiance)
+    return _put(viewer, name, "tone_mapped", picture, place, provenance, rgb=True, contrast_limits=(0, 255))
 
 
 def find_result(viewer: ViewerModel, name: str, role: str) -> Image | None:

@@ -45,7 +45,7 @@ def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
             "rgb": pixels.ndim == 3,
             "contrast_limits": (0.0, 1.0),
             "gamma": 1 / 2.2,
-            "metadata": {"encoding": "linear", **image.metadata, **_exposure(image.exposure)},
+            "metadata": {"encoding": "linear", **_notes(image.metadata), **_exposure(image.exposure)},
         }
         layers.append((pixels, attributes, "image"))
     return layers
@@ -74,10 +74,15 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
             "name": f"{folder.name} {ev:+g} EV",
             "rgb": pixels.ndim == 3,
             "contrast_limits": limits,
-            "metadata": {"ev": ev, "encoding": image.encoding or "gamma", "path": str(file), **image.metadata},
+            "metadata": {"ev": ev, "encoding": image.encoding or "gamma", "path": str(file)},
         }
         layers.append((pixels, attributes, "image"))
     return layers
+
+
+def _notes(provenance: dict[str, Any]) -> dict[str, Any]:
+    """What a merge of ours wrote about itself; such an image is a result, not a frame to merge again."""
+    return {"afunet": {"role": "radiance", "info": provenance}} if "method" in provenance else provenance
 
 
 def _exposure(exposure: Any) -> dict[str, Any]:

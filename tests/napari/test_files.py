@@ -1,0 +1,124 @@
+"""Every contribution of the manifest: readers, writers, samples; and that none of it costs anything at start-up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from npe2 import PluginManifest, read, write
+
+from afunet_core.errors import AFUNetError
+
+EV = (-2.0, 0.0, 2.0)
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_manifest_is_valid_and_everything_in_it_exists():
+    manifest = PluginManifest.from_file(ROOT / "napari.yaml")
+    manifest.validate_imports()
+    assert (ROOT / "napari_afunet" / "napari.yaml").resolve() == ROOT / "napari.yaml"
+
+
+def test_finding_the_plugin_does_not_load_torch():
+    code = (
+        "import sys\n"
+        "import napari_afunet, napari_afunet.commands, napari_afunet.readers, napari_afunet.writers\n"
+        "import napari_afunet.samples, napari_afunet.widget\n"
+        "print([name for name in ('torch', 'kornia', 'OpenImageIO') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("key", ["moving", "static"])
+def test_samples_are_brackets_with_known_truth(plugin, key):
+    from afunet_core import Bracket
+    from napari_afunet.choosing import guess_layers
+    from napari_afunet.exposures import layer_exposure
+
+    viewer = ViewerModel()
+    layers = viewer.open_sample("napari-afunet", key)
+    chosen = guess_layers(viewer.layers)
+    assert [layer_exposure(layer).ev for layer in chosen] == list(EV)
+    bracket = Bracket([layer.data for layer in chosen], ev=EV)
+    assert bracket.shape == (480, 720)
+    [truth] = [layer for layer in layers if "truth" in layer.name]
+    reference = bracket.radiance(1)[0].permute(1, 2, 0).numpy()
+    inside = (truth.data > 0.01) & (truth.data < 0.2)  # neither noisy nor saturated in the reference
+    assert np.median(np.abs(reference / truth.data - 1)[inside]) < 0.05
+    moved = np.abs(bracket.radiance(0)[0].permute(1, 2, 0).numpy() / truth.data - 1)[inside]
+    assert (np.median(moved) > 0.08) == (key == "moving")
+
+
+@pytest.mark.parametrize(("suffix", "tolerance"), [(".exr", 0), (".hdr", 0.01), (".tif", 0)])
+@pytest.mark.parametrize("shape", [(9, 7, 3), (9, 7)])
+def test_what_is_written_is_read_back(plugin, tmp_path, suffix, tolerance, shape):
+    radiance = np.random.default_rng(0).uniform(0, 40, shape).astype(np.float32)
+    info = {"method": "weighted", "ev": [0.0, 2.0, 4.0], "reference": 1}
+    layer = Image(radiance, rgb=len(shape) == 3, metadata={"afunet": {"role": "radiance", "info": info}})
+    path = str(tmp_path / f"merged{suffix}")
+    written = write(path, [layer.as_layer_data_tuple()], plugin_name="napari-afunet")
+    assert [Path(name).name for name in written] == [f"merged{suffix}"]
+    if suffix == ".tif":
+        from afunet_core import read_image
+
+        pixels = read_image(path).pixels
+    else:
+        [(pixels, attributes, kind)] = read([path], stack=False, plugin_name="napari-afunet")
+        assert kind == "image"
+        assert attributes["rgb"] == (pixels.ndim == 3)
+        assert attributes["gamma"] == pytest.approx(1 / 2.2)
+        assert attributes["metadata"]["afunet"]["info"]["ev"] == [0.0, 2.0, 4.0]
+    if suffix == ".hdr" and len(shape) == 2:
+        pixels = pixels[..., 0]
+    assert pixels.shape == shape
+    assert np.max(np.abs(pixels - radiance)) <= tolerance * radiance.max()
+
+
+def test_a_stack_is_not_silently_flattened_by_the_writers(plugin, tmp_path):
+    stack = Image(np.zeros((4, 9, 7), np.float32))
+    with pytest.raises(AFUNetError, match="single image"):
+        write(str(tmp_path / "a.exr"), [stack.as_layer_data_tuple()], plugin_name="napari-afunet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bracket_folder_opens_as_frames_with_exposures(plugin, tmp_path, frames):
+    import imageio.v3 as iio
+
+    folder = tmp_path / "walk"
+    folder.mkdir()
+    for name, frame in zip("cab", frames, strict=True):  # names in another order than exposures
+        iio.imwrite(folder / f"{name}.png", frame)
+    (folder / "exposure.txt").write_text("0\n2\n-2\n")
+    viewer = ViewerModel()
+    layers = viewer.open(str(folder), plugin="napari-afunet", stack=False)
+    assert [layer.metadata["ev"] for layer in layers] == list(EV)
+    for layer, frame in zip(layers, frames, strict=True):
+        np.testing.assert_array_equal(layer.data, frame)
+    assert len(viewer.open(str(folder / "exposure.txt"), plugin="napari-afunet")) == 3
+    (folder / "exposure.txt").write_text("0\n2\n")
+    with pytest.raises(AFUNetError, match="exposure"):
+        viewer.open(str(folder), plugin="napari-afunet", stack=False)
+
+
+def test_folders_and_files_of_others_are_left_to_others(tmp_path):
+    from napari_afunet.readers import get_bracket_reader, get_hdr_reader
+
+    assert get_bracket_reader(str(tmp_path)) is None
+    assert get_bracket_reader(str(tmp_path / "a.tif")) is None
+    assert get_bracket_reader([str(tmp_path), str(tmp_path)]) is None
+    assert get_hdr_reader(str(tmp_path / "a.tif")) is None
+    assert get_hdr_reader([]) is None
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".hdr"])
+def test_damaged_files_are_refused_with_a_sentence(plugin, tmp_path, suffix):
+    path = tmp_path / f"broken{suffix}"
+    path.write_bytes(b"not an image at all")
+    with pytest.raises(AFUNetError, match="broken"):
+        read([str(path)], stack=False, plugin_name="napari-afunet")

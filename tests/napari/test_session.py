@@ -1,0 +1,162 @@
+"""The job without a window: scripts, settings, planes, and what the viewer is given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from afunet_core.errors import AFUNetError, MergeCancelled
+from napari_afunet import merge_layers
+from napari_afunet.inputs import bracket_source
+from napari_afunet.job import merge_source
+from napari_afunet.layers import base_name
+from napari_afunet.session import as_script
+from napari_afunet.settings import GIGABYTE, MergeSettings
+
+EV = (-2.0, 0.0, 2.0)
+FAST = {"method": "weighted", "align": "off"}
+
+
+def test_layers_are_found_exposures_read_results_added(add_bracket, make_frames):
+    viewer, (frames, truth) = ViewerModel(), make_frames()
+    add_bracket(viewer, frames)
+    result = merge_layers(viewer, **FAST)
+    np.testing.assert_allclose(result.radiance, truth, atol=0.02)
+    assert viewer.layers["scene HDR"].data is result.radiance
+    assert viewer.layers.selection.active is viewer.layers["scene tone mapped"]
+
+
+def test_layers_by_name_in_any_order_and_given_exposures(make_frames):
+    viewer, (frames, truth) = ViewerModel(), make_frames()
+    for name, frame in zip("abc", frames, strict=True):
+        viewer.add_image(frame, name=name)
+    result = merge_layers(viewer, ["c", "a", "b"], times=(1.0, 1 / 16, 1 / 4), show=False, **FAST)
+    np.testing.assert_allclose(result.radiance, truth, atol=0.02)
+    assert len(viewer.layers) == 3
+
+
+def test_a_named_result_is_updated_in_place_and_another_name_adds(add_bracket, frames):
+    viewer = ViewerModel()
+    add_bracket(viewer, frames)
+    merge_layers(viewer, name="first", **FAST)
+    count = len(viewer.layers)
+    layer = viewer.layers["first HDR"]
+    layer.name = "renamed by the user"
+    merge_layers(viewer, name="first", **FAST)
+    assert len(viewer.layers) == count
+    merge_layers(viewer, name="second", **FAST)
+    assert len(viewer.layers) > count
+
+
+def test_grey_in_grey_out_and_stacks_plane_by_plane(add_bracket, make_frames):
+    viewer = ViewerModel()
+    planes = [make_frames(channels=1, seed=seed)[0] for seed in range(3)]
+    add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)], scale=(5, 1, 1))
+    result = merge_layers(viewer, **FAST)
+    assert result.radiance.shape == (3, 24, 32)
+    for index, frames in enumerate(planes):
+        single = ViewerModel()
+        add_bracket(single, frames)
+        np.testing.assert_array_equal(merge_layers(single, **FAST).radiance, result.radiance[index])
+    assert tuple(viewer.layers["scene HDR"].scale) == (5, 1, 1)
+    assert "scene ghost map" in viewer.layers
+    assert viewer.layers["scene ghost map"].data.shape == (3, 24, 32)
+
+
+def test_exposure_fusion_is_shown_as_the_picture_it_is(add_bracket, frames):
+    viewer = ViewerModel()
+    add_bracket(viewer, frames)
+    merge_layers(viewer, method="mertens", align="off")
+    layer = viewer.layers["scene HDR"]
+    assert layer.gamma == 1.0
+    assert "scene tone mapped" not in viewer.layers
+
+
+def test_stages_of_every_plane_share_the_stage_axis(add_bracket, make_frames, tiny_model):
+    viewer = ViewerModel()
+    planes = [make_frames(16, 20, seed=seed)[0] for seed in range(2)]
+    add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)], rgb=True, scale=(7, 1, 1))
+    merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu")
+    stages = viewer.layers["scene stages · over"]
+    assert stages.data.shape == (2, 2, 16, 20, 3)
+    assert stages.data.dtype == np.uint8
+    assert stages.axis_labels[0] == "stage"
+    assert tuple(stages.scale) == (1, 7, 1, 1)
+    assert stages.data.std() > 1
+
+
+@pytest.mark.parametrize("layers", [None, ["a"], ["a", "b", "nobody"]])
+def test_what_cannot_be_merged_is_refused(layers, frames):
+    viewer = ViewerModel()
+    viewer.add_image(frames[0], name="a")
+    viewer.add_image(frames[1], name="b")
+    with pytest.raises((AFUNetError, KeyError)):
+        merge_layers(viewer, layers, ev=EV)
+
+
+def test_unknown_exposures_are_asked_for(frames):
+    viewer = ViewerModel()
+    for frame in frames:
+        viewer.add_image(frame)
+    with pytest.raises(AFUNetError, match=r"ev=\(-2, 0, 2\)"):
+        merge_layers(viewer, **FAST)
+
+
+def test_cancel_between_planes_leaves_no_thread_of_work(add_bracket, make_frames):
+    viewer = ViewerModel()
+    frames = make_frames(channels=1)[0]
+    layers = add_bracket(viewer, [np.stack([frame] * 5) for frame in frames])
+    done = []
+    settings = MergeSettings(ev=EV, **FAST)
+    steps = merge_source(bracket_source(layers), settings, None, lambda: len(done) >= 2)
+    done += [next(steps).done, next(steps).done]
+    with pytest.raises(MergeCancelled):
+        next(steps)
+    assert done == [1, 2]
+
+
+def test_progress_rises_over_all_planes(add_bracket, make_frames):
+    frames = make_frames(channels=1)[0]
+    layers = add_bracket(ViewerModel(), [np.stack([frame] * 3) for frame in frames])
+    seen = []
+    list(merge_source(bracket_source(layers), MergeSettings(ev=EV, **FAST), lambda f, m: seen.append((f, m))))
+    fractions = [fraction for fraction, _ in seen]
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0] <= fractions[-1] <= 1
+    assert fractions[-1] > 0.9
+    assert "Plane 2 of 3" in " ".join(message for _, message in seen)
+
+
+def test_a_script_says_no_more_than_it_must_and_runs(add_bracket, frames):
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, frames)
+    script = as_script(bracket_source(layers), [layer.name for layer in layers], MergeSettings(ev=EV, **FAST))
+    assert "precision" not in script
+    assert "method='weighted'" in script
+    compile(script, "<script>", "exec")
+
+
+def test_preferences_become_the_defaults(plugin_settings, plugin):
+    from napari.settings import get_plugin_settings
+
+    assert MergeSettings.from_preferences() == MergeSettings()
+    preferences = get_plugin_settings("napari-afunet")
+    preferences.merge.method, preferences.merge.memory_gb = "weighted", 1.5
+    preferences.layers.stages = False
+    settings = MergeSettings.from_preferences()
+    assert (settings.method, settings.memory_budget, settings.stages) == ("weighted", round(1.5 * GIGABYTE), False)
+
+
+@pytest.mark.parametrize(
+    ("names", "base"),
+    [
+        (["garage -2 EV", "garage +0 EV", "garage +2 EV"], "garage"),
+        (["IMG_0960", "IMG_0959", "IMG_0961"], "IMG"),
+        (["stack [0]", "stack [1]"], "stack"),
+        (["a", "b"], "bracket"),
+        (["1", "2", "3"], "bracket"),
+    ],
+)
+def test_results_are_called_after_what_the_frames_share(names, base):
+    assert base_name(names) == base
