@@ -33,7 +33,10 @@ _OUTER_ONLY = np.array([1.0, 0.0, 1.0])
 
 
 class SceneMotion(NamedTuple):
-    """Displacements 3×H×W×2 of the three instants; None where nothing moves and nothing need be resampled."""
+    """Displacements 3×H×W×2 of the three instants; None where nothing moves and nothing need be resampled.
+
+    In a bracket that is to be registered, `camera` is the part of `total` that registration will undo.
+    """
 
     total: Tensor | None
     camera: Tensor | None
@@ -48,13 +51,19 @@ def draw_motion(
     would take the rest away again.
     """
     camera: Tensor | None = None
+    total: Tensor | None = None
     if kind in ("camera", "both"):
         grid = pixel_grid(*size)
         camera = _registrable_flow(rng, grid) if registered else _camera_flow(rng, config, grid)
+        total = camera
+        if registered and rng.random() < config.parallax_share:  # which no homography takes away
+            heading = rng.uniform(0, 2 * np.pi)
+            reach = np.array([-rng.random(), 0.0, rng.random()]) * uniform(rng, config.parallax)
+            total = camera + _parallax(rng, size, reach[:, None] * np.array([np.cos(heading), np.sin(heading)]))
     if kind in ("objects", "both") and rng.random() < config.flow_share:
         local = _local_flow(rng, config, size)
-        return SceneMotion(local if camera is None else camera + local, camera)
-    return SceneMotion(camera, camera)
+        total = local if total is None else total + local
+    return SceneMotion(total, camera)
 
 
 def _camera_flow(rng: np.random.Generator, config: SynthesisConfig, grid: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def registration_positions(rng: np.random.Generator, config: SynthesisConfig, ca
     """
     size = (camera.shape[1], camera.shape[2])
     residual = smooth_field(rng, 4, int(rng.integers(2, 5)), size).reshape(2, 2, *size).permute(0, 2, 3, 1)
-    residual = residual * (0.6 * rng.random() * uniform(rng, config.residual))
+    residual = residual * (rng.random() * uniform(rng, config.residual))
     return pixel_grid(*size) - camera[list(OUTER)] + residual
 
 

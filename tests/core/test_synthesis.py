@@ -136,7 +136,9 @@ class TestSynthesizer:
                 assert 1 <= np.hypot(dx, dy) <= 8
 
     def test_registered_frames_lie_on_the_reference(self, bank: SceneBank) -> None:
-        registered = SynthesisConfig.noiseless(registered_share=1.0, residual=(0.0, 0.0), blur_share=0.0)
+        registered = SynthesisConfig.noiseless(
+            registered_share=1.0, residual=(0.0, 0.0), parallax_share=0.0, blur_share=0.0
+        )
         moving = SynthesisConfig.noiseless(camera_translation=(15.0, 20.0), blur_share=0.0)
         errors = []
         for config in (registered, moving):
@@ -326,6 +328,16 @@ class TestMotion:
             assert 0.39 * reach <= lengths[0] <= 1.01 * reach
             assert lengths[1] < 0.71
             assert 0.39 * reach <= lengths[2] <= 1.01 * reach
+
+    def test_registration_finds_the_camera_but_not_parallax(self) -> None:
+        for share in (0.0, 1.0):
+            config = SynthesisConfig(parallax_share=share, parallax=(4.0, 8.0))
+            motion = draw_motion(np.random.default_rng(1), config, (32, 32), "camera", registered=True)
+            assert motion.total is not None
+            assert motion.camera is not None
+            assert motion.camera.abs().max() < 2
+            assert (motion.total[1] - motion.camera[1]).abs().max() == 0
+            assert ((motion.total - motion.camera).abs().max() > 0.5) == bool(share)
 
     def test_static_motion_is_none(self) -> None:
         motion = draw_motion(np.random.default_rng(0), SynthesisConfig(), (16, 16), "static", registered=False)
