@@ -35,8 +35,8 @@ class Embedding(nn.Module):
 
     def __init__(self, config: AFUNetConfig) -> None:
         super().__init__()
-        self.fold, self.mu_input = config.downscale, config.mu_input
-        inputs, dim = config.inputs_per_frame * config.downscale**2, config.branch_dim
+        self.fold, self.mu_input, self.agreement_input = config.downscale, config.mu_input, config.agreement_input
+        inputs, dim = config.embedding_inputs, config.branch_dim
         self.under = Conv3x3(inputs, dim)
         self.reference = Conv3x3(inputs, dim)
         self.over = Conv3x3(inputs, dim)
@@ -46,14 +46,22 @@ class Embedding(nn.Module):
             self.dormant_norm = nn.LayerNorm(dim).requires_grad_(False)
 
     def frame_inputs(self, frames: Tensor) -> list[Tensor]:
-        """Per frame, what its convolution sees, channels last: ``B×H/fold×W/fold×inputs``."""
-        inputs = []
-        for frame in frames.chunk(3, dim=1):
-            if self.mu_input:
-                compressed = torch.log1p(MU * frame[:, :3].clamp_min(0)) / math.log1p(MU)
-                frame = torch.cat([frame, compressed], dim=1)
-            inputs.append(pixel_unshuffle(frame, self.fold).permute(0, 2, 3, 1))
-        return inputs
+        """Per frame, what its convolution sees, channels last: ``B×H/fold×W/fold×inputs``.
+
+        Nothing here looks beyond its own fold, so that pieces of an image give pieces of the result.
+        """
+        parts = list(frames.chunk(3, dim=1))
+        compressed = [torch.log1p(MU * frame[:, :3].clamp_min(0)) / math.log1p(MU) for frame in parts]
+        if self.mu_input:
+            parts = [torch.cat(pair, dim=1) for pair in zip(parts, compressed, strict=True)]
+        inputs = [pixel_unshuffle(frame, self.fold) for frame in parts]
+        if self.agreement_input:
+            # Under and over are compared with the reference, the reference's slot holds under against over.
+            encoded = [frame[:, 3:6] for frame in frames.chunk(3, dim=1)]
+            for slot, (one, other) in enumerate(((0, 1), (0, 2), (2, 1))):
+                agreement = agreement_maps(compressed[one], compressed[other], encoded[one], encoded[other])
+                inputs[slot] = torch.cat([inputs[slot], F.avg_pool2d(agreement, self.fold)], dim=1)
+        return [image.permute(0, 2, 3, 1) for image in inputs]
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """``B×18×H×W`` → normalised ``B×H×W×3C`` and the skip ``s₂`` (the reference before the norm)."""
@@ -179,6 +187,23 @@ class AFUNet(nn.Module):
         rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)
         under, estimate, over = (x.permute(0, 3, 1, 2)[..., :rows, :columns] for x in (under, estimate, over))
         return StageState(under, estimate, over)
+
+
+def agreement_maps(one: Tensor, other: Tensor, encoded_one: Tensor, encoded_other: Tensor) -> Tensor:
+    """How far two frames agree where neither is clipped: ``B×5×H×W``.
+
+    Args:
+        one, other: radiance after the μ-law, ``B×3×H×W``.
+        encoded_one, encoded_other: the frames as encoded, ``B×3×H×W`` in [0, 1].
+
+    Returns:
+        Signed differences (3 channels), their mean size, and how far it can be told at all. Differences are scaled by
+        4, to bring those that matter near 1.
+    """
+    clipped = torch.maximum(encoded_one, encoded_other).amax(1, keepdim=True)
+    told = ((0.97 - clipped) / 0.07).clamp(0, 1)
+    difference = 4.0 * told * (one - other)
+    return torch.cat([difference, difference.abs().mean(1, keepdim=True), told], dim=1)
 
 
 def check_frames(frames: Tensor) -> None:

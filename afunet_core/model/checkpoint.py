@@ -16,7 +16,7 @@ from torch import Tensor
 
 from afunet_core.errors import CheckpointError
 from afunet_core.model.afunet import AFUNet
-from afunet_core.model.config import AFUNetConfig
+from afunet_core.model.config import AGREEMENT_MAPS, AFUNetConfig
 from afunet_core.model.naming import from_published, to_published
 
 __all__ = [
@@ -209,7 +209,8 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
         "data_consistency": "inv.0.fc1.weight" in shapes,
         "downscale": fold,
         "head": head,
-        "mu_input": inputs == 9 * fold**2,
+        "mu_input": inputs in (9 * fold**2, 9 * fold**2 + AGREEMENT_MAPS),
+        "agreement_input": inputs not in (6 * fold**2, 9 * fold**2),
         "dormant_norm": "patch_embed_div3.norm.weight" in shapes,
     }
     if table is not None:

@@ -9,6 +9,9 @@ from afunet_core.errors import ArgumentError
 
 __all__ = ["COMPACT", "PUBLISHED", "VARIANTS", "AFUNetConfig"]
 
+AGREEMENT_MAPS = 5
+"""Maps that describe how far two frames agree: three signed differences, their size, and where it can be told."""
+
 Order = Literal["AF", "FA"]
 Head = Literal["direct", "anchored"]
 
@@ -34,6 +37,7 @@ class AFUNetConfig:
         head: ``"direct"`` decodes radiance from the features (the paper); ``"anchored"`` lets them decide how far each
             frame, and a decoded prior, is trusted at each pixel, and takes the precision-weighted mean.
         mu_input: the network also sees each frame's radiance after the μ-law, where frames are directly comparable.
+        agreement_input: the network is also told how far the frames agree, pixel by pixel, where both are well exposed.
         dormant_norm: keep the LayerNorm that published checkpoints carry but the network never uses.
 
     Raises:
@@ -59,6 +63,7 @@ class AFUNetConfig:
     downscale: int = 1
     head: Head = "direct"
     mu_input: bool = False
+    agreement_input: bool = False
     dormant_norm: bool = True
 
     def __post_init__(self) -> None:
@@ -92,9 +97,9 @@ class AFUNetConfig:
         return self.embed_dim // 3
 
     @property
-    def inputs_per_frame(self) -> int:
-        """Channels the embedding sees of each frame, before folding."""
-        return 9 if self.mu_input else 6
+    def embedding_inputs(self) -> int:
+        """Channels the embedding sees of each frame: folded pixels, and how far it agrees with another frame."""
+        return (9 if self.mu_input else 6) * self.downscale**2 + (AGREEMENT_MAPS if self.agreement_input else 0)
 
     @property
     def multiple(self) -> int:
@@ -104,7 +109,7 @@ class AFUNetConfig:
     @property
     def published_form(self) -> bool:
         """Whether the arithmetic is that of the published network (at any size)."""
-        return self.downscale == 1 and self.head == "direct" and not self.mu_input
+        return self.downscale == 1 and self.head == "direct" and not (self.mu_input or self.agreement_input)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON.
@@ -143,6 +148,7 @@ COMPACT = AFUNetConfig(
     downscale=2,
     head="anchored",
     mu_input=True,
+    agreement_input=True,
     dormant_norm=False,
 )
 """Our design within the same unfolding for laptops: folded frames, three stages, the anchored head."""

@@ -19,7 +19,7 @@ from afunet_core.radiometry import network_input
 TINY = AFUNetConfig(
     embed_dim=12, depths=(2, 1), window_size=4, fusion_heads=2, alignment_heads=2, dormant_norm=False, drop_path=0.0
 )
-TINY_ANCHORED = replace(TINY, downscale=2, head="anchored", mu_input=True)
+TINY_ANCHORED = replace(TINY, downscale=2, head="anchored", mu_input=True, agreement_input=True)
 
 
 def make_model(config: AFUNetConfig, seed: int = 0) -> AFUNet:
