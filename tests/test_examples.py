@@ -137,3 +137,12 @@ class TestPipeline:
             "the true exposures are 2 EV apart, stated were 1.4 and 2.6"
         )
         assert abs(darkroom.print_ev.item() - 1.0) < 0.3
+
+
+class TestFluorescence:
+    def test_intensities_stay_proportional_to_light(self):
+        errors = load("fluorescence").measure()
+        for level, error in errors.items():
+            if level > 2.5e-4:  # three and a half decades; below, negative values cut off at zero add a bias
+                assert abs(error) < 0.02, f"radiance {level:.1e} is off by {100 * error:.1f} %"
+        assert abs(errors[min(errors)]) < 0.2
