@@ -1,9 +1,9 @@
 """What registration compares: pictures of one scene made alike, whatever their exposure.
 
 Two frames of a bracket show the same radiance, each inside the range it can record. Held to the range that *both*
-record, they agree wherever nothing moved: what is clipped in one is clipped at the same value in the other, so that even
-the edge of a blown-out window is a feature and not a fault. The logarithm turns a wrong exposure time into a constant,
-the local mean removes it, and the local contrast removes what a camera's tone curve did.
+record, they agree wherever nothing moved: what is clipped in one is clipped at the same value in the other, so that
+even the edge of a blown-out window is a feature and not a fault. The logarithm turns a wrong exposure time into a
+constant, the local mean removes it, and the local contrast removes what a camera's tone curve did.
 """
 
 from __future__ import annotations

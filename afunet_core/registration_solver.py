@@ -1,7 +1,7 @@
 """Finding the homography between two feature pyramids: search by correlation, refine by robust Gauss–Newton.
 
-Homographies are kept in *centred* coordinates: the origin in the middle of the frame, half its diagonal as the unit, the
-same at every level. In them the eight parameters have like sizes and the equations are well conditioned. They map
+Homographies are kept in *centred* coordinates: the origin in the middle of the frame, half its diagonal as the unit,
+the same at every level. In them the eight parameters have like sizes and the equations are well conditioned. They map
 reference positions to moving positions, the direction in which a picture is sampled.
 """
 
@@ -95,7 +95,7 @@ class Template:
     def of(cls, level: Level, frame: Frame, most: int) -> Template:
         """Choose the strongest gradients of every small cell, so that no part of the frame goes unheard."""
         feature = level.feature
-        height, width = feature.shape[-2:]
+        width = feature.shape[-1]
         along_x, along_y = torch.zeros_like(feature), torch.zeros_like(feature)
         along_x[..., 1:-1] = (feature[..., 2:] - feature[..., :-2]) / 2
         along_y[..., 1:-1, :] = (feature[..., 2:, :] - feature[..., :-2, :]) / 2
@@ -315,7 +315,7 @@ def _resample(image: Tensor, homography: Tensor, frame: Frame, level: Level) -> 
 
 
 def _strongest(strength: Tensor, most: int, cell: int = 16) -> tuple[Tensor, Tensor]:
-    """The strongest pixels of every cell, about ``most`` in all: their flat indices, and the cell of each, ascending."""
+    """The strongest pixels of every cell, about ``most`` in all: flat indices, and the cell of each, ascending."""
     height, width = strength.shape
     rows, columns = max(1, height // cell), max(1, width // cell)
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
