@@ -200,13 +200,14 @@ def fuse_frames(
     for name, exponent in (("contrast", contrast), ("saturation", saturation), ("exposedness", exposedness)):
         if not exponent >= 0:
             raise ArgumentError(name, "an exponent of at least 0", exponent)
-    quality = torch.stack([_visual_quality(frame, contrast, saturation, exposedness) for frame in frames])
-    weights = quality / quality.sum(0)
+    quality = [_visual_quality(frame, contrast, saturation, exposedness) for frame in frames]
+    total = sum(quality[1:], quality[0])
     # Pyramids are linear and the weights sum to one, so Σ w·I = I_last + Σ w·(I − I_last), level by level:
     # the last frame needs neither a pyramid nor a weight, a third of the work for three frames.
     last = frames[-1]
-    differences = [frame - last for frame in frames[:-1]]
-    blended = _blend(torch.stack(differences), weights[:-1]) if differences else torch.zeros_like(last)
+    if len(frames) == 1:
+        return last.clamp(0.0, 1.0)
+    blended = _blend([frame - last for frame in frames[:-1]], [value / total for value in quality[:-1]])
     return (last + blended).clamp(0.0, 1.0)
 
 
@@ -256,17 +257,24 @@ def _neighbours(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     return before, after
 
 
-def _blend(images: Tensor, weights: Tensor) -> Tensor:
-    """Σ over the first axis of weights × images, band by band: the fine bands locally, the coarse ones broadly.
+def _blend(images: list[Tensor], weights: list[Tensor]) -> Tensor:
+    """Σ weights × images, band by band: the fine bands locally, the coarse ones broadly.
 
     The pyramid is that of Burt and Adelson, "The Laplacian Pyramid as a Compact Image Code", 1983, five binomial taps.
     """
-    height, width = images.shape[-2:]
+    height, width = images[0].shape[-2:]
     if min(height, width) < 2:
-        return (weights * images).sum(0)
-    coarse_images, coarse_weights = _halve(images), _halve(weights)
-    detail = images - _double(coarse_images, height, width)
-    return (weights * detail).sum(0) + _double(_blend(coarse_images, coarse_weights), height, width)
+        return _weighted_sum(images, weights)
+    coarse_images, coarse_weights = [_halve(image) for image in images], [_halve(weight) for weight in weights]
+    details = [image - _double(coarse, height, width) for image, coarse in zip(images, coarse_images, strict=True)]
+    return _weighted_sum(details, weights) + _double(_blend(coarse_images, coarse_weights), height, width)
+
+
+def _weighted_sum(images: list[Tensor], weights: list[Tensor]) -> Tensor:
+    total = weights[0] * images[0]
+    for image, weight in zip(images[1:], weights[1:], strict=True):
+        total = torch.addcmul(total, weight, image)
+    return total
 
 
 def _halve(x: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.radiometry import MU, mu_law
@@ -20,6 +19,7 @@ from afunet_core.radiometry import MU, mu_law
 __all__ = ["METRICS", "Metric", "psnr", "psnr_linear", "psnr_mu", "ssim", "ssim_authors", "ssim_linear", "ssim_mu"]
 
 _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
+_PIXELS_AT_ONCE = 1 << 20
 
 
 def psnr(image: Tensor, target: Tensor, peak: float = 1.0, mask: Tensor | None = None) -> Tensor:
@@ -108,14 +108,11 @@ def ssim(image: Tensor, target: Tensor, peak: float = 1.0) -> Tensor:
         raise ShapeError(
             "image", f"at least {_WINDOW}×{_WINDOW} pixels", tuple(image.shape), "Its window does not fit."
         )
-    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
-    moments = _blur(torch.cat([image, target, image * image, target * target, image * target]))
-    mean_x, mean_y, square_x, square_y, product = moments.chunk(5)
-    variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
-    covariance = product - mean_x * mean_y
-    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
-    return similarity.mean((1, 2, 3))
+    planes, others = image.flatten(0, 1), target.flatten(0, 1)
+    # A megapixel or so at a time: the window's fifteen images of a large picture would spend their time on page faults.
+    count = max(1, _PIXELS_AT_ONCE // planes[0].numel())
+    groups = zip(planes.split(count), others.split(count), strict=True)
+    return torch.cat([_similarity(x, y, peak) for x, y in groups]).view(image.shape[:2]).mean(1)
 
 
 def ssim_linear(image: Tensor, target: Tensor) -> Tensor:
@@ -183,14 +180,30 @@ METRICS: dict[str, Metric] = {
 }
 
 
+def _similarity(x: Tensor, y: Tensor, peak: float) -> Tensor:
+    """Mean structural similarity of planes N×H×W, one number each."""
+    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
+    mean_x, mean_y = _blur(x), _blur(y)
+    variance_x, variance_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
+    covariance = _blur(x * y) - mean_x * mean_y
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
+    return similarity.mean((1, 2))
+
+
 def _blur(x: Tensor) -> Tensor:
-    """Every channel under the SSIM window, valid region only."""
-    offsets = torch.arange(_WINDOW, device=x.device, dtype=torch.float64) - _WINDOW // 2
-    taps = torch.exp(-(offsets**2) / (2 * _SIGMA**2))
-    taps = (taps / taps.sum()).to(x.dtype)
-    flat = x.reshape(-1, 1, *x.shape[-2:])
-    flat = F.conv2d(F.conv2d(flat, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))
-    return flat.reshape(*x.shape[:2], *flat.shape[-2:])
+    """Planes under the SSIM window, valid region only: symmetric taps, as sums of shifted views."""
+    radius = _WINDOW // 2
+    taps = [math.exp(-((offset - radius) ** 2) / (2 * _SIGMA**2)) for offset in range(_WINDOW)]
+    taps = [tap / sum(taps) for tap in taps]
+    for axis in (-2, -1):
+        size = x.shape[axis] - _WINDOW + 1
+        blurred = x.narrow(axis, radius, size) * taps[radius]
+        for offset in range(radius):
+            pair = x.narrow(axis, offset, size) + x.narrow(axis, _WINDOW - 1 - offset, size)
+            blurred = blurred.add(pair, alpha=taps[offset])
+        x = blurred
+    return x
 
 
 def _unit(x: Tensor) -> Tensor:
