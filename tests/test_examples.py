@@ -98,8 +98,8 @@ class TestVariational:
         problem = example.toy_problem(scene)
         hole = problem.degradations[1].mask == 0
         assert hole.any()
-        with_alignment = example.solve(problem, iterations=25)
-        without = example.solve(problem, iterations=25, align=False)
+        with_alignment = example.solve(problem, iterations=20)
+        without = example.solve(problem, iterations=20, align=False)
 
         def error(solution) -> float:
             return float((solution.x - scene).square().mean())

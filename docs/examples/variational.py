@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import kornia
 import torch
@@ -35,10 +36,15 @@ class Degradation:
         blurred = kornia.filters.gaussian_blur2d(x, (5, 5), (self.sigma, self.sigma), border_type="circular")
         return self.mask * self.exposure * blurred
 
+    @cached_property
+    def _pull_back(self) -> Callable[[Tensor], tuple[Tensor]]:
+        return torch.func.vjp(self, torch.zeros_like(self.mask))[
+            1
+        ]  # D is linear: its derivative is the same everywhere
+
     def adjoint(self, y: Tensor) -> Tensor:
         """Dᵀy, by automatic differentiation of D."""
-        _, pull_back = torch.func.vjp(self, torch.zeros_like(y))
-        return pull_back(y)[0]
+        return self._pull_back(y)[0]
 
     def normal(self, x: Tensor) -> Tensor:
         """DᵀD x."""
