@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LICENCE_STATEMENT", "PUBLISHED", "FetchError", "PublishedWeights", "fetch", "fetched_models", "git_blob_id"]
 
-COMMIT = "d57f783"
-BASE_URL = f"https://github.com/eezkni/AFUNet/raw/{COMMIT}/pretrain_model/"
+COMMIT = "d57f7832f2d2a7d6d654a1d7f5668828d375c7dd"
+BASE_URL = f"https://raw.githubusercontent.com/eezkni/AFUNet/{COMMIT}/pretrain_model/"
 
 LICENCE_STATEMENT = (
     "These weights belong to the authors of AFUNet (github.com/eezkni/AFUNet). Their README says MIT, but their "

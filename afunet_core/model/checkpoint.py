@@ -179,18 +179,14 @@ def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | No
             stored = json.loads(metadata["afunet_config"])
             hints = {name: stored[name] for name in ("order", "drop_path") if name in stored}
         return AFUNetConfig(**_sizes({name: tuple(value.shape) for name, value in tensors.items()}), **hints)
-    except (KeyError, IndexError, ValueError, ZeroDivisionError, TypeError) as error:
+    except (KeyError, IndexError, ValueError, ZeroDivisionError, TypeError, AttributeError) as error:
         raise CheckpointError(f"model: the parameters fit no AFUNet configuration ({error}).") from error
 
 
 def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     branch, inputs = shapes["conv1.0.weight"][:2]
     outputs = shapes["out.0.weight"][0]
-    head, fold = next(
-        (name, math.isqrt(outputs // maps))
-        for name, maps in (("direct", 3), ("anchored", 7))
-        if outputs % maps == 0 and math.isqrt(outputs // maps) ** 2 == outputs // maps
-    )
+    head, fold = _head(outputs)
     stages = 1 + max(int(key.split(".")[1]) for key in shapes if key.startswith("mlps_end."))
     depths = [0] * stages
     for key in shapes:
@@ -215,13 +211,20 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     }
     if table is not None:
         sizes["window_size"] = (math.isqrt(table[0]) + 1) // 2
-    if fusion is not None:
-        sizes["fusion_heads"] = fusion[1]
-    if alignment is not None:
-        sizes["alignment_heads"] = alignment[1]
-    if sizes["channel_fusion"]:
-        sizes["channel_heads"] = shapes["f_12.0.attn.temperature"][0]
+    # A module that is not there has no heads to count; 1 fits every width.
+    sizes["fusion_heads"] = fusion[1] if fusion is not None else 1
+    sizes["alignment_heads"] = alignment[1] if alignment is not None else 1
+    sizes["channel_heads"] = shapes["f_12.0.attn.temperature"][0] if sizes["channel_fusion"] else 1
     return sizes
+
+
+def _head(outputs: int) -> tuple[str, int]:
+    """Kind of head and fold from the channels of the last convolution: 3 or 7 maps, fold × fold pixels each."""
+    for name, maps in (("direct", 3), ("anchored", 7)):
+        fold = math.isqrt(outputs // maps)
+        if fold > 0 and maps * fold**2 == outputs:
+            return name, fold
+    raise ValueError(f"the last convolution has {outputs} channels")
 
 
 def _fill(model: AFUNet, tensors: Mapping[str, Tensor]) -> None:
@@ -243,8 +246,10 @@ def _fill(model: AFUNet, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _shape(parameter: Tensor, value: Tensor) -> torch.Size:
-    """Shape of a stored value; the scalars beta are stored by some with one element."""
-    return parameter.shape if parameter.dim() == 0 and value.numel() == 1 else value.shape
+    """Shape of a stored value; published files hold some matrices as 1×1 convolutions, scalars as one element."""
+    if parameter.dim() == 0 and value.numel() == 1:
+        return parameter.shape
+    return value.shape[:2] if parameter.dim() == 2 and value.shape[2:] == (1, 1) else value.shape
 
 
 def describe_checkpoint(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
