@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ __all__ = [
     "dataset_samples",
     "evaluate",
     "fusion_radiance",
+    "merge_method",
     "synthetic_samples",
 ]
 
@@ -283,6 +284,29 @@ def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
 
         methods["OpenCV Debevec"] = opencv_debevec
     return methods
+
+
+def merge_method(**options: Any) -> Method:
+    """:func:`~afunet_core.merge` as a row of the table.
+
+    Args:
+        **options: of ``merge``, such as ``method="auto"``, ``model="compact"``, ``align="off"``.
+
+    Example:
+        >>> light = torch.full((1, 3, 16, 16), 0.02)
+        >>> frames = tuple((light * time) ** (1 / 2.2) for time in (1, 4, 16))
+        >>> sample = Sample("flat", "static", frames, torch.tensor([1.0, 4.0, 16.0]), light)
+        >>> merge_method(method="weighted")(sample).shape
+        torch.Size([1, 3, 16, 16])
+    """
+    from afunet_core.merging import merge
+
+    def run(sample: Sample) -> Tensor:
+        radiance = torch.from_numpy(merge(sample.to_bracket(), **options).radiance)
+        batch, _, height, width = sample.truth.shape
+        return radiance.view(batch, height, width, -1).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
+
+    return run
 
 
 def fusion_radiance(sample: Sample) -> Tensor:

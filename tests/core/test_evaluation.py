@@ -169,6 +169,14 @@ class TestMethods:
         best = max(rows.methods, key=lambda method: rows.mean(method)["PSNR-μ"])
         assert best == "weighted merge"
 
+    @pytest.mark.parametrize("batch", [1, 2])
+    def test_merge_as_a_method(self, checks, batch):
+        one = make_sample()
+        frames = tuple(frame.repeat(batch, 1, 1, 1) for frame in one.frames)
+        sample = Sample("batch", "static", frames, one.times, one.truth.repeat(batch, 1, 1, 1))
+        merged = evaluation.merge_method(method="weighted", align="off")(sample)
+        checks.close(merged, weighted_merge(sample), tolerance=1e-5)
+
     def test_fusion_is_given_the_unit_of_the_reference(self):
         light = torch.full((1, 3, 32, 32), 0.03)
         frames = tuple(expose(light, time) for time in TIMES)
