@@ -66,9 +66,24 @@ def run(options: argparse.Namespace) -> int:
     folders = [path for path in inputs if path.is_dir()]
     if folders and len(folders) != len(inputs):
         raise ArgumentError("inputs", "either frames or folders", "both", "Merge them by separate commands.")
-    if not folders or (len(folders) == 1 and _is_file_name(options.output)):
-        return _merge_one(options, inputs, folders[0] if folders else None)
+    if not folders:
+        return _merge_one(options, inputs, None)
+    if _is_file_name(options.output):
+        return _merge_one(options, [], _only_bracket(folders))
     return _merge_many(options, folders)
+
+
+def _only_bracket(folders: list[Path]) -> Path:
+    """The one bracket there is, for a result that is one file."""
+    from afunet_core.io import find_brackets
+
+    brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
+    if len(brackets) != 1:
+        advice = "Name a folder, without a suffix, as output."
+        raise ArgumentError(
+            "output", "a folder for the results of many brackets", f"a file for {len(brackets)}", advice
+        )
+    return brackets[0]
 
 
 def _merge_one(options: argparse.Namespace, files: list[Path], folder: Path | None) -> int:

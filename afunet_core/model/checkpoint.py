@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,14 +101,14 @@ def save_model(model: AFUNet, path: str | os.PathLike[str], metadata: Mapping[st
     target = Path(path)
     tensors = {to_published(key): value.detach().cpu().contiguous() for key, value in model.named_parameters()}
     notes = {**(metadata or {}), "afunet_config": json.dumps(model.config.to_dict())}
-    handle, temporary = tempfile.mkstemp(suffix=".safetensors", prefix=f".{target.stem}-", dir=target.parent)
-    os.close(handle)
+    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}.safetensors")
     try:
+        with temporary.open("xb"):
+            pass  # with the permissions that the user's files have; temporary files are private
         save_file(tensors, temporary, metadata=notes)
         os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -120,6 +120,16 @@ def test_dtype_and_device(tmp_path: Path) -> None:
     assert {value.dtype for value in model.parameters()} == {torch.float64}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX knows them")
+def test_others_may_read_what_is_saved(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save_model(tiny_model(), tmp_path / "a.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o644
+
+
 def test_saving_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.safetensors"
     save_model(tiny_model(), path)
