@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from afunet_core.black_level import resolve_black_level
 from afunet_core.brightness import check_brightness
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from afunet_core.exposures import both_given, light_admitted
@@ -37,18 +38,25 @@ class Bracket:
         gamma: exponent of the gamma encoding.
         bit_depth: significant bits of integer data, where fewer than the type has (12-bit data in uint16). Floats with
             a stated bit depth hold counts, others are scaled so that 1.0 is saturation.
-        black_level: stored value of no light, in the units of the data.
+        black_level: stored value of no light, in the units of the data: a number; a dark frame (an array or tensor laid
+            out like the frames, or the path of an image file), subtracted pixel by pixel; or ``"auto"``, for linear
+            frames, the intercept of intensity over exposure time. Linear frames then keep what noise pushed below
+            black, so that the mean of dark regions stays true.
         reference: which of the frames, as given, the result is aligned to; default the middle one by exposure.
         names: of the frames, for messages; default ``frame 1``, ``frame 2``…
         metadata: kept for the result's provenance.
         override: accept frames whose brightness contradicts their exposures.
 
     Attributes:
-        frames: tuple of B×3×H×W tensors, encoded, in [0, 1], shortest first.
+        frames: tuple of B×3×H×W tensors, encoded, in [0, 1], shortest first. (Linear frames with a black level may be
+            slightly negative where there was no light.)
         times: tensor (N,), float64, relative to the shortest.
         seconds: exposure times in seconds where known, else ``None``.
         encoding, gamma, is_grey, names, metadata: as above, in the order of ``frames``.
         reference: index into ``frames``.
+        reference_given: whether the caller chose it.
+        black_level: as one number, in the units of the data.
+        scale: stored counts between black and saturation: linear light × ``scale`` is counts above black.
 
     Raises:
         ExposureError: exposures are missing, impossible, all equal, or contradict the brightness of the frames.
@@ -70,6 +78,9 @@ class Bracket:
     is_grey: bool
     names: tuple[str, ...]
     reference: int
+    reference_given: bool
+    black_level: float
+    scale: float
     metadata: dict[str, Any]
 
     def __init__(
@@ -81,7 +92,7 @@ class Bracket:
         encoding: str = "gamma",
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
-        black_level: float = 0.0,
+        black_level: Any = 0.0,
         reference: int | None = None,
         names: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -93,10 +104,13 @@ class Bracket:
             raise BracketError(
                 "frames", "at least 2 frames of one scene", count, "A bracket needs different exposures."
             )
-        _check_format(encoding, gamma, bit_depth, black_level)
+        _check_format(encoding, gamma, bit_depth)
         names = _frame_names(names, count)
         light = light_admitted(ev, times, names)
-        tensors, self.is_grey = to_encoded_frames(frames, names, PixelFormat(encoding, bit_depth, black_level))
+        black = resolve_black_level(black_level, frames, light.detach().tolist(), names, encoding, bit_depth)
+        pixel_format = PixelFormat(encoding, bit_depth, black)
+        tensors, self.is_grey, white = to_encoded_frames(frames, names, pixel_format)
+        self.black_level, self.scale = pixel_format.black, white - pixel_format.black
 
         amounts = light.detach().tolist()
         order = sorted(range(count), key=amounts.__getitem__)
@@ -105,6 +119,7 @@ class Bracket:
         self.seconds = None if times is None else tuple(amounts[i] for i in order)
         self.encoding, self.gamma = encoding, gamma
         self.names = tuple(names[i] for i in order)
+        self.reference_given = reference is not None
         self.reference = count // 2 if reference is None else order.index(_frame_index(reference, count))
         self.metadata = dict(metadata or {})
         if not override:
@@ -120,7 +135,7 @@ class Bracket:
         encoding: str = "auto",
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
-        black_level: float = 0.0,
+        black_level: Any = 0.0,
         reference: int | None = None,
         override: bool = False,
     ) -> Bracket:
@@ -243,7 +258,7 @@ class Bracket:
             BracketError: there are not three frames around the reference.
         """
         three = self.triplet()
-        frames = [frame.to(device=device, dtype=dtype) for frame in three.frames]
+        frames = [frame.to(device=device, dtype=dtype).clamp(min=0.0) for frame in three.frames]
         times = three.times.to(device=frames[0].device)
         return network_input(frames, times, self.encoding, self.gamma)
 
@@ -284,7 +299,7 @@ class Bracket:
         return other
 
 
-def _check_format(encoding: str, gamma: Scalar, bit_depth: int | None, black_level: float) -> None:
+def _check_format(encoding: str, gamma: Scalar, bit_depth: int | None) -> None:
     if encoding not in ENCODINGS:
         raise ArgumentError("encoding", f"one of {', '.join(ENCODINGS)}", repr(encoding))
     value = float(gamma.detach()) if isinstance(gamma, Tensor) else gamma
@@ -292,8 +307,6 @@ def _check_format(encoding: str, gamma: Scalar, bit_depth: int | None, black_lev
         raise ArgumentError("gamma", "a finite number above 0", value, "Cameras use about 2.2.")
     if bit_depth is not None and not 1 <= bit_depth <= 32:
         raise ArgumentError("bit_depth", "a number of bits from 1 to 32", bit_depth)
-    if not (math.isfinite(black_level) and black_level >= 0):
-        raise ArgumentError("black_level", "a finite number, 0 or more", black_level)
 
 
 def _frame_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:

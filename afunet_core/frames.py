@@ -29,12 +29,18 @@ class PixelFormat:
         encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
         bit_depth: significant bits of integer data (12 for 12-bit data in uint16), or of counts held in floats;
             ``None`` takes the size of the integer type, and takes floats as scaled to [0, 1].
-        black_level: stored value of no light, in the units of the data.
+        black_level: stored value of no light, in the units of the data; a tensor B×C×H×W where it differs from pixel to
+            pixel (a dark frame).
     """
 
     encoding: str = "gamma"
     bit_depth: int | None = None
-    black_level: float = 0.0
+    black_level: float | Tensor = 0.0
+
+    @property
+    def black(self) -> float:
+        """The black level as one number: the median of a dark frame."""
+        return float(self.black_level.median()) if isinstance(self.black_level, Tensor) else self.black_level
 
 
 _TO_CALLER = 5
@@ -50,11 +56,12 @@ class _Stored(NamedTuple):
 
 def to_encoded_frames(
     frames: Sequence[Any], names: Sequence[str], pixel_format: PixelFormat
-) -> tuple[list[Tensor], bool]:
-    """Frames as B×3×H×W tensors in [0, 1], and whether they were greyscale.
+) -> tuple[list[Tensor], bool, float]:
+    """Frames as B×3×H×W tensors in [0, 1], whether they were greyscale, and the stored value of saturation.
 
     Floating-point tensors keep their dtype, device and graph; everything else becomes float32. Values above saturation
-    are clipped; NaN, infinities and negative values are replaced, with a warning that counts them.
+    are clipped; NaN, infinities and negative values are replaced, with a warning that counts them. Linear frames from
+    which a black level is taken keep what noise pushed below it: cutting that off would raise the mean of dark regions.
 
     Raises:
         BracketError: frames of a type or range that cannot be used; the message names the frame.
@@ -65,7 +72,8 @@ def to_encoded_frames(
     _warn_of_unstated_bit_depth(stored, pixel_format)
     encoded = [_scale(frame, name, pixel_format) for frame, name in zip(stored, names, strict=True)]
     is_grey = all(frame.shape[1] == 1 for frame in encoded)
-    return [frame.expand(-1, 3, -1, -1) if frame.shape[1] == 1 else frame for frame in encoded], is_grey
+    frames_of_three = [frame.expand(-1, 3, -1, -1) if frame.shape[1] == 1 else frame for frame in encoded]
+    return frames_of_three, is_grey, _white(stored[0], names[0], pixel_format)
 
 
 def _read_stored(frame: Any, name: str) -> _Stored:
@@ -145,12 +153,11 @@ def _warn_of_unstated_bit_depth(stored: Sequence[_Stored], pixel_format: PixelFo
 def _scale(stored: _Stored, name: str, pixel_format: PixelFormat) -> Tensor:
     """Stored numbers to [0, 1]: black level off, saturation to 1.0, impossible values replaced."""
     pixels, bits = stored
+    white = _white(stored, name, pixel_format)
     if pixels.is_floating_point():
         pixels = _sane(pixels, name)
-        white = float(2**pixel_format.bit_depth - 1) if pixel_format.bit_depth else 1.0
         _check_scaled(pixels, name, white, pixel_format)
     else:
-        white = float(2 ** _integer_bits(stored, name, pixel_format) - 1)
         if int(pixels.max()) > white:
             advice = "State the true bit_depth; data shifted to the top of the word need the full 16."
             raise BracketError(
@@ -159,15 +166,31 @@ def _scale(stored: _Stored, name: str, pixel_format: PixelFormat) -> Tensor:
         if bits is None:
             pixels = _sane(pixels, name)
         pixels = pixels.to(torch.float64 if white > 2**24 else torch.float32)
-    if pixel_format.black_level:
-        if not pixel_format.black_level < white:
-            raise ArgumentError("black_level", f"less than saturation ({white:g})", pixel_format.black_level)
-        pixels = (pixels - pixel_format.black_level) / (white - pixel_format.black_level)
-    elif white != 1.0:
-        pixels = pixels / white
-    if float(pixels.detach().amin()) < 0.0 or float(pixels.detach().amax()) > 1.0:
-        pixels = pixels.clamp(0.0, 1.0)
+    pixels = _without_black(pixels, white, pixel_format)
+    has_black = isinstance(pixel_format.black_level, Tensor) or pixel_format.black_level > 0
+    lowest = -1.0 if has_black and pixel_format.encoding == "linear" else 0.0
+    if float(pixels.detach().amin()) < lowest or float(pixels.detach().amax()) > 1.0:
+        pixels = pixels.clamp(lowest, 1.0)
     return pixels if stored.pixels.is_floating_point() else pixels.to(torch.float32)
+
+
+def _without_black(pixels: Tensor, white: float, pixel_format: PixelFormat) -> Tensor:
+    """Stored numbers in units of saturation above black. What is saturated stays so, however dark its dark frame."""
+    black, level = pixel_format.black_level, pixel_format.black
+    if not level < white:
+        raise ArgumentError("black_level", f"less than saturation ({white:g})", level)
+    if isinstance(black, Tensor):
+        return torch.where(pixels >= white, 1.0, (pixels - black.to(pixels)) / (white - level))
+    if black:
+        return (pixels - black) / (white - black)
+    return pixels / white if white != 1.0 else pixels
+
+
+def _white(stored: _Stored, name: str, pixel_format: PixelFormat) -> float:
+    """The stored value of saturation."""
+    if stored.pixels.is_floating_point():
+        return float(2**pixel_format.bit_depth - 1) if pixel_format.bit_depth else 1.0
+    return float(2 ** _integer_bits(stored, name, pixel_format) - 1)
 
 
 def _integer_bits(stored: _Stored, name: str, pixel_format: PixelFormat) -> int:

@@ -32,12 +32,14 @@ from afunet_core.errors import ArgumentError, BracketError
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
 from afunet_core.model.streaming import stream
+from afunet_core.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
 from afunet_core.progress import OnProgress, Run, ShouldCancel
 from afunet_core.registration import MODES, register
 
 __all__ = ["METHODS", "MergeResult", "merge"]
 
 METHODS = ("auto", "afunet", "weighted", "mertens")
+UNITS = ("relative", "counts")
 
 PIECES_WHEN_SHORT = (None, 64, 8)
 """Attention windows computed at once: what is fastest first, then less while memory runs out."""
@@ -76,6 +78,8 @@ def merge(
     device: str | torch.device = "auto",
     precision: str = "auto",
     memory_budget: int | str | None = None,
+    noise: NoiseModel | str = "estimate",
+    units: str = "relative",
     stages: bool = False,
     on_progress: OnProgress | None = None,
     should_cancel: ShouldCancel | None = None,
@@ -93,6 +97,10 @@ def merge(
         precision: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"``: bfloat16 on CUDA, else float32.
         memory_budget: bytes (or ``"4GB"``) the network may use beside its input and output; ``None`` decides by what
             is free.
+        noise: of the camera, for ``method="weighted"``: a :class:`~afunet_core.noise.NoiseModel`; ``"estimate"`` learns
+            it from the bracket; ``"photons"`` weighs by exposure time alone.
+        units: ``"relative"`` (1.0 = saturation of the shortest frame) or ``"counts"``, those of the data above black,
+            as the shortest frame would have counted them had it neither noise nor saturation.
         stages: keep the features after every stage.
         on_progress: called with ``(done, total, message)``; ``done`` never falls.
         should_cancel: asked often; the merge stops within a second of its returning true.
@@ -113,7 +121,7 @@ def merge(
         >>> result.radiance.shape, round(float(result.radiance.mean()), 3)
         ((4, 5, 3), 0.1)
     """
-    _check_choices(bracket, method, align)
+    _check_choices(bracket, method, align, noise, units)
     place = choose_device(device)
     dtype = choose_precision(precision, place)
     budget = parse_memory(memory_budget)
@@ -137,14 +145,16 @@ def merge(
             image = image / unit if unit != 1 else image
             info |= used
         else:
-            image = weighted_merge(aligned) if method == "weighted" else exposure_fusion(aligned)
+            image = _weighted(aligned, noise, info) if method == "weighted" else exposure_fusion(aligned)
             info |= {"device": str(image.device), "precision": str(image.dtype).removeprefix("torch.")}
 
     with run.phase("Finishing", 1000), torch.inference_mode():
+        image = image * bracket.scale if units == "counts" and method != "mertens" else image
         radiance = _to_pixels(image, bracket.is_grey, run)
         kept = [_to_arrays(state) for state in states] if stages and uses_network else None
     info |= {
         "output": "display" if method == "mertens" else "radiance",
+        "units": units,
         "shape": list(radiance.shape),
         "versions": _versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -157,11 +167,13 @@ def merge(
     return MergeResult(radiance, kept, info, _LazyMaps(maps))
 
 
-def _check_choices(bracket: Any, method: str, align: str) -> None:
+def _check_choices(bracket: Any, method: str, align: str, noise: Any, units: str) -> None:
     if not isinstance(bracket, Bracket):
         advice = "Make one with afunet_core.Bracket(frames, ev=...) or Bracket.from_files(paths)."
         raise ArgumentError("bracket", "a Bracket", type(bracket).__name__, advice)
-    for name, value, known in (("method", method, METHODS), ("align", align, MODES)):
+    if not isinstance(noise, NoiseModel) and noise not in NOISE:
+        raise ArgumentError("noise", "a NoiseModel or one of " + ", ".join(NOISE), repr(noise))
+    for name, value, known in (("method", method, METHODS), ("align", align, MODES), ("units", units, UNITS)):
         if value not in known:
             raise ArgumentError(name, "one of " + ", ".join(known), repr(value))
 
@@ -178,6 +190,22 @@ def _three_frames(bracket: Bracket, run: Run) -> tuple[Bracket, float]:
             f"The network merges three frames; {', '.join(left_out)} left out. method='weighted' uses all of them."
         )
     return three, float(bracket.times[bracket.names.index(three.names[0])])
+
+
+def _weighted(bracket: Bracket, noise: NoiseModel | str, info: dict[str, Any]) -> Tensor:
+    """The weighted merge with the noise asked for; what was estimated is noted."""
+    if noise == "estimate":
+        noise = estimate_noise(bracket) or "photons"
+    if not isinstance(noise, NoiseModel):
+        info["noise"] = "photons"
+        return weighted_merge(bracket)
+    info["noise"] = {
+        "gain": noise.gain,
+        "read_noise": noise.read_noise,
+        "counts_per_electron": noise.gain * bracket.scale,
+        "read_noise_counts": noise.read_noise * bracket.scale,
+    }
+    return noise_optimal_merge(bracket, noise)
 
 
 # --- the network ---
@@ -320,6 +348,8 @@ def _describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "encoding": bracket.encoding,
         "gamma": float(bracket.gamma),
         "grey": bool(bracket.is_grey),
+        "black_level": bracket.black_level,
+        "scale": bracket.scale,
         "reference": int(bracket.reference),
     }
 

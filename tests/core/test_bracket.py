@@ -92,12 +92,14 @@ class TestFrames:
             torch.testing.assert_close(a, b)
 
     def test_black_level(self) -> None:
-        """Stored 64 is no light and 1023 is saturation; the noise below black is not an error."""
+        """Stored 64 is no light and 1023 is saturation; the noise below black is kept, as noise."""
         frames = [np.full((4, 4), value, np.uint16) for value in (60, 64 + 959 // 4, 1023)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             bracket = af.Bracket(frames, ev=EV, bit_depth=10, black_level=64, encoding="linear")
-        assert [float(frame[0, 0, 0, 0]) for frame in bracket.frames] == pytest.approx([0.0, 239 / 959, 1.0])
+        assert [float(frame[0, 0, 0, 0]) for frame in bracket.frames] == pytest.approx([-4 / 959, 239 / 959, 1.0])
+        assert bracket.scale == 959
+        assert float(bracket.to_tensor().min()) == 0
 
     def test_layouts(self, scene: np.ndarray) -> None:
         """Every layout of the same grey picture gives the same bracket, and it knows it is grey."""
