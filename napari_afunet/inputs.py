@@ -45,6 +45,11 @@ class Placement:
             moved[axis] += count * self.scale[axis]
         return Placement(self.scale, tuple(moved), self.units, self.axis_labels)
 
+    def coarser(self, steps: Sequence[int]) -> Placement:
+        """With pixels so many times as large along the last two axes, the first one centred where it was."""
+        scale = [*self.scale[:-2], *(value * step for value, step in zip(self.scale[-2:], steps, strict=True))]
+        return Placement(tuple(scale), self.translate, self.units, self.axis_labels)
+
 
 @dataclass(frozen=True)
 class BracketSource:
@@ -88,8 +93,8 @@ class BracketSource:
             yield index, [np.asarray(plane) for plane in planes]
 
     def cropped(self, rows: slice, columns: slice) -> BracketSource:
-        """Only a window of every plane, for a preview."""
-        placement = self.placement.shifted((rows.start, columns.start))
+        """Only a window of every plane, for a preview; slices with steps take every so many pixels."""
+        placement = self.placement.shifted((rows.start, columns.start)).coarser((rows.step or 1, columns.step or 1))
         return BracketSource(self.names, self.frames, self.planes, placement, self.paths, (rows, columns))
 
     def at(self, index: Sequence[int]) -> BracketSource:

@@ -13,11 +13,14 @@ from napari_afunet.inputs import BracketSource
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
+    from afunet_core.inspection import FeatureBasis
     from afunet_core.merging import MergeResult
 
 __all__ = ["Outcome", "Step", "merge_source"]
 
 Progress = Callable[[float, str], None]
+# The shorter frame, the reference, the longer frame, and the network's own picture.
+SOURCE_COLOURS = np.array(((0.25, 0.5, 1.0), (0.3, 0.85, 0.35), (1.0, 0.4, 0.3), (0.75, 0.75, 0.75)), np.float32)
 SIDES: tuple[Literal["under", "reference", "over"], ...] = ("under", "reference", "over")
 
 
@@ -83,11 +86,13 @@ def merge_source(
     """
     total = source.plane_count
     outcome: Outcome | None = None
+    basis: FeatureBasis | None = None  # of the first plane, so that a colour means the same in every plane
     for number, (index, frames) in enumerate(source):
         report = _plane_progress(on_progress, number, total)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            result, views, maps = _merge_plane(frames, source, settings, report, should_cancel)
+            result, maps = _merge_plane(frames, source, settings, report, should_cancel)
+            views, basis = _stage_views(result, settings, basis)
         if outcome is None:
             outcome = Outcome(source, settings, np.zeros((*source.planes, *result.radiance.shape), np.float32))
             outcome.info = dict(result.info)
@@ -107,21 +112,28 @@ def _merge_plane(
     settings: MergeSettings,
     on_progress: Callable[[int, int, str], None],
     should_cancel: Callable[[], bool] | None,
-) -> tuple[MergeResult, dict[str, np.ndarray], dict[str, np.ndarray]]:
+) -> tuple[MergeResult, dict[str, np.ndarray]]:
     from afunet_core import Bracket, merge
 
     metadata = {"paths": list(source.paths)} if any(source.paths) else None
     bracket = Bracket(frames, names=source.names, metadata=metadata, **settings.bracket_arguments())
     result = merge(bracket, **settings.core_arguments(), on_progress=on_progress, should_cancel=should_cancel)
-    views = {}
-    if settings.stages and result.stages:
-        from afunet_core import inspection
-
-        views = {side: _bytes(inspection.stage_rgb(result.stages, side)) for side in SIDES}
     maps = {}
     if settings.ghost_map:
-        maps = {name: np.asarray(result.maps[name], np.float32) for name in result.maps}
-    return result, views, maps
+        maps = {name: _picture(name, np.asarray(result.maps[name], np.float32)) for name in result.maps}
+    return result, maps
+
+
+def _stage_views(
+    result: MergeResult, settings: MergeSettings, basis: FeatureBasis | None
+) -> tuple[dict[str, np.ndarray], FeatureBasis | None]:
+    """Features as colours, per side ``(stage, H, W, 3)``, and the basis they share."""
+    if not (settings.stages and result.stages):
+        return {}, basis
+    from afunet_core.inspection import feature_basis, stage_rgb
+
+    basis = basis or feature_basis(result.stages)
+    return {side: _bytes(stage_rgb(result.stages, side, basis=basis)) for side in SIDES}, basis
 
 
 def _plane_progress(on_progress: Progress | None, number: int, total: int) -> Callable[[int, int, str], None]:
@@ -151,6 +163,11 @@ def _store_stages(
             kept[name] = np.zeros((value.shape[0], *planes, *value.shape[1:]), value.dtype)
         for stage, picture in enumerate(value):
             kept[name][(stage, *index)] = picture
+
+
+def _picture(name: str, values: np.ndarray) -> np.ndarray:
+    """A map as it is, except where each pixel holds shares of several sources: these become mixed colours."""
+    return _bytes(values @ SOURCE_COLOURS) if name == "source" else values
 
 
 def _bytes(picture: np.ndarray) -> np.ndarray:

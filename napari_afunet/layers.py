@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-__all__ = ["ROLES", "base_name", "find_result", "show_outcome", "show_tone_mapped"]
+__all__ = [
+    "ROLES",
+    "base_name",
+    "find_result",
+    "put_stage_values",
+    "result_name",
+    "show_outcome",
+    "show_tone_mapped",
+]
 
 # role → how the layer is called after the bracket's name
 ROLES = {
@@ -26,7 +34,11 @@ ROLES = {
     "under": "stages · under",
     "reference": "stages · reference",
     "over": "stages · over",
+    "under values": "stage values · under",
+    "reference values": "stage values · reference",
+    "over values": "stage values · over",
     "ghost": "ghost map",
+    "source": "source map (blue short, green middle, red long, grey network)",
 }
 
 
@@ -51,24 +63,23 @@ def show_outcome(
     Returns:
         role → layer, for the roles of :data:`ROLES` that this outcome has, and any map the core reports.
     """
-    name = name or base_name(outcome.source.names)
+    name = name or result_name(outcome)
     place, provenance = outcome.source.placement, _provenance(outcome)
     layers: dict[str, Image] = {}
 
     # Added from the bottom up: what the user came for ends on top.
     for role, values in outcome.maps.items():
-        limits = (0.0, max(1.0, float(np.max(values, initial=0.0))))
-        options: dict[str, Any] = {
-            "colormap": "inferno",
-            "contrast_limits": limits,
-            "visible": False,
-            "blending": "additive",
-        }
+        options: dict[str, Any] = {"visible": False}
+        if values.ndim > len(outcome.source.planes) + 2:
+            options["rgb"] = True
+        else:
+            limits = (0.0, max(1.0, float(np.max(values, initial=0.0))))
+            options |= {"colormap": "inferno", "contrast_limits": limits, "blending": "additive"}
         layers[role] = _put(viewer, name, role, values, place, provenance, **options)
     for side in SIDES:
         if side in outcome.stages:
-            staged = _with_stage_axis(place)
             values = outcome.stages[side]
+            staged = _stage_placement(place, outcome, values.shape[-3:-1])
             layers[side] = _put(viewer, name, side, values, staged, provenance, rgb=True, visible=False)
     if "under" in layers:
         _go_to_last_stage(viewer, layers["under"])
@@ -95,6 +106,11 @@ def show_tone_mapped(viewer: ViewerModel, radiance: Image, display: DisplaySetti
     provenance = {"source": radiance.name, "operator": display.operator, "ev": display.ev}
     place = Placement.of(radiance)
     return _put(viewer, name, "tone_mapped", picture, place, provenance, rgb=True, contrast_limits=(0, 255))
+
+
+def result_name(outcome: Outcome) -> str:
+    """What the layers of this outcome are called."""
+    return base_name(outcome.source.names) + (" preview" if outcome.source.window is not None else "")
 
 
 def find_result(viewer: ViewerModel, name: str, role: str) -> Image | None:
@@ -143,10 +159,46 @@ def _put(
     )
 
 
-def _with_stage_axis(place: Placement) -> Placement:
-    return Placement(
-        (1.0, *place.scale), (0.0, *place.translate), ("pixel", *place.units), ("stage", *place.axis_labels)
-    )
+def put_stage_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray]) -> list[Image]:
+    """Show numbers ``(stage, H, W)`` per side in place of the stages' colours; without values the colours return.
+
+    All sides share their contrast limits, so that they can be compared by eye.
+    """
+    name, place = result_name(outcome), outcome.source.placement
+    shown: list[Image] = []
+    limits = _common_limits(list(values.values()))
+    for side in SIDES:
+        colours, numbers = find_result(viewer, name, side), find_result(viewer, name, f"{side} values")
+        visible = any(layer is not None and layer.visible for layer in (colours, numbers))
+        if side in values:
+            staged = _stage_placement(place, outcome, values[side].shape[-2:])
+            options: dict[str, Any] = {"colormap": "viridis", "contrast_limits": limits, "visible": visible}
+            numbers = _put(viewer, name, f"{side} values", values[side], staged, _provenance(outcome), **options)
+            shown.append(numbers)
+        elif colours is not None:
+            shown.append(colours)
+        for layer in (colours, numbers):
+            if layer is not None and layer.visible != (visible and layer in shown):
+                layer.visible = visible and layer in shown
+    return shown
+
+
+def _common_limits(values: list[np.ndarray]) -> tuple[float, float]:
+    if not values:
+        return 0.0, 1.0
+    low, high = min(float(v.min()) for v in values), max(float(np.percentile(v, 99.8)) for v in values)
+    return (low, high) if high > low else (low, low + 1.0)
+
+
+def _stage_placement(place: Placement, outcome: Outcome, shape: tuple[int, ...]) -> Placement:
+    """With a stage axis in front; features may be coarser than the image by the network's ``downscale``."""
+    config = (outcome.info.get("model") or {}).get("config") or {}
+    factor = int(config.get("downscale", 1)) if shape != outcome.source.shape else 1
+    scale = (1.0, *place.scale[:-2], *(value * factor for value in place.scale[-2:]))
+    # The centre of the first coarse pixel lies (factor - 1) / 2 fine pixels inside the image.
+    inner = (t + s * (factor - 1) / 2 for t, s in zip(place.translate[-2:], place.scale[-2:], strict=True))
+    translate = (0.0, *place.translate[:-2], *inner)
+    return Placement(scale, translate, ("pixel", *place.units), ("stage", *place.axis_labels))
 
 
 def _go_to_last_stage(viewer: ViewerModel, layer: Image) -> None:

@@ -17,7 +17,7 @@ from napari_afunet.inputs import BracketSource
 from napari_afunet.job import Step, merge_source
 from napari_afunet.settings import MergeSettings
 
-__all__ = ["Failed", "MergeWorker", "start_merge"]
+__all__ = ["BracketDone", "Failed", "MergeWorker", "start_batch", "start_merge"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,17 @@ _REPORT_INTERVAL = 0.03  # seconds; more often than thirty times a second nobody
 class Failed:
     """The merge cannot go on; ``message`` says why and what to do."""
 
+    message: str
+
+
+@dataclass(frozen=True)
+class BracketDone:
+    """One bracket of a batch: ``status`` is merged, skipped or failed, ``message`` says why."""
+
+    done: int
+    total: int
+    name: str
+    status: str
     message: str
 
 
@@ -95,3 +106,50 @@ def merge_in_thread(
     except Exception as error:
         logger.info("unexpected error while merging", exc_info=True)
         yield Failed(f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this.")
+
+
+def start_batch(root: str, output: str, settings: MergeSettings, **connect: Callable[..., None]) -> MergeWorker:
+    """Merge every bracket folder at or below ``root``; yields :class:`BracketDone` or :class:`Failed`."""
+    return create_worker(
+        batch_in_thread, root, output, settings, _worker_class=MergeWorker, _connect=connect, _start_thread=True
+    )
+
+
+def batch_in_thread(
+    root: str,
+    output: str,
+    settings: MergeSettings,
+    report: Callable[[float, str], None],
+    is_cancelled: Callable[[], bool],
+) -> Iterator[BracketDone | Failed]:
+    """One bracket after the other, going on past a bad one; exposures come from the files."""
+    from afunet_core.batch import MergeJob, folder_jobs, run_batch
+    from afunet_core.errors import AFUNetError, MergeCancelled
+
+    try:
+        report(0.0, "Looking for brackets")
+        # A photograph's encoding is read from its file; a sensor's cannot be, so a choice of "linear" is kept.
+        bracket = {"encoding": settings.encoding if settings.encoding != "gamma" else "auto"}
+        options = {key: value for key, value in settings.core_arguments().items() if key != "stages"}
+        template = MergeJob("", "", bracket=bracket | {"bit_depth": settings.bit_depth}, merge=options)
+        suffix = ".tif" if settings.method == "mertens" else ".exr"
+        jobs = folder_jobs([root], output, template, suffix)
+        numbers = {job.name: number for number, job in enumerate(jobs)}
+
+        def progress_of(name: str) -> Callable[[int, int, str], None]:
+            def on_progress(done: int, total: int, message: str) -> None:
+                if is_cancelled():
+                    raise MergeCancelled("cancelled")
+                report((numbers[name] + done / max(total, 1)) / len(jobs), f"{name}: {message}")
+
+            return on_progress
+
+        for outcome in run_batch(jobs, on_progress=progress_of):
+            yield BracketDone(numbers[outcome.name] + 1, len(jobs), outcome.name, outcome.status, outcome.message)
+    except MergeCancelled:
+        return
+    except AFUNetError as error:
+        yield Failed(str(error))
+    except Exception as error:
+        logger.info("unexpected error in a batch", exc_info=True)
+        yield Failed(f"The batch stopped unexpectedly ({type(error).__name__}: {error}). Please report this.")

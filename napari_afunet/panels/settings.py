@@ -24,8 +24,6 @@ from napari_afunet.settings import ALIGNMENTS, BIT_DEPTHS, ENCODINGS, GIGABYTE, 
 
 __all__ = ["SettingsPanel"]
 
-MODELS = ("default", "full", "compact")
-
 
 class SettingsPanel(QWidget):
     """Every field of :class:`MergeSettings` but the exposures, with the rarely used ones folded away."""
@@ -41,7 +39,7 @@ class SettingsPanel(QWidget):
         self.align_box = _choices(ALIGNMENTS, "Registers hand-held frames before merging.")
         self.model_box = QComboBox()
         self.model_box.setEditable(True)
-        self.model_box.addItems(MODELS)
+        self.model_box.addItem("default")
         self.model_box.setToolTip(
             "A shipped model, or a .safetensors or published .pth file.\nFiles are never executed."
         )
@@ -141,12 +139,11 @@ class SettingsPanel(QWidget):
 
     def set_devices(self, devices: list[str]) -> None:
         """Offer these devices; what is chosen stays."""
-        chosen = self.device_box.currentText()
-        self.device_box.blockSignals(True)
-        self.device_box.clear()
-        self.device_box.addItems(devices)
-        self.device_box.setCurrentText(chosen)
-        self.device_box.blockSignals(False)
+        _offer(self.device_box, devices)
+
+    def set_models(self, models: list[str]) -> None:
+        """Offer these models; what is chosen stays."""
+        _offer(self.model_box, models)
 
     def _browse(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Weights of an AFUNet", "", "Weights (*.safetensors *.pth *.pt)")
@@ -160,3 +157,12 @@ def _choices(choices: Mapping[Any, str], tip: str) -> QComboBox:
         box.addItem(text, value)
     box.setToolTip(tip)
     return box
+
+
+def _offer(box: QComboBox, texts: list[str]) -> None:
+    chosen = box.currentText()
+    box.blockSignals(True)
+    box.clear()
+    box.addItems(texts)
+    box.setCurrentText(chosen)
+    box.blockSignals(False)

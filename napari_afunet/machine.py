@@ -1,0 +1,58 @@
+"""What this computer offers: asked in the background, because the answer needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Machine", "look_around"]
+
+GIGABYTE = 1024**3
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Devices and models a user can choose.
+
+    Attributes:
+        devices: names for the device box, ``auto`` first.
+        badge: the device that ``auto`` means, and its free memory, in words.
+        models: names of the shipped models.
+    """
+
+    devices: tuple[str, ...]
+    badge: str
+    models: tuple[str, ...]
+
+
+def look_around() -> Machine:
+    """Ask torch for devices and the package for its models (this loads torch: seconds, the first time)."""
+    import torch
+
+    import afunet_core.merging  # noqa: F401  # what the first merge needs, loaded while the user still looks around
+    from afunet_core.device import choose_device
+    from afunet_core.model.checkpoint import shipped_models
+
+    best = choose_device("auto")
+    devices = ["auto", "cpu"]
+    if torch.cuda.is_available():
+        devices += ["cuda", *(f"cuda:{index}" for index in range(1, torch.cuda.device_count()))]
+    if best.type == "mps":
+        devices.append("mps")
+    if best.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(best)
+        badge = f"GPU: {torch.cuda.get_device_name(best)}, {free / GIGABYTE:.0f} GB free"
+    elif best.type == "mps":
+        badge = "GPU: Apple Metal"
+    else:
+        badge = f"CPU, {torch.get_num_threads()} threads{_free_memory()}"
+    return Machine(tuple(devices), badge, ("default", *shipped_models()))
+
+
+def _free_memory() -> str:
+    import os
+
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return ""
+    return f", {free / GIGABYTE:.0f} GB free" if free > 0 else ""
