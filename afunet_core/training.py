@@ -27,6 +27,7 @@ from afunet_core.losses import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.model.config import VARIANTS, AFUNetConfig
+from afunet_core.published import PUBLISHED_ROWS
 
 __all__ = ["TrainingConfig", "learning_rate", "load_config", "train"]
 
@@ -44,6 +45,8 @@ class TrainingConfig:
         data: ``{"kind": "synthetic", "hdr": folder, "photos": folder, "holdout": 12, …SynthesisConfig fields}`` or
             ``{"kind": "folder", "root": folder, "layout": "auto", "validation": folder}``.
         loss: arguments of :class:`afunet_core.losses.HDRLoss`.
+        prior_weight: share of the same loss on the image decoded from the features alone (anchored head only). Without
+            it the head trusts the frames from the start and the features never learn.
         steps: length of the run; a finished run can be resumed with more.
         batch, patch: brackets per step and device, and their side in pixels.
         learning_rate, final_learning_rate, warmup: peak and last rate, and steps to reach the peak.
@@ -56,6 +59,8 @@ class TrainingConfig:
         validate_every, validation_count, validation_size: steps between validations, their brackets and side.
         checkpoint_every, log_every: steps between checkpoints and between log lines.
         seed: of the weights and of the data.
+        row: of the paper that the run regenerates, see :data:`afunet_core.published.PUBLISHED_ROWS`;
+            ``afunet evaluate --run`` prints it beside the measurement.
     """
 
     model: str = "compact"
@@ -63,6 +68,7 @@ class TrainingConfig:
     start_from: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, Any] = field(default_factory=dict)
+    prior_weight: float = 0.5
     steps: int = 10_000
     batch: int = 4
     patch: int = 128
@@ -84,16 +90,18 @@ class TrainingConfig:
     checkpoint_every: int = 500
     log_every: int = 50
     seed: int = 0
+    row: str | None = None
 
     def __post_init__(self) -> None:
         choices = {
             "model": (self.model, tuple(VARIANTS)),
             "schedule": (self.schedule, ("cosine", "constant")),
             "optimizer": (self.optimizer, ("adam", "adamw")),
+            "row": (self.row, (None, *PUBLISHED_ROWS)),
         }
         for name, (value, allowed) in choices.items():
             if value not in allowed:
-                raise ArgumentError(name, f"one of {', '.join(allowed)}", value)
+                raise ArgumentError(name, f"one of {', '.join(map(str, allowed))}", value)
         for name in ("steps", "batch", "patch", "learning_rate", "log_every"):
             if not getattr(self, name) > 0:
                 raise ArgumentError(name, "above 0", getattr(self, name))
@@ -109,18 +117,44 @@ class TrainingConfig:
 def load_config(path: str | os.PathLike[str], **overrides: Any) -> TrainingConfig:
     """Read a TOML file; keyword arguments win.
 
+    A file may name another one as its ``base``, relative to itself, and hold only what differs. Its tables are merged
+    with those of the base entry by entry, except that a table with a ``kind`` of its own stands alone.
+
+    Args:
+        path: the file.
+        **overrides: entries of the configuration; ``"data.root"`` is the entry ``root`` of the table ``data``.
+
     Raises:
-        ArgumentError: for a name the configuration does not have.
+        ArgumentError: for a name the configuration does not have, or files that are each other's base.
+        OSError: if the file or its base cannot be read.
     """
-    values = tomllib.loads(Path(path).read_text()) | {
-        key: value for key, value in overrides.items() if value is not None
-    }
+    values = _read_toml(Path(path).resolve(), ())
+    for key, value in overrides.items():
+        if value is not None:
+            table, _, entry = key.partition(".")
+            values[table] = {**values.get(table, {}), entry: value} if entry else value
     unknown = sorted(set(values) - set(TrainingConfig.__dataclass_fields__))
     if unknown:
         raise ArgumentError("config", f"names among {sorted(TrainingConfig.__dataclass_fields__)}", unknown)
     if "betas" in values:
         values["betas"] = tuple(values["betas"])
     return TrainingConfig(**values)
+
+
+def _read_toml(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    """The entries of a file over those of its base."""
+    if path in children:
+        raise ArgumentError("base", "a file that does not lead back to itself", path.name)
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    inherited = _read_toml((path.parent / base).resolve(), (*children, path))
+    for key, value in values.items():
+        if isinstance(value, dict) and "kind" not in value:
+            value = {**inherited.get(key, {}), **value}
+        inherited[key] = value
+    return inherited
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -155,6 +189,22 @@ class _Average:
         ours: list[Tensor] = list(self.model.parameters())
         theirs: list[Tensor] = list(model.parameters())
         torch._foreach_lerp_(ours, theirs, 1.0 - keep)
+
+
+class _Objective(nn.Module):
+    """The network with its loss on top: what is compiled, distributed and differentiated."""
+
+    def __init__(self, model: AFUNet, config: TrainingConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = HDRLoss(**config.loss)
+        self.prior_weight = config.prior_weight if model.config.head == "anchored" else 0.0
+
+    def forward(self, frames: Tensor, truth: Tensor) -> Tensor:
+        """``B×18×H×W`` and ``B×3×H×W`` → the loss."""
+        radiance, prior = self.model.forward_with_prior(frames)
+        loss = self.loss(radiance.float(), truth)
+        return loss + self.prior_weight * self.loss(prior.float(), truth) if self.prior_weight else loss
 
 
 def train(
@@ -217,9 +267,8 @@ def train(
         average.model.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step, best = state["step"], state["best"]
-    compiled: Any = torch.compile(model) if config.compile else model
-    network, optimizer = fabric.setup(compiled, optimizer)
-    objective = HDRLoss(**config.loss).to(fabric.device)
+    objective: Any = _Objective(model, config)
+    objective, optimizer = fabric.setup(torch.compile(objective) if config.compile else objective, optimizer)
     source = _data_source(config, fabric.device)
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
 
@@ -240,9 +289,9 @@ def train(
             group["lr"] = rate
         _seed_step(config.seed, step, fabric.global_rank)
         frames, truth = batch
-        loss = objective(network(frames), truth)
+        loss = objective(frames, truth)
         fabric.backward(loss)
-        norm = fabric.clip_gradients(network, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+        norm = fabric.clip_gradients(objective, optimizer, max_norm=config.clip, error_if_nonfinite=False)
         if norm is None or bool(torch.isfinite(norm)):
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -77,8 +77,8 @@ def configuration(variant: str, seed: int, options: argparse.Namespace) -> Train
 def held_out_brackets(options: argparse.Namespace) -> list[Sample]:
     """Brackets of scenes that no run has trained on, the same for all."""
     if options.scenes or options.photos:
-        folders = {"hdr": [options.scenes] * bool(options.scenes), "photos": [options.photos] * bool(options.photos)}
-        bank = SceneBank.from_folders(**folders).split(holdout=HELD_OUT, seed=0)[1]
+        hdr, photos = ([folder] if folder else [] for folder in (options.scenes, options.photos))
+        bank = SceneBank.from_folders(hdr, photos).split(holdout=HELD_OUT, seed=0)[1]
     else:
         bank = SceneBank.procedural(seed=1_000_000)
     return list(synthetic_samples(validation_brackets(bank, options.brackets, options.size, seed=1)))

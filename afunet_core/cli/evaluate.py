@@ -19,10 +19,12 @@ from afunet_core.published import PUBLISHED_ROWS
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from afunet_core.evaluation import Evaluation, Sample
+    from afunet_core.evaluation import Sample
+    from afunet_core.reproduction import Run
 
 EXAMPLES = """examples:
   afunet evaluate --data Kalantari/Test --model kalantari --beside kalantari -o report/
+  afunet evaluate --run runs/M1 --run runs/M2 -o report/      (each beside its row of the paper)
   afunet evaluate --synthetic 12 --scenes hdr/ --model compact --model runs/mine/best.safetensors
 """
 BASELINES = {"reference": "reference only", "weighted": "weighted merge", "mertens": "Mertens fusion"}
@@ -32,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     data = parser.add_argument_group("scenes (default: 8 synthetic brackets)")
     data.add_argument("--data", metavar="FOLDER", help="a data set of the field: Kalantari, Tel, Hu, Challenge123")
+    data.add_argument(
+        "--run", action="append", dest="runs", default=[], metavar="FOLDER", help="what afunet train wrote: its weights"
+    )
     data.add_argument("--layout", default="auto", help="of --data: auto, kalantari, tel, hu, challenge123")
     data.add_argument("--synthetic", type=int, metavar="N", help="this many synthetic brackets instead")
     data.add_argument("--scenes", action="append", default=[], metavar="FOLDER", help="HDR scenes for these")
@@ -51,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results.add_argument("-o", "--output", metavar="FOLDER", help="write table.md and scenes.csv there")
     results.add_argument("--metrics", nargs="+", metavar="NAME", help="default: PSNR-μ PSNR-l SSIM-μ SSIM-l")
     results.add_argument("--error-maps", action="store_true", help="also FOLDER/errors/SCENE/METHOD.png")
-    results.add_argument("--beside", choices=list(PUBLISHED_ROWS), help="print this row of the paper below")
+    results.add_argument(
+        "--beside", choices=list(PUBLISHED_ROWS), help="this row of the paper beside the (first) model"
+    )
     results.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
 
@@ -62,8 +69,10 @@ def run(options: argparse.Namespace) -> int:
     if options.data and options.synthetic is not None:
         raise ArgumentError("data", "either a data set or synthetic brackets", "both")
     from afunet_core.evaluation import DEFAULT_METRICS, evaluate
+    from afunet_core.reproduction import beside_published
 
-    methods = _methods(options)
+    runs = _take_runs(options)
+    methods, models = _methods(options)
     samples = _samples(options)
     folder = Path(options.output) if options.output else None
     if folder is not None:
@@ -76,26 +85,57 @@ def run(options: argparse.Namespace) -> int:
             error_maps=folder / "errors" if folder is not None and options.error_maps else None,
             on_progress=show,
         )
-    beside = _published(table, options.beside) if options.beside else ""
+    rows = [run.row for run in runs] or [options.beside]
+    beside = beside_published(table, [(model, row) for model, row in zip(models, rows, strict=False) if row])
+    if beside:
+        beside = f"\n{beside}\nThe paper's scores are of its own training and code.\n"
     print(table.to_markdown() + beside)
     if folder is not None:
         table.write(folder / "scenes.csv")
         table.write(folder / "table.md")
+        if beside:
+            (folder / "beside.md").write_text(beside.lstrip(), encoding="utf-8")
     return 0
 
 
-def _methods(options: argparse.Namespace) -> dict[str, Callable[[Sample], Tensor]]:
+def _take_runs(options: argparse.Namespace) -> list[Run]:
+    """The runs, with their weights and their common test set entered as if given by ``--model`` and ``--data``."""
+    from afunet_core.reproduction import read_run
+
+    runs = [read_run(folder) for folder in options.runs]
+    if not runs:
+        return []
+    if options.model or options.synthetic is not None or options.beside:
+        raise ArgumentError(
+            "run", "runs alone: they bring weights, scenes and rows", "--model, --synthetic or --beside"
+        )
+    if options.data is None:
+        sets = {(str(run.test_set), run.layout) for run in runs}
+        if len(sets) > 1:
+            raise ArgumentError("run", "runs with the same test set", sorted(sets), "Evaluate them one by one.")
+        options.data, options.layout = sets.pop()
+    options.model = [str(run.weights) for run in runs]
+    return runs
+
+
+def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], Tensor]], list[str]]:
+    """Every method by name, and which of them are models, in the order given."""
     from afunet_core.evaluation import baseline_methods
 
     wanted = [BASELINES.get(name, name) for name in options.baselines]
     known = baseline_methods(opencv="opencv" in wanted)
     methods = {name: method for name, method in known.items() if name in wanted or name.startswith("OpenCV")}
+    models = []
     for model in [] if options.no_model else options.model or ["default"]:
         name = Path(model).parent.name + "/" + Path(model).stem if Path(model).suffix else model
-        methods[name if options.align == "off" else f"{name}, registered"] = _network(model, options)
+        name = model if name in methods else name
+        models.append(name if options.align == "off" else f"{name}, registered")
+        methods[models[-1]] = _network(model, options)
     if not methods:
         raise ArgumentError("methods", "a model or a baseline", "neither")
-    return methods
+    if options.beside and not models:
+        raise ArgumentError("beside", "a model to stand beside", "none")
+    return methods, models
 
 
 def _network(model: str, options: argparse.Namespace) -> Callable[[Sample], Tensor]:
@@ -158,11 +198,3 @@ class _Lazy(Sequence[Any]):
         if not 0 <= index < self._count:
             raise IndexError(index)
         return self._item(index)
-
-
-def _published(table: Evaluation, name: str) -> str:
-    """The paper's row under the same columns."""
-    row = PUBLISHED_ROWS[name]
-    scores = row.scores()
-    cells = [f"{column} {scores[column]:g}" for column in table.columns if column in scores]
-    return f"\nThe paper, {row.table}, {name}: {', '.join(cells)} (its own data, training and code).\n"
