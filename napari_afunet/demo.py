@@ -82,7 +82,7 @@ def _leave_results(viewer: Viewer, widget: MergeWidget, folder: Path, timeout: f
     from napari_afunet.display import render
 
     if not wait_for_merge(widget, timeout) or widget.outcome is None:
-        print(f"The merge did not succeed: {widget.status_label.text()}", file=sys.stderr)
+        print(f"The merge did not succeed: {widget.controls.status_label.text()}", file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     outcome = widget.outcome
@@ -93,7 +93,7 @@ def _leave_results(viewer: Viewer, widget: MergeWidget, folder: Path, timeout: f
     QTest.qWait(500)
     viewer.screenshot(str(folder / "screenshot.png"), canvas_only=False, flash=False)
     names = "screenshot.png, merged.exr, merged.png"
-    print(f"{widget.status_label.text()} {names} are in {folder}.")
+    print(f"{widget.controls.status_label.text()} {names} are in {folder}.")
     return 0
 
 

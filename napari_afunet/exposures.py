@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,12 +103,23 @@ def _number(value: Any) -> float | None:
 def file_exposure(path: Path) -> LayerExposure:
     """Exposure of a picture file, without reading its pixels."""
     from afunet_core.errors import AFUNetError
-    from afunet_core.io import find_exposure_file, list_bracket_folder, read_exposure, read_exposure_file
+    from afunet_core.io import find_exposure_file
 
-    if not path.is_file():
-        return LayerExposure()
     try:
         listed = find_exposure_file(path.parent)
+        changed = path.stat().st_mtime_ns, listed.stat().st_mtime_ns if listed else 0
+    except (OSError, AFUNetError):
+        return LayerExposure()
+    return _read_file_exposure(path, listed, changed)
+
+
+@lru_cache(maxsize=256)
+def _read_file_exposure(path: Path, listed: Path | None, changed: tuple[int, int]) -> LayerExposure:
+    """Read once, until a file changes: the view asks often."""
+    from afunet_core.errors import AFUNetError
+    from afunet_core.io import list_bracket_folder, read_exposure, read_exposure_file
+
+    try:
         if listed is not None:  # written for this bracket, so it knows better than the camera
             frames = [frame.name for frame in list_bracket_folder(path.parent)]
             return LayerExposure(ev=read_exposure_file(listed)[frames.index(path.name)], origin=listed.name)

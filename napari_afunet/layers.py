@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ __all__ = [
     "put_stage_values",
     "result_name",
     "show_outcome",
+    "show_step_by_step",
     "show_tone_mapped",
 ]
 
@@ -38,7 +39,7 @@ ROLES = {
     "reference values": "stage values · reference",
     "over values": "stage values · over",
     "ghost": "ghost map",
-    "source": "source map (blue short, green middle, red long, grey network)",
+    "source": "source map",
 }
 
 
@@ -63,6 +64,14 @@ def show_outcome(
     Returns:
         role → layer, for the roles of :data:`ROLES` that this outcome has, and any map the core reports.
     """
+    *_, layers = show_step_by_step(viewer, outcome, display, name)
+    return layers
+
+
+def show_step_by_step(
+    viewer: ViewerModel, outcome: Outcome, display: DisplaySettings, name: str | None = None
+) -> Iterator[dict[str, Image]]:
+    """As :func:`show_outcome`, yielding the layers so far after each, so that the window can answer in between."""
     name = name or result_name(outcome)
     place, provenance = outcome.source.placement, _provenance(outcome)
     layers: dict[str, Image] = {}
@@ -76,11 +85,13 @@ def show_outcome(
             limits = (0.0, max(1.0, float(np.max(values, initial=0.0))))
             options |= {"colormap": "inferno", "contrast_limits": limits, "blending": "additive"}
         layers[role] = _put(viewer, name, role, values, place, provenance, **options)
+        yield layers
     for side in SIDES:
         if side in outcome.stages:
             values = outcome.stages[side]
             staged = _stage_placement(place, outcome, values.shape[-3:-1])
             layers[side] = _put(viewer, name, side, values, staged, provenance, rgb=True, visible=False)
+            yield layers
     if "under" in layers:
         _go_to_last_stage(viewer, layers["under"])
 
@@ -92,11 +103,12 @@ def show_outcome(
     if outcome.linear:
         set_exposure(layer, display.ev)
         if outcome.settings.tone_mapped:
+            yield layers
             layers["tone_mapped"] = show_tone_mapped(viewer, layer, display)
     else:
         layer.gamma, layer.contrast_limits = 1.0, (0.0, 1.0)
     viewer.layers.selection.active = layers.get("tone_mapped", layer)
-    return layers
+    yield layers
 
 
 def show_tone_mapped(viewer: ViewerModel, radiance: Image, display: DisplaySettings) -> Image:
@@ -166,6 +178,7 @@ def put_stage_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np
     """
     name, place = result_name(outcome), outcome.source.placement
     shown: list[Image] = []
+    active = viewer.layers.selection.active
     limits = _common_limits(list(values.values()))
     for side in SIDES:
         colours, numbers = find_result(viewer, name, side), find_result(viewer, name, f"{side} values")
@@ -173,13 +186,17 @@ def put_stage_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np
         if side in values:
             staged = _stage_placement(place, outcome, values[side].shape[-2:])
             options: dict[str, Any] = {"colormap": "viridis", "contrast_limits": limits, "visible": visible}
+            added = numbers is None
             numbers = _put(viewer, name, f"{side} values", values[side], staged, _provenance(outcome), **options)
+            if added and colours is not None:  # where the colours are, not above the result
+                viewer.layers.move(viewer.layers.index(numbers), viewer.layers.index(colours) + 1)
             shown.append(numbers)
         elif colours is not None:
             shown.append(colours)
         for layer in (colours, numbers):
             if layer is not None and layer.visible != (visible and layer in shown):
                 layer.visible = visible and layer in shown
+    viewer.layers.selection.active = active
     return shown
 
 

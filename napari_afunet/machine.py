@@ -44,7 +44,8 @@ def look_around() -> Machine:
     elif best.type == "mps":
         badge = "GPU: Apple Metal"
     else:
-        badge = f"CPU, {torch.get_num_threads()} threads{_free_memory()}"
+        threads = torch.get_num_threads()
+        badge = f"CPU, {threads} thread{'s' * (threads > 1)}{_free_memory()}"
     return Machine(tuple(devices), badge, ("default", *shipped_models()))
 
 

@@ -1,9 +1,7 @@
-"""The dock widget: it shows settings, starts the worker, and hands results to the layers. It computes nothing."""
+"""The dock widget: it puts the panels together, and hands what they say to a run. It computes nothing."""
 
 from __future__ import annotations
 
-import logging
-import time
 from typing import TYPE_CHECKING
 
 from napari.qt.threading import create_worker
@@ -16,7 +14,6 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -24,33 +21,30 @@ from qtpy.QtWidgets import (
 )
 
 from afunet_core.errors import AFUNetError
-from napari_afunet.advice import bracket_warnings, estimated_seconds, remember_speed
+from napari_afunet.advice import bracket_warnings, estimated_seconds
 from napari_afunet.compare import show_reference, show_result
 from napari_afunet.inputs import BracketSource
 from napari_afunet.inspecting import channel_count, show_quantity
-from napari_afunet.job import Outcome, Step
-from napari_afunet.layers import show_outcome
+from napari_afunet.job import Outcome
 from napari_afunet.machine import Machine, look_around
 from napari_afunet.panels.bracket import BracketPanel
 from napari_afunet.panels.display import DisplayPanel
 from napari_afunet.panels.inspect import InspectPanel
+from napari_afunet.panels.run import RunPanel
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.preview import visible_part
+from napari_afunet.run import Run
 from napari_afunet.session import as_script
 from napari_afunet.settings import MergeSettings
-from napari_afunet.worker import BracketDone, Failed, MergeWorker, start_batch, start_merge
+from napari_afunet.worker import MergeWorker
 
 if TYPE_CHECKING:
+    from napari.layers import Image
     from napari.viewer import Viewer
 
 __all__ = ["MergeWidget"]
 
-logger = logging.getLogger(__name__)
-
-IDLE, RUNNING, CANCELLING = "Merge", "Cancel", "Cancelling …"
-STEPS = 1000
 MINIMUM_WIDTH = 360
-KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
 
 
 class MergeWidget(QWidget):
@@ -59,73 +53,33 @@ class MergeWidget(QWidget):
     Attributes:
         bracket: the frames and their exposures.
         options: everything else that decides the result.
+        controls: the buttons, the progress bar and the status line.
         display: how HDR layers look.
-        merge_button: Merge, and Cancel while merging.
-        worker: the merge under way, or ``None``.
-        outcome: of the last merge.
+        inspect: what the stages' layers show.
     """
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
-        self.worker: MergeWorker | None = None
-        self.outcome: Outcome | None = None
-        self._started = 0.0
-        self._warnings: list[str] = []
-        self._bad_brackets: list[str] = []
-
+        self._run = Run(napari_viewer, self)
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
+        self.controls = RunPanel()
         self.display = DisplayPanel(napari_viewer)
         self.inspect = InspectPanel()
-        self.merge_button = QPushButton(IDLE)
-        self.merge_button.setObjectName("merge")
-        self.merge_button.setMinimumHeight(38)
-        font = self.merge_button.font()
-        font.setPointSizeF(font.pointSizeF() * 1.25)
-        font.setBold(True)
-        self.merge_button.setFont(font)
-        self.progress_bar = QProgressBar()
-        self.progress_bar.setRange(0, STEPS)
-        self.progress_bar.setTextVisible(False)
-        self.progress_bar.setFixedHeight(8)
-        self.status_label = QLabel()
-        self.status_label.setWordWrap(True)
-        self.status_label.setMinimumHeight(2 * self.status_label.fontMetrics().height() + 4)
-        self.status_label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.preview_button = QPushButton("Preview")
-        self.preview_button.setMinimumHeight(38)
-        self.preview_button.setToolTip(
-            "Merge only what the canvas shows, coarsely.\n"
-            "The network looks at the whole image, so the full merge differs a little."
-        )
-        self.badge_label = QLabel("…")
-        self.badge_label.setToolTip("What ‘auto’ uses on this computer.")
         self.compare_button = QPushButton("Show reference frame")
         self.compare_button.setCheckable(True)
         self.compare_button.setToolTip("Before and after: the reference frame in the place of the result.")
         self.batch_button = QPushButton("Merge folders …")
         self.batch_button.setToolTip("Merge every bracket folder below a folder into OpenEXR files.")
         self.script_button = QPushButton("Copy as script")
-        self.script_button.setToolTip(
-            "Python that repeats this merge, to paste into a script, a notebook or the console."
-        )
+        self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
+        self.badge_label = QLabel("…")
+        self.badge_label.setToolTip("What ‘auto’ uses on this computer.")
         self._build()
-
-        self.merge_button.clicked.connect(self._on_button)
-        self.preview_button.clicked.connect(self.preview)
-        self.compare_button.toggled.connect(self._on_compare)
-        self.batch_button.clicked.connect(self._on_batch_button)
-        self.script_button.clicked.connect(self.copy_script)
-        self.inspect.chosen.connect(self._on_inspect)
-        self.bracket.changed.connect(self._update)
-        self.bracket.frames_changed.connect(self._adopt_encoding)
-        self.options.changed.connect(self._update)
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
-            event.connect(self._on_layers)
+        self._connect()
         self._adopt_encoding()
         self._update()
-        create_worker(look_around, _connect={"returned": self._on_machine}, _ignore_errors=True)
 
     def _build(self) -> None:
         inside = QWidget()
@@ -133,12 +87,7 @@ class MergeWidget(QWidget):
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(_group("Exposure bracket", self.bracket))
         column.addWidget(_group("Merging", self.options))
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.merge_button, 3)
-        buttons.addWidget(self.preview_button, 1)
-        column.addLayout(buttons)
-        column.addWidget(self.progress_bar)
-        column.addWidget(self.status_label)
+        column.addWidget(self.controls)
         column.addWidget(_group("Display", self.display, self.compare_button))
         column.addWidget(_group("Inspect", self.inspect))
         row = QHBoxLayout()
@@ -158,7 +107,36 @@ class MergeWidget(QWidget):
         needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
         self.setMinimumWidth(max(needed, MINIMUM_WIDTH))
 
+    def _connect(self) -> None:
+        self.controls.merge_wanted.connect(self.merge)
+        self.controls.preview_wanted.connect(self.preview)
+        self.controls.cancel_wanted.connect(self.cancel)
+        self._run.started.connect(self._on_started)
+        self._run.progressed.connect(self.controls.show_progress)
+        self._run.merged.connect(self._on_merged)
+        self._run.ended.connect(self._on_ended)
+        self.compare_button.toggled.connect(self._on_compare)
+        self.batch_button.clicked.connect(self._on_batch_button)
+        self.script_button.clicked.connect(self.copy_script)
+        self.inspect.chosen.connect(self._on_inspect)
+        self.bracket.changed.connect(self._update)
+        self.bracket.frames_changed.connect(self._adopt_encoding)
+        self.options.changed.connect(self._update)
+        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
+            event.connect(self._on_layers)
+        create_worker(look_around, _connect={"returned": self._on_machine}, _ignore_errors=True)
+
     # -------------------------------------------------------------------------------------------- merging
+
+    @property
+    def worker(self) -> MergeWorker | None:
+        """The merge or batch under way."""
+        return self._run.worker
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Of the last merge."""
+        return self._run.outcome
 
     def settings(self) -> MergeSettings:
         """What the view shows now, exposures included."""
@@ -167,126 +145,58 @@ class MergeWidget(QWidget):
 
     def merge(self) -> None:
         """Start merging; what is wrong with the settings becomes a notification."""
-        if self.worker is not None:
-            return
-        problem = self.bracket.problem()
-        if problem:
-            show_warning(problem)
-            return
-        try:
-            source = self.bracket.source()
-        except AFUNetError as error:
-            show_error(str(error))
-            return
-        self._start(source, self.settings())
-
-    def cancel(self) -> None:
-        """Ask the merge to stop; it does within a second."""
-        if self.worker is not None:
-            self.merge_button.setText(CANCELLING)
-            self.merge_button.setEnabled(False)
-            self.worker.quit()
+        source = self._source()
+        if source is not None:
+            self._run.merge(source, self.settings(), self.display.settings())
 
     def preview(self) -> None:
         """Merge what the canvas shows, fast."""
-        if self.worker is not None:
-            return
-        problem = self.bracket.problem()
-        if problem:
-            show_warning(problem)
-            return
-        try:
-            source = self.bracket.source()
-        except AFUNetError as error:
-            show_error(str(error))
-            return
-        layers = self.bracket.layers()
-        if self.bracket.is_stack:
-            show_info("Previews need one layer per frame; the whole stack is merged instead.")
-        else:
-            source = visible_part(self._viewer, layers[len(layers) // 2], source)
-        self._start(source, self.settings().replace(stages=False, ghost_map=False))
+        source = self._source()
+        if source is not None:
+            layers = self.bracket.layers()
+            part = visible_part(self._viewer, layers[len(layers) // 2], source)
+            fast = self.settings().replace(stages=False, ghost_map=False)
+            self._run.merge(part, fast, self.display.settings())
 
     def merge_folders(self, root: str, output: str) -> None:
         """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``."""
         if self.worker is None:
-            self._begin()
-            self._bad_brackets = []
-            self.worker = start_batch(
-                root,
-                output,
-                self.settings(),
-                progressed=self._on_progress,
-                yielded=self._on_bracket,
-                finished=self._on_finished,
-            )
+            self._run.merge_folders(root, output, self.settings())
 
-    def _start(self, source: BracketSource, settings: MergeSettings) -> None:
-        self._begin()
-        self.worker = start_merge(
-            source, settings, progressed=self._on_progress, yielded=self._on_yield, finished=self._on_finished
-        )
+    def cancel(self) -> None:
+        """Ask what runs to stop; it does within a second."""
+        if self.worker is not None:
+            self.controls.show_cancelling()
+            self._run.cancel()
 
-    def _begin(self) -> None:
-        self._started = time.monotonic()
+    def _source(self) -> BracketSource | None:
+        """The pixels, or a notification about why there are none."""
+        if self.worker is not None:
+            return None
+        problem = self.bracket.problem()
+        if problem:
+            show_warning(problem)
+            return None
+        try:
+            return self.bracket.source()
+        except AFUNetError as error:
+            show_error(str(error))
+            return None
+
+    def _on_started(self) -> None:
         self.compare_button.setChecked(False)
-        self.merge_button.setText(RUNNING)
-        self.preview_button.setEnabled(False)
         self.batch_button.setEnabled(False)
-        self.progress_bar.setValue(0)
-        self._say("Starting …")
+        self.controls.show_running()
 
-    def _on_button(self) -> None:
-        if self.worker is None:
-            self.merge()
-        else:
-            self.cancel()
-
-    def _on_progress(self, fraction: float, message: str) -> None:
-        if self.worker is None or self.worker.abort_requested:
-            return
-        self.progress_bar.setValue(round(fraction * STEPS))
-        self._say(message)
-
-    def _on_yield(self, event: Step | Failed) -> None:
-        if self.worker is None or self.worker.abort_requested:
-            return
-        if isinstance(event, Failed):
-            self._say(event.message)
-            show_error(event.message)
-            return
-        self.outcome = event.outcome
-        if event.done == event.total:
-            try:
-                self._show(event.outcome)
-            except Exception as error:  # the result is not lost: it stays in self.outcome
-                logger.info("unexpected error while showing a result", exc_info=True)
-                show_error(f"The result could not be shown ({type(error).__name__}: {error}). Please report this.")
-
-    def _show(self, outcome: Outcome) -> None:
-        seconds = time.monotonic() - self._started
-        remember_speed(outcome, seconds)
-        self._limit_features(outcome)
-        layers = show_outcome(self._viewer, outcome, self.display.settings())
-        self.inspect.set_channels(0 if outcome.source.planes else channel_count(outcome))
+    def _on_merged(self, layers: dict[str, Image]) -> None:
         self.display.refresh()
         self.display.choose(layers["radiance"])
-        for warning in outcome.warnings:
-            show_warning(warning)
-        device = outcome.info.get("device", "")
-        self._say(f"Merged in {seconds:.1f} s" + (f" on {device}." if device else "."))
-        self.progress_bar.setValue(STEPS)
+        outcome = self.outcome
+        self.inspect.set_channels(0 if outcome is None or outcome.source.planes else channel_count(outcome))
 
-    def _on_finished(self) -> None:
-        cancelled = self.worker is not None and self.worker.abort_requested
-        self.worker = None
-        self.merge_button.setText(IDLE)
-        self.merge_button.setEnabled(True)
-        self.preview_button.setEnabled(True)
+    def _on_ended(self, fraction: float, message: str) -> None:
         self.batch_button.setEnabled(True)
-        if cancelled:
-            self.progress_bar.setValue(0)
-            self._say("Cancelled. Nothing was changed.")
+        self.controls.show_idle(fraction, message)
 
     # -------------------------------------------------------------------------------------------- around it
 
@@ -301,45 +211,6 @@ class MergeWidget(QWidget):
         QApplication.clipboard().setText(script)
         show_info("The script is on the clipboard.")
         return script
-
-    def _on_layers(self) -> None:
-        self.bracket.refresh()
-        self.display.refresh()
-
-    def _adopt_encoding(self) -> None:
-        """Take the encoding that the chosen layers state about themselves."""
-        stated = {layer.metadata.get("encoding") for layer in self.bracket.layers()}
-        if len(stated) == 1 and (index := self.options.encoding_box.findData(stated.pop())) >= 0:
-            self.options.encoding_box.setCurrentIndex(index)
-
-    def _update(self) -> None:
-        if self.worker is None:
-            self._say(self.bracket.problem() or self._forecast())
-
-    def _forecast(self) -> str:
-        """What can be said before merging: warnings, and the time it takes where that is known."""
-        try:
-            source = self.bracket.source()
-        except AFUNetError as error:
-            return str(error)
-        settings = self.settings()
-        seconds = estimated_seconds(source, settings)
-        ready = "Ready." if seconds is None else f"Ready: about {max(1, round(seconds))} s."
-        return "\n".join([ready, *(f"⚠ {warning}" for warning in bracket_warnings(source, settings))])
-
-    def _on_bracket(self, event: BracketDone | Failed) -> None:
-        """One bracket of a batch is done."""
-        if isinstance(event, Failed):
-            self._say(event.message)
-            show_error(event.message)
-            return
-        if event.status == "failed":
-            self._bad_brackets.append(f"{event.name}: {event.message}")
-        if event.done == event.total:
-            bad = self._bad_brackets
-            self._say(f"{event.total - len(bad)} of {event.total} brackets merged." + "".join(f"\n⚠ {b}" for b in bad))
-            self.progress_bar.setValue(STEPS)
-            (show_warning if bad else show_info)(self.status_label.text())
 
     def _on_batch_button(self) -> None:
         root = QFileDialog.getExistingDirectory(self, "Folder with bracket folders")
@@ -363,16 +234,30 @@ class MergeWidget(QWidget):
         self.options.set_devices(list(machine.devices))
         self.options.set_models(list(machine.models))
 
-    def _limit_features(self, outcome: Outcome) -> None:
-        """Of large images only the coloured views stay: the features themselves may take gigabytes."""
-        stages = outcome.result.stages if outcome.result is not None else None
-        if outcome.result is not None and stages:
-            size = sum(array.nbytes for stage in stages for array in stage)
-            if size > KEPT_FEATURES:
-                outcome.result.stages = None
+    def _on_layers(self) -> None:
+        self.bracket.refresh()
+        self.display.refresh()
 
-    def _say(self, text: str) -> None:
-        self.status_label.setText(text)
+    def _adopt_encoding(self) -> None:
+        """Take the encoding that the chosen layers state about themselves."""
+        stated = {layer.metadata.get("encoding") for layer in self.bracket.layers()}
+        if len(stated) == 1 and (index := self.options.encoding_box.findData(stated.pop())) >= 0:
+            self.options.encoding_box.setCurrentIndex(index)
+
+    def _update(self) -> None:
+        if self.worker is None:
+            self.controls.say(self.bracket.problem() or self._forecast())
+
+    def _forecast(self) -> str:
+        """What can be said before merging: warnings, and the time it takes where that is known."""
+        try:
+            source = self.bracket.source()
+        except AFUNetError as error:
+            return str(error)
+        settings = self.settings()
+        seconds = estimated_seconds(source, settings)
+        ready = "Ready." if seconds is None else f"Ready: about {max(1, round(seconds))} s."
+        return "\n".join([ready, *(f"⚠ {warning}" for warning in bracket_warnings(source, settings))])
 
 
 def _group(title: str, *contents: QWidget) -> QGroupBox:

@@ -166,8 +166,10 @@ class BracketPanel(QWidget):
 
     def refresh(self) -> None:
         """The layer list changed: offer what is there, keep what was chosen, else choose."""
-        chosen = self.layers()
-        self._candidates = candidate_layers(self._viewer.layers)
+        chosen, candidates = self.layers(), candidate_layers(self._viewer.layers)
+        if candidates == self._candidates:
+            return  # a result came or went
+        self._candidates = candidates
         complete = len(chosen) == (1 if self.is_stack else len(self.layer_boxes))
         if self._chosen_by_user and complete and all(layer in self._candidates for layer in chosen):
             self._show_layers(chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -18,7 +18,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_afunet.settings import ALIGNMENTS, BIT_DEPTHS, ENCODINGS, GIGABYTE, METHODS, PRECISIONS, MergeSettings
 
@@ -84,13 +83,21 @@ class SettingsPanel(QWidget):
             advanced_form.addRow("Add layer" if check is self.tone_mapped_check else "", check)
         for each in (form, advanced_form):
             each.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        self.more = QCollapsible("Model, device, layers")
-        self.more.setContent(advanced)
-        self.more.collapse(animate=False)
+        self.more = QToolButton()
+        self.more.setText("Model, device, layers")
+        self.more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.more.setArrowType(Qt.ArrowType.RightArrow)
+        self.more.setCheckable(True)
+        self.more.toggled.connect(advanced.setVisible)
+        self.more.toggled.connect(
+            lambda open_: self.more.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
+        )
+        advanced.setVisible(False)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
         layout.addWidget(self.more)
+        layout.addWidget(advanced)
 
         self.set_settings(settings)
         self.browse_button.clicked.connect(self._browse)

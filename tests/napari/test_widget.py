@@ -31,7 +31,7 @@ def widget(viewer, tiny_model):
 
 
 def click_merge(qtbot, widget):
-    qtbot.mouseClick(widget.merge_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
 
 
@@ -65,7 +65,7 @@ def test_from_sample_frames_to_layers_and_again(viewer, widget, qtbot, frames, a
     layers = add_bracket(viewer, frames, scale=(0.5, 0.5), translate=(10, 20), units=("um", "um"))
     assert widget.bracket.layers() == layers
     assert widget.bracket.exposures() == (EV, None)
-    assert widget.status_label.text().startswith("Ready")
+    assert widget.controls.status_label.text().startswith("Ready")
 
     click_merge(qtbot, widget)
     assert messages() == []
@@ -125,7 +125,7 @@ def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, 
     click_merge(qtbot, widget)
     assert widget.worker is None
     assert "Type the exposure" in messages()[-1]
-    assert "Type the exposure" in widget.status_label.text()
+    assert "Type the exposure" in widget.controls.status_label.text()
     widget.bracket.unit_box.setCurrentText("seconds")
     for edit, text in zip(widget.bracket.exposure_edits, ("1/100", "1/25", "160 ms"), strict=True):
         edit.clear()
@@ -162,8 +162,8 @@ def test_mistakes_become_notifications(viewer, widget, qtbot, frames, prepare, w
     click_merge(qtbot, widget)
     assert word in messages()[-1]
     assert "Traceback" not in messages()[-1]
-    assert widget.merge_button.isEnabled()
-    assert widget.merge_button.text() == "Merge"
+    assert widget.controls.merge_button.isEnabled()
+    assert widget.controls.merge_button.text() == "Merge"
     assert "scene HDR" not in viewer.layers
 
 
@@ -174,15 +174,15 @@ def test_cancel_answers_within_a_second_and_the_window_stays_alive(
     slow_down(monkeypatch, started)
     add_bracket(viewer, frames)
     before = names(viewer)
-    qtbot.mouseClick(widget.merge_button, Qt.MouseButton.LeftButton)
-    assert widget.merge_button.text() == "Cancel"
-    qtbot.waitUntil(lambda: started.is_set() and widget.progress_bar.value() > 3, timeout=WAIT)
-    assert "Step" in widget.status_label.text()
-    qtbot.mouseClick(widget.merge_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
+    assert widget.controls.merge_button.text() == "Cancel"
+    qtbot.waitUntil(lambda: started.is_set() and widget.controls.progress_bar.value() > 3, timeout=WAIT)
+    assert "Step" in widget.controls.status_label.text()
+    qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: widget.worker is None, timeout=1000)
-    assert widget.merge_button.text() == "Merge"
-    assert widget.progress_bar.value() == 0
-    assert "Cancelled" in widget.status_label.text()
+    assert widget.controls.merge_button.text() == "Merge"
+    assert widget.controls.progress_bar.value() == 0
+    assert "Cancelled" in widget.controls.status_label.text()
     assert names(viewer) == before
     assert messages() == []
 
@@ -264,7 +264,7 @@ def test_frames_chosen_by_hand_stay_chosen(viewer, widget, frames, add_bracket):
 
 
 def test_nothing_open_says_what_to_do(viewer, widget):
-    assert "Open Sample" in widget.status_label.text()
+    assert "Open Sample" in widget.controls.status_label.text()
     assert not widget.display.isEnabled()
     widget.merge()
     assert "Open Sample" in messages()[-1]
