@@ -165,9 +165,19 @@ class AFUNet(nn.Module):
             The radiance ``B×3×H×W``, and per stage the features ``B×C×⌈H/s⌉×⌈W/s⌉`` with ``s`` the configuration's
             ``downscale`` (1 as published: cropped exactly like the output).
         """
-        return self._run(frames, keep_states=True)
+        radiance, _, states = self._run(frames, keep_states=True)
+        return radiance, states
 
-    def _run(self, frames: Tensor, keep_states: bool) -> tuple[Tensor, list[StageState]]:
+    def forward_with_prior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Merge a bracket and also return the image decoded from the features alone, for training.
+
+        Returns:
+            The radiance and the prior of the anchored head, ``B×3×H×W`` each; the same image twice for a direct head.
+        """
+        radiance, prior, _ = self._run(frames, keep_states=False)
+        return radiance, prior
+
+    def _run(self, frames: Tensor, keep_states: bool) -> tuple[Tensor, Tensor, list[StageState]]:
         check_frames(frames)
         height, width = frames.shape[-2:]
         times = estimate_times(frames) if self.config.head == "anchored" else frames.new_ones(frames.shape[0], 3)
@@ -180,8 +190,8 @@ class AFUNet(nn.Module):
             under, estimate, over = stage(under, estimate, over, observed)
             if keep_states:
                 states.append(self._state(under, estimate, over, height, width))
-        radiance = self.head(estimate + self.skip(skip), frames, times)
-        return radiance[..., :height, :width], states
+        radiance, prior = self.head(estimate + self.skip(skip), frames, times)
+        return radiance[..., :height, :width], prior[..., :height, :width], states
 
     def _state(self, under: Tensor, estimate: Tensor, over: Tensor, height: int, width: int) -> StageState:
         rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)

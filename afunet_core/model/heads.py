@@ -21,6 +21,9 @@ from afunet_core.model.layers import Conv3x3
 
 __all__ = ["AnchoredHead", "DirectHead", "anchored_merge", "estimate_times", "frame_log_precision", "times_from_means"]
 
+TRUST_LIMIT = 6.0
+"""Largest log-trust. Unlimited, the first source that proves useful takes everything, and the others never learn."""
+
 FADE_START, FADE_END = 0.90, 0.985
 """Encoded values between which a frame's precision fades out as it clips."""
 
@@ -33,9 +36,10 @@ class DirectHead(nn.Module):
         self.fold = config.downscale
         self.conv = Conv3x3(config.branch_dim, 3 * self.fold**2)
 
-    def forward(self, features: Tensor, frames: Tensor, times: Tensor) -> Tensor:
-        """``features`` ``B×H×W×C``; the frames are not looked at. Returns ``B×3×H·fold×W·fold``."""
-        return torch.sigmoid(pixel_shuffle(self.conv(features).permute(0, 3, 1, 2), self.fold))
+    def forward(self, features: Tensor, frames: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """``features`` ``B×H×W×C``; the frames are not looked at. ``B×3×H·fold×W·fold``, as result and prior."""
+        radiance = torch.sigmoid(pixel_shuffle(self.conv(features).permute(0, 3, 1, 2), self.fold))
+        return radiance, radiance
 
 
 class AnchoredHead(nn.Module):
@@ -61,10 +65,10 @@ class AnchoredHead(nn.Module):
         maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
         return torch.sigmoid(maps[:, :3]), maps[:, 3:]
 
-    def forward(self, features: Tensor, frames: Tensor, times: Tensor) -> Tensor:
-        """``features`` ``B×H×W×C``, ``frames`` the padded network input ``B×18×H×W``, ``times`` ``B×3``."""
+    def forward(self, features: Tensor, frames: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """``features`` ``B×H×W×C``, ``frames`` the padded input ``B×18×H×W``, ``times`` ``B×3`` → result and prior."""
         prior, trust = self.decode(features)
-        return anchored_merge(frames.to(prior.dtype), times.to(prior.dtype), prior, trust)
+        return anchored_merge(frames.to(prior.dtype), times.to(prior.dtype), prior, trust), prior
 
 
 def estimate_times(frames: Tensor) -> Tensor:
@@ -119,13 +123,14 @@ def anchored_merge(frames: Tensor, times: Tensor, prior: Tensor, trust: Tensor) 
         frames: ``B×18×H×W`` network input.
         times: ``B×3`` relative exposure times.
         prior: ``B×3×H×W`` decoded radiance.
-        trust: ``B×4×H×W`` learned log-trust of under, reference, over and prior.
+        trust: ``B×4×H×W`` learned log-trust of under, reference, over and prior; bent to stay within ±6.
 
     Returns:
         ``B×3×H×W`` radiance.
     """
     stacked = frames.reshape(frames.shape[0], 3, 6, *frames.shape[2:])
     radiance, encoded = stacked[:, :, :3], stacked[:, :, 3:]
+    trust = TRUST_LIMIT * trust / (TRUST_LIMIT + trust.abs())
     log_precision = frame_log_precision(encoded, times) + trust[:, :3, None]
     log_precision = torch.cat([log_precision, trust[:, 3:, None].expand(-1, 1, 3, -1, -1)], dim=1)
     weights = log_precision.softmax(dim=1)

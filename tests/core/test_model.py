@@ -183,12 +183,11 @@ class TestAnchoredHead:
         torch.testing.assert_close(estimate_times(frames), torch.tensor([[1.0, 4, 16]]).expand(2, 3), rtol=1e-3, atol=0)
 
     def test_agreeing_frames_are_returned_whatever_the_trust(self):
-        """All observations equal: any weights give the same radiance, once the prior is ruled out."""
+        """All sources equal: any weights give the same radiance."""
         radiance = torch.rand(1, 3, 8, 8) * 0.9 + 0.05
         frames = self.bracket(radiance)
         trust = torch.randn(1, 4, 8, 8)
-        trust[:, 3] = -40
-        merged = anchored_merge(frames, estimate_times(frames), torch.rand_like(radiance), trust)
+        merged = anchored_merge(frames, estimate_times(frames), radiance, trust)
         torch.testing.assert_close(merged, radiance, atol=2e-3, rtol=1e-3)
 
     def test_only_the_shortest_frame_speaks_where_the_others_clip(self):
@@ -203,10 +202,20 @@ class TestAnchoredHead:
 
     def test_a_trusted_prior_wins(self):
         prior = torch.rand(1, 3, 4, 4)
-        trust = torch.zeros(1, 4, 4, 4)
+        trust = torch.full((1, 4, 4, 4), -40.0)
         trust[:, 3] = 40
         frames = self.bracket(torch.rand(1, 3, 4, 4))
-        torch.testing.assert_close(anchored_merge(frames, estimate_times(frames), prior, trust), prior)
+        merged = anchored_merge(frames, estimate_times(frames), prior, trust)
+        torch.testing.assert_close(merged, prior, atol=2e-3, rtol=0)
+
+    def test_no_trust_is_final(self):
+        """However small a trust has become, a gradient can still raise it."""
+        frames = self.bracket(torch.rand(1, 3, 4, 4) * 0.05)
+        trust = torch.zeros(1, 4, 4, 4)
+        trust[:, 2] = -30
+        trust.requires_grad_()
+        anchored_merge(frames, estimate_times(frames), torch.rand(1, 3, 4, 4), trust)[:, 0].sum().backward()
+        assert (trust.grad[:, 2].abs() > 1e-9).all()
 
 
 def test_compact_is_at_least_five_times_cheaper_than_published():
