@@ -164,10 +164,10 @@ def heat(values: np.ndarray, maximum: float) -> Picture:
 def _captions(columns: list[str], images: Mapping[str, Picture], truth: Picture | None) -> list[str]:
     if truth is None:
         return columns
-    scores = {}
+    scores = {}  # in letters that the built-in font has
     for name, image in images.items():
         error = float(np.mean((_mu(image) - _mu(truth)) ** 2, dtype=np.float64))
-        scores[name] = f"{name}\n{-10 * np.log10(max(error, 1e-12)):.2f} dB PSNR-μ"
+        scores[name] = f"{name}\n{-10 * np.log10(max(error, 1e-12)):.2f} dB PSNR-mu"
     return [scores.get(name, name) for name in columns]
 
 

@@ -150,7 +150,8 @@ def noise_optimal_merge(
         linear = [linearize(row, bracket.encoding, bracket.gamma) for row in rows]
         rough = _ratio(trusts, linear, times, [1.0] * len(times))
         # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
-        precisions = [time / noise.variance(rough * time) for time in times]
+        # Without read noise black would have none at all: the floor stands for the last bit of 16.
+        precisions = [time / noise.variance(rough * time).clamp(min=1e-10) for time in times]
         return _ratio(trusts, linear, times, precisions)
 
     return in_strips(merge_rows, *bracket.frames)

@@ -22,7 +22,8 @@ def source_map(model: AFUNet, frames: Tensor, estimate: Tensor) -> np.ndarray:
         estimate: the reference features after its last stage, ``B×C×H/s×W/s``.
 
     Returns:
-        ``H×W×4`` (``B×H×W×4`` for batches) float32; the four sum to 1.
+        ``H×W×4`` (``B×H×W×4`` for batches) float32; the four sum to 1. Where the image was padded, its last few columns
+        and rows are off by a hair, for the features beyond them are not kept.
     """
     if not isinstance(model.head, AnchoredHead):
         raise TypeError("Only the anchored head weighs frames.")

@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(run=module.run)
+        command.set_defaults(handler=module.run)
     return parser
 
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             warnings.simplefilter("always", UserWarning)
-            return int(options.run(options) or 0)
+            return int(options.handler(options) or 0)
     except KeyboardInterrupt:
         complain("interrupted; nothing is left half-written")
         return 130

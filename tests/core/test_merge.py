@@ -21,6 +21,7 @@ import afunet_core as af
 from afunet_core import merging
 from afunet_core.device import automatic_budget, choose_device, choose_precision, is_out_of_memory, parse_memory
 from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
+from afunet_core.noise import NoiseModel
 
 SIZES = {"embed_dim": 12, "fusion_heads": 2, "drop_path": 0.2, "dormant_norm": False}
 TIMES = (1.0, 4.0, 16.0)
@@ -115,27 +116,23 @@ def test_batches_are_merged_side_by_side() -> None:
 
 
 def test_of_five_frames_the_network_sees_three_and_keeps_the_unit() -> None:
-    times = (1.0, 2.0, 4.0, 8.0, 16.0)
-    bracket = bracket_of(scene(), times)
+    bracket = bracket_of(scene(), (1.0, 2.0, 8.0, 32.0, 64.0), reference=2)
     model = anchored_model()
-    with pytest.warns(UserWarning, match=r"frame 1, frame 5 left out.*weighted"):
-        result = af.merge(bracket, model=model, align="off")
-    middle = bracket_of(scene() * 2, (1.0, 2.0, 4.0))  # the three in the middle as a bracket of their own
-    expected = af.merge(middle, model=model, align="off").radiance / 2
+    result = af.merge(bracket, method="afunet", model=model, align="off")
+    middle = bracket_of(scene() * 2, (1.0, 4.0, 16.0))  # the three in the middle as a bracket of their own
+    expected = af.merge(middle, method="afunet", model=model, align="off").radiance / 2
     np.testing.assert_allclose(result.radiance, expected, atol=2e-5)
-    assert result.info["warnings"]
-    np.testing.assert_allclose(
-        af.merge(bracket, method="weighted", align="off").radiance, scene(), atol=2e-6, rtol=2e-5
-    )
+    weighted = af.merge(bracket, method="weighted", align="off").radiance
+    np.testing.assert_allclose(weighted, scene(), atol=2e-6, rtol=2e-5)
 
 
-def test_two_frames_are_for_the_weighted_merge() -> None:
+def test_two_frames_are_merged_and_the_missing_side_is_told() -> None:
     bracket = bracket_of(scene(), (1.0, 4.0))
-    with pytest.raises(BracketError, match="method='weighted'"):
-        af.merge(bracket, model=tiny_model())
-    np.testing.assert_allclose(
-        af.merge(bracket, method="weighted", align="off").radiance, scene(), rtol=2e-5, atol=2e-6
-    )
+    with pytest.warns(UserWarning, match="no frame (shorter|longer)"):
+        result = af.merge(bracket, model=anchored_model(), align="off")
+    assert np.isfinite(result.radiance).all()
+    weighted = af.merge(bracket, method="weighted", align="off").radiance
+    np.testing.assert_allclose(weighted, scene(), rtol=2e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize(("precision", "decibel"), [("bfloat16", 40.0), ("float16", 50.0)])
@@ -184,6 +181,19 @@ def test_anything_in_finite_out(frames: list[np.ndarray], method: str, encoding:
         result = af.merge(bracket, method=method, model=anchored_model())
     assert np.isfinite(result.radiance).all()
     assert (result.radiance >= 0).all()
+
+
+def test_black_without_read_noise_is_black() -> None:
+    """No light and no noise leave no weight to any frame; the mean is black all the same."""
+    frames = exposed(scene())
+    for frame in frames:
+        frame[3:6, 4:9] = 0
+    noise = NoiseModel(gain=1e-3, read_noise=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = af.merge(af.Bracket(frames, times=TIMES), method="weighted", align="off", noise=noise)
+    assert not result.radiance[3:6, 4:9].any()
+    assert (result.radiance[10:] > 0).all()
 
 
 def test_what_the_network_breaks_is_mended_and_said() -> None:
@@ -334,18 +344,20 @@ def test_the_ghost_map_shows_what_moved() -> None:
 
 
 def test_the_source_map_explains_the_result() -> None:
-    """With no trust in the decoded picture and grey frames, the result is the frames weighted by their shares."""
+    """Where the decoded picture is known (0.5 everywhere) and frames are grey, shares and sources make the result."""
     model = anchored_model()
-    bracket = bracket_of(scene()[..., 0])
+    bracket = bracket_of(scene(32, 48)[..., 0])
     with torch.no_grad():
+        decoded = 3 * model.config.downscale**2  # the first channels of the last convolution
         assert model.head.conv.bias is not None
-        model.head.conv.bias[-4:] = -60.0  # the log-trust of the prior
+        model.head.conv.weight[:decoded] = 0
+        model.head.conv.bias[:decoded] = 0
     result = af.merge(bracket, model=model, align="off", stages=True)
     shares = result.maps["source"]
     assert shares.shape == (*bracket.shape, 4)
     np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
-    frames = np.stack([bracket.radiance(index)[0, 0].numpy() for index in range(3)], -1)
-    np.testing.assert_allclose((shares[..., :3] * frames).sum(-1), result.radiance, atol=2e-5)
+    sources = [*(bracket.radiance(index)[0, 0].numpy() for index in range(3)), np.full(bracket.shape, 0.5)]
+    np.testing.assert_allclose((shares * np.stack(sources, -1)).sum(-1), result.radiance, atol=2e-5)
 
 
 # --- progress, cancel, memory ---
