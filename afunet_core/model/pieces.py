@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import TracebackType
 
 import torch
@@ -114,7 +115,7 @@ class FilePlane(Plane):
 
 
 def _bytes_of(rows: Tensor) -> memoryview:
-    return memoryview(rows.flatten().view(torch.uint8).numpy())
+    return memoryview(rows.flatten().view(torch.uint8).numpy().data)
 
 
 def _transfer(call: Callable[[int, list[memoryview], int], int], file: int, data: memoryview, offset: int) -> None:
@@ -202,7 +203,7 @@ def column_ranges(start: int, stop: int, unit: int, most: int) -> list[tuple[int
     units = (stop - start) // unit
     count = -(-units // most)
     edges = [start + unit * (units * index // count) for index in range(count + 1)] if count else []
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 class _SingleThreaded:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -23,19 +24,28 @@ from torch import Tensor
 
 from afunet_core.errors import ArgumentError, MergeCancelled
 from afunet_core.model.afunet import AFUNet, Stage, StageState, check_frames
+from afunet_core.model.config import AFUNetConfig
+from afunet_core.model.fusion import SwinBlock
 from afunet_core.model.heads import AnchoredHead, anchored_merge, times_from_means
 from afunet_core.model.kernels import (
     AlignmentKernel,
     ChannelFusionKernel,
     ConsistencyKernel,
+    Numerics,
     PreparedMLP,
     SwinKernel,
+    Workspace,
     convolution,
     depthwise,
 )
 from afunet_core.model.pieces import Plane, RowBuffer, Scratch, Workers, column_ranges, row_ranges
 
 __all__ = ["stream"]
+
+CACHE_BYTES = 3 << 19
+"""What the logits of one piece may take: measured best on CPUs with 1 MiB of second-level cache a core."""
+MOST_WORKERS = 8
+"""More would wait for Python's lock between their operations."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -80,7 +90,7 @@ def stream(
     states = [run.empty_state(batch, outer, frames.device) for _ in model.stages] if stages else []
     with torch.inference_mode(), torch.autocast(run.device.type, enabled=False), run.workers:
         for index in range(batch):
-            with Scratch(memory_budget, run.device, dtype) as scratch:
+            with Scratch(memory_budget, run.device, run.dtype) as scratch:
                 run.image(
                     frames[index], radiance[index], scratch, [[part[index] for part in state] for state in states]
                 )
@@ -103,19 +113,20 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 class _StageKernels:
     """One stage, prepared."""
 
-    def __init__(self, stage: Stage, dtype: torch.dtype) -> None:
+    def __init__(self, stage: Stage, numerics: Numerics) -> None:
+        dtype = numerics.product
         self.align: list[AlignmentKernel] = []
         if stage.align_under is not None and stage.align_over is not None:
             sides = [stage.align_under, stage.align_over]
-            self.align = [AlignmentKernel(side, dtype) for side in sides]
-            self.align_refine = depthwise([side.refine for side in sides], dtype)
-        self.blocks = [SwinKernel(block, dtype) for block in stage.fuse.blocks]
-        self.conv = convolution(stage.fuse.conv.weight, stage.fuse.conv.bias, dtype)
+            self.align = [AlignmentKernel(side, numerics) for side in sides]
+            self.align_refine = depthwise([side.refine for side in sides], numerics.feature)
+        self.blocks = [SwinKernel(cast(SwinBlock, block), numerics) for block in stage.fuse.blocks]
+        self.conv = convolution(stage.fuse.conv, dtype)
         self.fuse: list[ChannelFusionKernel] = []
         if stage.fuse_under is not None and stage.fuse_over is not None:
             fusions = [stage.fuse_under, stage.fuse_over]
-            self.fuse = [ChannelFusionKernel(fusion, dtype) for fusion in fusions]
-            self.fuse_refine = depthwise([fusion.refine for fusion in fusions], dtype)
+            self.fuse = [ChannelFusionKernel(fusion, numerics) for fusion in fusions]
+            self.fuse_refine = depthwise([fusion.refine for fusion in fusions], numerics.feature)
         self.consistency = None if stage.consistency is None else ConsistencyKernel(stage.consistency, dtype)
         self.update = PreparedMLP(stage.update, dtype)
 
@@ -132,30 +143,30 @@ class _Run:
         on_progress: Progress | None,
         should_cancel: Callable[[], bool] | None,
     ) -> None:
-        self.model, self.config, self.dtype = model, model.config, dtype
+        self.model, self.config = model, model.config
+        self.dtype = _wide(dtype)  # of features; only products are narrower
         self.device = next(model.parameters()).device
-        self.wide = _wide(dtype)
         self.sums = torch.float32 if self.device.type == "mps" else torch.float64
         batch, self.image_height, self.image_width = shape
         fold, self.window, self.dim = self.config.downscale, self.config.window_size, self.config.branch_dim
         self.height = -(-self.image_height // self.config.multiple) * self.window
         self.width = -(-self.image_width // self.config.multiple) * self.window
         self.crop = -(-self.image_height // fold), -(-self.image_width // fold)
-        self.piece = piece_windows or _best_piece(self.device, dtype)
-        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.piece = piece_windows or _best_piece(self.device, dtype, self.config)
+        windows = self.height * self.width // self.window**2
+        threads = _workers(self.device) if windows > 2 * self.piece else 1
         strip_windows = self.piece * (2 * threads if self.device.type == "cpu" else 1)
         self.strips = row_ranges(self.height, self.window * max(1, strip_windows * self.window // self.width))
         self.workers = Workers(threads, self.check)
         self.on_progress, self.should_cancel = on_progress, should_cancel
         passes = 2 + sum(2 + self.config.alignment for _ in self.config.depths)
         self.done, self.total = 0, batch * passes * len(self.strips)
-        self.kernels = [_StageKernels(stage, dtype) for stage in model.stages]
+        numerics = Numerics(dtype, self.dtype, Workspace())
+        self.kernels = [_StageKernels(cast(Stage, stage), numerics) for stage in model.stages]
         embed = model.embed
-        self.embed_convs = [
-            convolution(layer.weight, layer.bias, self.wide) for layer in (embed.under, embed.reference, embed.over)
-        ]
-        self.skip = convolution(model.skip.weight, model.skip.bias, self.wide)
-        self.head = convolution(model.head.conv.weight, model.head.conv.bias, self.wide)
+        self.embed_convs = [convolution(layer, self.dtype) for layer in (embed.under, embed.reference, embed.over)]
+        self.skip = convolution(model.skip, self.dtype)
+        self.head = convolution(model.head.conv, self.dtype)
 
     def empty_state(self, batch: int, dtype: torch.dtype, device: torch.device) -> StageState:
         shape = (batch, self.dim, *self.crop)
@@ -185,7 +196,7 @@ class _Run:
                 steps.insert(0 if self.config.order == "AF" else 2, self.align)
             for step in steps:
                 step(kernels, features, name)
-            for part, plane in zip(states[index] if states else [], features.state, strict=True if states else False):
+            for part, plane in zip(states[index] if states else [], features.state, strict=bool(states)):
                 rows, columns = self.crop
                 for start, stop in row_ranges(rows, self.strips[0][1]):
                     part[:, start:stop] = plane.read(start, stop)[:, :columns].permute(2, 0, 1)
@@ -202,7 +213,7 @@ class _Run:
             parts = [conv(frame) for conv, frame in zip(self.embed_convs, inputs, strict=True)]
             joined = torch.cat(parts, dim=-1)
             joined = F.layer_norm(
-                joined, joined.shape[-1:], norm.weight.to(self.wide), norm.bias.to(self.wide), norm.eps
+                joined, joined.shape[-1:], norm.weight.to(self.dtype), norm.bias.to(self.dtype), norm.eps
             )
             under, reference, over = joined.to(self.dtype).chunk(3, dim=-1)
             features.under.write(start, under)
@@ -357,12 +368,12 @@ class _Run:
 
         def strip(start: int, stop: int) -> None:
             first, last = max(start - 1, 0), min(stop + 1, self.height)
-            rows = features.estimate.read(first, last).to(self.wide) + source.skip(first, last)
+            rows = features.estimate.read(first, last).to(self.dtype) + source.skip(first, last)
             maps = self.head(_pad(rows, start == 0, stop == self.height))
             maps = F.pixel_shuffle(maps.permute(2, 0, 1)[None], fold)
             image = torch.sigmoid(maps[:, :3])
             if times is not None:
-                image = anchored_merge(source.rows(start * fold, stop * fold).to(self.wide), times, image, maps[:, 3:])
+                image = anchored_merge(source.rows(start * fold, stop * fold).to(self.dtype), times, image, maps[:, 3:])
             kept = min(stop * fold, self.image_height) - start * fold
             radiance[:, start * fold : start * fold + kept] = image[0, :, :kept, : self.image_width]
 
@@ -455,7 +466,7 @@ class _FrameRows:
             inside = torch.cat([inside, self.frames[:, beyond]], dim=1)
         if self.columns_padded > width:
             inside = torch.cat([inside, inside[:, :, _padding(width, self.columns_padded)]], dim=2)
-        return inside[None].to(self.run.device, self.run.wide)
+        return inside[None].to(self.run.device, self.run.dtype)
 
     def embedded(self, start: int, stop: int, frames: tuple[int, ...] = (0, 1, 2)) -> list[Tensor]:
         """What the convolution of each frame sees to make feature rows ``start`` to ``stop``, halo included."""
@@ -473,11 +484,11 @@ class _FrameRows:
         """Exposure times ``1×3``: what :func:`estimate_times` finds, from sums over strips."""
         sums = torch.zeros(2, 3, dtype=torch.float64)
         for start, stop in row_ranges(self.frames.shape[1], self.run.strips[0][1] * self.fold):
-            rows = self.frames[:, start:stop].unflatten(0, (3, 2, 3)).to(self.run.wide)
+            rows = self.frames[:, start:stop].unflatten(0, (3, 2, 3)).to(self.run.dtype)
             linear = rows[:, 1].clamp(0, 1).pow(2.2)
             sums += torch.stack([part.sum((1, 2, 3)).double().cpu() for part in (rows[:, 0], linear)])
         radiance, linear = sums / (3 * self.frames.shape[1] * self.frames.shape[2])
-        return times_from_means(radiance, linear)[None].to(self.run.device, self.run.wide)
+        return times_from_means(radiance, linear)[None].to(self.run.device, self.run.dtype)
 
 
 def _padding(size: int, padded: int) -> list[int]:
@@ -497,7 +508,14 @@ def _pad(rows: Tensor, top: bool, bottom: bool) -> Tensor:
     return F.pad(rows.permute(2, 0, 1)[None], (1, 1, int(top), int(bottom)), mode="reflect")[0].permute(1, 2, 0)
 
 
-def _best_piece(device: torch.device, dtype: torch.dtype) -> int:
+def _workers(device: torch.device) -> int:
+    """Single-threaded workers: the cores of a CPU that PyTorch may use; other devices run in the calling thread."""
+    return min(torch.get_num_threads(), MOST_WORKERS) if device.type == "cpu" else 1
+
+
+def _best_piece(device: torch.device, product: torch.dtype, config: AFUNetConfig) -> int:
+    """Windows per piece: as many as let the logits stay in a core's share of the cache, or fill another device."""
     if device.type != "cpu":
         return 4096
-    return 64 if dtype in (torch.bfloat16, torch.float16) else 16
+    logits = config.fusion_heads * config.window_size**4 * product.itemsize
+    return max(4, CACHE_BYTES // logits)
