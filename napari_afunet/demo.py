@@ -90,7 +90,9 @@ def _leave_results(viewer: Viewer, widget: MergeWidget, folder: Path, timeout: f
     picture = render(outcome.radiance, widget.display.settings()) if outcome.linear else outcome.radiance
     write_image(folder / "merged.png", picture)
     viewer.window._qt_window.show()
-    QTest.qWait(500)
+    QTest.qWait(200)
+    viewer.reset_view()
+    QTest.qWait(300)
     viewer.screenshot(str(folder / "screenshot.png"), canvas_only=False, flash=False)
     names = "screenshot.png, merged.exr, merged.png"
     print(f"{widget.controls.status_label.text()} {names} are in {folder}.")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
 from afunet_core.errors import AFUNetError, MergeCancelled
 from napari_afunet import merge_layers
+from napari_afunet.choosing import candidate_layers
 from napari_afunet.inputs import bracket_source
 from napari_afunet.job import merge_source
 from napari_afunet.layers import base_name
@@ -146,6 +150,31 @@ def test_preferences_become_the_defaults(plugin_settings, plugin):
     preferences.layers.stages = False
     settings = MergeSettings.from_preferences()
     assert (settings.method, settings.memory_budget, settings.stages) == ("weighted", round(1.5 * GIGABYTE), False)
+
+
+def test_twenty_merges_keep_only_the_last_result(add_bracket, frames):
+    viewer = ViewerModel()
+    add_bracket(viewer, frames)
+    earlier = []
+    for _ in range(20):
+        result = merge_layers(viewer, **FAST)
+        earlier.append(weakref.ref(result.radiance))
+        count = len(viewer.layers)
+    gc.collect()
+    assert len(viewer.layers) == count
+    assert earlier[-1]() is not None
+    assert [ref for ref in earlier[:-1] if ref() is not None] == []
+
+
+def test_a_result_saved_by_napari_and_opened_again_is_the_same(plugin, add_bracket, frames, tmp_path):
+    viewer = ViewerModel()
+    add_bracket(viewer, frames)
+    result = merge_layers(viewer, **FAST)
+    [path] = viewer.layers["scene HDR"].save(str(tmp_path / "scene.exr"), plugin="napari-afunet")
+    [layer] = viewer.open(path, plugin="napari-afunet")
+    np.testing.assert_array_equal(layer.data, result.radiance)
+    assert layer.metadata["afunet"]["info"]["versions"] == result.info["versions"]
+    assert layer not in candidate_layers(viewer.layers)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,309 @@
+"""Preview, before and after, inspection, batches, advice: what makes the widget pleasant."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+
+from napari_afunet import compare
+from napari_afunet.advice import bracket_warnings, estimated_seconds, remember_speed
+from napari_afunet.inputs import bracket_source
+from napari_afunet.inspecting import QUANTITIES, channel_count, show_quantity
+from napari_afunet.job import merge_source
+from napari_afunet.layers import show_outcome
+from napari_afunet.preview import LARGEST, visible_part
+from napari_afunet.settings import MergeSettings
+
+EV = (-2.0, 0.0, 2.0)
+WAIT = 60_000
+FAST = MergeSettings(ev=EV, method="weighted", align="off")
+
+
+def merged(viewer, layers, settings=FAST):
+    """The last outcome of a merge, shown."""
+    from napari_afunet.display import DisplaySettings
+
+    *_, step = merge_source(bracket_source(layers), settings)
+    return step.outcome, show_outcome(viewer, step.outcome, DisplaySettings())
+
+
+# ------------------------------------------------------------------------------------------------ advice
+
+
+def test_highlights_lost_in_every_frame_are_announced(add_bracket, make_frames):
+    frames, _ = make_frames()
+    fine = bracket_source(add_bracket(ViewerModel(), frames))
+    assert bracket_warnings(fine, FAST) == []
+    for frame in frames:
+        frame[:8] = 255
+    [warning] = bracket_warnings(bracket_source(add_bracket(ViewerModel(), frames)), FAST)
+    assert "33%" in warning
+    assert "scene -2" in warning
+
+
+def test_frames_that_are_darker_than_their_exposure_says_are_named(add_bracket, frames):
+    layers = add_bracket(ViewerModel(), frames)
+    [*_, warning] = bracket_warnings(bracket_source(layers), FAST.replace(ev=(2.0, 0.0, -2.0)))
+    assert "scene +0" in warning
+    assert "exposures" in warning
+
+
+def test_saturation_is_where_the_stated_bits_end(add_bracket, make_frames):
+    frames, _ = make_frames(dtype=np.float64)
+    twelve = [np.round(frame * 4095).astype(np.uint16) for frame in frames]
+    for frame in twelve:
+        frame[:8] = 4095
+    source = bracket_source(add_bracket(ViewerModel(), twelve))
+    assert bracket_warnings(source, FAST) == []
+    assert len(bracket_warnings(source, FAST.replace(bit_depth=12))) == 1
+
+
+def test_the_time_is_known_after_a_merge_like_it(add_bracket, make_frames):
+    frames, _ = make_frames(256, 256, channels=1)
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, frames)
+    settings = FAST.replace(precision="float32")
+    assert estimated_seconds(bracket_source(layers), settings) is None
+    outcome, _ = merged(viewer, layers, settings)
+    remember_speed(outcome, 3.0)
+    stack = add_bracket(ViewerModel(), [np.stack([frame] * 4) for frame in frames])
+    assert estimated_seconds(bracket_source(stack), settings) == pytest.approx(12.0)
+    assert estimated_seconds(bracket_source(stack), settings.replace(method="afunet")) is None
+
+
+# ------------------------------------------------------------------------------------------------ before and after
+
+
+def test_before_and_after_shows_the_reference_and_returns(add_bracket, frames):
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, frames)
+    assert compare.toggle(viewer) is False
+    _, results = merged(viewer, layers)
+    before = [layer.visible for layer in viewer.layers]
+    assert compare.toggle(viewer) is True
+    shown = [layer for layer in viewer.layers if layer.visible]
+    assert shown[-1] is layers[1]
+    assert not results["radiance"].visible
+    assert compare.toggle(viewer) is False
+    assert [layer.visible for layer in viewer.layers] == before
+    viewer.layers.remove(layers[1])
+    assert compare.toggle(viewer) is False
+
+
+# ------------------------------------------------------------------------------------------------ inspection
+
+
+def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_frames, tiny_model):
+    frames, _ = make_frames(17, 22)
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, frames, scale=(0.5, 0.5))
+    settings = MergeSettings(ev=EV, method="afunet", align="off", model=tiny_model, device="cpu")
+    outcome, results = merged(viewer, layers, settings)
+    assert channel_count(outcome) == 2
+    results["under"].visible = True
+    count = len(viewer.layers)
+    for quantity in [*QUANTITIES, "energy"]:
+        shown = show_quantity(viewer, outcome, quantity, channel=1)
+        assert len(shown) == 3
+        under = shown[0]
+        assert under.visible
+        assert not shown[1].visible
+        if quantity == "rgb":
+            assert under is results["under"]
+            continue
+        assert not results["under"].visible
+        assert under.data.shape == (2, 17, 22)
+        assert under.scale[-1] == 0.5
+        assert len({tuple(layer.contrast_limits) for layer in shown}) == 1
+        assert len(viewer.layers) == count + 3
+    np.testing.assert_allclose(
+        under.data[0], np.sqrt((outcome.result.stages[0].under[0] ** 2).mean(0)), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_features_at_half_resolution_lie_on_the_image(add_bracket, make_frames, tmp_path):
+    import torch
+
+    from afunet_core.model.afunet import AFUNet
+    from afunet_core.model.checkpoint import save_model
+    from afunet_core.model.config import AFUNetConfig
+
+    torch.manual_seed(1)
+    config = AFUNetConfig(
+        embed_dim=6, depths=(1,), alignment_heads=1, fusion_heads=1, channel_heads=1, window_size=4, downscale=2
+    )
+    save_model(AFUNet(config), tmp_path / "half.safetensors")
+    frames, _ = make_frames(21, 30)
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, frames, scale=(3.0, 3.0), translate=(100.0, 200.0))
+    model = str(tmp_path / "half.safetensors")
+    settings = MergeSettings(ev=EV, method="afunet", align="off", model=model, device="cpu")
+    _, results = merged(viewer, layers, settings)
+    stages = results["reference"]
+    assert stages.data.shape == (1, 11, 15, 3)
+    np.testing.assert_allclose(stages.scale[-2:], 6.0)
+    # A coarse pixel's centre lies between the centres of the fine ones it stands for.
+    np.testing.assert_allclose(stages.translate[-2:], (101.5, 201.5))
+
+
+# ------------------------------------------------------------------------------------------------ preview
+
+
+def corners(layer, top, left, bottom, right):
+    layer.corner_pixels = np.array([[0] * (layer.ndim - 2) + [top, left], [0] * (layer.ndim - 2) + [bottom, right]])
+
+
+def test_a_preview_is_what_the_canvas_shows():
+    layers = [Image(np.arange(80 * 90).reshape(80, 90) + i, scale=(2, 2)) for i in range(3)]
+    corners(layers[1], 10, 20, 49, 69)
+    part = visible_part(ViewerModel(), layers[1], bracket_source(layers))
+    assert part.shape == (40, 50)
+    assert part.placement.translate == (20, 40)
+    np.testing.assert_array_equal(next(iter(part))[1][0], layers[0].data[10:50, 20:70])
+
+
+def test_a_preview_of_a_large_image_is_coarse():
+    layers = [Image(np.zeros((40, 4 * LARGEST), np.uint8) + i) for i in range(3)]
+    corners(layers[1], 0, 0, 39, 4 * LARGEST - 1)
+    part = visible_part(ViewerModel(), layers[1], bracket_source(layers))
+    assert part.shape == (10, LARGEST)
+    assert part.placement.scale == (4, 4)
+    assert next(iter(part))[1][0].shape == part.shape
+
+
+def test_a_preview_of_a_stack_is_the_plane_that_is_shown():
+    viewer = ViewerModel()
+    layers = [viewer.add_image(np.random.default_rng(i).random((5, 30, 40))) for i in range(3)]
+    viewer.dims.set_current_step(0, 3)
+    corners(layers[1], 0, 0, 29, 39)
+    part = visible_part(viewer, layers[1], bracket_source(layers))
+    assert part.planes == ()
+    np.testing.assert_array_equal(next(iter(part))[1][2], layers[2].data[3])
+
+
+@pytest.mark.parametrize("view", [(-50, -50, -40, -40), (500, 500, 600, 600), (5, 5, 5, 5)])
+def test_a_canvas_that_shows_little_or_nothing_still_gives_a_preview(view):
+    layers = [Image(np.zeros((80, 90)) + i) for i in range(3)]
+    corners(layers[1], *view)
+    part = visible_part(ViewerModel(), layers[1], bracket_source(layers))
+    assert min(part.shape) >= 16
+
+
+# ------------------------------------------------------------------------------------------------ through the viewer
+
+
+@pytest.fixture
+def widget(plugin, make_napari_viewer, tiny_model):
+    notification_manager.records.clear()
+    viewer = make_napari_viewer()
+    _, opened = viewer.window.add_plugin_dock_widget("napari-afunet", "Merge exposure bracket")
+    opened.viewer = viewer
+    opened.options.set_settings(MergeSettings(method="weighted", align="off", model=tiny_model, device="cpu"))
+    return opened
+
+
+def test_preview_compare_and_display_with_the_mouse(widget, qtbot, add_bracket, frames):
+    viewer = widget.viewer
+    layers = add_bracket(viewer, frames)
+    qtbot.mouseClick(widget.controls.preview_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert viewer.layers["scene preview HDR"].metadata["afunet"]["preview"]
+    assert "scene HDR" not in viewer.layers
+
+    qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    hdr, view = viewer.layers["scene HDR"], viewer.layers["scene tone mapped"]
+    assert widget.display.layer() is hdr
+    before, limit = view.data.mean(), hdr.contrast_limits[1]
+    widget.display.ev_slider.setValue(1.0)
+    qtbot.waitUntil(lambda: hdr.contrast_limits[1] < 0.6 * limit, timeout=5000)
+    assert hdr.contrast_limits[1] == pytest.approx(limit / 2)
+    qtbot.waitUntil(lambda: view.data.mean() > before + 1, timeout=5000)
+    qtbot.mouseClick(widget.display.reset_button, Qt.MouseButton.LeftButton)
+    assert view.data.mean() == pytest.approx(before)
+
+    qtbot.mouseClick(widget.compare_button, Qt.MouseButton.LeftButton)
+    assert not view.visible
+    assert layers[1].visible
+    qtbot.mouseClick(widget.compare_button, Qt.MouseButton.LeftButton)
+    assert view.visible
+
+    qtbot.waitUntil(lambda: widget.badge_label.text() != "…", timeout=WAIT)
+    assert "CPU" in widget.badge_label.text() or "GPU" in widget.badge_label.text()
+
+
+def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, make_frames, tmp_path):
+    import imageio.v3 as iio
+
+    from afunet_core import read_image
+
+    for number in range(3):
+        folder = tmp_path / "in" / f"bracket {number}"
+        folder.mkdir(parents=True)
+        for index, frame in enumerate(make_frames(seed=number)[0]):
+            iio.imwrite(folder / f"{index}.png", frame)
+        (folder / "exposure.txt").write_text("-2\n0\n2\n")
+    (tmp_path / "in" / "bracket 1" / "2.png").write_bytes(b"damaged")
+    widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"))
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    text = widget.controls.status_label.text()
+    assert "2 of 3" in text
+    assert "bracket 1" in text
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == ["bracket 0.exr", "bracket 2.exr"]
+    assert read_image(tmp_path / "out" / made[0]).pixels.shape == frames[0].shape
+    assert "bracket 1" in notification_manager.records[-1].message
+    widget.merge_folders(str(tmp_path / "out"), str(tmp_path / "other"))
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+
+
+def test_an_hdr_file_from_elsewhere_gets_a_view_and_is_no_frame(widget, tmp_path):
+    from afunet_core import write_image
+
+    viewer = widget.viewer
+    write_image(tmp_path / "sunset.exr", np.random.default_rng(0).uniform(0, 90, (20, 30, 3)).astype(np.float32))
+    viewer.open(str(tmp_path / "sunset.exr"), plugin="napari-afunet")
+    layer = viewer.layers["sunset"]
+    assert widget.display.layer() is layer
+    widget.display.warn_check.click()
+    assert viewer.layers["sunset tone mapped"].data.dtype == np.uint8
+    assert layer.contrast_limits[1] > 10
+
+
+def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):
+    """Through napari's own registry, as a click on Layers › Register does."""
+    from napari._app_model import get_app_model
+
+    viewer, commands = widget.viewer, get_app_model().commands
+    layers = add_bracket(viewer, frames)
+    commands.execute_command("napari-afunet.merge_layers").result()
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert viewer.layers["scene HDR"].visible
+    commands.execute_command("napari-afunet.compare").result()
+    assert not viewer.layers["scene HDR"].visible
+    assert layers[1].visible
+
+
+def test_the_demonstration_leaves_its_three_files(plugin, make_napari_viewer, monkeypatch, tmp_path):
+    import functools
+
+    import napari
+
+    import afunet_core.data.demo as scenes
+    from afunet_core import read_image
+    from napari_afunet import demo
+
+    small = functools.partial(scenes.demo_bracket, reduction=8)
+    monkeypatch.setattr(scenes, "demo_bracket", small)
+    monkeypatch.setattr(napari, "Viewer", lambda show: make_napari_viewer())
+    monkeypatch.setattr(demo, "register_plugin", lambda: None)
+    assert demo.main(["--headless", str(tmp_path / "out"), "--method", "weighted"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["merged.exr", "merged.png", "screenshot.png"]
+    merged = read_image(tmp_path / "out" / "merged.exr")
+    assert merged.metadata["method"] == "weighted"
+    assert merged.pixels.shape == small().truth.shape
+    assert read_image(tmp_path / "out" / "screenshot.png").pixels.std() > 10
