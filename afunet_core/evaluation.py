@@ -24,7 +24,7 @@ from torch import Tensor
 
 from afunet_core.baselines import exposure_fusion, reference_only, weighted_merge
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
-from afunet_core.metrics import METRICS, psnr_mu
+from afunet_core.metrics import METRICS, Metric, psnr_mu
 from afunet_core.radiometry import GAMMA, linearize, network_input, to_radiance
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class Evaluation:
 
     columns: tuple[str, ...]
     rows: list[Row] = field(default_factory=list)
+    more_metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -174,7 +175,7 @@ class Evaluation:
                 seconds = statistics.fmean(row.seconds for row in rows)
                 lines.append(f"| {kind or 'all'} ({len(rows)}) | {method} | {' | '.join(cells)} | {seconds:.3g} |")
         lines += ["", "Averages over scenes of the score of each scene.", ""]
-        lines += [f"- {column}: {_definition(column)}" for column in self.columns]
+        lines += [f"- {column}: {_definition(column, self.more_metrics)}" for column in self.columns]
         return "\n".join(lines) + "\n"
 
     def write(self, path: str | Path) -> None:
@@ -198,6 +199,7 @@ def evaluate(
     samples: Iterable[Sample | SampleTuple],
     *,
     metrics: Sequence[str] = DEFAULT_METRICS,
+    more_metrics: Mapping[str, Metric] | None = None,
     error_maps: str | Path | None = None,
     max_error: float = 0.1,
     on_progress: Callable[[int, int, str], None] | None = None,
@@ -209,6 +211,8 @@ def evaluate(
         methods: name → function from a :class:`Sample` to radiance, B×3×H×W.
         samples: scenes, as :class:`Sample` or as tuples (name, kind, frames, times, truth, moved).
         metrics: names from :data:`~afunet_core.metrics.METRICS`.
+        more_metrics: metrics of other origin under names of their own, such as
+            :func:`~afunet_core.cvvdp.color_video_vdp` and :func:`~afunet_core.hdrvdp.hdr_vdp` make.
         error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law as a heat map.
         max_error: the error shown as the hottest colour.
         on_progress: called with (scenes done, scenes in all or 0 if unknown, message).
@@ -234,7 +238,9 @@ def evaluate(
     for name in metrics:
         if name not in METRICS:
             raise ArgumentError("metrics", f"names from {', '.join(METRICS)}", repr(name))
-    table = Evaluation((*metrics, INSIDE, OUTSIDE))
+    more = dict(more_metrics or {})
+    chosen = {name: METRICS[name] for name in metrics} | more
+    table = Evaluation((*chosen, INSIDE, OUTSIDE), more_metrics=more)
     total = len(samples) if isinstance(samples, Sequence) else 0
     for done, item in enumerate(samples):
         sample = item if isinstance(item, Sample) else Sample(item[0], item[1], tuple(item[2]), *item[3:])
@@ -250,7 +256,7 @@ def evaluate(
             if result.shape != sample.truth.shape:
                 raise ShapeError(f"methods[{name!r}]", f"a result of {tuple(sample.truth.shape)}", tuple(result.shape))
             result = result.to(sample.truth)
-            table.rows.append(Row(name, sample.name, sample.kind, _scores(result, sample, metrics), seconds))
+            table.rows.append(Row(name, sample.name, sample.kind, _scores(result, sample, chosen), seconds))
             if error_maps is not None:
                 _write_error_map(Path(error_maps), sample, name, result, max_error)
     if on_progress is not None:
@@ -350,8 +356,9 @@ def dataset_samples(dataset: Iterable[BracketSample], kind: str = "all") -> Iter
         yield Sample(scene["name"], kind, frames, scene["times"], scene["truth"].unsqueeze(0))
 
 
-def _scores(result: Tensor, sample: Sample, metrics: Sequence[str]) -> dict[str, float]:
-    scores = {name: METRICS[name].function(result, sample.truth).mean().item() for name in metrics}
+def _scores(result: Tensor, sample: Sample, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    with torch.no_grad():
+        scores = {name: metric.function(result, sample.truth).mean().item() for name, metric in metrics.items()}
     if sample.moved is None:
         return scores | {INSIDE: math.nan, OUTSIDE: math.nan}
     moved = sample.moved > 0.5
@@ -375,10 +382,10 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "unnamed"
 
 
-def _definition(column: str) -> str:
+def _definition(column: str, more: Mapping[str, Metric]) -> str:
     if column in _GHOST_DEFINITIONS:
         return _GHOST_DEFINITIONS[column]
-    metric = METRICS[column]
+    metric = (METRICS | dict(more))[column]
     return f"{metric.definition}; {metric.unit + ', ' if metric.unit else ''}peak {metric.peak:g}"
 
 

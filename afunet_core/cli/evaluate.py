@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from afunet_core.evaluation import Sample
+    from afunet_core.metrics import Metric
     from afunet_core.reproduction import Run
 
 EXAMPLES = """examples:
@@ -55,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results = parser.add_argument_group("results")
     results.add_argument("-o", "--output", metavar="FOLDER", help="write table.md and scenes.csv there")
     results.add_argument("--metrics", nargs="+", metavar="NAME", help="default: PSNR-μ PSNR-l SSIM-μ SSIM-l")
+    results.add_argument("--cvvdp", action="store_true", help="also ColorVideoVDP (the extra 'metrics')")
+    results.add_argument("--hdr-vdp", metavar="FOLDER", help="also HDR-VDP through Octave: the authors' toolbox")
+    results.add_argument("--display-peak", type=float, default=1500.0, metavar="CD/M2", help="of these two (1500)")
+    results.add_argument("--ppd", type=float, default=75.4, help="of these two: pixels per degree (75.4)")
     results.add_argument("--error-maps", action="store_true", help="also FOLDER/errors/SCENE/METHOD.png")
     results.add_argument(
         "--beside", choices=list(PUBLISHED_ROWS), help="this row of the paper beside the (first) model"
@@ -82,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
             methods,
             samples,
             metrics=options.metrics or DEFAULT_METRICS,
+            more_metrics=_visibility(options),
             error_maps=folder / "errors" if folder is not None and options.error_maps else None,
             on_progress=show,
         )
@@ -161,6 +167,23 @@ def _network(model: str, options: argparse.Namespace) -> Callable[[Sample], Tens
         return pixels.permute(0, 3, 1, 2).expand_as(sample.truth)
 
     return method
+
+
+def _visibility(options: argparse.Namespace) -> dict[str, Metric]:
+    """What people would see; the columns are named with version and pixels per degree, the definitions say the rest."""
+    from afunet_core.visibility import Display
+
+    display = Display(peak=options.display_peak, pixels_per_degree=options.ppd)
+    metrics = []
+    if options.cvvdp:
+        from afunet_core.cvvdp import color_video_vdp
+
+        metrics.append(color_video_vdp(display))
+    if options.hdr_vdp:
+        from afunet_core.hdrvdp import hdr_vdp
+
+        metrics.append(hdr_vdp(options.hdr_vdp, display))
+    return {f"{metric.definition.split(',')[0]} at {options.ppd:g} ppd": metric for metric in metrics}
 
 
 def _samples(options: argparse.Namespace) -> Sequence[Any]:
