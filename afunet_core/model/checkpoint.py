@@ -96,16 +96,17 @@ def load_model(
 
 def save_model(model: AFUNet, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
     """Write a network as safetensors under the published names, with its configuration; atomically."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     target = Path(path)
     tensors = {to_published(key): value.detach().cpu().contiguous() for key, value in model.named_parameters()}
     notes = {**(metadata or {}), "afunet_config": json.dumps(model.config.to_dict())}
     temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}.safetensors")
     try:
-        with temporary.open("xb"):
-            pass  # with the permissions that the user's files have; temporary files are private
-        save_file(tensors, temporary, metadata=notes)
+        # Opened here, so that the file has the permissions of the user's other files; temporary files are private.
+        with temporary.open("xb") as file:
+            file.write(save(tensors, metadata=notes))
+            os.fsync(file.fileno())
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
