@@ -287,17 +287,31 @@ def _coarse_to_fine(moving: Sequence[Level], reference: Sequence[Level], frame: 
     templates = [Template.of(level, frame, most) for level, most in zip(reference, _points(reference), strict=True)]
     if templates[0].count < 64 or templates[-1].count < 32:
         return None
-    candidates = search(moving[-1], reference[-1], frame)
-    starts = refine(moving[-1], templates[-1], frame, candidates, parameters=4, iterations=8)
-    best = int(starts.agreement.argmax())
-    fit = starts[best]
-    for level, template in list(zip(moving, templates, strict=True))[::-1]:
+    second = max(len(moving) - 2, 0)
+    fits = _nearby(moving[second], templates[second], frame)
+    if fits is None:
+        candidates = search(moving[-1], reference[-1], frame)
+        fits = refine(moving[-1], templates[-1], frame, candidates, parameters=4, iterations=8)
+        # Noise and repeated patterns decide too much at the coarsest level: the best few meet again on a finer one.
+        favourites = fits.homography[_score(fits).topk(min(3, len(candidates))).indices]
+        fits = refine(moving[second], templates[second], frame, favourites, parameters=6, iterations=6)
+    best = int(_score(fits).argmax())
+    fit = fits[best]
+    for level, template in list(zip(moving, templates, strict=True))[second::-1]:
         fit = refine(level, template, frame, fit.homography, parameters=6, iterations=4)
-        fit = refine(level, template, frame, fit.homography, parameters=8, iterations=8)
+        fit = refine(level, template, frame, fit.homography, parameters=8, iterations=12)
     # Looked at together, both are judged by the same scale.
     both = torch.cat((fit.homography, _identity()[None]))
     compared = refine(moving[0], templates[0], frame, both, parameters=8, iterations=0)
-    return _Evidence(compared[0], compared[1], _distinctness(starts, best, frame, moving[-1].factor))
+    return _Evidence(compared[0], compared[1], _distinctness(fits, best, frame, moving[-1].factor))
+
+
+def _nearby(moving: Level, template: Template, frame: Frame) -> Fit | None:
+    """The fit found from where the frames are, if they hardly moved and agree beyond doubt: tripods need no search."""
+    fit = refine(moving, template, frame, _identity()[None], parameters=4, iterations=4)
+    corners = frame.corners()
+    moved = float((transfer_points(fit.homography[0], corners) - corners).norm(dim=-1).max())
+    return fit if moved * frame.unit < 3 * moving.factor and float(fit.correlation) > 0.7 else None
 
 
 def _points(levels: Sequence[Level]) -> list[int]:
@@ -306,15 +320,21 @@ def _points(levels: Sequence[Level]) -> list[int]:
     return [*counts[: len(levels) - 1], 6000] if len(levels) > 1 else counts[:1]
 
 
-def _distinctness(starts: Fit, best: int, frame: Frame, factor: int) -> float:
+def _distinctness(fits: Fit, best: int, frame: Frame, factor: int) -> float:
     """By how much the best candidate beats the best that ended elsewhere, relative to itself."""
     corners = frame.corners()
-    ends = torch.stack([transfer_points(h, corners) for h in starts.homography])
+    ends = torch.stack([transfer_points(h, corners) for h in fits.homography])
     apart = (ends - ends[best]).norm(dim=-1).amax(dim=1).nan_to_num(torch.inf) * frame.unit > 3 * factor
     if not bool(apart.any()):
         return 1.0
-    leader, rival = float(starts.agreement[best]), float(starts.agreement[apart].amax())
+    scores = _score(fits)
+    leader, rival = float(scores[best]), float(scores[apart].amax())
     return (leader - rival) / max(leader, 1e-6)
+
+
+def _score(fits: Fit) -> Tensor:
+    """How good fits are beside each other: those that agree in many places and correlate where they overlap."""
+    return fits.agreement * fits.correlation.clamp(min=1e-3)
 
 
 def _decide(evidence: _Evidence, frame: Frame, mode: str, name: str) -> Registration:
@@ -356,7 +376,7 @@ def _confidence(evidence: _Evidence, moved: float) -> tuple[float, str]:
     fit, still = evidence.fit, evidence.still
     gain = float(fit.agreement - still.agreement) / max(float(fit.agreement), 1e-6)
     return min(
-        (_belief(evidence.distinctness, 0.03), "another transform explains the frames nearly as well"),
+        (_belief(evidence.distinctness, 0.015), "another transform explains the frames nearly as well"),
         (_belief(1.0 / max(float(fit.uncertainty), 1e-6), 1.0), "the texture does not determine the transform"),
         (_belief(gain, 0.02 * min(moved / 2, 1.0)), "the frames agree hardly better after it than before"),
         (_belief(float(fit.correlation), 0.3), "too little of the frames agrees"),

@@ -240,7 +240,7 @@ def refine(
     remaining = iterations
     while True:
         error, inside, sigma = _difference(moving, template, frame, homography)
-        weight = inside / (1 + (error / (2.5 * sigma[:, None])).square()).square()
+        weight = inside / (1 + (error / (2.0 * sigma[:, None])).square()).square()
         # Something that moves on its own disagrees as a whole. Those of its pixels that fit by chance go with the rest.
         weight = weight * ((template.cell_means(weight) - 0.2) / 0.3).clamp(0.0, 1.0)
         weighted = weight[:, :, None] * slopes

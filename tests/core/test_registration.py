@@ -249,7 +249,7 @@ class TestEstimateHomography:
         # A caption burnt into both frames stays put while the scene moves; most of the texture is its.
         motion = similarity(12.0, 5.0)
         moving, reference = view(scene, motion), view(scene)
-        caption = noise(11, 1, 3, HEIGHT, 230) * 0.5
+        caption = F.interpolate(noise(11, 1, 3, HEIGHT // 5, 46), size=(HEIGHT, 230), mode="bicubic").clamp(min=0) * 0.5
         moving[..., :230], reference[..., :230] = caption, caption
         mask = torch.ones(HEIGHT, WIDTH, dtype=torch.bool)
         mask[:, :230] = False
