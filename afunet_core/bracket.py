@@ -239,14 +239,22 @@ class Bracket:
             raise BracketError("reference", "a frame between a shorter and a longer one", repr(name), advice)
         if len(self) == 3:
             return self
-        chosen = slice(first, first + 3)
-        times = self.times[chosen]
+        return self.select(range(first, first + 3), reference=1)
+
+    def select(self, indices: Sequence[int], reference: int) -> Bracket:
+        """A bracket of some of the frames, shortest first; a frame may be named twice. Times are relative to the first.
+
+        Args:
+            indices: into ``frames``.
+            reference: which of the chosen frames is the reference.
+        """
+        times = self.times[list(indices)]
         return self._replace(
-            frames=self.frames[chosen],
+            frames=tuple(self.frames[i] for i in indices),
             times=times / times[0],
-            seconds=None if self.seconds is None else self.seconds[chosen],
-            names=self.names[chosen],
-            reference=1,
+            seconds=None if self.seconds is None else tuple(self.seconds[i] for i in indices),
+            names=tuple(self.names[i] for i in indices),
+            reference=reference,
         )
 
     def to_tensor(self, device: torch.device | str | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -290,6 +298,10 @@ class Bracket:
         if len(frames) != len(self) or len(set(shapes)) != 1 or len(shapes[0]) != 4 or shapes[0][1] != 3:
             raise ShapeError("frames", f"{len(self)} tensors of one B×3×H×W shape", shapes)
         return self._replace(frames=tuple(frames))
+
+    def with_reference(self, reference: int) -> Bracket:
+        """The same frames with another reference, an index into ``frames``."""
+        return self._replace(reference=reference)
 
     def _replace(self, **changes: Any) -> Bracket:
         other = copy.copy(self)

@@ -28,7 +28,9 @@ from afunet_core.device import (
     parse_memory,
     release_memory,
 )
-from afunet_core.errors import ArgumentError, BracketError
+from afunet_core.errors import ArgumentError
+from afunet_core.gating import REST_EVERYWHERE, blend_at_rest, rest_map
+from afunet_core.many_frames import FramePlan, combine_frames, plan_frames
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
 from afunet_core.model.streaming import stream
@@ -59,8 +61,9 @@ class MergeResult:
         info: how the result was made: method, model and its hash, exposures, registration, device, versions, times.
             JSON can hold all of it.
         maps: pictures about the merge, computed when first looked at: ``"ghost"`` ``H×W``, where a plain weighted merge
-            would have failed; and, with ``stages`` and an anchored head, ``"source"`` ``H×W×4``, how much of each pixel
-            came from the shorter, the reference and the longer frame and from the network's own picture.
+            would have failed; ``"rest"`` ``H×W``, with ``method="auto"``, the share of the classical merge (0 where the
+            network alone decided); and, with ``stages`` and an anchored head, ``"source"`` ``H×W×4``, how much of each
+            pixel came from the shorter, the reference and the longer frame and from the network's own picture.
     """
 
     radiance: np.ndarray
@@ -88,8 +91,10 @@ def merge(
 
     Args:
         bracket: the frames and their exposures.
-        method: ``"auto"`` (registration where it helps, then the network), ``"afunet"`` (the network), ``"weighted"``
-            (the noise-optimal mean, for scenes at rest) or ``"mertens"`` (exposure fusion, for display only).
+        method: ``"auto"`` (the network where something moved, the noise-optimal mean where nothing did; of other than
+            three frames also the mean of those that agree with it),
+            ``"afunet"`` (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or
+            ``"mertens"`` (exposure fusion, for display only).
         align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, ``"on"``
             always, ``"off"`` never.
         model: a shipped name, a weights file, or a network.
@@ -110,7 +115,6 @@ def merge(
 
     Raises:
         ArgumentError: for a value that cannot be used.
-        BracketError: for the network with fewer than three frames.
         CheckpointError: for a model that cannot be loaded.
         MergeCancelled: after ``should_cancel`` returned true.
 
@@ -128,9 +132,10 @@ def merge(
     run = Run(on_progress, should_cancel)
     uses_network = method in ("auto", "afunet")
     info: dict[str, Any] = {"method": method, **_describe_bracket(bracket), "align": align}
-    unit = 1.0
     if uses_network:
-        bracket, unit = _three_frames(bracket, run)
+        plan = plan_frames(bracket, everything=method == "auto")
+        bracket = bracket.with_reference(plan.reference)
+        info |= {"reference": plan.reference, "frames_used": _describe_plan(bracket, plan, run)}
         network, info["model"] = _obtain_model(model)
 
     with run.phase("Registering the frames", 0 if align == "off" else 100), torch.no_grad():
@@ -138,11 +143,20 @@ def merge(
         info["registration"] = [entry.as_dict() for entry in registrations]
 
     states: list[StageState] = []
+    rest: Tensor | None = None
     with run.phase("Merging", 950), torch.inference_mode():
         if uses_network:
-            frames = aligned.to_tensor()
-            image, states, used = _run_network(network, frames, place, dtype, budget, stages, run)
-            image = image / unit if unit != 1 else image
+            three = plan.network_bracket(aligned)
+            rest = _rest(three) if method == "auto" and plan.missing is None else None
+            if rest is not None and not stages and float(rest.mean()) >= REST_EVERYWHERE:
+                image, used = weighted_merge(three), {"device": "cpu", "precision": "float32"}
+            else:
+                image, states, used = _run_network(network, three.to_tensor(), place, dtype, budget, stages, run)
+                image = image if rest is None else blend_at_rest(image, weighted_merge(three), rest)
+            if rest is not None:
+                info["at_rest"] = round(float(rest.mean()), 4)
+            unit = float(bracket.times[plan.three[0]])
+            image = combine_frames(image.cpu() / unit, aligned, plan) if plan.joining else image / unit
             info |= used
         else:
             image = _weighted(aligned, noise, info) if method == "weighted" else exposure_fusion(aligned)
@@ -162,8 +176,10 @@ def merge(
         "warnings": run.warnings,
     }
     maps = {"ghost": lambda: _ghost(aligned)}
+    if rest is not None:
+        maps["rest"] = lambda: rest[0].numpy() if len(rest) == 1 else rest.numpy()
     if states and network.config.head == "anchored":
-        maps["source"] = lambda: _source(network, aligned, states[-1])
+        maps["source"] = lambda: _source(network, three, states[-1])
     return MergeResult(radiance, kept, info, _LazyMaps(maps))
 
 
@@ -178,18 +194,19 @@ def _check_choices(bracket: Any, method: str, align: str, noise: Any, units: str
             raise ArgumentError(name, "one of " + ", ".join(known), repr(value))
 
 
-def _three_frames(bracket: Bracket, run: Run) -> tuple[Bracket, float]:
-    """The frames the network sees, and the exposure of the shortest of them relative to the shortest of all."""
-    if len(bracket) < 3:
-        advice = "Use method='weighted', which merges any number of frames."
-        raise BracketError("bracket", "at least three frames for the network", f"{len(bracket)} frames", advice)
-    three = bracket.triplet()
-    if len(bracket) > 3:
-        left_out = sorted(set(bracket.names) - set(three.names))
+def _describe_plan(bracket: Bracket, plan: FramePlan, run: Run) -> dict[str, Any]:
+    """Which frames the network sees and which join afterwards; says so where a side is missing."""
+    if plan.missing:
         run.warn(
-            f"The network merges three frames; {', '.join(left_out)} left out. method='weighted' uses all of them."
+            f"There is no frame {plan.missing} than the reference {bracket.names[plan.reference]!r}: the network sees "
+            "the reference in its place, and nothing extends the range on that side."
         )
-    return three, float(bracket.times[bracket.names.index(three.names[0])])
+    return {
+        "network": [bracket.names[i] for i in plan.three],
+        "averaged_where_they_agree": [bracket.names[i] for i in plan.joining],
+        "left_out": [name for i, name in enumerate(bracket.names) if i not in plan.three + plan.joining],
+        "missing": plan.missing,
+    }
 
 
 def _weighted(bracket: Bracket, noise: NoiseModel | str, info: dict[str, Any]) -> Tensor:
@@ -310,6 +327,11 @@ def _ghost(bracket: Bracket) -> np.ndarray:
     from afunet_core.inspection import ghost_map
 
     return ghost_map(bracket)
+
+
+def _rest(bracket: Bracket) -> Tensor:
+    """Where nothing moved, ``B×H×W``."""
+    return torch.stack([rest_map(bracket, sample) for sample in range(bracket.batch_size)])
 
 
 def _source(model: AFUNet, bracket: Bracket, last: StageState) -> np.ndarray:

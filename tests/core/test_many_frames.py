@@ -1,0 +1,159 @@
+"""Two frames, and more than three: what is chosen, and whether the further frames help."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import afunet_core as af
+from afunet_core.baselines import weighted_merge
+from afunet_core.data.scenes import SceneBank
+from afunet_core.data.sensor import add_sensor_noise, quantize
+from afunet_core.errors import BracketError
+from afunet_core.many_frames import choose_reference, combine_frames, plan_frames
+from afunet_core.metrics import psnr_mu
+from afunet_core.radiometry import encode
+
+SIZE, DISC = 96, 14
+
+
+def shoot(stops: tuple[float, ...], moving: bool, seed: int = 0) -> tuple[list[Tensor], list[float], Tensor]:
+    """Noisy 8-bit frames of a scene that a disc may cross, times, and the radiance at the middle frame."""
+    scene = SceneBank.procedural(seed=4, count=1, size=(SIZE, SIZE)).hdr[0].float()
+    scene = (scene / torch.quantile(scene.amax(0).flatten(), 0.99))[None, :, :SIZE, :SIZE]
+    y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    generator = torch.Generator().manual_seed(seed)
+    frames, times, instants = [], [2.0 ** (stop - stops[0]) for stop in stops], []
+    for index, time in enumerate(times):
+        step = 9 * (index - len(stops) // 2) if moving else 0
+        disc = (y - SIZE // 2).square() + (x - SIZE // 2 - step).square() < DISC**2
+        instants.append(torch.where(disc, scene.median() * (2 + (x + y - step) % 7 / 7), scene))
+        exposed = add_sensor_noise(instants[-1] * time, 2e-4, 2e-3, torch.randn(scene.shape, generator=generator))
+        frames.append(quantize(encode(exposed.clamp(0, 1)), 8))
+    return frames, times, instants[len(stops) // 2].clamp(0, 1)
+
+
+def picture_of(bracket: af.Bracket) -> Tensor:
+    """What a perfect deghoster makes of three frames: the reference, and around it whatever agrees with it."""
+    three = [bracket.radiance(i)[0] for i in range(3)]
+    reference, clipped = three[1], bracket.frames[1][0] > 0.95
+    return torch.where(clipped, three[0], reference)[None]
+
+
+class TestPlan:
+    @pytest.mark.parametrize(
+        ("stops", "three"),
+        [((0, 2, 4, 6, 8), (1, 2, 3)), ((0, 1, 2, 3, 4), (0, 2, 4)), ((0, 1, 2, 3), (0, 2, 3)), ((0, 3, 6), (0, 1, 2))],
+    )
+    def test_outer_frames_lie_two_stops_away(self, stops: tuple[int, ...], three: tuple[int, ...]) -> None:
+        frames = [torch.full((1, 3, 8, 8), 0.01 * 2.0**stop) for stop in stops]
+        plan = plan_frames(af.Bracket(frames, ev=stops, encoding="linear", reference=three[1], override=True))
+        assert plan.three == three
+        assert plan.missing is None
+        assert plan.joining == (tuple(range(len(stops))) if len(stops) > 3 else ())
+
+    @pytest.mark.parametrize(("reference", "missing"), [(0, "shorter"), (1, "longer")])
+    def test_two_frames_repeat_the_reference(self, reference: int, missing: str) -> None:
+        frames = [torch.full((1, 3, 8, 8), v) for v in (0.3, 0.6)]
+        bracket = af.Bracket(frames, ev=(0, 2), reference=reference)
+        plan = plan_frames(bracket)
+        assert plan.missing == missing
+        assert plan.three.count(reference) == 2
+        assert plan.network_bracket(bracket).to_tensor().shape == (1, 18, 8, 8)
+
+    def test_the_best_exposed_frame_is_the_reference(self) -> None:
+        light = torch.linspace(0.02, 0.08, 64).view(1, 1, 1, -1).expand(1, 3, 64, 64)
+        frames = [(light * 2.0**stop).clamp(0, 1) for stop in range(7)]
+        assert choose_reference(af.Bracket(frames, ev=range(7), encoding="linear")) == 3
+
+    def test_a_shaken_frame_gives_way_to_a_sharp_one(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        light = 0.1 + 0.05 * torch.rand(1, 3, 64, 64, generator=generator)
+        frames = [light * 2.0 ** (stop / 2) for stop in range(5)]
+        sharp = choose_reference(af.Bracket(frames, ev=[s / 2 for s in range(5)], encoding="linear"))
+        frames[sharp] = torch.nn.functional.avg_pool2d(frames[sharp], 5, 1, 2, count_include_pad=False)
+        assert choose_reference(af.Bracket(frames, ev=[s / 2 for s in range(5)], encoding="linear")) != sharp
+
+    def test_a_chosen_reference_is_kept(self) -> None:
+        frames = [torch.full((1, 3, 8, 8), 0.01 * 2.0**stop) for stop in range(5)]
+        plan = plan_frames(af.Bracket(frames, ev=range(5), encoding="linear", reference=0))
+        assert (plan.reference, plan.missing, plan.three) == (0, "shorter", (0, 0, 2))
+
+    def test_a_reference_of_the_only_exposure_is_refused(self) -> None:
+        bracket = af.Bracket([torch.full((1, 3, 8, 8), v) for v in (0.3, 0.6)], ev=(0, 2))
+        with pytest.raises(BracketError, match="different exposure"):
+            plan_frames(bracket.select((0, 0), reference=0))
+
+
+class TestCombination:
+    @pytest.mark.parametrize("moving", [False, True], ids=["static", "moving"])
+    @pytest.mark.parametrize("stops", [(-4, -2, 0, 2, 4), (-3, -2, -1, 0, 1, 2, 3)], ids=["5", "7"])
+    def test_beats_the_best_three_in_quality_and_range(self, stops: tuple[int, ...], moving: bool) -> None:
+        frames, times, truth = shoot(stops, moving)
+        middle = len(frames) // 2
+        bracket = af.Bracket(frames, times=times, reference=middle, override=True)
+        plan = plan_frames(bracket)
+        pictures, scores = {}, {}
+        for reach in range(1, middle + 1):
+            three = (middle - reach, middle, middle + reach)
+            pictures[three] = picture_of(bracket.select(three, 1)) / times[three[0]]
+            scores[three] = max(
+                float(psnr_mu(pictures[three].clamp(0, 1), truth)),
+                -np.inf
+                if moving
+                else float(psnr_mu(weighted_merge(bracket.select(three, 1)) / times[three[0]], truth)),
+            )
+        combined = combine_frames(pictures[plan.three], bracket, plan)
+        assert float(psnr_mu(combined.clamp(0, 1), truth)) > max(scores.values()) + 0.3
+        beyond = truth > 1.2 / times[plan.three[0]]  # brighter than any of the three can say
+        if not moving:
+            assert beyond.float().mean() > 0.003
+            torch.testing.assert_close(combined[beyond], truth[beyond], rtol=0.15, atol=0.02)
+
+    def test_a_frame_that_disagrees_has_no_say(self) -> None:
+        frames, times, truth = shoot((-4, -2, 0, 2, 4), moving=False)
+        bracket = af.Bracket(frames, times=times, reference=2, override=True)
+        plan = plan_frames(bracket)
+        wrong = [frame if i == 2 else frame.flip(-2) for i, frame in enumerate(frames)]
+        spoilt = bracket.with_frames(wrong)
+        combined = combine_frames(truth, spoilt, plan).clamp(0, 1)
+        assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(spoilt).clamp(0, 1), truth)) + 10
+
+    @pytest.mark.parametrize("reference", [0, 1])
+    def test_two_frames_at_rest_are_as_good_as_their_weighted_mean(self, reference: int) -> None:
+        """Even if the network has nothing to add to the reference."""
+        frames, times, truth = shoot((-1, 1), moving=False)
+        bracket = af.Bracket(frames, times=times, reference=reference, override=True)
+        plan = plan_frames(bracket)
+        combined = combine_frames(picture_of(plan.network_bracket(bracket)), bracket, plan)
+        assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(bracket), truth)) - 0.5
+
+
+class TestMerge:
+    @pytest.fixture
+    def model(self) -> af.AFUNet:
+        torch.manual_seed(0)
+        return af.AFUNet(af.AFUNetConfig(embed_dim=12, depths=(1,), head="anchored", downscale=2, mu_input=True)).eval()
+
+    def test_two_frames_are_merged_and_the_missing_side_is_told(self, model: af.AFUNet) -> None:
+        frames, times, _ = shoot((-1, 1), moving=False)
+        with pytest.warns(UserWarning, match=r"no frame (longer|shorter) than the reference"):
+            merged = af.merge(af.Bracket(frames, times=times, override=True), model=model, align="off")
+        assert merged.info["frames_used"]["missing"] in ("longer", "shorter")
+        assert np.isfinite(merged.radiance).all()
+
+    def test_frames_are_accounted_for(self, model: af.AFUNet) -> None:
+        frames, times, _ = shoot((-2, -1, 0, 1, 2), moving=False)
+        names = list("abcde")
+        bracket = af.Bracket(frames, times=times, names=names, override=True, reference=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            auto = af.merge(bracket, model=model, align="off").info["frames_used"]
+            alone = af.merge(bracket, method="afunet", model=model, align="off").info["frames_used"]
+        assert auto == {"network": list("ace"), "averaged_where_they_agree": names, "left_out": [], "missing": None}
+        assert alone["averaged_where_they_agree"] == []
+        assert alone["left_out"] == ["b", "d"]
