@@ -66,7 +66,7 @@ def test_weighted_merge_recovers_what_was_photographed() -> None:
 @pytest.mark.parametrize("make", [tiny_model, anchored_model])
 def test_the_network_is_the_plain_forward(make: Callable[[], af.AFUNet]) -> None:
     model, bracket = make(), bracket_of(scene())
-    result = af.merge(bracket, model=model, align="off", stages=True)
+    result = af.merge(bracket, method="afunet", model=model, align="off", stages=True)
     with torch.no_grad():
         expected, states = model.forward_stages(bracket.to_tensor())
     np.testing.assert_allclose(result.radiance, expected[0].permute(1, 2, 0).numpy(), atol=2e-5)
@@ -138,8 +138,8 @@ def test_two_frames_are_merged_and_the_missing_side_is_told() -> None:
 @pytest.mark.parametrize(("precision", "decibel"), [("bfloat16", 40.0), ("float16", 50.0)])
 def test_low_precision_stays_close(precision: str, decibel: float) -> None:
     model, bracket = anchored_model(), bracket_of(scene())
-    exact = af.merge(bracket, model=model, align="off")
-    rough = af.merge(bracket, model=model, align="off", precision=precision)
+    exact = af.merge(bracket, method="afunet", model=model, align="off")
+    rough = af.merge(bracket, method="afunet", model=model, align="off", precision=precision)
     assert rough.info["precision"] == precision
     assert rough.radiance.dtype == np.float32
     error = np.mean(
@@ -202,7 +202,7 @@ def test_what_the_network_breaks_is_mended_and_said() -> None:
         assert model.head.conv.bias is not None
         model.head.conv.bias[0] = float("nan")
     with pytest.warns(UserWarning, match="NaN or infinite"):
-        result = af.merge(bracket_of(scene()), model=model, align="off")
+        result = af.merge(bracket_of(scene()), method="afunet", model=model, align="off")
     assert np.isfinite(result.radiance).all()
 
 
@@ -266,13 +266,13 @@ def test_a_file_and_a_network_in_memory_are_the_same(tmp_path: Path) -> None:
     model, bracket = tiny_model(), bracket_of(scene())
     path = tmp_path / "mine.safetensors"
     af.save_model(model, path)
-    from_file = af.merge(bracket, model=path, align="off")
-    in_memory = af.merge(bracket, model=model, align="off")
+    from_file = af.merge(bracket, method="afunet", model=path, align="off")
+    in_memory = af.merge(bracket, method="afunet", model=model, align="off")
     np.testing.assert_array_equal(from_file.radiance, in_memory.radiance)
     assert from_file.info["model"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert from_file.info["model"]["config"] == model.config.to_dict()
     af.save_model(tiny_model(seed=1), path)
-    assert not np.array_equal(af.merge(bracket, model=path, align="off").radiance, from_file.radiance)
+    assert not np.array_equal(af.merge(bracket, method="afunet", model=path, align="off").radiance, from_file.radiance)
 
 
 def test_the_callers_network_is_left_alone() -> None:
@@ -352,7 +352,7 @@ def test_the_source_map_explains_the_result() -> None:
         assert model.head.conv.bias is not None
         model.head.conv.weight[:decoded] = 0
         model.head.conv.bias[:decoded] = 0
-    result = af.merge(bracket, model=model, align="off", stages=True)
+    result = af.merge(bracket, method="afunet", model=model, align="off", stages=True)
     shares = result.maps["source"]
     assert shares.shape == (*bracket.shape, 4)
     np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
@@ -365,7 +365,7 @@ def test_the_source_map_explains_the_result() -> None:
 
 def test_progress_never_falls_and_ends() -> None:
     seen: list[tuple[int, int, str]] = []
-    af.merge(bracket_of(scene()), model=tiny_model(), on_progress=lambda *report: seen.append(report))
+    af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), on_progress=lambda *report: seen.append(report))
     done = [report[0] for report in seen]
     assert done == sorted(done)
     assert done[0] == 0
@@ -425,12 +425,14 @@ class _Short:
 
 def test_short_of_memory_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     model, bracket = tiny_model(), bracket_of(scene())
-    expected = af.merge(bracket, model=model, align="off")
+    expected = af.merge(bracket, method="afunet", model=model, align="off")
     short = _Short(lambda device, pieces: pieces is None or pieces > 8)
     monkeypatch.setattr(merging, "stream", short)
     seen: list[int] = []
     with pytest.warns(UserWarning, match="smaller pieces") as told:
-        result = af.merge(bracket, model=model, align="off", on_progress=lambda done, *_: seen.append(done))
+        result = af.merge(
+            bracket, method="afunet", model=model, align="off", on_progress=lambda done, *_: seen.append(done)
+        )
     assert len(told) == 1
     assert [pieces for _, pieces in short.tried] == [None, 64, 8]
     assert seen == sorted(seen)
@@ -441,12 +443,12 @@ def test_short_of_memory_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None
 def test_short_of_memory_on_the_device_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """The meta device stands for one that never has enough."""
     model, bracket = tiny_model(), bracket_of(scene())
-    expected = af.merge(bracket, model=model, align="off")
+    expected = af.merge(bracket, method="afunet", model=model, align="off")
     monkeypatch.setattr(merging, "choose_device", lambda name: torch.device("meta"))
     short = _Short(lambda device, pieces: device == "meta")
     monkeypatch.setattr(merging, "stream", short)
     with pytest.warns(UserWarning, match="CPU") as told:
-        result = af.merge(bracket, model=model, align="off")
+        result = af.merge(bracket, method="afunet", model=model, align="off")
     assert len(told) == 1
     assert result.info["device"] == "cpu"
     assert {device for device, _ in short.tried[:-1]} == {"meta"}
@@ -456,7 +458,7 @@ def test_short_of_memory_on_the_device_the_cpu(monkeypatch: pytest.MonkeyPatch) 
 def test_out_of_memory_everywhere_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merging, "stream", _Short(lambda *_: True))
     with pytest.raises(torch.OutOfMemoryError):
-        af.merge(bracket_of(scene()), model=tiny_model(), align="off")
+        af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), align="off")
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -465,6 +467,6 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(merging, "stream", broken)
     with pytest.raises(RuntimeError, match="mat1"):
-        af.merge(bracket_of(scene()), model=tiny_model(), align="off")
+        af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), align="off")
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
     assert is_out_of_memory(RuntimeError("MPS backend out of memory"))
