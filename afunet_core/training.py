@@ -268,7 +268,9 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         step, best = state["step"], state["best"]
     objective: Any = _Objective(model, config)
-    objective, optimizer = fabric.setup(torch.compile(objective) if config.compile else objective, optimizer)
+    if config.compile:
+        objective = torch.compile(objective)
+    objective, optimizer = fabric.setup(objective, optimizer)
     source = _data_source(config, fabric.device)
     deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
 
