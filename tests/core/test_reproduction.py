@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +192,13 @@ def test_modules_cost_the_same_wherever_they_stand() -> None:
         added = sum(costs[name][index] - costs["M1"][index] for name in ("M2", "M3", "M4"))
         assert costs["published"][index] == costs["M1"][index] + added
     assert costs["FA"] == costs["published"] == complexity(VARIANTS["stages-4"])
+
+
+def test_the_page_prints_what_the_tables_hold() -> None:
+    page = (RECIPES.parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    sections = {part.splitlines()[0].split(":")[0]: part for part in page.split("\n## ")}
+    for name, row in PUBLISHED_ROWS.items():
+        scores = [f"{row.psnr_mu:.2f}", f"{row.psnr_l:.2f}", f"{row.ssim_mu:.4f}", f"{row.ssim_l:.4f}"]
+        assert any(
+            re.findall(r"\d+\.\d+", line)[:4] == scores for line in sections[row.table].replace("*", "").splitlines()
+        ), f"{name} is not in {row.table} of docs/reproduce.md"
