@@ -39,7 +39,7 @@ class MergeJob:
         operator, exposure: tone mapping operator and EV, for display pictures.
         half: 16-bit floats in EXR.
         bracket: options of :meth:`afunet_core.Bracket.from_files`.
-        merge: options of :func:`afunet_core.merge`.
+        merge: options of :func:`afunet_core.merge`; ``noise`` may also be gain and read noise in counts.
         threads: CPU threads the job may use; ``None`` leaves torch's choice.
     """
 
@@ -87,6 +87,11 @@ def run_job(
     else:
         bracket = af.Bracket.from_folder(job.folder or ".", **job.bracket)
     options = {**job.merge, "stages": job.stages is not None}
+    if isinstance(options.get("noise"), tuple):
+        from afunet_core.noise import NoiseModel
+
+        gain, read_noise = options["noise"]
+        options["noise"] = NoiseModel.from_counts(gain, read_noise, bracket.scale)
     result = af.merge(bracket, **options, on_progress=on_progress, should_cancel=should_cancel)
     if job.stages is not None and result.stages is not None:
         _write_stages(Path(job.stages), result)
@@ -114,6 +119,8 @@ def display_picture(result: MergeResult, operator: str = "mu_law", exposure: flo
     if result.info.get("output") == "display":
         return result.radiance
     radiance = torch.from_numpy(result.radiance)
+    if result.info.get("units") == "counts":  # operators take 1.0 for the saturation of the shortest frame
+        radiance = radiance / result.info["scale"]
     grey = radiance.dim() == 2
     image = radiance.expand(3, -1, -1) if grey else radiance.permute(2, 0, 1)
     mapped = tone_map(image[None], operator, ev=exposure)[0]

@@ -128,13 +128,14 @@ def _for_elsewhere(job: MergeJob) -> MergeJob:
         folder=absolute(job.folder),
         tonemapped=absolute(job.tonemapped),
         stages=absolute(job.stages),
-        merge={**job.merge, "model": _model_for_elsewhere(job.merge.get("model", "default"))},
+        merge={**job.merge, "model": _file_or_word(job.merge.get("model", "default"))},
+        bracket={**job.bracket, "black_level": _file_or_word(job.bracket.get("black_level", 0.0))},
     )
 
 
-def _model_for_elsewhere(model: Any) -> Any:
-    """A weights file by its absolute path; names stay names."""
-    return str(Path(model).absolute()) if isinstance(model, str) and Path(model).is_file() else model
+def _file_or_word(value: Any) -> Any:
+    """A file (weights, a dark frame) by its absolute path; names and numbers as they are."""
+    return str(Path(value).absolute()) if isinstance(value, str) and Path(value).is_file() else value
 
 
 def _remove_partial_files(jobs: Sequence[MergeJob]) -> None:

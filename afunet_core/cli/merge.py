@@ -38,13 +38,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     frames.add_argument("--encoding", default="auto", choices=("auto", "gamma", "srgb", "linear"))
     frames.add_argument("--gamma", type=float, default=2.2, help="exponent of the gamma encoding (2.2)")
     frames.add_argument("--bit-depth", type=int, metavar="BITS", help="bits in use, such as 12 in 16-bit files")
-    frames.add_argument("--black-level", type=float, default=0.0, metavar="VALUE", help="stored value of no light (0)")
+    frames.add_argument(
+        "--black-level",
+        type=_black_level,
+        default=0.0,
+        metavar="VALUE|FILE|auto",
+        help="stored value of no light (0), a dark frame, or auto: from the bracket",
+    )
     frames.add_argument("--reference", type=int, metavar="INDEX", help="frame to align to, from 0 (default the middle)")
     frames.add_argument("--override", action="store_true", help="accept exposures that contradict the brightness")
 
     merging = parser.add_argument_group("merging")
     merging.add_argument("--method", default="auto", choices=METHODS)
     merging.add_argument("--align", default="auto", choices=ALIGNMENTS, help="register the frames first")
+    merging.add_argument(
+        "--noise",
+        type=_noise,
+        default="estimate",
+        metavar="GAIN,READ|estimate|photons",
+        help="of the camera, for --method weighted: counts an electron and read noise in counts, learned from the "
+        "bracket (estimate), or exposure time alone (photons)",
+    )
     add_network_options(parser)
 
     results = parser.add_argument_group("results")
@@ -52,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--operator", default="mu_law", choices=OPERATORS, help="tone mapping (mu_law)")
     results.add_argument("--exposure", type=float, default=0.0, metavar="EV", help="brightens the picture (0)")
     results.add_argument("--stages", metavar="FOLDER", help="also pictures of how every stage aligned the frames")
+    results.add_argument("--units", default="relative", choices=("relative", "counts"), help="of the radiance")
     results.add_argument("--half", action="store_true", help="16-bit floats in EXR")
     results.add_argument("--format", default=".exr", metavar="SUFFIX", help="of a batch's results (.exr)")
 
@@ -164,9 +179,32 @@ def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
         exposure=options.exposure,
         half=options.half,
         bracket=bracket,
-        merge={"method": options.method, "align": options.align, **network_options(options)},
+        merge={
+            "method": options.method,
+            "align": options.align,
+            "noise": options.noise,
+            "units": options.units,
+            **network_options(options),
+        },
         **changes,
     )
+
+
+def _black_level(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text  # "auto" or a file
+
+
+def _noise(text: str) -> str | tuple[float, float]:
+    """``estimate``, ``photons``, or gain and read noise in counts."""
+    if text in ("estimate", "photons"):
+        return text
+    values = numbers(text)
+    if len(values) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither estimate, photons nor GAIN,READ")
+    return values[0], values[1]
 
 
 def _is_file_name(output: str) -> bool:

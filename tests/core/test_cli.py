@@ -96,7 +96,16 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.strip() == f"afunet {af.__version__}"
 
 
-@pytest.mark.parametrize("words", [[], ["paint"], ["merge"], ["merge", "a.tif", "-o", "b.exr", "--ev", "x"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["paint"],
+        ["merge"],
+        ["merge", "a.tif", "-o", "b.exr", "--ev", "x"],
+        ["merge", "a", "-o", "b", "--noise", "1,2,3"],
+    ],
+)
 def test_misuse_ends_with_two(words: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(words)
@@ -161,6 +170,24 @@ def test_twelve_bits_of_grey_from_a_sensor(tmp_path: Path) -> None:
     merged = pixels(out)
     assert merged.shape == light.shape
     np.testing.assert_allclose(merged, light * 0.25 * 4095 / (4095 - 64), atol=1.5e-3)
+
+
+def test_dark_frames_noise_and_counts(tmp_path: Path) -> None:
+    """A sensor's data in, light above black in its counts out, however black and noise are stated."""
+    light = np.linspace(50.0, 900.0, 24 * 30).reshape(24, 30)
+    counts = [np.round(np.clip(light * time + 64, 0, 4095)).astype(np.uint16) for time in (1, 2, 4)]
+    paths = write_bracket(tmp_path / "in", counts, exposures=False)
+    tifffile.imwrite(tmp_path / "dark.tif", np.full((24, 30), 64, np.uint16))
+    base = ["merge", *paths, "--encoding", "linear", "--bit-depth", "12", "--times", "1", "2", "4", "--align", "off"]
+    base += ["--method", "weighted", "--units", "counts", "--overwrite", "-o", str(tmp_path / "out.exr")]
+    for black in ("64", str(tmp_path / "dark.tif"), "auto"):
+        for noise in ("estimate", "photons", "0.5,2.0"):
+            assert main([*base, "--black-level", black, "--noise", noise]) == 0
+            np.testing.assert_allclose(pixels(tmp_path / "out.exr"), light, atol=2.5)
+    flags = ["--black-level", "64", "--noise", "photons", "--tonemapped"]
+    assert main([*base, *flags, str(tmp_path / "counts.png")]) == 0
+    assert main([*base, *flags, str(tmp_path / "relative.png"), "--units", "relative"]) == 0
+    np.testing.assert_allclose(pixels(tmp_path / "counts.png"), pixels(tmp_path / "relative.png"), atol=1)
 
 
 @pytest.mark.parametrize("suffix", [".hdr", ".tif", ".png", ".jpg"])
