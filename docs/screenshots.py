@@ -36,9 +36,11 @@ class Photographer:
         self._save(Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)), name)
 
     def canvas(self, name: str) -> None:
-        """The canvas alone."""
+        """The canvas alone, without the empty space around the image."""
+        self.viewer.reset_view()
         QTest.qWait(600)
-        self._save(Image.fromarray(self.viewer.screenshot(canvas_only=True, flash=False)), name)
+        picture = Image.fromarray(self.viewer.screenshot(canvas_only=True, flash=False)).convert("RGB")
+        self._save(picture.crop(picture.getbbox()), name)
 
     @staticmethod
     def _save(picture: Image.Image, name: str) -> None:
@@ -71,11 +73,13 @@ def take_pictures(model: str) -> None:
     photographer.window("merged")
 
     roles = {layer.metadata.get("afunet", {}).get("role"): layer.name for layer in viewer.layers}
-    viewer.canvas.grid.enabled = True
+    viewer.window.resize(2 * SIZE[0], SIZE[1])
+    viewer.canvas.grid.enabled, viewer.canvas.grid.shape = True, (1, 3)
     show_only(viewer, *(roles[side] for side in ("under", "reference", "over")))
     photographer.canvas("stages")
     viewer.canvas.grid.enabled = False
-    show_only(viewer, roles["ghost"])
+    viewer.window.resize(*SIZE)
+    show_only(viewer, "+0 EV", roles["ghost"])
     photographer.canvas("ghost-map")
     viewer.close()
 
