@@ -40,7 +40,7 @@ _PUBLIC = {
     "write_image": "afunet_core.io",
 }
 
-__all__ = [*sorted(_PUBLIC), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_PUBLIC), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
