@@ -543,6 +543,10 @@ def test_evaluate_synthetic_brackets(model: str, capsys: pytest.CaptureFixture[s
         (["figure", "--result", "gone.exr", "-o", "f.png"], "gone.exr"),
         (["figure", "--result", "gone.exr", "-o", "f.exe"], "f.exe"),
         (["fetch", "kalantari", "--url", "ftp://nowhere"], "http"),
+        (["export", "model.exe"], ".onnx"),
+        (["export", "gone/model.onnx"], "gone"),
+        (["benchmark", "--device", "abacus"], "abacus"),
+        (["benchmark", "-o", "gone/page.md"], "gone"),
         (["train", "--config", "gone.toml", "-o", "run"], "gone.toml"),
         (["train", "--config", "gone.toml", "-o", "run", "--set", "steps"], "NAME=VALUE"),
     ],
@@ -567,6 +571,45 @@ def test_fetching_states_the_licence_first(
     first, last = capsys.readouterr().err.strip().splitlines()
     assert "no licence file" in first
     assert "Check the connection" in last
+
+
+def test_export_writes_a_program_that_computes_the_same(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "model.pt2"
+    assert main(["export", str(out), "--model", model]) == 0
+    assert str(out) in capsys.readouterr().out
+    frames = torch.rand(1, 18, 35, 41, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            torch.export.load(out).module()(frames), af.load_model(model)(frames), atol=1e-5, rtol=1e-5
+        )
+    assert main(["export", str(out), "--model", model]) == 2
+    assert "--overwrite" in complaint(capsys)
+
+
+def test_benchmark_options_reach_the_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from afunet_core import benchmark
+
+    one = benchmark.Measurement("compact", 16, 24, "cpu", "float32", "stream", 2.0, 3.0, 1 << 20, 0, 1e-7)
+    seen: dict[str, Any] = {}
+
+    def measure(**arguments: Any) -> list[benchmark.Measurement]:
+        seen.update(arguments)
+        arguments["on_result"](one)
+        return [one]
+
+    monkeypatch.setattr(benchmark, "benchmark", measure)
+    words = ["benchmark", "--model", "compact", "--size", "16x24", "8x8", "--precision", "float32", "--memory", "1GB"]
+    assert main([*words, "-o", str(tmp_path / "page.md")]) == 0
+    assert (seen["models"], seen["sizes"], seen["memory_budget"]) == (["compact"], [(16, 24), (8, 8)], 2**30)
+    assert "engines" not in seen
+    said = capsys.readouterr()
+    assert benchmark.format_table([one]) in said.out
+    assert "compact 16×24 cpu float32 stream: 2.00 s" in said.err
+    assert benchmark.format_table([one]) in (tmp_path / "page.md").read_text()
 
 
 def test_training_options_reach_the_trainer(
