@@ -16,7 +16,8 @@ from afunet_core.brightness import check_brightness
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from afunet_core.exposures import both_given, light_admitted
 from afunet_core.frames import PixelFormat, to_encoded_frames
-from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, network_input, to_radiance
+from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input, to_radiance
+from afunet_core.response import curve_from
 
 __all__ = ["Bracket"]
 
@@ -42,6 +43,9 @@ class Bracket:
             out like the frames, or the path of an image file), subtracted pixel by pixel; or ``"auto"``, for linear
             frames, the intercept of intensity over exposure time. Linear frames then keep what noise pushed below
             black, so that the mean of dark regions stays true.
+        response: how stored values relate to light, instead of ``encoding``: a
+            :class:`~afunet_core.response.ResponseCurve`, the file of one, or ``"estimate"`` from these frames. The
+            bracket then holds the frames encoded anew with ``gamma``.
         reference: which of the frames, as given, the result is aligned to; default the middle one by exposure.
         names: of the frames, for messages; default ``frame 1``, ``frame 2``…
         metadata: kept for the result's provenance.
@@ -93,6 +97,7 @@ class Bracket:
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
         black_level: Any = 0.0,
+        response: Any = None,
         reference: int | None = None,
         names: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -122,6 +127,11 @@ class Bracket:
         self.reference_given = reference is not None
         self.reference = count // 2 if reference is None else order.index(_frame_index(reference, count))
         self.metadata = dict(metadata or {})
+        if response is not None:
+            curve = curve_from(response, self.frames, self.times.tolist())
+            self.frames = tuple(encode(curve(frame), "gamma", gamma) for frame in self.frames)
+            self.encoding, encoding = "gamma", "gamma"
+            self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
         if not override:
             check_brightness(self.frames, self.times.tolist(), self.names, encoding, gamma)
 
@@ -136,6 +146,7 @@ class Bracket:
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
         black_level: Any = 0.0,
+        response: Any = None,
         reference: int | None = None,
         override: bool = False,
     ) -> Bracket:
@@ -148,8 +159,8 @@ class Bracket:
             paths: two or more image files.
             encoding: ``"auto"`` takes 8- and 16-bit files as gamma-encoded and floating-point ones (EXR, Radiance) as
                 linear; state ``"linear"`` for the TIFF files of sensors and microscopes.
-            ev, times, gamma, bit_depth, black_level, reference, override: as for the constructor, in the order of
-            ``paths``.
+            ev, times, gamma, bit_depth, black_level, response, reference, override: as for the constructor, in the
+                order of ``paths``.
 
         Raises:
             ImageFileError: a file is missing, damaged or no image.
@@ -168,6 +179,7 @@ class Bracket:
             gamma=gamma,
             bit_depth=bit_depth,
             black_level=black_level,
+            response=response,
             reference=reference,
             names=files.names,
             metadata=files.metadata,

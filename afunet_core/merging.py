@@ -28,6 +28,7 @@ from afunet_core.device import (
     parse_memory,
     release_memory,
 )
+from afunet_core.drift import compensate_drift, estimate_drift
 from afunet_core.errors import ArgumentError
 from afunet_core.gating import REST_EVERYWHERE, blend_at_rest, rest_map
 from afunet_core.many_frames import FramePlan, combine_frames, plan_frames
@@ -41,6 +42,7 @@ from afunet_core.registration import MODES, register
 __all__ = ["METHODS", "MergeResult", "merge"]
 
 METHODS = ("auto", "afunet", "weighted", "mertens")
+DRIFT = ("off", "auto")
 UNITS = ("relative", "counts")
 
 PIECES_WHEN_SHORT = (None, 64, 8)
@@ -81,6 +83,7 @@ def merge(
     device: str | torch.device = "auto",
     precision: str = "auto",
     memory_budget: int | str | None = None,
+    drift: str = "off",
     noise: NoiseModel | str = "estimate",
     units: str = "relative",
     stages: bool = False,
@@ -102,6 +105,7 @@ def merge(
         precision: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"``: bfloat16 on CUDA, else float32.
         memory_budget: bytes (or ``"4GB"``) the network may use beside its input and output; ``None`` decides by what
             is free.
+        drift: ``"auto"`` estimates changes of exposure and white balance between the frames and divides them out.
         noise: of the camera, for ``method="weighted"``: a :class:`~afunet_core.noise.NoiseModel`; ``"estimate"`` learns
             it from the bracket; ``"photons"`` weighs by exposure time alone.
         units: ``"relative"`` (1.0 = saturation of the shortest frame) or ``"counts"``, those of the data above black,
@@ -125,7 +129,7 @@ def merge(
         >>> result.radiance.shape, round(float(result.radiance.mean()), 3)
         ((4, 5, 3), 0.1)
     """
-    _check_choices(bracket, method, align, noise, units)
+    _check_choices(bracket, method, align, drift, noise, units)
     place = choose_device(device)
     dtype = choose_precision(precision, place)
     budget = parse_memory(memory_budget)
@@ -141,6 +145,10 @@ def merge(
     with run.phase("Registering the frames", 0 if align == "off" else 100), torch.no_grad():
         aligned, registrations = register(bracket, align)
         info["registration"] = [entry.as_dict() for entry in registrations]
+        if drift == "auto":
+            drifts = estimate_drift(aligned)
+            aligned = compensate_drift(aligned, drifts)
+            info["drift"] = [entry.as_dict() for entry in drifts]
 
     states: list[StageState] = []
     rest: Tensor | None = None
@@ -183,13 +191,14 @@ def merge(
     return MergeResult(radiance, kept, info, _LazyMaps(maps))
 
 
-def _check_choices(bracket: Any, method: str, align: str, noise: Any, units: str) -> None:
+def _check_choices(bracket: Any, method: str, align: str, drift: str, noise: Any, units: str) -> None:
     if not isinstance(bracket, Bracket):
         advice = "Make one with afunet_core.Bracket(frames, ev=...) or Bracket.from_files(paths)."
         raise ArgumentError("bracket", "a Bracket", type(bracket).__name__, advice)
     if not isinstance(noise, NoiseModel) and noise not in NOISE:
         raise ArgumentError("noise", "a NoiseModel or one of " + ", ".join(NOISE), repr(noise))
-    for name, value, known in (("method", method, METHODS), ("align", align, MODES), ("units", units, UNITS)):
+    choices = (("method", method, METHODS), ("align", align, MODES), ("drift", drift, DRIFT), ("units", units, UNITS))
+    for name, value, known in choices:
         if value not in known:
             raise ArgumentError(name, "one of " + ", ".join(known), repr(value))
 
@@ -373,6 +382,7 @@ def _describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "black_level": bracket.black_level,
         "scale": bracket.scale,
         "reference": int(bracket.reference),
+        "response": bracket.metadata.get("response"),
     }
 
 
