@@ -67,7 +67,7 @@ docs: $(VENV)/.stamp-dev
 	$(VENV)/bin/mkdocs build --strict --quiet
 
 bench: $(VENV)/.stamp-dev
-	$(VENV)/bin/afunet benchmark
+	$(VENV)/bin/afunet benchmark -o docs/performance.md
 
 screenshots: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb
