@@ -1,10 +1,12 @@
 # Every target does its own set-up, from a fresh clone: make demo · make test · make docs · make bench · make screenshots
-# Options: PYTHON=python3.12 (which Python makes the virtual environment), PYTEST_ARGS="-k bracket" (for make test).
+# Options: PYTHON=python3.12 (which Python makes the virtual environment), WORKERS=4 (test processes),
+# PYTEST_ARGS="tests/core -k bracket" (only these tests).
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-input --progress-bar off
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 export QT_API ?= pyside6
 export PYTHONUNBUFFERED = 1
@@ -59,9 +61,15 @@ lint: $(VENV)/.stamp-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/npe2 validate napari.yaml
 
+# Two processes for the core, one thread each; the plugin's tests share one screen and run one after the other.
 unit: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb
+ifeq ($(strip $(PYTEST_ARGS)),)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/napari --ignore napari_afunet </dev/null
+	sh tools/with-display.sh --virtual $(PY) -m pytest tests/napari napari_afunet </dev/null
+else
 	sh tools/with-display.sh --virtual $(PY) -m pytest $(PYTEST_ARGS) </dev/null
+endif
 
 docs: $(VENV)/.stamp-dev
 	$(VENV)/bin/mkdocs build --strict --quiet
