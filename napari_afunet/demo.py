@@ -87,7 +87,11 @@ def _leave_results(viewer: Viewer, widget: MergeWidget, folder: Path, timeout: f
     folder.mkdir(parents=True, exist_ok=True)
     outcome = widget.outcome
     write_image(folder / "merged.exr", outcome.radiance, metadata=outcome.info)
-    picture = render(outcome.radiance, widget.display.settings()) if outcome.linear else outcome.radiance
+    picture = (
+        render(outcome.radiance, widget.display.settings(), rgb=not outcome.grey)
+        if outcome.linear
+        else outcome.radiance
+    )
     write_image(folder / "merged.png", picture)
     viewer.window._qt_window.show()
     QTest.qWait(200)

@@ -40,7 +40,7 @@ class DisplaySettings:
     warn: bool = False
 
 
-def render(radiance: Any, settings: DisplaySettings, base_ev: float = 0.0) -> Any:
+def render(radiance: Any, settings: DisplaySettings, base_ev: float = 0.0, *, rgb: bool = True) -> Any:
     """Radiance ``(…, H, W[, 3])`` as a ``uint8`` picture ``(…, H, W, 3)``; planes of a stack are computed when shown.
 
     Grey becomes colour too, because the highlight warning is one.
@@ -49,8 +49,9 @@ def render(radiance: Any, settings: DisplaySettings, base_ev: float = 0.0) -> An
         radiance: linear light, NumPy or dask.
         settings: how to show it.
         base_ev: what exposure 0 means to the operator that does not adapt to the image; see :func:`base_exposure`.
+        rgb: whether the last axis is colour (a grey image may be three pixels wide).
     """
-    grey = radiance.shape[-1] not in (3, 4)
+    grey = not rgb
     if settings.operator == "exposure":
         settings = replace(settings, ev=settings.ev + base_ev)
     planes = radiance.ndim - (2 if grey else 3)

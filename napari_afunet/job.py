@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from afunet_core.errors import MergeCancelled
 from napari_afunet.inputs import BracketSource
 from napari_afunet.settings import MergeSettings
 
@@ -118,9 +119,11 @@ def _merge_plane(
     metadata = {"paths": list(source.paths)} if any(source.paths) else None
     bracket = Bracket(frames, names=source.names, metadata=metadata, **settings.bracket_arguments())
     result = merge(bracket, **settings.core_arguments(), on_progress=on_progress, should_cancel=should_cancel)
-    maps = {}
-    if settings.ghost_map:
-        maps = {name: _picture(name, np.asarray(result.maps[name], np.float32)) for name in result.maps}
+    maps: dict[str, np.ndarray] = {}
+    for name in result.maps if settings.ghost_map else ():
+        if should_cancel is not None and should_cancel():
+            raise MergeCancelled("The merge was cancelled.")
+        maps[name] = _picture(name, np.asarray(result.maps[name], np.float32))
     return result, maps
 
 

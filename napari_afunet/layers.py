@@ -114,7 +114,7 @@ def show_step_by_step(
 def show_tone_mapped(viewer: ViewerModel, radiance: Image, display: DisplaySettings) -> Image:
     """Add or update the tone-mapped view of an HDR layer."""
     name = radiance.metadata.get(KEY, {}).get("bracket", radiance.name)
-    picture = render(radiance.data, display, base_exposure(radiance))
+    picture = render(radiance.data, display, base_exposure(radiance), rgb=radiance.rgb)
     provenance = {"source": radiance.name, "operator": display.operator, "ev": display.ev}
     place = Placement.of(radiance)
     return _put(viewer, name, "tone_mapped", picture, place, provenance, rgb=True, contrast_limits=(0, 255))

@@ -52,7 +52,7 @@ def merge_layers(
         >>> from napari.components import ViewerModel
         >>> from afunet_core.data.demo import demo_bracket
         >>> viewer, (frames, ev, truth) = ViewerModel(), demo_bracket(reduction=16)
-        >>> layers = [viewer.add_image(frame, name=f"garage {i}") for i, frame in enumerate(frames)]
+        >>> layers = [viewer.add_image(frame, name=f"garage {i}", rgb=True) for i, frame in enumerate(frames)]
         >>> result = merge_layers(viewer, layers, ev=ev, method="weighted")
         >>> result.radiance.shape, [layer.name for layer in viewer.layers][-2:]
         ((30, 45, 3), ['garage HDR', 'garage tone mapped'])

@@ -36,10 +36,11 @@ def test_the_operators_offered_are_the_cores():
 def test_stacks_are_rendered_plane_by_plane_when_looked_at(lazy, channels, warn):
     stack = np.random.default_rng(1).uniform(0, 1, (2, 3, 8, 9, *channels)).astype(np.float32)
     settings = DisplaySettings("mu_law", warn=warn)
-    shown = render(da.from_array(stack, chunks=4) if lazy else stack, settings)
+    rgb = bool(channels)
+    shown = render(da.from_array(stack, chunks=4) if lazy else stack, settings, rgb=rgb)
     assert isinstance(shown, da.Array)
     assert shown.shape == (2, 3, 8, 9, 3)
-    np.testing.assert_array_equal(np.asarray(shown[1, 2]), render(stack[1, 2], settings))
+    np.testing.assert_array_equal(np.asarray(shown[1, 2]), render(stack[1, 2], settings, rgb=rgb))
 
 
 def test_highlight_warning_paints_exactly_what_clips():
@@ -50,7 +51,8 @@ def test_highlight_warning_paints_exactly_what_clips():
     different = (plain != warned).any(-1)
     assert different.sum() == 1
     np.testing.assert_array_equal(warned[1, 2], CLIPPED)
-    assert render(radiance[..., 0], DisplaySettings("exposure", warn=True)).shape == (4, 6, 3)
+    assert render(radiance[..., 0], DisplaySettings("exposure", warn=True), rgb=False).shape == (4, 6, 3)
+    assert render(radiance[:, :3, 0], DisplaySettings("exposure"), rgb=False).shape == (4, 3, 3)  # narrow, not colour
 
 
 def test_light_that_is_not_a_number_is_shown_not_thrown():
