@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from afunet_core.merging import MergeResult
     from afunet_core.progress import OnProgress, ShouldCancel
 
-__all__ = ["MergeJob", "Outcome", "attempt", "check_destination", "folder_jobs", "run_batch", "run_job"]
+__all__ = ["MergeJob", "Outcome", "attempt", "check_destination", "folder_jobs", "group_jobs", "run_batch", "run_job"]
 
 DISPLAY_FORMATS = frozenset({".png", ".jpg", ".jpeg"})
 
@@ -199,6 +199,50 @@ def folder_jobs(roots: Sequence[str | Path], output: str | Path, template: Merge
         advice = "A bracket folder holds two or more frames, with an exposure.txt or EXIF."
         raise ArgumentError("inputs", "folders with brackets", ", ".join(map(str, roots)), advice)
     return list(jobs.values())
+
+
+def group_jobs(
+    folders: Sequence[str | Path], output: str | Path, template: MergeJob, suffix: str
+) -> tuple[list[MergeJob], list[Path]]:
+    """A job for every bracket among the pictures of camera folders, found by time and exposure.
+
+    Args:
+        folders: mixed pictures.
+        output: folder of the results, which are named after the first and the last frame.
+        template: the options; ``tonemapped`` and ``stages``, where given, name folders as well.
+        suffix: format of the results, such as ``".exr"``.
+
+    Returns:
+        The jobs, and the pictures that belong to no bracket.
+
+    Raises:
+        ArgumentError: when there is no folder, or no bracket in any.
+    """
+    from dataclasses import replace
+
+    from afunet_core.grouping import group_folder
+
+    jobs: dict[str, MergeJob] = {}
+    single: list[Path] = []
+    for folder in folders:
+        grouping = group_folder(folder)
+        single += grouping.single
+        for frames in grouping.brackets:
+            name = f"{frames[0].stem}-{frames[-1].stem}"
+            if name in jobs:  # cameras count from 1 in every folder
+                name = f"{Path(folder).resolve().name}/{name}"
+            jobs[name] = replace(
+                template,
+                name=name,
+                files=tuple(map(str, frames)),
+                output=str(Path(output) / (name + suffix)),
+                tonemapped=template.tonemapped and str(Path(template.tonemapped) / (name + ".png")),
+                stages=template.stages and str(Path(template.stages) / name),
+            )
+    if not jobs:
+        advice = "Pictures of one bracket need EXIF with the time and different exposures, moments apart."
+        raise ArgumentError("inputs", "folders with brackets", ", ".join(map(str, folders)) or "files", advice)
+    return list(jobs.values()), single
 
 
 def check_destination(path: str | Path, overwrite: bool) -> None:

@@ -22,7 +22,7 @@ from afunet_core.errors import AFUNetError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
-COMMANDS = ("merge", "info", "synthesize", "evaluate", "train", "fetch", "export", "benchmark", "figure")
+COMMANDS = ("merge", "info", "response", "synthesize", "evaluate", "train", "fetch", "export", "benchmark", "figure")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -21,6 +21,7 @@ EXAMPLES = """examples:
   afunet merge u.tif n.tif o.tif -o out.exr --tonemapped out.png
   afunet merge 1.png 2.png 3.png -o out.hdr --ev -2 0 2
   afunet merge brackets/ -o merged/ --workers 2
+  afunet merge DCIM/100CAM/ -o merged/ --group
 """
 
 
@@ -45,12 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="VALUE|FILE|auto",
         help="stored value of no light (0), a dark frame, or auto: from the bracket",
     )
+    frames.add_argument(
+        "--response", metavar="FILE|estimate", help="camera response: a file of 'afunet response', or from the bracket"
+    )
+    frames.add_argument(
+        "--group", action="store_true", help="find the brackets among a camera's pictures by time and exposure"
+    )
     frames.add_argument("--reference", type=int, metavar="INDEX", help="frame to align to, from 0 (default the middle)")
     frames.add_argument("--override", action="store_true", help="accept exposures that contradict the brightness")
 
     merging = parser.add_argument_group("merging")
     merging.add_argument("--method", default="auto", choices=METHODS)
     merging.add_argument("--align", default="auto", choices=ALIGNMENTS, help="register the frames first")
+    merging.add_argument("--drift", default="off", choices=("off", "auto"), help="even out exposure and white balance")
     merging.add_argument(
         "--noise",
         type=_noise,
@@ -81,6 +89,8 @@ def run(options: argparse.Namespace) -> int:
     folders = [path for path in inputs if path.is_dir()]
     if folders and len(folders) != len(inputs):
         raise ArgumentError("inputs", "either frames or folders", "both", "Merge them by separate commands.")
+    if options.group:
+        return _merge_groups(options, folders)
     if not folders:
         return _merge_one(options, inputs, None)
     if _is_file_name(options.output):
@@ -119,9 +129,22 @@ def _merge_one(options: argparse.Namespace, files: list[Path], folder: Path | No
     return 0
 
 
+def _merge_groups(options: argparse.Namespace, folders: list[Path]) -> int:
+    from afunet_core.batch import group_jobs
+
+    suffix = "." + options.format.lower().lstrip(".")
+    jobs, single = group_jobs(folders, options.output, _job(options, name="", output=""), suffix)
+    if single:
+        complain(f"{len(single)} pictures belong to no bracket: {', '.join(path.name for path in single[:8])}")
+    return _merge_jobs(options, jobs, suffix)
+
+
 def _merge_many(options: argparse.Namespace, folders: list[Path]) -> int:
     suffix = "." + options.format.lower().lstrip(".")
-    jobs = folder_jobs(folders, options.output, _job(options, name="", output=""), suffix)
+    return _merge_jobs(options, folder_jobs(folders, options.output, _job(options, name="", output=""), suffix), suffix)
+
+
+def _merge_jobs(options: argparse.Namespace, jobs: list[MergeJob], suffix: str) -> int:
     Path(options.output).mkdir(parents=True, exist_ok=True)
     check_destination(Path(options.output) / f"any{suffix}", overwrite=True)
     with ExitStack() as stack:
@@ -169,6 +192,7 @@ def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
         "gamma": options.gamma,
         "bit_depth": options.bit_depth,
         "black_level": options.black_level,
+        "response": options.response,
         "reference": options.reference,
         "override": options.override,
     }
@@ -182,6 +206,7 @@ def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
         merge={
             "method": options.method,
             "align": options.align,
+            "drift": options.drift,
             "noise": options.noise,
             "units": options.units,
             **network_options(options),

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from afunet_core.io.exposure import Exposure, read_exposure, read_exposure_file, relative_exposures
 from afunet_core.io.folder import EXPOSURE_FILES, find_brackets, find_exposure_file, list_bracket_folder, natural_key
+from afunet_core.io.raw import RAW_SUFFIXES, read_raw
 from afunet_core.io.read import READABLE, ImageFile, read_image
 from afunet_core.io.write import WRITABLE, write_image
 
 __all__ = [
     "EXPOSURE_FILES",
+    "RAW_SUFFIXES",
     "READABLE",
     "WRITABLE",
     "Exposure",
@@ -26,6 +28,7 @@ __all__ = [
     "read_exposure",
     "read_exposure_file",
     "read_image",
+    "read_raw",
     "relative_exposures",
     "write_image",
 ]

@@ -102,8 +102,11 @@ def read_exposure(path: str | Path) -> Exposure | None:
     Raises:
         ImageFileError: the file is missing, damaged, or no image.
     """
+    from afunet_core.io.raw import RAW_SUFFIXES, read_raw_exposure
     from afunet_core.io.read import read_attributes
 
+    if Path(path).suffix.lower() in RAW_SUFFIXES:
+        return read_raw_exposure(path)
     return exposure_from_attributes(read_attributes(path))
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from afunet_core.errors import ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 from afunet_core.io.metadata import from_attributes, from_hdr_header
+from afunet_core.io.raw import RAW_SUFFIXES, read_raw
 
-READABLE = frozenset({".bmp", ".exr", ".hdr", ".jpeg", ".jpg", ".pic", ".png", ".tif", ".tiff"})
+READABLE = frozenset({".bmp", ".exr", ".hdr", ".jpeg", ".jpg", ".pic", ".png", ".tif", ".tiff"}) | RAW_SUFFIXES
 """File types that are read, in lower case."""
 
 _ADVICE = "Open it in an image viewer; if it is damaged, export or copy it again."
@@ -26,7 +27,8 @@ class ImageFile:
 
     Args:
         pixels: H×W or H×W×C, dtype as stored (half floats as float32), channels in the order R, G, B, A, upright.
-        encoding: ``"gamma"`` for 8- and 16-bit integers, ``"linear"`` for floats, ``None`` when it cannot be told.
+        encoding: ``"gamma"`` for 8- and 16-bit integers, ``"linear"`` for floats and raw files, ``None`` when it cannot
+            be told.
         bit_depth: bits of an integer pixel, ``None`` for floats.
         exposure: from the file's metadata, ``None`` if it has none.
         metadata: the dictionary given to :func:`write_image`, ``{}`` for files from elsewhere.
@@ -42,7 +44,7 @@ class ImageFile:
 
 
 def read_image(path: str | Path) -> ImageFile:
-    """Read an EXR, Radiance, TIFF, PNG, JPEG or BMP file.
+    """Read an EXR, Radiance, TIFF, PNG, JPEG or BMP file, or a camera's raw file (see :func:`read_raw` for options).
 
     Pixels are as stored; only the orientation flag of cameras is applied, and alpha is not multiplied into the colours.
     Of an EXR with several parts or layers the first with colour is read; channels are found by name.
@@ -60,6 +62,9 @@ def read_image(path: str | Path) -> ImageFile:
         ((2, 3, 3), 7.5, 'linear', {'model': 'compact'})
     """
     path = Path(path)
+    if path.suffix.lower() in RAW_SUFFIXES:
+        developed, exposure, camera = read_raw(path)
+        return ImageFile(developed, "linear", 16, exposure, {}, {"raw": camera})
     pixels, attributes = _read(path, with_pixels=True)
     assert pixels is not None
     if pixels.dtype == np.float16:

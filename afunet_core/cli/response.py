@@ -1,0 +1,46 @@
+"""afunet response: estimate the response curve of a camera from a bracket, for merge --response FILE
+
+Any still scene with shadows and highlights serves; more frames, on a tripod, serve better. The curve belongs to the
+camera and its picture style, and is good for all brackets taken with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from afunet_core.cli.options import flat, numbers
+
+EXAMPLES = """examples:
+  afunet response calibration/ -o camera.json
+  afunet response 1.jpg 2.jpg 3.jpg 4.jpg 5.jpg -o camera.csv --shared
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("inputs", nargs="+", metavar="FRAME|FOLDER", help="frames of one bracket, or its folder")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the curve (.json or .csv)")
+    exposures = parser.add_mutually_exclusive_group()
+    exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
+    exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
+    parser.add_argument("--shared", action="store_true", help="one curve for all three channels")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Estimate and write."""
+    import afunet_core as af
+    from afunet_core.registration import register
+    from afunet_core.response import estimate_response
+
+    inputs = [Path(path) for path in options.inputs]
+    given = {"ev": flat(options.ev), "times": flat(options.times), "encoding": "gamma", "override": True}
+    one_folder = len(inputs) == 1 and inputs[0].is_dir()
+    read = af.Bracket.from_folder if one_folder else af.Bracket.from_files
+    bracket, _ = register(read(inputs[0] if one_folder else inputs, **given))
+    curve = estimate_response(bracket.frames, bracket.times, shared=options.shared)
+    curve.save(options.output)
+    rows = len(curve.light)
+    middle = ", ".join(f"{float(row[len(row) // 2]):.3f}" for row in curve.light)
+    print(f"{options.output}: {rows} {'curve' if rows == 1 else 'curves'}; light at half the stored value: {middle}")
+    return 0

@@ -1,0 +1,140 @@
+"""Raw files of cameras (DNG, CR2, NEF, ARW…) to linear light, with rawpy (the extra ``raw``)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
+from afunet_core.io.exposure import Exposure, exposure_from_attributes
+
+__all__ = ["DEMOSAIC", "RAW_SUFFIXES", "read_raw", "read_raw_exposure", "read_raw_moment"]
+
+RAW_SUFFIXES = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf"}
+    | {".pef", ".raf", ".raw", ".rw2", ".srf", ".sr2", ".srw", ".x3f"}
+)
+"""File types read as raw, in lower case."""
+
+DEMOSAIC = ("ahd", "linear", "vng", "ppg", "dcb", "dht", "aahd", "half")
+"""Ways to fill the colours between the sensor's filters; ``half`` makes one pixel of each 2×2 block, inventing none."""
+
+_ADVICE = "Open it in a raw converter; if it is damaged, copy it again."
+
+
+def read_raw(
+    path: str | Path, demosaic: str = "ahd", white_balance: str | tuple[float, float, float] = "camera"
+) -> tuple[np.ndarray, Exposure | None, dict[str, Any]]:
+    """Develop a raw file to linear light, without tone curve, brightening or highlight recovery.
+
+    The black level is taken off and the white level becomes 65535. White balance multiplies colours after that; the
+    gains are scaled to be at least 1, so that a colour that saturated on the sensor saturates in the result.
+
+    Args:
+        path: the file.
+        demosaic: one of `DEMOSAIC`.
+        white_balance: ``"camera"`` as shot, ``"daylight"``, ``"none"`` (what the sensor counted), or three gains.
+
+    Returns:
+        H×W×3 uint16, upright, in linear sRGB primaries (those of the sensor with ``"none"``); the exposure; what the
+        file says of the camera.
+
+    Raises:
+        DependencyError: rawpy is not installed.
+        ImageFileError: the file is missing, damaged, or of a camera LibRaw does not know.
+        ArgumentError: an unknown way to demosaic or balance.
+    """
+    if demosaic not in DEMOSAIC:
+        raise ArgumentError("demosaic", f"one of {', '.join(DEMOSAIC)}", repr(demosaic))
+    rawpy = _rawpy()
+    path = Path(path)
+    options = {
+        "gamma": (1, 1),
+        "no_auto_bright": True,
+        "output_bps": 16,
+        "highlight_mode": rawpy.HighlightMode.Clip,
+        "half_size": demosaic == "half",
+        **({} if demosaic == "half" else {"demosaic_algorithm": getattr(rawpy.DemosaicAlgorithm, demosaic.upper())}),
+        **_white_balance(rawpy, white_balance),
+    }
+    try:
+        with rawpy.imread(str(path)) as raw:
+            pixels = raw.postprocess(**options)
+            camera = {
+                "black_level": [int(level) for level in raw.black_level_per_channel],
+                "white_level": int(raw.white_level),
+                "white_balance": [float(gain) for gain in raw.camera_whitebalance],
+                "demosaic": demosaic,
+                "balanced_by": white_balance if isinstance(white_balance, str) else list(white_balance),
+            }
+            other = raw.other
+    except OSError as error:
+        raise ImageFileError(f"{path}: cannot be read: {error.strerror or error}. {_ADVICE}") from error
+    except rawpy.LibRawError as error:
+        reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise ImageFileError(f"{path}: is no raw file that can be read: {reason}. {_ADVICE}") from error
+    return np.ascontiguousarray(pixels), _exposure(other, path), camera
+
+
+def read_raw_exposure(path: str | Path) -> Exposure | None:
+    """The exposure in a raw file's metadata, without developing it. Raises like :func:`read_raw`."""
+    return _exposure(_metadata(path), Path(path))
+
+
+def read_raw_moment(path: str | Path) -> datetime | None:
+    """When a raw file was taken, to the second; ``None`` where it does not say. Raises like :func:`read_raw`."""
+    moment = _metadata(path).timestamp
+    return moment if isinstance(moment, datetime) and moment.year > 1970 else None
+
+
+def _metadata(path: str | Path) -> Any:
+    rawpy = _rawpy()
+    try:
+        with rawpy.imread(str(path)) as raw:
+            return raw.other
+    except (OSError, rawpy.LibRawError) as error:
+        raise ImageFileError(f"{path}: is no raw file that can be read: {error}. {_ADVICE}") from error
+
+
+def _exposure(other: Any, path: Path) -> Exposure | None:
+    names = {"ExposureTime": "shutter_speed", "FNumber": "aperture", "Exif:PhotographicSensitivity": "iso_speed"}
+    found = {name: getattr(other, field) for name, field in names.items()}
+    if not found["Exif:PhotographicSensitivity"]:
+        found["Exif:PhotographicSensitivity"] = _stated_iso(path)
+    return exposure_from_attributes(found)
+
+
+def _stated_iso(path: Path) -> Any:
+    """The sensitivity in the first directory of a TIFF-like file (TIFF/EP), where LibRaw does not look for it."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            tag = file.pages.first.tags.get(34855)
+            return None if tag is None else tag.value
+    except (OSError, ValueError, tifffile.TiffFileError):  # not every maker's raw file is a TIFF
+        return None
+
+
+def _white_balance(rawpy: Any, choice: str | tuple[float, float, float]) -> dict[str, Any]:
+    if choice == "camera":
+        return {"use_camera_wb": True}
+    if choice == "daylight":
+        return {"use_camera_wb": False, "use_auto_wb": False}
+    if choice == "none":
+        return {"user_wb": [1.0, 1.0, 1.0, 1.0], "output_color": rawpy.ColorSpace.raw}
+    if not isinstance(choice, str) and len(choice) == 3 and all(gain > 0 for gain in choice):
+        red, green, blue = choice
+        return {"user_wb": [red, green, blue, green]}
+    raise ArgumentError("white_balance", "camera, daylight, none or three gains above 0", repr(choice))
+
+
+def _rawpy() -> Any:
+    try:
+        import rawpy
+    except ImportError as error:
+        raise DependencyError("Raw files need rawpy: pip install 'napari-afunet[raw]'.") from error
+    return rawpy
