@@ -30,6 +30,7 @@ OUTER_STOPS = 2.0
 PICTURE_SHARE = 0.1
 """What the network's picture counts beside the frames it was made of: they are more precise wherever they agree."""
 
+_LEAST_READ_NOISE = 2e-4
 _DARK, _BRIGHT = 0.08, 0.92
 _SHARPER, _NEARLY_AS_WELL = 1.25, 0.85
 # Deviations, in standard deviations, at which a frame begins to be doubted and at which it has no say.
@@ -143,6 +144,8 @@ def combine_frames(image: Tensor, bracket: Bracket, plan: FramePlan, noise: Nois
         B×3×H×W radiance in the same unit.
     """
     noise = noise or estimate_noise(bracket) or NoiseModel(2e-4, 2e-3)
+    # Black that is clipped looks free of noise; a weight of one over nothing would follow.
+    noise = NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
     times = [float(t) for t in bracket.times]
     seen = [times[i] for i in sorted(set(plan.three))]
     ceiling = 1.0 / seen[0]  # radiance at which the shortest frame the network saw saturates

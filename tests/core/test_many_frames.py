@@ -16,6 +16,7 @@ from afunet_core.data.sensor import add_sensor_noise, quantize
 from afunet_core.errors import BracketError
 from afunet_core.many_frames import choose_reference, combine_frames, plan_frames
 from afunet_core.metrics import psnr_mu
+from afunet_core.noise import NoiseModel
 from afunet_core.radiometry import encode
 
 SIZE, DISC = 96, 14
@@ -157,3 +158,15 @@ class TestMerge:
         assert auto == {"network": list("ace"), "averaged_where_they_agree": names, "left_out": [], "missing": None}
         assert alone["averaged_where_they_agree"] == []
         assert alone["left_out"] == ["b", "d"]
+
+
+def test_clipped_black_without_any_noise_is_no_accident() -> None:
+    """Five noise-free frames with a black half: no read noise can be seen, the result must still be a number."""
+    radiance = torch.linspace(0.0, 0.06, 32).expand(1, 3, 24, 32).clone()
+    radiance[..., :16] = 0.0
+    times = [1.0, 2.0, 4.0, 8.0, 16.0]
+    frames = [(radiance * time).clamp(0, 1) ** (1 / 2.2) for time in times]
+    bracket = af.Bracket(frames, times=times, encoding="gamma")
+    plan = plan_frames(bracket)
+    assert torch.isfinite(combine_frames(radiance, bracket, plan, NoiseModel(1e-4, 0.0))).all()
+    torch.testing.assert_close(combine_frames(radiance, bracket, plan), radiance, atol=1e-3, rtol=0.01)
