@@ -191,7 +191,7 @@ class AFUNet(nn.Module):
             if keep_states:
                 states.append(self._state(under, estimate, over, height, width))
         radiance, prior = self.head(estimate + self.skip(skip), frames, times)
-        return radiance[..., :height, :width], prior[..., :height, :width], states
+        return _crop(radiance, height, width), _crop(prior, height, width), states
 
     def _state(self, under: Tensor, estimate: Tensor, over: Tensor, height: int, width: int) -> StageState:
         rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)
@@ -237,9 +237,24 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
         torch.Size([1, 1, 24, 32])
     """
     height, width = image.shape[-2:]
+    if torch.compiler.is_exporting():
+        rows, columns = (_reflected_index(size, multiple, image.device) for size in (height, width))
+        return image[..., rows, :][..., columns]
     right, bottom = -width % multiple, -height % multiple
     if right:
         image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
     if bottom:
         image = F.pad(image, (0, 0, 0, bottom), mode="reflect" if bottom < height else "replicate")
     return image
+
+
+def _crop(image: Tensor, height: int, width: int) -> Tensor:
+    if torch.compiler.is_exporting():  # a slice would compare symbolic strides and so tie the program to some sizes
+        return image[..., torch.arange(height, device=image.device), :][..., torch.arange(width, device=image.device)]
+    return image[..., :height, :width]
+
+
+def _reflected_index(size: int, multiple: int, device: torch.device) -> Tensor:
+    """The same padding as row or column numbers, for exported programs, whose sizes are symbols: no branch on them."""
+    index = torch.arange((size + multiple - 1) // multiple * multiple, device=device)
+    return torch.where(index < size, index, 2 * (size - 1) - index)

@@ -228,8 +228,8 @@ def from_windows(windows: Tensor, piece: Tensor, height: int, width: int) -> Non
 
 
 def _grid(piece: Tensor, height: int, width: int) -> Tensor:
-    rows, columns, _ = piece.shape
-    return piece.unflatten(1, (columns // width, width)).unflatten(0, (rows // height, height))
+    rows, columns, dim = piece.shape
+    return piece.view(rows // height, height, columns // width, width, dim)
 
 
 def _tiles(windows: Tensor, piece: Tensor, height: int, width: int) -> Tensor:
