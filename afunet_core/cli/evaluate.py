@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--synthetic", type=int, metavar="N", help="this many synthetic brackets instead")
     data.add_argument("--scenes", action="append", default=[], metavar="FOLDER", help="HDR scenes for these")
     data.add_argument("--photos", action="append", default=[], metavar="FOLDER", help="photographs for these")
+    data.add_argument(
+        "--held-out",
+        type=int,
+        metavar="N",
+        help="of the scenes, only the N (relatives together) that afunet train keeps aside for validation",
+    )
     data.add_argument("--size", type=int, default=256, help="side of synthetic brackets (256)")
     data.add_argument("--seed", type=int, default=0)
 
@@ -49,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     methods.add_argument("--model", action="append", metavar="NAME|FILE", help="repeatable (default: default)")
     methods.add_argument("--no-model", action="store_true", help="the classics only")
     methods.add_argument("--align", default="off", choices=ALIGNMENTS, help="register before the network (off)")
+    methods.add_argument(
+        "--merged",
+        action="store_true",
+        help="also what merge() delivers by default: frames registered, the classic where nothing moved",
+    )
     methods.add_argument("--baselines", nargs="*", default=list(BASELINES), choices=[*BASELINES, "opencv"])
     methods.add_argument("--device", default="auto")
     methods.add_argument("--precision", default="float32", choices=PRECISIONS)
@@ -136,7 +147,9 @@ def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], 
         name = Path(model).parent.name + "/" + Path(model).stem if Path(model).suffix else model
         name = model if name in methods else name
         models.append(name if options.align == "off" else f"{name}, registered")
-        methods[models[-1]] = _network(model, options)
+        methods[models[-1]] = _network(model, options, "afunet", options.align)
+        if options.merged:
+            methods[f"{name}, merge()"] = _network(model, options, "auto", "auto")
     if not methods:
         raise ArgumentError("methods", "a model or a baseline", "neither")
     if options.beside and not models:
@@ -144,7 +157,7 @@ def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], 
     return methods, models
 
 
-def _network(model: str, options: argparse.Namespace) -> Callable[[Sample], Tensor]:
+def _network(model: str, options: argparse.Namespace, way: str, align: str) -> Callable[[Sample], Tensor]:
     """A method that runs a model through :func:`afunet_core.merge`, as users do."""
     import numpy as np
     import torch
@@ -156,8 +169,8 @@ def _network(model: str, options: argparse.Namespace) -> Callable[[Sample], Tens
     def method(sample: Sample) -> Tensor:
         result = af.merge(
             sample.to_bracket(),
-            method="afunet",
-            align=options.align,
+            method=way,
+            align=align,
             model=model,
             device=options.device,
             precision=options.precision,
@@ -205,6 +218,8 @@ def _samples(options: argparse.Namespace) -> Sequence[Any]:
         if options.scenes or options.photos
         else SceneBank.procedural(seed=options.seed)
     )
+    if options.held_out is not None:
+        bank = bank.split(holdout=options.held_out, seed=0)[1]
     return list(synthetic_samples(validation_brackets(bank, count, options.size, seed=options.seed)))
 
 
