@@ -17,6 +17,8 @@ _ENOUGH = 500
 _SAMPLES = 2**18
 _LARGEST = 0.5
 """Stops. More is no drift but a wrong exposure, or a scene that changed."""
+_UNEVEN = 0.08
+"""Stops between dark and bright parts. What depends on brightness is a tone curve or an offset, and no drift."""
 _NOTICEABLE = 0.01
 """Stops; less than a wheel of shutter times is off by is left alone."""
 
@@ -67,7 +69,7 @@ def estimate_drift(bracket: Bracket) -> list[Drift]:
         >>> [round(2 ** drift.exposure, 3) for drift in estimate_drift(bracket)]
         [1.0, 1.1, 1.0]
     """
-    found: dict[int, Tensor | None] = {bracket.reference: torch.zeros(3, dtype=torch.float64)}
+    found: dict[int, Tensor | None] = {bracket.reference: torch.zeros(4, dtype=torch.float64)}
     for step in (-1, 1):
         last = -1 if step < 0 else len(bracket)
         for index in range(bracket.reference + step, last, step):
@@ -104,28 +106,32 @@ def compensate_drift(bracket: Bracket, drifts: list[Drift]) -> Bracket:
 
 
 def _stops_between(bracket: Bracket, index: int, other: int) -> Tensor | None:
-    """Median stops, for each channel, by which one frame is brighter in radiance than the other."""
+    """Median stops, for each channel, by which one frame is brighter in radiance than the other; and by how much that
+    differs between dark and bright parts."""
     height, width = bracket.shape
     step = max(1, int((height * width * bracket.batch_size / _SAMPLES) ** 0.5))
     a, b = (bracket.frames[i][..., ::step, ::step].double() for i in (index, other))
     light = [linearize(x, bracket.encoding, bracket.gamma) for x in (a, b)]
-    stops = []
+    stops, uneven = [], []
     for channel in range(3):
         x, y = a[:, channel], b[:, channel]
-        # By the sum, not by each: choosing by one noisy value at its limit would tip the ratio.
         recorded = (torch.minimum(x, y) > _DARK) & (torch.maximum(x, y) < _BRIGHT)
         if int(recorded.sum()) < _ENOUGH:
             return None
         ratio = (light[0][:, channel][recorded] / light[1][:, channel][recorded]).log2()
+        level = (x + y)[recorded]
+        bright = level > level.median()
+        if 0 < int(bright.sum()) < len(ratio):
+            uneven.append((ratio[bright].median() - ratio[~bright].median()).abs())
         stops.append(ratio.median() - (bracket.times[index] / bracket.times[other]).log2())
-    return torch.stack(stops)
+    return torch.stack([*stops, torch.stack(uneven).mean() if uneven else ratio.new_zeros(())])
 
 
 def _decide(bracket: Bracket, index: int, stops: Tensor | None) -> Drift:
     name = bracket.names[index]
     if stops is None:
         return Drift(name, (0.0, 0.0, 0.0), False, "too few pixels are recorded in neighbouring frames")
-    values = (float(stops[0]), float(stops[1]), float(stops[2]))
+    values, uneven = (float(stops[0]), float(stops[1]), float(stops[2])), float(stops[3])
     largest = max(abs(value) for value in values)
     if index == bracket.reference:
         return Drift(name, values, False, "the reference frame")
@@ -133,4 +139,6 @@ def _decide(bracket: Bracket, index: int, stops: Tensor | None) -> Drift:
         return Drift(name, values, False, f"more than {_LARGEST} stops: a wrong exposure, or another scene")
     if largest < _NOTICEABLE:
         return Drift(name, values, False, "as bright as its exposure promises")
+    if uneven > _UNEVEN:
+        return Drift(name, values, False, "it depends on brightness: a tone curve (response='estimate') or black level")
     return Drift(name, values, True, "divided out")
