@@ -11,8 +11,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from itertools import pairwise
 from types import TracebackType
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -33,7 +35,8 @@ class Scratch:
 
     def __init__(self, budget: int | None, device: torch.device, dtype: torch.dtype) -> None:
         self.left, self.device, self.dtype = budget, device, dtype
-        self.file: int | None = None
+        self.file: FileIO | None = None
+        self.lock = threading.Lock()
         self.end = 0
 
     def plane(self, height: int, width: int, channels: int) -> Plane:
@@ -48,12 +51,12 @@ class Scratch:
                 self.left -= size
             return Plane(torch.empty(height, width, channels, dtype=self.dtype, device=self.device))
         if self.file is None:
-            self.file, path = tempfile.mkstemp(prefix="afunet-features-")
-            os.unlink(path)  # the descriptor keeps it; whatever happens, nothing is left behind
+            # Unnamed, or removed by the system when closed: whatever happens, nothing is left behind.
+            self.file = cast(FileIO, tempfile.TemporaryFile(prefix="afunet-features-", buffering=0))  # noqa: SIM115
         offset, self.end = self.end, self.end + size
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(self.file, offset, size)  # a full disk shows now, not after minutes of work
-        return FilePlane(self.file, offset, (height, width, channels), self.device, self.dtype)
+            os.posix_fallocate(self.file.fileno(), offset, size)  # a full disk shows now, not after minutes of work
+        return FilePlane(self.file, self.lock, offset, (height, width, channels), self.device, self.dtype)
 
     def __enter__(self) -> Scratch:
         return self
@@ -62,7 +65,7 @@ class Scratch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.file is not None:
-            os.close(self.file)
+            self.file.close()
             self.file = None
 
 
@@ -92,39 +95,46 @@ class FilePlane(Plane):
     """A whole feature in the scratch file; :meth:`read` gives a copy."""
 
     def __init__(
-        self, file: int, offset: int, shape: tuple[int, int, int], device: torch.device, dtype: torch.dtype
+        self,
+        file: FileIO,
+        lock: threading.Lock,
+        offset: int,
+        shape: tuple[int, int, int],
+        device: torch.device,
+        dtype: torch.dtype,
     ) -> None:
-        self.file, self.offset, self.device, self.dtype = file, offset, device, dtype
+        self.file, self.lock, self.offset, self.device, self.dtype = file, lock, offset, device, dtype
         self.height, self.width, self.channels = shape
         self.row_bytes = self.width * self.channels * dtype.itemsize
 
     def read(self, start: int, stop: int) -> Tensor:
         """Rows ``start`` to ``stop``, ``rows×W×C``."""
         rows = torch.empty(stop - start, self.width, self.channels, dtype=self.dtype)
-        _transfer(os.preadv, self.file, _bytes_of(rows), self.offset + start * self.row_bytes)
+        self._transfer(self.file.readinto, rows, start)
         return rows.to(self.device)
 
     def write(self, start: int, rows: Tensor) -> None:
-        """Store ``rows×W×C`` from row ``start`` on."""
-        rows = rows.to("cpu", self.dtype).contiguous()
-        _transfer(os.pwritev, self.file, _bytes_of(rows), self.offset + start * self.row_bytes)
+        """Store ``rows×W×C`` from row ``start`` on.
+
+        Raises:
+            OSError: if the disk is full.
+        """
+        self._transfer(self.file.write, rows.to("cpu", self.dtype).contiguous(), start)
+
+    def _transfer(self, move: Callable[[memoryview], int | None], rows: Tensor, start: int) -> None:
+        """Move all of ``rows`` between memory and file; the system may do it in parts."""
+        data = memoryview(rows.flatten().view(torch.uint8).numpy().data)
+        with self.lock:
+            self.file.seek(self.offset + start * self.row_bytes)
+            while len(data):
+                done = move(data)
+                if not done:
+                    raise OSError("the scratch file ended early")
+                data = data[done:]
 
     def room(self, start: int, stop: int) -> Tensor:
         """Where to compute rows ``start`` to ``stop``; hand the result to :meth:`write`."""
         return torch.empty(stop - start, self.width, self.channels, dtype=self.dtype, device=self.device)
-
-
-def _bytes_of(rows: Tensor) -> memoryview:
-    return memoryview(rows.flatten().view(torch.uint8).numpy().data)
-
-
-def _transfer(call: Callable[[int, list[memoryview], int], int], file: int, data: memoryview, offset: int) -> None:
-    """Move all of ``data``; the system may do it in parts."""
-    while len(data):
-        done = call(file, [data], offset)
-        if done <= 0:
-            raise OSError("the scratch file ended early")
-        data, offset = data[done:], offset + done
 
 
 class RowBuffer:
