@@ -136,7 +136,8 @@ def _decide(bracket: Bracket, index: int, stops: Tensor | None) -> Drift:
     if index == bracket.reference:
         return Drift(name, values, False, "the reference frame")
     if largest > _LARGEST:
-        return Drift(name, values, False, f"more than {_LARGEST} stops: a wrong exposure, or another scene")
+        reason = f"more than {_LARGEST} stops: a wrong exposure, a tone curve (response='estimate'), or another scene"
+        return Drift(name, values, False, reason)
     if largest < _NOTICEABLE:
         return Drift(name, values, False, "as bright as its exposure promises")
     if uneven > _UNEVEN:
