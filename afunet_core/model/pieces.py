@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from itertools import pairwise
 from types import TracebackType
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -52,7 +51,7 @@ class Scratch:
             return Plane(torch.empty(height, width, channels, dtype=self.dtype, device=self.device))
         if self.file is None:
             # Unnamed, or removed by the system when closed: whatever happens, nothing is left behind.
-            self.file = cast(FileIO, tempfile.TemporaryFile(prefix="afunet-features-", buffering=0))  # noqa: SIM115
+            self.file = tempfile.TemporaryFile(prefix="afunet-features-", buffering=0)  # noqa: SIM115
         offset, self.end = self.end, self.end + size
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.file.fileno(), offset, size)  # a full disk shows now, not after minutes of work
