@@ -7,6 +7,7 @@ PY := $(VENV)/bin/python
 PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-input --progress-bar off
 PYTEST_ARGS ?=
 WORKERS ?= 2
+CORE_TESTS := tests/core $(wildcard tests/test_*.py) afunet_core docs/tools
 
 export QT_API ?= pyside6
 export PYTHONUNBUFFERED = 1
@@ -65,7 +66,7 @@ lint: $(VENV)/.stamp-dev
 unit: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb
 ifeq ($(strip $(PYTEST_ARGS)),)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/napari --ignore napari_afunet </dev/null
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(CORE_TESTS) </dev/null
 	sh tools/with-display.sh --virtual $(PY) -m pytest tests/napari napari_afunet </dev/null
 else
 	sh tools/with-display.sh --virtual $(PY) -m pytest $(PYTEST_ARGS) </dev/null

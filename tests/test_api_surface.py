@@ -53,7 +53,10 @@ def test_nothing_public_vanished_or_changed(module):
     recorded, found = json.loads(SURFACE.read_text(encoding="utf-8"))[module], surface(module)
     assert not sorted(set(recorded) - set(found)), "public names vanished"
     for name, before in recorded.items():
-        assert found[name] == before, f"{module}.{name} changed; see the top of this file if that was on purpose"
+        now = found[name]
+        if isinstance(before, dict) and isinstance(now, dict):
+            now = {member: now.get(member, "missing") for member in before}  # new methods break nobody
+        assert now == before, f"{module}.{name} changed; see the top of this file if that was on purpose"
 
 
 def test_every_public_name_is_documented():
