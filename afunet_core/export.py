@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from afunet_core.errors import ArgumentError, DependencyError
@@ -59,11 +58,8 @@ def export_program(model: AFUNet) -> ExportedProgram:
         >>> program.module()(torch.rand(1, 18, 9, 21)).shape
         torch.Size([1, 3, 9, 21])
     """
-    was_training = model.training
-    try:
-        return torch.export.export(model.eval(), (_example(model),), dynamic_shapes=_dynamic_shapes(model))
-    finally:
-        model.train(was_training)
+    with _evaluating(model):
+        return torch.export.export(model, (_example(model),), dynamic_shapes=_dynamic_shapes(model))
 
 
 def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
@@ -80,11 +76,10 @@ def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
     except ImportError as error:
         raise DependencyError("ONNX export needs the extra: pip install 'napari-afunet[onnx]'.") from error
     target = Path(path)
-    plain: nn.Module = _Plain(model)
-    with warnings.catch_warnings():
+    with _evaluating(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's remarks on its own deprecations
         program = torch.onnx.export(
-            plain.eval(),
+            model,
             (_example(model),),
             input_names=["frames"],
             output_names=["radiance"],
@@ -100,17 +95,15 @@ def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-class _Plain(nn.Module):
-    """The forward alone, whatever mode the network is in."""
-
-    def __init__(self, model: AFUNet) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """``1×18×H×W`` → ``1×3×H×W``."""
-        result: torch.Tensor = self.model(frames)
-        return result
+@contextmanager
+def _evaluating(model: AFUNet) -> Iterator[None]:
+    """The caller's network in evaluation mode, and back in its own afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def _example(model: AFUNet) -> torch.Tensor:
