@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.ghosts import ghost_map
+from afunet_core.model.afunet import AFUNet, check_frames, pad_to_multiple
+from afunet_core.model.heads import estimate_times
 
 __all__ = [
     "SIDES",
     "FeatureBasis",
+    "decode_stages",
     "feature_basis",
     "ghost_map",
     "stage_channel",
@@ -230,6 +233,52 @@ def stage_movement(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
         for rows in _strips(height, width):
             result[index, rows] = _rms(_pixels(after, rows) - _pixels(before, rows))
     return result
+
+
+@torch.inference_mode()
+def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[Stage]) -> list[Map]:
+    """The HDR image the network would have given, had it stopped after each stage.
+
+    Every stage's estimate of the scene goes through the head that was trained for the last one, so that the pictures
+    show what the following stages still repair.
+
+    Args:
+        model: the network, on any device.
+        frames: its input, ``B×18×H×W``.
+        stages: states as the model returns them for these frames.
+
+    Returns:
+        Per stage, linear radiance ``H×W×3`` (``B×H×W×3`` for batches) float32 in the unit of the model's output, which
+        the last stage repeats. Where the image was padded, the last few columns and rows are off by a hair, for the
+        features beyond them are not kept.
+
+    Raises:
+        ShapeError: if there are no stages, or they do not belong to frames of this shape.
+
+    Example:
+        >>> from afunet_core.model.config import AFUNetConfig
+        >>> model, frames = AFUNet(AFUNetConfig(embed_dim=12, depths=(1, 1), fusion_heads=1)), torch.rand(1, 18, 8, 16)
+        >>> [image.shape for image in decode_stages(model, frames, model.forward_stages(frames)[1])]
+        [(8, 16, 3), (8, 16, 3)]
+    """
+    check_frames(frames)
+    _check(stages, 0)
+    height, width = frames.shape[-2:]
+    fold, channels = model.config.downscale, model.config.branch_dim
+    expected = (len(frames), channels, -(-height // fold), -(-width // fold))
+    if tuple(stages[0].reference.shape) != expected:
+        raise ShapeError("stages", f"features {expected} of these frames", tuple(stages[0].reference.shape))
+
+    frames = frames.to(next(model.parameters()))
+    times = estimate_times(frames)
+    frames = pad_to_multiple(frames, fold)
+    skip = model.skip(model.embed.reference(model.embed.frame_inputs(frames)[1]))
+    images = []
+    for stage in stages:
+        estimate = torch.as_tensor(stage.reference).to(skip).permute(0, 2, 3, 1)
+        image = model.head(estimate + skip, frames, times)[0][..., :height, :width].permute(0, 2, 3, 1)
+        images.append(_array(image[0] if len(image) == 1 else image))
+    return images
 
 
 def _map_stages(

@@ -64,8 +64,10 @@ class MergeResult:
             JSON can hold all of it.
         maps: pictures about the merge, computed when first looked at: ``"ghost"`` ``H×W``, where a plain weighted merge
             would have failed; ``"rest"`` ``H×W``, with ``method="auto"``, the share of the classical merge (0 where the
-            network alone decided); and, with ``stages`` and an anchored head, ``"source"`` ``H×W×4``, how much of each
-            pixel came from the shorter, the reference and the longer frame and from the network's own picture.
+            network alone decided); with ``stages`` also ``"stages_hdr"``, ``S×`` the shape of ``radiance``, what the
+            network would have given after each stage; and, with ``stages`` and an anchored head, ``"source"``
+            ``H×W×4``, how much of each pixel came from the shorter, the reference and the longer frame and from the
+            network's own picture.
     """
 
     radiance: np.ndarray
@@ -171,7 +173,8 @@ def merge(
             info |= {"device": str(image.device), "precision": str(image.dtype).removeprefix("torch.")}
 
     with run.phase("Finishing", 1000), torch.inference_mode():
-        image = image * bracket.scale if units == "counts" and method != "mertens" else image
+        scale = bracket.scale if units == "counts" and method != "mertens" else 1.0
+        image = image * scale
         radiance = _to_pixels(image, bracket.is_grey, run)
         kept = [_to_arrays(state) for state in states] if stages and uses_network else None
     info |= {
@@ -186,6 +189,8 @@ def merge(
     maps = {"ghost": lambda: _ghost(aligned)}
     if rest is not None:
         maps["rest"] = lambda: rest[0].numpy() if len(rest) == 1 else rest.numpy()
+    if kept:
+        maps["stages_hdr"] = lambda: _stages_hdr(network, three, kept, scale / unit)
     if states and network.config.head == "anchored":
         maps["source"] = lambda: _source(network, three, states[-1])
     return MergeResult(radiance, kept, info, _LazyMaps(maps))
@@ -347,6 +352,13 @@ def _source(model: AFUNet, bracket: Bracket, last: StageState) -> np.ndarray:
     from afunet_core.source_map import source_map
 
     return source_map(_placed(model, torch.device("cpu")), bracket.to_tensor(), last.reference.cpu())
+
+
+def _stages_hdr(model: AFUNet, bracket: Bracket, stages: list[StageState], scale: float) -> np.ndarray:
+    from afunet_core.inspection import decode_stages
+
+    images = np.stack(decode_stages(_placed(model, torch.device("cpu")), bracket.to_tensor(), stages))
+    return (images.mean(-1) if bracket.is_grey else images) * np.float32(scale)
 
 
 class _LazyMaps(Mapping[str, np.ndarray]):

@@ -31,8 +31,8 @@ class Outcome:
 
     Attributes:
         radiance: ``(planes…, H, W[, 3])`` float32; linear, except for exposure fusion.
-        stages: per side ``(stage, planes…, H, W, 3)`` uint8, one colour basis for all; empty without the network.
-        decoded: ``(stage, planes…, H, W, 3)`` float16, the HDR image decoded from every stage, where the network can.
+        stages: per side ``(stage, planes…, H, W, 3)`` uint8, one colour basis for all, and as ``"decoded"`` the HDR
+            image decoded from every stage, ``(stage, planes…, H, W[, 3])`` float16; empty without the network.
         maps: name → ``(planes…, H, W)`` float32: ghost map and what else the core reports.
         info: provenance, of the first plane.
         warnings: what the core warned of, each once.
@@ -120,7 +120,8 @@ def _merge_plane(
     bracket = Bracket(frames, names=source.names, metadata=metadata, **settings.bracket_arguments())
     result = merge(bracket, **settings.core_arguments(), on_progress=on_progress, should_cancel=should_cancel)
     maps: dict[str, np.ndarray] = {}
-    for name in result.maps if settings.ghost_map else ():
+    names = [name for name in result.maps if name != "stages_hdr"]
+    for name in names if settings.ghost_map else ():
         if should_cancel is not None and should_cancel():
             raise MergeCancelled("The merge was cancelled.")
         maps[name] = _picture(name, np.asarray(result.maps[name], np.float32))
@@ -130,13 +131,15 @@ def _merge_plane(
 def _stage_views(
     result: MergeResult, settings: MergeSettings, basis: FeatureBasis | None
 ) -> tuple[dict[str, np.ndarray], FeatureBasis | None]:
-    """Features as colours, per side ``(stage, H, W, 3)``, and the basis they share."""
+    """Features as colours, per side ``(stage, H, W, 3)``, the images decoded from them, and the colours' basis."""
     if not (settings.stages and result.stages):
         return {}, basis
     from afunet_core.inspection import feature_basis, stage_rgb
 
     basis = basis or feature_basis(result.stages)
-    return {side: _bytes(stage_rgb(result.stages, side, basis=basis)) for side in SIDES}, basis
+    views: dict[str, np.ndarray] = {side: _bytes(stage_rgb(result.stages, side, basis=basis)) for side in SIDES}
+    views["decoded"] = result.maps["stages_hdr"].astype(np.float16)  # half precision is what EXR files keep, too
+    return views, basis
 
 
 def _plane_progress(on_progress: Progress | None, number: int, total: int) -> Callable[[int, int, str], None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_afunet.choosing import KEY
-from napari_afunet.display import DisplaySettings, base_exposure, render, set_exposure
+from napari_afunet.display import GAMMA, DisplaySettings, base_exposure, render, set_exposure
 from napari_afunet.inputs import BracketSource, Placement
 from napari_afunet.job import SIDES, Outcome
 
@@ -35,6 +35,7 @@ ROLES = {
     "under": "stages · under",
     "reference": "stages · reference",
     "over": "stages · over",
+    "decoded": "stages · HDR",
     "under values": "stage values · under",
     "reference values": "stage values · reference",
     "over values": "stage values · over",
@@ -92,6 +93,12 @@ def show_step_by_step(
             staged = _stage_placement(place, outcome, values.shape[-3:-1])
             layers[side] = _put(viewer, name, side, values, staged, provenance, rgb=True, visible=False)
             yield layers
+    if "decoded" in outcome.stages:
+        values = outcome.stages["decoded"]
+        staged = _stage_placement(place, outcome, outcome.source.shape)
+        light: dict[str, Any] = {"contrast_limits": (0.0, 1.0), "gamma": GAMMA, "visible": False}
+        layers["decoded"] = _put(viewer, name, "decoded", values, staged, provenance, rgb=not outcome.grey, **light)
+        yield layers
     if "under" in layers:
         _go_to_last_stage(viewer, layers["under"])
 
@@ -153,7 +160,7 @@ def _put(
         layer.data = data
         layer.scale, layer.translate = place.scale, place.translate
         layer.metadata = {**layer.metadata, KEY: note}
-        if role not in ("radiance", "tone_mapped") and "contrast_limits" in options:
+        if role not in ("radiance", "decoded", "tone_mapped") and "contrast_limits" in options:
             layer.contrast_limits = options["contrast_limits"]
         return layer
     if layer is not None:  # grey became colour, or a stack an image: keep the old one, it is no longer ours to update

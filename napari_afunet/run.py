@@ -167,4 +167,4 @@ def _limit_features(outcome: Outcome) -> None:
     if result is None or not result.stages:
         return
     if sum(array.nbytes for stage in result.stages for array in stage) > KEPT_FEATURES:
-        result.stages = None
+        result.stages, result.maps = None, {}  # maps are made from features; what is shown of them is in the outcome

@@ -9,6 +9,8 @@ import torch
 
 from afunet_core import inspection
 from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.model.afunet import AFUNet
+from afunet_core.model.config import AFUNetConfig
 from afunet_core.radiometry import encode
 
 
@@ -185,6 +187,66 @@ def test_memory_stays_with_the_result(monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < features / 2
+
+
+class TestDecodedStages:
+    HEADS = ({"head": "direct"}, {"head": "anchored", "downscale": 2, "mu_input": True})
+
+    @staticmethod
+    def network(**options):
+        torch.manual_seed(0)
+        return AFUNet(AFUNetConfig(embed_dim=12, depths=(1, 1, 1), fusion_heads=1, **options)).eval()
+
+    @staticmethod
+    def run(model, batch=1, height=None, width=None):
+        """Network input, its output as B×H×W×3, and its states."""
+        height, width = height or model.config.multiple, width or 2 * model.config.multiple
+        frames = torch.rand(batch, 18, height, width, generator=torch.Generator().manual_seed(1))
+        with torch.no_grad():
+            radiance, stages = model.forward_stages(frames)
+        return frames, radiance.permute(0, 2, 3, 1).numpy(), stages
+
+    @pytest.mark.parametrize("options", HEADS)
+    @pytest.mark.parametrize("batch", [1, 2])
+    def test_the_last_stage_is_the_output(self, options, batch):
+        model = self.network(**options)
+        frames, radiance, stages = self.run(model, batch)
+        decoded = inspection.decode_stages(model, frames, stages)
+        assert len(decoded) == 3
+        np.testing.assert_allclose(decoded[-1].reshape(radiance.shape), radiance, atol=1e-5)
+        assert np.abs(decoded[0] - decoded[-1]).max() > 1e-4
+
+    @pytest.mark.parametrize("options", HEADS)
+    def test_the_first_stage_is_the_output_of_a_network_that_ends_there(self, options):
+        model = self.network(**options)
+        frames, _, stages = self.run(model)
+        first = inspection.decode_stages(model, frames, stages)[0]
+        model.stages = model.stages[:1]
+        with torch.no_grad():
+            np.testing.assert_allclose(first, model(frames)[0].permute(1, 2, 0).numpy(), atol=1e-5)
+
+    @pytest.mark.parametrize("options", HEADS)
+    def test_only_the_border_of_a_padded_image_differs(self, options):
+        model = self.network(**options)
+        frames, radiance, stages = self.run(model, height=21, width=19)
+        decoded = inspection.decode_stages(model, frames, stages)[-1]
+        assert decoded.shape == (21, 19, 3)
+        inner = 4 * model.config.downscale  # three convolutions, and what fills the last fold
+        np.testing.assert_allclose(decoded[:-inner, :-inner], radiance[0, :-inner, :-inner], atol=1e-5)
+
+    def test_arrays_do_as_well_as_tensors(self):
+        model = self.network()
+        frames, _, stages = self.run(model)
+        expected = inspection.decode_stages(model, frames, stages)
+        np.testing.assert_array_equal(inspection.decode_stages(model, frames, as_arrays(stages)), expected)
+
+    def test_stages_of_other_frames_are_refused(self):
+        model = self.network()
+        frames, _, stages = self.run(model)
+        with pytest.raises(ShapeError, match="of these frames"):
+            inspection.decode_stages(model, frames[..., :-1], stages)
+        with pytest.raises(ShapeError, match="at least one stage"):
+            inspection.decode_stages(model, frames, [])
 
 
 class TestGhostMap:

@@ -360,6 +360,20 @@ def test_the_source_map_explains_the_result() -> None:
     np.testing.assert_allclose((shares * np.stack(sources, -1)).sum(-1), result.radiance, atol=2e-5)
 
 
+@pytest.mark.parametrize("make", [tiny_model, anchored_model])
+@pytest.mark.parametrize("units", ["relative", "counts"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_image_decoded_after_the_last_stage_is_the_result(make, units: str, grey: bool) -> None:
+    model, truth = make(), scene(32, 48)
+    frames = [np.round(255 * frame).astype(np.uint8) for frame in exposed(truth[..., 0] if grey else truth)]
+    bracket = af.Bracket(frames, times=(0.5, 2.0, 8.0))
+    result = af.merge(bracket, method="afunet", model=model, align="off", stages=True, units=units)
+    decoded = result.maps["stages_hdr"]
+    assert decoded.shape == (len(model.config.depths), *result.radiance.shape)
+    assert decoded.dtype == np.float32
+    np.testing.assert_allclose(decoded[-1], result.radiance, atol=2e-5 * result.radiance.max())
+
+
 # --- progress, cancel, memory ---
 
 

@@ -148,6 +148,9 @@ def test_features_at_half_resolution_lie_on_the_image(add_bracket, make_frames, 
     np.testing.assert_allclose(stages.scale[-2:], 6.0)
     # A coarse pixel's centre lies between the centres of the fine ones it stands for.
     np.testing.assert_allclose(stages.translate[-2:], (101.5, 201.5))
+    assert results["decoded"].data.shape == (1, 21, 30, 3)
+    np.testing.assert_allclose(results["decoded"].scale, (1, 3, 3))
+    np.testing.assert_allclose(results["decoded"].translate, (0, 100, 200))
 
 
 # ------------------------------------------------------------------------------------------------ preview

@@ -90,6 +90,42 @@ def test_stages_of_every_plane_share_the_stage_axis(add_bracket, make_frames, ti
     assert stages.data.std() > 1
 
 
+def test_the_image_decoded_from_every_stage_is_a_layer_that_ends_in_the_result(add_bracket, make_frames, tiny_model):
+    viewer = ViewerModel()
+    options = {"method": "afunet", "align": "off", "model": tiny_model, "device": "cpu"}
+    layers = add_bracket(viewer, make_frames(16, 20)[0], scale=(0.5, 0.5))
+    result = merge_layers(viewer, layers, **options)
+    decoded = viewer.layers["scene stages · HDR"]
+    assert decoded.data.shape == (2, 16, 20, 3)
+    assert decoded.rgb
+    assert not decoded.visible
+    assert decoded.axis_labels[0] == "stage"
+    assert tuple(decoded.scale) == (1, 0.5, 0.5)
+    assert decoded.contrast_limits == [0, 1]
+    assert decoded.gamma == pytest.approx(1 / 2.2)
+    assert np.abs(decoded.data[0] - decoded.data[1]).max() > 0.001
+    np.testing.assert_allclose(decoded.data[-1], result.radiance, atol=2e-3)
+    decoded.visible, decoded.contrast_limits = True, (0, 0.25)
+    count = len(viewer.layers)
+    again = merge_layers(viewer, layers, ev=(-1.0, 0.0, 1.0), **options)
+    assert len(viewer.layers) == count
+    assert decoded.visible
+    assert decoded.contrast_limits == [0, 0.25]
+    np.testing.assert_allclose(decoded.data[-1], again.radiance, atol=2e-3)
+
+
+def test_decoded_stages_of_grey_planes(add_bracket, make_frames, tiny_model):
+    viewer = ViewerModel()
+    planes = [make_frames(16, 20, channels=1, seed=seed)[0] for seed in range(2)]
+    add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)])
+    result = merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu", ghost_map=False)
+    decoded = viewer.layers["scene stages · HDR"]
+    assert not decoded.rgb
+    assert decoded.data.shape == (2, 2, 16, 20)
+    np.testing.assert_allclose(decoded.data[-1], result.radiance, atol=2e-3)
+    assert "scene ghost map" not in viewer.layers
+
+
 @pytest.mark.parametrize("layers", [None, ["a"], ["a", "b", "nobody"]])
 def test_what_cannot_be_merged_is_refused(layers, frames):
     viewer = ViewerModel()

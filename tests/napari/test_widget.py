@@ -70,7 +70,7 @@ def test_from_sample_frames_to_layers_and_again(viewer, widget, qtbot, frames, a
     click_merge(qtbot, widget)
     assert messages() == []
     expected = ["scene HDR", "scene tone mapped", "scene ghost map"]
-    expected += [f"scene stages · {side}" for side in ("under", "reference", "over")]
+    expected += [f"scene stages · {side}" for side in ("under", "reference", "over", "HDR")]
     assert set(expected) <= set(names(viewer))
     hdr = viewer.layers["scene HDR"]
     assert hdr.rgb
