@@ -7,8 +7,9 @@ so every function walks through them in strips of rows and holds only its own re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -54,35 +55,39 @@ class Stage(Protocol):
 
 @dataclass(frozen=True)
 class FeatureBasis:
-    """Three principal directions of the features, and the range of values that becomes dark to bright.
+    """Three principal directions of the features, and for each side the range of values that becomes dark to bright.
 
     Attributes:
-        mean: (C,) average feature.
+        means: per side, the (C,) average feature.
         components: (3, C) directions of largest variance, in order; rows of zeros where there are fewer than three.
-        low: (3,) projection shown as 0.
-        high: (3,) projection shown as 1.
+        low: per side, the (3,) projection shown as 0.
+        high: per side, the (3,) projection shown as 1.
     """
 
-    mean: NDArray[np.float64]
+    means: Mapping[Side, NDArray[np.float64]]
     components: NDArray[np.float64]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
+    low: Mapping[Side, NDArray[np.float64]]
+    high: Mapping[Side, NDArray[np.float64]]
 
-    def to_rgb(self, features: NDArray[np.floating]) -> Map:
-        """Colours in [0, 1], …×3, of features …×C."""
-        projected = (features - self.mean.astype(features.dtype)) @ self.components.T.astype(features.dtype)
-        low, span = self.low.astype(features.dtype), (self.high - self.low).astype(features.dtype)
+    def to_rgb(self, features: NDArray[np.floating], side: Side) -> Map:
+        """Colours in [0, 1], …×3, of features …×C of one side."""
+        projected = (features - self.means[side].astype(features.dtype)) @ self.components.T.astype(features.dtype)
+        low, span = self.low[side].astype(features.dtype), (self.high[side] - self.low[side]).astype(features.dtype)
         return np.clip((projected - low) / span, 0.0, 1.0).astype(np.float32)
 
 
 def feature_basis(
     stages: Sequence[Stage], sample: int = 0, pixels: int = 20_000, percentile: float = 1.0
 ) -> FeatureBasis:
-    """Principal components of the features of all stages and all sides together.
+    """Principal components of the features of all stages and all sides together, each side about its own mean.
 
-    One basis for everything is what makes colours comparable: a feature that does not change from one stage to the next
-    keeps its colour. Signs are fixed by making the largest loading of each component positive, so that a re-run, or the
-    same picture a little brighter, does not come out in complementary colours.
+    The same directions for everything are what makes colours comparable: a feature that does not change from one stage
+    to the next keeps its colour, and a hue means the same kind of structure on all sides. Mean and range are a side's
+    own, over all its stages, and every side counts alike: the sides differ from each other by more than a scene varies
+    within them, and the reference varies most, so that otherwise the outer sides would come out flat.
+
+    Signs are fixed by making the largest loading of each component positive, so that a re-run, or the same picture a
+    little brighter, does not come out in complementary colours.
 
     Args:
         stages: states as the model returns them.
@@ -103,28 +108,32 @@ def feature_basis(
         >>> feature_basis([SimpleNamespace(under=feature, reference=feature, over=feature)]).components.shape
         (3, 8)
     """
-    _, height, width = _check(stages, sample)
+    channels, height, width = _check(stages, sample)
     step = max(1, int(np.ceil(np.sqrt(height * width / max(1, pixels)))))
-    rows = []
-    for stage in stages:
-        for side in SIDES:
-            grid = _array(getattr(stage, side)[sample][:, ::step, ::step])
-            rows.append(grid.reshape(len(grid), -1).T)
-    table = np.concatenate(rows).astype(np.float64)
-    mean = table.mean(0)
-    centred = table - mean
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    components = np.zeros((3, table.shape[1]))
+    means: dict[Side, NDArray[np.float64]] = {}
+    tables: dict[Side, NDArray[np.float64]] = {}
+    scatter = np.zeros((channels, channels))
+    for side in SIDES:
+        grids = [_array(getattr(stage, side)[sample][:, ::step, ::step]) for stage in stages]
+        table = np.concatenate([grid.reshape(channels, -1).T for grid in grids]).astype(np.float64)
+        means[side] = table.mean(0)
+        tables[side] = table - means[side]
+        scatter += tables[side].T @ tables[side] / max((tables[side] ** 2).sum(), _EPSILON)
+    _, vectors = np.linalg.eigh(scatter)
+    components = np.zeros((3, channels))
     found = vectors[:, ::-1].T[:3]
     signs = np.sign(np.take_along_axis(found, np.abs(found).argmax(1)[:, None], 1))
     components[: len(found)] = found * np.where(signs == 0, 1, signs)
-    low, high = np.percentile(centred @ components.T, [percentile, 100 - percentile], axis=0)
-    flat = high - low < _EPSILON
-    return FeatureBasis(mean, components, np.where(flat, -0.5, low), np.where(flat, 0.5, high))
+    low, high = dict[Side, NDArray[np.float64]](), dict[Side, NDArray[np.float64]]()
+    for side, table in tables.items():
+        bottom, top = np.percentile(table @ components.T, [percentile, 100 - percentile], axis=0)
+        flat = top - bottom < _EPSILON
+        low[side], high[side] = np.where(flat, -0.5, bottom), np.where(flat, 0.5, top)
+    return FeatureBasis(means, components, low, high)
 
 
 def stage_rgb(stages: Sequence[Stage], side: Side, sample: int = 0, basis: FeatureBasis | None = None) -> Map:
-    """Features of one side as colours, one picture per stage, one basis for all stages and sides.
+    """Features of one side as colours, one picture per stage, the same directions for all stages and sides.
 
     Args:
         stages: states as the model returns them.
@@ -141,7 +150,7 @@ def stage_rgb(stages: Sequence[Stage], side: Side, sample: int = 0, basis: Featu
     """
     _check(stages, sample, side)
     basis = feature_basis(stages, sample) if basis is None else basis
-    return _map_stages(stages, (side,), sample, basis.to_rgb, channels=3)
+    return _map_stages(stages, (side,), sample, partial(basis.to_rgb, side=side), channels=3)
 
 
 def stage_energy(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
