@@ -141,7 +141,7 @@ def bracket_source(layers: Sequence[Image], reference: int | None = None) -> Bra
         tuple(frames),
         tuple(frames[0].shape[:planes]),
         Placement.of(chosen).shifted(start.tolist()),
-        tuple(str(layer.source.path) if layer.source.path else None for layer in layers),
+        tuple(_path(layer) for layer in layers),
     )
 
 
@@ -161,9 +161,15 @@ def stack_source(layer: Image) -> BracketSource:
         )
     names = tuple(f"{layer.name} [{index}]" for index in range(data.shape[0]))
     frames = tuple(data[index] for index in range(data.shape[0]))
-    path = str(layer.source.path) if layer.source.path else None
+    path = _path(layer)
     planes = tuple(data.shape[1 : layer.ndim - 2])
     return BracketSource(names, frames, planes, Placement.of(layer, drop=1), (path,) * len(names))
+
+
+def _path(layer: Image) -> str | None:
+    """The file a layer came from, as napari knows it or as our readers noted it."""
+    path = layer.source.path or layer.metadata.get("path")
+    return str(path) if path else None
 
 
 def _require_same_grid(layers: Sequence[Image], reference: Image) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["get_bracket_reader", "get_hdr_reader"]
+__all__ = ["get_bracket_reader", "get_hdr_reader", "read_frames"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[Any], list[LayerData]]
@@ -54,7 +54,7 @@ def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
 def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
     """The frames of a bracket folder, shortest exposure first, each with its exposure in the metadata."""
     from afunet_core.errors import ExposureError
-    from afunet_core.io import find_exposure_file, list_bracket_folder, read_exposure_file, read_image
+    from afunet_core.io import find_exposure_file, list_bracket_folder, read_exposure_file
 
     given = _paths(path)[0]
     folder = given if given.is_dir() else given.parent
@@ -65,19 +65,36 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
         raise ExposureError(
             f"{listed or folder}", expected, found, "Write one EV a line, in the order of the file names."
         )
+    pairs = sorted(zip(exposures, files, strict=True))
+    return [_frame(file, f"{folder.name} {ev:+g} EV", {"ev": ev}) for ev, file in pairs]
+
+
+def read_frames(paths: Sequence[str]) -> list[LayerData]:
+    """Picture files as frames of a bracket, in the order given, with what file or folder says of their exposure."""
+    from napari_afunet.exposures import common_exposures, file_exposure
+
+    files = _paths(paths)
+    ev, seconds = common_exposures([file_exposure(file) for file in files])
     layers: list[LayerData] = []
-    for ev, file in sorted(zip(exposures, files, strict=True)):
-        image = read_image(file)
-        pixels = image.pixels
-        limits = (0, 2**image.bit_depth - 1) if image.bit_depth and pixels.dtype.kind == "u" else (0, 1)
-        attributes = {
-            "name": f"{folder.name} {ev:+g} EV",
-            "rgb": pixels.ndim == 3,
-            "contrast_limits": limits,
-            "metadata": {"ev": ev, "encoding": image.encoding or "gamma", "path": str(file)},
-        }
-        layers.append((pixels, attributes, "image"))
+    for index, file in enumerate(files):
+        exposure = {"ev": ev[index]} if ev is not None else {"exposure_time": seconds[index]} if seconds else {}
+        layers.append(_frame(file, file.stem, exposure))
     return layers
+
+
+def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:
+    from afunet_core.io import read_image
+
+    image = read_image(file)
+    pixels = image.pixels
+    limits = (0, 2**image.bit_depth - 1) if image.bit_depth and pixels.dtype.kind == "u" else (0, 1)
+    attributes = {
+        "name": name,
+        "rgb": pixels.ndim == 3,
+        "contrast_limits": limits,
+        "metadata": {**exposure, "encoding": image.encoding or "gamma", "path": str(file)},
+    }
+    return pixels, attributes, "image"
 
 
 def _notes(provenance: dict[str, Any]) -> dict[str, Any]:

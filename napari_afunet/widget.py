@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 from afunet_core.errors import AFUNetError
 from napari_afunet.advice import bracket_warnings, estimated_seconds
 from napari_afunet.compare import show_reference, show_result
+from napari_afunet.dropping import dropped_frames, open_frames
 from napari_afunet.inputs import BracketSource
 from napari_afunet.inspecting import channel_count, show_quantity
 from napari_afunet.job import Outcome
@@ -41,6 +42,7 @@ from napari_afunet.worker import MergeWorker
 if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
 __all__ = ["MergeWidget"]
 
@@ -76,6 +78,7 @@ class MergeWidget(QWidget):
         self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
         self.badge_label = QLabel("…")
         self.badge_label.setToolTip("What ‘auto’ uses on this computer.")
+        self.setAcceptDrops(True)
         self._build()
         self._connect()
         self._adopt_encoding()
@@ -199,6 +202,19 @@ class MergeWidget(QWidget):
         self.controls.show_idle(fraction, message)
 
     # -------------------------------------------------------------------------------------------- around it
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take the picture files of a bracket, and nothing else."""
+        if dropped_frames(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open the dropped files as the bracket."""
+        event.acceptProposedAction()
+        try:
+            self.bracket.set_layers(open_frames(self._viewer, dropped_frames(event.mimeData())))
+        except AFUNetError as error:
+            show_error(str(error))
 
     def copy_script(self) -> str:
         """Put Python for this merge on the clipboard, and return it."""

@@ -106,6 +106,63 @@ def test_a_bracket_folder_opens_as_frames_with_exposures(plugin, tmp_path, frame
         viewer.open(str(folder), plugin="napari-afunet", stack=False)
 
 
+@pytest.fixture
+def photographs(tmp_path, make_frames):
+    """JPEG files of a bracket with EXIF, and nothing in their names to sort them by."""
+    from PIL import Image as Picture
+    from PIL.TiffImagePlugin import IFDRational
+
+    paths = []
+    for name, frame, seconds in zip("bca", make_frames(40, 48)[0], (1, 4, 16), strict=True):
+        exif = Picture.Exif()
+        exif[0x010F] = "Maker"  # without a plain field Pillow takes the block for empty
+        exif[0x8769] = {0x829A: IFDRational(seconds, 400)}
+        paths.append(str(tmp_path / f"{name}.jpg"))
+        Picture.fromarray(frame).save(paths[-1], exif=exif, quality=95)
+    return paths
+
+
+def test_photographs_dropped_on_the_canvas_are_a_bracket_with_exposures(plugin, photographs):
+    """As napari opens a drop: file by file, asking nothing, for the plugin claims no common picture type."""
+    import napari_builtins
+
+    from napari_afunet.session import resolve_exposures, resolve_source
+
+    plugin.register(PluginManifest.from_file(Path(napari_builtins.__file__).with_name("builtins.yaml")))
+    viewer = ViewerModel()
+    viewer.open(sorted(photographs), plugin=None, stack=False)
+    source, layers = resolve_source(viewer, None)
+    assert list(source.paths) == photographs
+    assert source.shape == (40, 48)
+    assert resolve_exposures(layers, 3) == (None, (1 / 400, 1 / 100, 1 / 25))
+
+
+def test_photographs_dropped_on_the_widget_are_the_bracket(photographs):
+    from qtpy.QtCore import QMimeData, QUrl
+
+    from napari_afunet.dropping import dropped_frames, open_frames
+    from napari_afunet.session import resolve_exposures, resolve_source
+
+    def drop(*paths):
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(path) for path in paths])
+        return dropped_frames(data)
+
+    assert drop(*photographs) == photographs
+    assert drop(photographs[0]) == drop() == drop(*photographs, "/a/merged.exr") == drop(*photographs * 4) == []
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((9, 7)), name="something else")
+    layers = open_frames(viewer, sorted(photographs))
+    assert [layer.name for layer in layers] == ["b", "c", "a"]
+    source, layers = resolve_source(viewer, layers)
+    assert list(source.paths) == photographs
+    assert resolve_exposures(layers, 3) == (None, (1 / 400, 1 / 100, 1 / 25))
+    Path(photographs[0]).write_bytes(b"not an image")
+    with pytest.raises(AFUNetError, match=r"b\.jpg"):
+        open_frames(viewer, photographs)
+    assert len(viewer.layers) == 4
+
+
 def test_folders_and_files_of_others_are_left_to_others(tmp_path):
     from napari_afunet.readers import get_bracket_reader, get_hdr_reader
 

@@ -268,3 +268,25 @@ def test_nothing_open_says_what_to_do(viewer, widget):
     assert not widget.display.isEnabled()
     widget.merge()
     assert "Open Sample" in messages()[-1]
+
+
+def test_files_dropped_on_the_widget_become_its_bracket(viewer, widget, frames, tmp_path, add_bracket):
+    import imageio.v3 as iio
+    from qtpy.QtCore import QMimeData, QPoint, QPointF, QUrl
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
+
+    add_bracket(viewer, frames, name="before")
+    for name, frame in zip("cab", frames, strict=True):
+        iio.imwrite(tmp_path / f"{name}.png", frame)
+    (tmp_path / "exposure.txt").write_text("0\n2\n-2\n")
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path / f"{name}.png")) for name in "abc"])
+    action, button, key = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(5, 5), action, data, button, key)
+    enter.ignore()
+    widget.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    widget.dropEvent(QDropEvent(QPointF(5, 5), action, data, button, key))
+    assert [layer.name for layer in widget.bracket.layers()] == ["c", "a", "b"]
+    assert widget.bracket.exposures() == (EV, None)
+    assert messages() == []
