@@ -331,12 +331,16 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_nothing(
     number: int,
+    request: pytest.FixtureRequest,
     frames: list[np.ndarray],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The signal arrives while the picture is being written."""
+    # A test run in the background of a shell inherits SIGINT ignored, and so would the command, rightly.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     paths = write_bracket(tmp_path / "in", frames)
     out = tmp_path / "out"
     out.mkdir()
