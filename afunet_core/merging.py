@@ -30,7 +30,7 @@ from afunet_core.device import (
 )
 from afunet_core.drift import compensate_drift, estimate_drift
 from afunet_core.errors import ArgumentError
-from afunet_core.gating import REST_EVERYWHERE, blend_at_rest, rest_map
+from afunet_core.gating import is_at_rest
 from afunet_core.many_frames import FramePlan, combine_frames, plan_frames
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
@@ -63,8 +63,7 @@ class MergeResult:
         info: how the result was made: method, model and its hash, exposures, registration, device, versions, times.
             JSON can hold all of it.
         maps: pictures about the merge, computed when first looked at: ``"ghost"`` ``H×W``, where a plain weighted merge
-            would have failed; ``"rest"`` ``H×W``, with ``method="auto"``, the share of the classical merge (0 where the
-            network alone decided); with ``stages`` also ``"stages_hdr"``, ``S×`` the shape of ``radiance``, what the
+            would have failed; with ``stages`` also ``"stages_hdr"``, ``S×`` the shape of ``radiance``, what the
             network would have given after each stage; and, with ``stages`` and an anchored head, ``"source"``
             ``H×W×4``, how much of each pixel came from the shorter, the reference and the longer frame and from the
             network's own picture.
@@ -96,9 +95,8 @@ def merge(
 
     Args:
         bracket: the frames and their exposures.
-        method: ``"auto"`` (the network where something moved, the noise-optimal mean where nothing did; of other than
-            three frames also the mean of those that agree with it),
-            ``"afunet"`` (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or
+        method: ``"auto"`` (the network; the weighted mean if nothing moved at all; of other than three frames also the
+            mean of those that agree with it), ``"afunet"`` (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or
             ``"mertens"`` (exposure fusion, for display only).
         align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, ``"on"``
             always, ``"off"`` never.
@@ -153,18 +151,17 @@ def merge(
             info["drift"] = [entry.as_dict() for entry in drifts]
 
     states: list[StageState] = []
-    rest: Tensor | None = None
     with run.phase("Merging", 950), torch.inference_mode():
         if uses_network:
             three = plan.network_bracket(aligned)
-            rest = _rest(three) if method == "auto" and plan.missing is None else None
-            if rest is not None and not stages and float(rest.mean()) >= REST_EVERYWHERE:
-                image, used = weighted_merge(three), {"device": "cpu", "precision": "float32"}
-            else:
+            moved = any(entry.decision == "warped" for entry in registrations)
+            resting = method == "auto" and not (plan.missing or moved) and is_at_rest(three, bracket.batch_size)
+            used = {"device": "cpu", "precision": "float32"}
+            if stages or not resting:
                 image, states, used = _run_network(network, three.to_tensor(), place, dtype, budget, stages, run)
-                image = image if rest is None else blend_at_rest(image, weighted_merge(three), rest)
-            if rest is not None:
-                info["at_rest"] = round(float(rest.mean()), 4)
+            if resting:
+                image = weighted_merge(three)
+            info["at_rest"] = resting
             unit = float(bracket.times[plan.three[0]])
             image = combine_frames(image.cpu() / unit, aligned, plan) if plan.joining else image / unit
             info |= used
@@ -187,8 +184,6 @@ def merge(
         "warnings": run.warnings,
     }
     maps = {"ghost": lambda: _ghost(aligned)}
-    if rest is not None:
-        maps["rest"] = lambda: rest[0].numpy() if len(rest) == 1 else rest.numpy()
     if kept:
         maps["stages_hdr"] = lambda: _stages_hdr(network, three, kept, scale / unit)
     if states and network.config.head == "anchored":
@@ -341,11 +336,6 @@ def _ghost(bracket: Bracket) -> np.ndarray:
     from afunet_core.inspection import ghost_map
 
     return ghost_map(bracket)
-
-
-def _rest(bracket: Bracket) -> Tensor:
-    """Where nothing moved, ``B×H×W``."""
-    return torch.stack([rest_map(bracket, sample) for sample in range(bracket.batch_size)])
 
 
 def _source(model: AFUNet, bracket: Bracket, last: StageState) -> np.ndarray:
