@@ -1,7 +1,8 @@
 """A bracket from a tripod, of a scene at rest: find out, for then the classical merge is the best estimate there is.
 
 The anchored head comes close to the weighted mean where nothing moved, but never equals it. Nobody should lose by
-trusting the default, so ``merge(method="auto")`` answers with the classical merge where all frames agree within their noise.
+trusting the default, so ``merge(method="auto")`` answers with the classical merge where all frames agree
+within their noise.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ def merge(
     Args:
         bracket: the frames and their exposures.
         method: ``"auto"`` (the network; the weighted mean if nothing moved at all; of other than three frames also the
-            mean of those that agree with it), ``"afunet"`` (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or
-            ``"mertens"`` (exposure fusion, for display only).
+            mean of those that agree with it), ``"afunet"`` (the network on three frames), ``"weighted"`` (the
+            noise-optimal mean, for scenes at rest) or ``"mertens"`` (exposure fusion, for display only).
         align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, ``"on"``
             always, ``"off"`` never.
         model: a shipped name, a weights file, or a network.
