@@ -213,28 +213,34 @@ class _Norm:
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
-def to_windows(piece: Tensor, height: int, width: int, numerics: Numerics, name: str = "windows") -> Tensor:
+def to_windows(
+    piece: Tensor, height: int, width: int, numerics: Numerics, name: str = "windows", dilation: int = 1
+) -> Tensor:
     """``rows×columns×C`` → a contiguous copy ``windows×tokens×C``."""
     rows, columns, dim = piece.shape
     shape = (rows * columns // (height * width), height * width, dim)
     windows = numerics.workspace.take(name, shape, numerics.feature, piece.device)
-    _tiles(windows, piece, height, width).copy_(_grid(piece, height, width))
+    _tiles(windows, piece, height, width, dilation).copy_(_grid(piece, height, width, dilation))
     return windows
 
 
-def from_windows(windows: Tensor, piece: Tensor, height: int, width: int) -> None:
+def from_windows(windows: Tensor, piece: Tensor, height: int, width: int, dilation: int = 1) -> None:
     """Write ``windows×tokens×C`` back to where :func:`to_windows` took it from."""
-    _grid(piece, height, width).copy_(_tiles(windows, piece, height, width))
+    _grid(piece, height, width, dilation).copy_(_tiles(windows, piece, height, width, dilation))
 
 
-def _grid(piece: Tensor, height: int, width: int) -> Tensor:
+def _grid(piece: Tensor, height: int, width: int, dilation: int) -> Tensor:
+    """``down×height×dilation×across×width×dilation×C``."""
     rows, columns, dim = piece.shape
-    return piece.view(rows // height, height, columns // width, width, dim)
+    down, across = rows // (height * dilation), columns // (width * dilation)
+    return piece.view(down, height, dilation, across, width, dilation, dim)
 
 
-def _tiles(windows: Tensor, piece: Tensor, height: int, width: int) -> Tensor:
+def _tiles(windows: Tensor, piece: Tensor, height: int, width: int, dilation: int) -> Tensor:
+    """The windows, seen in the order of :func:`_grid`."""
     rows, columns, dim = piece.shape
-    return windows.view(rows // height, columns // width, height, width, dim).transpose(1, 2)
+    down, across = rows // (height * dilation), columns // (width * dilation)
+    return windows.view(down, dilation, across, dilation, height, width, dim).permute(0, 4, 1, 2, 5, 3, 6)
 
 
 class AlignmentKernel(_WindowKernel):
@@ -244,18 +250,19 @@ class AlignmentKernel(_WindowKernel):
         attention = alignment.attention
         super().__init__(attention, numerics)
         query, scale = attention.query, self.query_scale
+        self.dilation = alignment.dilation
         self.degrade = PreparedMLP(alignment.degrade, numerics.product)
         self.query = Linear(query.weight * scale, query.bias * scale, numerics.product)
         self.key_value = Linear(attention.key_value.weight, attention.key_value.bias, numerics.product)
 
     def __call__(self, side: Tensor, estimate: Tensor, degraded: Tensor, aligned: Tensor) -> None:
         """``rows×columns×C`` α and x → written into ``degraded`` (d) and ``aligned`` (r)."""
-        window, take = self.window, self.numerics.workspace.take
-        windows = to_windows(side, window, window, self.numerics)
+        window, dilation, take = self.window, self.dilation, self.numerics.workspace.take
+        windows = to_windows(side, window, window, self.numerics, "windows", dilation)
         count, tokens, dim = windows.shape
         size = dim // self.heads
         x = windows.view(-1, dim)
-        d = self.degrade(to_windows(estimate, window, window, self.numerics, "estimate").view(-1, dim))
+        d = self.degrade(to_windows(estimate, window, window, self.numerics, "estimate", dilation).view(-1, dim))
         query = self.query(x).view(count, tokens, self.heads, size)
         x += d
         key_value = self.key_value(x).view(count, tokens, 2, self.heads, size)
@@ -263,8 +270,8 @@ class AlignmentKernel(_WindowKernel):
         parts[0].copy_(query.permute(2, 0, 1, 3))
         parts[1:].copy_(key_value.permute(2, 3, 0, 1, 4))
         r = self.project(self.attend(parts, self.bias(window, window))) + d
-        from_windows(d.view(count, tokens, dim), degraded, window, window)
-        from_windows(r.view(count, tokens, dim), aligned, window, window)
+        from_windows(d.view(count, tokens, dim), degraded, window, window, dilation)
+        from_windows(r.view(count, tokens, dim), aligned, window, window, dilation)
 
 
 class ChannelFusionKernel:

@@ -149,14 +149,17 @@ class _Run:
         self.sums = torch.float32 if self.device.type == "mps" else torch.float64
         batch, self.image_height, self.image_width = shape
         fold, self.window, self.dim = self.config.downscale, self.config.window_size, self.config.branch_dim
-        self.height = -(-self.image_height // self.config.multiple) * self.window
-        self.width = -(-self.image_width // self.config.multiple) * self.window
+        self.reach = self.window * self.config.reach
+        self.height = -(-self.image_height // self.config.multiple) * self.reach
+        self.width = -(-self.image_width // self.config.multiple) * self.reach
         self.crop = -(-self.image_height // fold), -(-self.image_width // fold)
         self.piece = piece_windows or _best_piece(self.device, dtype, self.config)
         windows = self.height * self.width // self.window**2
         threads = _workers(self.device) if windows > 2 * self.piece else 1
         strip_windows = self.piece * (2 * threads if self.device.type == "cpu" else 1)
-        self.strips = row_ranges(self.height, self.window * max(1, strip_windows * self.window // self.width))
+        self.strips = row_ranges(
+            self.height, self.reach * max(1, strip_windows * self.window**2 // (self.width * self.reach))
+        )
         self.workers = Workers(threads, self.check)
         self.on_progress, self.should_cancel = on_progress, should_cancel
         passes = 2 + sum(2 + self.config.alignment for _ in self.config.depths)
@@ -234,9 +237,10 @@ class _Run:
             tasks = []
             for side, (plane, kernel) in enumerate(zip(sides, kernels.align, strict=True)):
                 rows, part = plane.read(start, stop), slice(side * dim, (side + 1) * dim)
+                span = self.window * kernel.dilation
                 tasks += [
                     partial(kernel, rows[box], estimate[box], d[box][..., part], r[box][..., part])
-                    for box in self._boxes(0, stop - start, self.window, 0, self.width, self.window)
+                    for box in self._boxes(0, stop - start, span, 0, self.width, span)
                 ]
             self.workers.run(tasks)
             ready = stop if stop == self.height else stop - 1
@@ -423,10 +427,11 @@ class _Run:
     def _boxes(
         self, top: int, bottom: int, height: int, left: int, right: int, width: int
     ) -> list[tuple[slice, slice]]:
-        """Cut an area into pieces of about ``self.piece`` windows of ``height×width``."""
+        """Cut an area into pieces of about ``self.piece`` windows, cut between blocks of ``height×width``."""
+        piece = max(1, self.piece * self.window**2 // max(height * width, self.window**2))
         across = (right - left) // width
-        columns = column_ranges(left, right, width, self.piece)
-        rows = column_ranges(top, bottom, height, max(1, self.piece // across) if across else 1)
+        columns = column_ranges(left, right, width, piece)
+        rows = column_ranges(top, bottom, height, max(1, piece // across) if across else 1)
         return [(slice(*y), slice(*x)) for y in rows for x in columns]
 
     def _columns(self, rows: int) -> list[tuple[int, int]]:
