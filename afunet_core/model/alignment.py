@@ -28,7 +28,7 @@ class SpatialAlignment(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, side: Tensor, estimate: Tensor) -> Tensor:
-        """Align ``side`` (α_i) to ``estimate`` (x); both ``B×H×W×C``, height and width multiples of the window times its dilation."""
+        """Align ``side`` (α_i) to ``estimate`` (x); both ``B×H×W×C``, in whole (dilated) windows."""
         degraded, attended = self.attend(side, estimate)
         return self.refine_aligned(degraded, attended)
 

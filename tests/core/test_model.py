@@ -242,7 +242,7 @@ def test_stochastic_depth_only_acts_in_training():
 
 
 def test_dilated_windows_reach_further():
-    """What one alignment step sees of a pixel: its own 2×2 window, or with a dilation of 4 the lattice of an 8×8 one."""
+    """What one alignment step sees: its own 2×2 window, or with a dilation of 4 every fourth pixel of an 8×8 one."""
     reached = {}
     for dilation in (1, 4):
         config = AFUNetConfig(embed_dim=12, depths=(0,), fusion_heads=1, window_size=2, dilations=(dilation,))
