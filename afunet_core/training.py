@@ -27,6 +27,7 @@ from afunet_core.losses import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.model.config import VARIANTS, AFUNetConfig
+from afunet_core.model.growth import grow
 from afunet_core.published import PUBLISHED_ROWS
 
 __all__ = ["TrainingConfig", "learning_rate", "load_config", "train"]
@@ -41,7 +42,8 @@ class TrainingConfig:
     Args:
         model: name of a variant, see ``afunet info --variants``.
         model_overrides: fields of :class:`AFUNetConfig` that differ from the variant.
-        start_from: weights to start from (name or file) instead of a random draw.
+        start_from: weights to start from (name or file) instead of a random draw; those of a smaller network are
+            grown, see :func:`afunet_core.model.growth.grow`.
         data: ``{"kind": "synthetic", "hdr": folder, "photos": folder, "holdout": 12, …SynthesisConfig fields}`` or
             ``{"kind": "folder", "root": folder, "layout": "auto", "validation": folder}``.
         loss: arguments of :class:`afunet_core.losses.HDRLoss`.
@@ -252,7 +254,7 @@ def train(
     fabric.seed_everything(config.seed, verbose=False)
     model = AFUNet(config.network())
     if config.start_from:
-        model.load_state_dict(load_model(config.start_from).state_dict())
+        model = grow(load_model(config.start_from), config.network())
     average = _Average(model.to(fabric.device), config.ema)
     inner = model
     optimizer_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
