@@ -10,6 +10,7 @@ from afunet_core.data.config import SynthesisConfig
 from afunet_core.data.draws import uniform
 from afunet_core.data.motion import REFERENCE, pixel_grid, smooth_field, warp
 from afunet_core.radiometry import encode, linearize
+from afunet_core.registration import SATURATION
 
 __all__ = ["OUTER", "register_frames", "registration_positions"]
 
@@ -36,8 +37,9 @@ def registration_positions(rng: np.random.Generator, config: SynthesisConfig, ca
 def register_frames(rng: np.random.Generator, frames: Tensor, positions: Tensor, times: np.ndarray) -> Tensor:
     """Resample the outer frames onto the reference, noise and all, in linear light.
 
-    A strip at the border that an outer frame did not see, as a large motion leaves it, is filled from the reference, as
-    `afunet_core.registration` does it, or now and then by repeating the edge.
+    A strip at the border that an outer frame did not see, as a large motion leaves it, is filled as
+    `afunet_core.registration` does it: from the reference, and by repeating the edge where the reference is clipped and
+    the edge is brighter; now and then by the repeated edge alone.
 
     Args:
         rng: draws the strips.
@@ -69,6 +71,9 @@ def _fill_unseen(rng: np.random.Generator, picture: Tensor, reference: Tensor, r
     grid = pixel_grid(height, width, picture.device)
     along = grid @ inward
     overshoot = (along - (along.max() - depth)).clamp_min(0)
-    if rng.random() < 0.85:
-        return torch.where(overshoot > 0, (reference * ratio).clamp(0, 1), picture)
-    return warp(picture, (grid - overshoot[..., None] * inward)[None])[0]
+    edge = warp(picture, (grid - overshoot[..., None] * inward)[None])[0]
+    if rng.random() < 0.15:
+        return edge
+    told = (reference * ratio).clamp(0, 1)
+    clipped = ((encode(reference) - SATURATION) / (1 - SATURATION)).clamp(0, 1)
+    return torch.where(overshoot > 0, told + clipped * (edge - told).clamp_min(0), picture)
