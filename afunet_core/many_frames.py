@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.baselines import SATURATION_FADE
+from afunet_core.agreement import agreement, consistent_short_frame, contradiction, spread_over, unsaturated
 from afunet_core.bracket import Bracket
 from afunet_core.errors import BracketError
 from afunet_core.noise import NoiseModel, estimate_noise
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["FramePlan", "choose_reference", "combine_frames", "plan_frames"]
+__all__ = ["FramePlan", "choose_reference", "combine_frames", "dependable_noise", "plan_frames"]
 
 OUTER_STOPS = 2.0
 """Stops from the reference to the outer frames: the network's training saw mostly these."""
@@ -33,11 +33,6 @@ PICTURE_SHARE = 0.1
 _LEAST_READ_NOISE = 2e-4
 _DARK, _BRIGHT = 0.08, 0.92
 _SHARPER, _NEARLY_AS_WELL = 1.25, 0.85
-# Deviations, in standard deviations, at which a frame begins to be doubted and at which it has no say.
-_DOUBT, _REJECT = 2.0, 4.0
-# Exposure times, camera curves and the network are never exact; a scene at rest disagrees by a few percent.
-_RELATIVE_ERROR = 0.04
-_WINDOW = 5
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,22 @@ class FramePlan:
     def network_bracket(self, bracket: Bracket) -> Bracket:
         """The three frames, as a bracket whose times are relative to the first of them."""
         return bracket.select(self.three, reference=1)
+
+    def consistent_bracket(self, bracket: Bracket, noise: NoiseModel | None = None) -> Bracket:
+        """The same three, but where the short one contradicts the clipped reference, what another short frame shows.
+
+        Args:
+            bracket: all frames, registered.
+            noise: of the camera; estimated where ``None``.
+        """
+        under = self.three[0]
+        others = [i for i in self.joining if i != under and bracket.times[i] < bracket.times[self.reference]]
+        three = self.network_bracket(bracket)
+        if under == self.reference or not others:
+            return three
+        noise = dependable_noise(bracket, noise)
+        mended = consistent_short_frame(bracket, under, self.reference, others, noise)
+        return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
 
 
 def plan_frames(bracket: Bracket, everything: bool = True) -> FramePlan:
@@ -130,8 +141,22 @@ def _relative_sharpness(bracket: Bracket, small: list[Tensor], mask: Tensor, fir
     return (energies[0] + 1e-12) / (energies[1] + 1e-12)
 
 
+def dependable_noise(bracket: Bracket, noise: NoiseModel | None = None) -> NoiseModel:
+    """The noise of the camera: that given, else that which the bracket shows, else that of an ordinary camera.
+
+    Example:
+        >>> dependable_noise(Bracket([torch.full((1, 3, 8, 8), v) for v in (0.2, 0.4)], ev=(0, 2)))
+        NoiseModel(gain=0.0002, read_noise=0.002)
+    """
+    noise = noise or estimate_noise(bracket) or NoiseModel(2e-4, 2e-3)
+    # Black that is clipped looks free of noise; a weight of one over nothing would follow.
+    return NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
+
+
 @torch.no_grad()
-def combine_frames(image: Tensor, bracket: Bracket, plan: FramePlan, noise: NoiseModel | None = None) -> Tensor:
+def combine_frames(
+    image: Tensor, bracket: Bracket, plan: FramePlan, noise: NoiseModel | None = None, three: Bracket | None = None
+) -> Tensor:
     """Hold every frame against the network's picture and average what agrees with it.
 
     Args:
@@ -139,30 +164,56 @@ def combine_frames(image: Tensor, bracket: Bracket, plan: FramePlan, noise: Nois
         bracket: all frames, registered.
         plan: what the network saw.
         noise: of the camera; estimated where ``None``.
+        three: the bracket the network saw, where a frame of it was mended; by default those of ``plan``.
 
     Returns:
         B×3×H×W radiance in the same unit.
     """
-    noise = noise or estimate_noise(bracket) or NoiseModel(2e-4, 2e-3)
-    # Black that is clipped looks free of noise; a weight of one over nothing would follow.
-    noise = NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
+    noise = dependable_noise(bracket, noise)
     times = [float(t) for t in bracket.times]
     seen = [times[i] for i in sorted(set(plan.three))]
-    ceiling = 1.0 / seen[0]  # radiance at which the shortest frame the network saw saturates
     known = _precision(image, seen, noise, bracket)
     # The network may have looked at the reference alone: a frame must not be doubted for the reference's noise.
     doubt = 1 / _precision(image, [time for time in seen if time <= times[plan.reference]], noise, bracket)
+    judge = image
+    if plan.three[0] != plan.reference:
+        short = (three or plan.network_bracket(bracket)).frames[0].to(image)
+        judge, doubt = _judged_by_the_short_frame(image, doubt, short, bracket, plan, noise)
+    ceiling = torch.full_like(image, 1.0 / seen[0])  # radiance at which the shortest frame the network saw saturates
     total, weight = PICTURE_SHARE * image * known, PICTURE_SHARE * known
-    for index in plan.joining:
+    for index in sorted(plan.joining, key=times.__getitem__, reverse=True):
         encoded, time = bracket.frames[index].to(image), times[index]
         radiance = linearize(encoded, bracket.encoding, bracket.gamma) / time
-        trust = _unsaturated(encoded) if time > times[0] else torch.ones_like(image)
-        variance = noise.variance(image * time) / time**2
+        trust = unsaturated(encoded) if time > times[0] else torch.ones_like(image)
+        variance = noise.variance(judge * time) / time**2
         share = trust / variance
         if index != plan.reference:  # which shows what is to be shown
-            share = share * _agreement(image, radiance, doubt + variance, ceiling, trust)
+            agreed = agreement(judge, radiance, doubt + variance, ceiling, trust)
+            share = share * agreed
+            if time < seen[0]:
+                # Where the network's frames are clipped, those that are shorter still must agree among themselves.
+                learned = (judge > 0.9 * ceiling) & (agreed > 0.5)
+                judge, doubt = torch.where(learned, radiance, judge), torch.where(learned, variance, doubt)
+                ceiling = torch.where(learned, 1.0 / time, ceiling)
         total, weight = total + share * radiance, weight + share
     return total / weight
+
+
+def _judged_by_the_short_frame(
+    image: Tensor, doubt: Tensor, short: Tensor, bracket: Bracket, plan: FramePlan, noise: NoiseModel
+) -> tuple[Tensor, Tensor]:
+    """What frames are held against, and its variance.
+
+    Where the reference is clipped the network had nothing but the short frame. If that contradicts nothing, what the
+    network made of it is no better.
+    """
+    time = float(bracket.times[plan.three[0]])
+    radiance = linearize(short, bracket.encoding, bracket.gamma) / time
+    variance, trust = noise.variance(radiance * time) / time**2, unsaturated(short)
+    clipped, wrong = contradiction(bracket, short, time, noise, plan.reference)
+    differs = (1 - agreement(image, radiance, doubt + variance, 1 / time, trust)) * clipped
+    sound = clipped * (1 - spread_over(wrong, differs)) * trust
+    return torch.lerp(image, radiance, sound), torch.lerp(doubt, variance, sound)
 
 
 def _precision(image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket) -> Tensor:
@@ -170,36 +221,6 @@ def _precision(image: Tensor, times: list[float], noise: NoiseModel, bracket: Br
     precision = torch.zeros_like(image)
     for time in times:
         expected = encode((image * time).clamp(0.0, 1.0), bracket.encoding, bracket.gamma)
-        precision = precision + _unsaturated(expected) * time**2 / noise.variance(image * time)
+        precision = precision + unsaturated(expected) * time**2 / noise.variance(image * time)
     floor = 1e-3 * times[0] ** 2 / noise.variance(torch.ones_like(image[:1, :1, :1, :1]))
     return precision + floor
-
-
-def _unsaturated(encoded: Tensor) -> Tensor:
-    """1 below the fade to saturation, 0 above it."""
-    start, end = SATURATION_FADE
-    below = ((end - encoded) / (end - start)).clamp(0.0, 1.0)
-    return below * below * (3.0 - 2.0 * below)
-
-
-def _agreement(image: Tensor, radiance: Tensor, variance: Tensor, ceiling: float, trust: Tensor) -> Tensor:
-    """1 where a frame shows what the picture shows, 0 where something moved; B×1×H×W.
-
-    Where the picture is as bright as the network's shortest frame can say, anything at least as bright agrees. Channels
-    and a small window decide together, and only values the frame records count.
-    """
-    at_limit = image > 0.9 * ceiling
-    gap = torch.where(at_limit, (radiance - 0.9 * ceiling).clamp(max=0.0), radiance - image)
-    inexact = (_RELATIVE_ERROR * torch.minimum(image, radiance)).square()
-    counted = _window_mean(trust).clamp(min=1e-3)
-    pixelwise = _window_mean(trust * gap.square() / (variance + inexact)) / counted
-    # The mean over the window shows differences that hide in the noise of single pixels.
-    together = (_window_mean(trust * gap) / counted).square()
-    together = together / (_window_mean(trust * (variance / _WINDOW**2 + inexact)) / counted + 1e-12)
-    deviation = torch.maximum(pixelwise, together * (counted > 0.1)).mean(1, keepdim=True).sqrt()
-    doubt = ((deviation - _DOUBT) / (_REJECT - _DOUBT)).clamp(0.0, 1.0)
-    return 1.0 - doubt * doubt * (3.0 - 2.0 * doubt)
-
-
-def _window_mean(image: Tensor) -> Tensor:
-    return F.avg_pool2d(image, _WINDOW, 1, _WINDOW // 2, count_include_pad=False)

@@ -37,7 +37,7 @@ from afunet_core.model.checkpoint import load_model, model_path
 from afunet_core.model.streaming import stream
 from afunet_core.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
 from afunet_core.progress import OnProgress, Run, ShouldCancel
-from afunet_core.registration import MODES, register
+from afunet_core.registration import BORDERS, MODES, Registration, common_area, register
 
 __all__ = ["METHODS", "MergeResult", "merge"]
 
@@ -80,6 +80,7 @@ def merge(
     *,
     method: str = "auto",
     align: str = "auto",
+    border: str = "fill",
     model: Model = "default",
     device: str | torch.device = "auto",
     precision: str = "auto",
@@ -100,6 +101,8 @@ def merge(
             noise-optimal mean, for scenes at rest) or ``"mertens"`` (exposure fusion, for display only).
         align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, ``"on"``
             always, ``"off"`` never.
+        border: where a warped frame shows nothing, ``"fill"`` lets the reference stand in; ``"crop"`` cuts the result
+            to what all frames show (``info["area"]`` tells where it lies in the reference).
         model: a shipped name, a weights file, or a network.
         device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``, for the network.
         precision: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"``: bfloat16 on CUDA, else float32.
@@ -129,13 +132,13 @@ def merge(
         >>> result.radiance.shape, round(float(result.radiance.mean()), 3)
         ((4, 5, 3), 0.1)
     """
-    _check_choices(bracket, method, align, drift, noise, units)
+    _check_choices(bracket, method, align, border, drift, noise, units)
     place = choose_device(device)
     dtype = choose_precision(precision, place)
     budget = parse_memory(memory_budget)
     run = Run(on_progress, should_cancel)
     uses_network = method in ("auto", "afunet")
-    info: dict[str, Any] = {"method": method, **_describe_bracket(bracket), "align": align}
+    info: dict[str, Any] = {"method": method, **_describe_bracket(bracket), "align": align, "border": border}
     if uses_network:
         plan = plan_frames(bracket, everything=method == "auto")
         bracket = bracket.with_reference(plan.reference)
@@ -143,8 +146,11 @@ def merge(
         network, info["model"] = _obtain_model(model)
 
     with run.phase("Registering the frames", 0 if align == "off" else 100), torch.no_grad():
-        aligned, registrations = register(bracket, align)
+        aligned, registrations = register(bracket, align, on_progress=run.report, should_cancel=run.cancelled)
         info["registration"] = [entry.as_dict() for entry in registrations]
+        if border == "crop":
+            info["area"] = list(_shared_area(registrations, bracket))
+            aligned = aligned.crop(*info["area"])
         if drift == "auto":
             drifts = estimate_drift(aligned)
             aligned = compensate_drift(aligned, drifts)
@@ -157,13 +163,17 @@ def merge(
             moved = any(entry.decision == "warped" for entry in registrations)
             resting = method == "auto" and not (plan.missing or moved) and is_at_rest(three, bracket.batch_size)
             used = {"device": "cpu", "precision": "float32"}
+            if not resting:
+                three = plan.consistent_bracket(aligned)
+                changed = three.frames[0] is not aligned.frames[plan.three[0]]
+                info["short_frame_mended"] = _share_changed(aligned.frames[plan.three[0]], three) if changed else 0.0
             if stages or not resting:
                 image, states, used = _run_network(network, three.to_tensor(), place, dtype, budget, stages, run)
             if resting:
                 image = weighted_merge(three)
             info["at_rest"] = resting
             unit = float(bracket.times[plan.three[0]])
-            image = combine_frames(image.cpu() / unit, aligned, plan) if plan.joining else image / unit
+            image = combine_frames(image.cpu() / unit, aligned, plan, three=three) if plan.joining else image / unit
             info |= used
         else:
             image = _weighted(aligned, noise, info) if method == "weighted" else exposure_fusion(aligned)
@@ -191,16 +201,35 @@ def merge(
     return MergeResult(radiance, kept, info, _LazyMaps(maps))
 
 
-def _check_choices(bracket: Any, method: str, align: str, drift: str, noise: Any, units: str) -> None:
+def _check_choices(bracket: Any, method: str, align: str, border: str, drift: str, noise: Any, units: str) -> None:
     if not isinstance(bracket, Bracket):
         advice = "Make one with afunet_core.Bracket(frames, ev=...) or Bracket.from_files(paths)."
         raise ArgumentError("bracket", "a Bracket", type(bracket).__name__, advice)
     if not isinstance(noise, NoiseModel) and noise not in NOISE:
         raise ArgumentError("noise", "a NoiseModel or one of " + ", ".join(NOISE), repr(noise))
-    choices = (("method", method, METHODS), ("align", align, MODES), ("drift", drift, DRIFT), ("units", units, UNITS))
+    choices = (
+        ("method", method, METHODS),
+        ("align", align, MODES),
+        ("border", border, BORDERS),
+        ("drift", drift, DRIFT),
+        ("units", units, UNITS),
+    )
     for name, value, known in choices:
         if value not in known:
             raise ArgumentError(name, "one of " + ", ".join(known), repr(value))
+
+
+def _shared_area(registrations: list[Registration], bracket: Bracket) -> tuple[int, int, int, int]:
+    """What all frames show: top, left, height, width."""
+    area = common_area(registrations, *bracket.shape)
+    if 0 in area[2:]:
+        raise ArgumentError("border", "frames that share an area", "none", "Use border='fill' or align='off'.")
+    return area
+
+
+def _share_changed(short: Tensor, three: Bracket) -> float:
+    """Share of the pixels where another frame stands in for the short one."""
+    return float((three.frames[0] - short).abs().amax(1).gt(0.02).float().mean())
 
 
 def _describe_plan(bracket: Bracket, plan: FramePlan, run: Run) -> dict[str, Any]:

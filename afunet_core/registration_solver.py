@@ -1,4 +1,4 @@
-"""Finding the homography between two feature pyramids: search by correlation, refine by robust Gauss–Newton.
+"""A homography between two levels of features, refined by robust Gauss–Newton.
 
 Homographies are kept in *centred* coordinates: the origin in the middle of the frame, half its diagonal as the unit,
 the same at every level. In them the eight parameters have like sizes and the equations are well conditioned. They map
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from afunet_core.registration_features import Level
 
-__all__ = ["Fit", "Frame", "Template", "refine", "search"]
+__all__ = ["Fit", "Frame", "Template", "difference", "refine", "transfer_centred"]
 
 # Columns are the parameters (scale, rotation, x, y | two of shear | two of perspective) in terms of the eight free
 # entries of a homography, row by row. The first 4 span similarities, the first 6 affinities.
@@ -37,8 +37,6 @@ PARAMETERS = torch.tensor(
 SHEAR_SPREAD, PERSPECTIVE_SPREAD = 0.02, 0.03
 # Neighbouring feature pixels share their noise; so many of them count as one observation.
 CORRELATED_PIXELS = 8.0
-LARGEST_SHIFT = 0.45
-ANGLES = (0.0, -1.5, 1.5, -3.0, 3.0, -4.5, 4.5, -6.0, 6.0)
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,10 @@ class Frame:
         """(x, y) in pixels of a level to centred coordinates."""
         centre = points.new_tensor([self.width / 2, self.height / 2])
         return ((points + 0.5) * factor - centre) / self.unit
+
+    def to_level(self, points: Tensor, factor: int) -> Tensor:
+        """Centred coordinates to pixels of a level, counted from the frame's edge: the first pixel is at 0.5."""
+        return (points * self.unit + points.new_tensor([self.width / 2, self.height / 2])) / factor
 
     def to_pixels(self) -> Tensor:
         """3×3 matrix from centred coordinates to full-resolution pixels, float64."""
@@ -143,68 +145,6 @@ class Fit:
         return Fit(*(getattr(self, field.name)[index : index + 1] for field in fields(self)))
 
 
-def search(moving: Level, reference: Level, frame: Frame, most: int = 6) -> Tensor:
-    """Candidate transforms from masked normalised cross-correlation over shifts, for several rotations.
-
-    Padfield, "Masked Object Registration in the Fourier Domain", 2012: the correlation at each shift is normalised by
-    the energy of just those pixels that overlap there, so that large shifts compete fairly with small ones.
-
-    Args:
-        moving: a coarse level of the moving frame.
-        reference: the same level of the reference frame.
-        frame: the full-resolution frame.
-        most: number of candidates wanted.
-
-    Returns:
-        K×3×3 centred homographies, float64, K ≤ most + 1; the identity is always the first.
-    """
-    identity = torch.eye(3, dtype=torch.float64)[None]
-    height, width = reference.feature.shape[-2:]
-    if min(height, width) < 8:
-        return identity
-    angles = torch.deg2rad(torch.tensor(ANGLES, dtype=torch.float64))
-    turned = identity.repeat(len(ANGLES), 1, 1)
-    turned[:, 0, 0] = turned[:, 1, 1] = angles.cos()
-    turned[:, 0, 1], turned[:, 1, 0] = -angles.sin(), angles.sin()
-    rotated = _resample(moving.feature * moving.valid, turned, frame, reference)
-    template = reference.feature * reference.valid
-
-    reach_y, reach_x = int(height * LARGEST_SHIFT), int(width * LARGEST_SHIFT)
-    size = (_fast_length(height + reach_y), _fast_length(width + reach_x))
-
-    def correlate(a: Tensor, b: Tensor) -> Tensor:
-        """Σ a(p + s) b(p) over p for every shift s of up to the reach, s = 0 in the middle."""
-        product = torch.fft.rfft2(a, s=size) * torch.fft.rfft2(b, s=size).conj()
-        full = torch.fft.fftshift(torch.fft.irfft2(product, s=size), dim=(-2, -1))
-        top, left = size[0] // 2 - reach_y, size[1] // 2 - reach_x
-        return full[..., top : top + 2 * reach_y + 1, left : left + 2 * reach_x + 1]
-
-    # Overlap and energy hardly change with a few degrees of rotation: one set serves all.
-    overlap = correlate(moving.valid, reference.valid) / max(float(reference.valid.sum()), 1.0)
-    energy = correlate((moving.feature * moving.valid).square(), reference.valid) * correlate(
-        moving.valid, template.square()
-    )
-    floor = 1e-3 * float(template.square().sum()) ** 2 + 1e-6
-    score = correlate(rotated, template) / energy.clamp(min=floor).sqrt() * overlap.clamp(min=0).sqrt()
-    score = torch.where(overlap > 0.2, score, torch.full_like(score, -1.0))[:, 0]
-
-    candidates = [identity[0]]
-    for _ in range(most):
-        best = int(score.argmax())
-        which, rest = divmod(best, score.shape[1] * score.shape[2])
-        row, column = divmod(rest, score.shape[2])
-        if float(score.view(-1)[best]) <= 0:
-            break
-        shift = turned[which].clone()
-        step = reference.factor / frame.unit
-        offset = torch.tensor([(column - reach_x) * step, (row - reach_y) * step], dtype=torch.float64)
-        # The moving frame was rotated before it was shifted: rotate the shift as well.
-        shift[:2, 2] = turned[which, :2, :2] @ offset
-        candidates.append(shift)
-        score[:, max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5] = -1.0
-    return torch.stack(candidates)
-
-
 def refine(
     moving: Level,
     template: Template,
@@ -239,7 +179,7 @@ def refine(
     corners = frame.corners()
     remaining = iterations
     while True:
-        error, inside, sigma = _difference(moving, template, frame, homography)
+        error, inside, sigma = difference(moving, template, frame, homography)
         weight = inside / (1 + (error / (2.0 * sigma[:, None])).square()).square()
         # Something that moves on its own disagrees as a whole. Those of its pixels that fit by chance go with the rest.
         weight = weight * ((template.cell_means(weight) - 0.2) / 0.3).clamp(0.0, 1.0)
@@ -257,7 +197,7 @@ def refine(
         update = _homography_of(change)
         homography = homography @ torch.linalg.inv(update)
         homography = homography / homography[:, 2:, 2:]
-        moved = (_transfer(update, corners) - corners).norm(dim=-1).amax(dim=1) * frame.unit / moving.factor
+        moved = (transfer_centred(update, corners) - corners).norm(dim=-1).amax(dim=1) * frame.unit / moving.factor
         # After the last step the loop looks once more, so that the statistics belong to the result.
         remaining = 0 if float(moved.amax()) < tolerance else remaining - 1
     spreads = _corner_spread(hessian, corners, parameters) * frame.unit
@@ -271,11 +211,21 @@ def refine(
     return Fit(homography, agreement, sigma, inliers, correlation, spreads)
 
 
-def _difference(moving: Level, template: Template, frame: Frame, homography: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Moving minus template at the template's pixels: difference K×N, inside K×N in {0, 1}, robust deviation K."""
-    positions = _transfer(homography.to(template.points.dtype), template.points)
+def difference(
+    moving: Level, template: Template, frame: Frame, homography: Tensor, offset: Tensor | float = 0.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Moving minus template at the template's pixels: difference K×N, inside K×N in {0, 1}, robust deviation K.
+
+    Args:
+        moving: level of the moving frame.
+        template: pixels of the same level of the reference.
+        frame: the full-resolution frame.
+        homography: K×3×3 centred.
+        offset: added to the positions looked at, N×2, in pixels of the level.
+    """
+    positions = transfer_centred(homography.to(template.points.dtype), template.points)
     height, width = moving.feature.shape[-2:]
-    pixels = (positions * frame.unit + positions.new_tensor([frame.width / 2, frame.height / 2])) / moving.factor
+    pixels = frame.to_level(positions, moving.factor) + offset
     grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
     both = torch.cat((moving.feature, moving.valid), dim=1)
     inside = ((grid.abs() < 1).all(dim=-1)).to(both.dtype)
@@ -303,17 +253,6 @@ def _sample_points(image: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(expanded, grid, mode="bicubic", padding_mode="border", align_corners=False)[:, :, 0]
 
 
-def _resample(image: Tensor, homography: Tensor, frame: Frame, level: Level) -> Tensor:
-    """A level's picture seen through K centred homographies, K×1×h×w, zero outside."""
-    height, width = image.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    points = frame.to_centred(torch.stack((x, y), dim=-1).reshape(-1, 2).to(image.dtype), level.factor)
-    positions = _transfer(homography.to(image.dtype), points)
-    pixels = (positions * frame.unit + positions.new_tensor([frame.width / 2, frame.height / 2])) / level.factor
-    grid = (pixels / pixels.new_tensor([width, height]) * 2 - 1).view(-1, height, width, 2)
-    return F.grid_sample(image.expand(len(homography), -1, -1, -1), grid, mode="bilinear", align_corners=False)
-
-
 def _strongest(strength: Tensor, most: int, cell: int = 16) -> tuple[Tensor, Tensor]:
     """The strongest pixels of every cell, about ``most`` in all: flat indices, and the cell of each, ascending."""
     height, width = strength.shape
@@ -332,7 +271,7 @@ def _strongest(strength: Tensor, most: int, cell: int = 16) -> tuple[Tensor, Ten
     return chosen[:even], cells[:even]
 
 
-def _transfer(homography: Tensor, points: Tensor) -> Tensor:
+def transfer_centred(homography: Tensor, points: Tensor) -> Tensor:
     """K×3×3 on N×2 points: K×N×2; points at or behind the horizon become NaN."""
     mapped = points @ homography[:, :, :2].transpose(1, 2) + homography[:, None, :, 2]
     depth = mapped[..., 2:]
@@ -362,15 +301,3 @@ def _corner_spread(hessian: Tensor, corners: Tensor, parameters: int) -> Tensor:
     jacobian = torch.stack((rows_x, rows_y), dim=1) @ PARAMETERS[:, :parameters]
     spread = jacobian @ covariance[:, None] @ jacobian.transpose(-1, -2)
     return spread.diagonal(dim1=-2, dim2=-1).sum(-1).amax(dim=1).clamp(min=0.0).sqrt()
-
-
-def _fast_length(length: int) -> int:
-    """The next length whose only factors are 2, 3 and 5."""
-    while True:
-        rest = length
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1

@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError
 
-__all__ = ["WarpHomography", "displacement", "transfer_points", "valid_area", "warp_homography"]
+__all__ = [
+    "WarpHomography",
+    "displacement",
+    "largest_rectangle",
+    "transfer_points",
+    "valid_area",
+    "warp_homography",
+]
 
 
 def transfer_points(homography: Tensor, points: Tensor) -> Tensor:
@@ -64,6 +71,42 @@ def valid_area(homography: Tensor, height: int, width: int) -> Tensor:
         tensor([[False,  True,  True,  True]])
     """
     return _inside(_source_grid(_as_batch(homography), height, width), height, width)
+
+
+def largest_rectangle(mask: Tensor) -> tuple[int, int, int, int]:
+    """The largest upright rectangle inside a mask without holes, such as the area that warped frames share.
+
+    Of every pair of rows the columns between which both are covered bound a rectangle; the area of a convex mask
+    between two rows is bounded by those rows.
+
+    Args:
+        mask: boolean H×W, convex.
+
+    Returns:
+        Top, left, height, width; 0, 0, 0, 0 for an empty mask.
+
+    Example:
+        >>> mask = torch.zeros(6, 8, dtype=torch.bool)
+        >>> mask[1:5, 2:] = True
+        >>> largest_rectangle(mask)
+        (1, 2, 4, 6)
+    """
+    height, width = mask.shape
+    rows = torch.linspace(0, height - 1, min(height, 1024)).long()  # of more rows not every pair is looked at
+    mask = mask[rows]
+    filled = mask.any(dim=1)
+    left = mask.int().argmax(dim=1)
+    right = width - mask.flip(1).int().argmax(dim=1)
+    # Empty rows: a left edge beyond the right one leaves no width.
+    left, right = torch.where(filled, left, width), torch.where(filled, right, 0)
+    wide = (torch.minimum(right[:, None], right) - torch.maximum(left[:, None], left)).clamp(min=0)
+    tall = (rows - rows[:, None] + 1).clamp(min=0)
+    best = int((wide * tall).argmax())
+    top, bottom = divmod(best, len(rows))
+    if int(wide[top, bottom]) == 0:
+        return 0, 0, 0, 0
+    edge, tallest = int(max(left[top], left[bottom])), int(tall[top, bottom])
+    return int(rows[top]), edge, tallest, int(wide[top, bottom])
 
 
 def warp_homography(image: Tensor, homography: Tensor, mode: str = "bicubic") -> tuple[Tensor, Tensor]:

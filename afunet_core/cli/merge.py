@@ -58,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     merging = parser.add_argument_group("merging")
     merging.add_argument("--method", default="auto", choices=METHODS)
     merging.add_argument("--align", default="auto", choices=ALIGNMENTS, help="register the frames first")
+    merging.add_argument(
+        "--border",
+        default="fill",
+        choices=("fill", "crop"),
+        help="where a registered frame shows nothing: the reference stands in, or the result is cropped (fill)",
+    )
     merging.add_argument("--drift", default="off", choices=("off", "auto"), help="even out exposure and white balance")
     merging.add_argument(
         "--noise",
@@ -206,6 +212,7 @@ def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
         merge={
             "method": options.method,
             "align": options.align,
+            "border": options.border,
             "drift": options.drift,
             "noise": options.noise,
             "units": options.units,

@@ -1,0 +1,186 @@
+"""Whether frames show the same thing at a place, and what stands in for a short frame that does not.
+
+A frame that saturates says only "at least this bright". So two frames agree where their radiances lie within the noise
+of each other, and also where one of them is at its limit and the other at least as bright.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.baselines import SATURATION_FADE
+from afunet_core.bracket import Bracket
+from afunet_core.noise import NoiseModel
+from afunet_core.radiometry import expose, linearize
+
+__all__ = ["agreement", "consistent_short_frame", "contradiction", "spread_over", "unsaturated"]
+
+# Deviations, in standard deviations, at which a frame begins to be doubted and at which it has no say.
+_DOUBT, _REJECT = 2.0, 4.0
+# Exposure times, camera curves and the network are never exact; a scene at rest disagrees by a few percent.
+_RELATIVE_ERROR = 0.04
+_WINDOW = 5
+# Things move as wholes: a contradiction spreads over what differs around it, this far at this size of the picture.
+_SPREAD, _SPREAD_SIDE, _FADE, _CLEARLY = 32, 512, 0.95, 0.1
+
+
+def agreement(image: Tensor, radiance: Tensor, variance: Tensor, ceiling: Tensor | float, trust: Tensor) -> Tensor:
+    """Whether a frame shows what a picture shows; a small window and the channels decide together.
+
+    Args:
+        image: B×C×H×W radiance of the picture.
+        radiance: B×C×H×W of the frame, in the same unit.
+        variance: of their difference, B×C×H×W.
+        ceiling: the most that the picture can say, a number or broadcastable: where it is that bright, anything at
+            least as bright agrees.
+        trust: B×C×H×W, 1 where the frame records the scene, 0 where it is saturated and its value does not count.
+
+    Returns:
+        B×1×H×W: 1 where they agree, 0 where something moved.
+
+    Example:
+        >>> image, one = torch.full((1, 3, 8, 8), 0.5), torch.ones(1, 3, 8, 8)
+        >>> [round(float(agreement(image, image * k, 1e-4 * one, 0.5, one).mean()), 2) for k in (0.5, 1.0, 3.0)]
+        [0.0, 1.0, 1.0]
+    """
+    at_limit = image > 0.9 * ceiling
+    gap = torch.where(at_limit, (radiance - 0.9 * ceiling).clamp(max=0.0), radiance - image)
+    inexact = (_RELATIVE_ERROR * torch.minimum(image, radiance)).square()
+    counted = _window_mean(trust).clamp(min=1e-3)
+    pixelwise = _window_mean(trust * gap.square() / (variance + inexact)) / counted
+    # The mean over the window shows differences that hide in the noise of single pixels.
+    together = (_window_mean(trust * gap) / counted).square()
+    together = together / (_window_mean(trust * (variance / _WINDOW**2 + inexact)) / counted + 1e-12)
+    deviation = torch.maximum(pixelwise, together * (counted > 0.1)).mean(1, keepdim=True).sqrt()
+    doubt = ((deviation - _DOUBT) / (_REJECT - _DOUBT)).clamp(0.0, 1.0)
+    return 1.0 - doubt * doubt * (3.0 - 2.0 * doubt)
+
+
+def unsaturated(encoded: Tensor) -> Tensor:
+    """1 below the fade to saturation, 0 above it.
+
+    Example:
+        >>> unsaturated(torch.tensor([0.5, 1.0]))
+        tensor([1., 0.])
+    """
+    start, end = SATURATION_FADE
+    below = ((end - encoded) / (end - start)).clamp(0.0, 1.0)
+    return below * below * (3.0 - 2.0 * below)
+
+
+def contradiction(
+    bracket: Bracket, frame: Tensor, time: float, noise: NoiseModel, reference: int
+) -> tuple[Tensor, Tensor]:
+    """Where the reference is clipped, and where a shorter frame is too dark for that.
+
+    Args:
+        bracket: holds the reference.
+        frame: B×3×H×W, the shorter frame, encoded as those of the bracket.
+        time: its exposure time, in the unit of ``bracket.times``.
+        noise: of the camera.
+        reference: index of the reference.
+
+    Returns:
+        Both B×1×H×W in [0, 1]. Where the reference is not clipped it shows what there is, and nothing contradicts it.
+    """
+    clipped = _grown(1 - unsaturated(bracket.frames[reference]).amin(1, keepdim=True), 2)
+    limit = float(bracket.times[reference])
+    shown = linearize(frame, bracket.encoding, bracket.gamma) / time
+    wrong = 1 - agreement(
+        bracket.radiance(reference), shown, _variance_between(bracket.radiance(reference), shown, time, noise),
+        1 / limit, unsaturated(frame),
+    )  # fmt: skip
+    return clipped, _grown(wrong, 2) * clipped
+
+
+@torch.no_grad()
+def consistent_short_frame(
+    bracket: Bracket, under: int, reference: int, others: Sequence[int], noise: NoiseModel
+) -> Tensor:
+    """The short frame for the network, without what contradicts the reference where another frame does not.
+
+    Where the reference is clipped, the short frame is all the network has to go by. Somebody in dark clothes who walks
+    through that frame there contradicts the reference, which saw at least its own limit; the network notices and has
+    to invent. If another short frame agrees with the reference, it shows what was there. A contradiction spreads over
+    what differs between both frames around it, so that a walker leaves with his white shirt, which alone could well
+    have been there. Where no recorded value agrees, one that is saturated but contradicts nothing is the next best.
+
+    Args:
+        bracket: all frames, registered.
+        under: index of the short frame.
+        reference: index of the reference, longer than the short frame.
+        others: frames that may stand in, shorter than the reference.
+        noise: of the camera.
+
+    Returns:
+        B×3×H×W encoded like the frame; the frame itself where nothing stands in.
+    """
+    times = [float(t) for t in bracket.times]
+    clipped, wrong = contradiction(bracket, bracket.frames[under], times[under], noise, reference)
+    if not others or not bool((wrong > 0.5).any()):
+        return bracket.frames[under]
+    shares = {}
+    for index in others:
+        shorter, longer = sorted((index, under), key=times.__getitem__)
+        dim, bright = bracket.radiance(shorter), bracket.radiance(longer)
+        spread = _variance_between(bright, dim, times[shorter], noise)
+        trust = unsaturated(bracket.frames[shorter])
+        differs = (1 - agreement(bright, dim, spread, 1 / times[longer], trust)) * clipped
+        # Where things of both frames meet, each takes what is nearer to it.
+        mine = spread_over(wrong, differs)
+        theirs = spread_over(contradiction(bracket, bracket.frames[index], times[index], noise, reference)[1], differs)
+        shares[index] = ((mine - theirs) / _CLEARLY).clamp(0.0, 1.0)
+    light, wanted = bracket.radiance(under), torch.stack(list(shares.values())).amax(0)
+    nearest = sorted(others, key=lambda index: abs(bracket.ev[index] - bracket.ev[under]))
+    for index in nearest:
+        recorded = _shrunk(unsaturated(bracket.frames[index]).amin(1, keepdim=True), 2)
+        share = torch.minimum(shares[index] * recorded, wanted)
+        light, wanted = torch.lerp(light, bracket.radiance(index), share), wanted * (1 - share)
+    for index in sorted(others, key=times.__getitem__):
+        share = torch.minimum(shares[index], wanted)
+        light, wanted = torch.lerp(light, bracket.radiance(index), share), wanted * (1 - share)
+    return expose(light, bracket.times[under], bracket.encoding, bracket.gamma).to(bracket.frames[under])
+
+
+def _variance_between(picture: Tensor, shown: Tensor, time: float, noise: NoiseModel) -> Tensor:
+    """Of the difference between a picture that has little noise and a frame, whichever is the brighter."""
+    return (noise.variance(picture * time) + noise.variance(shown * time)) / time**2
+
+
+def spread_over(wrong: Tensor, differs: Tensor) -> Tensor:
+    """What is wrong, and, fading with distance, what differs and is connected with it: things move as wholes.
+
+    Args:
+        wrong: B×1×H×W in [0, 1].
+        differs: likewise.
+
+    Example:
+        >>> wrong, differs = torch.zeros(2, 1, 1, 9, 40)
+        >>> wrong[..., 4, 0], differs[..., 4, :20] = 1.0, 1.0
+        >>> reached = spread_over(wrong, differs)[0, 0, 4]
+        >>> bool(reached[15] > 0.3), float(reached[30])
+        (True, 0.0)
+    """
+    height, width = wrong.shape[-2:]
+    step = max(1, max(height, width) // _SPREAD_SIDE)
+    small, mask = (F.max_pool2d(x, step, ceil_mode=True) for x in (wrong, _grown(differs, 1)))
+    for _ in range(_SPREAD):
+        small = torch.maximum(small, torch.minimum(_FADE * _grown(small, 1), mask))
+    reached = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
+    return torch.maximum(wrong, torch.minimum(reached, _grown(differs, 2)))
+
+
+def _grown(mask: Tensor, pixels: int) -> Tensor:
+    return F.max_pool2d(mask, 2 * pixels + 1, 1, pixels)
+
+
+def _shrunk(mask: Tensor, pixels: int) -> Tensor:
+    return -F.max_pool2d(-mask, 2 * pixels + 1, 1, pixels)
+
+
+def _window_mean(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, _WINDOW, 1, _WINDOW // 2, count_include_pad=False)
