@@ -73,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--ppd", type=float, default=75.4, help="of these two: pixels per degree (75.4)")
     results.add_argument("--error-maps", action="store_true", help="also FOLDER/errors/SCENE/METHOD.png")
     results.add_argument(
+        "--pictures",
+        action="store_true",
+        help="also FOLDER/pictures/{best,median,worst}.png, by PSNR-μ of the last method (its merge() with --merged)",
+    )
+    results.add_argument(
         "--beside", choices=list(PUBLISHED_ROWS), help="this row of the paper beside the (first) model"
     )
     results.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
@@ -80,8 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate."""
-    if options.error_maps and not options.output:
-        raise ArgumentError("error-maps", "an output folder as well", "none", "Add -o FOLDER.")
+    for name in ("error_maps", "pictures"):
+        if getattr(options, name) and not options.output:
+            raise ArgumentError(name.replace("_", "-"), "an output folder as well", "none", "Add -o FOLDER.")
     if options.data and options.synthetic is not None:
         raise ArgumentError("data", "either a data set or synthetic brackets", "both")
     from afunet_core.evaluation import DEFAULT_METRICS, evaluate
@@ -110,6 +116,12 @@ def run(options: argparse.Namespace) -> int:
     if folder is not None:
         table.write(folder / "scenes.csv")
         table.write(folder / "table.md")
+        if options.pictures:
+            from afunet_core.evaluation_pictures import write_pictures
+
+            *others, judged = methods
+            shown = {name: methods[name] for name in [*(name for name in others if name != "Mertens fusion"), judged]}
+            write_pictures(folder / "pictures", table, shown, samples, judged=judged)
         if beside:
             (folder / "beside.md").write_text(beside.lstrip(), encoding="utf-8")
     return 0
