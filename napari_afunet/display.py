@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from napari_afunet.choosing import KEY
 if TYPE_CHECKING:
     from napari.layers import Image
 
-__all__ = ["OPERATORS", "DisplaySettings", "base_exposure", "is_hdr", "render", "set_exposure"]
+    from afunet_core.live_display import LivePicture
+
+__all__ = ["OPERATORS", "DisplaySettings", "base_exposure", "is_hdr", "prepare", "render", "set_display"]
 
 # value → what the user reads
 OPERATORS = {
@@ -22,7 +25,8 @@ OPERATORS = {
     "exposure": "Exposure only (clips)",
 }
 CLIPPED = np.array((255, 0, 160), np.uint8)
-GAMMA = 1 / 2.2
+SCREEN_GAMMA = 2.2
+GAMMA = 1 / SCREEN_GAMMA
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,13 @@ class DisplaySettings:
     Attributes:
         operator: one of :data:`OPERATORS`.
         ev: exposure compensation in EV; +1 is twice as bright.
+        gamma: of the screen; 2.2 is neutral, more brightens the mid-tones.
         warn: paint what is shown clipped.
     """
 
     operator: str = "reinhard"
     ev: float = 0.0
+    gamma: float = SCREEN_GAMMA
     warn: bool = False
 
 
@@ -56,7 +62,7 @@ def render(radiance: Any, settings: DisplaySettings, base_ev: float = 0.0, *, rg
         settings = replace(settings, ev=settings.ev + base_ev)
     planes = radiance.ndim - (2 if grey else 3)
     if planes == 0 and isinstance(radiance, np.ndarray):
-        return _render_plane(radiance, settings, grey)
+        return _finish(prepare(radiance).render(settings.operator, settings.ev), settings)
     import dask.array as da
 
     chunks = (1,) * planes + radiance.shape[planes:]
@@ -64,7 +70,7 @@ def render(radiance: Any, settings: DisplaySettings, base_ev: float = 0.0, *, rg
     colours: dict[str, Any] = {"chunks": (*lazy.chunks[: planes + 2], (3,))}
     if grey:
         colours["new_axis"] = lazy.ndim
-    return lazy.map_blocks(_render_block, settings, grey, planes, dtype=np.uint8, **colours)
+    return lazy.map_blocks(_render_block, settings, planes, dtype=np.uint8, **colours)
 
 
 def base_exposure(layer: Image) -> float:
@@ -87,10 +93,13 @@ def base_exposure(layer: Image) -> float:
     return float(layer.metadata[KEY]["base_ev"])
 
 
-def set_exposure(layer: Image, ev: float) -> None:
-    """Show a linear layer brighter or darker by its contrast limits: the shader does it, the data stays."""
-    layer.gamma = GAMMA
-    layer.contrast_limits = (0.0, 2.0 ** -(ev + base_exposure(layer)))
+def set_display(layer: Image, settings: DisplaySettings) -> None:
+    """Show a linear layer with an exposure and a gamma, by its limits: the shader does it, the data stays."""
+    limits = (0.0, 2.0 ** -(settings.ev + base_exposure(layer)))
+    if layer.gamma != 1 / settings.gamma:
+        layer.gamma = 1 / settings.gamma
+    if tuple(layer.contrast_limits) != limits:
+        layer.contrast_limits = limits
 
 
 def is_hdr(layer: Any) -> bool:
@@ -105,21 +114,49 @@ def is_hdr(layer: Any) -> bool:
     return layer.rgb or layer.ndim == 2
 
 
-def _render_block(block: np.ndarray, settings: DisplaySettings, grey: bool, planes: int) -> np.ndarray:
-    return _render_plane(block[(0,) * planes], settings, grey)[(np.newaxis,) * planes]
+class _Last:
+    """The image that was last shown, prepared: the next step of a slider finds it ready. It goes when its data goes."""
+
+    def __init__(self) -> None:
+        self._entry: tuple[weakref.ref[np.ndarray], LivePicture] | None = None
+
+    def of(self, radiance: np.ndarray) -> LivePicture:
+        from afunet_core.live_display import LivePicture
+
+        entry = self._entry
+        if entry is not None and entry[0]() is radiance:
+            return entry[1]
+        picture = LivePicture(radiance)
+        self._entry = weakref.ref(radiance, self._forget), picture
+        return picture
+
+    def _forget(self, gone: weakref.ref[np.ndarray]) -> None:
+        if self._entry is not None and self._entry[0] is gone:
+            self._entry = None
 
 
-def _render_plane(radiance: np.ndarray, settings: DisplaySettings, grey: bool) -> np.ndarray:
-    import torch
+_last = _Last()
 
-    from afunet_core.tonemap import tone_map
 
-    light = np.nan_to_num(np.ascontiguousarray(radiance, dtype=np.float32), posinf=3e38, neginf=0.0)
-    picture = torch.from_numpy(light[None] if grey else light[..., :3].transpose(2, 0, 1))[None]
-    with torch.inference_mode():
-        shown = tone_map(picture, settings.operator, ev=settings.ev)
-        pixels = shown[0].mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    result = np.ascontiguousarray(pixels.expand(3, -1, -1).permute(1, 2, 0).numpy())
+def prepare(radiance: np.ndarray) -> LivePicture:
+    """Radiance ``H×W[×3]`` prepared for live display; the last one asked for is kept while its data lives."""
+    return _last.of(radiance)
+
+
+def _render_block(block: np.ndarray, settings: DisplaySettings, planes: int) -> np.ndarray:
+    from afunet_core.live_display import LivePicture
+
+    plane = LivePicture(block[(0,) * planes])
+    return _finish(plane.render(settings.operator, settings.ev), settings)[(np.newaxis,) * planes]
+
+
+def _finish(picture: np.ndarray, settings: DisplaySettings) -> np.ndarray:
+    """In colour, and with what is clipped painted over where that is wanted."""
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., np.newaxis], 3, axis=-1)
     if settings.warn:
-        result[(result == 255).any(-1)] = CLIPPED
-    return result
+        white = picture[..., 0] == 255
+        for channel in (1, 2):
+            white |= picture[..., channel] == 255
+        picture[white] = CLIPPED
+    return picture

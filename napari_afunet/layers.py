@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_afunet.choosing import KEY
-from napari_afunet.display import GAMMA, DisplaySettings, base_exposure, render, set_exposure
+from napari_afunet.display import GAMMA, SCREEN_GAMMA, DisplaySettings, base_exposure, render, set_display
 from napari_afunet.inputs import BracketSource, Placement
 from napari_afunet.job import SIDES, Outcome
 
@@ -23,6 +23,7 @@ __all__ = [
     "find_result",
     "put_stage_values",
     "result_name",
+    "set_view_gamma",
     "show_outcome",
     "show_step_by_step",
     "show_tone_mapped",
@@ -108,7 +109,7 @@ def show_step_by_step(
     )
     layers["radiance"] = layer
     if outcome.linear:
-        set_exposure(layer, display.ev)
+        set_display(layer, display)
         if outcome.settings.tone_mapped:
             yield layers
             layers["tone_mapped"] = show_tone_mapped(viewer, layer, display)
@@ -124,7 +125,15 @@ def show_tone_mapped(viewer: ViewerModel, radiance: Image, display: DisplaySetti
     picture = render(radiance.data, display, base_exposure(radiance), rgb=radiance.rgb)
     provenance = {"source": radiance.name, "operator": display.operator, "ev": display.ev}
     place = Placement.of(radiance)
-    return _put(viewer, name, "tone_mapped", picture, place, provenance, rgb=True, contrast_limits=(0, 255))
+    layer = _put(viewer, name, "tone_mapped", picture, place, provenance, rgb=True, contrast_limits=(0, 255))
+    set_view_gamma(layer, display)
+    return layer
+
+
+def set_view_gamma(view: Image, display: DisplaySettings) -> None:
+    """The picture is encoded for the usual screen; the shader does the rest."""
+    if view.gamma != SCREEN_GAMMA / display.gamma:
+        view.gamma = SCREEN_GAMMA / display.gamma
 
 
 def result_name(outcome: Outcome) -> str:

@@ -26,6 +26,7 @@ __all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
 
+_BETWEEN_LAYERS = 5  # ms in which the window draws and answers
 KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
 
 
@@ -56,7 +57,7 @@ class Run(QObject):
         self._layers: dict[str, Image] = {}
         self._steps: Iterator[dict[str, Image]] | None = None
         self._timer = QTimer(self)  # a child: it dies with the window, and nothing is shown after that
-        self._timer.setInterval(0)
+        self._timer.setInterval(_BETWEEN_LAYERS)
         self._timer.timeout.connect(self._show_next)
 
     def merge(self, source: BracketSource, settings: MergeSettings, display: DisplaySettings) -> None:

@@ -53,6 +53,7 @@ class MergeWidget(QWidget):
     """Merge the frames of a bracket into one HDR image.
 
     Attributes:
+        run: the merges, and the signals they send.
         bracket: the frames and their exposures.
         options: everything else that decides the result.
         controls: the buttons, the progress bar and the status line.
@@ -63,7 +64,7 @@ class MergeWidget(QWidget):
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
-        self._run = Run(napari_viewer, self)
+        self.run = Run(napari_viewer, self)
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
         self.controls = RunPanel()
@@ -114,10 +115,10 @@ class MergeWidget(QWidget):
         self.controls.merge_wanted.connect(self.merge)
         self.controls.preview_wanted.connect(self.preview)
         self.controls.cancel_wanted.connect(self.cancel)
-        self._run.started.connect(self._on_started)
-        self._run.progressed.connect(self.controls.show_progress)
-        self._run.merged.connect(self._on_merged)
-        self._run.ended.connect(self._on_ended)
+        self.run.started.connect(self._on_started)
+        self.run.progressed.connect(self.controls.show_progress)
+        self.run.merged.connect(self._on_merged)
+        self.run.ended.connect(self._on_ended)
         self.compare_button.toggled.connect(self._on_compare)
         self.batch_button.clicked.connect(self._on_batch_button)
         self.script_button.clicked.connect(self.copy_script)
@@ -134,12 +135,12 @@ class MergeWidget(QWidget):
     @property
     def worker(self) -> MergeWorker | None:
         """The merge or batch under way."""
-        return self._run.worker
+        return self.run.worker
 
     @property
     def outcome(self) -> Outcome | None:
         """Of the last merge."""
-        return self._run.outcome
+        return self.run.outcome
 
     def settings(self) -> MergeSettings:
         """What the view shows now, exposures included."""
@@ -150,7 +151,7 @@ class MergeWidget(QWidget):
         """Start merging; what is wrong with the settings becomes a notification."""
         source = self._source()
         if source is not None:
-            self._run.merge(source, self.settings(), self.display.settings())
+            self.run.merge(source, self.settings(), self.display.settings())
 
     def preview(self) -> None:
         """Merge what the canvas shows, fast."""
@@ -159,18 +160,18 @@ class MergeWidget(QWidget):
             layers = self.bracket.layers()
             part = visible_part(self._viewer, layers[len(layers) // 2], source)
             fast = self.settings().replace(stages=False, ghost_map=False)
-            self._run.merge(part, fast, self.display.settings())
+            self.run.merge(part, fast, self.display.settings())
 
     def merge_folders(self, root: str, output: str) -> None:
         """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``."""
         if self.worker is None:
-            self._run.merge_folders(root, output, self.settings())
+            self.run.merge_folders(root, output, self.settings())
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
         if self.worker is not None:
             self.controls.show_cancelling()
-            self._run.cancel()
+            self.run.cancel()
 
     def _source(self) -> BracketSource | None:
         """The pixels, or a notification about why there are none."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 from superqt import QLabeledDoubleSlider
 
 from napari_afunet.choosing import KEY
-from napari_afunet.display import OPERATORS, DisplaySettings, is_hdr, set_exposure
-from napari_afunet.layers import find_result, show_tone_mapped
+from napari_afunet.display import OPERATORS, DisplaySettings, is_hdr, set_display
+from napari_afunet.layers import find_result, set_view_gamma, show_tone_mapped
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -22,7 +22,9 @@ _REDRAW = 15  # ms; slider moves within this time are drawn once
 
 
 class DisplayPanel(QWidget):
-    """Controls that act on the chosen HDR layer and on its tone-mapped view."""
+    """Controls that act on the chosen HDR layer and on its tone-mapped view; ``applied()`` tells when they did."""
+
+    applied = Signal()
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,6 +43,11 @@ class DisplayPanel(QWidget):
         self.ev_slider.setSingleStep(0.1)  # type: ignore[arg-type]  # superqt's stub says int
         self.ev_slider.setDecimals(1)
         self.ev_slider.setToolTip("Exposure in EV: +1 is twice as bright. Double-click the number to type.")
+        self.gamma_slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+        self.gamma_slider.setRange(1.2, 4)
+        self.gamma_slider.setSingleStep(0.1)  # type: ignore[arg-type]
+        self.gamma_slider.setDecimals(1)
+        self.gamma_slider.setToolTip("Gamma of the screen: 2.2 is neutral, more brightens the mid-tones.")
         self.warn_check = QCheckBox("Highlight warning")
         self.warn_check.setToolTip("Paint what is brighter than white at this exposure.")
         self.reset_button = QPushButton("Reset")
@@ -57,6 +64,7 @@ class DisplayPanel(QWidget):
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         form.addRow("HDR layer", self.layer_box)
         form.addRow("Exposure", self.ev_slider)
+        form.addRow("Gamma", self.gamma_slider)
         form.addRow("Operator", self.operator_box)
         form.addRow("", row)
 
@@ -64,7 +72,8 @@ class DisplayPanel(QWidget):
         self._timer.setSingleShot(True)
         self._timer.setInterval(_REDRAW)
         self._timer.timeout.connect(self.apply)
-        self.ev_slider.valueChanged.connect(lambda: self._timer.start())
+        self.ev_slider.valueChanged.connect(self._apply_soon)
+        self.gamma_slider.valueChanged.connect(self._apply_gamma)
         self.operator_box.activated.connect(lambda: self.apply(create=True))
         self.warn_check.clicked.connect(lambda: self.apply(create=True))
         self.reset_button.clicked.connect(self._reset)
@@ -73,15 +82,26 @@ class DisplayPanel(QWidget):
 
     def settings(self) -> DisplaySettings:
         """What the view shows now."""
-        return DisplaySettings(self.operator_box.currentData(), self.ev_slider.value(), self.warn_check.isChecked())
+        return DisplaySettings(
+            self.operator_box.currentData(),
+            self.ev_slider.value(),
+            self.gamma_slider.value(),
+            self.warn_check.isChecked(),
+        )
 
     def set_settings(self, settings: DisplaySettings) -> None:
         """Show these settings without redrawing anything."""
-        self.ev_slider.blockSignals(True)
+        for slider, value in ((self.ev_slider, settings.ev), (self.gamma_slider, settings.gamma)):
+            slider.blockSignals(True)
+            slider.setValue(value)
+            slider.blockSignals(False)
         self.operator_box.setCurrentIndex(self.operator_box.findData(settings.operator))
-        self.ev_slider.setValue(settings.ev)
         self.warn_check.setChecked(settings.warn)
-        self.ev_slider.blockSignals(False)
+
+    def choose_operator(self, operator: str) -> None:
+        """Pick an operator, as the user does."""
+        self.operator_box.setCurrentIndex(self.operator_box.findData(operator))
+        self.apply(create=True)
 
     def layer(self) -> Image | None:
         """The chosen HDR layer."""
@@ -111,10 +131,30 @@ class DisplayPanel(QWidget):
         if layer is None or layer not in self._viewer.layers:
             return
         settings = self.settings()
-        set_exposure(layer, settings.ev)
-        name = layer.metadata.get(KEY, {}).get("bracket", layer.name)
-        if create or find_result(self._viewer, name, "tone_mapped") is not None:
+        set_display(layer, settings)
+        if create or self._view(layer) is not None:
             show_tone_mapped(self._viewer, layer, settings)
+        self.applied.emit()
+
+    def _apply_soon(self) -> None:
+        """Moves that come faster than they can be drawn are drawn together, yet never put off."""
+        if not self._timer.isActive():
+            self._timer.start()
+
+    def _apply_gamma(self) -> None:
+        """The shader does it: no pixel is computed anew."""
+        layer = self.layer()
+        if layer is None or layer not in self._viewer.layers:
+            return
+        set_display(layer, self.settings())
+        if (view := self._view(layer)) is not None:
+            set_view_gamma(view, self.settings())
+        self.applied.emit()
+
+    def _view(self, layer: Image) -> Image | None:
+        """The tone-mapped view of an HDR layer."""
+        name = layer.metadata.get(KEY, {}).get("bracket", layer.name)
+        return find_result(self._viewer, name, "tone_mapped")
 
     def _reset(self) -> None:
         self.set_settings(DisplaySettings())

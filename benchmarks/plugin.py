@@ -1,0 +1,202 @@
+"""How long the window does not answer: during a merge, while its layers appear, and at every live display step.
+
+    sh tools/with-display.sh --virtual python benchmarks/plugin.py [--size 1000x1500] [--method auto] [--where 60]
+
+Opens napari with the demonstration bracket enlarged to the size, merges it through the widget as a click does, and
+lets a timer beat every 5 ms in the window's own thread. The longest pause between two beats is the longest time in
+which the window did not answer. Then it moves the exposure slider, the gamma and the operator, and measures from the
+change to the end of the drawing that shows it. ``--where 60`` prints where the thread was during pauses above 60 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_afunet.widget import MergeWidget
+
+BEAT = 0.005
+STEPS = 8
+
+
+class Heartbeat:
+    """Beats in the thread of the window; remembers the longest pause of every phase, and where it was spent."""
+
+    def __init__(self, suspicious: float | None) -> None:
+        from qtpy.QtCore import Qt, QTimer
+
+        self.longest: dict[str, float] = {}
+        self.pauses: Counter[str] = Counter()
+        self.places: Counter[str] = Counter()
+        self.phase = "start"
+        self.suspicious = suspicious
+        self._last = time.perf_counter()
+        self._timer = QTimer()
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(round(BEAT * 1000))
+        self._timer.timeout.connect(self._beat)
+        self._timer.start()
+        if suspicious is not None:
+            thread = threading.get_ident()
+            threading.Thread(target=self._watch, args=(thread,), daemon=True).start()
+
+    def enter(self, phase: str) -> None:
+        """What follows belongs to this phase."""
+        self._note(time.perf_counter())
+        self.phase = phase
+
+    def _beat(self) -> None:
+        self._note(time.perf_counter())
+
+    def _note(self, now: float) -> None:
+        pause = now - self._last
+        self._last = now
+        self.longest[self.phase] = max(self.longest.get(self.phase, 0.0), pause)
+        self.pauses[self.phase] += pause > 0.1
+
+    def _watch(self, thread: int) -> None:
+        while True:
+            time.sleep(0.01)
+            if time.perf_counter() - self._last > (self.suspicious or 0.0):
+                stack = traceback.extract_stack(sys._current_frames().get(thread))
+                ours = [f"{entry.filename.split('site-packages/')[-1]}:{entry.lineno} {entry.name}" for entry in stack]
+                self.places[f"{self.phase}: " + " < ".join(reversed(ours[-9:]))] += 1
+
+
+def enlarged_bracket(size: tuple[int, int]) -> tuple[list[np.ndarray], tuple[float, ...]]:
+    """The demonstration bracket as 8-bit frames of this size."""
+    from afunet_core.data.demo import demo_bracket
+
+    frames, ev, _ = demo_bracket()
+    rows, columns = (np.arange(count) * old // count for count, old in zip(size, frames[0].shape, strict=False))
+    return [(frame >> 8).astype(np.uint8)[rows[:, None], columns] for frame in frames], ev
+
+
+def merge(viewer: Viewer, widget: MergeWidget, heart: Heartbeat, timeout: float) -> None:
+    """Press Merge; the phase changes when the first result layer comes."""
+    from qtpy.QtTest import QTest
+
+    def on_progress(fraction: float, message: str) -> None:
+        if message == "Showing the result" and heart.phase.endswith("merging"):
+            heart.enter(heart.phase.replace("merging", "showing the layers"))
+
+    widget.run.progressed.connect(on_progress)
+    end = time.monotonic() + timeout
+    widget.merge()
+    while widget.worker is not None and time.monotonic() < end:
+        QTest.qWait(5)
+    QTest.qWait(300)  # what the layers still cause: drawing, thumbnails
+    widget.run.progressed.disconnect(on_progress)
+
+
+def display_step(viewer: Viewer, change: Callable[[], Any], is_shown: Callable[[], bool]) -> float:
+    """Seconds from a change to the end of the first drawing that shows it."""
+    from qtpy.QtWidgets import QApplication
+
+    drawn: list[bool] = []
+    scene = viewer.window._qt_viewer.canvas._scene_canvas
+
+    def on_draw(event: Any) -> None:
+        drawn.append(is_shown())
+
+    scene.events.draw.connect(on_draw, position="last")
+    begin = time.perf_counter()
+    change()
+    while not (drawn and drawn[-1]) and time.perf_counter() - begin < 5:
+        QApplication.processEvents()
+    seconds = time.perf_counter() - begin
+    scene.events.draw.disconnect(on_draw)
+    return seconds
+
+
+def display_steps(viewer: Viewer, widget: MergeWidget) -> dict[str, list[float]]:
+    """Every control of the display, several times, with the tone-mapped view on top."""
+    from napari_afunet.display import OPERATORS
+
+    panel = widget.display
+    seconds: dict[str, list[float]] = {"exposure": [], "gamma": [], "operator": [], "highlight warning": []}
+    count = [0]
+
+    def note(*_: Any) -> None:
+        count[0] += 1
+
+    panel.applied.connect(note)
+
+    def measure(name: str, change: Callable[[], Any]) -> None:
+        before = count[0]
+        seconds[name].append(display_step(viewer, change, lambda: count[0] > before))
+
+    for step in range(STEPS):
+        measure("exposure", partial(panel.ev_slider.setValue, 0.5 * (1 + step % 4)))
+        measure("gamma", partial(panel.gamma_slider.setValue, 1.2 + 0.1 * (step % 4)))
+        measure("operator", partial(panel.choose_operator, list(OPERATORS)[step % len(OPERATORS)]))
+        measure("highlight warning", panel.warn_check.click)
+    panel.applied.disconnect(note)
+    return seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="1000x1500", help="height x width of the frames")
+    parser.add_argument("--method", default="auto")
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--runs", type=int, default=2, help="merges; the first also loads libraries and adds layers")
+    parser.add_argument("--no-stages", action="store_true")
+    parser.add_argument("--where", type=float, metavar="MS", help="print where the window's thread was in long pauses")
+    parser.add_argument("--timeout", type=float, default=300)
+    options = parser.parse_args()
+    height, width = (int(part) for part in options.size.split("x"))
+
+    import napari
+    from qtpy.QtTest import QTest
+
+    from napari_afunet.demo import PLUGIN, WIDGET, register_plugin
+
+    register_plugin()
+    viewer = napari.Viewer()
+    viewer.window.resize(1500, 940)
+    frames, evs = enlarged_bracket((height, width))
+    for frame, ev in zip(frames, evs, strict=True):
+        viewer.add_image(frame, name=f"garage {ev:+.0f} EV", metadata={"ev": ev}, rgb=True)
+    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+    settings = widget.options.settings().replace(method=options.method, model=options.model)
+    widget.options.set_settings(settings.replace(stages=not options.no_stages))
+    QTest.qWait(2500)  # libraries load in the background, thumbnails are drawn
+
+    heart = Heartbeat(options.where and options.where / 1000)
+    for run in range(options.runs):
+        heart.enter(f"run {run + 1}, merging")
+        begin = time.perf_counter()
+        merge(viewer, widget, heart, options.timeout)
+        print(f"run {run + 1}: {time.perf_counter() - begin:.1f} s. {widget.controls.status_label.text()}")
+    heart.enter("after")
+    print(f"\n{height}x{width}, method {options.method}, model {options.model}, {len(viewer.layers)} layers\n")
+    print("| phase | longest pause, ms | pauses above 100 ms |\n|---|---:|---:|")
+    for phase, pause in heart.longest.items():
+        if phase not in ("start", "after"):
+            print(f"| {phase} | {1000 * pause:.0f} | {heart.pauses[phase]} |")
+    heart.enter("display")
+    print("\n| display step | median, ms | longest, ms |\n|---|---:|---:|")
+    for name, values in display_steps(viewer, widget).items():
+        print(f"| {name} | {1000 * statistics.median(values):.0f} | {1000 * max(values):.0f} |")
+    for place, count in heart.places.most_common(25):
+        print(f"{count:4d} × {place}")
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
