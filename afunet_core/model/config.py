@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from afunet_core.errors import ArgumentError
 
-__all__ = ["COMPACT", "PUBLISHED", "VARIANTS", "AFUNetConfig"]
+__all__ = ["COMPACT", "FULL", "PUBLISHED", "VARIANTS", "AFUNetConfig"]
 
 AGREEMENT_MAPS = 5
 """Maps that describe how far two frames agree: three signed differences, their size, and where it can be told."""
@@ -174,10 +174,14 @@ COMPACT = AFUNetConfig(
 )
 """Our design within the same unfolding for laptops: folded frames, three stages, the anchored head."""
 
+FULL = replace(COMPACT, depths=(3, 3, 3, 3))
+"""The compact design with four stages, as the paper has, of three blocks each."""
+
 _PLAIN = {"alignment": False, "channel_fusion": False, "data_consistency": False}
 VARIANTS: dict[str, AFUNetConfig] = {
     "published": PUBLISHED,
     "compact": COMPACT,
+    "full": FULL,
     "M1": replace(PUBLISHED, **_PLAIN),  # type: ignore[arg-type]
     "M2": replace(PUBLISHED, **{**_PLAIN, "alignment": True}),  # type: ignore[arg-type]
     "M3": replace(PUBLISHED, **{**_PLAIN, "channel_fusion": True}),  # type: ignore[arg-type]
@@ -185,4 +189,4 @@ VARIANTS: dict[str, AFUNetConfig] = {
     "FA": replace(PUBLISHED, order="FA"),
     **{f"stages-{count}": replace(PUBLISHED, depths=(5,) * count) for count in (2, 3, 4, 5, 6)},
 }
-"""The rows of the paper's Tables 4 to 6, and our compact model, by name."""
+"""The rows of the paper's Tables 4 to 6, and our two models, by name."""
