@@ -18,6 +18,7 @@ from afunet_core.exposures import both_given, light_admitted
 from afunet_core.frames import PixelFormat, to_encoded_frames
 from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input, to_radiance
 from afunet_core.response import curve_from
+from afunet_core.response_detection import detect_response
 
 __all__ = ["Bracket"]
 
@@ -44,7 +45,8 @@ class Bracket:
             frames, the intercept of intensity over exposure time. Linear frames then keep what noise pushed below
             black, so that the mean of dark regions stays true.
         response: how stored values relate to light, instead of ``encoding``: a
-            :class:`~afunet_core.response.ResponseCurve`, the file of one, or ``"estimate"`` from these frames. The
+            :class:`~afunet_core.response.ResponseCurve`, the file of one, ``"estimate"`` from these frames, which must
+            not have moved, or ``"auto"``: estimated, wherever things are, if the frames contradict ``encoding``. The
             bracket then holds the frames encoded anew with ``gamma``.
         reference: which of the frames, as given, the result is aligned to; default the middle one by exposure.
         names: of the frames, for messages; default ``frame 1``, ``frame 2``…
@@ -127,13 +129,16 @@ class Bracket:
         self.reference_given = reference is not None
         self.reference = count // 2 if reference is None else order.index(_frame_index(reference, count))
         self.metadata = dict(metadata or {})
+        seconds = self.times.tolist()
+        if response == "auto":
+            response = detect_response(self.frames, seconds, encoding, gamma)
         if response is not None:
-            curve = curve_from(response, self.frames, self.times.tolist())
+            curve = curve_from(response, self.frames, seconds)
             self.frames = tuple(encode(curve(frame), "gamma", gamma) for frame in self.frames)
             self.encoding, encoding = "gamma", "gamma"
             self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
         if not override:
-            check_brightness(self.frames, self.times.tolist(), self.names, encoding, gamma)
+            check_brightness(self.frames, seconds, self.names, encoding, gamma)
 
     @classmethod
     def from_files(

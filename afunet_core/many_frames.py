@@ -27,7 +27,7 @@ __all__ = ["FramePlan", "choose_reference", "combine_frames", "dependable_noise"
 OUTER_STOPS = 2.0
 """Stops from the reference to the outer frames: the network's training saw mostly these."""
 
-PICTURE_SHARE = 0.1
+PICTURE_SHARE = 0.3
 """What the network's picture counts beside the frames it was made of: they are more precise wherever they agree."""
 
 _LEAST_READ_NOISE = 2e-4

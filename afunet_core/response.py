@@ -252,4 +252,4 @@ def curve_from(response: Any, frames: Sequence[Tensor], times: Sequence[float]) 
         return estimate_response(frames, times)
     if isinstance(response, str | Path):
         return load_response(response)
-    raise ArgumentError("response", "a ResponseCurve, a file, or 'estimate'", repr(response))
+    raise ArgumentError("response", "a ResponseCurve, a file, 'estimate' or 'auto'", repr(response))

@@ -47,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stored value of no light (0), a dark frame, or auto: from the bracket",
     )
     frames.add_argument(
-        "--response", metavar="FILE|estimate", help="camera response: a file of 'afunet response', or from the bracket"
+        "--response",
+        default="auto",
+        metavar="FILE|estimate|auto|none",
+        help="camera response: a file of 'afunet response', estimated from a bracket on a tripod, or found by itself "
+        "where the frames contradict their encoding (auto)",
     )
     frames.add_argument(
         "--group", action="store_true", help="find the brackets among a camera's pictures by time and exposure"
@@ -198,7 +202,7 @@ def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
         "gamma": options.gamma,
         "bit_depth": options.bit_depth,
         "black_level": options.black_level,
-        "response": options.response,
+        "response": None if options.response == "none" else options.response,
         "reference": options.reference,
         "override": options.override,
     }
