@@ -7,112 +7,18 @@ order of floating-point sums.
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.attention import ChannelCrossAttention, _WindowAttention
 from afunet_core.model.fusion import ChannelFusion, DataConsistency, SwinBlock
-from afunet_core.model.layers import MLP, Depthwise3x3
+from afunet_core.model.operators import Linear, Norm, Numerics, PreparedMLP
 
-__all__ = [
-    "AlignmentKernel",
-    "ChannelFusionKernel",
-    "ConsistencyKernel",
-    "Linear",
-    "Numerics",
-    "PreparedMLP",
-    "SwinKernel",
-    "Workspace",
-    "depthwise",
-]
+__all__ = ["AlignmentKernel", "ChannelFusionKernel", "ConsistencyKernel", "SwinKernel"]
 
 LOG2_E, LN_2 = math.log2(math.e), math.log(2)
-
-
-class Workspace(threading.local):
-    """Buffers that the pieces of one run reuse, one set for each thread.
-
-    Fresh memory costs a page fault every 4 KiB, and intermediate results that keep their place stay in the cache.
-    """
-
-    def __init__(self) -> None:
-        self.buffers: dict[str, Tensor] = {}
-
-    def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """An uninitialised tensor; the one taken before under this name is overwritten."""
-        size = math.prod(shape)
-        buffer = self.buffers.get(name)
-        if buffer is None or buffer.numel() < size or buffer.dtype != dtype:
-            buffer = self.buffers[name] = torch.empty(size, dtype=dtype, device=device)
-        return buffer[:size].view(shape)
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """How a run computes.
-
-    Args:
-        product: dtype of matrix products and convolutions.
-        feature: dtype of everything between them.
-        workspace: buffers of the run.
-    """
-
-    product: torch.dtype
-    feature: torch.dtype
-    workspace: Workspace
-
-
-class Linear:
-    """``x Wᵀ + b``, optionally followed by the exact GELU, in one fused product where the CPU library has it.
-
-    oneDNN's products use AVX-512 on every CPU that has it; those PyTorch calls by default in float32 do not on AMD
-    machines and reach half the rate.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, gelu: bool = False) -> None:
-        self.weight = weight.detach().to(dtype).contiguous()
-        self.bias = None if bias is None else bias.detach().to(dtype).contiguous()
-        self.dtype, self.activation = dtype, "gelu" if gelu else "none"
-        self.fused = _fused_linear(self.weight)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        x = x.to(self.dtype)
-        if self.fused is not None:
-            return self.fused(x, self.weight, self.bias, self.activation, [], "none")
-        y = F.linear(x, self.weight, self.bias)
-        return F.gelu(y) if self.activation == "gelu" else y
-
-
-def _fused_linear(weight: Tensor) -> Callable[..., Tensor] | None:
-    """PyTorch's own fused linear on oneDNN, where this build, device and dtype have it."""
-    usable = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
-    if not usable or not torch.backends.mkldnn.is_available():
-        return None
-    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return None
-    try:
-        operation = torch.ops.mkldnn._linear_pointwise.default
-        operation(weight.new_zeros(1, weight.shape[1]), weight, None, "gelu", [], "none")
-    except (AttributeError, NotImplementedError, RuntimeError):
-        return None
-    return operation
-
-
-class PreparedMLP:
-    """Linear, GELU, Linear."""
-
-    def __init__(self, mlp: MLP, dtype: torch.dtype) -> None:
-        self.first = Linear(mlp.fc1.weight, mlp.fc1.bias, dtype, gelu=True)
-        self.second = Linear(mlp.fc2.weight, mlp.fc2.bias, dtype)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.second(self.first(x))
 
 
 class _WindowKernel:
@@ -132,21 +38,28 @@ class _WindowKernel:
         self.biases: dict[tuple[int, int], Tensor] = {}
 
     def bias(self, height: int, width: int) -> Tensor:
-        """Position bias ``heads×1×tokens×tokens`` of a window of this size."""
+        """Position bias ``heads×tokens×tokens`` of a window of this size."""
         if (height, width) not in self.biases:
             index = torch.arange(self.window**2, device=self.full_bias.device).reshape(self.window, self.window)
             kept = index[:height, :width].flatten()
-            part = self.full_bias[:, None, kept][..., kept]
+            part = self.full_bias[:, kept][..., kept]
             self.biases[height, width] = part.to(self.numerics.product).contiguous()
         return self.biases[height, width]
 
+    def split(self, joint: Tensor, windows: int) -> Tensor:
+        """Query, key and value side by side, ``(windows·tokens)×3C`` → ``3×windows×heads×tokens×c``."""
+        joint = joint.view(windows, -1, 3, self.heads, joint.shape[1] // (3 * self.heads))
+        tokens, size = joint.shape[1], joint.shape[4]
+        parts = self.numerics.workspace.take("parts", (3, windows, self.heads, tokens, size), joint.dtype, joint.device)
+        return parts.copy_(joint.permute(2, 0, 3, 1, 4))
+
     def attend(self, parts: Tensor, bias: Tensor) -> Tensor:
-        """Query (scaled), key and value ``3×heads×windows×tokens×c`` → ``(windows·tokens)×C`` before the projection."""
-        _, heads, windows, tokens, size = parts.shape
+        """Query (scaled), key and value ``3×windows×heads×tokens×c`` → ``(windows·tokens)×C``, to be projected."""
+        _, windows, heads, tokens, size = parts.shape
         take = self.numerics.workspace.take
         query, key, value = parts.flatten(1, 2)
-        logits = take("logits", (heads, windows, tokens, tokens), parts.dtype, parts.device)
-        mixed = take("mixed", (heads, windows, tokens, size), parts.dtype, parts.device)
+        logits = take("logits", (windows, heads, tokens, tokens), parts.dtype, parts.device)
+        mixed = take("mixed", (windows, heads, tokens, size), parts.dtype, parts.device)
         merged = take("merged", (windows, tokens, heads, size), self.numerics.feature, parts.device)
         torch.bmm(query, key.transpose(1, 2), out=logits.flatten(0, 1))
         logits += bias
@@ -156,9 +69,10 @@ class _WindowKernel:
             logits += bias
             torch.softmax(logits * LN_2, dim=-1, out=logits)
         torch.bmm(logits.flatten(0, 1), value, out=mixed.flatten(0, 1))
-        merged.copy_(mixed.permute(1, 2, 0, 3))
-        if total is not None:
-            merged /= total.permute(1, 2, 0)[..., None]
+        if total is None:
+            merged.copy_(mixed.transpose(1, 2))
+        else:
+            torch.div(mixed.transpose(1, 2), total.transpose(1, 2)[..., None], out=merged)
         return merged.view(windows * tokens, heads * size)
 
 
@@ -181,7 +95,7 @@ class SwinKernel(_WindowKernel):
     def __init__(self, block: SwinBlock, numerics: Numerics) -> None:
         super().__init__(block.attention, numerics)
         self.shift = block.shift
-        self.norms = [_Norm(norm, numerics.feature) for norm in (block.norm1, block.norm2)]
+        self.norms = [Norm(norm, numerics.feature) for norm in (block.norm1, block.norm2)]
         qkv = block.attention.qkv
         scale = torch.ones_like(qkv.bias)
         scale[: scale.numel() // 3] = self.query_scale
@@ -191,36 +105,20 @@ class SwinKernel(_WindowKernel):
 
     def __call__(self, piece: Tensor, height: int, width: int) -> None:
         """Transform ``rows×columns×C`` in windows of ``height×width``, in place."""
-        take = self.numerics.workspace.take
         windows = to_windows(piece, height, width, self.numerics)
-        count, tokens, dim = windows.shape
-        x = windows.view(-1, dim)
-        qkv = self.qkv(self.norms[0](x)).view(count, tokens, 3, self.heads, dim // self.heads)
-        parts = take("parts", (3, self.heads, count, tokens, dim // self.heads), qkv.dtype, qkv.device)
-        parts.copy_(qkv.permute(2, 3, 0, 1, 4))
+        x = windows.view(-1, windows.shape[-1])
+        parts = self.split(self.qkv(self.norms[0](x)), windows.shape[0])
         x += self.project(self.attend(parts, self.bias(height, width)))
         x += self.second(self.first(self.norms[1](x)))
         from_windows(windows, piece, height, width)
 
 
-class _Norm:
-    """LayerNorm of rows."""
-
-    def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
-        self.weight, self.bias, self.eps = norm.weight.detach().to(dtype), norm.bias.detach().to(dtype), norm.eps
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
-
-
-def to_windows(
-    piece: Tensor, height: int, width: int, numerics: Numerics, name: str = "windows", dilation: int = 1
-) -> Tensor:
+def to_windows(piece: Tensor, height: int, width: int, numerics: Numerics) -> Tensor:
     """``rows×columns×C`` → a contiguous copy ``windows×tokens×C``."""
     rows, columns, dim = piece.shape
     shape = (rows * columns // (height * width), height * width, dim)
-    windows = numerics.workspace.take(name, shape, numerics.feature, piece.device)
-    _tiles(windows, piece, height, width, dilation).copy_(_grid(piece, height, width, dilation))
+    windows = numerics.workspace.take("windows", shape, numerics.feature, piece.device)
+    _tiles(windows, piece, height, width, 1).copy_(_grid(piece, height, width, 1))
     return windows
 
 
@@ -249,29 +147,31 @@ class AlignmentKernel(_WindowKernel):
     def __init__(self, alignment: SpatialAlignment, numerics: Numerics) -> None:
         attention = alignment.attention
         super().__init__(attention, numerics)
-        query, scale = attention.query, self.query_scale
         self.dilation = alignment.dilation
         self.degrade = PreparedMLP(alignment.degrade, numerics.product)
-        self.query = Linear(query.weight * scale, query.bias * scale, numerics.product)
-        self.key_value = Linear(attention.key_value.weight, attention.key_value.bias, numerics.product)
+        # One product for all three of [α, d]: the query sees α, key and value see α + d.
+        query, scale = attention.query, self.query_scale
+        key_value = attention.key_value
+        seen = torch.cat([query.weight * scale, key_value.weight])
+        added = torch.cat([torch.zeros_like(query.weight), key_value.weight])
+        bias = torch.cat([query.bias * scale, key_value.bias])
+        self.qkv = Linear(torch.cat([seen, added], dim=1), bias, numerics.product)
 
     def __call__(self, side: Tensor, estimate: Tensor, degraded: Tensor, aligned: Tensor) -> None:
         """``rows×columns×C`` α and x → written into ``degraded`` (d) and ``aligned`` (r)."""
-        window, dilation, take = self.window, self.dilation, self.numerics.workspace.take
-        windows = to_windows(side, window, window, self.numerics, "windows", dilation)
-        count, tokens, dim = windows.shape
-        size = dim // self.heads
-        x = windows.view(-1, dim)
-        d = self.degrade(to_windows(estimate, window, window, self.numerics, "estimate", dilation).view(-1, dim))
-        query = self.query(x).view(count, tokens, self.heads, size)
-        x += d
-        key_value = self.key_value(x).view(count, tokens, 2, self.heads, size)
-        parts = take("parts", (3, self.heads, count, tokens, size), query.dtype, query.device)
-        parts[0].copy_(query.permute(2, 0, 1, 3))
-        parts[1:].copy_(key_value.permute(2, 3, 0, 1, 4))
-        r = self.project(self.attend(parts, self.bias(window, window))) + d
-        from_windows(d.view(count, tokens, dim), degraded, window, window, dilation)
-        from_windows(r.view(count, tokens, dim), aligned, window, window, dilation)
+        dim, size, spacing = side.shape[-1], self.window, self.dilation
+        count, tokens, take = side.shape[0] * side.shape[1] // size**2, size**2, self.numerics.workspace.take
+        x = take("estimate", (count, tokens, dim), self.numerics.product, side.device)
+        _tiles(x, estimate, size, size, spacing).copy_(_grid(estimate, size, size, spacing))
+        d = self.degrade(x.view(-1, dim)).view(count, tokens, dim)
+        seen = take("seen", (count, tokens, 2 * dim), self.numerics.product, side.device)
+        _tiles(seen[..., :dim], side, size, size, spacing).copy_(_grid(side, size, size, spacing))
+        seen[..., dim:] = d
+        parts = self.split(self.qkv(seen.view(-1, 2 * dim)), count)
+        r = self.project(self.attend(parts, self.bias(size, size))).view(count, tokens, dim)
+        r += d
+        from_windows(d, degraded, size, size, spacing)
+        from_windows(r, aligned, size, size, spacing)
 
 
 class ChannelFusionKernel:
@@ -321,30 +221,3 @@ class ConsistencyKernel:
         joint = self.transpose(observed)
         joint.add_(under, alpha=self.beta_under).add_(over, alpha=self.beta_over)
         return self.inverse(joint)
-
-
-def depthwise(layers: list[Depthwise3x3], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """``x + depthwise(x)`` of several layers side by side, on ``(rows+2)×(columns+2)×C`` with its halo."""
-    weight = torch.cat([layer.weight.detach() for layer in layers])
-    weight[:, :, 1, 1] += 1.0
-    return _convolution(weight, torch.cat([_bias(layer) for layer in layers]), dtype, groups=weight.shape[0])
-
-
-def convolution(layer: nn.Conv2d, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """A 3×3 convolution from ``(rows+2)×(columns+2)×inputs`` to ``rows×columns×outputs``."""
-    return _convolution(layer.weight.detach(), _bias(layer), dtype, groups=1)
-
-
-def _convolution(weight: Tensor, bias: Tensor, dtype: torch.dtype, groups: int) -> Callable[[Tensor], Tensor]:
-    weight, bias = weight.to(dtype).contiguous(memory_format=torch.channels_last), bias.to(dtype)
-
-    def apply(haloed: Tensor) -> Tensor:
-        image = haloed.permute(2, 0, 1)[None].to(dtype)
-        return F.conv2d(image, weight, bias, groups=groups)[0].permute(1, 2, 0)
-
-    return apply
-
-
-def _bias(layer: nn.Conv2d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias.detach()

@@ -14,9 +14,11 @@ from torch import Tensor
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.model.kernels import _fused_linear
-from afunet_core.model.pieces import RowBuffer, Scratch, Workers, column_ranges
+from afunet_core.model.cutting import column_ranges
+from afunet_core.model.operators import _fused_linear
+from afunet_core.model.pieces import RowBuffer, Scratch
 from afunet_core.model.streaming import stream
+from afunet_core.model.workers import Workers
 
 TINY = AFUNetConfig(embed_dim=12, depths=(2,), fusion_heads=2, alignment_heads=2, channel_heads=2)
 VARIANTS = {
@@ -265,5 +267,5 @@ def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
     model, frames = network(TINY), bracket(1, 18, 17, 23)
     fused = stream(model, frames)
     assert _fused_linear(torch.ones(2, 2, dtype=torch.float64)) is None
-    monkeypatch.setattr("afunet_core.model.kernels._fused_linear", lambda weight: None)
+    monkeypatch.setattr("afunet_core.model.operators._fused_linear", lambda weight: None)
     torch.testing.assert_close(stream(model, frames), fused, rtol=0, atol=2e-5)

@@ -1,0 +1,109 @@
+"""How piecewise execution cuts an image: strips of window rows to walk down, and in each the pieces of one core's work.
+
+Everything is in feature pixels of the padded image, so that windows fit without a remainder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+__all__ = ["Cutting", "column_ranges", "row_ranges"]
+
+Box = tuple[slice, slice]
+
+
+def row_ranges(size: int, step: int) -> list[tuple[int, int]]:
+    """Cut ``size`` rows into ranges of ``step``, the last one shorter.
+
+    Example:
+        >>> row_ranges(20, 8)
+        [(0, 8), (8, 16), (16, 20)]
+    """
+    return [(start, min(start + step, size)) for start in range(0, size, step)]
+
+
+def column_ranges(start: int, stop: int, unit: int, most: int) -> list[tuple[int, int]]:
+    """Cut columns into nearly equal ranges of whole ``unit``s, none of more than ``most`` units.
+
+    Example:
+        >>> column_ranges(4, 44, 8, 2)
+        [(4, 12), (12, 28), (28, 44)]
+    """
+    units = (stop - start) // unit
+    count = -(-units // most)
+    edges = [start + unit * (units * index // count) for index in range(count + 1)] if count else []
+    return list(pairwise(edges))
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How one image is cut.
+
+    Args:
+        height, width: the padded image.
+        window: side of the attention windows.
+        reach: side of the largest alignment window, dilated; strips are multiples of it.
+        piece: windows that one core computes at a time.
+        strip: windows, about, of one strip.
+    """
+
+    height: int
+    width: int
+    window: int
+    reach: int
+    piece: int
+    strip: int
+
+    @property
+    def strips(self) -> list[tuple[int, int]]:
+        """Ranges of rows, top to bottom."""
+        return row_ranges(self.height, self.strip_rows)
+
+    @property
+    def strip_rows(self) -> int:
+        """Rows of one strip."""
+        return self.reach * max(1, self.strip * self.window**2 // (self.width * self.reach))
+
+    def reached(self, available: int, shift: int) -> int:
+        """How far a Swin block of this shift gets when its input is finished down to ``available``."""
+        if available == self.height:
+            return available
+        return max((available - shift) // self.window * self.window + shift, 0) if available >= shift else 0
+
+    def areas(self, start: int, stop: int, shift: int) -> list[tuple[int, int, int, int, int, int]]:
+        """Areas ``(top, bottom, left, right, height, width)`` between two rows with the size of the windows in each.
+
+        Windows that the border of the image cuts lie apart: they are smaller.
+        """
+        return [
+            (top, bottom, left, right, height, width)
+            for top, bottom, height in self._spans(start, stop, self.height, shift)
+            for left, right, width in self._spans(0, self.width, self.width, shift)
+        ]
+
+    def _spans(self, start: int, stop: int, size: int, shift: int) -> list[tuple[int, int, int]]:
+        """Ranges between ``start`` and ``stop`` along one axis, with the size of the windows in each."""
+        spans = []
+        if shift and start == 0 < stop:
+            spans.append((0, shift, shift))
+            start = shift
+        tail = self.window - shift if shift and stop == size else 0
+        if stop - tail > start:
+            spans.append((start, stop - tail, self.window))
+        if tail:
+            spans.append((size - tail, size, tail))
+        return spans
+
+    def boxes(self, rows: int, columns: int, height: int, width: int) -> list[Box]:
+        """Cut ``rows×columns`` into pieces, cut between blocks of ``height×width``."""
+        piece = max(1, self.piece * self.window**2 // max(height * width, self.window**2))
+        across = columns // width
+        lefts = column_ranges(0, columns, width, piece)
+        tops = column_ranges(0, rows, height, max(1, piece // across) if across else 1)
+        return [(slice(*y), slice(*x)) for y in tops for x in lefts]
+
+    def columns(self, rows: int) -> list[tuple[int, int]]:
+        """Cut the width into ranges with about two pieces' worth of pixels in ``rows`` rows."""
+        pixels = 2 * self.piece * self.window**2
+        return column_ranges(0, self.width, 1, max(1, pixels // max(rows, 1))) if rows else []
