@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -45,23 +46,26 @@ class Embedding(nn.Module):
             # Published checkpoints carry this norm although their forward pass never calls it.
             self.dormant_norm = nn.LayerNorm(dim).requires_grad_(False)
 
-    def frame_inputs(self, frames: Tensor) -> list[Tensor]:
-        """Per frame, what its convolution sees, channels last: ``B×H/fold×W/fold×inputs``.
+    def frame_inputs(self, frames: Tensor, which: Sequence[int] = (0, 1, 2)) -> list[Tensor]:
+        """Per frame in ``which``, what its convolution sees, channels last: ``B×H/fold×W/fold×inputs``.
 
         Nothing here looks beyond its own fold, so that pieces of an image give pieces of the result.
         """
-        parts = list(frames.chunk(3, dim=1))
-        compressed = [torch.log1p(MU * frame[:, :3].clamp_min(0)) / math.log1p(MU) for frame in parts]
-        if self.mu_input:
-            parts = [torch.cat(pair, dim=1) for pair in zip(parts, compressed, strict=True)]
-        inputs = [pixel_unshuffle(frame, self.fold) for frame in parts]
-        if self.agreement_input:
-            # Under and over are compared with the reference, the reference's slot holds under against over.
-            encoded = [frame[:, 3:6] for frame in frames.chunk(3, dim=1)]
-            for slot, (one, other) in enumerate(((0, 1), (0, 2), (2, 1))):
-                agreement = agreement_maps(compressed[one], compressed[other], encoded[one], encoded[other])
-                inputs[slot] = torch.cat([inputs[slot], F.avg_pool2d(agreement, self.fold)], dim=1)
-        return [image.permute(0, 2, 3, 1) for image in inputs]
+        parts = frames.chunk(3, dim=1)
+        compressed: list[Tensor] = []
+        if self.mu_input or self.agreement_input:
+            compressed = [torch.log1p(MU * frame[:, :3].clamp_min(0)) / math.log1p(MU) for frame in parts]
+        inputs = []
+        for slot in which:
+            seen = torch.cat([parts[slot], compressed[slot]], dim=1) if self.mu_input else parts[slot]
+            image = pixel_unshuffle(seen, self.fold)
+            if self.agreement_input:
+                # Under and over are compared with the reference, the reference's slot holds under against over.
+                one, other = ((0, 1), (0, 2), (2, 1))[slot]
+                agreement = agreement_maps(compressed[one], compressed[other], parts[one][:, 3:], parts[other][:, 3:])
+                image = torch.cat([image, F.avg_pool2d(agreement, self.fold)], dim=1)
+            inputs.append(image.permute(0, 2, 3, 1))
+        return inputs
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """``B×18×H×W`` → normalised ``B×H×W×3C`` and the skip ``s₂`` (the reference before the norm)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ from afunet_core.model.operators import convolution
 
 if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
+    from afunet_core.model.workers import Workers
 
 __all__ = ["FrameRows"]
 
@@ -26,9 +28,12 @@ class FrameRows:
         frames: ``18×H×W``, on any device.
         shape: height and width of the padded features.
         dtype: of features.
+        workers: share the work of looking through the frames once.
     """
 
-    def __init__(self, model: AFUNet, frames: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: AFUNet, frames: Tensor, shape: tuple[int, int], dtype: torch.dtype, workers: Workers
+    ) -> None:
         self.model, self.frames, self.dtype = model, frames, dtype
         self.device, self.fold = next(model.parameters()).device, model.config.downscale
         self.height, self.width = shape
@@ -38,7 +43,7 @@ class FrameRows:
         ]
         self.head = convolution(model.head.conv, dtype)
         self.anchored = isinstance(model.head, AnchoredHead)
-        self.times = self._times() if self.anchored else None
+        self.times = self._times(workers) if self.anchored else None
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows of the padded input, ``1×18×rows×W``, on the device."""
@@ -79,8 +84,8 @@ class FrameRows:
     def _inputs(self, start: int, stop: int, which: tuple[int, ...]) -> list[Tensor]:
         """What the convolution of each frame sees to make feature rows ``start`` to ``stop``, halo included."""
         first, last = max(start - 1, 0), min(stop + 1, self.height)
-        inputs = self.model.embed.frame_inputs(self.rows(first * self.fold, last * self.fold))
-        return [self._pad(inputs[index][0], first == start, last == stop) for index in which]
+        inputs = self.model.embed.frame_inputs(self.rows(first * self.fold, last * self.fold), which)
+        return [self._pad(image[0], first == start, last == stop) for image in inputs]
 
     def _skip(self, start: int, stop: int) -> Tensor:
         """Rows ``start`` to ``stop`` of the skip connection, made again from the reference frame."""
@@ -93,15 +98,19 @@ class FrameRows:
         """One reflected column at both sides, and one reflected row where the rows end at a border of the image."""
         return F.pad(rows.permute(2, 0, 1)[None], (1, 1, int(top), int(bottom)), mode="reflect")[0].permute(1, 2, 0)
 
-    def _times(self) -> Tensor:
+    def _times(self, workers: Workers) -> Tensor:
         """Exposure times ``1×3``: what :func:`estimate_times` finds, from sums over strips."""
         height, width = self.frames.shape[1:]
-        sums = torch.zeros(2, 3, dtype=torch.float64)
-        for start, stop in row_ranges(height, max(1, TIMES_PIXELS // width)):
+        strips = row_ranges(height, max(1, TIMES_PIXELS // width))
+        sums = torch.zeros(len(strips), 2, 3, dtype=torch.float64)
+
+        def add_up(index: int, start: int, stop: int) -> None:
             rows = self.frames[:, start:stop].unflatten(0, (3, 2, 3)).to(self.dtype)
             linear = rows[:, 1].clamp(0, 1).pow(2.2)
-            sums += torch.stack([part.sum((1, 2, 3)).double().cpu() for part in (rows[:, 0], linear)])
-        radiance, linear = sums / (3 * height * width)
+            sums[index] = torch.stack([part.sum((1, 2, 3)).double().cpu() for part in (rows[:, 0], linear)])
+
+        workers.run(partial(add_up, index, *ends) for index, ends in enumerate(strips))
+        radiance, linear = sums.sum(0) / (3 * height * width)
         return times_from_means(radiance, linear)[None].to(self.device, self.dtype)
 
 

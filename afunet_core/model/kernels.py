@@ -7,9 +7,10 @@ order of floating-point sums.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.attention import ChannelCrossAttention, _WindowAttention
@@ -22,19 +23,25 @@ LOG2_E, LN_2 = math.log2(math.e), math.log(2)
 
 
 class _WindowKernel:
-    """Attention inside windows of ``height×width`` pixels, the module's window or a part of it cut by the border.
+    """Attention inside windows of ``height×width`` pixels, the modules' window or a part of it cut by the border.
 
     At the border of the image the cyclic shift joins pixels that must not see each other; the module lowers their
     logits by 100. Here such a window is cut into its parts, each with its part of the position bias: what remains of
     attention through a logit of −100 is far below the resolution of the result.
+
+    Args:
+        attentions: modules that work side by side, each on channels and heads of its own.
+        numerics: how to compute.
     """
 
-    def __init__(self, attention: _WindowAttention, numerics: Numerics) -> None:
-        self.heads, self.window, self.numerics = attention.heads, attention.window, numerics
-        self.project = Linear(attention.project.weight, attention.project.bias, numerics.product)
+    def __init__(self, attentions: Sequence[_WindowAttention], numerics: Numerics) -> None:
+        self.heads, self.window = sum(attention.heads for attention in attentions), attentions[0].window
+        self.numerics = numerics
+        projections = [attention.project for attention in attentions]
+        self.project = Linear(*side_by_side(projections), numerics.product)
         # Logits in units of log 2, for exp2: four times as fast as exp on CPUs.
-        self.query_scale = attention.scale * LOG2_E
-        self.full_bias = attention.bias().detach() * LOG2_E
+        self.query_scale = attentions[0].scale * LOG2_E
+        self.full_bias = torch.cat([attention.bias().detach() for attention in attentions]) * LOG2_E
         self.biases: dict[tuple[int, int], Tensor] = {}
 
     def bias(self, height: int, width: int) -> Tensor:
@@ -93,7 +100,7 @@ class SwinKernel(_WindowKernel):
     """A Swin block on one piece, in place."""
 
     def __init__(self, block: SwinBlock, numerics: Numerics) -> None:
-        super().__init__(block.attention, numerics)
+        super().__init__([block.attention], numerics)
         self.shift = block.shift
         self.norms = [Norm(norm, numerics.feature) for norm in (block.norm1, block.norm2)]
         qkv = block.attention.qkv
@@ -118,13 +125,14 @@ def to_windows(piece: Tensor, height: int, width: int, numerics: Numerics) -> Te
     rows, columns, dim = piece.shape
     shape = (rows * columns // (height * width), height * width, dim)
     windows = numerics.workspace.take("windows", shape, numerics.feature, piece.device)
-    _tiles(windows, piece, height, width, 1).copy_(_grid(piece, height, width, 1))
+    _tiles(windows, rows, columns, height, width, 1).copy_(_grid(piece, height, width, 1))
     return windows
 
 
 def from_windows(windows: Tensor, piece: Tensor, height: int, width: int, dilation: int = 1) -> None:
     """Write ``windows×tokens×C`` back to where :func:`to_windows` took it from."""
-    _grid(piece, height, width, dilation).copy_(_tiles(windows, piece, height, width, dilation))
+    rows, columns = piece.shape[:2]
+    _grid(piece, height, width, dilation).copy_(_tiles(windows, rows, columns, height, width, dilation))
 
 
 def _grid(piece: Tensor, height: int, width: int, dilation: int) -> Tensor:
@@ -134,41 +142,58 @@ def _grid(piece: Tensor, height: int, width: int, dilation: int) -> Tensor:
     return piece.view(down, height, dilation, across, width, dilation, dim)
 
 
-def _tiles(windows: Tensor, piece: Tensor, height: int, width: int, dilation: int) -> Tensor:
-    """The windows, seen in the order of :func:`_grid`."""
-    rows, columns, dim = piece.shape
+def _tiles(windows: Tensor, rows: int, columns: int, height: int, width: int, dilation: int) -> Tensor:
+    """The windows of a piece ``rows×columns×C``, seen in the order of :func:`_grid`."""
     down, across = rows // (height * dilation), columns // (width * dilation)
-    return windows.view(down, dilation, across, dilation, height, width, dim).permute(0, 4, 1, 2, 5, 3, 6)
+    shape = (down, dilation, across, dilation, height, width, windows.shape[-1])
+    return windows.view(shape).permute(0, 4, 1, 2, 5, 3, 6)
+
+
+def side_by_side(layers: Sequence[nn.Linear]) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one layer that does the work of several, each on its own channels."""
+    return torch.block_diag(*(layer.weight for layer in layers)), torch.cat([layer.bias for layer in layers])
 
 
 class AlignmentKernel(_WindowKernel):
-    """The part of spatial alignment that stays inside windows, on one piece."""
+    """The part of spatial alignment that stays inside windows, on one piece, both sides at once.
 
-    def __init__(self, alignment: SpatialAlignment, numerics: Numerics) -> None:
-        attention = alignment.attention
-        super().__init__(attention, numerics)
-        self.dilation = alignment.dilation
-        self.degrade = PreparedMLP(alignment.degrade, numerics.product)
-        # One product for all three of [α, d]: the query sees α, key and value see α + d.
-        query, scale = attention.query, self.query_scale
-        key_value = attention.key_value
-        seen = torch.cat([query.weight * scale, key_value.weight])
-        added = torch.cat([torch.zeros_like(query.weight), key_value.weight])
-        bias = torch.cat([query.bias * scale, key_value.bias])
-        self.qkv = Linear(torch.cat([seen, added], dim=1), bias, numerics.product)
+    The sides share the estimate that they are aligned to; together they need half the operations. A product of twice
+    the size, half of it zeros, takes no longer than two of these small ones.
+    """
 
-    def __call__(self, side: Tensor, estimate: Tensor, degraded: Tensor, aligned: Tensor) -> None:
-        """``rows×columns×C`` α and x → written into ``degraded`` (d) and ``aligned`` (r)."""
-        dim, size, spacing = side.shape[-1], self.window, self.dilation
-        count, tokens, take = side.shape[0] * side.shape[1] // size**2, size**2, self.numerics.workspace.take
-        x = take("estimate", (count, tokens, dim), self.numerics.product, side.device)
-        _tiles(x, estimate, size, size, spacing).copy_(_grid(estimate, size, size, spacing))
-        d = self.degrade(x.view(-1, dim)).view(count, tokens, dim)
-        seen = take("seen", (count, tokens, 2 * dim), self.numerics.product, side.device)
-        _tiles(seen[..., :dim], side, size, size, spacing).copy_(_grid(side, size, size, spacing))
-        seen[..., dim:] = d
-        parts = self.split(self.qkv(seen.view(-1, 2 * dim)), count)
-        r = self.project(self.attend(parts, self.bias(size, size))).view(count, tokens, dim)
+    def __init__(self, under: SpatialAlignment, over: SpatialAlignment, numerics: Numerics) -> None:
+        sides = (under, over)
+        attentions = [side.attention for side in sides]
+        super().__init__(attentions, numerics)
+        self.dilation, dtype = under.dilation, numerics.product
+        first, second = [side.degrade.fc1 for side in sides], [side.degrade.fc2 for side in sides]
+        bias = torch.cat([layer.bias for layer in first])
+        self.first = Linear(torch.cat([layer.weight for layer in first]), bias, dtype, gelu=True)
+        self.second = Linear(*side_by_side(second), dtype)
+        # One product for all of [α₁, α₃, d₁, d₃]: queries see α, keys and values see α + d.
+        query, query_bias = side_by_side([attention.query for attention in attentions])
+        pairs = [attention.key_value.weight.chunk(2) for attention in attentions]
+        key, value = (torch.block_diag(*part) for part in zip(*pairs, strict=True))
+        pairs = [attention.key_value.bias.chunk(2) for attention in attentions]
+        key_bias, value_bias = (torch.cat(part) for part in zip(*pairs, strict=True))
+        query, query_bias = query * self.query_scale, query_bias * self.query_scale
+        seen, added = torch.cat([query, key, value]), torch.cat([torch.zeros_like(query), key, value])
+        bias = torch.cat([query_bias, key_bias, value_bias])
+        self.qkv = Linear(torch.cat([seen, added], dim=1), bias, dtype)
+
+    def __call__(self, under: Tensor, estimate: Tensor, over: Tensor, degraded: Tensor, aligned: Tensor) -> None:
+        """``rows×columns×C`` α₁, x, α₃ → written into ``degraded`` (d₁, d₃) and ``aligned`` (r₁, r₃), ``2C`` each."""
+        rows, columns, dim = estimate.shape
+        size, spacing, take = self.window, self.dilation, self.numerics.workspace.take
+        count, tokens, dtype = rows * columns // size**2, size**2, self.numerics.product
+        x = take("estimate", (count, tokens, dim), dtype, estimate.device)
+        seen = take("seen", (count, tokens, 4 * dim), dtype, estimate.device)
+        for part, windows in ((estimate, x), (under, seen[..., :dim]), (over, seen[..., dim : 2 * dim])):
+            _tiles(windows, rows, columns, size, size, spacing).copy_(_grid(part, size, size, spacing))
+        d = self.second(self.first(x.view(-1, dim))).view(count, tokens, 2 * dim)
+        seen[..., 2 * dim :] = d
+        parts = self.split(self.qkv(seen.view(-1, 4 * dim)), count)
+        r = self.project(self.attend(parts, self.bias(size, size))).view(count, tokens, 2 * dim)
         r += d
         from_windows(d, degraded, size, size, spacing)
         from_windows(r, aligned, size, size, spacing)

@@ -49,11 +49,11 @@ class StageKernels:
 
     def __init__(self, stage: Stage, numerics: Numerics) -> None:
         dtype = numerics.product
-        self.align: list[AlignmentKernel] = []
+        self.align: AlignmentKernel | None = None
         if stage.align_under is not None and stage.align_over is not None:
-            sides = [stage.align_under, stage.align_over]
-            self.align = [AlignmentKernel(side, numerics) for side in sides]
-            self.align_refine = depthwise([side.refine for side in sides], numerics.feature)
+            under, over = stage.align_under, stage.align_over
+            self.align = AlignmentKernel(under, over, numerics)
+            self.align_refine = depthwise([under.refine, over.refine], numerics.feature)
         self.blocks = [SwinKernel(cast(SwinBlock, block), numerics) for block in stage.fuse.blocks]
         self.conv = convolution(stage.fuse.conv, dtype)
         self.fuse: list[ChannelFusionKernel] = []
@@ -96,21 +96,18 @@ class Machinery:
 
 def align(kernels: StageKernels, features: Features, work: Machinery, name: str) -> None:
     """α₁ and α₃ → the new ones."""
+    assert kernels.align is not None
     cutting, dim = work.cutting, features.under.channels
-    sides = (features.under, features.over)
+    sides, span = (features.under, features.over), cutting.window * kernels.align.dilation
     degraded, aligned = work.rows(2 * dim), work.rows(2 * dim)
     written = 0
     for start, stop in cutting.strips:
-        estimate = features.estimate.read(start, stop)
+        under, estimate, over = (plane.read(start, stop) for plane in features.state)
         d, r = degraded.grow(stop - start), aligned.grow(stop - start)
-        tasks = []
-        for side, (plane, kernel) in enumerate(zip(sides, kernels.align, strict=True)):
-            rows, part = plane.read(start, stop), slice(side * dim, (side + 1) * dim)
-            span = cutting.window * kernel.dilation
-            tasks += [
-                partial(kernel, rows[box], estimate[box], d[box][..., part], r[box][..., part])
-                for box in cutting.boxes(stop - start, cutting.width, span, span)
-            ]
+        tasks = [
+            partial(kernels.align, under[box], estimate[box], over[box], d[box], r[box])
+            for box in cutting.boxes(stop - start, cutting.width, span, span)
+        ]
         work.workers.run(tasks)
         ready = work.ready(stop)
         out = [plane.room(written, ready) for plane in sides]
@@ -137,9 +134,12 @@ def fuse(kernels: StageKernels, features: Features, work: Machinery, name: str) 
     behind = [0] * (len(kernels.blocks) + 1)  # rows that each block, and the convolution, has finished
     sums: list[Tensor] = []
     for start, stop in cutting.strips:
-        rows = buffer.grow(stop - start)
-        for index, plane in enumerate(features.state):
-            rows[..., index * dim : (index + 1) * dim] = plane.read(start, stop)
+        joined, parts = buffer.grow(stop - start), [plane.read(start, stop) for plane in features.state]
+
+        def join(left: int, right: int, joined: Tensor, parts: list[Tensor]) -> None:
+            torch.cat([part[:, left:right] for part in parts], dim=-1, out=joined[:, left:right])
+
+        work.workers.run(partial(join, *ends, joined, parts) for ends in cutting.columns(stop - start))
         available = stop
         for index, block in enumerate(kernels.blocks):
             ready = cutting.reached(available, block.shift)

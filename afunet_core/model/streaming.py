@@ -153,11 +153,11 @@ class _Run:
         """One bracket ``18×H×W`` → ``radiance`` ``3×H×W`` and the ``states``, all written in place."""
         size = self.cutting.height, self.cutting.width
         features = Features(scratch, *size, self.config.branch_dim)
-        source = FrameRows(self.model, frames, size, self.dtype)
+        source = FrameRows(self.model, frames, size, self.dtype, self.workers)
         self.embed(source, features)
         for index, kernels in enumerate(self.kernels):
             steps = [fuse, update]
-            if kernels.align:
+            if kernels.align is not None:
                 steps.insert(0 if self.config.order == "AF" else 2, align)
             for step in steps:
                 step(kernels, features, self.machinery, f"stage {index + 1} of {len(self.kernels)}")
