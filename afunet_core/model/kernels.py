@@ -60,27 +60,37 @@ class _WindowKernel:
         parts = self.numerics.workspace.take("parts", (3, windows, self.heads, tokens, size), joint.dtype, joint.device)
         return parts.copy_(joint.permute(2, 0, 3, 1, 4))
 
-    def attend(self, parts: Tensor, bias: Tensor) -> Tensor:
+    def attend(self, parts: Tensor, height: int, width: int) -> Tensor:
         """Query (scaled), key and value ``3×windows×heads×tokens×c`` → ``(windows·tokens)×C``, to be projected."""
         _, windows, heads, tokens, size = parts.shape
         take = self.numerics.workspace.take
-        query, key, value = parts.flatten(1, 2)
-        logits = take("logits", (windows, heads, tokens, tokens), parts.dtype, parts.device)
         mixed = take("mixed", (windows, heads, tokens, size), parts.dtype, parts.device)
         merged = take("merged", (windows, tokens, heads, size), self.numerics.feature, parts.device)
-        torch.bmm(query, key.transpose(1, 2), out=logits.flatten(0, 1))
-        logits += bias
+        logits = self.logits(parts, height, width)
         total = _exponentiate(logits)
         if total is None:  # beyond the range of the exponential: start again and subtract the largest logit first
-            torch.bmm(query, key.transpose(1, 2), out=logits.flatten(0, 1))
-            logits += bias
+            logits = self.logits(parts, height, width)
             torch.softmax(logits * LN_2, dim=-1, out=logits)
-        torch.bmm(logits.flatten(0, 1), value, out=mixed.flatten(0, 1))
+        torch.bmm(logits.flatten(0, 1), parts[2].flatten(0, 1), out=mixed.flatten(0, 1))
         if total is None:
             merged.copy_(mixed.transpose(1, 2))
         else:
             torch.div(mixed.transpose(1, 2), total.transpose(1, 2)[..., None], out=merged)
         return merged.view(windows * tokens, heads * size)
+
+    def logits(self, parts: Tensor, height: int, width: int) -> Tensor:
+        """Query times key plus position bias, ``windows×heads×tokens×tokens``, in units of log 2."""
+        _, windows, heads, tokens, _ = parts.shape
+        query, key, _ = parts.flatten(1, 2)
+        bias, workspace = self.bias(height, width), self.numerics.workspace
+        logits = workspace.take("logits", (windows, heads, tokens, tokens), parts.dtype, parts.device)
+        if parts.device.type == "cpu":  # the product adds in passing what is laid out ready for it
+            spread = workspace.repeat((id(self), height, width), bias, windows)
+            torch.baddbmm(spread.flatten(0, 1), query, key.transpose(1, 2), out=logits.flatten(0, 1))
+            return logits
+        torch.bmm(query, key.transpose(1, 2), out=logits.flatten(0, 1))
+        logits += bias
+        return logits
 
 
 def _exponentiate(logits: Tensor) -> Tensor | None:
@@ -115,7 +125,7 @@ class SwinKernel(_WindowKernel):
         windows = to_windows(piece, height, width, self.numerics)
         x = windows.view(-1, windows.shape[-1])
         parts = self.split(self.qkv(self.norms[0](x)), windows.shape[0])
-        x += self.project(self.attend(parts, self.bias(height, width)))
+        x += self.project(self.attend(parts, height, width))
         x += self.second(self.first(self.norms[1](x)))
         from_windows(windows, piece, height, width)
 
@@ -193,7 +203,7 @@ class AlignmentKernel(_WindowKernel):
         d = self.second(self.first(x.view(-1, dim))).view(count, tokens, 2 * dim)
         seen[..., 2 * dim :] = d
         parts = self.split(self.qkv(seen.view(-1, 4 * dim)), count)
-        r = self.project(self.attend(parts, self.bias(size, size))).view(count, tokens, 2 * dim)
+        r = self.project(self.attend(parts, size, size)).view(count, tokens, 2 * dim)
         r += d
         from_windows(d, degraded, size, size, spacing)
         from_windows(r, aligned, size, size, spacing)

@@ -24,6 +24,7 @@ class Workspace(threading.local):
 
     def __init__(self) -> None:
         self.buffers: dict[str, Tensor] = {}
+        self.repeated: tuple[object, Tensor] | None = None
 
     def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
         """An uninitialised tensor; the one taken before under this name is overwritten."""
@@ -32,6 +33,13 @@ class Workspace(threading.local):
         if buffer is None or buffer.numel() < size or buffer.dtype != dtype:
             buffer = self.buffers[name] = torch.empty(size, dtype=dtype, device=device)
         return buffer[:size].view(shape)
+
+    def repeat(self, owner: object, part: Tensor, times: int) -> Tensor:
+        """``part`` that many times along a new first axis; made anew only for another owner, or for more of it."""
+        if self.repeated is None or self.repeated[0] != owner or self.repeated[1].shape[0] < times:
+            room = self.take("repeated", (times, *part.shape), part.dtype, part.device)
+            self.repeated = owner, room.copy_(part.expand_as(room))
+        return self.repeated[1][:times]
 
 
 @dataclass(frozen=True)
