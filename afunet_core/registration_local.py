@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from afunet_core.registration_features import Level
-from afunet_core.registration_solver import CORRELATED_PIXELS, Frame, Template, difference
+from afunet_core.registration_solver import CORRELATED_PIXELS, Frame, Template, difference, transfer_centred
 
 __all__ = ["NOTICEABLE", "LocalMotion", "local_motion"]
 
 # Blocks across the longer side; blocks with less texture than determines their motion this well (pixels) do not count.
 _BLOCKS, _SMALLEST, _CERTAIN = 24, 32, 0.25
 _FEWEST_POINTS, _LEAST_CORRELATION = 24, 0.5
-_STEPS, _LONGEST_STEP = 4, 1.5
+_STEPS, _LONGEST_STEP, _ROUNDS = 4, 1.5, 10
 NOTICEABLE = 1.5
 """Pixels; less is within what the network follows without effort."""
 
@@ -32,10 +32,36 @@ class LocalMotion:
     Attributes:
         distance: full-resolution pixels that a tenth of the textured blocks is off by, or more.
         share: of the textured blocks, that which is off by more than `NOTICEABLE` pixels, in [0, 1].
+        centres: N×2, where the textured blocks lie in the moving frame, centred coordinates.
+        shifts: N×2, how far each is from where the transform puts it, in the same.
+        extent: how far over the frame the textured blocks are spread: 1 for evenly, near 0 for all in one place.
     """
 
     distance: float
     share: float
+    centres: Tensor
+    shifts: Tensor
+    extent: float
+
+    def correct(self, homography: Tensor) -> Tensor:
+        """The transform followed by the affinity that most blocks want: a better start where it had gone astray.
+
+        Args:
+            homography: 1×3×3 centred, the one these blocks were measured with.
+        """
+        source = torch.cat((self.centres, torch.ones(len(self.centres), 1)), dim=1).double()
+        goal = (self.centres + self.shifts).double()
+        weight = torch.ones(len(goal), 1, dtype=torch.float64)
+        for _ in range(_ROUNDS):
+            ridge = 1e-6 * torch.eye(3, dtype=torch.float64)
+            solution = torch.linalg.solve(
+                source.T @ (weight * source) + ridge, source.T @ (weight * goal) + ridge[:, :2]
+            )
+            off = (source @ solution - goal).norm(dim=-1, keepdim=True)
+            weight = 1 / (1 + (off / off.median().clamp(min=1e-6)).square()).square()
+        affinity = torch.eye(3, dtype=torch.float64)
+        affinity[:2] = solution.T
+        return affinity @ homography
 
 
 def local_motion(
@@ -80,7 +106,24 @@ def local_motion(
     if not bool(told.any()):
         return None
     distance = shift[told].norm(dim=-1)
-    return LocalMotion(float(distance.quantile(0.9)), float((distance > NOTICEABLE).float().mean()))
+    index = torch.arange(count)
+    middle = torch.stack((index % across, index // across), dim=-1) * size + size / 2 - 0.5
+    centres = transfer_centred(homography.to(middle), frame.to_centred(middle, 1))[0]
+    return LocalMotion(
+        float(distance.quantile(0.9)),
+        float((distance > NOTICEABLE).float().mean()),
+        centres[told],
+        shift[told] / frame.unit,
+        _extent(middle[told], frame),
+    )
+
+
+def _extent(pixels: Tensor, frame: Frame) -> float:
+    """Standard deviation of places over that of places all over the frame, geometric mean of both axes."""
+    if len(pixels) < 2:
+        return 0.0
+    even = pixels.new_tensor([frame.width, frame.height]) / 12**0.5
+    return float((pixels.std(dim=0) / even).clamp(max=1.0).prod().sqrt())
 
 
 def _sums(values: Tensor, block: Tensor, count: int) -> Tensor:

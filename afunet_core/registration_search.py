@@ -17,6 +17,10 @@ from afunet_core.warping import transfer_points
 __all__ = ["coarse_to_fine", "search"]
 
 LARGEST_SHIFT = 0.45
+# Full-resolution pixels of predicted error from which it pays to look at more than the strongest pixels, and how many.
+_UNCERTAIN, _ALL_POINTS = 0.04, 120_000
+# Share of the textured parts that are off from which a fit is doubted.
+_ASTRAY = 0.25
 _STILL = torch.eye(3, dtype=torch.float64)[None]
 ANGLES = (0.0, -1.5, 1.5, -3.0, 3.0, -4.5, 4.5, -6.0, 6.0)
 
@@ -53,11 +57,23 @@ def coarse_to_fine(
         fit = refine(level, template, frame, fit.homography, parameters=6, iterations=4)
         check()
         fit = refine(level, template, frame, fit.homography, parameters=8, iterations=12)
-    # Looked at together, both are judged by the same scale.
-    both = torch.cat((fit.homography, _STILL))
-    compared = refine(moving[0], templates[0], frame, both, parameters=8, iterations=0)
+    finest = templates[0]
+    if float(fit.uncertainty) > _UNCERTAIN:  # little texture: look at all of it
+        check()
+        finest = Template.of(reference[0], frame, _ALL_POINTS)
+        fit = refine(moving[0], finest, frame, fit.homography, parameters=8, iterations=12)
     check()
     local = local_motion(moving, templates, frame, fit.homography)
+    if local is not None and local.share > _ASTRAY:
+        # Much of the frame is off: either it has depth, or the fit has gone astray, and the parts know where to.
+        starts = torch.cat((fit.homography, local.correct(fit.homography)))
+        again = refine(moving[0], finest, frame, starts, parameters=8, iterations=12)
+        check()
+        fit = again[int(_score(again).argmax())]
+        local = local_motion(moving, templates, frame, fit.homography)
+    # Looked at together, both are judged by the same scale.
+    both = torch.cat((fit.homography, _STILL))
+    compared = refine(moving[0], finest, frame, both, parameters=8, iterations=0)
     return Evidence(compared[0], compared[1], _distinctness(fits, best, frame, moving[-1].factor), local)
 
 

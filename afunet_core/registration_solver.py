@@ -7,6 +7,7 @@ reference positions to moving positions, the direction in which a picture is sam
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, fields
 
 import torch
@@ -37,6 +38,8 @@ PARAMETERS = torch.tensor(
 SHEAR_SPREAD, PERSPECTIVE_SPREAD = 0.02, 0.03
 # Neighbouring feature pixels share their noise; so many of them count as one observation.
 CORRELATED_PIXELS = 8.0
+# Squared slope of a feature, whose contrast is about 1, from which a pixel tells something about where it is.
+TEXTURE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -261,12 +264,13 @@ def _strongest(strength: Tensor, most: int, cell: int = 16) -> tuple[Tensor, Ten
     tall, wide = min(cell, height), min(cell, width)
     index = (y * width + x)[: rows * tall, : columns * wide]
     index = index.reshape(rows, tall, columns, wide).transpose(1, 2).reshape(rows * columns, tall * wide)
-    each = max(1, min(tall * wide, most // (rows * columns)))
-    picked = strength.reshape(-1)[index].topk(each, dim=1, sorted=False).indices
-    chosen = index.gather(1, picked).reshape(-1)
-    cells = torch.arange(rows * columns).repeat_interleave(each)
-    textured = strength.reshape(-1)[chosen] > 1e-6
-    chosen, cells = chosen[textured], cells[textured]
+    ranked = strength.reshape(-1)[index].sort(dim=1, descending=True)
+    textured = ranked.values > TEXTURE
+    counts = textured.sum(dim=1)
+    # Where most of the frame is clipped, the few cells that tell something tell the more.
+    each = max(1, bisect_right(range(tall * wide), most, key=lambda share: int(counts.clamp(max=share).sum())) - 1)
+    chosen = index.gather(1, ranked.indices)[:, :each][textured[:, :each]]
+    cells = torch.arange(rows * columns)[:, None].expand(-1, each)[textured[:, :each]]
     even = len(chosen) // 2 * 2
     return chosen[:even], cells[:even]
 

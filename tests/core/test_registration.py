@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,10 +17,17 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from afunet_core.bracket import Bracket
-from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.radiometry import expose
-from afunet_core.registration import align_frame, estimate_homography, register
-from afunet_core.warping import WarpHomography, displacement, transfer_points, valid_area, warp_homography
+from afunet_core.registration import align_frame, common_area, estimate_homography, register
+from afunet_core.warping import (
+    WarpHomography,
+    displacement,
+    largest_rectangle,
+    transfer_points,
+    valid_area,
+    warp_homography,
+)
 
 HEIGHT, WIDTH = 280, 400
 
@@ -177,6 +185,100 @@ class TestRegister:
         assert frames[0].grad is not None
         assert torch.isfinite(frames[0].grad).all()
         assert frames[0].grad.abs().sum() > 0
+
+
+class TestCallers:
+    """Progress, cancel, and the area that all frames share."""
+
+    def test_progress_counts_frames(self, scene: Tensor) -> None:
+        bracket = bracket_of([view(scene), view(scene, MOTIONS["small"]), view(scene)], ev=(-1, 0, 1))
+        told: list[tuple[int, int, str]] = []
+        register(bracket, on_progress=lambda *report: told.append(report))
+        assert [report[:2] for report in told] == [(0, 2), (1, 2)]
+        assert told[1][2] == "Registering frame 2 of 2"
+
+    def test_cancel_is_asked_all_along(self, scene: Tensor) -> None:
+        bracket = bracket_of([view(scene, MOTIONS["far"]), view(scene)], ev=(0, 2))
+        asked = 0
+
+        def count() -> bool:
+            nonlocal asked
+            asked += 1
+            return False
+
+        register(bracket, should_cancel=count)
+        assert asked > 8
+        for patience in (0, asked // 2, asked - 1):
+            left = iter([False] * patience)
+
+            def stop(left: Iterator[bool] = left) -> bool:
+                return next(left, True)
+
+            with pytest.raises(MergeCancelled):
+                register(bracket, should_cancel=stop)
+
+    def test_common_area_is_what_every_frame_shows(self, scene: Tensor) -> None:
+        bracket = bracket_of([view(scene, MOTIONS["rotated"]), view(scene), view(scene, MOTIONS["zoomed"])], (-1, 0, 1))
+        aligned, found = register(bracket)
+        top, left, height, width = common_area(found, HEIGHT, WIDTH)
+        for entry in found:
+            inside = valid_area(entry.homography, HEIGHT, WIDTH)[0, 0, top : top + height, left : left + width]
+            assert bool(inside.all())
+        assert height * width > 0.8 * HEIGHT * WIDTH
+        assert aligned.crop(top, left, height, width).shape == (height, width)
+
+    @settings(max_examples=30, deadline=None)
+    @given(data=st.data())
+    def test_no_larger_rectangle_fits(self, data: st.DataObject) -> None:
+        """Against trying every rectangle, on masks cut off by random lines."""
+        rows, columns = 9, 11
+        y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+        mask = torch.ones(rows, columns, dtype=torch.bool)
+        for _ in range(data.draw(st.integers(0, 4))):
+            a, b, c = (data.draw(st.integers(-5, 5)) for _ in range(3))
+            mask &= a * (x - columns // 2) + b * (y - rows // 2) + 2 * c > -8
+        best = max(
+            (bottom - top) * (right - left) * bool(mask[top:bottom, left:right].all())
+            for top in range(rows)
+            for bottom in range(top, rows + 1)
+            for left in range(columns)
+            for right in range(left, columns + 1)
+        )
+        top, left, height, width = largest_rectangle(mask)
+        assert height * width == best
+        assert bool(mask[top : top + height, left : left + width].all())
+
+
+class TestParallax:
+    """What one transform cannot undo is told."""
+
+    def test_a_flat_scene_has_none(self, scene: Tensor) -> None:
+        _, found = register(bracket_of([view(scene, MOTIONS["rotated"]), view(scene)], ev=(0, 1)))
+        assert found[0].parallax < 0.5
+        assert found[0].parallax_share < 0.05
+        assert "remain off" not in found[0].reason
+
+    @pytest.mark.parametrize("nearer", [4.0, 8.0])
+    def test_what_is_near_moves_further(self, scene: Tensor, nearer: float) -> None:
+        motions = [similarity(10.0 + nearer, 3.0), similarity(10.0, 3.0)]
+        is_near = torch.arange(WIDTH) < 0.35 * WIDTH
+        moving = torch.where(is_near, view(scene, motions[0]), view(scene, motions[1]))
+        _, found = register(bracket_of([moving, view(scene)], ev=(0, 1)))
+        assert found[0].decision == "warped"
+        y, x = torch.meshgrid(torch.arange(HEIGHT).double(), torch.arange(WIDTH).double(), indexing="ij")
+        points = torch.stack((x, y), dim=-1).reshape(-1, 2)
+        truth = [transfer_points(motion, points) for motion in motions]
+        where = torch.where(is_near.repeat(HEIGHT)[:, None], truth[0], truth[1])
+        left = (transfer_points(found[0].homography, points) - where).norm(dim=-1)
+        assert found[0].parallax == pytest.approx(float(left.quantile(0.9)), abs=0.7)
+        assert found[0].parallax_share == pytest.approx(float((left > 1.5).double().mean()), abs=0.2)
+        assert "parallax" in found[0].reason
+
+    def test_what_is_not_known_is_no_number(self) -> None:
+        black = torch.zeros(1, 3, 64, 64)
+        found = estimate_homography(black, black)
+        assert math.isnan(found.parallax)
+        assert found.as_dict()["parallax"] is None
 
 
 def noise(seed: int, *shape: int) -> Tensor:
