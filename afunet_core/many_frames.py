@@ -27,7 +27,7 @@ __all__ = ["FramePlan", "choose_reference", "combine_frames", "dependable_noise"
 OUTER_STOPS = 2.0
 """Stops from the reference to the outer frames: the network's training saw mostly these."""
 
-PICTURE_SHARE = 0.3
+PICTURE_SHARE = 0.1
 """What the network's picture counts beside the frames it was made of: they are more precise wherever they agree."""
 
 _LEAST_READ_NOISE = 2e-4
@@ -180,7 +180,7 @@ def combine_frames(
         short = (three or plan.network_bracket(bracket)).frames[0].to(image)
         judge, doubt = _judged_by_the_short_frame(image, doubt, short, bracket, plan, noise)
     ceiling = torch.full_like(image, 1.0 / seen[0])  # radiance at which the shortest frame the network saw saturates
-    total, weight = PICTURE_SHARE * image * known, PICTURE_SHARE * known
+    total, weight = torch.zeros_like(image), torch.zeros_like(image)
     for index in sorted(plan.joining, key=times.__getitem__, reverse=True):
         encoded, time = bracket.frames[index].to(image), times[index]
         radiance = linearize(encoded, bracket.encoding, bracket.gamma) / time
@@ -196,7 +196,7 @@ def combine_frames(
                 judge, doubt = torch.where(learned, radiance, judge), torch.where(learned, variance, doubt)
                 ceiling = torch.where(learned, 1.0 / time, ceiling)
         total, weight = total + share * radiance, weight + share
-    return total / weight
+    return (total + PICTURE_SHARE * known * judge) / (weight + PICTURE_SHARE * known)
 
 
 def _judged_by_the_short_frame(

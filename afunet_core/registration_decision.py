@@ -29,7 +29,8 @@ class Registration:
             ``"warped"``, the identity otherwise.
         decision: ``"identity"`` (did not move), ``"warped"`` or ``"refused"`` (moved or may have moved, too uncertain).
         overlap: share of the reference that the frame covers after warping, in [0, 1].
-        residual_before: disagreement with the reference as it came, robust mean in [0, 1]; 0 is perfect.
+        residual_before: disagreement with the reference as it came, robust mean in [0, 1]; 0 is perfect. It is taken
+            where both can be compared, before and after.
         residual_after: the same after the transform found.
         confidence: in [0, 1]; frames are warped from 0.5 on.
         displacement: how far the transform found moves the furthest corner, pixels.
@@ -65,17 +66,18 @@ class Registration:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The best fit, the same statistics for frames left as they are, and how clearly it won."""
+    """The best fit, how well the frames agree with it and as they came, how clearly it won, and what it leaves over."""
 
     fit: Fit
-    still: Fit
+    agreement: float
+    agreement_before: float
     distinctness: float
     local: LocalMotion | None
 
 
 def decide(evidence: Evidence, frame: Frame, mode: str, name: str) -> Registration:
     """Weigh what was found: leave, warp or refuse."""
-    fit, still = evidence.fit, evidence.still
+    fit = evidence.fit
     estimate = _to_pixels(fit, frame)
     moved = displacement(estimate, frame.height, frame.width)
     found = Registration(
@@ -83,8 +85,8 @@ def decide(evidence: Evidence, frame: Frame, mode: str, name: str) -> Registrati
         homography=_identity(),
         decision="refused",
         overlap=1.0,
-        residual_before=1 - float(still.agreement),
-        residual_after=1 - float(fit.agreement),
+        residual_before=1 - evidence.agreement_before,
+        residual_after=1 - evidence.agreement,
         confidence=0.0,
         displacement=moved,
         uncertainty=float(fit.uncertainty),
@@ -110,15 +112,15 @@ def decide(evidence: Evidence, frame: Frame, mode: str, name: str) -> Registrati
 def _confidence(evidence: Evidence, moved: float) -> tuple[float, str]:
     """The weakest of the reasons to believe a transform, 0.5 where belief and doubt balance, and the doubt in words.
 
-    Unrelated pictures reach a correlation of 0.25, a gain of 0.01 and a distinctness of 0.4, though not all at once;
+    Unrelated pictures reach a correlation of 0.25, a gain of 0.03 and a distinctness of 0.4, though not all at once;
     pairs that moved and were registered to a tenth of a pixel have 0.5, 0.3 and 0.05 at the least.
     """
-    fit, still = evidence.fit, evidence.still
-    gain = float(fit.agreement - still.agreement) / max(float(fit.agreement), 1e-6)
+    fit = evidence.fit
+    gain = (evidence.agreement - evidence.agreement_before) / max(evidence.agreement, 1e-6)
     return min(
         (_belief(evidence.distinctness, 0.015), "another transform explains the frames nearly as well"),
         (_belief(1.0 / max(float(fit.uncertainty), 1e-6), 1.0), "the texture does not determine the transform"),
-        (_belief(gain, 0.02 * min(moved / 2, 1.0)), "the frames agree hardly better after it than before"),
+        (_belief(gain, 0.03 * min(moved / 2, 1.0)), "the frames agree hardly better after it than before"),
         (_belief(float(fit.correlation), 0.3), "too little of the frames agrees"),
         (_belief(evidence.local.extent if evidence.local else 1.0, 0.27), "what agrees may be one thing that moved"),
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from afunet_core.registration_decision import Evidence
 from afunet_core.registration_features import Level
 from afunet_core.registration_local import local_motion
-from afunet_core.registration_solver import Fit, Frame, Template, refine, transfer_centred
+from afunet_core.registration_solver import Fit, Frame, Template, refine, shared_agreement, transfer_centred
 from afunet_core.warping import transfer_points
 
 __all__ = ["coarse_to_fine", "search"]
@@ -73,8 +73,9 @@ def coarse_to_fine(
         local = local_motion(moving, templates, frame, fit.homography)
     # Looked at together, both are judged by the same scale.
     both = torch.cat((fit.homography, _STILL))
-    compared = refine(moving[0], finest, frame, both, parameters=8, iterations=0)
-    return Evidence(compared[0], compared[1], _distinctness(fits, best, frame, moving[-1].factor), local)
+    fit = refine(moving[0], finest, frame, both, parameters=8, iterations=0)[0]
+    agreement, before = shared_agreement(moving[0], finest, frame, both).tolist()
+    return Evidence(fit, agreement, before, _distinctness(fits, best, frame, moving[-1].factor), local)
 
 
 def _nearby(moving: Level, template: Template, frame: Frame) -> Fit | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from afunet_core.registration_features import Level
 
-__all__ = ["Fit", "Frame", "Template", "difference", "refine", "transfer_centred"]
+__all__ = ["Fit", "Frame", "Template", "difference", "refine", "shared_agreement", "transfer_centred"]
 
 # Columns are the parameters (scale, rotation, x, y | two of shear | two of perspective) in terms of the eight free
 # entries of a homography, row by row. The first 4 span similarities, the first 6 affinities.
@@ -212,6 +212,17 @@ def refine(
     energy = (inside * template.values.square()).sum(dim=1).clamp(min=1e-6)
     correlation = 1 - error.square().sum(dim=1) / (2 * energy)
     return Fit(homography, agreement, sigma, inliers, correlation, spreads)
+
+
+def shared_agreement(moving: Level, template: Template, frame: Frame, homography: Tensor) -> Tensor:
+    """Share of the pixels inside the moving frame under *all* of K transforms that agree under each, K in [0, 1].
+
+    A large shift leaves less to compare; what it loses must not speak against it.
+    """
+    error, inside, sigma = difference(moving, template, frame, homography)
+    shared = inside.prod(dim=0)
+    common = 2.5 * float(sigma.amin().clamp(0.1, 1.0))
+    return (shared / (1 + (error / common).square()).square()).sum(dim=1) / shared.sum().clamp(min=1.0)
 
 
 def difference(
