@@ -72,10 +72,9 @@ class _WindowKernel:
             logits = self.logits(parts, height, width)
             torch.softmax(logits * LN_2, dim=-1, out=logits)
         torch.bmm(logits.flatten(0, 1), parts[2].flatten(0, 1), out=mixed.flatten(0, 1))
-        if total is None:
-            merged.copy_(mixed.transpose(1, 2))
-        else:
-            torch.div(mixed.transpose(1, 2), total.transpose(1, 2)[..., None], out=merged)
+        if total is not None:
+            mixed = mixed.to(merged.dtype).mul_(total.reciprocal_()[..., None])
+        merged.copy_(mixed.transpose(1, 2))
         return merged.view(windows * tokens, heads * size)
 
     def logits(self, parts: Tensor, height: int, width: int) -> Tensor:
@@ -101,7 +100,11 @@ def _exponentiate(logits: Tensor) -> Tensor | None:
     """
     if logits.device.type != "cpu" or logits.dtype == torch.float16:
         return None
-    total = logits.exp2_().sum(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    logits.exp2_()
+    if logits.dtype == torch.bfloat16:  # a product sums in float32 too, and at once; sum() converts everything first
+        total = (logits.flatten(0, -2) @ logits.new_ones(logits.shape[-1], 1)).view(logits.shape[:-1]).float()
+    else:
+        total = logits.sum(-1)
     low, high = total.aminmax()
     return total if low.item() > 1e-25 and high.item() < 1e35 else None
 

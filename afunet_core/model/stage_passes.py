@@ -137,7 +137,8 @@ def fuse(kernels: StageKernels, features: Features, work: Machinery, name: str) 
         joined, parts = buffer.grow(stop - start), [plane.read(start, stop) for plane in features.state]
 
         def join(left: int, right: int, joined: Tensor, parts: list[Tensor]) -> None:
-            torch.cat([part[:, left:right] for part in parts], dim=-1, out=joined[:, left:right])
+            for index, part in enumerate(parts):
+                joined[:, left:right, index * dim : (index + 1) * dim] = part[:, left:right]
 
         work.workers.run(partial(join, *ends, joined, parts) for ends in cutting.columns(stop - start))
         available = stop
