@@ -1,19 +1,26 @@
-"""A bracket from a tripod, of a scene at rest: find out, for then the classical merge is the best estimate there is.
+"""A bracket from a tripod, of a scene at rest: find out, for then the classical merge can hardly be beaten.
 
-The anchored head comes close to the weighted mean where nothing moved, but never equals it. Nobody should lose by
-trusting the default, so ``merge(method="auto")`` answers with the classical merge where all frames agree
-within their noise.
+It is the best estimate that looks at one pixel alone. A network that looks around removes more noise in the shadows;
+in highlights, which the shortest frame alone records, it can do harm. Nobody should lose by trusting the default, so
+``merge(method="auto")`` takes the shadows from the network and the highlights mostly from the classic.
 """
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from afunet_core.baselines import ExposureStack
 from afunet_core.ghosts import ghost_map
 
-__all__ = ["AT_REST", "is_at_rest"]
+__all__ = ["AT_REST", "is_at_rest", "merge_at_rest"]
 
 AT_REST = 2e-4
 """Mean of the ghost map up to which a scene counts as at rest: one ghost of 14×14 pixels in a megapixel."""
+
+BRIGHT = (0.7, 0.95)
+"""Encoded values of the reference between which a pixel goes over from shadow to highlight."""
+NETWORK_IN_HIGHLIGHTS = 1 / 3
+"""Two estimates whose errors differ are better together; the smaller share goes to the one that may be the worse."""
 
 
 def is_at_rest(bracket: ExposureStack, batch_size: int = 1) -> bool:
@@ -35,3 +42,26 @@ def is_at_rest(bracket: ExposureStack, batch_size: int = 1) -> bool:
         True
     """
     return all(float(ghost_map(bracket, sample).mean()) <= AT_REST for sample in range(batch_size))
+
+
+def merge_at_rest(network: Tensor, classic: Tensor, reference: Tensor) -> Tensor:
+    """The network's image in the shadows, mostly the classical one in the highlights.
+
+    Args:
+        network: B×3×H×W radiance.
+        classic: the same from :func:`~afunet_core.baselines.weighted_merge`.
+        reference: the reference frame, B×3×H×W encoded with gamma 2.2 in [0, 1].
+
+    Returns:
+        B×3×H×W radiance.
+
+    Example:
+        >>> import torch
+        >>> one, encoded = torch.ones(1, 3, 1, 3), torch.tensor([0.2, 0.825, 1.0]).expand(1, 3, 1, 3)
+        >>> merge_at_rest(one, 4 * one, encoded)[0, 0, 0]
+        tensor([1., 2., 3.])
+    """
+    start, end = BRIGHT
+    bright = ((reference.to(classic) - start) / (end - start)).clamp(0, 1)
+    bright = bright * bright * (3 - 2 * bright)
+    return network.to(classic) + (1 - NETWORK_IN_HIGHLIGHTS) * bright * (classic - network.to(classic))

@@ -30,7 +30,7 @@ from afunet_core.device import (
 )
 from afunet_core.drift import compensate_drift, estimate_drift
 from afunet_core.errors import ArgumentError
-from afunet_core.gating import is_at_rest
+from afunet_core.gating import is_at_rest, merge_at_rest
 from afunet_core.many_frames import FramePlan, combine_frames, plan_frames
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
@@ -96,8 +96,8 @@ def merge(
 
     Args:
         bracket: the frames and their exposures.
-        method: ``"auto"`` (the network; the weighted mean if nothing moved at all; of other than three frames also the
-            mean of those that agree with it), ``"afunet"`` (the network on three frames), ``"weighted"`` (the
+        method: ``"auto"`` (the network; mostly the weighted mean in the highlights, and for counts everywhere, if nothing
+            moved at all; of other than three frames also the mean of those that agree with it), ``"afunet"`` (the network on three frames), ``"weighted"`` (the
             noise-optimal mean, for scenes at rest) or ``"mertens"`` (exposure fusion, for display only).
         align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, ``"on"``
             always, ``"off"`` never.
@@ -167,10 +167,13 @@ def merge(
                 three = plan.consistent_bracket(aligned)
                 changed = three.frames[0] is not aligned.frames[plan.three[0]]
                 info["short_frame_mended"] = _share_changed(aligned.frames[plan.three[0]], three) if changed else 0.0
-            if stages or not resting:
+            # Counts stay those of the pixel itself, and only our head was made to agree with the classic at rest.
+            denoising = resting and units != "counts" and network.config.head == "anchored"
+            if stages or denoising or not resting:
                 image, states, used = _run_network(network, three.to_tensor(), place, dtype, budget, stages, run)
             if resting:
-                image = weighted_merge(three)
+                classic = weighted_merge(three)
+                image = merge_at_rest(image, classic, three.to_tensor()[:, 9:12]) if denoising else classic
             info["at_rest"] = resting
             unit = float(bracket.times[plan.three[0]])
             image = combine_frames(image.cpu() / unit, aligned, plan, three=three) if plan.joining else image / unit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
 from afunet_core.gating import is_at_rest
 from afunet_core.merging import merge
 from afunet_core.model.afunet import AFUNet
-from afunet_core.model.config import AFUNetConfig
+from afunet_core.model.config import COMPACT, AFUNetConfig
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,9 @@ def bracket_of(batch) -> Bracket:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_scene_at_rest_is_merged_by_the_classic(network, synthesizer, seed):
+def test_a_scene_at_rest_is_merged_by_the_classic_if_the_head_never_learned_to_agree_with_it(
+    network, synthesizer, seed
+):
     bracket = bracket_of(synthesizer.sample(1, 96, torch.Generator().manual_seed(seed), kind="static"))
     result = merge(bracket, model=network)
     expected = weighted_merge(bracket)[0].permute(1, 2, 0).numpy()
@@ -43,6 +47,37 @@ def test_a_scene_at_rest_is_merged_by_the_classic(network, synthesizer, seed):
     with_stages = merge(bracket, model=network, stages=True)
     np.testing.assert_array_equal(with_stages.radiance, expected)
     assert with_stages.stages is not None
+
+
+@pytest.fixture(scope="module")
+def resting(synthesizer):
+    """A bracket at rest, the classical merge, and the image of an untrained network with our head."""
+    bracket = bracket_of(synthesizer.sample(1, 96, torch.Generator().manual_seed(5), kind="static"))
+    torch.manual_seed(0)
+    model = AFUNet(replace(COMPACT, embed_dim=12, depths=(1,), fusion_heads=1)).eval()
+    with torch.no_grad():
+        model.head.conv.bias.fill_(2.0)
+    return bracket, model, weighted_merge(bracket)[0].permute(1, 2, 0).numpy()
+
+
+def test_at_rest_the_shadows_are_the_networks_and_the_highlights_mostly_the_classics(resting):
+    bracket, model, classic = resting
+    network = merge(bracket, model=model, method="afunet", align="off").radiance
+    result = merge(bracket, model=model)
+    assert result.info["at_rest"] is True
+    level = bracket.frames[bracket.reference][0].permute(1, 2, 0).numpy()
+    dark, bright = level < 0.7, level > 0.95
+    assert dark.any()
+    assert bright.any()
+    np.testing.assert_allclose(result.radiance[dark], network[dark], atol=1e-6)
+    np.testing.assert_allclose(result.radiance[bright], ((2 * classic + network) / 3)[bright], atol=1e-6)
+    assert np.abs(network - classic)[bright].max() > 0.01
+
+
+def test_counts_at_rest_are_the_classics(resting):
+    bracket, model, classic = resting
+    result = merge(bracket, model=model, units="counts")
+    np.testing.assert_allclose(result.radiance, classic * bracket.scale, rtol=1e-6)
 
 
 def test_the_network_decides_when_something_moved(network):
