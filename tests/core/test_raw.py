@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import tifffile
 
 import afunet_core as af
 from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
+from afunet_core.grouping import group_folder
 from afunet_core.io import read_exposure, read_raw
+from afunet_core.io.raw import DEMOSAIC, read_raw_moment
 
 pytest.importorskip("rawpy")
 
@@ -25,20 +28,38 @@ def scene(height: int = 64, width: int = 96) -> np.ndarray:
     return np.broadcast_to(x * np.array([0.5, 1.0, 0.66]), (height, width, 3))
 
 
-def write_dng(path: Path, light: np.ndarray, seconds: tuple[int, int] = (1, 100), iso: int = 200) -> Path:
-    """A Bayer mosaic RGGB, 12 bits in 16, with the tags a reader needs."""
-    mosaic = light[..., 1].copy()
-    mosaic[::2, ::2], mosaic[1::2, 1::2] = light[::2, ::2, 0], light[1::2, 1::2, 2]
-    counts = np.clip(np.round(BLACK + mosaic * (WHITE - BLACK)), 0, WHITE).astype(np.uint16)
+CFA = {"RGGB": (0, 1, 1, 2), "BGGR": (2, 1, 1, 0), "GRBG": (1, 0, 2, 1), "GBRG": (1, 2, 0, 1)}
+
+
+def write_dng(
+    path: Path,
+    light: np.ndarray,
+    seconds: tuple[int, int] = (1, 100),
+    iso: int = 200,
+    pattern: str = "RGGB",
+    black: tuple[int, ...] = (BLACK,),
+    white: int = WHITE,
+    orientation: int = 1,
+    offset: float = 0.0,
+) -> Path:
+    """A Bayer mosaic in 16 bits, with the tags a reader needs; ``offset`` is added to the light, as noise would."""
+    mosaic, levels = np.empty(light.shape[:2]), np.empty(light.shape[:2])
+    for place, colour in enumerate(CFA[pattern]):
+        block = (slice(place // 2, None, 2), slice(place % 2, None, 2))
+        mosaic[block], levels[block] = light[block][..., colour], black[place % len(black)]
+    counts = np.clip(np.round(levels + (mosaic + offset) * (white - levels)), 0, white).astype(np.uint16)
     neutral = tuple(number for gain in BALANCE for number in (1000, round(1000 * gain)))
     identity = (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1)
     text: Any = "s"
     byte, short, long, rational, signed = 1, 3, 4, 5, 10
+    repeat = 2 if len(black) == 4 else 1
     tags = [
         (271, text, 0, "Test", True),
         (272, text, 0, "Camera", True),
+        (274, short, 1, orientation, True),
+        (306, text, 0, "2026:06:21 12:00:05", True),
         (33421, short, 2, (2, 2), True),  # repeat of the colour filters
-        (33422, byte, 4, bytes([0, 1, 1, 2]), True),
+        (33422, byte, 4, bytes(CFA[pattern]), True),
         (33434, rational, 1, seconds, True),  # exposure time
         (33437, rational, 1, (8, 1), True),
         (34855, short, 1, iso, True),
@@ -47,8 +68,9 @@ def write_dng(path: Path, light: np.ndarray, seconds: tuple[int, int] = (1, 100)
         (50708, text, 0, "Test Camera", True),
         (50710, byte, 3, bytes([0, 1, 2]), True),
         (50711, short, 1, 1, True),
-        (50714, rational, 1, (BLACK, 1), True),
-        (50717, long, 1, WHITE, True),
+        (50713, short, 2, (repeat, repeat), True),  # repeat of the black levels
+        (50714, rational, len(black), tuple(number for level in black for number in (level, 1)), True),
+        (50717, long, 1, white, True),
         (50721, signed, 9, identity, True),  # from XYZ to the sensor
         (50728, rational, 3, neutral, True),  # what white looks like to the sensor
         (50778, short, 1, 21, True),
@@ -61,7 +83,7 @@ def interior(pixels: np.ndarray) -> np.ndarray:
     return pixels[8:-8, 8:-8].astype(float) / 65535
 
 
-@pytest.mark.parametrize("demosaic", ["linear", "ahd", "vng", "ppg"])
+@pytest.mark.parametrize("demosaic", [name for name in DEMOSAIC if name != "half"])
 def test_sensor_values_come_back(tmp_path: Path, demosaic: str) -> None:
     path = write_dng(tmp_path / "a.dng", scene())
     pixels, _, camera = read_raw(path, demosaic=demosaic, white_balance="none")
@@ -73,6 +95,49 @@ def test_sensor_values_come_back(tmp_path: Path, demosaic: str) -> None:
 def test_half_size_interpolates_nothing(tmp_path: Path) -> None:
     pixels, _, _ = read_raw(write_dng(tmp_path / "a.dng", scene()), demosaic="half", white_balance="none")
     assert pixels.shape == (32, 48, 3)
+
+
+@pytest.mark.parametrize("pattern", list(CFA))
+def test_every_order_of_the_filters(tmp_path: Path, pattern: str) -> None:
+    path = write_dng(tmp_path / "a.dng", scene(), pattern=pattern)
+    for demosaic in ("linear", "half"):
+        pixels, _, _ = read_raw(path, demosaic=demosaic, white_balance="none")
+        colours = interior(pixels).mean((0, 1))
+        np.testing.assert_allclose(colours / colours[1], [0.5, 1.0, 0.66], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("black", "white"), [((0,), 4095), ((512,), 16383), ((250, 256, 260, 254), 4095)], ids=["none", "14 bits", "each"]
+)
+def test_black_and_white_levels(tmp_path: Path, black: tuple[int, ...], white: int) -> None:
+    path = write_dng(tmp_path / "a.dng", scene(), black=black, white=white)
+    pixels, _, camera = read_raw(path, demosaic="linear", white_balance="none")
+    np.testing.assert_allclose(interior(pixels), interior(scene() * 65535), atol=6e-3)
+    assert camera["white_level"] == white
+    assert sorted(camera["black_level"]) == sorted(black * (4 // len(black)))
+
+
+def test_the_range_ends_at_black_and_white(tmp_path: Path) -> None:
+    """LibRaw has no negative light: what noise pushed below black becomes 0, as the documentation says."""
+    dark = read_raw(write_dng(tmp_path / "dark.dng", 0 * scene(), offset=-0.02), white_balance="none")[0]
+    assert dark.max() == 0
+    full = read_raw(write_dng(tmp_path / "full.dng", 0 * scene() + 2), white_balance="none")[0]
+    assert full.min() == 65535
+
+
+def test_upright(tmp_path: Path) -> None:
+    lying = read_raw(write_dng(tmp_path / "a.dng", scene()), white_balance="none")[0]
+    upright = read_raw(write_dng(tmp_path / "b.dng", scene(), orientation=6), white_balance="none")[0]
+    np.testing.assert_array_equal(upright, np.rot90(lying, -1))
+
+
+def test_the_moment_groups_raw_files(tmp_path: Path) -> None:
+    for index, time in enumerate(((1, 400), (1, 100), (1, 25), (1, 100))):
+        write_dng(tmp_path / f"{index}.dng", scene(), seconds=time)
+    assert read_raw_moment(tmp_path / "0.dng") == datetime(2026, 6, 21, 12, 0, 5)
+    grouping = group_folder(tmp_path)
+    assert [[path.name for path in bracket] for bracket in grouping.brackets] == [["0.dng", "1.dng", "2.dng"]]
+    assert [path.name for path in grouping.single] == ["3.dng"]
 
 
 def test_camera_white_balance_makes_grey_grey(tmp_path: Path) -> None:
