@@ -314,6 +314,27 @@ def test_registration_serves_every_method(checks: Any) -> None:
     assert errors["auto"] < 0.2 * errors["off"]
 
 
+def test_the_border_is_filled_or_cropped(checks: Any) -> None:
+    """Cropped, the result is what all frames show, and lies where the provenance says."""
+    random = torch.nn.functional.interpolate(checks.uniform(1, 3, 24, 32, seed=3), (96, 128), mode="bicubic")
+    radiance = (0.01 + 0.05 * random.clamp(0, 1))[0].permute(1, 2, 0).cpu().numpy()
+    frames = exposed(radiance)
+    frames[2] = np.roll(frames[2], (4, 6), (0, 1))
+    bracket = af.Bracket(frames, times=TIMES)
+    filled = af.merge(bracket, method="weighted")
+    cropped = af.merge(bracket, method="weighted", border="crop")
+    assert filled.radiance.shape == radiance.shape
+    assert "area" not in filled.info
+    top, left, height, width = cropped.info["area"]
+    assert cropped.radiance.shape == (height, width, 3)
+    assert 88 <= height <= 92
+    assert 118 <= width <= 122
+    shown = radiance[top : top + height, left : left + width]
+    assert np.abs(cropped.radiance - shown)[4:-4, 4:-4].mean() < 2e-3
+    with pytest.raises(ArgumentError, match="fill, crop"):
+        af.merge(bracket, method="weighted", border="mirror")
+
+
 # --- maps ---
 
 
@@ -435,6 +456,16 @@ class _Short:
             options["on_progress"](1, 2, "half-way")
             raise torch.OutOfMemoryError("out of memory")
         return self.stream(model, frames, **options)
+
+
+def test_a_large_input_is_made_in_rows_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, bracket = anchored_model(), bracket_of(scene(45, 37))
+    whole = af.merge(bracket, model=model, method="afunet", align="off")
+    assert isinstance(merging._network_input(bracket), torch.Tensor)
+    monkeypatch.setattr(merging, "LARGEST_WHOLE_INPUT", 0)
+    assert not isinstance(merging._network_input(bracket), torch.Tensor)
+    rows = af.merge(bracket, model=model, method="afunet", align="off")
+    np.testing.assert_array_equal(rows.radiance, whole.radiance)
 
 
 def test_short_of_memory_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
