@@ -69,7 +69,7 @@ def take_pictures(model: str) -> None:
 
     widget.merge()
     if not wait_for_merge(widget, timeout=300):
-        raise SystemExit(f"The merge did not succeed: {widget.status_label.text()}")
+        raise SystemExit(f"The merge did not succeed: {widget.controls.status_label.text()}")
     photographer.window("merged")
 
     roles = {layer.metadata.get("afunet", {}).get("role"): layer.name for layer in viewer.layers}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +14,12 @@ from napari_afunet.settings import MergeSettings
 if TYPE_CHECKING:
     from napari_afunet.job import Outcome
 
-__all__ = ["bracket_warnings", "estimated_seconds", "remember_speed"]
+__all__ = ["bracket_warnings", "estimated_seconds", "measure_speed", "remember_speed", "result_warnings"]
 
 _SAMPLE = 200  # pixels along each side of the grid that is looked at
+_DEFAULT = ("default", "auto")  # model and device of the trial
 _speeds: dict[tuple[Any, ...], float] = {}  # seconds a megapixel, of merges in this session
+_TRIAL = 3  # the trial merge is of the demonstration bracket, so many times smaller
 
 
 def bracket_warnings(source: BracketSource, settings: MergeSettings) -> list[str]:
@@ -41,15 +45,47 @@ def bracket_warnings(source: BracketSource, settings: MergeSettings) -> list[str
 
 
 def estimated_seconds(source: BracketSource, settings: MergeSettings) -> float | None:
-    """How long a merge like one made before in this session takes, or ``None``."""
+    """How long a merge takes, by one like it made in this session, else by the trial of the default; or ``None``."""
     speed = _speeds.get(_kind(settings))
-    return None if speed is None else speed * _megapixels(source)
+    if speed is None and settings.method in ("auto", "afunet") and (settings.model, settings.device) == _DEFAULT:
+        speed = _speeds.get(_DEFAULT)
+    return None if not speed else speed * _megapixels(source)
+
+
+def measure_speed(should_stop: Callable[[], bool]) -> None:
+    """Merge a small bracket, once a session, so that the first forecast is more than a guess; for the background."""
+    from afunet_core import Bracket, merge
+    from afunet_core.data.demo import demo_bracket
+    from afunet_core.errors import AFUNetError
+
+    if _DEFAULT in _speeds:
+        return
+    _speeds[_DEFAULT] = 0.0  # nobody else need try
+    frames, ev, truth = demo_bracket(reduction=_TRIAL)
+    try:
+        begin = time.perf_counter()
+        merge(Bracket(frames, ev=ev), stages=True, should_cancel=should_stop)
+        _speeds[_DEFAULT] = (time.perf_counter() - begin) / (truth.shape[0] * truth.shape[1] / 1e6)
+    except (AFUNetError, OSError, RuntimeError):
+        del _speeds[_DEFAULT]
 
 
 def remember_speed(outcome: Outcome, seconds: float) -> None:
     """Learn from a merge that is done; small ones say little."""
     if _megapixels(outcome.source) >= 0.05:
         _speeds[_kind(outcome.settings)] = seconds / _megapixels(outcome.source)
+
+
+def result_warnings(outcome: Outcome) -> list[str]:
+    """Sentences about what the merge found wrong: frames that could not be brought onto the reference."""
+    sentences = []
+    for entry in outcome.info.get("registration") or []:
+        if entry["decision"] == "refused" and outcome.settings.align != "off":
+            sentences.append(
+                f"“{entry['name']}” could not be aligned: {entry['reason']}. "
+                "Where it differs from the reference, the result follows the reference; look at the ghost map."
+            )
+    return sentences
 
 
 def _kind(settings: MergeSettings) -> tuple[Any, ...]:

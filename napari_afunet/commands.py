@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-__all__ = ["merge_bracket", "toggle_compare"]
+__all__ = ["merge_bracket", "toggle_compare", "toggle_side_by_side"]
 
 
 def merge_bracket(viewer: Viewer) -> None:
@@ -17,7 +17,14 @@ def merge_bracket(viewer: Viewer) -> None:
 
 
 def toggle_compare(viewer: Viewer) -> None:
-    """Show the reference frame and the result side by side, or return to the usual view."""
+    """Show the reference frame in the place of the result, or return to the usual view."""
     from napari_afunet.compare import toggle
 
     toggle(viewer)
+
+
+def toggle_side_by_side(viewer: Viewer) -> None:
+    """Show the reference frame and the result side by side, or return to the usual view."""
+    from napari_afunet.compare import toggle
+
+    toggle(viewer, "side by side")

@@ -1,58 +1,128 @@
-"""Before and after: the reference frame in the place of the result, at a click, and back."""
+"""Ways to look at a result beside what it was made from, at a click, and back to how the viewer was."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from napari_afunet.choosing import KEY
+from napari_afunet.job import SIDES
+from napari_afunet.layers import find_result
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-__all__ = ["show_reference", "show_result", "toggle"]
+__all__ = ["COMPARISONS", "compare", "is_comparing", "stop_comparing", "toggle"]
 
-_HIDDEN = "hidden_to_compare"
+# value → what the user reads
+COMPARISONS = {
+    "reference": "Reference frame",
+    "side by side": "Side by side",
+    "frames": "Frames and result",
+    "stages": "Stages",
+}
+_BEFORE = "before_comparing"  # note on a layer: how things were
 
 
-def toggle(viewer: ViewerModel) -> bool:
-    """Switch between the result and the reference frame; whether the reference is shown now."""
-    if any(layer.metadata.get(KEY, {}).get(_HIDDEN) for layer in viewer.layers):
-        show_result(viewer)
+def toggle(viewer: ViewerModel, comparison: str = "reference") -> bool:
+    """Begin a comparison, or end the one there is; whether one is shown now."""
+    if is_comparing(viewer):
+        stop_comparing(viewer)
         return False
-    return show_reference(viewer)
+    return compare(viewer, comparison)
 
 
-def show_reference(viewer: ViewerModel) -> bool:
-    """Hide everything above the frame the newest result was made from; whether there is one."""
-    reference = _reference(viewer)
-    if reference is None:
+def compare(viewer: ViewerModel, comparison: str) -> bool:
+    """Show a comparison of the newest result in place of what is visible now.
+
+    Args:
+        viewer: with a result and the layers it was made from.
+        comparison: one of :data:`COMPARISONS`: the ``reference`` frame in the place of the result; reference and result
+            ``side by side``; all ``frames`` and the result; or the three sides of the ``stages``.
+
+    Returns:
+        Whether there was something to compare.
+    """
+    stop_comparing(viewer)
+    wanted = _wanted(viewer, comparison)
+    if not wanted:
         return False
-    for layer in viewer.layers[viewer.layers.index(reference) + 1 :]:
-        if layer.visible:
-            layer.metadata = {**layer.metadata, KEY: {**layer.metadata.get(KEY, {}), _HIDDEN: True}}
-            layer.visible = False
-    if not reference.visible:
-        reference.visible = True
+    in_grid = comparison != "reference"
+    before = {"grid": _grid_state(viewer), "zoom": viewer.scene.camera.zoom}
+    for layer in viewer.layers:
+        _note(layer, before | {"visible": layer.visible})
+        if layer.visible != (layer in wanted):
+            layer.visible = layer in wanted
+    if in_grid:
+        columns = len(wanted) if len(wanted) <= 3 else 2
+        grid = viewer.canvas.grid
+        grid.shape, grid.stride = (-1, columns), 1  # from the bottom of the layer list up: first the frames
+        if not grid.enabled:
+            viewer.scene.camera.zoom /= columns  # what filled the canvas now fills a cell
+            grid.enabled = True
     return True
 
 
-def show_result(viewer: ViewerModel) -> None:
-    """Bring back what :func:`show_reference` hid."""
+def is_comparing(viewer: ViewerModel) -> bool:
+    """Whether a comparison is shown."""
+    return any(_BEFORE in layer.metadata.get(KEY, {}) for layer in viewer.layers)
+
+
+def stop_comparing(viewer: ViewerModel) -> None:
+    """Bring back what :func:`compare` hid, and the view there was."""
     for layer in viewer.layers:
-        note = layer.metadata.get(KEY, {})
-        if note.get(_HIDDEN):
-            layer.metadata = {**layer.metadata, KEY: {k: v for k, v in note.items() if k != _HIDDEN}}
-            layer.visible = True
+        before = layer.metadata.get(KEY, {}).get(_BEFORE)
+        if before is None:
+            continue
+        _note(layer, None)
+        if layer.visible != before["visible"]:
+            layer.visible = before["visible"]
+        if _grid_state(viewer) != before["grid"]:
+            grid = viewer.canvas.grid
+            if grid.enabled and not before["grid"]["enabled"]:
+                columns = grid.actual_shape(viewer.layers)[1]
+                viewer.scene.camera.zoom *= max(1, columns)
+            for name, value in before["grid"].items():
+                setattr(grid, name, value)
 
 
-def _reference(viewer: ViewerModel) -> Layer | None:
-    """The layer of the frame to which the newest result is aligned, while it exists."""
+def _wanted(viewer: ViewerModel, comparison: str) -> list[Layer]:
+    """The layers that a comparison shows; empty where some are missing."""
     for layer in reversed(viewer.layers):
         note = layer.metadata.get(KEY, {})
         info = note.get("info") or {}
-        if note.get("role") == "radiance" and "reference" in info:
-            name = info["frames"][info["reference"]]
-            if name in viewer.layers:
-                return viewer.layers[name]
-    return None
+        if note.get("role") != "radiance" or "reference" not in info:
+            continue
+        result = find_result(viewer, note["bracket"], "tone_mapped") or layer
+        if comparison == "stages":
+            sides = [_shown_stages(viewer, note["bracket"], side) for side in SIDES]
+            return [side for side in sides if side is not None]
+        frames = _named(viewer, info["frames"] if comparison == "frames" else [info["frames"][info["reference"]]])
+        return frames if comparison == "reference" or not frames else [*frames, result]
+    return []
+
+
+def _named(viewer: ViewerModel, names: Sequence[str]) -> list[Layer]:
+    """The layers of these names, or none where one was deleted (or is a plane of a stack)."""
+    return [viewer.layers[name] for name in names] if all(name in viewer.layers for name in names) else []
+
+
+def _shown_stages(viewer: ViewerModel, bracket: str, side: str) -> Layer | None:
+    """The layer of one side: its numbers where these are shown in place of the colours."""
+    colours, numbers = find_result(viewer, bracket, side), find_result(viewer, bracket, f"{side} values")
+    if numbers is not None and numbers.metadata[KEY].get("shown"):
+        return numbers
+    return colours
+
+
+def _grid_state(viewer: ViewerModel) -> dict[str, Any]:
+    grid = viewer.canvas.grid
+    return {"shape": tuple(grid.shape), "stride": grid.stride, "enabled": grid.enabled}
+
+
+def _note(layer: Layer, before: dict[str, Any] | None) -> None:
+    note = {key: value for key, value in layer.metadata.get(KEY, {}).items() if key != _BEFORE}
+    if before is not None:
+        note[_BEFORE] = before
+    layer.metadata = {**layer.metadata, KEY: note}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,17 @@ if TYPE_CHECKING:
 
     from afunet_core.live_display import LivePicture
 
-__all__ = ["OPERATORS", "DisplaySettings", "base_exposure", "is_hdr", "prepare", "render", "set_display"]
+__all__ = [
+    "OPERATORS",
+    "DisplaySettings",
+    "base_exposure",
+    "display_options",
+    "is_hdr",
+    "prepare",
+    "reference_exposure",
+    "render",
+    "set_display",
+]
 
 # value → what the user reads
 OPERATORS = {
@@ -26,7 +37,6 @@ OPERATORS = {
 }
 CLIPPED = np.array((255, 0, 160), np.uint8)
 SCREEN_GAMMA = 2.2
-GAMMA = 1 / SCREEN_GAMMA
 
 
 @dataclass(frozen=True)
@@ -79,11 +89,9 @@ def base_exposure(layer: Image) -> float:
     For HDR files from elsewhere, whose unit can be anything, all but the brightest hundredth fits the screen.
     """
     note = layer.metadata.get(KEY, {})
-    info = note.get("info") or {}
-    try:
-        return float(info["ev"][info["reference"]])
-    except (KeyError, IndexError, TypeError):
-        pass
+    known = reference_exposure(note.get("info") or {})
+    if known is not None:
+        return known
     if "base_ev" not in note:
         step = max(1, round((layer.data.size / 300_000) ** 0.5))
         spatial = layer.data.shape[-3:] if layer.rgb else layer.data.shape[-2:]
@@ -93,13 +101,26 @@ def base_exposure(layer: Image) -> float:
     return float(layer.metadata[KEY]["base_ev"])
 
 
+def reference_exposure(info: Mapping[str, Any]) -> float | None:
+    """EV of the reference frame over the shortest, from a merge's provenance."""
+    try:
+        return float(info["ev"][info["reference"]])
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def display_options(settings: DisplaySettings, base_ev: float) -> dict[str, Any]:
+    """Contrast limits and gamma under which a linear layer is shown so: the shader does it, the data stays."""
+    return {"contrast_limits": (0.0, 2.0 ** -(settings.ev + base_ev)), "gamma": 1 / settings.gamma}
+
+
 def set_display(layer: Image, settings: DisplaySettings) -> None:
-    """Show a linear layer with an exposure and a gamma, by its limits: the shader does it, the data stays."""
-    limits = (0.0, 2.0 ** -(settings.ev + base_exposure(layer)))
-    if layer.gamma != 1 / settings.gamma:
-        layer.gamma = 1 / settings.gamma
-    if tuple(layer.contrast_limits) != limits:
-        layer.contrast_limits = limits
+    """Show a linear layer with an exposure and a gamma."""
+    options = display_options(settings, base_exposure(layer))
+    if layer.gamma != options["gamma"]:
+        layer.gamma = options["gamma"]
+    if tuple(layer.contrast_limits) != options["contrast_limits"]:
+        layer.contrast_limits = options["contrast_limits"]
 
 
 def is_hdr(layer: Any) -> bool:

@@ -146,12 +146,30 @@ def common_exposures(known: Sequence[LayerExposure]) -> tuple[tuple[float, ...] 
 
 
 def stack_exposures(layer: Layer, count: int) -> list[LayerExposure]:
-    """Exposures of the planes of one layer, from a list in its metadata (``ev``, ``exposure_time`` …)."""
-    for key in (*_EV_KEYS, *_SECONDS_KEYS):
+    """Exposures of the planes of one layer: from a list in its metadata (``ev``, ``exposure_times`` …), else from an
+    ``exposure.txt`` beside its file that has as many lines as the layer has planes."""
+    keys = [(key + plural, key in _EV_KEYS) for key in (*_EV_KEYS, *_SECONDS_KEYS, "exposure") for plural in ("", "s")]
+    for key, is_ev in keys:
         values = layer.metadata.get(key)
-        if isinstance(values, Iterable) and not isinstance(values, str):
+        if isinstance(values, Iterable) and not isinstance(values, (str, dict)):
             numbers = [_number(value) for value in values]
             if len(numbers) == count and None not in numbers:
-                ev, seconds = (numbers, [None] * count) if key in _EV_KEYS else ([None] * count, numbers)
+                ev, seconds = (numbers, [None] * count) if is_ev else ([None] * count, numbers)
                 return [LayerExposure(e, s, "layer metadata") for e, s in zip(ev, seconds, strict=True)]
+    path = layer.source.path or layer.metadata.get("path")
+    listed = _listed_beside(Path(str(path))) if path else []
+    if len(listed) == count:
+        return [LayerExposure(ev=ev, origin="exposure.txt") for ev in listed]
     return [LayerExposure()] * count
+
+
+def _listed_beside(path: Path) -> list[float]:
+    """EV from the exposure list in a file's folder; empty where there is none."""
+    from afunet_core.errors import AFUNetError
+    from afunet_core.io import find_exposure_file, read_exposure_file
+
+    try:
+        listed = find_exposure_file(path.parent)
+        return read_exposure_file(listed) if listed else []
+    except (OSError, AFUNetError):
+        return []

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_afunet.choosing import KEY
-from napari_afunet.display import GAMMA, SCREEN_GAMMA, DisplaySettings, base_exposure, render, set_display
+from napari_afunet.display import (
+    SCREEN_GAMMA,
+    DisplaySettings,
+    base_exposure,
+    display_options,
+    reference_exposure,
+    render,
+    set_display,
+)
 from napari_afunet.inputs import BracketSource, Placement
 from napari_afunet.job import SIDES, Outcome
 
@@ -22,6 +30,7 @@ __all__ = [
     "base_name",
     "find_result",
     "put_stage_values",
+    "put_stage_values_step_by_step",
     "result_name",
     "set_view_gamma",
     "show_outcome",
@@ -77,6 +86,9 @@ def show_step_by_step(
     name = name or result_name(outcome)
     place, provenance = outcome.source.placement, _provenance(outcome)
     layers: dict[str, Image] = {}
+    light: dict[str, Any] = {"contrast_limits": (0.0, 1.0), "gamma": 1.0}
+    if outcome.linear:
+        light = display_options(display, reference_exposure(outcome.info) or 0.0)
 
     # Added from the bottom up: what the user came for ends on top.
     for role, values in outcome.maps.items():
@@ -97,22 +109,24 @@ def show_step_by_step(
     if "decoded" in outcome.stages:
         values = outcome.stages["decoded"]
         staged = _stage_placement(place, outcome, outcome.source.shape)
-        light: dict[str, Any] = {"contrast_limits": (0.0, 1.0), "gamma": GAMMA, "visible": False}
-        layers["decoded"] = _put(viewer, name, "decoded", values, staged, provenance, rgb=not outcome.grey, **light)
+        options = {**light, "visible": False}
+        layers["decoded"] = _put(viewer, name, "decoded", values, staged, provenance, rgb=not outcome.grey, **options)
         yield layers
     if "under" in layers:
         _go_to_last_stage(viewer, layers["under"])
+        yield layers
 
     radiance = outcome.radiance
-    layer = _put(
-        viewer, name, "radiance", radiance, place, provenance, rgb=not outcome.grey, contrast_limits=(0.0, 1.0)
-    )
+    layer = _put(viewer, name, "radiance", radiance, place, provenance, rgb=not outcome.grey, **light)
     layers["radiance"] = layer
+    yield layers
     if outcome.linear:
+        if "decoded" in layers:
+            _link_display(viewer, [layer, layers["decoded"]])
         set_display(layer, display)
         if outcome.settings.tone_mapped:
-            yield layers
             layers["tone_mapped"] = show_tone_mapped(viewer, layer, display)
+            yield layers
     else:
         layer.gamma, layer.contrast_limits = 1.0, (0.0, 1.0)
     viewer.layers.selection.active = layers.get("tone_mapped", layer)
@@ -190,8 +204,16 @@ def _put(
 def put_stage_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray]) -> list[Image]:
     """Show numbers ``(stage, H, W)`` per side in place of the stages' colours; without values the colours return.
 
-    All sides share their contrast limits, so that they can be compared by eye.
+    All sides share their contrast limits, now and when the user changes them, so that they can be compared by eye.
     """
+    *_, shown = put_stage_values_step_by_step(viewer, outcome, values)
+    return shown
+
+
+def put_stage_values_step_by_step(
+    viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray]
+) -> Iterator[list[Image]]:
+    """As :func:`put_stage_values`, yielding after every layer."""
     name, place = result_name(outcome), outcome.source.placement
     shown: list[Image] = []
     active = viewer.layers.selection.active
@@ -212,8 +234,19 @@ def put_stage_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np
         for layer in (colours, numbers):
             if layer is not None and layer.visible != (visible and layer in shown):
                 layer.visible = visible and layer in shown
+        if numbers is not None:
+            numbers.metadata = {**numbers.metadata, KEY: {**numbers.metadata[KEY], "shown": numbers in shown}}
+        yield shown
+    if values:
+        _link_display(viewer, shown)
     viewer.layers.selection.active = active
-    return shown
+    yield shown
+
+
+def _link_display(viewer: ViewerModel, layers: Sequence[Image]) -> None:
+    """From now on a change of one layer's limits or gamma is one of all."""
+    if len(layers) > 1:
+        viewer.layers.link_layers(layers, ("contrast_limits", "gamma"))
 
 
 def _common_limits(values: list[np.ndarray]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Readers: HDR images, and folders that hold a bracket."""
+"""Readers: HDR images, raw files, and folders that hold a bracket."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["get_bracket_reader", "get_hdr_reader", "read_frames"]
+__all__ = ["get_bracket_reader", "get_hdr_reader", "get_raw_reader", "read_frames"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[Any], list[LayerData]]
@@ -18,6 +18,14 @@ def get_hdr_reader(path: str | Sequence[str]) -> Reader | None:
     """A reader for OpenEXR and Radiance files, which napari's own cannot read."""
     paths = _paths(path)
     return read_hdr if paths and all(p.suffix.lower() in HDR_SUFFIXES for p in paths) else None
+
+
+def get_raw_reader(path: str | Sequence[str]) -> Reader | None:
+    """A reader for camera raw files: linear light, with the exposure from the metadata."""
+    from afunet_core.io import RAW_SUFFIXES
+
+    paths = _paths(path)
+    return read_frames if paths and all(p.suffix.lower() in RAW_SUFFIXES for p in paths) else None
 
 
 def get_bracket_reader(path: str | Sequence[str]) -> Reader | None:

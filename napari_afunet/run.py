@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QWidget
 
-from napari_afunet.advice import remember_speed
+from napari_afunet.advice import remember_speed, result_warnings
 from napari_afunet.display import DisplaySettings
 from napari_afunet.inputs import BracketSource
 from napari_afunet.job import Outcome, Step
 from napari_afunet.layers import show_step_by_step
+from napari_afunet.pauses import Hold
 from napari_afunet.settings import MergeSettings
+from napari_afunet.unhurried import Unhurried
 from napari_afunet.worker import BracketDone, Failed, MergeWorker, start_batch, start_merge
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ __all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
 
-_BETWEEN_LAYERS = 5  # ms in which the window draws and answers
 KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
 
 
@@ -45,7 +46,7 @@ class Run(QObject):
     merged = Signal(object)
     ended = Signal(float, str)
 
-    def __init__(self, viewer: ViewerModel, parent: QObject | None = None) -> None:
+    def __init__(self, viewer: ViewerModel, parent: QWidget) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self.worker: MergeWorker | None = None
@@ -54,11 +55,9 @@ class Run(QObject):
         self._begun = self._seconds = 0.0
         self._failure = ""
         self._batch: list[BracketDone] = []
-        self._layers: dict[str, Image] = {}
-        self._steps: Iterator[dict[str, Image]] | None = None
-        self._timer = QTimer(self)  # a child: it dies with the window, and nothing is shown after that
-        self._timer.setInterval(_BETWEEN_LAYERS)
-        self._timer.timeout.connect(self._show_next)
+        self._showing = Unhurried(parent)
+        self._collector = Hold()
+        self.destroyed.connect(self._collector.release)  # the window was closed during a run
 
     def merge(self, source: BracketSource, settings: MergeSettings, display: DisplaySettings) -> None:
         """Merge, and show the result as ``display`` says."""
@@ -68,11 +67,17 @@ class Run(QObject):
             source, settings, progressed=self._on_progress, yielded=self._on_yield, finished=self._on_finished
         )
 
-    def merge_folders(self, root: str, output: str, settings: MergeSettings) -> None:
-        """Merge every bracket folder at or below ``root`` into files in ``output``."""
+    def merge_folders(self, root: str, output: str, settings: MergeSettings, group: bool = False) -> None:
+        """Merge every bracket folder at or below ``root``, or the brackets among its pictures, into ``output``."""
         self._begin()
         self.worker = start_batch(
-            root, output, settings, progressed=self._on_progress, yielded=self._on_yield, finished=self._on_finished
+            root,
+            output,
+            settings,
+            group,
+            progressed=self._on_progress,
+            yielded=self._on_yield,
+            finished=self._on_finished,
         )
 
     def cancel(self) -> None:
@@ -81,8 +86,9 @@ class Run(QObject):
             self.worker.quit()
 
     def _begin(self) -> None:
+        self._collector.take()
         self._begun = time.monotonic()
-        self._failure, self._batch, self._steps = "", [], None
+        self._failure, self._batch = "", []
         self.started.emit()
 
     # -------------------------------------------------------------------------------------------- the worker reports
@@ -103,7 +109,7 @@ class Run(QObject):
             self._show(event.outcome)
 
     def _on_finished(self) -> None:
-        if self.worker is None or self._timer.isActive():
+        if self.worker is None or self._showing.is_active:
             return  # the result is on its way to the layers, and the run ends when it is there
         if self.worker.abort_requested:
             self._end(0.0, "Cancelled. Nothing was changed." if not self._batch else self._summary())
@@ -117,14 +123,15 @@ class Run(QObject):
     def _summary(self) -> str:
         """What became of a batch."""
         bad = [done for done in self._batch if done.status == "failed"]
-        skipped = sum(done.status == "skipped" for done in self._batch)
-        merged = len(self._batch) - len(bad) - skipped
-        text = f"{merged} of {self._batch[0].total} brackets merged"
-        text += f", {skipped} were there already." if skipped else "."
-        return "\n".join([text, *(f"⚠ {done.name}: {done.message}" for done in bad)])
+        count = {status: sum(done.status == status for done in self._batch) for status in ("merged", "skipped")}
+        text = f"{count['merged']} of {self._batch[0].total} brackets merged"
+        text += f", {count['skipped']} were there already." if count["skipped"] else "."
+        single = [f"In no bracket: {done.message}." for done in self._batch if done.status == "single"]
+        return "\n".join([text, *(f"⚠ {done.name}: {done.message}" for done in bad), *single])
 
     def _end(self, fraction: float, message: str) -> None:
-        self.worker, self._steps = None, None
+        self.worker = None
+        self._collector.release()
         self.ended.emit(fraction, message)
 
     # -------------------------------------------------------------------------------------------- showing the result
@@ -136,28 +143,22 @@ class Run(QObject):
         remember_speed(outcome, self._seconds)
         _limit_features(outcome)
         self.progressed.emit(1.0, "Showing the result")
-        self._steps = show_step_by_step(self._viewer, outcome, self._display)
-        self._timer.start()
+        steps = show_step_by_step(self._viewer, outcome, self._display)
+        self._showing.start(steps, self._on_shown, self._on_not_shown)
 
-    def _show_next(self) -> None:
-        try:
-            layers = next(self._steps, None) if self._steps is not None else None
-        except Exception as error:  # the result is not lost: it stays in self.outcome
-            logger.info("unexpected error while showing a result", exc_info=True)
-            message = f"The result could not be shown ({type(error).__name__}: {error}). Please report this."
-            self._timer.stop()
-            show_error(message)
-            self._end(0.0, message)
-            return
-        if layers is not None:
-            self._layers = layers
-            return
-        self._timer.stop()
+    def _on_not_shown(self, error: Exception) -> None:
+        """The result is not lost: it stays in ``outcome``."""
+        logger.info("unexpected error while showing a result", exc_info=error)
+        message = f"The result could not be shown ({type(error).__name__}: {error}). Please report this."
+        show_error(message)
+        self._end(0.0, message)
+
+    def _on_shown(self, layers: dict[str, Image]) -> None:
         outcome = self.outcome
         assert outcome is not None, "nothing is shown without an outcome"
-        for warning in outcome.warnings:
+        for warning in [*outcome.warnings, *result_warnings(outcome)]:
             show_warning(warning)
-        self.merged.emit(self._layers)
+        self.merged.emit(layers)
         device = outcome.info.get("device", "")
         self._end(1.0, f"Merged in {self._seconds:.1f} s" + (f" on {device}." if device else "."))
 

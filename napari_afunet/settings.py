@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["ALIGNMENTS", "BIT_DEPTHS", "ENCODINGS", "METHODS", "PRECISIONS", "MergeSettings"]
+__all__ = ["ALIGNMENTS", "BIT_DEPTHS", "ENCODINGS", "METHODS", "PRECISIONS", "RESPONSES", "MergeSettings"]
 
 # value → what the user reads
 ENCODINGS = {
@@ -13,6 +13,8 @@ ENCODINGS = {
     "srgb": "Photograph (sRGB curve)",
     "linear": "Linear (sensor, microscope, raw)",
 }
+# Any other response is the file of a curve.
+RESPONSES = {None: "As the encoding says", "estimate": "Estimate from this bracket"}
 BIT_DEPTHS = {None: "As stored", 8: "8 bit", 10: "10 bit", 12: "12 bit", 14: "14 bit", 16: "16 bit"}
 METHODS = {
     "auto": "Automatic: best of both",
@@ -35,7 +37,9 @@ class MergeSettings:
         encoding: ``gamma``, ``srgb`` or ``linear``.
         gamma: exponent of the ``gamma`` encoding.
         bit_depth: bits in use when fewer than the data type has (12-bit data in uint16), else ``None``.
-        black_level: what a black pixel reads, in the units of the data.
+        black_level: what a black pixel reads, in the units of the data; the path of a dark frame; or ``"auto"``.
+        response: how stored values relate to light in place of ``encoding``: the file of a curve, or ``"estimate"``.
+        drift: ``"auto"`` divides out changes of light and white balance between the frames.
         override: merge even when exposure and brightness contradict each other.
         method, align, model, device, precision: as in :func:`afunet_core.merge`.
         memory_budget: bytes the network may use; ``None`` decides by what is free.
@@ -51,7 +55,9 @@ class MergeSettings:
     encoding: str = "gamma"
     gamma: float = 2.2
     bit_depth: int | None = None
-    black_level: float = 0.0
+    black_level: float | str = 0.0
+    response: str | None = None
+    drift: str = "off"
     override: bool = False
     method: str = "auto"
     align: str = "auto"
@@ -98,6 +104,7 @@ class MergeSettings:
             "gamma": self.gamma,
             "bit_depth": self.bit_depth,
             "black_level": self.black_level,
+            "response": self.response,
             "override": self.override,
         }
 
@@ -110,6 +117,7 @@ class MergeSettings:
             "device": self.device,
             "precision": self.precision,
             "memory_budget": self.memory_budget,
+            "drift": self.drift,
             "stages": self.stages,
         }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
+    QMenu,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -21,14 +23,15 @@ from qtpy.QtWidgets import (
 )
 
 from afunet_core.errors import AFUNetError
-from napari_afunet.advice import bracket_warnings, estimated_seconds
-from napari_afunet.compare import show_reference, show_result
+from napari_afunet.advice import bracket_warnings, estimated_seconds, measure_speed
+from napari_afunet.compare import compare, stop_comparing
 from napari_afunet.dropping import dropped_frames, open_frames
 from napari_afunet.inputs import BracketSource
-from napari_afunet.inspecting import channel_count, show_quantity
+from napari_afunet.inspecting import channel_count, quantity_values, show_values
 from napari_afunet.job import Outcome
 from napari_afunet.machine import Machine, look_around
 from napari_afunet.panels.bracket import BracketPanel
+from napari_afunet.panels.compare import ComparePanel
 from napari_afunet.panels.display import DisplayPanel
 from napari_afunet.panels.inspect import InspectPanel
 from napari_afunet.panels.run import RunPanel
@@ -37,6 +40,7 @@ from napari_afunet.preview import visible_part
 from napari_afunet.run import Run
 from napari_afunet.session import as_script
 from napari_afunet.settings import MergeSettings
+from napari_afunet.unhurried import Unhurried
 from napari_afunet.worker import MergeWorker
 
 if TYPE_CHECKING:
@@ -47,6 +51,15 @@ if TYPE_CHECKING:
 __all__ = ["MergeWidget"]
 
 MINIMUM_WIDTH = 360
+# text, whether brackets are found by time and exposure, tip
+_BATCHES = (
+    ("Folders with one bracket each …", False, "Every folder with an exposure.txt, or with two or more pictures."),
+    (
+        "A camera's folder of mixed pictures …",
+        True,
+        "Finds the brackets by the time and the exposure in the pictures' metadata, raw files included.",
+    ),
+)
 
 
 class MergeWidget(QWidget):
@@ -58,6 +71,7 @@ class MergeWidget(QWidget):
         options: everything else that decides the result.
         controls: the buttons, the progress bar and the status line.
         display: how HDR layers look.
+        compare: the result beside what it was made from.
         inspect: what the stages' layers show.
     """
 
@@ -65,16 +79,22 @@ class MergeWidget(QWidget):
         super().__init__(parent)
         self._viewer = napari_viewer
         self.run = Run(napari_viewer, self)
+        self._inspecting = Unhurried(self)
+        self._wish: tuple[str, int] | None = None
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
         self.controls = RunPanel()
         self.display = DisplayPanel(napari_viewer)
         self.inspect = InspectPanel()
-        self.compare_button = QPushButton("Show reference frame")
-        self.compare_button.setCheckable(True)
-        self.compare_button.setToolTip("Before and after: the reference frame in the place of the result.")
-        self.batch_button = QPushButton("Merge folders …")
-        self.batch_button.setToolTip("Merge every bracket folder below a folder into OpenEXR files.")
+        self.compare = ComparePanel()
+        self.batch_button = QPushButton("Merge files")
+        self.batch_button.setToolTip("Merge many brackets from files into OpenEXR files, with the settings above.")
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for text, group, tip in _BATCHES:
+            action = menu.addAction(text, partial(self._ask_for_folders, group))
+            action.setToolTip(tip)
+        self.batch_button.setMenu(menu)
         self.script_button = QPushButton("Copy as script")
         self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
         self.badge_label = QLabel("…")
@@ -92,8 +112,8 @@ class MergeWidget(QWidget):
         column.addWidget(_group("Exposure bracket", self.bracket))
         column.addWidget(_group("Merging", self.options))
         column.addWidget(self.controls)
-        column.addWidget(_group("Display", self.display, self.compare_button))
-        column.addWidget(_group("Inspect", self.inspect))
+        column.addWidget(_group("Display", self.display))
+        column.addWidget(_group("Compare and inspect", self.compare, self.inspect))
         row = QHBoxLayout()
         row.addWidget(self.script_button)
         row.addWidget(self.batch_button)
@@ -119,8 +139,7 @@ class MergeWidget(QWidget):
         self.run.progressed.connect(self.controls.show_progress)
         self.run.merged.connect(self._on_merged)
         self.run.ended.connect(self._on_ended)
-        self.compare_button.toggled.connect(self._on_compare)
-        self.batch_button.clicked.connect(self._on_batch_button)
+        self.compare.chosen.connect(self._on_compare)
         self.script_button.clicked.connect(self.copy_script)
         self.inspect.chosen.connect(self._on_inspect)
         self.bracket.changed.connect(self._update)
@@ -162,10 +181,16 @@ class MergeWidget(QWidget):
             fast = self.settings().replace(stages=False, ghost_map=False)
             self.run.merge(part, fast, self.display.settings())
 
-    def merge_folders(self, root: str, output: str) -> None:
-        """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``."""
+    def merge_folders(self, root: str, output: str, group: bool = False) -> None:
+        """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``.
+
+        Args:
+            root: folder with bracket folders, or, with ``group``, with pictures among which brackets are found.
+            output: folder of the results.
+            group: find brackets by the time and the exposure in the pictures' metadata.
+        """
         if self.worker is None:
-            self.run.merge_folders(root, output, self.settings())
+            self.run.merge_folders(root, output, self.settings(), group)
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
@@ -188,7 +213,7 @@ class MergeWidget(QWidget):
             return None
 
     def _on_started(self) -> None:
-        self.compare_button.setChecked(False)
+        self._on_compare("")
         self.batch_button.setEnabled(False)
         self.controls.show_running()
 
@@ -229,27 +254,41 @@ class MergeWidget(QWidget):
         show_info("The script is on the clipboard.")
         return script
 
-    def _on_batch_button(self) -> None:
-        root = QFileDialog.getExistingDirectory(self, "Folder with bracket folders")
+    def _ask_for_folders(self, group: bool) -> None:
+        root = QFileDialog.getExistingDirectory(self, "Folder of pictures" if group else "Folder with bracket folders")
         output = QFileDialog.getExistingDirectory(self, "Folder for the merged images", root) if root else ""
         if output:
-            self.merge_folders(root, output)
+            self.merge_folders(root, output, group)
 
-    def _on_compare(self, checked: bool) -> None:
-        if not checked:
-            show_result(self._viewer)
-        elif not show_reference(self._viewer):
-            self.compare_button.setChecked(False)
+    def _on_compare(self, comparison: str) -> None:
+        stop_comparing(self._viewer)
+        found = bool(comparison) and compare(self._viewer, comparison)
+        self.compare.show_chosen(comparison if found else "")
+        if comparison == "stages" and not found:
+            show_info("There are no stages to compare: merge with “Alignment stages” ticked, by the network.")
+        elif comparison and not found:
             show_info("There is nothing to compare yet: merge first, and keep the frames' layers.")
 
     def _on_inspect(self, quantity: str, channel: int) -> None:
-        if self.outcome is not None:
-            show_quantity(self._viewer, self.outcome, quantity, channel)
+        """Compute in the background, then show one layer at a time; of several wishes the last one counts."""
+        outcome = self.outcome
+        if outcome is None:
+            return
+        self._wish = wish = (quantity, channel)
+
+        def show(values: Any) -> None:
+            if wish == self._wish and outcome is self.outcome:
+                self._inspecting.start(show_values(self._viewer, outcome, values))
+
+        create_worker(quantity_values, outcome, quantity, channel, _connect={"returned": show})
 
     def _on_machine(self, machine: Machine) -> None:
         self.badge_label.setText(machine.badge)
         self.options.set_devices(list(machine.devices))
         self.options.set_models(list(machine.models))
+        create_worker(
+            measure_speed, lambda: self.worker is not None, _connect={"finished": self._update}, _ignore_errors=True
+        )
 
     def _on_layers(self) -> None:
         self.bracket.refresh()

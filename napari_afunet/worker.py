@@ -33,7 +33,10 @@ class Failed:
 
 @dataclass(frozen=True)
 class BracketDone:
-    """One bracket of a batch: ``status`` is merged, skipped or failed, ``message`` says why."""
+    """One bracket of a batch: ``status`` is merged, skipped or failed, ``message`` says why.
+
+    The last one may be ``single``: its message names the pictures that belong to no bracket.
+    """
 
     done: int
     total: int
@@ -119,10 +122,15 @@ def _prepare_display(step: Step) -> None:
         prepare(outcome.radiance)
 
 
-def start_batch(root: str, output: str, settings: MergeSettings, **connect: Callable[..., None]) -> MergeWorker:
-    """Merge every bracket folder at or below ``root``; yields :class:`BracketDone` or :class:`Failed`."""
+def start_batch(
+    root: str, output: str, settings: MergeSettings, group: bool = False, **connect: Callable[..., None]
+) -> MergeWorker:
+    """Merge every bracket folder at or below ``root``, or with ``group`` the brackets among the pictures in it.
+
+    Yields :class:`BracketDone` or :class:`Failed`.
+    """
     return create_worker(
-        batch_in_thread, root, output, settings, _worker_class=MergeWorker, _connect=connect, _start_thread=True
+        batch_in_thread, root, output, settings, group, _worker_class=MergeWorker, _connect=connect, _start_thread=True
     )
 
 
@@ -130,21 +138,26 @@ def batch_in_thread(
     root: str,
     output: str,
     settings: MergeSettings,
+    group: bool,
     report: Callable[[float, str], None],
     is_cancelled: Callable[[], bool],
 ) -> Iterator[BracketDone | Failed]:
     """One bracket after the other, going on past a bad one; exposures come from the files."""
-    from afunet_core.batch import MergeJob, folder_jobs, run_batch
+    from afunet_core.batch import MergeJob, folder_jobs, group_jobs, run_batch
     from afunet_core.errors import AFUNetError, MergeCancelled
 
     try:
         report(0.0, "Looking for brackets")
         # A photograph's encoding is read from its file; a sensor's cannot be, so a choice of "linear" is kept.
-        bracket = {"encoding": settings.encoding if settings.encoding != "gamma" else "auto"}
+        encoding = settings.encoding if settings.encoding != "gamma" else "auto"
+        bracket = settings.bracket_arguments() | {"encoding": encoding, "ev": None, "times": None}
         options = {key: value for key, value in settings.core_arguments().items() if key != "stages"}
-        template = MergeJob("", "", bracket=bracket | {"bit_depth": settings.bit_depth}, merge=options)
+        template = MergeJob("", "", bracket=bracket, merge=options)
         suffix = ".tif" if settings.method == "mertens" else ".exr"
-        jobs = folder_jobs([root], output, template, suffix)
+        if group:
+            jobs, single = group_jobs([root], output, template, suffix)
+        else:
+            jobs, single = folder_jobs([root], output, template, suffix), []
         numbers = {job.name: number for number, job in enumerate(jobs)}
 
         def progress_of(name: str) -> Callable[[int, int, str], None]:
@@ -157,6 +170,9 @@ def batch_in_thread(
 
         for outcome in run_batch(jobs, on_progress=progress_of):
             yield BracketDone(numbers[outcome.name] + 1, len(jobs), outcome.name, outcome.status, outcome.message)
+        if single:
+            names = [path.name for path in single]
+            yield BracketDone(len(jobs), len(jobs), "", "single", _listed(names))
     except MergeCancelled:
         return
     except AFUNetError as error:
@@ -164,3 +180,9 @@ def batch_in_thread(
     except Exception as error:
         logger.info("unexpected error in a batch", exc_info=True)
         yield Failed(f"The batch stopped unexpectedly ({type(error).__name__}: {error}). Please report this.")
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    """A few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""Writers: the numbers of a layer, unclipped, with the provenance the merge left in its metadata."""
+"""Writers: the numbers of a layer, unclipped, with the provenance the merge left in its metadata; stacks too."""
 
 from __future__ import annotations
 
@@ -23,22 +23,19 @@ def write_tif(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def _write(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """One image to one file; a stack to one TIFF, or to a numbered file for each plane."""
     import numpy as np
 
-    from afunet_core.errors import ShapeError
-    from afunet_core.io import write_image
+    from afunet_core.io import write_image, write_stack
 
-    pixels = np.asarray(data[0] if attributes.get("multiscale") else data)
+    pixels = data[0] if attributes.get("multiscale") else data
     colour = attributes.get("rgb", False)
-    if pixels.ndim != (3 if colour else 2):
-        raise ShapeError(
-            "layer",
-            "a single image",
-            f"a stack of shape {pixels.shape}",
-            "Save one plane (right click › Split stack), or keep the stack as .npy.",
-        )
     if pixels.dtype.kind == "u":
         pixels = pixels / np.float32(np.iinfo(pixels.dtype).max)
-    notes = attributes.get("metadata", {}).get("afunet", {})
-    write_image(path, pixels.astype(np.float32), metadata=notes.get("info"))
-    return [path]
+    metadata = attributes.get("metadata", {}).get("afunet", {}).get("info")
+    if pixels.ndim == (3 if colour else 2):
+        write_image(path, np.asarray(pixels, np.float32), metadata=metadata)
+        return [path]
+    names = attributes.get("axis_labels") or ()
+    planes = pixels.ndim - (3 if colour else 2)
+    return [str(file) for file in write_stack(path, pixels, rgb=colour, axes=names[:planes], metadata=metadata)]

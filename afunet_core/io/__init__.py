@@ -12,6 +12,7 @@ from afunet_core.io.exposure import Exposure, read_exposure, read_exposure_file,
 from afunet_core.io.folder import EXPOSURE_FILES, find_brackets, find_exposure_file, list_bracket_folder, natural_key
 from afunet_core.io.raw import RAW_SUFFIXES, read_raw
 from afunet_core.io.read import READABLE, ImageFile, read_image
+from afunet_core.io.stack import write_stack
 from afunet_core.io.write import WRITABLE, write_image
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "read_raw",
     "relative_exposures",
     "write_image",
+    "write_stack",
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DisplayPanel"]
 
-_REDRAW = 15  # ms; slider moves within this time are drawn once
+_SETTLED = 200  # ms without a move, after which what lies hidden below the view follows
 
 
 class DisplayPanel(QWidget):
@@ -68,16 +68,17 @@ class DisplayPanel(QWidget):
         form.addRow("Operator", self.operator_box)
         form.addRow("", row)
 
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_REDRAW)
-        self._timer.timeout.connect(self.apply)
-        self.ev_slider.valueChanged.connect(self._apply_soon)
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(_SETTLED)
+        self._settled.timeout.connect(self._settle)
+        self.ev_slider.valueChanged.connect(lambda: self.apply())
         self.gamma_slider.valueChanged.connect(self._apply_gamma)
         self.operator_box.activated.connect(lambda: self.apply(create=True))
         self.warn_check.clicked.connect(lambda: self.apply(create=True))
         self.reset_button.clicked.connect(self._reset)
         self.layer_box.activated.connect(lambda: self.apply())
+        self.set_settings(DisplaySettings())
         self.refresh()
 
     def settings(self) -> DisplaySettings:
@@ -130,25 +131,36 @@ class DisplayPanel(QWidget):
         layer = self.layer()
         if layer is None or layer not in self._viewer.layers:
             return
-        settings = self.settings()
-        set_display(layer, settings)
-        if create or self._view(layer) is not None:
-            show_tone_mapped(self._viewer, layer, settings)
+        view = self._view(layer)
+        if create or view is not None:
+            view = show_tone_mapped(self._viewer, layer, self.settings())
+        if view is not None and self._covers(view, layer):
+            self._settled.start()  # drawing two layers, of which one is not seen, would take twice as long
+        else:
+            set_display(layer, self.settings())
         self.applied.emit()
 
-    def _apply_soon(self) -> None:
-        """Moves that come faster than they can be drawn are drawn together, yet never put off."""
-        if not self._timer.isActive():
-            self._timer.start()
+    def _covers(self, view: Image, layer: Image) -> bool:
+        """Whether the tone-mapped view hides the layer it was made of."""
+        layers = self._viewer.layers
+        return view.visible and view.opacity == 1 and layers.index(view) > layers.index(layer)
+
+    def _settle(self) -> None:
+        layer = self.layer()
+        if layer is not None and layer in self._viewer.layers:
+            set_display(layer, self.settings())
 
     def _apply_gamma(self) -> None:
         """The shader does it: no pixel is computed anew."""
         layer = self.layer()
         if layer is None or layer not in self._viewer.layers:
             return
-        set_display(layer, self.settings())
         if (view := self._view(layer)) is not None:
             set_view_gamma(view, self.settings())
+        if view is not None and self._covers(view, layer):
+            self._settled.start()
+        else:
+            set_display(layer, self.settings())
         self.applied.emit()
 
     def _view(self, layer: Image) -> Image | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
@@ -13,13 +14,23 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QHBoxLayout,
+    QLayout,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_afunet.settings import ALIGNMENTS, BIT_DEPTHS, ENCODINGS, GIGABYTE, METHODS, PRECISIONS, MergeSettings
+from napari_afunet.settings import (
+    ALIGNMENTS,
+    BIT_DEPTHS,
+    ENCODINGS,
+    GIGABYTE,
+    METHODS,
+    PRECISIONS,
+    RESPONSES,
+    MergeSettings,
+)
 
 __all__ = ["SettingsPanel"]
 
@@ -42,9 +53,7 @@ class SettingsPanel(QWidget):
         self.model_box.setToolTip(
             "A shipped model, or a .safetensors or published .pth file.\nFiles are never executed."
         )
-        self.browse_button = QToolButton()
-        self.browse_button.setText("…")
-        self.browse_button.setToolTip("Choose a weights file")
+        self.browse_button = _browse_button("Choose a weights file", self._browse_model)
         self.device_box = QComboBox()
         self.device_box.setEditable(True)
         self.device_box.addItems(["auto", "cpu"])
@@ -54,10 +63,31 @@ class SettingsPanel(QWidget):
         )
         self.memory_box = QDoubleSpinBox()
         self.memory_box.setRange(0, 1024)
+        self.memory_box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.memory_box.setDecimals(1)
         self.memory_box.setSuffix(" GB")
         self.memory_box.setSpecialValueText("what is free")
         self.memory_box.setToolTip("The most memory the network may use, in gigabytes.\nLess is slower, not different.")
+        self.response_box = _choices(
+            RESPONSES,
+            "How stored values relate to light. Cameras' own curves differ from gamma 2.2: estimate the curve,\n"
+            "or choose a file that “afunet response” made from a calibration bracket.",
+        )
+        self.response_button = _browse_button("Choose the file of a response curve", self._browse_response)
+        self.black_box = QComboBox()
+        self.black_box.setEditable(True)
+        self.black_box.addItems(["0", "auto"])
+        self.black_box.setToolTip(
+            "What a pixel without light reads, in the units of the data; auto finds it from the exposures\n"
+            "(linear data only); or the path of a dark frame."
+        )
+        self.dark_button = _browse_button("Choose a dark frame", self._browse_dark)
+        self.drift_check = QCheckBox("Compensate drift")
+        self.drift_check.setToolTip(
+            "Measures how light and white balance changed between the frames, up to half a stop, and divides it out."
+        )
+        self.override_check = QCheckBox("Trust the exposures")
+        self.override_check.setToolTip("Merge even where the frames' brightness contradicts their exposures.")
         self.tone_mapped_check = QCheckBox("Tone-mapped view")
         self.stages_check = QCheckBox("Alignment stages")
         self.stages_check.setToolTip("What every stage of the network aligned, along a 'stage' slider.")
@@ -69,38 +99,33 @@ class SettingsPanel(QWidget):
         form.addRow("Bit depth", self.bit_depth_box)
         form.addRow("Method", self.method_box)
         form.addRow("Align", self.align_box)
-        model_row = QHBoxLayout()
-        model_row.addWidget(self.model_box, 1)
-        model_row.addWidget(self.browse_button)
+        camera = QWidget()
+        camera_form = QFormLayout(camera)
+        camera_form.addRow("Response", _row(self.response_box, self.response_button))
+        camera_form.addRow("Black level", _row(self.black_box, self.dark_button))
+        camera_form.addRow("", self.drift_check)
+        camera_form.addRow("", self.override_check)
         advanced = QWidget()
         advanced_form = QFormLayout(advanced)
-        advanced_form.setContentsMargins(0, 0, 0, 0)
-        advanced_form.addRow("Model", model_row)
+        advanced_form.addRow("Model", _row(self.model_box, self.browse_button))
         advanced_form.addRow("Device", self.device_box)
         advanced_form.addRow("Precision", self.precision_box)
         advanced_form.addRow("Memory", self.memory_box)
         for check in (self.tone_mapped_check, self.stages_check, self.ghost_map_check):
             advanced_form.addRow("Add layer" if check is self.tone_mapped_check else "", check)
-        for each in (form, advanced_form):
+        for each in (form, camera_form, advanced_form):
             each.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-        self.more = QToolButton()
-        self.more.setText("Model, device, layers")
-        self.more.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.more.setArrowType(Qt.ArrowType.RightArrow)
-        self.more.setCheckable(True)
-        self.more.toggled.connect(advanced.setVisible)
-        self.more.toggled.connect(
-            lambda open_: self.more.setArrowType(Qt.ArrowType.DownArrow if open_ else Qt.ArrowType.RightArrow)
-        )
-        advanced.setVisible(False)
+            each.setContentsMargins(0, 0, 0, 0)
+        self.camera_fold = _fold("Camera", camera)
+        self.more = _fold("Model, device, layers", advanced)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
-        layout.addWidget(self.more)
-        layout.addWidget(advanced)
+        for fold, inside in ((self.camera_fold, camera), (self.more, advanced)):
+            layout.addWidget(fold)
+            layout.addWidget(inside)
 
         self.set_settings(settings)
-        self.browse_button.clicked.connect(self._browse)
         for box in self.findChildren(QComboBox):
             box.currentTextChanged.connect(self.changed)
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -121,6 +146,10 @@ class SettingsPanel(QWidget):
             (self.precision_box, settings.precision),
         ):
             box.setCurrentIndex(max(0, box.findData(value)))
+        _choose_file(self.response_box, settings.response)
+        self.black_box.setCurrentText(black if isinstance(black := settings.black_level, str) else f"{black:g}")
+        self.drift_check.setChecked(settings.drift == "auto")
+        self.override_check.setChecked(settings.override)
         self.model_box.setCurrentText(settings.model)
         self.device_box.setCurrentText(settings.device)
         self.memory_box.setValue((settings.memory_budget or 0) / GIGABYTE)
@@ -136,6 +165,10 @@ class SettingsPanel(QWidget):
             method=self.method_box.currentData(),
             align=self.align_box.currentData(),
             precision=self.precision_box.currentData(),
+            response=self.response_box.currentData(),
+            black_level=_black_level(self.black_box.currentText()),
+            drift="auto" if self.drift_check.isChecked() else "off",
+            override=self.override_check.isChecked(),
             model=self.model_box.currentText().strip() or "default",
             device=self.device_box.currentText().strip() or "auto",
             memory_budget=round(self.memory_box.value() * GIGABYTE) or None,
@@ -152,10 +185,20 @@ class SettingsPanel(QWidget):
         """Offer these models; what is chosen stays."""
         _offer(self.model_box, models)
 
-    def _browse(self) -> None:
+    def _browse_model(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Weights of an AFUNet", "", "Weights (*.safetensors *.pth *.pt)")
         if path:
             self.model_box.setCurrentText(path)
+
+    def _browse_response(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Response curve of a camera", "", "Response curves (*.json *.csv)")
+        if path:
+            _choose_file(self.response_box, path)
+
+    def _browse_dark(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Dark frame", "")
+        if path:
+            self.black_box.setCurrentText(path)
 
 
 def _choices(choices: Mapping[Any, str], tip: str) -> QComboBox:
@@ -173,3 +216,49 @@ def _offer(box: QComboBox, texts: list[str]) -> None:
     box.addItems(texts)
     box.setCurrentText(chosen)
     box.blockSignals(False)
+
+
+def _choose_file(box: QComboBox, value: str | None) -> None:
+    """Choose a value, adding a file that is not offered yet by its name."""
+    if value is not None and box.findData(value) < 0:
+        box.addItem(Path(value).name, value)
+    box.setCurrentIndex(0 if value is None else box.findData(value))
+
+
+def _black_level(text: str) -> float | str:
+    """A number, or what the core understands besides: ``auto``, or the path of a dark frame."""
+    text = text.strip()
+    try:
+        return float(text.replace(",", ".") or 0)
+    except ValueError:
+        return text
+
+
+def _browse_button(tip: str, action: Callable[[], None]) -> QToolButton:
+    button = QToolButton()
+    button.setText("…")
+    button.setToolTip(tip)
+    button.clicked.connect(action)
+    return button
+
+
+def _row(box: QWidget, button: QWidget) -> QLayout:
+    row = QHBoxLayout()
+    row.addWidget(box, 1)
+    row.addWidget(button)
+    return row
+
+
+def _fold(title: str, inside: QWidget) -> QToolButton:
+    """A heading that shows and hides what is inside."""
+    fold = QToolButton()
+    fold.setText(title)
+    fold.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+    fold.setArrowType(Qt.ArrowType.RightArrow)
+    fold.setCheckable(True)
+    fold.toggled.connect(inside.setVisible)
+    fold.toggled.connect(
+        lambda is_open: fold.setArrowType(Qt.ArrowType.DownArrow if is_open else Qt.ArrowType.RightArrow)
+    )
+    inside.setVisible(False)
+    return fold

@@ -62,7 +62,8 @@ def test_saturation_is_where_the_stated_bits_end(add_bracket, make_frames):
     assert len(bracket_warnings(source, FAST.replace(bit_depth=12))) == 1
 
 
-def test_the_time_is_known_after_a_merge_like_it(add_bracket, make_frames):
+def test_the_time_is_known_after_a_merge_like_it(add_bracket, make_frames, monkeypatch):
+    monkeypatch.setattr("napari_afunet.advice._speeds", {})
     frames, _ = make_frames(256, 256, channels=1)
     viewer = ViewerModel()
     layers = add_bracket(viewer, frames)
@@ -73,6 +74,33 @@ def test_the_time_is_known_after_a_merge_like_it(add_bracket, make_frames):
     stack = add_bracket(ViewerModel(), [np.stack([frame] * 4) for frame in frames])
     assert estimated_seconds(bracket_source(stack), settings) == pytest.approx(12.0)
     assert estimated_seconds(bracket_source(stack), settings.replace(method="afunet")) is None
+
+
+def test_a_trial_gives_the_first_forecast(monkeypatch, add_bracket, make_frames):
+    from napari_afunet import advice
+
+    monkeypatch.setattr(advice, "_speeds", {})
+    monkeypatch.setattr(advice, "_TRIAL", 16)
+    source = bracket_source(add_bracket(ViewerModel(), make_frames(256, 256, channels=1)[0]))
+    assert estimated_seconds(source, MergeSettings(ev=EV)) is None
+    advice.measure_speed(lambda: True)  # the user began to merge: the trial is not finished, and none is remembered
+    assert estimated_seconds(source, MergeSettings(ev=EV)) is None
+    advice.measure_speed(lambda: False)
+    assert estimated_seconds(source, MergeSettings(ev=EV)) > 0
+    assert estimated_seconds(source, FAST) is None
+
+
+def test_frames_that_could_not_be_aligned_are_named_after_the_merge(add_bracket):
+    from napari_afunet.advice import result_warnings
+
+    noise = np.random.default_rng(0).uniform(0.2, 0.8, (3, 64, 80))
+    layers = add_bracket(ViewerModel(), [(200 * plane).astype(np.uint8) for plane in noise])
+    settings = FAST.replace(align="auto", override=True)
+    *_, step = merge_source(bracket_source(layers), settings)
+    warnings = result_warnings(step.outcome)
+    assert len(warnings) == 2
+    assert "scene -2" in warnings[0]
+    assert "could not be aligned" in warnings[0]
 
 
 # ------------------------------------------------------------------------------------------------ before and after
@@ -86,12 +114,35 @@ def test_before_and_after_shows_the_reference_and_returns(add_bracket, frames):
     before = [layer.visible for layer in viewer.layers]
     assert compare.toggle(viewer) is True
     shown = [layer for layer in viewer.layers if layer.visible]
-    assert shown[-1] is layers[1]
+    assert shown == [layers[1]]
     assert not results["radiance"].visible
     assert compare.toggle(viewer) is False
     assert [layer.visible for layer in viewer.layers] == before
     viewer.layers.remove(layers[1])
     assert compare.toggle(viewer) is False
+
+
+@pytest.mark.parametrize(("comparison", "shown"), [("side by side", [1, "tone"]), ("frames", [0, 1, 2, "tone"])])
+def test_side_by_side_is_a_grid_and_the_view_returns(add_bracket, frames, comparison, shown):
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, frames)
+    _, results = merged(viewer, layers)
+    before, zoom = [layer.visible for layer in viewer.layers], viewer.scene.camera.zoom
+    assert compare.compare(viewer, comparison)
+    assert compare.is_comparing(viewer)
+    wanted = [results["tone_mapped"] if index == "tone" else layers[index] for index in shown]
+    assert {layer for layer in viewer.layers if layer.visible} == set(wanted)
+    grid = viewer.canvas.grid
+    cells = [grid.position(viewer.layers.index(layer), viewer.layers) for layer in wanted]
+    assert grid.enabled
+    assert len(set(cells)) == len(wanted)
+    assert cells[-1] == max(cells)  # the result comes last
+    assert viewer.scene.camera.zoom == pytest.approx(zoom / 2)
+    assert compare.toggle(viewer) is False
+    assert not grid.enabled
+    assert [layer.visible for layer in viewer.layers] == before
+    assert viewer.scene.camera.zoom == pytest.approx(zoom)
+    assert "before_comparing" not in str([layer.metadata for layer in viewer.layers])
 
 
 # ------------------------------------------------------------------------------------------------ inspection
@@ -119,6 +170,11 @@ def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_fra
         assert under.data.shape == (2, 17, 22)
         assert under.scale[-1] == 0.5
         assert len({tuple(layer.contrast_limits) for layer in shown}) == 1
+        shown[1].contrast_limits = (0.0, 0.5)
+        assert [tuple(layer.contrast_limits) for layer in shown] == [(0.0, 0.5)] * 3
+        assert compare.compare(viewer, "stages")
+        assert [layer for layer in viewer.layers if layer.visible] == shown
+        compare.stop_comparing(viewer)
         assert len(viewer.layers) == count + 3
     np.testing.assert_allclose(
         under.data[0], np.sqrt((outcome.result.stages[0].under[0] ** 2).mean(0)), rtol=1e-4, atol=1e-6
@@ -229,11 +285,25 @@ def test_preview_compare_and_display_with_the_mouse(widget, qtbot, add_bracket, 
     qtbot.mouseClick(widget.display.reset_button, Qt.MouseButton.LeftButton)
     assert view.data.mean() == pytest.approx(before)
 
-    qtbot.mouseClick(widget.compare_button, Qt.MouseButton.LeftButton)
-    assert not view.visible
-    assert layers[1].visible
-    qtbot.mouseClick(widget.compare_button, Qt.MouseButton.LeftButton)
+    widget.display.gamma_slider.setValue(3.0)
+    qtbot.waitUntil(lambda: hdr.gamma == pytest.approx(1 / 3), timeout=5000)
+    assert view.gamma == pytest.approx(2.2 / 3)
+    assert view.data.mean() == pytest.approx(before)
+
+    for name in ("reference", "side by side"):
+        button = widget.compare.buttons[name]
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        assert button.isChecked()
+        assert view.visible == (name == "side by side")
+        assert layers[1].visible
+        assert not layers[0].visible
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     assert view.visible
+    assert layers[0].visible
+    assert not viewer.canvas.grid.enabled
+    qtbot.mouseClick(widget.compare.buttons["stages"], Qt.MouseButton.LeftButton)
+    assert not widget.compare.buttons["stages"].isChecked()
+    assert "no stages" in notification_manager.records[-1].message
 
     qtbot.waitUntil(lambda: widget.badge_label.text() != "…", timeout=WAIT)
     assert "CPU" in widget.badge_label.text() or "GPU" in widget.badge_label.text()
@@ -264,7 +334,59 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
 
 
-def test_an_hdr_file_from_elsewhere_gets_a_view_and_is_no_frame(widget, tmp_path):
+def test_a_camera_folder_of_mixed_pictures_is_grouped_into_brackets(widget, qtbot, make_frames, tmp_path):
+    from PIL import Image as Picture
+    from PIL.TiffImagePlugin import IFDRational
+
+    (tmp_path / "in").mkdir()
+    frames = make_frames(40, 48)[0]
+    shots = [(0, 1, 0), (1, 4, 0), (2, 16, 1), (0, 1, 30), (1, 4, 31), (2, 16, 31), (1, 4, 59)]
+    for number, (index, seconds, moment) in enumerate(shots):
+        exif = Picture.Exif()
+        exif[0x010F] = "Maker"
+        exif[0x8769] = {0x829A: IFDRational(seconds, 400), 0x9003: f"2026:06:21 12:00:{moment:02d}"}
+        Picture.fromarray(frames[index]).save(tmp_path / "in" / f"IMG_{number}.jpg", exif=exif, quality=95)
+    widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"), group=True)
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["IMG_0-IMG_2.exr", "IMG_3-IMG_5.exr"]
+    text = widget.controls.status_label.text()
+    assert "2 of 2" in text
+    assert "IMG_6.jpg" in text
+
+
+def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, frames, monkeypatch):
+    """Numbers are computed in a thread; of two wishes in a row only the last is shown."""
+    import threading
+
+    from afunet_core import inspection
+
+    viewer = widget.viewer
+    add_bracket(viewer, frames)
+    widget.options.method_box.setCurrentIndex(widget.options.method_box.findData("afunet"))
+    widget.merge()
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    inside, go_on, real = threading.Event(), threading.Event(), inspection.stage_energy
+
+    def held(*arguments):
+        inside.set()
+        assert go_on.wait(30)
+        return real(*arguments)
+
+    monkeypatch.setattr(inspection, "stage_energy", held)
+    panel = widget.inspect
+    panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("energy"))
+    panel.quantity_box.activated.emit(0)
+    qtbot.waitUntil(inside.is_set, timeout=WAIT)
+    assert "scene stage values · under" not in viewer.layers
+    panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("movement"))
+    panel.quantity_box.activated.emit(0)
+    go_on.set()
+    qtbot.waitUntil(lambda: "scene stage values · over" in viewer.layers, timeout=WAIT)
+    expected = inspection.stage_movement(widget.outcome.result.stages, "under")
+    np.testing.assert_array_equal(viewer.layers["scene stage values · under"].data, expected)
+
+
+def test_an_hdr_file_from_elsewhere_gets_a_view_and_is_no_frame(widget, qtbot, tmp_path):
     from afunet_core import write_image
 
     viewer = widget.viewer
@@ -274,7 +396,7 @@ def test_an_hdr_file_from_elsewhere_gets_a_view_and_is_no_frame(widget, tmp_path
     assert widget.display.layer() is layer
     widget.display.warn_check.click()
     assert viewer.layers["sunset tone mapped"].data.dtype == np.uint8
-    assert layer.contrast_limits[1] > 10
+    qtbot.waitUntil(lambda: layer.contrast_limits[1] > 10, timeout=5000)
 
 
 def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):
@@ -289,6 +411,10 @@ def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):
     commands.execute_command("napari-afunet.compare").result()
     assert not viewer.layers["scene HDR"].visible
     assert layers[1].visible
+    commands.execute_command("napari-afunet.compare").result()
+    commands.execute_command("napari-afunet.compare_side_by_side").result()
+    assert viewer.canvas.grid.enabled
+    commands.execute_command("napari-afunet.compare_side_by_side").result()
 
 
 def test_the_demonstration_leaves_its_three_files(plugin, make_napari_viewer, monkeypatch, tmp_path):

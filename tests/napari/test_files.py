@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -80,11 +81,49 @@ def test_what_is_written_is_read_back(plugin, tmp_path, suffix, tolerance, shape
     assert np.max(np.abs(pixels - radiance)) <= tolerance * radiance.max()
 
 
-def test_a_stack_is_not_silently_flattened_by_the_writers(plugin, tmp_path):
-    stack = Image(np.zeros((4, 9, 7), np.float32))
-    with pytest.raises(AFUNetError, match="single image"):
-        write(str(tmp_path / "a.exr"), [stack.as_layer_data_tuple()], plugin_name="napari-afunet")
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(("shape", "axes"), [((4, 9, 7), "ZYX"), ((2, 3, 9, 7, 3), "TZYXS")])
+def test_a_stack_is_written_as_one_tiff_that_others_understand(plugin, tmp_path, shape, axes, lazy):
+    import dask.array as da
+    import tifffile
+
+    values = np.random.default_rng(0).uniform(0, 40, shape).astype(np.float32)
+    rgb = axes.endswith("S")
+    labels = [letter.lower() for letter in axes.removesuffix("S")]
+    stack = Image(da.from_array(values, chunks=4) if lazy else values, rgb=rgb, axis_labels=labels)
+    path = str(tmp_path / "series.tif")
+    assert write(path, [stack.as_layer_data_tuple()], plugin_name="napari-afunet") == [path]
+    with tifffile.TiffFile(path) as file:
+        assert file.series[0].axes == axes
+        np.testing.assert_array_equal(file.asarray(), values)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("suffix", [".exr", ".hdr"])
+def test_a_stack_is_written_as_numbered_files_where_a_file_holds_one_image(plugin, tmp_path, suffix):
+    values = np.random.default_rng(0).uniform(0, 40, (3, 9, 7, 3)).astype(np.float32)
+    info = {"method": "weighted"}
+    stack = Image(values, rgb=True, metadata={"afunet": {"role": "radiance", "info": info}})
+    written = write(str(tmp_path / f"s{suffix}"), [stack.as_layer_data_tuple()], plugin_name="napari-afunet")
+    assert [Path(name).name for name in written] == [f"s_000{number}{suffix}" for number in range(3)]
+    for name, plane in zip(written, values, strict=True):
+        from afunet_core import read_image
+
+        image = read_image(name)
+        np.testing.assert_allclose(image.pixels, plane, atol=0 if suffix == ".exr" else 0.01 * plane.max())
+        assert image.metadata["method"] == "weighted"
+
+
+def test_raw_files_open_as_linear_frames_with_their_exposure(plugin, tmp_path):
+    pytest.importorskip("rawpy")
+    write_dng = runpy.run_path(str(ROOT / "tests" / "core" / "test_raw.py"))["write_dng"]
+    light = np.full((64, 96, 3), 0.2)
+    paths = [str(write_dng(tmp_path / f"{n}.dng", light * t, (t, 100))) for n, t in (("b", 1), ("a", 4))]
+    viewer = ViewerModel()
+    layers = viewer.open(paths, plugin="napari-afunet", stack=False)
+    assert [layer.metadata["encoding"] for layer in layers] == ["linear", "linear"]
+    assert [layer.metadata["exposure_time"] for layer in layers] == pytest.approx([0.01, 0.04])
+    assert layers[0].rgb
 
 
 def test_a_bracket_folder_opens_as_frames_with_exposures(plugin, tmp_path, frames):
@@ -104,6 +143,24 @@ def test_a_bracket_folder_opens_as_frames_with_exposures(plugin, tmp_path, frame
     (folder / "exposure.txt").write_text("0\n2\n")
     with pytest.raises(AFUNetError, match="exposure"):
         viewer.open(str(folder), plugin="napari-afunet", stack=False)
+
+
+def test_a_stack_knows_its_exposures_from_metadata_or_from_the_list_beside_its_file(tmp_path):
+    from napari_afunet.exposures import common_exposures, stack_exposures
+
+    planes = np.zeros((3, 9, 7), np.uint16)
+    for metadata, expected in [
+        ({"ev": [-2, 0, 2]}, (EV, None)),
+        ({"exposure_times": ["1/100", 0.04, "160 ms"]}, (None, (0.01, 0.04, 0.16))),
+        ({"exposures": [1, 4, 16]}, (None, (1.0, 4.0, 16.0))),
+        ({"ev": [0, 2]}, (None, None)),
+        ({"ev": 0.0}, (None, None)),
+    ]:
+        assert common_exposures(stack_exposures(Image(planes, metadata=metadata), 3)) == expected
+    (tmp_path / "exposure.txt").write_text("-2\n0\n2\n")
+    layer = Image(planes, metadata={"path": str(tmp_path / "planes.tif")})
+    assert common_exposures(stack_exposures(layer, 3)) == (EV, None)
+    assert common_exposures(stack_exposures(layer, 2)) == (None, None)
 
 
 @pytest.fixture

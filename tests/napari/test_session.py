@@ -7,9 +7,11 @@ import weakref
 
 import numpy as np
 import pytest
+import torch
 from napari.components import ViewerModel
 
 from afunet_core.errors import AFUNetError, MergeCancelled
+from afunet_core.response import ResponseCurve
 from napari_afunet import merge_layers
 from napari_afunet.choosing import candidate_layers
 from napari_afunet.inputs import bracket_source
@@ -101,16 +103,17 @@ def test_the_image_decoded_from_every_stage_is_a_layer_that_ends_in_the_result(a
     assert not decoded.visible
     assert decoded.axis_labels[0] == "stage"
     assert tuple(decoded.scale) == (1, 0.5, 0.5)
-    assert decoded.contrast_limits == [0, 1]
+    assert decoded.contrast_limits == viewer.layers["scene HDR"].contrast_limits == [0, 0.25]
     assert decoded.gamma == pytest.approx(1 / 2.2)
     assert np.abs(decoded.data[0] - decoded.data[1]).max() > 0.001
     np.testing.assert_allclose(decoded.data[-1], result.radiance, atol=2e-3)
-    decoded.visible, decoded.contrast_limits = True, (0, 0.25)
+    decoded.visible, decoded.contrast_limits = True, (0, 0.125)
+    assert viewer.layers["scene HDR"].contrast_limits == [0, 0.125]  # both are looked at with one exposure
     count = len(viewer.layers)
     again = merge_layers(viewer, layers, ev=(-1.0, 0.0, 1.0), **options)
     assert len(viewer.layers) == count
     assert decoded.visible
-    assert decoded.contrast_limits == [0, 0.25]
+    assert decoded.contrast_limits == [0, 0.5]
     np.testing.assert_allclose(decoded.data[-1], again.radiance, atol=2e-3)
 
 
@@ -175,6 +178,27 @@ def test_a_script_says_no_more_than_it_must_and_runs(add_bracket, frames):
     assert "precision" not in script
     assert "method='weighted'" in script
     compile(script, "<script>", "exec")
+
+
+def test_what_is_known_of_the_camera_is_used_noted_and_in_the_script(add_bracket, make_frames, tmp_path):
+    """A camera with gamma 1.8 whose shortest frame came out a fifth of a stop too bright."""
+    viewer, (frames, truth) = ViewerModel(), make_frames(72, 96, dtype=np.float64, encoding="linear")
+    frames[0] = frames[0] * 2**0.2
+    layers = add_bracket(viewer, [np.round(255 * frame.clip(0, 1) ** (1 / 1.8)).astype(np.uint8) for frame in frames])
+    light = torch.linspace(0, 1, 256, dtype=torch.float64)[None] ** 1.8
+    ResponseCurve(light, source="bench").save(tmp_path / "camera.json")
+    settings = MergeSettings(ev=EV, response=str(tmp_path / "camera.json"), drift="auto", **FAST)
+    *_, step = merge_source(bracket_source(layers), settings)
+    info = step.outcome.info
+    assert info["drift"][0]["exposure"] == pytest.approx(0.2, abs=0.05)
+    assert info["response"]["source"] == "camera.json"
+    ratio = step.outcome.radiance / truth
+    assert abs(np.log2(np.median(ratio[(truth > 0.02) & (truth < 0.2)]))) < 0.1
+    script = as_script(bracket_source(layers), [layer.name for layer in layers], settings)
+    script = script.replace("napari.current_viewer() or napari.Viewer()", "viewer")
+    names = {"viewer": viewer}
+    exec(compile(script.replace("viewer = viewer", ""), "<script>", "exec"), names)
+    np.testing.assert_array_equal(names["result"].radiance, step.outcome.radiance)
 
 
 def test_preferences_become_the_defaults(plugin_settings, plugin):

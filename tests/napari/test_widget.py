@@ -252,6 +252,35 @@ def test_one_stack_layer_is_a_bracket(viewer, widget, qtbot, frames):
     assert viewer.layers["stack HDR"].data.shape == frames[0].shape
 
 
+def test_exposures_of_a_stack_can_be_typed_and_the_camera_be_told(viewer, widget, qtbot, frames):
+    layer = viewer.add_image(np.stack(frames), name="stack", rgb=True)
+    assert widget.bracket.exposures() == (None, None)
+    for edit, text in zip(widget.bracket.exposure_edits, ("-2", "0", "+2"), strict=True):
+        qtbot.keyClicks(edit, text)
+    options = widget.options
+    qtbot.mouseClick(options.camera_fold, Qt.MouseButton.LeftButton)
+    assert options.drift_check.isVisibleTo(widget)
+    options.response_box.setCurrentIndex(options.response_box.findData("estimate"))
+    options.drift_check.setChecked(True)
+    options.override_check.setChecked(True)
+    options.black_box.setCurrentText("0")
+    options.method_box.setCurrentIndex(options.method_box.findData("weighted"))
+    click_merge(qtbot, widget)
+    note = viewer.layers["stack HDR"].metadata["afunet"]
+    assert note["settings"]["response"] == "estimate"
+    assert note["info"]["response"]["source"] == "estimated"
+    assert len(note["info"]["drift"]) == 3
+    for text in ("response='estimate'", "drift='auto'", "override=True", "'stack'"):
+        assert text in widget.copy_script()
+    viewer.add_image(np.zeros((5, 5)), name="unrelated")
+    assert widget.bracket.layers() == [layer]
+    assert widget.bracket.exposures() == (EV, None)
+    options.black_box.setCurrentText("dark.tif")
+    assert widget.settings().black_level == "dark.tif"
+    options.black_box.setCurrentText("64,5")
+    assert widget.settings().black_level == 64.5
+
+
 def test_frames_chosen_by_hand_stay_chosen(viewer, widget, frames, add_bracket):
     add_bracket(viewer, frames)
     other = [viewer.add_image(frame, name=f"other {i}") for i, frame in enumerate(frames)]

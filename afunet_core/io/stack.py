@@ -1,0 +1,95 @@
+"""Writing stacks of images: time series and z-series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afunet_core.errors import ShapeError
+from afunet_core.io.metadata import to_json
+from afunet_core.io.write import _finite, _write_atomically, write_image
+
+__all__ = ["write_stack"]
+
+_OME_AXES = "TZC"
+
+
+def write_stack(
+    path: str | Path,
+    pixels: Any,
+    *,
+    rgb: bool,
+    axes: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> list[Path]:
+    """Write a stack: one OME-TIFF, or one numbered file a plane in the other formats.
+
+    Args:
+        path: destination; ``.tif`` makes one file, ``.exr`` and ``.hdr`` make ``name_0000.exr``, ``name_0001.exr`` …,
+            counted through all planes in the order of the axes.
+        pixels: ``planes…×H×W[×3]`` array, possibly lazy; read plane by plane where files are.
+        rgb: whether the last axis is colour.
+        axes: names of the plane axes; those that begin with t, z or c are told to OME, others take what is left.
+        metadata: anything JSON can hold.
+
+    Returns:
+        The files written. Each is complete or not there at all.
+
+    Raises:
+        ShapeError: no plane axis, or more than three for a TIFF.
+        ImageFileError: a file cannot be written.
+    """
+    path = Path(path)
+    planes = tuple(int(size) for size in pixels.shape[: -3 if rgb else -2])
+    if not planes or 0 in pixels.shape:
+        raise ShapeError("pixels", "a stack of images", tuple(pixels.shape), "Use write_image for a single one.")
+    if path.suffix.lower() in (".tif", ".tiff"):
+        _write_ome(path, np.asarray(pixels), _ome_axes(axes, len(planes)) + ("YXS" if rgb else "YX"), metadata)
+        return [path]
+    written = []
+    for number, index in enumerate(np.ndindex(planes)):
+        file = path.with_name(f"{path.stem}_{number:04d}{path.suffix}")
+        notes = {**(metadata or {}), "plane": list(index)}
+        write_image(file, np.asarray(pixels[index], dtype=np.float32), metadata=notes)
+        written.append(file)
+    return written
+
+
+def _ome_axes(names: Sequence[str], count: int) -> str:
+    """T, Z and C for the plane axes, by their names where these say so.
+
+    Example:
+        >>> _ome_axes(["time", "z"], 2), _ome_axes(["z"], 1), _ome_axes([], 2)
+        ('TZ', 'Z', 'TZ')
+    """
+    if count > len(_OME_AXES):
+        advice = "Save one of them, or split the stack."
+        raise ShapeError("pixels", f"at most {len(_OME_AXES)} axes of planes in a TIFF", count, advice)
+    stated = [name[:1].upper() if name else "" for name in names] or [""] * count
+    free = [axis for axis in _OME_AXES if axis not in stated]
+    chosen = ""
+    for name in stated:
+        chosen += name if name in _OME_AXES and name and name not in chosen else free.pop(0)
+    return chosen
+
+
+def _write_ome(path: Path, pixels: np.ndarray, axes: str, metadata: Mapping[str, Any] | None) -> None:
+    import tifffile
+
+    image = _finite(pixels, float(np.finfo(np.float32).max))
+
+    def write(temporary: Path) -> None:
+        tifffile.imwrite(
+            temporary,
+            image,
+            ome=True,
+            bigtiff=image.nbytes > 2**31,
+            photometric="rgb" if axes.endswith("S") else "minisblack",
+            compression="zlib",
+            metadata={"axes": axes, "Description": to_json(dict(metadata or {}))},
+        )
+
+    _write_atomically(path, write)
