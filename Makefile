@@ -13,13 +13,14 @@ export QT_API ?= pyside6
 export PYTHONUNBUFFERED = 1
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test lint unit docs bench screenshots package clean
+.PHONY: help demo test lint unit docs bench quality screenshots package clean
 
 help:
 	@echo "make demo         napari with a merged sample bracket (without a screen: writes demo/)"
 	@echo "make test         format, lint, types, manifest, documentation build, all tests"
 	@echo "make docs         the documentation site, in site/"
 	@echo "make bench        time and memory of the model on this machine"
+	@echo "make quality      scores and pictures of the models on generated brackets"
 	@echo "make screenshots  the pictures of the documentation, taken from the real plugin"
 	@echo "make package      wheel and source distribution in dist/, checked"
 	@echo "make clean        remove everything that was built (not the virtual environment)"
@@ -77,6 +78,10 @@ docs: $(VENV)/.stamp-dev
 
 bench: $(VENV)/.stamp-dev
 	$(VENV)/bin/afunet benchmark -o docs/performance.md
+
+quality: $(VENV)/.stamp-dev
+	$(VENV)/bin/afunet evaluate --synthetic 48 --size 320 --model compact --model full --merged --pictures \
+		--baselines reference weighted mertens opencv -o docs/quality
 
 screenshots: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb

@@ -49,7 +49,7 @@ def write_pictures(
     judged: str,
     width: int = 1200,
 ) -> list[Path]:
-    """Lay out ``best.png``, ``median.png`` and ``worst.png`` of one method as :mod:`afunet_core.figure` does.
+    """Lay out ``best.jpg``, ``median.jpg`` and ``worst.jpg`` of one method as :mod:`afunet_core.figure` does.
 
     Args:
         folder: is made if it is missing.
@@ -71,7 +71,7 @@ def write_pictures(
         with torch.no_grad():
             results = {name: _pixels(methods[name](sample)) for name in [judged, *(n for n in methods if n != judged)]}
         frames = [_pixels(frame) for frame in sample.frames]
-        written.append(folder / f"{rank}.png")
+        written.append(folder / f"{rank}.jpg")
         _write(written[-1], comparison_figure(frames, results, _pixels(sample.truth), width=width))
     return written
 
@@ -83,4 +83,4 @@ def _pixels(image: Tensor) -> np.ndarray:
 def _write(path: Path, picture: np.ndarray) -> None:
     from PIL import Image
 
-    Image.fromarray(picture).save(path, optimize=True)
+    Image.fromarray(picture).save(path, quality=90)

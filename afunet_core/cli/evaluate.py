@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results.add_argument(
         "--pictures",
         action="store_true",
-        help="also FOLDER/pictures/{best,median,worst}.png, by PSNR-μ of the last method (its merge() with --merged)",
+        help="also FOLDER/pictures/{best,median,worst}.jpg, by PSNR-μ of the last method (its merge() with --merged)",
     )
     results.add_argument(
         "--beside", choices=list(PUBLISHED_ROWS), help="this row of the paper beside the (first) model"

@@ -49,7 +49,7 @@ def test_writes_three_pictures_of_different_scenes(tmp_path):
     methods = {"reference": lambda sample: sample.truth * 0.5, "constant": constant}
     table = evaluate(methods, samples)
     files = write_pictures(tmp_path / "new", table, methods, samples, judged="constant", width=640)
-    assert [file.name for file in files] == ["best.png", "median.png", "worst.png"]
+    assert [file.name for file in files] == ["best.jpg", "median.jpg", "worst.jpg"]
     pictures = [np.asarray(Image.open(file)) for file in files]
     assert all(picture.shape[1] == 640 for picture in pictures)
     assert pictures[0].mean() < pictures[1].mean() < pictures[2].mean()  # the worst scene is the brightest
