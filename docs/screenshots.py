@@ -66,6 +66,9 @@ def take_pictures(model: str) -> None:
     widget: MergeWidget = open_sample(viewer)
     widget.options.set_settings(widget.options.settings().replace(model=model))
     photographer.window("bracket")
+    widget.options.camera_fold.click()
+    photographer.window("camera")
+    widget.options.camera_fold.click()
 
     widget.merge()
     if not wait_for_merge(widget, timeout=300):
@@ -73,11 +76,15 @@ def take_pictures(model: str) -> None:
     photographer.window("merged")
 
     roles = {layer.metadata.get("afunet", {}).get("role"): layer.name for layer in viewer.layers}
+    viewer.reset_view()
+    widget.compare.buttons["side by side"].click()
+    photographer.window("side-by-side")
+    widget.compare.buttons["side by side"].click()
+
     viewer.window.resize(2 * SIZE[0], SIZE[1])
-    viewer.canvas.grid.enabled, viewer.canvas.grid.shape = True, (1, 3)
-    show_only(viewer, *(roles[side] for side in ("under", "reference", "over")))
+    widget.compare.buttons["stages"].click()
     photographer.canvas("stages")
-    viewer.canvas.grid.enabled = False
+    widget.compare.buttons["stages"].click()
     viewer.window.resize(*SIZE)
     show_only(viewer, "+0 EV", roles["ghost"])
     photographer.canvas("ghost-map")
