@@ -120,7 +120,7 @@ def _confidence(evidence: Evidence, moved: float) -> tuple[float, str]:
     return min(
         (_belief(evidence.distinctness, 0.015), "another transform explains the frames nearly as well"),
         (_belief(1.0 / max(float(fit.uncertainty), 1e-6), 1.0), "the texture does not determine the transform"),
-        (_belief(gain, 0.03 * min(moved / 2, 1.0)), "the frames agree hardly better after it than before"),
+        (_belief(gain, 0.02 * min(moved / 2, 1.0)), "the frames agree hardly better after it than before"),
         (_belief(float(fit.correlation), 0.3), "too little of the frames agrees"),
         (_belief(evidence.local.extent if evidence.local else 1.0, 0.27), "what agrees may be one thing that moved"),
     )
