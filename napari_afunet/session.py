@@ -133,14 +133,15 @@ def as_script(source: BracketSource, layer_names: Sequence[str], settings: Merge
         "from napari_afunet import merge_layers",
         "",
         "viewer = napari.current_viewer() or napari.Viewer()",
+        f"layers = {chosen!r}",
     ]
     paths = list(dict.fromkeys(path for path in source.paths if path))
     if paths:
-        lines += [f"if {layer_names[0]!r} not in viewer.layers:", f"    viewer.open({paths!r}, stack=False)"]
+        lines += [f"if {layer_names[0]!r} not in viewer.layers:", f"    layers = viewer.open({paths!r}, stack=False)"]
     lines += [
         "result = merge_layers(",
         "    viewer,",
-        f"    {chosen!r},",
+        "    layers,",
     ]
     script = "\n".join(lines) + "\n" + arguments + ")\n"
     return script + "print(result.radiance.shape, result.info)\n"

@@ -252,6 +252,53 @@ def test_a_canvas_that_shows_little_or_nothing_still_gives_a_preview(view):
     assert min(part.shape) >= 16
 
 
+# ------------------------------------------------------------------------------------------------ without long pauses
+
+
+def test_collections_are_short_while_held_and_whole_afterwards():
+    import gc
+
+    from napari_afunet.pauses import Hold
+
+    first, second = Hold(), Hold()
+    before = gc.get_freeze_count()
+    first.take()
+    second.take()
+    first.take()
+    assert gc.get_freeze_count() > before + 1000
+    first.release()
+    first.release()
+    assert gc.get_freeze_count() > before + 1000
+    second.release()
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_unhurried_work_takes_turns_with_drawing_and_leaves_the_window_drawing(qtbot, fails):
+    from qtpy.QtWidgets import QWidget
+
+    from napari_afunet.unhurried import Unhurried
+
+    window = QWidget()
+    qtbot.addWidget(window)
+    ended, drew = [], []
+
+    def work():
+        for number in range(4):
+            drew.append(window.updatesEnabled())
+            if fails and number == 2:
+                raise ValueError("broken")
+            yield number
+
+    work_in_turns = Unhurried(window)
+    work_in_turns.start(work(), ended.append, ended.append)
+    qtbot.waitUntil(lambda: bool(ended), timeout=5000)
+    assert ended == [3] if not fails else str(ended[0]) == "broken"
+    assert drew == [False] * len(drew)
+    assert window.updatesEnabled()
+    assert not work_in_turns.is_active
+
+
 # ------------------------------------------------------------------------------------------------ through the viewer
 
 

@@ -183,7 +183,8 @@ def test_photographs_dropped_on_the_canvas_are_a_bracket_with_exposures(plugin, 
     """As napari opens a drop: file by file, asking nothing, for the plugin claims no common picture type."""
     import napari_builtins
 
-    from napari_afunet.session import resolve_exposures, resolve_source
+    from napari_afunet.session import as_script, merge_layers, resolve_exposures, resolve_source
+    from napari_afunet.settings import MergeSettings
 
     plugin.register(PluginManifest.from_file(Path(napari_builtins.__file__).with_name("builtins.yaml")))
     viewer = ViewerModel()
@@ -191,7 +192,17 @@ def test_photographs_dropped_on_the_canvas_are_a_bracket_with_exposures(plugin, 
     source, layers = resolve_source(viewer, None)
     assert list(source.paths) == photographs
     assert source.shape == (40, 48)
-    assert resolve_exposures(layers, 3) == (None, (1 / 400, 1 / 100, 1 / 25))
+    times = (1 / 400, 1 / 100, 1 / 25)
+    assert resolve_exposures(layers, 3) == (None, times)
+
+    # The script of a merge opens the files by itself where they are not open yet.
+    settings = MergeSettings(times=times, method="weighted", align="off")
+    script = as_script(source, [layer.name for layer in layers], settings)
+    script = script.replace("napari.current_viewer() or napari.Viewer()", "ViewerModel()")
+    exec(compile(script, "<script>", "exec"), names := {"ViewerModel": ViewerModel})
+    here = merge_layers(viewer, layers, times=times, method="weighted", align="off", show=False)
+    np.testing.assert_array_equal(names["result"].radiance, here.radiance)
+    assert len(names["viewer"].layers) > 3
 
 
 def test_photographs_dropped_on_the_widget_are_the_bracket(photographs):
