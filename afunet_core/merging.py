@@ -19,6 +19,7 @@ from torch import Tensor
 
 from afunet_core.baselines import exposure_fusion, weighted_merge
 from afunet_core.bracket import Bracket
+from afunet_core.bracket_rows import BracketRows
 from afunet_core.device import (
     automatic_budget,
     choose_device,
@@ -47,6 +48,8 @@ UNITS = ("relative", "counts")
 
 PIECES_WHEN_SHORT = (None, 64, 8)
 """Attention windows computed at once: what is fastest first, then less while memory runs out."""
+LARGEST_WHOLE_INPUT = 256 << 20
+"""Bytes of network input that are made at once; of a larger one each pass makes the rows that it sees."""
 
 Model = str | os.PathLike[str] | AFUNet
 
@@ -170,7 +173,7 @@ def merge(
             # Counts stay those of the pixel itself, and only our head was made to agree with the classic at rest.
             denoising = resting and units != "counts" and network.config.head == "anchored"
             if stages or denoising or not resting:
-                image, states, used = _run_network(network, three.to_tensor(), place, dtype, budget, stages, run)
+                image, states, used = _run_network(network, _network_input(three), place, dtype, budget, stages, run)
             if resting:
                 classic = weighted_merge(three)
                 image = merge_at_rest(image, classic, three.to_tensor()[:, 9:12]) if denoising else classic
@@ -303,9 +306,16 @@ def _placed(model: AFUNet, device: torch.device) -> AFUNet:
     return copy.deepcopy(model).to(device, torch.float32).eval()
 
 
+def _network_input(bracket: Bracket) -> Tensor | BracketRows:
+    """The whole input where it is small; of large images its rows, made when they are asked for."""
+    height, width = bracket.shape
+    whole = bracket.batch_size * 18 * height * width * 4
+    return bracket.to_tensor() if whole <= LARGEST_WHOLE_INPUT else BracketRows(bracket)
+
+
 def _run_network(
     model: AFUNet,
-    frames: Tensor,
+    frames: Tensor | BracketRows,
     device: torch.device,
     dtype: torch.dtype,
     budget: int | None,

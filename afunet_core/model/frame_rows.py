@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,29 @@ if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
     from afunet_core.model.workers import Workers
 
-__all__ = ["FrameRows"]
+__all__ = ["FrameRows", "FrameSource", "TensorSource"]
+
+
+class FrameSource(Protocol):
+    """Network input that is made when it is asked for: ``B×18×H×W`` as :attr:`shape`, given out in rows."""
+
+    shape: tuple[int, ...]
+    device: torch.device
+
+    def rows(self, index: int, start: int, stop: int) -> Tensor:
+        """Rows ``start`` to ``stop`` of one sample, ``18×rows×W``."""
+        ...
+
+
+class TensorSource:
+    """A tensor ``B×18×H×W`` as a source of rows."""
+
+    def __init__(self, frames: Tensor) -> None:
+        self.frames, self.shape, self.device = frames, tuple(frames.shape), frames.device
+
+    def rows(self, index: int, start: int, stop: int) -> Tensor:
+        """Rows of one sample, as a view."""
+        return self.frames[index, :, start:stop]
 
 
 class FrameRows:
@@ -25,16 +47,23 @@ class FrameRows:
 
     Args:
         model: the network.
-        frames: ``18×H×W``, on any device.
+        source: the frames.
+        index: of the sample.
         shape: height and width of the padded features.
         dtype: of features.
         workers: share the work of looking through the frames once.
     """
 
     def __init__(
-        self, model: AFUNet, frames: Tensor, shape: tuple[int, int], dtype: torch.dtype, workers: Workers
+        self,
+        model: AFUNet,
+        source: FrameSource,
+        index: int,
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        workers: Workers,
     ) -> None:
-        self.model, self.frames, self.dtype = model, frames, dtype
+        self.model, self.source, self.index, self.dtype = model, source, index, dtype
         self.device, self.fold = next(model.parameters()).device, model.config.downscale
         self.height, self.width = shape
         embed = model.embed
@@ -47,11 +76,13 @@ class FrameRows:
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows of the padded input, ``1×18×rows×W``, on the device."""
-        height, width = self.frames.shape[1:]
-        inside = self.frames[:, start : min(stop, height)]
+        height, width = self.source.shape[2:]
+        inside = self.source.rows(self.index, min(start, height), min(stop, height))
         if stop > height:
             beyond = _padding(height, self.height * self.fold)[max(start, height) - height : stop - height]
-            inside = torch.cat([inside, self.frames[:, beyond]], dim=1)
+            first = min(beyond)
+            mirrored = self.source.rows(self.index, first, max(beyond) + 1)
+            inside = torch.cat([inside, mirrored[:, [row - first for row in beyond]]], dim=1)
         if self.width * self.fold > width:
             inside = torch.cat([inside, inside[:, :, _padding(width, self.width * self.fold)]], dim=2)
         return inside[None].to(self.device, self.dtype)
@@ -59,7 +90,8 @@ class FrameRows:
     def embedding(self, start: int, stop: int) -> tuple[Tensor, ...]:
         """Normalised α₁, y₂, α₃ of feature rows ``start`` to ``stop``."""
         parts = [
-            layer(frame) for layer, frame in zip(self.convolutions, self._inputs(start, stop, (0, 1, 2)), strict=False)
+            layer(image)
+            for layer, image in zip(self.convolutions, self._inputs(start, stop, (0, 1, 2))[0], strict=False)
         ]
         joined, norm = torch.cat(parts, dim=-1), self.model.embed.norm
         weight, bias = norm.weight.to(self.dtype), norm.bias.to(self.dtype)
@@ -73,25 +105,34 @@ class FrameRows:
             estimate: x, of those rows and one more on either side where the image has it.
         """
         first, last = max(start - 1, 0), min(stop + 1, self.height)
-        maps = self.head(self._pad(estimate.to(self.dtype) + self._skip(first, last), first == start, last == stop))
+        skip, frames = self._skip(first, last)
+        maps = self.head(self._pad(estimate.to(self.dtype) + skip, first == start, last == stop))
         maps = F.pixel_shuffle(maps.permute(2, 0, 1)[None], self.fold)
         image = torch.sigmoid(maps[:, :3])
         if self.times is not None:
-            frames = self.rows(start * self.fold, stop * self.fold)
+            frames = frames[:, :, (start - first) * self.fold :][:, :, : (stop - start) * self.fold]
             image = anchored_merge(frames, self.times, image, maps[:, 3:])
         return image[0]
 
-    def _inputs(self, start: int, stop: int, which: tuple[int, ...]) -> list[Tensor]:
-        """What the convolution of each frame sees to make feature rows ``start`` to ``stop``, halo included."""
-        first, last = max(start - 1, 0), min(stop + 1, self.height)
-        inputs = self.model.embed.frame_inputs(self.rows(first * self.fold, last * self.fold), which)
-        return [self._pad(image[0], first == start, last == stop) for image in inputs]
+    def _inputs(self, start: int, stop: int, which: tuple[int, ...]) -> tuple[list[Tensor], Tensor]:
+        """What the convolution of each frame sees to make feature rows ``start`` to ``stop``, and the frames' rows.
 
-    def _skip(self, start: int, stop: int) -> Tensor:
-        """Rows ``start`` to ``stop`` of the skip connection, made again from the reference frame."""
+        Both with their halo: one more feature row on either side where the image has it.
+        """
         first, last = max(start - 1, 0), min(stop + 1, self.height)
-        reference = self.convolutions[1](self._inputs(first, last, (1,))[0])
-        return self.convolutions[3](self._pad(reference, first == start, last == stop))
+        frames = self.rows(first * self.fold, last * self.fold)
+        inputs = self.model.embed.frame_inputs(frames, which)
+        return [self._pad(image[0], first == start, last == stop) for image in inputs], frames
+
+    def _skip(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Rows ``start`` to ``stop`` of the skip connection, made again from the reference frame, and the frames' rows.
+
+        The rows of the frames begin at feature row ``start``.
+        """
+        first, last = max(start - 1, 0), min(stop + 1, self.height)
+        inputs, frames = self._inputs(first, last, (1,))
+        skip = self.convolutions[3](self._pad(self.convolutions[1](inputs[0]), first == start, last == stop))
+        return skip, frames[:, :, (start - max(first - 1, 0)) * self.fold :]
 
     @staticmethod
     def _pad(rows: Tensor, top: bool, bottom: bool) -> Tensor:
@@ -100,12 +141,12 @@ class FrameRows:
 
     def _times(self, workers: Workers) -> Tensor:
         """Exposure times ``1×3``: what :func:`estimate_times` finds, from sums over strips."""
-        height, width = self.frames.shape[1:]
+        height, width = self.source.shape[2:]
         strips = row_ranges(height, max(1, TIMES_PIXELS // width))
         sums = torch.zeros(len(strips), 2, 3, dtype=torch.float64)
 
         def add_up(index: int, start: int, stop: int) -> None:
-            rows = self.frames[:, start:stop].unflatten(0, (3, 2, 3)).to(self.dtype)
+            rows = self.source.rows(self.index, start, stop).unflatten(0, (3, 2, 3)).to(self.dtype)
             linear = rows[:, 1].clamp(0, 1).pow(2.2)
             sums[index] = torch.stack([part.sum((1, 2, 3)).double().cpu() for part in (rows[:, 0], linear)])
 

@@ -21,7 +21,7 @@ from afunet_core.model.afunet import AFUNet, Stage, StageState, check_frames
 from afunet_core.model.allocator import freed_memory_kept
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.cutting import Cutting, row_ranges
-from afunet_core.model.frame_rows import FrameRows
+from afunet_core.model.frame_rows import FrameRows, FrameSource, TensorSource
 from afunet_core.model.operators import Numerics, Workspace
 from afunet_core.model.pieces import Scratch
 from afunet_core.model.stage_passes import Features, Machinery, StageKernels, align, fuse, update
@@ -41,7 +41,7 @@ Progress = Callable[[int, int, str], None]
 
 def stream(
     model: AFUNet,
-    frames: Tensor,
+    frames: Tensor | FrameSource,
     *,
     memory_budget: int | None = None,
     stages: bool = False,
@@ -54,7 +54,7 @@ def stream(
 
     Args:
         model: the network; its device is where the pieces are computed.
-        frames: ``B×18×H×W`` network input, on any device.
+        frames: ``B×18×H×W`` network input, on any device; or a source that makes its rows when they are asked for.
         memory_budget: bytes the features may take in memory; the rest goes to a scratch file (None: all in memory).
         stages: also return the state after every stage, as :meth:`AFUNet.forward_stages` does.
         on_progress: called as ``on_progress(done, total, message)``; ``done`` counts pieces and never decreases.
@@ -70,19 +70,23 @@ def stream(
         ShapeError: for an input that is not ``B×18×H×W``.
         MergeCancelled: when ``should_cancel`` said so.
     """
-    check_frames(frames)
+    if isinstance(frames, Tensor):
+        check_frames(frames)
+        source: FrameSource = TensorSource(frames)
+    else:
+        source = frames
     dtype = _dtype(model, precision)
-    batch, _, height, width = frames.shape
+    batch, _, height, width = source.shape
     outer = _wide(next(model.parameters()).dtype)
-    radiance = torch.empty(batch, 3, height, width, dtype=outer, device=frames.device)
+    radiance = torch.empty(batch, 3, height, width, dtype=outer, device=source.device)
     run = _Run(model, dtype, (batch, height, width), piece_windows, on_progress, should_cancel)
-    states = [run.empty_state(batch, outer, frames.device) for _ in model.stages] if stages else []
+    states = [run.empty_state(batch, outer, source.device) for _ in model.stages] if stages else []
     memory = freed_memory_kept() if run.device.type == "cpu" else nullcontext()
     with torch.inference_mode(), torch.autocast(run.device.type, enabled=False), memory, run.workers:
         for index in range(batch):
             with Scratch(memory_budget, run.device, run.dtype) as scratch:
                 run.image(
-                    frames[index], radiance[index], scratch, [[part[index] for part in state] for state in states]
+                    source, index, radiance[index], scratch, [[part[index] for part in state] for state in states]
                 )
     return (radiance, states) if stages else radiance
 
@@ -149,19 +153,21 @@ class _Run:
             self.on_progress(self.done, self.total, message)
         self.check()
 
-    def image(self, frames: Tensor, radiance: Tensor, scratch: Scratch, states: list[list[Tensor]]) -> None:
-        """One bracket ``18×H×W`` → ``radiance`` ``3×H×W`` and the ``states``, all written in place."""
+    def image(
+        self, frames: FrameSource, index: int, radiance: Tensor, scratch: Scratch, states: list[list[Tensor]]
+    ) -> None:
+        """One sample → ``radiance`` ``3×H×W`` and the ``states``, all written in place."""
         size = self.cutting.height, self.cutting.width
         features = Features(scratch, *size, self.config.branch_dim)
-        source = FrameRows(self.model, frames, size, self.dtype, self.workers)
+        source = FrameRows(self.model, frames, index, size, self.dtype, self.workers)
         self.embed(source, features)
-        for index, kernels in enumerate(self.kernels):
+        for number, kernels in enumerate(self.kernels):
             steps = [fuse, update]
             if kernels.align is not None:
                 steps.insert(0 if self.config.order == "AF" else 2, align)
             for step in steps:
-                step(kernels, features, self.machinery, f"stage {index + 1} of {len(self.kernels)}")
-            for part, plane in zip(states[index] if states else [], features.state, strict=bool(states)):
+                step(kernels, features, self.machinery, f"stage {number + 1} of {len(self.kernels)}")
+            for part, plane in zip(states[number] if states else [], features.state, strict=bool(states)):
                 rows, columns = self.crop
                 for start, stop in row_ranges(rows, self.cutting.strip_rows):
                     part[:, start:stop] = plane.read(start, stop)[:, :columns].permute(2, 0, 1)

@@ -269,3 +269,18 @@ def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
     assert _fused_linear(torch.ones(2, 2, dtype=torch.float64)) is None
     monkeypatch.setattr("afunet_core.model.operators._fused_linear", lambda weight: None)
     torch.testing.assert_close(stream(model, frames), fused, rtol=0, atol=2e-5)
+
+
+def test_a_bracket_gives_its_rows_when_they_are_asked_for():
+    from afunet_core.bracket import Bracket
+    from afunet_core.bracket_rows import BracketRows
+
+    frames = [bracket(2, 3, 21, 27, seed=seed) * 0.5 for seed in range(3)]
+    three = Bracket(frames, ev=(0, 2, 4), encoding="srgb", override=True)
+    rows, whole = BracketRows(three), three.to_tensor()
+    assert rows.shape == tuple(whole.shape)
+    torch.testing.assert_close(rows.rows(1, 5, 9), whole[1, :, 5:9], rtol=2e-6, atol=1e-7)
+    for name in ("folded", "compact"):  # padded, and with exposure times found in the frames
+        model = network(VARIANTS[name])
+        expected = stream(model, whole, piece_windows=2)
+        torch.testing.assert_close(stream(model, rows, piece_windows=2), expected, rtol=0, atol=2e-6)
