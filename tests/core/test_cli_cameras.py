@@ -73,3 +73,15 @@ def test_response_is_estimated_written_and_used(folder: Path, tmp_path: Path, na
     assert np.quantile(np.abs(ratio / np.median(ratio) - 1), 0.8) < 0.06
     assert merged.metadata["response"]["source"] == name
     assert len(merged.metadata["drift"]) == 3
+
+
+@pytest.mark.parametrize(("choice", "source"), [("auto", None), ("none", None)])
+def test_border_and_response_reach_the_merge(folder: Path, tmp_path: Path, choice: str, source: str | None) -> None:
+    """A pure power says nothing of a tone curve, so that none is found either."""
+    frames, result = [str(folder / f"img_{i}.jpg") for i in range(3)], tmp_path / "out.exr"
+    words = ["merge", *frames, "-o", str(result), "--border", "crop", "--response", choice, "--method", "weighted"]
+    assert main([*words, "-q"]) == 0
+    merged = af.read_image(result)
+    assert merged.metadata["border"] == "crop"
+    assert merged.metadata["area"][2:] == list(merged.pixels.shape[:2])
+    assert merged.metadata["response"] == source
