@@ -1,8 +1,7 @@
 """Freed memory stays with the process while a run lasts.
 
 Every product makes a new tensor of about a megabyte and frees it a moment later. The GNU C library hands such memory
-back to the system and asks for it again, and each time the system clears every page: up to a third of the processor
-time.
+back to the system and asks for it again, and each time the system clears every page: up to a sixth of the time.
 See ``docs/decisions/0004-freed-memory.md``.
 """
 
