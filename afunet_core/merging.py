@@ -101,7 +101,8 @@ def merge(
         bracket: the frames and their exposures.
         method: ``"auto"`` (the network; mostly the weighted mean in the highlights, and for counts everywhere, if
             nothing moved at all; of other than three frames also the mean of those that agree with it), ``"afunet"``
-            (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or ``"mertens"`` (exposure fusion, for display only).
+            (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or
+            ``"mertens"`` (exposure fusion, for display only).
         align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, ``"on"``
             always, ``"off"`` never.
         border: where a warped frame shows nothing, ``"fill"`` lets the reference stand in; ``"crop"`` cuts the result
