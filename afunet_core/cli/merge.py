@@ -48,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     frames.add_argument(
         "--response",
-        default="auto",
+        default="none",
         metavar="FILE|estimate|auto|none",
         help="camera response: a file of 'afunet response', estimated from a bracket on a tripod, or found by itself "
-        "where the frames contradict their encoding (auto)",
+        "where the frames contradict their encoding (auto); none: as stored",
     )
     frames.add_argument(
         "--group", action="store_true", help="find the brackets among a camera's pictures by time and exposure"
