@@ -38,6 +38,7 @@ from afunet_core.model.checkpoint import load_model, model_path
 from afunet_core.model.streaming import stream
 from afunet_core.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
 from afunet_core.progress import OnProgress, Run, ShouldCancel
+from afunet_core.radiometry import encode, linearize
 from afunet_core.registration import BORDERS, MODES, Registration, common_area, register
 
 __all__ = ["METHODS", "MergeResult", "merge"]
@@ -177,7 +178,7 @@ def merge(
                 image, states, used = _run_network(network, _network_input(three), place, dtype, budget, stages, run)
             if resting:
                 classic = weighted_merge(three)
-                image = merge_at_rest(image, classic, three.to_tensor()[:, 9:12]) if denoising else classic
+                image = merge_at_rest(image, classic, _reference_level(three)) if denoising else classic
             info["at_rest"] = resting
             unit = float(bracket.times[plan.three[0]])
             image = combine_frames(image.cpu() / unit, aligned, plan, three=three) if plan.joining else image / unit
@@ -224,6 +225,12 @@ def _check_choices(bracket: Any, method: str, align: str, border: str, drift: st
     for name, value, known in choices:
         if value not in known:
             raise ArgumentError(name, "one of " + ", ".join(known), repr(value))
+
+
+def _reference_level(three: Bracket) -> Tensor:
+    """The reference frame as the network sees it, encoded with gamma 2.2 whatever it came with."""
+    light = linearize(three.frames[three.reference], three.encoding, three.gamma)
+    return encode(light.clamp(0, 1))
 
 
 def _shared_area(registrations: list[Registration], bracket: Bracket) -> tuple[int, int, int, int]:
