@@ -42,10 +42,14 @@ def get_bracket_reader(path: str | Sequence[str]) -> Reader | None:
 
 def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
     """Linear light, shown with a gamma and limits that look right at once."""
-    from afunet_core.io import read_image
+    from afunet_core.io import read_image, read_parts
 
     layers: list[LayerData] = []
     for file in _paths(path):
+        parts = read_parts(file) if file.suffix.lower() == ".exr" else []
+        if len(parts) > 1 or any(part.name and part.pixels.ndim == 2 for part in parts):
+            layers += [_part(file, name, pixels) for name, pixels in reversed(parts)]
+            continue
         image = read_image(file)
         pixels = image.pixels
         attributes = {
@@ -57,6 +61,15 @@ def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
         }
         layers.append((pixels, attributes, "image"))
     return layers
+
+
+def _part(file: Path, name: str, pixels: Any) -> LayerData:
+    """One picture of a file with several; of colours as radiance is shown, of other data as napari does."""
+    colours = pixels.ndim == 3
+    attributes: dict[str, Any] = {"name": f"{file.stem} {name}".strip(), "rgb": colours}
+    if colours:
+        attributes |= {"contrast_limits": (0.0, 1.0), "gamma": 1 / 2.2}
+    return pixels, {**attributes, "metadata": {"encoding": "linear"}}, "image"
 
 
 def read_bracket(path: str | Sequence[str]) -> list[LayerData]:

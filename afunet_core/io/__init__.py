@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from afunet_core.io.exposure import Exposure, read_exposure, read_exposure_file, relative_exposures
 from afunet_core.io.folder import EXPOSURE_FILES, find_brackets, find_exposure_file, list_bracket_folder, natural_key
+from afunet_core.io.parts import ImagePart, read_parts
 from afunet_core.io.raw import RAW_SUFFIXES, read_raw
 from afunet_core.io.read import READABLE, ImageFile, read_image
 from afunet_core.io.stack import write_stack
@@ -22,6 +23,7 @@ __all__ = [
     "WRITABLE",
     "Exposure",
     "ImageFile",
+    "ImagePart",
     "find_brackets",
     "find_exposure_file",
     "list_bracket_folder",
@@ -29,6 +31,7 @@ __all__ = [
     "read_exposure",
     "read_exposure_file",
     "read_image",
+    "read_parts",
     "read_raw",
     "relative_exposures",
     "write_image",

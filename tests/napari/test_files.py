@@ -247,3 +247,21 @@ def test_damaged_files_are_refused_with_a_sentence(plugin, tmp_path, suffix):
     path.write_bytes(b"not an image at all")
     with pytest.raises(AFUNetError, match="broken"):
         read([str(path)], stack=False, plugin_name="napari-afunet")
+
+
+def test_an_exr_with_layers_and_depth_opens_as_one_layer_each(plugin, tmp_path):
+    import OpenImageIO as oiio
+
+    pixels = np.random.default_rng(0).random((6, 8, 7), dtype=np.float32)
+    spec = oiio.ImageSpec(8, 6, 7, "float")
+    spec.channelnames = ("B", "G", "R", "Z", "sun.B", "sun.G", "sun.R")
+    output = oiio.ImageOutput.create(str(tmp_path / "render.exr"))
+    assert output.open(str(tmp_path / "render.exr"), spec)
+    assert output.write_image(pixels)
+    assert output.close()
+    viewer = ViewerModel()
+    viewer.open(str(tmp_path / "render.exr"), plugin="napari-afunet")
+    assert [layer.name for layer in viewer.layers] == ["render sun", "render Z", "render"]  # the colours on top
+    assert [layer.rgb for layer in viewer.layers] == [True, False, True]
+    np.testing.assert_array_equal(viewer.layers["render"].data, pixels[..., [2, 1, 0]])
+    np.testing.assert_array_equal(viewer.layers["render Z"].data, pixels[..., 3])

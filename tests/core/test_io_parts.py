@@ -1,0 +1,75 @@
+"""Every picture of an EXR: parts, layers, and channels that are no colours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import OpenImageIO as oiio
+import pytest
+
+from afunet_core.errors import ImageFileError
+from afunet_core.io import read_image, read_parts, write_image
+
+
+@pytest.fixture
+def values() -> np.ndarray:
+    return np.random.default_rng(0).random((7, 9, 8), dtype=np.float32)
+
+
+def write(path: Path, parts: dict[str, tuple[tuple[str, ...], np.ndarray]]) -> None:
+    specs = []
+    for name, (channels, pixels) in parts.items():
+        spec = oiio.ImageSpec(pixels.shape[1], pixels.shape[0], len(channels), "float")
+        spec.channelnames = channels
+        if len(parts) > 1:
+            spec.attribute("oiio:subimagename", name)
+        specs.append(spec)
+    output = oiio.ImageOutput.create(str(path))
+    assert output.open(str(path), specs if len(specs) > 1 else specs[0])
+    for index, (_, pixels) in enumerate(parts.values()):
+        assert index == 0 or output.open(str(path), specs[index], "AppendSubimage")
+        assert output.write_image(np.ascontiguousarray(pixels))
+    assert output.close()
+
+
+def test_layers_and_other_channels_of_one_part(tmp_path: Path, values: np.ndarray) -> None:
+    names = ("B", "G", "R", "Z", "diffuse.B", "diffuse.G", "diffuse.R", "normal.X")
+    write(tmp_path / "a.exr", {"": (names, values)})
+    found = dict(read_parts(tmp_path / "a.exr"))
+    assert list(found) == ["", "Z", "diffuse", "normal X"]
+    np.testing.assert_array_equal(found[""], values[..., [2, 1, 0]])
+    np.testing.assert_array_equal(found["Z"], values[..., 3])
+    np.testing.assert_array_equal(found["diffuse"], values[..., [6, 5, 4]])
+    np.testing.assert_array_equal(found["normal X"], values[..., 7])
+
+
+def test_parts(tmp_path: Path, values: np.ndarray) -> None:
+    parts = {"depth": (("Z",), values[..., :1]), "beauty": (("R", "G", "B"), values[..., 1:4])}
+    write(tmp_path / "a.exr", parts)
+    found = dict(read_parts(tmp_path / "a.exr"))
+    assert list(found) == ["depth Z", "beauty"]
+    np.testing.assert_array_equal(found["beauty"], values[..., 1:4])
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_an_ordinary_file_has_one(tmp_path: Path, values: np.ndarray, channels: int) -> None:
+    pixels = values[..., 0] if channels == 1 else values[..., :channels]
+    write_image(tmp_path / "a.exr", pixels)
+    [(name, found)] = read_parts(tmp_path / "a.exr")
+    assert name == ""
+    np.testing.assert_array_equal(found, read_image(tmp_path / "a.exr").pixels)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 0.6])
+def test_damaged_files_are_refused(tmp_path: Path, values: np.ndarray, kept: float) -> None:
+    write(tmp_path / "a.exr", {"": (("R", "G", "B"), values[..., :3])})
+    data = (tmp_path / "a.exr").read_bytes()
+    (tmp_path / "a.exr").write_bytes(data[: int(kept * len(data)) if kept < 1 else int(kept)])
+    with pytest.raises(ImageFileError, match=r"a\.exr"):
+        read_parts(tmp_path / "a.exr")
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(ImageFileError, match="cannot be opened"):
+        read_parts(tmp_path / "none.exr")
