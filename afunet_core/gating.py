@@ -2,7 +2,7 @@
 
 It is the best estimate that looks at one pixel alone. A network that looks around removes more noise in the shadows;
 in highlights, which the shortest frame alone records, it can do harm. Nobody should lose by trusting the default, so
-``merge(method="auto")`` takes the shadows from the network and the highlights mostly from the classic.
+``merge(method="auto")`` takes the shadows from the network and what is brighter from the classic.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ __all__ = ["AT_REST", "is_at_rest", "merge_at_rest"]
 AT_REST = 2e-4
 """Mean of the ghost map up to which a scene counts as at rest: one ghost of 14×14 pixels in a megapixel."""
 
-BRIGHT = (0.7, 0.95)
-"""Encoded values of the reference between which a pixel goes over from shadow to highlight."""
-NETWORK_IN_HIGHLIGHTS = 1 / 3
-"""Two estimates whose errors differ are better together; the smaller share goes to the one that may be the worse."""
+BRIGHT = (0.3, 0.6)
+"""Encoded values of the reference between which a pixel goes over from the network's image to the classic's."""
 
 
 def is_at_rest(bracket: ExposureStack, batch_size: int = 1) -> bool:
@@ -45,7 +43,7 @@ def is_at_rest(bracket: ExposureStack, batch_size: int = 1) -> bool:
 
 
 def merge_at_rest(network: Tensor, classic: Tensor, reference: Tensor) -> Tensor:
-    """The network's image in the shadows, mostly the classical one in the highlights.
+    """The network's image in the shadows, the classical one where it is brighter.
 
     Args:
         network: B×3×H×W radiance.
@@ -57,11 +55,11 @@ def merge_at_rest(network: Tensor, classic: Tensor, reference: Tensor) -> Tensor
 
     Example:
         >>> import torch
-        >>> one, encoded = torch.ones(1, 3, 1, 3), torch.tensor([0.2, 0.825, 1.0]).expand(1, 3, 1, 3)
-        >>> merge_at_rest(one, 4 * one, encoded)[0, 0, 0]
+        >>> one, encoded = torch.ones(1, 3, 1, 3), torch.tensor([0.2, 0.45, 1.0]).expand(1, 3, 1, 3)
+        >>> merge_at_rest(one, 3 * one, encoded)[0, 0, 0].round(decimals=3)
         tensor([1., 2., 3.])
     """
     start, end = BRIGHT
     bright = ((reference.to(classic) - start) / (end - start)).clamp(0, 1)
     bright = bright * bright * (3 - 2 * bright)
-    return network.to(classic) + (1 - NETWORK_IN_HIGHLIGHTS) * bright * (classic - network.to(classic))
+    return network.to(classic).lerp(classic, bright)
