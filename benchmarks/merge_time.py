@@ -1,0 +1,53 @@
+"""How long a whole merge takes: registration, network, finishing, on a hand-held bracket with moving objects.
+
+    python benchmarks/merge_time.py [1000 1504] [--model compact full] [--repeat 2]
+
+The bracket is generated. One line for each model and precision; the fastest of the repeats counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import torch
+
+import afunet_core as af
+from afunet_core.data.scenes import SceneBank
+from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
+
+
+def bracket(height: int, width: int) -> af.Bracket:
+    """Hand-held, with objects that move, EV 0, 2, 4."""
+    maker = Synthesizer(SceneBank.procedural(0), SynthesisConfig.evaluation())
+    batch = maker.sample(1, (height, width), torch.Generator().manual_seed(0), "both")
+    frames = list(batch.frames[0][:, None])
+    return af.Bracket(frames, times=batch.times[0].tolist(), encoding="gamma", override=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", nargs="*", type=int, default=[1000, 1504])
+    parser.add_argument("--model", nargs="+", default=["compact", "full"])
+    parser.add_argument("--repeat", type=int, default=2)
+    options = parser.parse_args()
+    frames = bracket(*options.size)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for model in options.model:
+        for precision in ("float32", "bfloat16"):
+            seconds = []
+            for _ in range(options.repeat):
+                start = time.perf_counter()
+                result = af.merge(frames, model=model, precision=precision)
+                seconds.append(time.perf_counter() - start)
+            moved = [entry["decision"] for entry in result.info["registration"]]
+            peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+            print(
+                f"{model} {precision}: {min(seconds):.2f} s, at most {peak} MiB more so far, frames {moved}", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
