@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = (1500, 940)
-COLOURS = 200
 
 
 class Photographer:
@@ -44,8 +43,8 @@ class Photographer:
 
     @staticmethod
     def _save(picture: Image.Image, name: str) -> None:
-        path = IMAGES / f"{name}.png"
-        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+        path = IMAGES / f"{name}.jpg"
+        picture.convert("RGB").save(path, quality=90, subsampling=0, optimize=True)
         print(f"{path.relative_to(IMAGES.parents[1])}: {path.stat().st_size // 1024} kB")
 
 
