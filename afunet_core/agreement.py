@@ -16,6 +16,7 @@ from afunet_core.baselines import SATURATION_FADE
 from afunet_core.bracket import Bracket
 from afunet_core.noise import NoiseModel
 from afunet_core.radiometry import expose, linearize
+from afunet_core.smoothstep import smoothstep
 
 __all__ = ["agreement", "consistent_short_frame", "contradiction", "spread_over", "unsaturated"]
 
@@ -56,8 +57,7 @@ def agreement(image: Tensor, radiance: Tensor, variance: Tensor, ceiling: Tensor
     together = (_window_mean(trust * gap) / counted).square()
     together = together / (_window_mean(trust * (variance / _WINDOW**2 + inexact)) / counted + 1e-12)
     deviation = torch.maximum(pixelwise, together * (counted > 0.1)).mean(1, keepdim=True).sqrt()
-    doubt = ((deviation - _DOUBT) / (_REJECT - _DOUBT)).clamp(0.0, 1.0)
-    return 1.0 - doubt * doubt * (3.0 - 2.0 * doubt)
+    return 1.0 - smoothstep(deviation, _DOUBT, _REJECT)
 
 
 def unsaturated(encoded: Tensor) -> Tensor:
@@ -68,8 +68,7 @@ def unsaturated(encoded: Tensor) -> Tensor:
         tensor([1., 0.])
     """
     start, end = SATURATION_FADE
-    below = ((end - encoded) / (end - start)).clamp(0.0, 1.0)
-    return below * below * (3.0 - 2.0 * below)
+    return smoothstep(encoded, end, start)
 
 
 def contradiction(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.radiometry import GAMMA, Scalar, encode, linearize, to_radiance
+from afunet_core.smoothstep import smoothstep
 from afunet_core.strips import in_strips
 
 __all__ = [
@@ -216,8 +217,7 @@ def _trust(encoded: Tensor, fade: tuple[float, float]) -> Tensor:
     start, end = fade
     if not 0 <= start < end:
         raise ArgumentError("fade", "(start, end) with 0 <= start < end", fade, "Use (0.90, 0.99).")
-    below = ((end - encoded) / (end - start)).clamp(0.0, 1.0)
-    return below * below * (3.0 - 2.0 * below)
+    return smoothstep(encoded, end, start)
 
 
 def _visual_quality(frame: Tensor, contrast: float, saturation: float, exposedness: float) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from afunet_core.baselines import ExposureStack
 from afunet_core.ghosts import ghost_map
+from afunet_core.smoothstep import smoothstep
 
 __all__ = ["AT_REST", "is_at_rest", "merge_at_rest"]
 
@@ -59,7 +60,4 @@ def merge_at_rest(network: Tensor, classic: Tensor, reference: Tensor) -> Tensor
         >>> merge_at_rest(one, 3 * one, encoded)[0, 0, 0].round(decimals=3)
         tensor([1., 2., 3.])
     """
-    start, end = BRIGHT
-    bright = ((reference.to(classic) - start) / (end - start)).clamp(0, 1)
-    bright = bright * bright * (3 - 2 * bright)
-    return network.to(classic).lerp(classic, bright)
+    return network.to(classic).lerp(classic, smoothstep(reference.to(classic), *BRIGHT))

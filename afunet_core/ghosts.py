@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from afunet_core.baselines import ExposureStack
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import linearize
+from afunet_core.smoothstep import smoothstep
 
 __all__ = ["ghost_map"]
 
@@ -64,8 +65,7 @@ def ghost_map(bracket: ExposureStack, sample: int = 0, window: int = 5) -> NDArr
         for index, interval in enumerate(intervals):
             if index != bracket.reference:
                 worst = torch.maximum(worst, _deviation(interval, reference, window))
-    sure = ((worst - _LIKELY) / (_CERTAIN - _LIKELY)).clamp(0.0, 1.0)
-    return (sure * sure * (3.0 - 2.0 * sure)).cpu().numpy()
+    return smoothstep(worst, _LIKELY, _CERTAIN).cpu().numpy()
 
 
 def _interval(bracket: ExposureStack, index: int, sample: int) -> tuple[Tensor, Tensor, Tensor]:

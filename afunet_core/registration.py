@@ -193,9 +193,22 @@ def align_frame(
     warped, valid = warp_homography(linearize(frame, encoding, gamma), homography)
     aligned = encode(warped, encoding, gamma)
     fill = expose(to_radiance(reference, reference_time, encoding, gamma), time, encoding, gamma)
+    return torch.where(valid, aligned, unseen_content(aligned, fill, reference)), valid
+
+
+def unseen_content(own: Tensor, told: Tensor, reference: Tensor) -> Tensor:
+    """What stands in where a frame shows nothing: what the reference tells, which where it is clipped is "at least".
+
+    Args:
+        own: the frame with its border repeated.
+        told: the reference at the frame's exposure, encoded like ``own`` or as linear as that.
+        reference: encoded, in [0, 1].
+
+    Returns:
+        ``told``; where the reference is clipped, ``own`` if that is brighter.
+    """
     clipped = ((reference - SATURATION) / (1 - SATURATION)).clamp(0, 1)
-    fill = fill + clipped * (aligned - fill).clamp_min(0)
-    return torch.where(valid, aligned, fill), valid
+    return told + clipped * (own - told).clamp_min(0)
 
 
 def estimate_homography(

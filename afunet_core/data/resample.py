@@ -10,7 +10,7 @@ from afunet_core.data.config import SynthesisConfig
 from afunet_core.data.draws import uniform
 from afunet_core.data.motion import REFERENCE, pixel_grid, smooth_field, warp
 from afunet_core.radiometry import encode, linearize
-from afunet_core.registration import SATURATION
+from afunet_core.registration import unseen_content
 
 __all__ = ["OUTER", "register_frames", "registration_positions"]
 
@@ -75,5 +75,4 @@ def _fill_unseen(rng: np.random.Generator, picture: Tensor, reference: Tensor, r
     if rng.random() < 0.15:
         return edge
     told = (reference * ratio).clamp(0, 1)
-    clipped = ((encode(reference) - SATURATION) / (1 - SATURATION)).clamp(0, 1)
-    return torch.where(overshoot > 0, told + clipped * (edge - told).clamp_min(0), picture)
+    return torch.where(overshoot > 0, unseen_content(edge, told, encode(reference)), picture)

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from afunet_core.errors import ImageFileError
-from afunet_core.io.read import _ADVICE, _check_file, _check_size, _colour_channels
+from afunet_core.io.read import colour_channels, opened, part_pixels
 
 __all__ = ["ImagePart", "read_parts"]
 
@@ -41,37 +40,13 @@ def read_parts(path: str | Path) -> list[ImagePart]:
         [('', (2, 3, 3))]
     """
     path = Path(path)
-    _check_file(path)
-    try:
-        return _read_all(path)
-    except ImageFileError:
-        raise
-    except Exception as error:  # codecs raise anything
-        raise ImageFileError(f"{path}: is damaged: {type(error).__name__}: {error}. {_ADVICE}") from error
-
-
-def _read_all(path: Path) -> list[ImagePart]:
-    import OpenImageIO as oiio
-
-    hints = oiio.ImageSpec()
-    hints.attribute("oiio:UnassociatedAlpha", 1)
-    source = oiio.ImageInput.open(str(path), hints)
-    if source is None:
-        raise ImageFileError(f"{path}: is not an image that can be read: {oiio.geterror()}. {_ADVICE}")
     found: list[ImagePart] = []
-    try:
-        index = 0
-        while source.seek_subimage(index, 0):
+    with opened(path) as source:
+        part = 0
+        while source.seek_subimage(part, 0):
             spec = source.spec()
-            _check_size(spec, path)
-            pixels = source.read_image(index, 0, 0, spec.nchannels, "float")
-            if pixels is None:
-                raise ImageFileError(f"{path}: part {index} is truncated or damaged: {source.geterror()}. {_ADVICE}")
-            pixels = np.asarray(pixels).reshape(spec.height, spec.width, -1)
-            found += _pictures(_part_name(spec), list(spec.channelnames), pixels)
-            index += 1
-    finally:
-        source.close()
+            found += _pictures(_part_name(spec), list(spec.channelnames), part_pixels(source, part, path, "float"))
+            part += 1
     return found
 
 
@@ -86,7 +61,7 @@ def _pictures(part: str, names: list[str], pixels: np.ndarray) -> list[ImagePart
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
     for layer in sorted(layers, key=lambda name: name != ""):
         inside = [i for i, name in enumerate(names) if name.rpartition(".")[0] == layer]
-        colours = [inside[c] for c in _colour_channels([names[i].rpartition(".")[2] for i in inside])]
+        colours = [inside[c] for c in colour_channels([names[i].rpartition(".")[2] for i in inside])]
         title = _join(part, layer)
         if colours:
             pictures.append(ImagePart(title, _squeezed(pixels[..., colours])))

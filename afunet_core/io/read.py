@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,19 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
 
 
 def _read(path: Path, with_pixels: bool) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """Pixels and attributes; whatever the codecs raise becomes an ``ImageFileError``."""
+    """Pixels and attributes."""
+    with opened(path) as source:
+        part, channels = _colour_part(source, path)
+        attributes = {a.name: a.value for a in source.spec().extra_attribs if not isinstance(a.value, np.ndarray)}
+        if not with_pixels:
+            return None, attributes
+        pixels = part_pixels(source, part, path, "unknown")[..., channels]
+        return (pixels[..., 0] if len(channels) == 1 else np.ascontiguousarray(pixels)), attributes
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """The file as OpenImageIO reads it; whatever the codecs raise becomes an ``ImageFileError``."""
     import OpenImageIO as oiio
 
     _check_file(path)
@@ -95,24 +109,24 @@ def _read(path: Path, with_pixels: bool) -> tuple[np.ndarray | None, dict[str, A
         if source is None:
             raise ImageFileError(f"{path}: is not an image that can be read: {_reason(oiio.geterror())}. {_ADVICE}")
         try:
-            part, channels = _colour_part(source, path)
-            spec = source.spec()
-            attributes = {a.name: a.value for a in spec.extra_attribs if not isinstance(a.value, np.ndarray)}
-            if not with_pixels:
-                return None, attributes
-            _check_size(spec, path)
-            pixels = source.read_image(part, 0, 0, spec.nchannels, "unknown")
-            problem = source.geterror()
+            yield source
         finally:
             source.close()
-        if pixels is None or problem:
-            raise ImageFileError(f"{path}: is truncated or damaged: {_reason(problem)}. {_ADVICE}")
-        pixels = np.asarray(pixels).reshape(spec.height, spec.width, -1)[..., channels]
-        return (pixels[..., 0] if len(channels) == 1 else np.ascontiguousarray(pixels)), attributes
     except ImageFileError:
         raise
     except Exception as error:  # codecs raise anything: UnicodeDecodeError, ZeroDivisionError…
         raise ImageFileError(f"{path}: is damaged: {type(error).__name__}: {error}. {_ADVICE}") from error
+
+
+def part_pixels(source: Any, part: int, path: Path, kind: str) -> np.ndarray:
+    """All channels of the part that was sought, ``H×W×C``; ``kind`` is OpenImageIO's name of a type."""
+    spec = source.spec()
+    _check_size(spec, path)
+    pixels = source.read_image(part, 0, 0, spec.nchannels, kind)
+    problem = source.geterror()
+    if pixels is None or problem:
+        raise ImageFileError(f"{path}: is truncated or damaged: {_reason(problem)}. {_ADVICE}")
+    return np.asarray(pixels).reshape(spec.height, spec.width, -1)
 
 
 def _check_file(path: Path) -> None:
@@ -141,7 +155,7 @@ def _colour_part(source: Any, path: Path) -> tuple[int, list[int]]:
     part = 0
     while source.seek_subimage(part, 0):
         names = list(source.spec().channelnames)
-        channels = _colour_channels(names)
+        channels = colour_channels(names)
         if channels:
             return part, channels
         if source.format_name() != "openexr":
@@ -150,7 +164,7 @@ def _colour_part(source: Any, path: Path) -> tuple[int, list[int]]:
     raise ImageFileError(f"{path}: has no channels R, G, B or Y (the last part has {', '.join(names)}). {_ADVICE}")
 
 
-def _colour_channels(names: list[str]) -> list[int]:
+def colour_channels(names: list[str]) -> list[int]:
     """Indices of R, G, B, A or Y, A, wherever they stand; plain names go before those of a layer (``diffuse.R``)."""
     layers = sorted({name.rpartition(".")[0] for name in names}, key=lambda layer: (layer != "", layer))
     for layer in layers:

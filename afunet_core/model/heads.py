@@ -18,6 +18,7 @@ from torch.nn.functional import pixel_shuffle
 
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.layers import Conv3x3
+from afunet_core.smoothstep import smoothstep
 
 __all__ = ["AnchoredHead", "DirectHead", "anchored_merge", "estimate_times", "frame_log_precision", "times_from_means"]
 
@@ -108,8 +109,7 @@ def frame_log_precision(encoded: Tensor, times: Tensor) -> Tensor:
         encoded: ``B×3×3×H×W`` frames (frame, colour) in [0, 1].
         times: ``B×3``.
     """
-    fade = ((FADE_END - encoded) / (FADE_END - FADE_START)).clamp(0, 1)
-    fade = fade.square() * (3 - 2 * fade)
+    fade = smoothstep(encoded, FADE_END, FADE_START)
     keep_highlights = torch.zeros(3, dtype=encoded.dtype, device=encoded.device)
     keep_highlights[0] = 1.0
     fade = torch.maximum(fade, keep_highlights.reshape(1, 3, 1, 1, 1))

@@ -299,13 +299,19 @@ def test_provenance_is_complete_and_plain() -> None:
 # --- registration ---
 
 
-def test_registration_serves_every_method(checks: Any) -> None:
-    """A shifted outer frame makes a ghost; registered, the merge is sharp again."""
+@pytest.fixture
+def shifted(checks: Any) -> tuple[af.Bracket, np.ndarray]:
+    """A bracket whose last frame is shifted by 4 rows and 6 columns, and the truth."""
     random = torch.nn.functional.interpolate(checks.uniform(1, 3, 24, 32, seed=3), (96, 128), mode="bicubic")
     radiance = (0.01 + 0.05 * random.clamp(0, 1))[0].permute(1, 2, 0).cpu().numpy()
     frames = exposed(radiance)
     frames[2] = np.roll(frames[2], (4, 6), (0, 1))
-    bracket = af.Bracket(frames, times=TIMES)
+    return af.Bracket(frames, times=TIMES), radiance
+
+
+def test_registration_serves_every_method(shifted: tuple[af.Bracket, np.ndarray]) -> None:
+    """A shifted outer frame makes a ghost; registered, the merge is sharp again."""
+    bracket, radiance = shifted
     inner = (slice(12, -12), slice(12, -12))
     errors = {}
     for align in ("off", "auto"):
@@ -314,13 +320,9 @@ def test_registration_serves_every_method(checks: Any) -> None:
     assert errors["auto"] < 0.2 * errors["off"]
 
 
-def test_the_border_is_filled_or_cropped(checks: Any) -> None:
+def test_the_border_is_filled_or_cropped(shifted: tuple[af.Bracket, np.ndarray]) -> None:
     """Cropped, the result is what all frames show, and lies where the provenance says."""
-    random = torch.nn.functional.interpolate(checks.uniform(1, 3, 24, 32, seed=3), (96, 128), mode="bicubic")
-    radiance = (0.01 + 0.05 * random.clamp(0, 1))[0].permute(1, 2, 0).cpu().numpy()
-    frames = exposed(radiance)
-    frames[2] = np.roll(frames[2], (4, 6), (0, 1))
-    bracket = af.Bracket(frames, times=TIMES)
+    bracket, radiance = shifted
     filled = af.merge(bracket, method="weighted")
     cropped = af.merge(bracket, method="weighted", border="crop")
     assert filled.radiance.shape == radiance.shape

@@ -1,0 +1,21 @@
+"""From 0 to 1 without a kink: how the package goes over from one source to another."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+__all__ = ["smoothstep"]
+
+
+def smoothstep(value: Tensor, start: float, end: float) -> Tensor:
+    """0 up to ``start``, 1 from ``end`` on, a cubic between; ``start`` may be the larger one, for a step down.
+
+    Example:
+        >>> import torch
+        >>> smoothstep(torch.tensor([0.0, 0.5, 1.0, 2.0]), 0.0, 1.0)
+        tensor([0.0000, 0.5000, 1.0000, 1.0000])
+        >>> smoothstep(torch.tensor([0.0, 2.0]), 1.0, 0.0)
+        tensor([1., 0.])
+    """
+    share = ((value - start) / (end - start)).clamp(0.0, 1.0)
+    return share * share * (3.0 - 2.0 * share)
