@@ -80,3 +80,20 @@ def device() -> torch.device:
 @pytest.fixture(scope="session")
 def checks(device: torch.device) -> OperatorChecks:
     return OperatorChecks(device)
+
+
+@pytest.fixture
+def drawn() -> Callable[[Any], Any]:
+    """Makes networks whose every parameter matters: drawn, none left at zero or one; the same for the same config."""
+
+    def make(config: Any) -> Any:
+        from afunet_core.model.afunet import AFUNet
+
+        torch.manual_seed(0)
+        model = AFUNet(config).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+        return model
+
+    return make

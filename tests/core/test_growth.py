@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from afunet_core.errors import ArgumentError
-from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.growth import grow
 
@@ -16,28 +15,19 @@ SMALL = AFUNetConfig(embed_dim=12, depths=(1, 2), fusion_heads=1, drop_path=0.0)
 SMALL_ANCHORED = replace(COMPACT, embed_dim=12, depths=(1, 2), fusion_heads=1)
 
 
-def trained(config: AFUNetConfig) -> AFUNet:
-    torch.manual_seed(0)
-    model = AFUNet(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    return model
-
-
 @pytest.mark.parametrize("small", [SMALL, SMALL_ANCHORED], ids=["direct", "anchored"])
 @pytest.mark.parametrize("depths", [(3, 2), (1, 2, 2), (2, 4, 1, 1)], ids=str)
-def test_computes_the_same(small, depths):
-    model, frames = trained(small), torch.rand(2, 18, 20, 27)
+def test_computes_the_same(drawn, small, depths):
+    model, frames = drawn(small), torch.rand(2, 18, 20, 27)
     grown = grow(model, replace(small, depths=depths)).eval()
     assert grown.config.depths == depths
     with torch.no_grad():
         torch.testing.assert_close(grown(frames), model(frames), atol=1e-6, rtol=0)
 
 
-def test_every_new_part_learns():
+def test_every_new_part_learns(drawn):
     """Zeroed last layers get a gradient at once, and with one step what is before them does too."""
-    model = trained(SMALL_ANCHORED)
+    model = drawn(SMALL_ANCHORED)
     grown = grow(model, replace(SMALL_ANCHORED, depths=(2, 2, 1)))
     optimizer = torch.optim.SGD(grown.parameters(), lr=0.1)
     frames, target = torch.rand(1, 18, 16, 16), torch.rand(1, 3, 16, 16)
@@ -52,8 +42,8 @@ def test_every_new_part_learns():
     assert silent == []
 
 
-def test_the_original_is_left_alone():
-    model = trained(SMALL)
+def test_the_original_is_left_alone(drawn):
+    model = drawn(SMALL)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     grown = grow(model, replace(SMALL, depths=(2, 2)))
     with torch.no_grad():
@@ -67,6 +57,6 @@ def test_the_original_is_left_alone():
     [({"embed_dim": 24}, "embed_dim"), ({"depths": (1,)}, "depths"), ({"depths": (1, 1, 5)}, "depths")],
     ids=str,
 )
-def test_refuses_what_is_not_growth(changes, named):
+def test_refuses_what_is_not_growth(drawn, changes, named):
     with pytest.raises(ArgumentError, match=named):
-        grow(trained(SMALL), replace(SMALL, **changes))
+        grow(drawn(SMALL), replace(SMALL, **changes))
