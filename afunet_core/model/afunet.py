@@ -77,14 +77,13 @@ class Embedding(nn.Module):
 class Stage(nn.Module):
     """One iteration: align the sides to the estimate, fuse, restore data consistency (Eq. 10 to 15)."""
 
-    def __init__(self, config: AFUNetConfig, index: int, fusion_drop: list[float], alignment_drop: float) -> None:
+    def __init__(self, config: AFUNetConfig, depth: int, fusion_drop: list[float], alignment_drop: float) -> None:
         super().__init__()
-        depth, dilation = config.depths[index], config.dilation(index)
         dim = config.branch_dim
         hidden = int(dim * config.mlp_ratio)
         self.order = config.order
-        self.align_under = SpatialAlignment(config, alignment_drop, dilation) if config.alignment else None
-        self.align_over = SpatialAlignment(config, alignment_drop, dilation) if config.alignment else None
+        self.align_under = SpatialAlignment(config, alignment_drop) if config.alignment else None
+        self.align_over = SpatialAlignment(config, alignment_drop) if config.alignment else None
         self.fuse = SpatialFusion(config, depth, fusion_drop)
         self.fuse_under = ChannelFusion(config) if config.channel_fusion else None
         self.fuse_over = ChannelFusion(config) if config.channel_fusion else None
@@ -150,7 +149,7 @@ class AFUNet(nn.Module):
         stages = []
         for index, depth in enumerate(config.depths):
             first = sum(config.depths[:index])
-            stages.append(Stage(config, index, fusion_drop[first : first + depth], alignment_drop[index]))
+            stages.append(Stage(config, depth, fusion_drop[first : first + depth], alignment_drop[index]))
         self.stages = nn.ModuleList(stages)
         self.skip = Conv3x3(config.branch_dim, config.branch_dim)
         self.head = AnchoredHead(config) if config.head == "anchored" else DirectHead(config)

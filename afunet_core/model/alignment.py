@@ -15,20 +15,20 @@ class SpatialAlignment(nn.Module):
     """Moves the feature of an outer frame towards the current estimate of the scene.
 
     The estimate ``x`` is degraded by a learned ``D_i`` into what this frame should have seen; each window of
-    the frame's feature then looks it up by attention. Dilated windows look further, at a coarser lattice.
+    the frame's feature then looks it up by attention.
     """
 
-    def __init__(self, config: AFUNetConfig, drop_path: float = 0.0, dilation: int = 1) -> None:
+    def __init__(self, config: AFUNetConfig, drop_path: float = 0.0) -> None:
         super().__init__()
         dim = config.branch_dim
-        self.window, self.dilation = config.window_size, dilation
+        self.window = config.window_size
         self.degrade = MLP(dim, int(dim * config.mlp_ratio), dim)
         self.attention = WindowCrossAttention(dim, config.alignment_heads, config.window_size)
         self.refine = Depthwise3x3(dim)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, side: Tensor, estimate: Tensor) -> Tensor:
-        """Align ``side`` (α_i) to ``estimate`` (x); both ``B×H×W×C``, in whole (dilated) windows."""
+        """Align ``side`` (α_i) to ``estimate`` (x); both ``B×H×W×C``, height and width multiples of the window."""
         degraded, attended = self.attend(side, estimate)
         return self.refine_aligned(degraded, attended)
 
@@ -36,9 +36,9 @@ class SpatialAlignment(nn.Module):
         """The part that stays inside windows: ``d = D_i(x)`` and ``r = d + attention(α; d + α)``."""
         batch, height, width, _ = side.shape
         degraded = self.degrade(estimate)
-        query = split_windows(side, self.window, self.dilation)
-        context = split_windows(degraded + side, self.window, self.dilation)
-        attended = merge_windows(self.attention(query, context), self.window, height, width, self.dilation)
+        query = split_windows(side, self.window)
+        context = split_windows(degraded + side, self.window)
+        attended = merge_windows(self.attention(query, context), self.window, height, width)
         return degraded, degraded + self.drop_path(attended, batch)
 
     def refine_aligned(self, degraded: Tensor, aligned: Tensor) -> Tensor:

@@ -20,38 +20,29 @@ __all__ = [
 ]
 
 
-def split_windows(features: Tensor, window: int, dilation: int = 1) -> Tensor:
-    """Cut ``B×H×W×C`` into ``(B·windows)×window²×C``.
-
-    Args:
-        features: height and width are multiples of ``window · dilation``.
-        window: side of a window, in tokens.
-        dilation: distance of neighbouring tokens, in pixels; windows of one neighbourhood interleave.
+def split_windows(features: Tensor, window: int) -> Tensor:
+    """Cut ``B×H×W×C`` into ``(B·windows)×window²×C``; height and width are multiples of ``window``.
 
     Example:
         >>> split_windows(torch.zeros(1, 16, 8, 3), 8).shape
         torch.Size([2, 64, 3])
-        >>> split_windows(torch.arange(16.0).reshape(1, 4, 4, 1), 2, dilation=2)[0].flatten()
-        tensor([ 0.,  2.,  8., 10.])
     """
     b, h, w, c = features.shape
-    reach = window * dilation
-    tiles = features.reshape(b, h // reach, window, dilation, w // reach, window, dilation, c)
-    return tiles.permute(0, 1, 3, 4, 6, 2, 5, 7).reshape(-1, window * window, c)
+    tiles = features.reshape(b, h // window, window, w // window, window, c)
+    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, window * window, c)
 
 
-def merge_windows(windows: Tensor, window: int, height: int, width: int, dilation: int = 1) -> Tensor:
+def merge_windows(windows: Tensor, window: int, height: int, width: int) -> Tensor:
     """Inverse of :func:`split_windows`.
 
     Example:
         >>> x = torch.rand(2, 16, 8, 3)
-        >>> torch.equal(merge_windows(split_windows(x, 4, 2), 4, 16, 8, 2), x)
+        >>> torch.equal(merge_windows(split_windows(x, 8), 8, 16, 8), x)
         True
     """
     c = windows.shape[-1]
-    reach = window * dilation
-    tiles = windows.reshape(-1, height // reach, dilation, width // reach, dilation, window, window, c)
-    return tiles.permute(0, 1, 5, 2, 3, 6, 4, 7).reshape(-1, height, width, c)
+    tiles = windows.reshape(-1, height // window, width // window, window, window, c)
+    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, height, width, c)
 
 
 def shift_mask(height: int, width: int, window: int, shift: int, device: torch.device, dtype: torch.dtype) -> Tensor:

@@ -168,8 +168,8 @@ def _unwrap(content: object, path: Path) -> Mapping[str, Any]:
 def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> AFUNetConfig:
     """The configuration that fits published-name tensors.
 
-    Shapes decide everything but the order of the stage, the dilations and the stochastic depth, which leave no trace in
-    them; those come from the metadata when there is any.
+    Shapes decide everything but the order of the stage and the stochastic depth, which leave no trace in them; those
+    come from the metadata when there is any.
 
     Raises:
         CheckpointError: if the tensors fit no configuration.
@@ -178,7 +178,7 @@ def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | No
     try:
         if metadata and "afunet_config" in metadata:
             stored = json.loads(metadata["afunet_config"])
-            hints = {name: stored[name] for name in ("order", "drop_path", "dilations") if name in stored}
+            hints = {name: stored[name] for name in ("order", "drop_path") if name in stored}
         return AFUNetConfig(**_sizes({name: tuple(value.shape) for name, value in tensors.items()}), **hints)
     except (KeyError, IndexError, ValueError, ZeroDivisionError, TypeError, AttributeError) as error:
         raise CheckpointError(f"model: the parameters fit no AFUNet configuration ({error}).") from error

@@ -38,8 +38,6 @@ class AFUNetConfig:
             frame, and a decoded prior, is trusted at each pixel, and takes the precision-weighted mean.
         mu_input: the network also sees each frame's radiance after the μ-law, where frames are directly comparable.
         agreement_input: the network is also told how far the frames agree, pixel by pixel, where both are well exposed.
-        dilations: distance between the tokens of the alignment windows, one number for each stage: 4 looks four times
-            as far at a lattice four times as coarse (empty: 1 everywhere, as published).
         dormant_norm: keep the LayerNorm that published checkpoints carry but the network never uses.
 
     Raises:
@@ -66,7 +64,6 @@ class AFUNetConfig:
     head: Head = "direct"
     mu_input: bool = False
     agreement_input: bool = False
-    dilations: tuple[int, ...] = ()
     dormant_norm: bool = True
 
     def __post_init__(self) -> None:
@@ -74,11 +71,6 @@ class AFUNetConfig:
         _check(
             "depths", len(self.depths) >= 1 and min(self.depths) >= 0, "one non-negative count per stage", self.depths
         )
-        object.__setattr__(self, "dilations", tuple(int(dilation) for dilation in self.dilations))
-        fitting = len(self.dilations) in (0, self.stages) and all(
-            dilation in (1, 2, 4, 8, 16) for dilation in self.dilations
-        )
-        _check("dilations", fitting, f"a power of 2 up to 16 for each of the {self.stages} stages", self.dilations)
         _check("embed_dim", self.embed_dim > 0 and self.embed_dim % 3 == 0, "a positive multiple of 3", self.embed_dim)
         _check("window_size", self.window_size >= 2 and self.window_size % 2 == 0, "even, at least 2", self.window_size)
         for name, width in (
@@ -112,25 +104,12 @@ class AFUNetConfig:
     @property
     def multiple(self) -> int:
         """Height and width are padded to a multiple of this many pixels."""
-        return self.window_size * self.reach * self.downscale
-
-    @property
-    def reach(self) -> int:
-        """The largest dilation: alignment windows span this many times their size."""
-        return max(self.dilations, default=1)
-
-    def dilation(self, stage: int) -> int:
-        """Distance between the tokens of the alignment windows of a stage, counted from 0."""
-        return self.dilations[stage] if self.dilations else 1
+        return self.window_size * self.downscale
 
     @property
     def published_form(self) -> bool:
         """Whether the arithmetic is that of the published network (at any size)."""
-        return (
-            self.downscale == 1
-            and self.head == "direct"
-            and not (self.mu_input or self.agreement_input or self.reach > 1)
-        )
+        return self.downscale == 1 and self.head == "direct" and not (self.mu_input or self.agreement_input)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON.
@@ -139,7 +118,7 @@ class AFUNetConfig:
             >>> AFUNetConfig.from_dict(AFUNetConfig(depths=(2, 2)).to_dict()).stages
             2
         """
-        return {**asdict(self), "depths": list(self.depths), "dilations": list(self.dilations)}
+        return {**asdict(self), "depths": list(self.depths)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> AFUNetConfig:

@@ -43,7 +43,6 @@ class Cutting:
     Args:
         height, width: the padded image.
         window: side of the attention windows.
-        reach: side of the largest alignment window, dilated; strips are multiples of it.
         piece: windows that one core computes at a time.
         strip: windows, about, of one strip.
     """
@@ -51,7 +50,6 @@ class Cutting:
     height: int
     width: int
     window: int
-    reach: int
     piece: int
     strip: int
 
@@ -63,7 +61,7 @@ class Cutting:
     @property
     def strip_rows(self) -> int:
         """Rows of one strip."""
-        return self.reach * max(1, self.strip * self.window**2 // (self.width * self.reach))
+        return self.window * max(1, self.strip * self.window // self.width)
 
     def reached(self, available: int, shift: int) -> int:
         """How far a Swin block of this shift gets when its input is finished down to ``available``."""
@@ -96,11 +94,10 @@ class Cutting:
         return spans
 
     def boxes(self, rows: int, columns: int, height: int, width: int) -> list[Box]:
-        """Cut ``rows×columns`` into pieces, cut between blocks of ``height×width``."""
-        piece = max(1, self.piece * self.window**2 // max(height * width, self.window**2))
+        """Cut ``rows×columns`` into pieces, cut between windows of ``height×width``."""
         across = columns // width
-        lefts = column_ranges(0, columns, width, piece)
-        tops = column_ranges(0, rows, height, max(1, piece // across) if across else 1)
+        lefts = column_ranges(0, columns, width, self.piece)
+        tops = column_ranges(0, rows, height, max(1, self.piece // across) if across else 1)
         return [(slice(*y), slice(*x)) for y in tops for x in lefts]
 
     def columns(self, rows: int) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from afunet_core.model.fusion import SwinBlock
 
 __all__ = ["grow"]
 
-GROWING = ("depths", "dilations", "drop_path")
+GROWING = ("depths", "drop_path")
 """What may differ: everything else changes the shape or the meaning of what was learned."""
 
 
@@ -25,7 +25,7 @@ def grow(model: AFUNet, config: AFUNetConfig) -> AFUNet:
     New blocks stand behind the old ones of their stage, with their last layers at zero: they add nothing yet. New
     stages stand behind the old ones, with an update of zero: they hand the estimate on as it is. Training starts where
     the smaller network stopped, not from noise (Chen, Goodfellow and Shlens, "Net2Net", ICLR 2016, widen and deepen
-    in the same way). Dilations may differ too, but then the result does at first.
+    in the same way).
 
     Args:
         model: the trained network.

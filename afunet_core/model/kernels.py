@@ -138,28 +138,25 @@ def to_windows(piece: Tensor, height: int, width: int, numerics: Numerics) -> Te
     rows, columns, dim = piece.shape
     shape = (rows * columns // (height * width), height * width, dim)
     windows = numerics.workspace.take("windows", shape, numerics.feature, piece.device)
-    _tiles(windows, rows, columns, height, width, 1).copy_(_grid(piece, height, width, 1))
+    _tiles(windows, rows, columns, height, width).copy_(_grid(piece, height, width))
     return windows
 
 
-def from_windows(windows: Tensor, piece: Tensor, height: int, width: int, dilation: int = 1) -> None:
+def from_windows(windows: Tensor, piece: Tensor, height: int, width: int) -> None:
     """Write ``windows×tokens×C`` back to where :func:`to_windows` took it from."""
     rows, columns = piece.shape[:2]
-    _grid(piece, height, width, dilation).copy_(_tiles(windows, rows, columns, height, width, dilation))
+    _grid(piece, height, width).copy_(_tiles(windows, rows, columns, height, width))
 
 
-def _grid(piece: Tensor, height: int, width: int, dilation: int) -> Tensor:
-    """``down×height×dilation×across×width×dilation×C``."""
+def _grid(piece: Tensor, height: int, width: int) -> Tensor:
+    """``down×height×across×width×C``."""
     rows, columns, dim = piece.shape
-    down, across = rows // (height * dilation), columns // (width * dilation)
-    return piece.view(down, height, dilation, across, width, dilation, dim)
+    return piece.view(rows // height, height, columns // width, width, dim)
 
 
-def _tiles(windows: Tensor, rows: int, columns: int, height: int, width: int, dilation: int) -> Tensor:
+def _tiles(windows: Tensor, rows: int, columns: int, height: int, width: int) -> Tensor:
     """The windows of a piece ``rows×columns×C``, seen in the order of :func:`_grid`."""
-    down, across = rows // (height * dilation), columns // (width * dilation)
-    shape = (down, dilation, across, dilation, height, width, windows.shape[-1])
-    return windows.view(shape).permute(0, 4, 1, 2, 5, 3, 6)
+    return windows.view(rows // height, columns // width, height, width, windows.shape[-1]).transpose(1, 2)
 
 
 def side_by_side(layers: Sequence[nn.Linear]) -> tuple[Tensor, Tensor]:
@@ -178,7 +175,7 @@ class AlignmentKernel(_WindowKernel):
         sides = (under, over)
         attentions = [side.attention for side in sides]
         super().__init__(attentions, numerics)
-        self.dilation, dtype = under.dilation, numerics.product
+        dtype = numerics.product
         first, second = [side.degrade.fc1 for side in sides], [side.degrade.fc2 for side in sides]
         bias = torch.cat([layer.bias for layer in first])
         self.first = Linear(torch.cat([layer.weight for layer in first]), bias, dtype, gelu=True)
@@ -197,19 +194,19 @@ class AlignmentKernel(_WindowKernel):
     def __call__(self, under: Tensor, estimate: Tensor, over: Tensor, degraded: Tensor, aligned: Tensor) -> None:
         """``rows×columns×C`` α₁, x, α₃ → written into ``degraded`` (d₁, d₃) and ``aligned`` (r₁, r₃), ``2C`` each."""
         rows, columns, dim = estimate.shape
-        size, spacing, take = self.window, self.dilation, self.numerics.workspace.take
+        size, take = self.window, self.numerics.workspace.take
         count, tokens, dtype = rows * columns // size**2, size**2, self.numerics.product
         x = take("estimate", (count, tokens, dim), dtype, estimate.device)
         seen = take("seen", (count, tokens, 4 * dim), dtype, estimate.device)
         for part, windows in ((estimate, x), (under, seen[..., :dim]), (over, seen[..., dim : 2 * dim])):
-            _tiles(windows, rows, columns, size, size, spacing).copy_(_grid(part, size, size, spacing))
+            _tiles(windows, rows, columns, size, size).copy_(_grid(part, size, size))
         d = self.second(self.first(x.view(-1, dim))).view(count, tokens, 2 * dim)
         seen[..., 2 * dim :] = d
         parts = self.split(self.qkv(seen.view(-1, 4 * dim)), count)
         r = self.project(self.attend(parts, size, size)).view(count, tokens, 2 * dim)
         r += d
-        from_windows(d, degraded, size, size, spacing)
-        from_windows(r, aligned, size, size, spacing)
+        from_windows(d, degraded, size, size)
+        from_windows(r, aligned, size, size)
 
 
 class ChannelFusionKernel:

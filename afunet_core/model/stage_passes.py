@@ -98,7 +98,7 @@ def align(kernels: StageKernels, features: Features, work: Machinery, name: str)
     """α₁ and α₃ → the new ones."""
     assert kernels.align is not None
     cutting, dim = work.cutting, features.under.channels
-    sides, span = (features.under, features.over), cutting.window * kernels.align.dilation
+    sides, window = (features.under, features.over), cutting.window
     degraded, aligned = work.rows(2 * dim), work.rows(2 * dim)
     written = 0
     for start, stop in cutting.strips:
@@ -106,7 +106,7 @@ def align(kernels: StageKernels, features: Features, work: Machinery, name: str)
         d, r = degraded.grow(stop - start), aligned.grow(stop - start)
         tasks = [
             partial(kernels.align, under[box], estimate[box], over[box], d[box], r[box])
-            for box in cutting.boxes(stop - start, cutting.width, span, span)
+            for box in cutting.boxes(stop - start, cutting.width, window, window)
         ]
         work.workers.run(tasks)
         ready = work.ready(stop)

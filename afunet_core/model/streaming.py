@@ -121,13 +121,12 @@ class _Run:
         self.device = next(model.parameters()).device
         batch, self.image_height, self.image_width = shape
         config, window = self.config, self.config.window_size
-        reach = window * config.reach
-        height, width = (-(-size // config.multiple) * reach for size in shape[1:])
+        height, width = (-(-size // config.multiple) * window for size in shape[1:])
         self.crop = -(-self.image_height // config.downscale), -(-self.image_width // config.downscale)
         piece = piece_windows or _best_piece(self.device, dtype, config)
         threads = _workers(self.device) if height * width > 2 * piece * window**2 else 1
         strip = piece * (PIECES_PER_WORKER * threads if self.device.type == "cpu" else 1)
-        self.cutting = Cutting(height, width, window, reach, piece, strip)
+        self.cutting = Cutting(height, width, window, piece, strip)
         self.workers = Workers(threads, self.check)
         self.on_progress, self.should_cancel = on_progress, should_cancel
         passes = 2 + sum(2 + config.alignment for _ in config.depths)

@@ -104,7 +104,7 @@ def test_any_configuration_comes_back_from_its_file(config: AFUNetConfig, tmp_pa
 
 
 def test_metadata_and_description(tmp_path: Path) -> None:
-    model = tiny_model(order="FA", drop_path=0.3, dilations=(2, 1))
+    model = tiny_model(order="FA", drop_path=0.3)
     save_model(model, tmp_path / "a.safetensors", {"trained on": "nothing"})
     found = describe_checkpoint(tmp_path / "a.safetensors")
     assert found["parameters"] == sum(value.numel() for value in model.parameters())

@@ -239,24 +239,3 @@ def test_stochastic_depth_only_acts_in_training():
     model.train()
     torch.manual_seed(3)
     assert not torch.equal(model(frames), plain(frames))
-
-
-def test_dilated_windows_reach_further():
-    """What one alignment step sees: its own 2×2 window, or with a dilation of 4 every fourth pixel of an 8×8 one."""
-    reached = {}
-    for dilation in (1, 4):
-        config = AFUNetConfig(embed_dim=12, depths=(0,), fusion_heads=1, window_size=2, dilations=(dilation,))
-        torch.manual_seed(0)
-        attend = AFUNet(config).stages[0].align_under.attend
-        side, estimate = torch.rand(1, 8, 8, 4), torch.rand(1, 8, 8, 4, requires_grad=True)
-        attend(side, estimate)[1][0, 0, 0].sum().backward()
-        rows, columns = estimate.grad[0].abs().sum(-1).nonzero().T.tolist()
-        reached[dilation] = set(zip(rows, columns, strict=True))
-    assert reached[1] == {(0, 0), (0, 1), (1, 0), (1, 1)}
-    assert reached[4] == {(0, 0), (0, 4), (4, 0), (4, 4)}
-
-
-@pytest.mark.parametrize("dilations", [(2,), (3, 1, 1), (0, 1, 1), (32, 1, 1)])
-def test_dilations_must_fit_the_stages(dilations):
-    with pytest.raises(ArgumentError, match="dilations"):
-        AFUNetConfig(depths=(1, 1, 1), dilations=dilations)

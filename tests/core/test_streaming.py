@@ -32,7 +32,6 @@ VARIANTS = {
     "nothing but fusion": replace(TINY, alignment=False, channel_fusion=False, data_consistency=False),
     "smallest window": replace(TINY, window_size=2),
     "folded": replace(TINY, downscale=2),
-    "dilated": replace(TINY, depths=(1, 2), dilations=(4, 2), window_size=4),
     "anchored": replace(TINY, head="anchored", mu_input=True),
     "compact": replace(COMPACT, embed_dim=12, depths=(2, 1), fusion_heads=1),
 }
