@@ -329,8 +329,12 @@ def _seed_step(seed: int, step: int, rank: int) -> None:
 
 
 def _prefetch(make: Callable[[int, int], Batch], start: int, stop: int, rank: int) -> Iterator[Batch]:
-    """Make the next batches on another thread while this one is used."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    """Make the next batches on another thread while this one is used.
+
+    There each operation runs on one core: pictures are small, and two teams of threads would wait for each other.
+    """
+    torch.get_num_threads()  # settles the number for this thread, which would else take over the other's
+    with ThreadPoolExecutor(max_workers=1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting = [pool.submit(make, step, rank) for step in range(start, min(start + 2, stop))]
         for step in range(start, stop):
             batch = waiting.pop(0).result()

@@ -64,6 +64,8 @@ class SynthesisConfig:
     blur_share: float = 0.12
     blur: Range = (0.5, 4.0)
     residual: Range = (0.0, 1.5)  # what registration leaves
+    # Brackets from a camera that stood still, or was registered, in which the motion of things has been followed.
+    followed_share: float = 0.6
 
     # --- the objects
     object_count: tuple[int, int] = (1, 8)  # on 192×192 pixels or less; more on larger pictures
@@ -133,6 +135,7 @@ class SynthesisConfig:
         perfect = cls(
             ev_steps=((2.0, 2.0),),
             registered_share=0.0,
+            followed_share=0.0,
             gain=(0.0, 0.0),
             read_noise=(0.0, 0.0),
             bit_depths=(16,),

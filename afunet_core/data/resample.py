@@ -1,6 +1,12 @@
-"""What registration does to frames before they are merged: resampled noise, softness, residuals, filled borders."""
+"""What alignment does to frames before they are merged: resampled noise, softness, residuals, filled borders.
+
+The camera's motion is undone by its true inverse and a drawn error, for speed; the motion of things by the very code
+that `merge()` uses, with all that it gets wrong.
+"""
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -9,10 +15,11 @@ from torch import Tensor
 from afunet_core.data.config import SynthesisConfig
 from afunet_core.data.draws import uniform
 from afunet_core.data.motion import REFERENCE, pixel_grid, smooth_field, warp
-from afunet_core.radiometry import encode, linearize
+from afunet_core.motion_compensation import follow_motion
+from afunet_core.radiometry import GAMMA, encode, linearize
 from afunet_core.registration import unseen_content
 
-__all__ = ["OUTER", "register_frames", "registration_positions"]
+__all__ = ["OUTER", "follow_things", "register_frames", "registration_positions"]
 
 OUTER = (0, 2)
 
@@ -57,6 +64,22 @@ def register_frames(rng: np.random.Generator, frames: Tensor, positions: Tensor,
         seen = _fill_unseen(rng, warped[place], linear[REFERENCE], times[index] / times[REFERENCE])
         registered[index] = encode(seen.clamp(0, 1))
     return registered
+
+
+def follow_things(frames: Tensor, times: np.ndarray) -> Tensor:
+    """The outer frames with what moved in them brought to where the reference shows it, as `merge()` does it.
+
+    Args:
+        frames: 3×3×H×W encoded, registered or from a camera that stood still.
+        times: the three exposure times.
+
+    Returns:
+        3×3×H×W encoded; the reference is untouched.
+    """
+    stack = SimpleNamespace(
+        frames=tuple(frames[:, None]), times=torch.as_tensor(times), encoding="gamma", gamma=GAMMA, reference=REFERENCE
+    )
+    return torch.cat(follow_motion(stack)[0])
 
 
 def _fill_unseen(rng: np.random.Generator, picture: Tensor, reference: Tensor, ratio: float) -> Tensor:

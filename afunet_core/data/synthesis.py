@@ -2,7 +2,7 @@
 
 A bracket is made in the order light takes: a piece of a scene is lit and exposed (`lighting`), seen at three instants
 by a camera that moves (`motion`), crossed by objects (`objects`), recorded by a sensor (`sensor`) and perhaps
-registered (`resample`). The truth is the radiance of the reference instant before any noise: nothing is estimated.
+aligned (`resample`). The truth is the radiance of the reference instant before any noise: nothing is estimated.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from afunet_core.data.draws import uniform
 from afunet_core.data.lighting import background
 from afunet_core.data.motion import REFERENCE, blur_along, draw_motion, pixel_grid, warp
 from afunet_core.data.objects import composite, draw_objects
-from afunet_core.data.resample import OUTER, register_frames, registration_positions
+from afunet_core.data.resample import OUTER, follow_things, register_frames, registration_positions
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.sensor import record
 from afunet_core.errors import ArgumentError
@@ -38,11 +38,12 @@ class SyntheticBatch:
 
     Attributes:
         frames: B×3×3×H×W, three RGB frames, shortest first, encoded with gamma 2.2 in [0, 1], after sensor,
-            quantisation and (where `registered`) registration.
+            quantisation and (where `registered`) registration; in some, things are followed to where the reference
+            shows them.
         times: B×3 exposure times relative to the shortest frame.
         truth: B×3×H×W linear radiance at the instant of the middle frame, in the short frame's unit, clipped to [0, 1].
         moved: B×1×H×W in [0, 1], where the content differs between the instants by motion or occlusion (where
-            `registered`: still differs after it).
+            `registered`: still differs after it), whether or not it was followed.
         radiance: B×3×3×H×W noise-free radiance of each instant, before registration; not clipped to [0, 1].
         kind: "static", "camera", "objects" or "both", one for each bracket.
         registered: whether the outer frames were resampled onto the reference.
@@ -155,6 +156,9 @@ class Synthesizer:
             frames = register_frames(rng, frames, positions, times)
             seen = radiance.clone()
             seen[list(OUTER)] = warp(radiance[list(OUTER)], positions.to(self.device))
+        steady = registered or kind == "objects"
+        if steady and rng.random() < config.followed_share:
+            frames = follow_things(frames, times)
         return SyntheticBatch(
             frames=frames[None],
             times=torch.tensor(times, dtype=torch.float32, device=self.device)[None],

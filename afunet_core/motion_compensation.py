@@ -1,0 +1,154 @@
+"""Things that moved between the frames, brought to where the reference shows them, before the network looks.
+
+Registration undoes the motion of the camera. What people, leaves and cars did remains, up to tens of pixels, which is
+as far as the network reaches. Here dense motion is found for each outer frame and followed where it explains a
+contradiction: only where the frame disagreed with the reference, or belongs to something that did; only where motion
+there and back agree; and only where the frame then agrees better. Everything else stays as it was recorded, so a scene
+at rest is left alone bit for bit. What is wrongly followed, and what became visible only in one frame, is left to the
+network, which judges these frames as it judges all.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.agreement import spread_over
+from afunet_core.baselines import ExposureStack
+from afunet_core.ghosts import ghost_map
+from afunet_core.optical_flow import flow_inconsistency, optical_flow
+from afunet_core.radiometry import GAMMA, encode, linearize, to_radiance
+
+__all__ = ["follow_motion"]
+
+WORKING_PIXELS = 0.45e6
+"""Motion is found, and judged, on frames reduced to at most this many pixels; 1500×1000 is halved once."""
+# Encoded values from which a frame says only "at least this bright".
+_CLIPPED = 0.97
+# Pixels: motion from which something counts as moving; and how far a way there and back may miss, with its share of
+# the motion.
+_MOVING, _MISSED, _MISSED_SHARE = 0.7, 1.0, 0.1
+# A contradiction reaches this far into what moves; most of a neighbourhood must be consistent; and the ghost map may
+# not rise.
+_REACHED, _MOST, _RISE = 0.2, 0.5, 0.02
+
+
+@torch.no_grad()
+def follow_motion(stack: ExposureStack) -> tuple[list[Tensor], list[list[float]]]:
+    """Move what moved in the outer frames to where the reference shows it.
+
+    Args:
+        stack: two or more registered frames; a :class:`~afunet_core.bracket.Bracket` is one.
+
+    Returns:
+        The frames, encoded as they came, those where nothing was followed being the same tensors; and for each sample
+        of the batch, for each frame, the share of its pixels that were moved, in [0, 1].
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> frames = tuple(torch.full((1, 3, 32, 32), value) for value in (0.1, 0.4))
+        >>> times = torch.tensor([1.0, 4.0])
+        >>> still = SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1)
+        >>> same, shares = follow_motion(still)
+        >>> same[0] is frames[0], shares
+        (True, [[0.0, 0.0]])
+    """
+    frames = list(stack.frames)
+    shares = [[0.0] * len(frames) for _ in range(frames[0].shape[0])]
+    for sample, share in enumerate(shares):
+        for index, (flow, followed) in _motions(stack, sample).items():
+            share[index] = float(followed.mean())
+            if frames[index] is stack.frames[index]:
+                frames[index] = frames[index].clone()
+            frames[index][sample] = _moved(stack, index, sample, flow, followed)
+    return frames, shares
+
+
+def _motions(stack: ExposureStack, sample: int) -> dict[int, tuple[Tensor, Tensor]]:
+    """For each frame that disagrees with the reference and can follow it: motion 1×2×h×w and where, 1×1×h×w."""
+    small = _reduced(stack, sample)
+    doubts = {index: _doubt(small, index) for index in range(len(small.frames)) if index != small.reference}
+    doubts = {index: doubt for index, doubt in doubts.items() if bool((doubt > _REACHED).any())}
+    if not doubts:
+        return {}
+    # Both ways of all frames in one batch.
+    pairs = [_at_one_exposure(small, index) for index in doubts]
+    here, there = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+    ways = optical_flow(torch.cat((here, there)), torch.cat((there, here)))
+    forward, backward = ways.chunk(2)
+    missed = flow_inconsistency(forward, backward)
+    found = {}
+    for place, (index, doubt) in enumerate(doubts.items()):
+        flow = forward[place : place + 1]
+        length = flow.norm(dim=1, keepdim=True)
+        reached = spread_over(doubt, (length > _MOVING).to(doubt)) > _REACHED
+        consistent = _mean((missed[place : place + 1] < _MISSED + _MISSED_SHARE * length).to(doubt), 5) > _MOST
+        candidate = (reached & consistent).to(doubt)
+        if not bool(candidate.any()):
+            continue
+        after = _doubt(small, index, _moved(small, index, 0, flow, candidate)[None])
+        better = _mean(after, 5) <= _mean(doubt, 5) + _RISE
+        followed = _mean(candidate * better, 3)
+        if bool((followed > 0).any()):
+            found[index] = flow, followed
+    return found
+
+
+def _reduced(stack: ExposureStack, sample: int) -> SimpleNamespace:
+    """The sample's frames, averaged down to the working size."""
+    height, width = stack.frames[0].shape[-2:]
+    factor = 1
+    while height * width / factor**2 > WORKING_PIXELS:
+        factor *= 2
+    frames = [frame[sample : sample + 1].float() for frame in stack.frames]
+    small = [F.avg_pool2d(frame, factor) if factor > 1 else frame for frame in frames]
+    return SimpleNamespace(
+        frames=small, times=stack.times, encoding=stack.encoding, gamma=stack.gamma, reference=stack.reference
+    )
+
+
+def _doubt(small: SimpleNamespace, index: int, frame: Tensor | None = None) -> Tensor:
+    """How sure it is that a frame, or what is to stand in for it, contradicts the reference: 1×1×h×w in [0, 1]."""
+    shown = small.frames[index] if frame is None else frame
+    pair = SimpleNamespace(**{**vars(small), "frames": (shown, small.frames[small.reference]), "reference": 1})
+    pair.times = [small.times[index], small.times[small.reference]]
+    return torch.from_numpy(ghost_map(pair)).to(shown)[None, None]
+
+
+def _at_one_exposure(small: SimpleNamespace, index: int) -> tuple[Tensor, Tensor]:
+    """Brightness of the reference and of a frame as the longer of both exposures would show it, clipped alike."""
+    time = max(float(small.times[index]), float(small.times[small.reference]))
+    shown = []
+    for i in (small.reference, index):
+        light = to_radiance(small.frames[i], float(small.times[i]), small.encoding, small.gamma).mean(1, keepdim=True)
+        shown.append(encode((light * time).clamp(0, 1), gamma=GAMMA).clamp(max=_CLIPPED) / _CLIPPED)
+    return shown[0], shown[1]
+
+
+def _moved(stack: ExposureStack, index: int, sample: int, flow: Tensor, followed: Tensor) -> Tensor:
+    """C×H×W, one frame after its motion where that is to be followed, resampled in linear light."""
+    frame = stack.frames[index][sample]
+    height, width = frame.shape[-2:]
+    scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]])
+    if (height, width) != tuple(flow.shape[-2:]):
+        flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
+        followed = F.interpolate(followed, size=(height, width), mode="bilinear", align_corners=False)
+    rows, columns = (followed[0, 0] > 0).nonzero(as_tuple=True)
+    if not len(rows):
+        return frame
+    x = columns + flow[0, 0, rows, columns] * scale[0]
+    y = rows + flow[0, 1, rows, columns] * scale[1]
+    grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), dim=-1)[None, None]
+    light = linearize(frame[None].to(grid), stack.encoding, stack.gamma)
+    found = F.grid_sample(light, grid, mode="bicubic", padding_mode="border", align_corners=True)
+    shown = encode(found.clamp(0, 1), stack.encoding, stack.gamma)[0, :, 0].to(frame)
+    result = frame.clone()
+    result[:, rows, columns] = torch.lerp(frame[:, rows, columns], shown, followed[0, 0, rows, columns].to(frame))
+    return result
+
+
+def _mean(values: Tensor, side: int) -> Tensor:
+    return F.avg_pool2d(values, side, 1, side // 2, count_include_pad=False)
