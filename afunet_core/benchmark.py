@@ -245,6 +245,7 @@ class _PeakMemory:
 
     @property
     def bytes(self) -> int:
+        """Between the start and the largest size seen so far."""
         return self.peak - self.start
 
 

@@ -24,6 +24,10 @@ _RELATIVE_ERROR = 0.04
 _CLIPPED = 0.97
 # Deviations, in standard deviations, at which a ghost begins to be likely and at which it is certain.
 _LIKELY, _CERTAIN = 2.5, 6.0
+STRIP_PIXELS = 1 << 17
+"""Of large images this many are looked at at a time."""
+SAMPLED_PIXELS = 4_000_000
+"""The noise of larger images is measured on some of their rows, with about as many pixels."""
 
 
 def ghost_map(bracket: ExposureStack, sample: int = 0, window: int = 5) -> NDArray[np.float32]:
@@ -59,18 +63,55 @@ def ghost_map(bracket: ExposureStack, sample: int = 0, window: int = 5) -> NDArr
     if window < 1 or window % 2 == 0:
         raise ArgumentError("window", "an odd number of pixels", window)
     with torch.no_grad():
-        intervals = [_interval(bracket, index, sample) for index in range(len(bracket.frames))]
-        reference = intervals[bracket.reference]
-        worst = torch.zeros_like(reference[0][0])
-        for index, interval in enumerate(intervals):
-            if index != bracket.reference:
-                worst = torch.maximum(worst, _deviation(interval, reference, window))
-    return smoothstep(worst, _LIKELY, _CERTAIN).cpu().numpy()
+        return _in_haloed_strips(bracket, sample, window // 2, _noise_scales(bracket, sample)).cpu().numpy()
 
 
-def _interval(bracket: ExposureStack, index: int, sample: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Least and greatest radiance a frame allows, C×H×W, and the variance of what it says."""
-    encoded = bracket.frames[index][sample].float().nan_to_num(0.0).clamp(0.0, 1.0)
+def _in_haloed_strips(bracket: ExposureStack, sample: int, radius: int, scales: list[Tensor]) -> Tensor:
+    """The map, H×W, from strips of rows with what the windows see beyond them: a few megabytes whatever the size."""
+    frame = bracket.frames[0][sample]
+    height, width = frame.shape[-2:]
+    step = height if frame.device.type != "cpu" else max(1, STRIP_PIXELS // width)
+    result = torch.empty(height, width, device=frame.device)
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        first, last = max(top - radius, 0), min(bottom + radius, height)
+        worst = torch.zeros(bottom - top, width, device=frame.device)
+        for squared, scale in zip(_disagreements(bracket, sample, slice(first, last)), scales, strict=True):
+            local = F.avg_pool2d(
+                squared.mean(0)[None, None], 2 * radius + 1, stride=1, padding=radius, count_include_pad=False
+            )[0, 0, top - first : bottom - first]
+            worst = torch.maximum(worst, local / scale)
+        result[top:bottom] = smoothstep(worst.sqrt_(), _LIKELY, _CERTAIN)
+    return result
+
+
+def _noise_scales(bracket: ExposureStack, sample: int) -> list[Tensor]:
+    """How much noisier than supposed each pair of frames is, in variance.
+
+    For a normal deviate the median of its square is 0.455. Only a noisier camera is believed (a cleaner one gains
+    nothing), and only up to five times, lest a scene that moves everywhere passes for noise. Of a large image every so
+    many rows tell it well enough.
+    """
+    height, width = bracket.frames[0].shape[-2:]
+    rows = slice(0, height, max(1, height * width // SAMPLED_PIXELS))
+    scales = []
+    for squared in _disagreements(bracket, sample, rows):
+        known = squared[squared > 0]
+        enough = known.numel() > squared.numel() // 4
+        scales.append((known.median() / 0.455).clamp(1.0, 25.0) if enough else squared.new_tensor(1.0))
+    return scales
+
+
+def _disagreements(bracket: ExposureStack, sample: int, rows: slice) -> list[Tensor]:
+    """Of every frame but the reference: its squared deviation from that one in variances, C×rows×W."""
+    intervals = [_interval(bracket, index, sample, rows) for index in range(len(bracket.frames))]
+    reference = intervals.pop(bracket.reference)
+    return [_squared_deviation(interval, reference) for interval in intervals]
+
+
+def _interval(bracket: ExposureStack, index: int, sample: int, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Least and greatest radiance a frame allows, C×rows×W, and the variance of what it says."""
+    encoded = bracket.frames[index][sample, :, rows].float().nan_to_num(0.0).clamp(0.0, 1.0)
     time = float(bracket.times[index])
     light = linearize(encoded, bracket.encoding, bracket.gamma)
     # Eight bits are the coarsest a frame comes in: one step of the encoding, in linear light, spread evenly.
@@ -80,20 +121,9 @@ def _interval(bracket: ExposureStack, index: int, sample: int) -> tuple[Tensor, 
     return radiance, radiance.masked_fill(encoded >= _CLIPPED, torch.inf), variance
 
 
-def _deviation(first: tuple[Tensor, ...], second: tuple[Tensor, ...], window: int) -> Tensor:
-    """Disagreement of two frames in standard deviations, H×W, averaged over the channels and a window."""
+def _squared_deviation(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
+    """Disagreement of two frames, squared, in variances, C×rows×W."""
     low_a, high_a, variance_a = first
     low_b, high_b, variance_b = second
     gap = torch.maximum(low_a - high_b, low_b - high_a).clamp(min=0.0)
-    squared = gap**2 / (variance_a + variance_b + (_RELATIVE_ERROR * torch.minimum(low_a, low_b)) ** 2)
-    height, width = squared.shape[-2:]
-    # For a normal deviate the median of its square is 0.455. Only a noisier camera is believed (a cleaner one gains
-    # nothing), and only up to five times, lest a scene that moves everywhere passes for noise.
-    known = squared[squared > 0]
-    scale = (
-        (known.median() / 0.455).clamp(1.0, 25.0) if known.numel() > squared.numel() // 4 else squared.new_tensor(1.0)
-    )
-    local = F.avg_pool2d(
-        squared.mean(0).view(1, 1, height, width), window, stride=1, padding=window // 2, count_include_pad=False
-    )
-    return (local / scale).sqrt().view(height, width)
+    return gap**2 / (variance_a + variance_b + (_RELATIVE_ERROR * torch.minimum(low_a, low_b)) ** 2)

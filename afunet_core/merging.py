@@ -40,6 +40,7 @@ from afunet_core.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_m
 from afunet_core.progress import OnProgress, Run, ShouldCancel
 from afunet_core.radiometry import encode, linearize
 from afunet_core.registration import BORDERS, MODES, Registration, common_area, register
+from afunet_core.strips import in_strips
 
 __all__ = ["METHODS", "MergeResult", "merge"]
 
@@ -51,6 +52,9 @@ PIECES_WHEN_SHORT = (None, 64, 8)
 """Attention windows computed at once: what is fastest first, then less while memory runs out."""
 LARGEST_WHOLE_INPUT = 256 << 20
 """Bytes of network input that are made at once; of a larger one each pass makes the rows that it sees."""
+
+STRIP_PIXELS = 1 << 20
+"""Of the result this many pixels are turned into an array at a time."""
 
 Model = str | os.PathLike[str] | AFUNet
 
@@ -177,11 +181,11 @@ def merge(
             if stages or denoising or not resting:
                 image, states, used = _run_network(network, _network_input(three), place, dtype, budget, stages, run)
             if resting:
-                classic = weighted_merge(three)
-                image = merge_at_rest(image, classic, _reference_level(three)) if denoising else classic
+                image = _merge_at_rest(image, three) if denoising else weighted_merge(three)
             info["at_rest"] = resting
             unit = float(bracket.times[plan.three[0]])
-            image = combine_frames(image.cpu() / unit, aligned, plan, three=three) if plan.joining else image / unit
+            image = image if unit == 1.0 else image / unit
+            image = combine_frames(image.cpu(), aligned, plan, three=three) if plan.joining else image
             info |= used
         else:
             image = _weighted(aligned, noise, info) if method == "weighted" else exposure_fusion(aligned)
@@ -189,7 +193,7 @@ def merge(
 
     with run.phase("Finishing", 1000), torch.inference_mode():
         scale = bracket.scale if units == "counts" and method != "mertens" else 1.0
-        image = image * scale
+        image = image if scale == 1.0 else image * scale
         radiance = _to_pixels(image, bracket.is_grey, run)
         kept = [_to_arrays(state) for state in states] if stages and uses_network else None
     info |= {
@@ -227,10 +231,16 @@ def _check_choices(bracket: Any, method: str, align: str, border: str, drift: st
             raise ArgumentError(name, "one of " + ", ".join(known), repr(value))
 
 
-def _reference_level(three: Bracket) -> Tensor:
-    """The reference frame as the network sees it, encoded with gamma 2.2 whatever it came with."""
-    light = linearize(three.frames[three.reference], three.encoding, three.gamma)
-    return encode(light.clamp(0, 1))
+def _merge_at_rest(network: Tensor, three: Bracket) -> Tensor:
+    """The network's image and the weighted mean in one, in strips: of large images nothing is made twice."""
+
+    def rows(image: Tensor, *frames: Tensor) -> Tensor:
+        part = three.with_frames(frames)
+        # As the network sees it: encoded with gamma 2.2 whatever it came with.
+        light = linearize(frames[three.reference], three.encoding, three.gamma)
+        return merge_at_rest(image, weighted_merge(part), encode(light.clamp(0, 1)))
+
+    return in_strips(rows, network, *three.frames)
 
 
 def _shared_area(registrations: list[Registration], bracket: Bracket) -> tuple[int, int, int, int]:
@@ -368,13 +378,19 @@ def _run_network(
 
 def _to_pixels(image: Tensor, is_grey: bool, run: Run) -> np.ndarray:
     """``B×3×H×W`` → ``[B×]H×W[×3]`` float32, finite."""
-    image = image.detach().float().cpu()
-    broken = int((~torch.isfinite(image)).sum())
+    image = image.detach()
+    batch, channels, height, width = image.shape
+    pixels = np.empty((batch, height, width, *(() if is_grey else (channels,))), np.float32)
+    broken = 0
+    for top in range(0, height, step := max(1, STRIP_PIXELS // width)):
+        rows = image[..., top : top + step, :].float().cpu()
+        if not bool(torch.isfinite(rows).all()):
+            broken += int((~torch.isfinite(rows)).sum())
+            rows = rows.nan_to_num(0.0, 0.0, 0.0)
+        pixels[:, top : top + step] = (rows.mean(1) if is_grey else rows.permute(0, 2, 3, 1)).numpy()
     if broken:
         run.warn(f"{broken} of {image.numel()} values came out NaN or infinite and were set to 0.")
-        image = image.nan_to_num(0.0, 0.0, 0.0)
-    pixels = image.mean(1) if is_grey else image.permute(0, 2, 3, 1)
-    return np.ascontiguousarray((pixels[0] if len(pixels) == 1 else pixels).numpy())
+    return pixels[0] if batch == 1 else pixels
 
 
 def _to_arrays(state: StageState) -> StageState:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -27,7 +28,7 @@ from afunet_core.registration_decision import Registration, decide, refused, unm
 from afunet_core.registration_features import common_signal, feature_pyramid, noise_level
 from afunet_core.registration_search import coarse_to_fine
 from afunet_core.registration_solver import Frame
-from afunet_core.warping import largest_rectangle, valid_area, warp_homography
+from afunet_core.warping import largest_rectangle, strip_rows, valid_area, warp_homography, warp_rows
 
 if TYPE_CHECKING:
     from afunet_core.bracket import Bracket
@@ -190,10 +191,27 @@ def align_frame(
         >>> torch.allclose(aligned, frame, atol=1e-6), bool(valid.all())
         (True, True)
     """
-    warped, valid = warp_homography(linearize(frame, encoding, gamma), homography)
-    aligned = encode(warped, encoding, gamma)
-    fill = expose(to_radiance(reference, reference_time, encoding, gamma), time, encoding, gamma)
-    return torch.where(valid, aligned, unseen_content(aligned, fill, reference)), valid
+
+    def finish(warped: Tensor, valid: Tensor, shown: Tensor) -> Tensor:
+        own = encode(warped, encoding, gamma)
+        fill = expose(to_radiance(shown, reference_time, encoding, gamma), time, encoding, gamma)
+        return torch.where(valid, own, unseen_content(own, fill, shown))
+
+    differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in (frame, homography, reference))
+    if differentiable or frame.device.type != "cpu" or torch.as_tensor(gamma).ndim:
+        warped, valid = warp_homography(linearize(frame, encoding, gamma), homography)
+        return finish(warped, valid, reference), valid
+    # In strips: a large frame warped whole takes ten times its own memory.
+    height, width = frame.shape[-2:]
+    aligned, covered = torch.empty_like(frame), frame.new_empty(len(frame), 1, height, width, dtype=torch.bool)
+    step = strip_rows(width)
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        linear = partial(linearize, encoding=encoding, gamma=gamma)
+        warped, valid = warp_rows(frame, homography, rows.start, rows.stop, linear)
+        aligned[..., rows, :] = finish(warped, valid, reference[..., rows, :])
+        covered[..., rows, :] = valid
+    return aligned, covered
 
 
 def unseen_content(own: Tensor, told: Tensor, reference: Tensor) -> Tensor:
@@ -279,11 +297,19 @@ def _register_frame(
             # Clipping must come before averaging; the average of gamma-encoded values scales with exposure as well as
             # that of linear ones does, and needs no power function on the full frame.
             top = float(encode(torch.tensor(ceiling * times[i], dtype=torch.float64), bracket.encoding, gamma))
-            small = F.avg_pool2d(frames[i].clamp(0.0, top), factor).to("cpu", torch.float32)
+            small = _clipped_and_reduced(frames[i], top, factor).to("cpu", torch.float32)
             radiance.append(to_radiance(small, times[i], bracket.encoding, gamma))
         full = torch.ones_like(radiance[0][:, :1])
         reduced = _Pair(radiance[0], radiance[1], full, full, ceiling, floor, factor, (height, width))
         return _estimate(reduced, mode, bracket.names[index], check)
+
+
+def _clipped_and_reduced(frame: Tensor, top: float, factor: int) -> Tensor:
+    """Means over ``factor×factor`` pixels of a frame held between 0 and ``top``; never a second frame in memory."""
+    step = factor * max(1, strip_rows(frame.shape[-1]) // factor)
+    whole = frame.shape[-2] // factor * factor
+    strips = (frame[..., row : min(row + step, whole), :] for row in range(0, whole, step))
+    return torch.cat([F.avg_pool2d(strip.clamp(0.0, top), factor) for strip in strips], dim=-2)
 
 
 class _Pair(NamedTuple):

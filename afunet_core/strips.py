@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -35,4 +36,13 @@ def in_strips(function: Callable[..., Tensor], *images: Tensor, pixels: int = 1 
     if height <= rows or images[0].device.type != "cpu":
         return function(*images)
     strips = (function(*(image[..., top : top + rows, :] for image in images)) for top in range(0, height, rows))
-    return torch.cat(list(strips), -2)
+    first = next(strips)
+    if first.requires_grad:
+        return torch.cat([first, *strips], -2)
+    # Into its place at once: a list of strips and their concatenation would take the memory of two results.
+    result = first.new_empty(*first.shape[:-2], height, first.shape[-1])
+    top = 0
+    for strip in chain((first,), strips):
+        result[..., top : top + strip.shape[-2], :] = strip
+        top += strip.shape[-2]
+    return result

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +18,11 @@ __all__ = [
     "transfer_points",
     "valid_area",
     "warp_homography",
+    "warp_rows",
 ]
+
+STRIP_PIXELS = 1 << 18
+"""Of large images this many are warped, or asked for what they cover, at a time."""
 
 
 def transfer_points(homography: Tensor, points: Tensor) -> Tensor:
@@ -70,7 +77,19 @@ def valid_area(homography: Tensor, height: int, width: int) -> Tensor:
         >>> valid_area(shift, 1, 4)[0, 0]
         tensor([[False,  True,  True,  True]])
     """
-    return _inside(_source_grid(_as_batch(homography), height, width), height, width)
+    batch, rows = _as_batch(homography), strip_rows(width)
+    strips = [range(top, min(top + rows, height)) for top in range(0, height, rows)]
+    return torch.cat([_inside(_source_grid(batch, strip, width), height, width) for strip in strips], dim=-2)
+
+
+def strip_rows(width: int) -> int:
+    """Rows of one strip of an image that is worked on in strips; an even number, for two cores.
+
+    Example:
+        >>> strip_rows(1000), strip_rows(10**9)
+        (262, 2)
+    """
+    return max(2, STRIP_PIXELS // max(width, 1) // 2 * 2)
 
 
 def largest_rectangle(mask: Tensor) -> tuple[int, int, int, int]:
@@ -140,10 +159,55 @@ def warp_homography(image: Tensor, homography: Tensor, mode: str = "bicubic") ->
     if mode not in ("bicubic", "bilinear", "nearest"):
         raise ArgumentError("mode", "bicubic, bilinear or nearest", repr(mode))
     height, width = image.shape[-2:]
-    source = _source_grid(_as_batch(homography), height, width)
+    source = _source_grid(_as_batch(homography), range(height), width)
     if source.shape[0] not in (1, image.shape[0]):
         raise ShapeError("homography", f"3×3 or {image.shape[0]}×3×3", tuple(homography.shape))
     valid = _inside(source, height, width)
+    return _resample(image, source, mode), valid.expand(image.shape[0], -1, -1, -1)
+
+
+def warp_rows(
+    image: Tensor,
+    homography: Tensor,
+    start: int,
+    stop: int,
+    prepare: Callable[[Tensor], Tensor] = lambda rows: rows,
+) -> tuple[Tensor, Tensor]:
+    """Rows ``start`` to ``stop`` of what :func:`warp_homography` makes of an image, from the rows they come from alone.
+
+    A whole warp takes some fifty bytes for each pixel and channel; strips of a large image take little, and what they
+    take stays in the cache.
+
+    Args:
+        image: B×C×H×W.
+        homography: 3×3.
+        start: first row of the result.
+        stop: one past the last row.
+        prepare: applied to the rows of the image before they are resampled; pixel by pixel.
+
+    Returns:
+        The warped rows, B×C×(stop − start)×W, and the mask B×1×(stop − start)×W of what the image covers.
+
+    Example:
+        >>> shift = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 2.0], [0.0, 0.0, 1.0]])
+        >>> warp_rows(torch.arange(6.0).reshape(1, 1, 6, 1), shift, 3, 6)[0].flatten()
+        tensor([1., 2., 3.])
+    """
+    height, width = image.shape[-2:]
+    source = _source_grid(_as_batch(homography), range(start, stop), width)
+    valid = _inside(source, height, width)
+    y = source[..., 1].nan_to_num(0.0).clamp(0, height - 1)
+    # Cubic interpolation looks two pixels further; beyond the rows taken only the repeated border is seen.
+    first = max(math.floor(float(y.min())) - 3, 0)
+    last = min(math.ceil(float(y.max())) + 4, height)
+    rows = prepare(image[..., first:last, :])
+    warped = _resample(rows, source - source.new_tensor([0.0, first]), "bicubic")
+    return warped, valid.expand(image.shape[0], -1, -1, -1)
+
+
+def _resample(image: Tensor, source: Tensor, mode: str) -> Tensor:
+    """The image at positions B×h×w×2 in pixels; cubic interpolation held within the four pixels around."""
+    height, width = image.shape[-2:]
     grid = _normalise(source, height, width).to(image.dtype).expand(image.shape[0], -1, -1, -1)
     warped = _sample(image, grid, mode)
     if mode == "bicubic":
@@ -153,7 +217,7 @@ def warp_homography(image: Tensor, homography: Tensor, mode: str = "bicubic") ->
         with torch.no_grad():
             corner = grid - shift
         warped = warped.clamp(_sample(lowest, corner, "nearest"), _sample(highest, corner, "nearest"))
-    return warped, valid.expand(image.shape[0], -1, -1, -1)
+    return warped
 
 
 class WarpHomography(nn.Module):
@@ -186,8 +250,8 @@ def _as_batch(homography: Tensor) -> Tensor:
     return homography.reshape(-1, 3, 3)
 
 
-def _source_grid(homography: Tensor, height: int, width: int) -> Tensor:
-    """For every output pixel the position (x, y) it comes from, B×H×W×2, in pixels.
+def _source_grid(homography: Tensor, rows: range, width: int) -> Tensor:
+    """For every output pixel of some rows the position (x, y) it comes from, B×rows×W×2, in pixels.
 
     A homography is linear before its division, so columns and rows are multiplied on their own and then added: a
     seventh of the work of one matrix product for each pixel.
@@ -196,7 +260,7 @@ def _source_grid(homography: Tensor, height: int, width: int) -> Tensor:
     if bool(failed.any()) or not bool(torch.isfinite(inverse).all()):
         raise ArgumentError("homography", "an invertible matrix", homography.tolist())
     x = torch.arange(width, dtype=homography.dtype, device=homography.device)
-    y = torch.arange(height, dtype=homography.dtype, device=homography.device)
+    y = torch.arange(rows.start, rows.stop, dtype=homography.dtype, device=homography.device)
     along_x = inverse[:, :, 0, None] * x + inverse[:, :, 2, None]
     along_y = inverse[:, :, 1, None] * y
     # Float64 keeps the sums exact; from here float32 holds a thousandth of a pixel on any frame.
