@@ -68,9 +68,10 @@ def _scene(coarse: Tensor, texture: Tensor, discs: Tensor, size: tuple[int, int]
     light = light * (0.55 + 0.3 * detail)
     for centre_x, centre_y, tone in discs.tolist():
         radius = 0.004 * width
-        left = (centre_x - 0.5) * 0.9 * width + 2.5 * moved * radius
-        inside = (seen_x - left) ** 2 + (seen_y - (centre_y - 0.5) * 0.9 * height) ** 2 < radius**2
-        light = torch.where(inside, 0.4 * tone, light)
+        left, middle = (centre_x - 0.5) * 0.9 * width + 2.5 * moved * radius, (centre_y - 0.5) * 0.9 * height
+        if seen_y.min() - radius < middle < seen_y.max() + radius:
+            inside = (seen_x - left) ** 2 + (seen_y - middle) ** 2 < radius**2
+            light = torch.where(inside, 0.4 * tone, light)
     return light
 
 
