@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ __all__ = [
     "reference_exposure",
     "render",
     "set_display",
+    "unit_exposure",
 ]
 
 # value → what the user reads
@@ -37,6 +39,7 @@ OPERATORS = {
 }
 CLIPPED = np.array((255, 0, 160), np.uint8)
 SCREEN_GAMMA = 2.2
+_GREY, _GAIN = 0.18, 16.0  # middle grey, and the gain of Reinhard's operator
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,9 @@ class DisplaySettings:
     warn: bool = False
 
 
-def render(radiance: Any, settings: DisplaySettings, base_ev: float = 0.0, *, rgb: bool = True) -> Any:
+def render(
+    radiance: Any, settings: DisplaySettings, base_ev: float = 0.0, unit_ev: float = 0.0, *, rgb: bool = True
+) -> Any:
     """Radiance ``(…, H, W[, 3])`` as a ``uint8`` picture ``(…, H, W, 3)``; planes of a stack are computed when shown.
 
     Grey becomes colour too, because the highlight warning is one.
@@ -64,12 +69,12 @@ def render(radiance: Any, settings: DisplaySettings, base_ev: float = 0.0, *, rg
     Args:
         radiance: linear light, NumPy or dask.
         settings: how to show it.
-        base_ev: what exposure 0 means to the operator that does not adapt to the image; see :func:`base_exposure`.
+        base_ev: what exposure 0 means to the operator that compresses nothing; see :func:`base_exposure`.
+        unit_ev: what it means to the others; see :func:`unit_exposure`.
         rgb: whether the last axis is colour (a grey image may be three pixels wide).
     """
     grey = not rgb
-    if settings.operator == "exposure":
-        settings = replace(settings, ev=settings.ev + base_ev)
+    settings = replace(settings, ev=settings.ev + (base_ev if settings.operator == "exposure" else unit_ev))
     planes = radiance.ndim - (2 if grey else 3)
     if planes == 0 and isinstance(radiance, np.ndarray):
         return _finish(prepare(radiance).render(settings.operator, settings.ev), settings)
@@ -88,25 +93,52 @@ def base_exposure(layer: Image) -> float:
 
     For HDR files from elsewhere, whose unit can be anything, all but the brightest hundredth fits the screen.
     """
+    known = reference_exposure(_info(layer))
+    return _looked_at(layer)["base_ev"] if known is None else known
+
+
+def unit_exposure(layer: Image) -> float:
+    """The exposure in EV after which 1.0 is what the operators expect: saturation of the shortest frame.
+
+    HDR files from elsewhere are set by their log-average, as Reinhard et al. propose, yet so that no more than the
+    brightest hundredth is beyond white.
+    """
+    info = _info(layer)
+    return _looked_at(layer)["unit_ev"] if reference_exposure(info) is None else _unit_exposure(info)
+
+
+def _info(layer: Image) -> Mapping[str, Any]:
+    return layer.metadata.get(KEY, {}).get("info") or {}
+
+
+def _looked_at(layer: Image) -> dict[str, float]:
+    """What the pixels of one plane say about the exposure; noted, so that later steps need not look again."""
     note = layer.metadata.get(KEY, {})
-    known = reference_exposure(note.get("info") or {})
-    if known is not None:
-        return known
     if "base_ev" not in note:
         step = max(1, round((layer.data.size / 300_000) ** 0.5))
         spatial = layer.data.shape[-3:] if layer.rgb else layer.data.shape[-2:]
         plane = np.asarray(layer.data[tuple(0 for _ in layer.data.shape[: -len(spatial)])][::step, ::step], np.float32)
-        bright = float(np.nanpercentile(np.where(np.isfinite(plane), plane, np.nan), 99)) if plane.size else 1.0
-        layer.metadata[KEY] = note | {"base_ev": -float(np.log2(bright)) if bright > 0 else 0.0}
-    return float(layer.metadata[KEY]["base_ev"])
+        lit = plane[np.isfinite(plane) & (plane > 0)]
+        base = unit = 0.0
+        if lit.size:
+            base = -float(np.log2(np.percentile(lit, 99)))
+            unit = min(base, math.log2(_GREY / _GAIN) - float(np.log2(lit).mean()))
+        note = note | {"base_ev": base, "unit_ev": unit}
+        layer.metadata[KEY] = note
+    return note
 
 
 def reference_exposure(info: Mapping[str, Any]) -> float | None:
-    """EV of the reference frame over the shortest, from a merge's provenance."""
+    """EV at which a merged image is as bright as its reference frame, from the merge's provenance."""
     try:
-        return float(info["ev"][info["reference"]])
+        return float(info["ev"][info["reference"]]) + _unit_exposure(info)
     except (KeyError, IndexError, TypeError):
         return None
+
+
+def _unit_exposure(info: Mapping[str, Any]) -> float:
+    """EV that makes 1.0 the saturation of the shortest frame, as the operators expect it: not 0 for counts."""
+    return -math.log2(info["scale"]) if info.get("units") == "counts" else 0.0
 
 
 def display_options(settings: DisplaySettings, base_ev: float) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from afunet_core.errors import MergeCancelled
-from napari_afunet.inputs import BracketSource
+from afunet_core.errors import ArgumentError, MergeCancelled
+from napari_afunet.inputs import BracketSource, Placement
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Step", "merge_source"]
 
 Progress = Callable[[float, str], None]
+Area = tuple[int, int, int, int]
 # The shorter frame, the reference, the longer frame, and the network's own picture.
 SOURCE_COLOURS = np.array(((0.25, 0.5, 1.0), (0.3, 0.85, 0.35), (1.0, 0.4, 0.3), (0.75, 0.75, 0.75)), np.float32)
 SIDES: tuple[Literal["under", "reference", "over"], ...] = ("under", "reference", "over")
@@ -37,6 +38,8 @@ class Outcome:
         info: provenance, of the first plane.
         warnings: what the core warned of, each once.
         result: the core's own result of the last plane.
+        area: top, left, height and width of ``radiance`` and ``maps`` within the source's planes.
+        stage_area: the same of ``stages``.
     """
 
     source: BracketSource
@@ -47,6 +50,18 @@ class Outcome:
     info: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     result: MergeResult | None = None
+    area: Area | None = None
+    stage_area: Area | None = None
+
+    @property
+    def placement(self) -> Placement:
+        """Where ``radiance`` and ``maps`` lie."""
+        return self.source.placement.shifted(self.area[:2] if self.area else (0, 0))
+
+    @property
+    def stage_placement(self) -> Placement:
+        """Where ``stages`` lie, without their stage axis, at the resolution of the frames."""
+        return self.source.placement.shifted(self.stage_area[:2] if self.stage_area else (0, 0))
 
     @property
     def grey(self) -> bool:
@@ -88,11 +103,14 @@ def merge_source(
     total = source.plane_count
     outcome: Outcome | None = None
     basis: FeatureBasis | None = None  # of the first plane, so that a colour means the same in every plane
+    areas: list[Area] = []
+    # Planes of a stack are cropped together at the end: each for itself they would differ in size.
+    plane_settings = settings.replace(border="fill") if source.planes else settings
     for number, (index, frames) in enumerate(source):
         report = _plane_progress(on_progress, number, total)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            result, maps = _merge_plane(frames, source, settings, report, should_cancel)
+            result, maps = _merge_plane(frames, source, plane_settings, report, should_cancel)
             views, basis = _stage_views(result, settings, basis)
         if outcome is None:
             outcome = Outcome(source, settings, np.zeros((*source.planes, *result.radiance.shape), np.float32))
@@ -104,6 +122,12 @@ def merge_source(
         for warning in caught:
             if issubclass(warning.category, UserWarning) and str(warning.message) not in outcome.warnings:
                 outcome.warnings.append(str(warning.message))
+        if settings.border == "crop" and source.planes:
+            areas.append(_covered(result, source.shape))
+            if number + 1 == total:
+                _crop_together(outcome, areas)
+        elif settings.border == "crop":
+            outcome.area = outcome.stage_area = tuple(result.info["area"])
         yield Step(number + 1, total, outcome)
 
 
@@ -115,10 +139,14 @@ def _merge_plane(
     should_cancel: Callable[[], bool] | None,
 ) -> tuple[MergeResult, dict[str, np.ndarray]]:
     from afunet_core import Bracket, merge
+    from afunet_core.noise import NoiseModel
 
     metadata = {"paths": list(source.paths)} if any(source.paths) else None
     bracket = Bracket(frames, names=source.names, metadata=metadata, **settings.bracket_arguments())
-    result = merge(bracket, **settings.core_arguments(), on_progress=on_progress, should_cancel=should_cancel)
+    options = settings.core_arguments()
+    if not isinstance(settings.noise, str):
+        options["noise"] = NoiseModel.from_counts(*settings.noise, scale=bracket.scale)
+    result = merge(bracket, **options, on_progress=on_progress, should_cancel=should_cancel)
     maps: dict[str, np.ndarray] = {}
     names = [name for name in result.maps if name != "stages_hdr"]
     for name in names if settings.ghost_map else ():
@@ -126,6 +154,35 @@ def _merge_plane(
             raise MergeCancelled("The merge was cancelled.")
         maps[name] = _picture(name, np.asarray(result.maps[name], np.float32))
     return result, maps
+
+
+def _covered(result: MergeResult, shape: tuple[int, int]) -> Area:
+    """What all frames of a plane show, from what is known of their registration."""
+    import torch
+
+    from afunet_core.warping import largest_rectangle, valid_area
+
+    covered = torch.ones(shape, dtype=torch.bool)
+    for entry in result.info.get("registration") or []:
+        if entry["decision"] == "warped":
+            covered &= valid_area(torch.tensor(entry["homography"], dtype=torch.float64), *shape)[0, 0]
+    return largest_rectangle(covered)
+
+
+def _crop_together(outcome: Outcome, areas: list[Area]) -> None:
+    """Cut the planes of a stack to the rectangle that all of them cover."""
+    top, left = (max(area[side] for area in areas) for side in (0, 1))
+    height = min(area[0] + area[2] for area in areas) - top
+    width = min(area[1] + area[3] for area in areas) - left
+    if min(height, width) <= 0:
+        advice = "Fill the border from the reference, or switch the alignment off."
+        raise ArgumentError("border", "planes whose frames share an area", "none", advice)
+    outcome.area = (top, left, height, width)
+    planes = (slice(None),) * len(outcome.source.planes)
+    window = (*planes, slice(top, top + height), slice(left, left + width))
+    outcome.radiance = np.ascontiguousarray(outcome.radiance[window])
+    outcome.maps = {name: np.ascontiguousarray(values[window]) for name, values in outcome.maps.items()}
+    outcome.info |= {"border": "crop", "area": list(outcome.area), "shape": list(outcome.radiance.shape)}
 
 
 def _stage_views(

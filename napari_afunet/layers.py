@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from napari_afunet.display import (
     reference_exposure,
     render,
     set_display,
+    unit_exposure,
 )
 from napari_afunet.inputs import BracketSource, Placement
 from napari_afunet.job import SIDES, Outcome
@@ -84,7 +86,7 @@ def show_step_by_step(
 ) -> Iterator[dict[str, Image]]:
     """As :func:`show_outcome`, yielding the layers so far after each, so that the window can answer in between."""
     name = name or result_name(outcome)
-    place, provenance = outcome.source.placement, _provenance(outcome)
+    place, provenance = outcome.placement, _provenance(outcome)
     layers: dict[str, Image] = {}
     light: dict[str, Any] = {"contrast_limits": (0.0, 1.0), "gamma": 1.0}
     if outcome.linear:
@@ -103,12 +105,12 @@ def show_step_by_step(
     for side in SIDES:
         if side in outcome.stages:
             values = outcome.stages[side]
-            staged = _stage_placement(place, outcome, values.shape[-3:-1])
+            staged = _stage_placement(outcome, outcome.stage_placement, coarse=True)
             layers[side] = _put(viewer, name, side, values, staged, provenance, rgb=True, visible=False)
             yield layers
     if "decoded" in outcome.stages:
         values = outcome.stages["decoded"]
-        staged = _stage_placement(place, outcome, outcome.source.shape)
+        staged = _stage_placement(outcome, outcome.stage_placement)
         options = {**light, "visible": False}
         layers["decoded"] = _put(viewer, name, "decoded", values, staged, provenance, rgb=not outcome.grey, **options)
         yield layers
@@ -125,7 +127,9 @@ def show_step_by_step(
             _link_display(viewer, [layer, layers["decoded"]])
         set_display(layer, display)
         if outcome.settings.tone_mapped:
-            layers["tone_mapped"] = show_tone_mapped(viewer, layer, display)
+            picture = _tone_mapped(layer, display)
+            yield layers
+            layers["tone_mapped"] = _put_tone_mapped(viewer, layer, picture, display)
             yield layers
     else:
         layer.gamma, layer.contrast_limits = 1.0, (0.0, 1.0)
@@ -135,8 +139,15 @@ def show_step_by_step(
 
 def show_tone_mapped(viewer: ViewerModel, radiance: Image, display: DisplaySettings) -> Image:
     """Add or update the tone-mapped view of an HDR layer."""
+    return _put_tone_mapped(viewer, radiance, _tone_mapped(radiance, display), display)
+
+
+def _tone_mapped(radiance: Image, display: DisplaySettings) -> Any:
+    return render(radiance.data, display, base_exposure(radiance), unit_exposure(radiance), rgb=radiance.rgb)
+
+
+def _put_tone_mapped(viewer: ViewerModel, radiance: Image, picture: Any, display: DisplaySettings) -> Image:
     name = radiance.metadata.get(KEY, {}).get("bracket", radiance.name)
-    picture = render(radiance.data, display, base_exposure(radiance), rgb=radiance.rgb)
     provenance = {"source": radiance.name, "operator": display.operator, "ev": display.ev}
     place = Placement.of(radiance)
     layer = _put(viewer, name, "tone_mapped", picture, place, provenance, rgb=True, contrast_limits=(0, 255))
@@ -188,17 +199,37 @@ def _put(
         return layer
     if layer is not None:  # grey became colour, or a stack an image: keep the old one, it is no longer ours to update
         layer.metadata = {**layer.metadata, KEY: {**layer.metadata[KEY], "role": f"old {role}"}}
-    return viewer.add_image(
-        data,
-        name=f"{name} {ROLES.get(role, role)}",
-        rgb=rgb,
-        scale=place.scale,
-        translate=place.translate,
-        units=place.units,
-        axis_labels=place.axis_labels,
-        metadata={KEY: note},
-        **options,
-    )
+    with _undisturbed(viewer):
+        return viewer.add_image(
+            data,
+            name=f"{name} {ROLES.get(role, role)}",
+            rgb=rgb,
+            scale=place.scale,
+            translate=place.translate,
+            units=place.units,
+            axis_labels=place.axis_labels,
+            metadata={KEY: note},
+            **options,
+        )
+
+
+@contextmanager
+def _undisturbed(viewer: ViewerModel) -> Iterator[None]:
+    """Add a layer and leave the selection and the view as they are.
+
+    napari selects every layer that is added, which costs a fifth of the adding, and shows the whole image again when
+    the first layer with a further axis comes.
+    """
+    layers, camera = viewer.layers, viewer.scene.camera
+    view = camera.center, camera.zoom
+    selects = getattr(layers, "_activate_on_insert", True)
+    layers._activate_on_insert = False  # of napari before 0.9 nobody asks it: then the new layer is selected
+    try:
+        yield
+    finally:
+        layers._activate_on_insert = selects
+    if len(layers) > 1 and (camera.center, camera.zoom) != view:
+        camera.center, camera.zoom = view
 
 
 def put_stage_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray]) -> list[Image]:
@@ -214,7 +245,7 @@ def put_stage_values_step_by_step(
     viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray]
 ) -> Iterator[list[Image]]:
     """As :func:`put_stage_values`, yielding after every layer."""
-    name, place = result_name(outcome), outcome.source.placement
+    name, staged = result_name(outcome), _stage_placement(outcome, outcome.stage_placement, coarse=True)
     shown: list[Image] = []
     active = viewer.layers.selection.active
     limits = _common_limits(list(values.values()))
@@ -222,7 +253,6 @@ def put_stage_values_step_by_step(
         colours, numbers = find_result(viewer, name, side), find_result(viewer, name, f"{side} values")
         visible = any(layer is not None and layer.visible for layer in (colours, numbers))
         if side in values:
-            staged = _stage_placement(place, outcome, values[side].shape[-2:])
             options: dict[str, Any] = {"colormap": "viridis", "contrast_limits": limits, "visible": visible}
             added = numbers is None
             numbers = _put(viewer, name, f"{side} values", values[side], staged, _provenance(outcome), **options)
@@ -256,10 +286,10 @@ def _common_limits(values: list[np.ndarray]) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def _stage_placement(place: Placement, outcome: Outcome, shape: tuple[int, ...]) -> Placement:
+def _stage_placement(outcome: Outcome, place: Placement, coarse: bool = False) -> Placement:
     """With a stage axis in front; features may be coarser than the image by the network's ``downscale``."""
     config = (outcome.info.get("model") or {}).get("config") or {}
-    factor = int(config.get("downscale", 1)) if shape != outcome.source.shape else 1
+    factor = int(config.get("downscale", 1)) if coarse else 1
     scale = (1.0, *place.scale[:-2], *(value * factor for value in place.scale[-2:]))
     # The centre of the first coarse pixel lies (factor - 1) / 2 fine pixels inside the image.
     inner = (t + s * (factor - 1) / 2 for t, s in zip(place.translate[-2:], place.scale[-2:], strict=True))

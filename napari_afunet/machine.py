@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_afunet.pauses import link_torch, loading
+
 __all__ = ["Machine", "look_around"]
 
 GIGABYTE = 1024**3
@@ -26,9 +28,14 @@ class Machine:
 
 def look_around() -> Machine:
     """Ask torch for devices and the package for its models (this loads torch: seconds, the first time)."""
-    import torch
+    link_torch()
+    with loading():
+        import torch
 
-    import afunet_core.merging  # noqa: F401  # what the first merge needs, loaded while the user still looks around
+        # What the first merge and its display need, loaded while the user still looks around.
+        import afunet_core.inspection
+        import afunet_core.live_display
+        import afunet_core.merging  # noqa: F401
     from afunet_core.device import choose_device
     from afunet_core.model.checkpoint import shipped_models
 

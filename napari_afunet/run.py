@@ -139,6 +139,7 @@ class Run(QObject):
     def _show(self, outcome: Outcome) -> None:
         """Show one layer at a time, so that the window answers in between."""
         self.outcome = outcome
+        self._collector.renew()  # what the merge made is new no more
         self._seconds = time.monotonic() - self._begun
         remember_speed(outcome, self._seconds)
         _limit_features(outcome)

@@ -33,9 +33,11 @@ def _bracket(name: str, *, motion: bool) -> list[LayerData]:
         )
         for frame, ev in zip(frames, evs, strict=True)
     ]
+    # Shown as bright as a merge of the frames.
+    exposures = {"ev": [ev - min(evs) for ev in evs], "reference": len(evs) // 2}
     true = {
         "name": f"{name} truth",
-        "metadata": {"afunet": {"role": "truth"}, "encoding": "linear"},
+        "metadata": {"afunet": {"role": "truth", "info": exposures}, "encoding": "linear"},
         "contrast_limits": (0, 1),
         "gamma": 1 / 2.2,
         "rgb": True,

@@ -40,10 +40,11 @@ def merge_layers(
         name: what the result layers are called; from the frames' names by default.
         display: how the tone-mapped view is made.
         settings: any other field of :class:`napari_afunet.settings.MergeSettings`: ``encoding``, ``bit_depth``,
-            ``method``, ``align``, ``model``, ``device``, ``precision``, ``memory_budget``, ``stages`` …
+            ``black_level``, ``response``, ``reference``, ``drift``, ``noise``, ``method``, ``align``, ``border``,
+            ``units``, ``model``, ``device``, ``precision``, ``memory_budget``, ``stages`` …
 
     Returns:
-        The core's result; for a stack, radiance of all planes ``(planes…, H, W[, 3])``.
+        The core's result; for a stack, radiance of all planes ``(planes…, H, W[, 3])`` and ``info`` of the first.
 
     Raises:
         AFUNetError: with what was expected, what was found and what to do.
@@ -73,7 +74,7 @@ def merge_layers(
         show_outcome(viewer, outcome, display or DisplaySettings(), name)
     result = outcome.result
     assert result is not None
-    result.radiance = outcome.radiance
+    result.radiance, result.info = outcome.radiance, outcome.info
     return result
 
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["ALIGNMENTS", "BIT_DEPTHS", "ENCODINGS", "METHODS", "PRECISIONS", "RESPONSES", "MergeSettings"]
+__all__ = [
+    "ALIGNMENTS",
+    "BIT_DEPTHS",
+    "BORDERS",
+    "ENCODINGS",
+    "METHODS",
+    "NOISES",
+    "PRECISIONS",
+    "RESPONSES",
+    "UNITS",
+    "MergeSettings",
+    "parse_black_level",
+    "parse_noise",
+]
 
 # value → what the user reads
 ENCODINGS = {
@@ -14,7 +27,11 @@ ENCODINGS = {
     "linear": "Linear (sensor, microscope, raw)",
 }
 # Any other response is the file of a curve.
-RESPONSES = {None: "As the encoding says", "estimate": "Estimate from this bracket"}
+RESPONSES = {
+    None: "As the encoding says",
+    "auto": "Find if the frames contradict it",
+    "estimate": "Estimate from this bracket",
+}
 BIT_DEPTHS = {None: "As stored", 8: "8 bit", 10: "10 bit", 12: "12 bit", 14: "14 bit", 16: "16 bit"}
 METHODS = {
     "auto": "Automatic: best of both",
@@ -22,6 +39,10 @@ METHODS = {
     "weighted": "Weighted average (nothing moved)",
     "mertens": "Exposure fusion (display only)",
 }
+# Any other noise is two numbers: counts an electron, and read noise in counts.
+NOISES = ("estimate", "photons")
+BORDERS = {"fill": "Fill from the reference", "crop": "Crop to what all frames show"}
+UNITS = {"relative": "Relative (1 = saturation)", "counts": "Counts, as in the data"}
 ALIGNMENTS = {"auto": "If the frames need it", "on": "Always", "off": "Never"}
 PRECISIONS = {"auto": "Automatic", "float32": "32-bit float", "bfloat16": "bfloat16", "float16": "16-bit float"}
 GIGABYTE = 1024**3
@@ -39,9 +60,12 @@ class MergeSettings:
         bit_depth: bits in use when fewer than the data type has (12-bit data in uint16), else ``None``.
         black_level: what a black pixel reads, in the units of the data; the path of a dark frame; or ``"auto"``.
         response: how stored values relate to light in place of ``encoding``: the file of a curve, or ``"estimate"``.
+        reference: the frame, counted as given, that moving things are shown as in; ``None``: the merge chooses.
         drift: ``"auto"`` divides out changes of light and white balance between the frames.
+        noise: of the camera, for the weighted merge: ``"estimate"``, ``"photons"``, or two numbers, counts an electron
+            and read noise in counts.
         override: merge even when exposure and brightness contradict each other.
-        method, align, model, device, precision: as in :func:`afunet_core.merge`.
+        method, align, border, units, model, device, precision: as in :func:`afunet_core.merge`.
         memory_budget: bytes the network may use; ``None`` decides by what is free.
         tone_mapped, stages, ghost_map: which layers to add besides the HDR image.
 
@@ -57,10 +81,14 @@ class MergeSettings:
     bit_depth: int | None = None
     black_level: float | str = 0.0
     response: str | None = None
+    reference: int | None = None
     drift: str = "off"
+    noise: str | tuple[float, float] = "estimate"
     override: bool = False
     method: str = "auto"
     align: str = "auto"
+    border: str = "fill"
+    units: str = "relative"
     model: str = "default"
     device: str = "auto"
     precision: str = "auto"
@@ -76,12 +104,21 @@ class MergeSettings:
             from napari.settings import get_plugin_settings
 
             preferences = get_plugin_settings("napari-afunet")
-            merging, layers = preferences.merge, preferences.layers
+            merging, camera, layers = preferences.merge, preferences.camera, preferences.layers
         except (ImportError, KeyError, AttributeError):  # napari before 0.9, or the plugin is not registered
             return cls()
         return cls(
+            encoding=camera.encoding,
+            gamma=camera.gamma,
+            bit_depth=camera.bit_depth or None,
+            black_level=parse_black_level(camera.black_level),
+            response=camera.response.strip() or None,
+            drift="auto" if camera.drift else "off",
+            noise=parse_noise(camera.noise),
             method=merging.method,
             align=merging.align,
+            border=merging.border,
+            units=merging.units,
             model=merging.model or "default",
             device=merging.device or "auto",
             precision=merging.precision,
@@ -105,19 +142,23 @@ class MergeSettings:
             "bit_depth": self.bit_depth,
             "black_level": self.black_level,
             "response": self.response,
+            "reference": self.reference,
             "override": self.override,
         }
 
     def core_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for :func:`afunet_core.merge`."""
+        """Keyword arguments for :func:`afunet_core.merge`, save that ``noise`` may be two numbers."""
         return {
             "method": self.method,
             "align": self.align,
+            "border": self.border,
+            "units": self.units,
             "model": self.model,
             "device": self.device,
             "precision": self.precision,
             "memory_budget": self.memory_budget,
             "drift": self.drift,
+            "noise": self.noise,
             "stages": self.stages,
         }
 
@@ -125,3 +166,33 @@ class MergeSettings:
         """The values that differ from the defaults, for a script that says no more than it must."""
         default = MergeSettings()
         return {name: value for name, value in vars(self).items() if value != getattr(default, name)}
+
+
+def parse_black_level(text: str) -> float | str:
+    """A number, or what the core understands besides: ``auto``, or the path of a dark frame.
+
+    Example:
+        >>> parse_black_level("64,5"), parse_black_level(""), parse_black_level(" auto ")
+        (64.5, 0.0, 'auto')
+    """
+    text = text.strip()
+    try:
+        return float(text.replace(",", ".") or 0)
+    except ValueError:
+        return text
+
+
+def parse_noise(text: str) -> str | tuple[float, float]:
+    """Counts an electron and read noise in counts, or a word for the core.
+
+    Example:
+        >>> parse_noise("0.5, 4"), parse_noise("0,5; 4"), parse_noise(""), parse_noise("photons")
+        ((0.5, 4.0), (0.5, 4.0), 'estimate', 'photons')
+    """
+    text = text.strip()
+    parts = text.replace(",", ".").split(";") if ";" in text else text.split(",")
+    try:
+        gain, read_noise = (float(part) for part in parts)
+    except ValueError:
+        return text or "estimate"
+    return gain, read_noise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,7 @@ class MergeWidget(QWidget):
         self.run = Run(napari_viewer, self)
         self._inspecting = Unhurried(self)
         self._wish: tuple[str, int] | None = None
+        self._closed = threading.Event()
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
         self.controls = RunPanel()
@@ -147,6 +149,7 @@ class MergeWidget(QWidget):
         self.options.changed.connect(self._update)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.connect(self._on_layers)
+        self.destroyed.connect(self._closed.set)
         create_worker(look_around, _connect={"returned": self._on_machine}, _ignore_errors=True)
 
     # -------------------------------------------------------------------------------------------- merging
@@ -164,7 +167,7 @@ class MergeWidget(QWidget):
     def settings(self) -> MergeSettings:
         """What the view shows now, exposures included."""
         ev, times = self.bracket.exposures()
-        return self.options.settings().replace(ev=ev, times=times)
+        return self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
 
     def merge(self) -> None:
         """Start merging; what is wrong with the settings becomes a notification."""
@@ -287,7 +290,10 @@ class MergeWidget(QWidget):
         self.options.set_devices(list(machine.devices))
         self.options.set_models(list(machine.models))
         create_worker(
-            measure_speed, lambda: self.worker is not None, _connect={"finished": self._update}, _ignore_errors=True
+            measure_speed,
+            lambda: self.worker is not None or self._closed.is_set(),
+            _connect={"finished": self._update},
+            _ignore_errors=True,
         )
 
     def _on_layers(self) -> None:

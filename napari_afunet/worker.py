@@ -150,7 +150,7 @@ def batch_in_thread(
         report(0.0, "Looking for brackets")
         # A photograph's encoding is read from its file; a sensor's cannot be, so a choice of "linear" is kept.
         encoding = settings.encoding if settings.encoding != "gamma" else "auto"
-        bracket = settings.bracket_arguments() | {"encoding": encoding, "ev": None, "times": None}
+        bracket = settings.bracket_arguments() | {"encoding": encoding, "ev": None, "times": None, "reference": None}
         options = {key: value for key, value in settings.core_arguments().items() if key != "stages"}
         template = MergeJob("", "", bracket=bracket, merge=options)
         suffix = ".tif" if settings.method == "mertens" else ".exr"

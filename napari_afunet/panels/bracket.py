@@ -34,6 +34,7 @@ __all__ = ["BracketPanel", "format_exposure"]
 EV, SECONDS = "EV", "seconds"
 MOST_FRAMES = 9
 _CHOOSE = "choose a layer …"
+_AUTOMATIC = "automatic"
 
 
 def format_exposure(value: float, unit: str) -> str:
@@ -59,6 +60,7 @@ class BracketPanel(QWidget):
         layer_boxes: one combo box a frame (the first only, when the frames are planes of one layer).
         exposure_edits: one text field a frame.
         unit_box: EV or seconds.
+        reference_box: which of the frames is the reference.
         changed: emitted after every change of frames or exposures.
     """
 
@@ -91,6 +93,13 @@ class BracketPanel(QWidget):
         self._grid.setColumnStretch(0, 1)
         self._grid.addWidget(QLabel("Frame, shortest first"), 0, 0)
         self._grid.addWidget(self.unit_box, 0, 1)
+        self.reference_box = QComboBox()
+        self.reference_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.reference_box.setMinimumContentsLength(8)
+        self.reference_box.setToolTip(
+            "The frame that others are aligned to, and whose moment the result shows.\n"
+            "Automatic: the one that is best exposed and sharp, mostly the middle one."
+        )
         self.layer_boxes: list[QComboBox] = []
         self.exposure_edits: list[QLineEdit] = []
         self.add_button = QPushButton("+ frame")
@@ -98,7 +107,8 @@ class BracketPanel(QWidget):
         for button in (self.add_button, self.remove_button):
             button.setFlat(True)
         buttons = QHBoxLayout()
-        buttons.addStretch(1)
+        buttons.addWidget(QLabel("Reference"))
+        buttons.addWidget(self.reference_box, 1)
         buttons.addWidget(self.remove_button)
         buttons.addWidget(self.add_button)
         layout = QVBoxLayout(self)
@@ -108,6 +118,7 @@ class BracketPanel(QWidget):
         layout.addLayout(buttons)
 
         self._set_rows(3)
+        self.reference_box.activated.connect(self.changed)
         self.kind_box.activated.connect(self._on_kind)
         self.unit_box.currentTextChanged.connect(self._on_unit)
         self.guess_button.clicked.connect(self.find_frames)
@@ -143,6 +154,10 @@ class BracketPanel(QWidget):
             return None, None
         numbers = tuple(float(value) for value in values if value is not None)
         return (numbers, None) if self.unit_box.currentText() == EV else (None, numbers)
+
+    def reference(self) -> int | None:
+        """Row of the reference frame, or ``None`` when the merge is to choose."""
+        return self.reference_box.currentIndex() - 1 if self.reference_box.currentIndex() > 0 else None
 
     def problem(self) -> str:
         """Why merging cannot start, or an empty string."""
@@ -213,8 +228,17 @@ class BracketPanel(QWidget):
             self._add_row(len(self.exposure_edits))
         for index, box in enumerate(self.layer_boxes):
             box.setVisible(not self.is_stack or index == 0)
+        self._offer_references(count)
         self.add_button.setVisible(not self.is_stack and count < MOST_FRAMES)
         self.remove_button.setVisible(not self.is_stack and count > 2)
+
+    def _offer_references(self, count: int) -> None:
+        """One entry a row; what is chosen stays while its row does."""
+        chosen = self.reference_box.currentIndex()
+        self.reference_box.clear()
+        self.reference_box.addItem(_AUTOMATIC)
+        self.reference_box.addItems([f"frame {row + 1}" for row in range(count)])
+        self.reference_box.setCurrentIndex(chosen if 0 < chosen <= count else 0)
 
     def _add_row(self, index: int) -> None:
         box = QComboBox()

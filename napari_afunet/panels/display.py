@@ -11,6 +11,7 @@ from superqt import QLabeledDoubleSlider
 from napari_afunet.choosing import KEY
 from napari_afunet.display import OPERATORS, DisplaySettings, is_hdr, set_display
 from napari_afunet.layers import find_result, set_view_gamma, show_tone_mapped
+from napari_afunet.pauses import Hold
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["DisplayPanel"]
 
 _SETTLED = 200  # ms without a move, after which what lies hidden below the view follows
+_RESTED = 3000  # ms without a move, after which the user is taken to have stopped playing with the controls
 
 
 class DisplayPanel(QWidget):
@@ -72,6 +74,12 @@ class DisplayPanel(QWidget):
         self._settled.setSingleShot(True)
         self._settled.setInterval(_SETTLED)
         self._settled.timeout.connect(self._settle)
+        self._collector = Hold()
+        self._rested = QTimer(self)
+        self._rested.setSingleShot(True)
+        self._rested.setInterval(_RESTED)
+        self._rested.timeout.connect(self._collector.release)
+        self.destroyed.connect(self._collector.release)
         self.ev_slider.valueChanged.connect(lambda: self.apply())
         self.gamma_slider.valueChanged.connect(self._apply_gamma)
         self.operator_box.activated.connect(lambda: self.apply(create=True))
@@ -131,6 +139,7 @@ class DisplayPanel(QWidget):
         layer = self.layer()
         if layer is None or layer not in self._viewer.layers:
             return
+        self._keep_steady()
         view = self._view(layer)
         if create or view is not None:
             view = show_tone_mapped(self._viewer, layer, self.settings())
@@ -139,6 +148,11 @@ class DisplayPanel(QWidget):
         else:
             set_display(layer, self.settings())
         self.applied.emit()
+
+    def _keep_steady(self) -> None:
+        """No long collection while a slider moves: one of a quarter of a second would be seen."""
+        self._collector.take()
+        self._rested.start()
 
     def _covers(self, view: Image, layer: Image) -> bool:
         """Whether the tone-mapped view hides the layer it was made of."""
@@ -155,6 +169,7 @@ class DisplayPanel(QWidget):
         layer = self.layer()
         if layer is None or layer not in self._viewer.layers:
             return
+        self._keep_steady()
         if (view := self._view(layer)) is not None:
             set_view_gamma(view, self.settings())
         if view is not None and self._covers(view, layer):

@@ -24,12 +24,17 @@ from qtpy.QtWidgets import (
 from napari_afunet.settings import (
     ALIGNMENTS,
     BIT_DEPTHS,
+    BORDERS,
     ENCODINGS,
     GIGABYTE,
     METHODS,
+    NOISES,
     PRECISIONS,
     RESPONSES,
+    UNITS,
     MergeSettings,
+    parse_black_level,
+    parse_noise,
 )
 
 __all__ = ["SettingsPanel"]
@@ -47,6 +52,16 @@ class SettingsPanel(QWidget):
         self.bit_depth_box = _choices(BIT_DEPTHS, "12-bit cameras often store their values in 16-bit files.")
         self.method_box = _choices(METHODS, "Automatic uses the network where things move.")
         self.align_box = _choices(ALIGNMENTS, "Registers hand-held frames before merging.")
+        self.border_box = _choices(
+            BORDERS,
+            "At the edges an aligned frame may show nothing: there the reference frame stands in,\n"
+            "or the result is cut, and lies where it belongs.",
+        )
+        self.units_box = _choices(
+            UNITS,
+            "Units of the result. Relative: 1 is saturation of the shortest frame. Counts: those of the data above\n"
+            "black, as the shortest frame would have counted them without noise and saturation.",
+        )
         self.model_box = QComboBox()
         self.model_box.setEditable(True)
         self.model_box.addItem("default")
@@ -68,10 +83,17 @@ class SettingsPanel(QWidget):
         self.memory_box.setSuffix(" GB")
         self.memory_box.setSpecialValueText("what is free")
         self.memory_box.setToolTip("The most memory the network may use, in gigabytes.\nLess is slower, not different.")
+        self.gamma_box = QDoubleSpinBox()
+        self.gamma_box.setRange(0.5, 5.0)
+        self.gamma_box.setSingleStep(0.1)
+        self.gamma_box.setDecimals(2)
+        self.gamma_box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.gamma_box.setToolTip("Exponent of the gamma encoding, without a unit: light = value to this power.")
         self.response_box = _choices(
             RESPONSES,
-            "How stored values relate to light. Cameras' own curves differ from gamma 2.2: estimate the curve,\n"
-            "or choose a file that “afunet response” made from a calibration bracket.",
+            "How stored values relate to light, in place of the encoding. Cameras' own curves differ from gamma 2.2:\n"
+            "let it be found where the frames contradict it, estimate it (tripod, scene at rest), or choose a file\n"
+            "that “afunet response” made from a calibration bracket.",
         )
         self.response_button = _browse_button("Choose the file of a response curve", self._browse_response)
         self.black_box = QComboBox()
@@ -82,6 +104,13 @@ class SettingsPanel(QWidget):
             "(linear data only); or the path of a dark frame."
         )
         self.dark_button = _browse_button("Choose a dark frame", self._browse_dark)
+        self.noise_box = QComboBox()
+        self.noise_box.setEditable(True)
+        self.noise_box.addItems(NOISES)
+        self.noise_box.setToolTip(
+            "Noise of the camera, for the weighted average. estimate: learned from the bracket; photons: by exposure\n"
+            "time alone; or two numbers: gain in counts an electron, and read noise in counts, such as 0.5, 4."
+        )
         self.drift_check = QCheckBox("Compensate drift")
         self.drift_check.setToolTip(
             "Measures how light and white balance changed between the frames, up to half a stop, and divides it out."
@@ -101,8 +130,10 @@ class SettingsPanel(QWidget):
         form.addRow("Align", self.align_box)
         camera = QWidget()
         camera_form = QFormLayout(camera)
+        camera_form.addRow("Gamma", self.gamma_box)
         camera_form.addRow("Response", _row(self.response_box, self.response_button))
         camera_form.addRow("Black level", _row(self.black_box, self.dark_button))
+        camera_form.addRow("Noise", self.noise_box)
         camera_form.addRow("", self.drift_check)
         camera_form.addRow("", self.override_check)
         advanced = QWidget()
@@ -111,17 +142,22 @@ class SettingsPanel(QWidget):
         advanced_form.addRow("Device", self.device_box)
         advanced_form.addRow("Precision", self.precision_box)
         advanced_form.addRow("Memory", self.memory_box)
+        result = QWidget()
+        result_form = QFormLayout(result)
+        result_form.addRow("Units", self.units_box)
+        result_form.addRow("Border", self.border_box)
         for check in (self.tone_mapped_check, self.stages_check, self.ghost_map_check):
-            advanced_form.addRow("Add layer" if check is self.tone_mapped_check else "", check)
-        for each in (form, camera_form, advanced_form):
+            result_form.addRow("Add layer" if check is self.tone_mapped_check else "", check)
+        for each in (form, camera_form, advanced_form, result_form):
             each.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
             each.setContentsMargins(0, 0, 0, 0)
         self.camera_fold = _fold("Camera", camera)
-        self.more = _fold("Model, device, layers", advanced)
+        self.result_fold = _fold("Result: units, border, layers", result)
+        self.more = _fold("Model and device", advanced)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(form)
-        for fold, inside in ((self.camera_fold, camera), (self.more, advanced)):
+        for fold, inside in ((self.camera_fold, camera), (self.result_fold, result), (self.more, advanced)):
             layout.addWidget(fold)
             layout.addWidget(inside)
 
@@ -132,6 +168,7 @@ class SettingsPanel(QWidget):
             box.setMinimumContentsLength(8)
             box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.memory_box.valueChanged.connect(self.changed)
+        self.gamma_box.valueChanged.connect(self.changed)
         for check in self.findChildren(QCheckBox):
             check.toggled.connect(self.changed)
 
@@ -143,10 +180,15 @@ class SettingsPanel(QWidget):
             (self.bit_depth_box, settings.bit_depth),
             (self.method_box, settings.method),
             (self.align_box, settings.align),
+            (self.border_box, settings.border),
+            (self.units_box, settings.units),
             (self.precision_box, settings.precision),
         ):
             box.setCurrentIndex(max(0, box.findData(value)))
         _choose_file(self.response_box, settings.response)
+        self.gamma_box.setValue(settings.gamma)
+        noise = settings.noise
+        self.noise_box.setCurrentText(noise if isinstance(noise, str) else f"{noise[0]:g}, {noise[1]:g}")
         self.black_box.setCurrentText(black if isinstance(black := settings.black_level, str) else f"{black:g}")
         self.drift_check.setChecked(settings.drift == "auto")
         self.override_check.setChecked(settings.override)
@@ -164,9 +206,13 @@ class SettingsPanel(QWidget):
             bit_depth=self.bit_depth_box.currentData(),
             method=self.method_box.currentData(),
             align=self.align_box.currentData(),
+            border=self.border_box.currentData(),
+            units=self.units_box.currentData(),
             precision=self.precision_box.currentData(),
             response=self.response_box.currentData(),
-            black_level=_black_level(self.black_box.currentText()),
+            gamma=round(self.gamma_box.value(), 2),
+            black_level=parse_black_level(self.black_box.currentText()),
+            noise=parse_noise(self.noise_box.currentText()),
             drift="auto" if self.drift_check.isChecked() else "off",
             override=self.override_check.isChecked(),
             model=self.model_box.currentText().strip() or "default",
@@ -223,15 +269,6 @@ def _choose_file(box: QComboBox, value: str | None) -> None:
     if value is not None and box.findData(value) < 0:
         box.addItem(Path(value).name, value)
     box.setCurrentIndex(0 if value is None else box.findData(value))
-
-
-def _black_level(text: str) -> float | str:
-    """A number, or what the core understands besides: ``auto``, or the path of a dark frame."""
-    text = text.strip()
-    try:
-        return float(text.replace(",", ".") or 0)
-    except ValueError:
-        return text
 
 
 def _browse_button(tip: str, action: Callable[[], None]) -> QToolButton:

@@ -25,6 +25,7 @@ from napari_afunet.display import (
 )
 from napari_afunet.layers import show_tone_mapped
 
+MERGED = {"ev": [0, 3, 6], "reference": 1, "scale": 4095.0}
 RADIANCE = np.random.default_rng(0).uniform(0, 1.5, (10, 12, 3)).astype(np.float32)
 
 
@@ -100,6 +101,22 @@ def test_hdr_files_in_any_unit_open_readably(unit):
     shown = np.clip(layer.data / layer.contrast_limits[1], 0, 1)
     assert 0.3 < np.median(shown) < 0.8
     assert np.mean(shown >= 1) < 0.05
+    for operator in OPERATORS:
+        view = show_tone_mapped(ViewerModel(), layer, DisplaySettings(operator)).data / 255
+        assert 0.3 < np.median(view) < 0.98
+        assert np.mean(view >= 1) < 0.1
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_counts_are_shown_as_the_same_image_in_relative_units(operator):
+    relative = Image(RADIANCE, metadata={"afunet": {"role": "radiance", "info": MERGED}})
+    info = {**MERGED, "units": "counts"}
+    counts = Image(RADIANCE * np.float32(4095), metadata={"afunet": {"role": "radiance", "info": info}})
+    views = [show_tone_mapped(ViewerModel(), layer, DisplaySettings(operator)).data for layer in (relative, counts)]
+    np.testing.assert_allclose(views[0].astype(int), views[1], atol=2)
+    for layer in (relative, counts):
+        set_display(layer, DisplaySettings())
+    assert counts.contrast_limits[1] / relative.contrast_limits[1] == pytest.approx(4095)
 
 
 def test_which_layers_are_light():
@@ -125,7 +142,7 @@ def test_a_view_is_added_once_and_then_updated():
 
 def test_a_grey_layer_gets_a_view_that_can_warn_in_colour():
     viewer = ViewerModel()
-    hdr = viewer.add_image(RADIANCE[..., 0], name="grey")
+    hdr = viewer.add_image(RADIANCE[..., 0], name="grey", metadata={"afunet": {"role": "radiance", "info": MERGED}})
     view = show_tone_mapped(viewer, hdr, DisplaySettings("mu_law"))
     assert (view.data.max(-1) == view.data.min(-1)).all()
     assert show_tone_mapped(viewer, hdr, DisplaySettings("mu_law", warn=True)) is view

@@ -249,3 +249,98 @@ def test_a_result_saved_by_napari_and_opened_again_is_the_same(plugin, add_brack
 )
 def test_results_are_called_after_what_the_frames_share(names, base):
     assert base_name(names) == base
+
+
+# ------------------------------------------------------------------------------------------------ every option
+
+
+def hand_held(shift=3, seed=0):
+    """Frames of a scene with texture, the outer ones moved by whole pixels, linear 12-bit counts."""
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(seed)
+    scene = gaussian_filter(random.uniform(size=(140, 180)), 1.5)
+    scene = 0.02 + 0.2 * (scene - scene.min()) / np.ptp(scene)
+    views = [np.roll(scene, (offset, -offset), (0, 1))[20:120, 20:160] for offset in (shift, 0, -shift)]
+    counts = [
+        np.round(4095 * view * 2.0 ** (value - EV[0])).clip(0, 4095) for view, value in zip(views, EV, strict=True)
+    ]
+    return [frame.astype(np.uint16) for frame in counts]
+
+
+CAMERA = {"encoding": "linear", "bit_depth": 12, "method": "weighted"}
+
+
+def test_a_cropped_result_is_the_cores_and_lies_where_it_belongs(add_bracket):
+    from afunet_core import Bracket, merge
+
+    viewer, frames = ViewerModel(), hand_held()
+    layers = add_bracket(viewer, frames, scale=(2.0, 2.0), translate=(10.0, 20.0))
+    result = merge_layers(viewer, layers, border="crop", **CAMERA)
+    expected = merge(Bracket(frames, ev=EV, encoding="linear", bit_depth=12), method="weighted", border="crop")
+    np.testing.assert_array_equal(result.radiance, expected.radiance)
+    top, left, height, width = result.info["area"]
+    assert (height, width) == result.radiance.shape < frames[0].shape
+    for role in ("HDR", "tone mapped", "ghost map"):
+        layer = viewer.layers[f"scene {role}"]
+        assert layer.data.shape[:2] == (height, width)
+        np.testing.assert_allclose(layer.translate, (10 + 2 * top, 20 + 2 * left))
+    whole = merge_layers(viewer, layers, border="fill", **CAMERA)
+    np.testing.assert_allclose(viewer.layers["scene HDR"].translate, (10, 20))
+    np.testing.assert_allclose(whole.radiance[top : top + height, left : left + width], result.radiance, rtol=0.02)
+
+
+def test_planes_of_a_stack_are_cropped_to_what_all_of_them_cover(add_bracket, tiny_model):
+    viewer = ViewerModel()
+    planes = [hand_held(shift, seed=shift) for shift in (2, 5)]
+    stacks = [np.stack([plane[index] for plane in planes]) for index in range(3)]
+    layers = add_bracket(viewer, stacks, scale=(5, 2, 2))
+    result = merge_layers(viewer, layers, border="crop", **CAMERA)
+    whole = merge_layers(viewer, layers, border="fill", name="whole", **CAMERA)
+    top, left, height, width = result.info["area"]
+    assert result.radiance.shape == (2, height, width)
+    np.testing.assert_array_equal(result.radiance, whole.radiance[:, top : top + height, left : left + width])
+    assert height <= 92  # the outer frames of the second plane lie ten rows apart
+    np.testing.assert_allclose(viewer.layers["scene HDR"].translate, (0, 2 * top, 2 * left))
+    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu"}
+    merge_layers(viewer, layers, border="crop", name="stages", **options)
+    np.testing.assert_allclose(viewer.layers["stages stages · HDR"].translate, 0)
+    assert viewer.layers["stages stages · HDR"].data.shape[-2:] == (100, 140)
+
+
+def test_cropped_stages_lie_on_the_cropped_image(add_bracket, tiny_model):
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, hand_held())
+    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu"}
+    result = merge_layers(viewer, layers, border="crop", **options)
+    for name in ("scene stages · under", "scene stages · HDR"):
+        np.testing.assert_allclose(viewer.layers[name].translate[-2:], result.info["area"][:2])
+        assert viewer.layers[name].data.shape[1:3] == result.radiance.shape
+
+
+def test_counts_noise_and_reference_reach_the_core_and_the_script(add_bracket):
+    viewer, frames = ViewerModel(), hand_held(shift=0)
+    layers = add_bracket(viewer, frames)
+    options = CAMERA | {"units": "counts", "noise": (0.5, 4.0), "reference": 0, "align": "off"}
+    result = merge_layers(viewer, layers, **options)
+    assert result.info["units"] == "counts"
+    assert result.info["reference"] == 0
+    assert result.info["noise"]["counts_per_electron"] == pytest.approx(0.5)
+    assert result.info["noise"]["read_noise_counts"] == pytest.approx(4.0)
+    well = frames[0] > 100
+    np.testing.assert_allclose(result.radiance[well], frames[0][well], rtol=0.05)
+    script = as_script(bracket_source(layers), [layer.name for layer in layers], MergeSettings(ev=EV, **options))
+    for text in ("units='counts'", "noise=(0.5, 4.0)", "reference=0"):
+        assert text in script
+
+
+def test_everything_that_the_core_offers_is_a_setting():
+    """Whoever adds an option to the core is reminded of the widget, and of a preference for cameras."""
+    import inspect
+
+    from afunet_core import Bracket, merge
+
+    offered = set(inspect.signature(merge).parameters) - {"bracket", "on_progress", "should_cancel"}
+    assert offered == set(MergeSettings().core_arguments())
+    offered = set(inspect.signature(Bracket.__init__).parameters) - {"self", "frames", "names", "metadata"}
+    assert offered == set(MergeSettings().bracket_arguments())
