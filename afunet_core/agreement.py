@@ -17,14 +17,17 @@ from afunet_core.bracket import Bracket
 from afunet_core.noise import NoiseModel
 from afunet_core.radiometry import expose, linearize
 from afunet_core.smoothstep import smoothstep
+from afunet_core.strips import in_haloed_strips
 
-__all__ = ["agreement", "consistent_short_frame", "contradiction", "spread_over", "unsaturated"]
+__all__ = ["HALO", "agreement", "consistent_short_frame", "contradiction", "spread_over", "unsaturated"]
 
 # Deviations, in standard deviations, at which a frame begins to be doubted and at which it has no say.
 _DOUBT, _REJECT = 2.0, 4.0
 # Exposure times, camera curves and the network are never exact; a scene at rest disagrees by a few percent.
 _RELATIVE_ERROR = 0.04
 _WINDOW = 5
+HALO = 8
+"""Rows beyond a strip that change nothing in it: more than the windows and the margins of this module reach."""
 # Things move as wholes: a contradiction spreads over what differs around it, this far at this size of the picture.
 _SPREAD, _SPREAD_SIDE, _FADE, _CLEARLY = 32, 512, 0.95, 0.1
 
@@ -119,30 +122,49 @@ def consistent_short_frame(
         B×3×H×W encoded like the frame; the frame itself where nothing stands in.
     """
     times = [float(t) for t in bracket.times]
-    clipped, wrong = contradiction(bracket, bracket.frames[under], times[under], noise, reference)
+
+    def held_against_the_reference(*frames: Tensor) -> Tensor:
+        part = bracket.with_frames(frames)
+        return torch.cat(contradiction(part, frames[under], times[under], noise, reference), 1)
+
+    clipped, wrong = in_haloed_strips(held_against_the_reference, HALO, *bracket.frames).split(1, 1)
     if not others or not bool((wrong > 0.5).any()):
         return bracket.frames[under]
     shares = {}
     for index in others:
         shorter, longer = sorted((index, under), key=times.__getitem__)
-        dim, bright = bracket.radiance(shorter), bracket.radiance(longer)
-        spread = _variance_between(bright, dim, times[shorter], noise)
-        trust = unsaturated(bracket.frames[shorter])
-        differs = (1 - agreement(bright, dim, spread, 1 / times[longer], trust)) * clipped
+
+        def held_against_each_other(
+            clipped: Tensor, *frames: Tensor, index: int = index, shorter: int = shorter, longer: int = longer
+        ) -> Tensor:
+            part = bracket.with_frames(frames)
+            dim, bright = part.radiance(shorter), part.radiance(longer)
+            spread = _variance_between(bright, dim, times[shorter], noise)
+            agreed = agreement(bright, dim, spread, 1 / times[longer], unsaturated(frames[shorter]))
+            theirs = contradiction(part, frames[index], times[index], noise, reference)[1]
+            return torch.cat(((1 - agreed) * clipped, theirs), 1)
+
+        masks = in_haloed_strips(held_against_each_other, HALO, clipped, *bracket.frames)
+        differs, their_wrong = masks.split(1, 1)
         # Where things of both frames meet, each takes what is nearer to it.
-        mine = spread_over(wrong, differs)
-        theirs = spread_over(contradiction(bracket, bracket.frames[index], times[index], noise, reference)[1], differs)
+        mine, theirs = spread_over(wrong, differs), spread_over(their_wrong, differs)
         shares[index] = ((mine - theirs) / _CLEARLY).clamp(0.0, 1.0)
-    light, wanted = bracket.radiance(under), torch.stack(list(shares.values())).amax(0)
-    nearest = sorted(others, key=lambda index: abs(bracket.ev[index] - bracket.ev[under]))
-    for index in nearest:
-        recorded = _shrunk(unsaturated(bracket.frames[index]).amin(1, keepdim=True), 2)
-        share = torch.minimum(shares[index] * recorded, wanted)
-        light, wanted = torch.lerp(light, bracket.radiance(index), share), wanted * (1 - share)
-    for index in sorted(others, key=times.__getitem__):
-        share = torch.minimum(shares[index], wanted)
-        light, wanted = torch.lerp(light, bracket.radiance(index), share), wanted * (1 - share)
-    return expose(light, bracket.times[under], bracket.encoding, bracket.gamma).to(bracket.frames[under])
+    by_nearness = sorted(others, key=lambda index: abs(bracket.ev[index] - bracket.ev[under]))
+    by_time = sorted(others, key=times.__getitem__)
+
+    def filled(shares: Tensor, *frames: Tensor) -> Tensor:
+        part, share_of = bracket.with_frames(frames), dict(zip(others, shares.split(1, 1), strict=True))
+        light, wanted = part.radiance(under), shares.amax(1, keepdim=True)
+        for index in by_nearness:
+            recorded = _shrunk(unsaturated(frames[index]).amin(1, keepdim=True), 2)
+            share = torch.minimum(share_of[index] * recorded, wanted)
+            light, wanted = torch.lerp(light, part.radiance(index), share), wanted * (1 - share)
+        for index in by_time:
+            share = torch.minimum(share_of[index], wanted)
+            light, wanted = torch.lerp(light, part.radiance(index), share), wanted * (1 - share)
+        return expose(light, bracket.times[under], bracket.encoding, bracket.gamma).to(frames[under])
+
+    return in_haloed_strips(filled, HALO, torch.cat([shares[index] for index in others], 1), *bracket.frames)
 
 
 def _variance_between(picture: Tensor, shown: Tensor, time: float, noise: NoiseModel) -> Tensor:

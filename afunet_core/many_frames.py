@@ -10,25 +10,56 @@ agrees the picture stands alone. See ``docs/decisions/0003-any-number-of-frames.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.agreement import agreement, consistent_short_frame, contradiction, spread_over, unsaturated
+from afunet_core.agreement import (
+    HALO,
+    agreement,
+    consistent_short_frame,
+    contradiction,
+    spread_over,
+    unsaturated,
+)
 from afunet_core.bracket import Bracket
 from afunet_core.errors import BracketError
 from afunet_core.noise import NoiseModel, estimate_noise
 from afunet_core.radiometry import encode, linearize
+from afunet_core.smoothstep import smoothstep
+from afunet_core.strips import in_haloed_strips
 
-__all__ = ["FramePlan", "choose_reference", "combine_frames", "dependable_noise", "plan_frames"]
+__all__ = [
+    "Combination",
+    "FramePlan",
+    "choose_reference",
+    "combine_frames",
+    "dependable_noise",
+    "guess_unrecorded",
+    "plan_frames",
+]
 
 OUTER_STOPS = 2.0
 """Stops from the reference to the outer frames: the network's training saw mostly these."""
 
 PICTURE_SHARE = 0.1
 """What the network's picture counts beside the frames it was made of: they are more precise wherever they agree."""
+
+WIDEST_STOPS = 4.0
+"""Stops from the reference within which the network is asked to guess what nothing recorded: as far as it learned."""
+
+REGISTERED_WITHIN = 0.2
+"""Pixels by which a warped frame may be off or blurred: what it says along edges counts the less."""
+
+AT_LIMIT = (0.85, 0.95)
+"""Radiance over the limit of the shortest frame seen from which it begins to be taken for clipped, and is."""
+
+CONTEXT = 48
+"""Pixels around what is guessed that the network sees as well."""
 
 _LEAST_READ_NOISE = 2e-4
 _DARK, _BRIGHT = 0.08, 0.92
@@ -44,12 +75,15 @@ class FramePlan:
         three: under, reference and over; the missing side of two frames repeats the reference.
         joining: frames held against the network's picture and averaged with it afterwards.
         missing: ``"shorter"`` or ``"longer"``, the side that repeats the reference, or ``None``.
+        wider: the same three with a shorter first one, where there is one; the network sees them where no frame that
+            agrees recorded how bright it is.
     """
 
     reference: int
     three: tuple[int, int, int]
     joining: tuple[int, ...]
     missing: str | None = None
+    wider: tuple[int, int, int] | None = None
 
     def network_bracket(self, bracket: Bracket) -> Bracket:
         """The three frames, as a bracket whose times are relative to the first of them."""
@@ -99,7 +133,9 @@ def plan_frames(bracket: Bracket, everything: bool = True) -> FramePlan:
     three = (under, reference, over)
     missing = None if shorter and longer else "longer" if shorter else "shorter"
     joining = tuple(range(len(bracket))) if everything and (len(bracket) > 3 or missing) else ()
-    return FramePlan(reference, three, joining, missing)
+    shortest = min((i for i in shorter if -stops[i] <= WIDEST_STOPS + 0.1), key=stops.__getitem__, default=under)
+    wider = (shortest, reference, over) if joining and stops[shortest] < stops[under] else None
+    return FramePlan(reference, three, joining, missing, wider)
 
 
 @torch.no_grad()
@@ -153,10 +189,28 @@ def dependable_noise(bracket: Bracket, noise: NoiseModel | None = None) -> Noise
     return NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
 
 
+class Combination(NamedTuple):
+    """What the frames and the network's picture make together.
+
+    Attributes:
+        image: B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame.
+        unrecorded: B×1×H×W in [0, 1], 1 where the picture is at the limit of what the network saw, and no shorter
+            frame that agrees tells how bright it is: something stands before it there.
+    """
+
+    image: Tensor
+    unrecorded: Tensor
+
+
 @torch.no_grad()
 def combine_frames(
-    image: Tensor, bracket: Bracket, plan: FramePlan, noise: NoiseModel | None = None, three: Bracket | None = None
-) -> Tensor:
+    image: Tensor,
+    bracket: Bracket,
+    plan: FramePlan,
+    noise: NoiseModel | None = None,
+    three: Bracket | None = None,
+    warped: Sequence[int] = (),
+) -> Combination:
     """Hold every frame against the network's picture and average what agrees with it.
 
     Args:
@@ -165,20 +219,43 @@ def combine_frames(
         plan: what the network saw.
         noise: of the camera; estimated where ``None``.
         three: the bracket the network saw, where a frame of it was mended; by default those of ``plan``.
+        warped: frames that registration moved, which are uncertain along edges.
 
     Returns:
-        B×3×H×W radiance in the same unit.
+        The radiance in the same unit, and where nothing recorded it.
     """
     noise = dependable_noise(bracket, noise)
+    short = (three or plan.network_bracket(bracket)).frames[0].to(image)
+    sound = _where_the_short_frame_is_sound(image, short, bracket, plan, noise)
+
+    def rows(image: Tensor, short: Tensor, sound: Tensor, *frames: Tensor) -> Tensor:
+        part = bracket.with_frames(frames)
+        return torch.cat(_combine_rows(image, short, sound, part, plan, noise, warped), 1)
+
+    combined = in_haloed_strips(rows, HALO, image, short, sound, *bracket.frames)
+    return Combination(combined[:, :3], combined[:, 3:])
+
+
+def _combine_rows(
+    image: Tensor,
+    short: Tensor,
+    sound: Tensor,
+    bracket: Bracket,
+    plan: FramePlan,
+    noise: NoiseModel,
+    warped: Sequence[int],
+) -> tuple[Tensor, Tensor]:
+    """:func:`combine_frames` for some rows; ``sound`` tells where the short frame is what frames are held against."""
     times = [float(t) for t in bracket.times]
     seen = [times[i] for i in sorted(set(plan.three))]
     known = _precision(image, seen, noise, bracket)
     # The network may have looked at the reference alone: a frame must not be doubted for the reference's noise.
     doubt = 1 / _precision(image, [time for time in seen if time <= times[plan.reference]], noise, bracket)
-    judge = image
-    if plan.three[0] != plan.reference:
-        short = (three or plan.network_bracket(bracket)).frames[0].to(image)
-        judge, doubt = _judged_by_the_short_frame(image, doubt, short, bracket, plan, noise)
+    radiance, time = linearize(short, bracket.encoding, bracket.gamma) / seen[0], seen[0]
+    sound = sound * unsaturated(short)
+    judge = torch.lerp(image, radiance, sound)
+    doubt = torch.lerp(doubt, noise.variance(radiance * time) / time**2, sound)
+    steepness = _squared_slope(judge) if warped else None
     ceiling = torch.full_like(image, 1.0 / seen[0])  # radiance at which the shortest frame the network saw saturates
     total, weight = torch.zeros_like(image), torch.zeros_like(image)
     for index in sorted(plan.joining, key=times.__getitem__, reverse=True):
@@ -186,6 +263,8 @@ def combine_frames(
         radiance = linearize(encoded, bracket.encoding, bracket.gamma) / time
         trust = unsaturated(encoded) if time > times[0] else torch.ones_like(image)
         variance = noise.variance(judge * time) / time**2
+        if index in warped and steepness is not None:
+            variance = variance + REGISTERED_WITHIN**2 * steepness
         share = trust / variance
         if index != plan.reference:  # which shows what is to be shown
             agreed = agreement(judge, radiance, doubt + variance, ceiling, trust)
@@ -196,24 +275,80 @@ def combine_frames(
                 judge, doubt = torch.where(learned, radiance, judge), torch.where(learned, variance, doubt)
                 ceiling = torch.where(learned, 1.0 / time, ceiling)
         total, weight = total + share * radiance, weight + share
-    return (total + PICTURE_SHARE * known * judge) / (weight + PICTURE_SHARE * known)
+    combined = (total + PICTURE_SHARE * known * judge) / (weight + PICTURE_SHARE * known)
+    at_limit = smoothstep(judge / ceiling, *AT_LIMIT) * (ceiling * times[0] < 0.99)
+    return combined, at_limit.amax(1, keepdim=True)
 
 
-def _judged_by_the_short_frame(
-    image: Tensor, doubt: Tensor, short: Tensor, bracket: Bracket, plan: FramePlan, noise: NoiseModel
-) -> tuple[Tensor, Tensor]:
-    """What frames are held against, and its variance.
+def _where_the_short_frame_is_sound(
+    image: Tensor, short: Tensor, bracket: Bracket, plan: FramePlan, noise: NoiseModel
+) -> Tensor:
+    """B×1×H×W: where frames are better held against the short frame than against the network's picture.
 
     Where the reference is clipped the network had nothing but the short frame. If that contradicts nothing, what the
     network made of it is no better.
     """
-    time = float(bracket.times[plan.three[0]])
-    radiance = linearize(short, bracket.encoding, bracket.gamma) / time
-    variance, trust = noise.variance(radiance * time) / time**2, unsaturated(short)
-    clipped, wrong = contradiction(bracket, short, time, noise, plan.reference)
-    differs = (1 - agreement(image, radiance, doubt + variance, 1 / time, trust)) * clipped
-    sound = clipped * (1 - spread_over(wrong, differs)) * trust
-    return torch.lerp(image, radiance, sound), torch.lerp(doubt, variance, sound)
+    if plan.three[0] == plan.reference:
+        return torch.zeros_like(image[:, :1])
+    seen = [float(bracket.times[i]) for i in plan.three[:2]]
+
+    def rows(image: Tensor, short: Tensor, *frames: Tensor) -> Tensor:
+        part, time = bracket.with_frames(frames), seen[0]
+        radiance = linearize(short, bracket.encoding, bracket.gamma) / time
+        variance = noise.variance(radiance * time) / time**2 + 1 / _precision(image, seen, noise, part)
+        clipped, wrong = contradiction(part, short, time, noise, plan.reference)
+        differs = (1 - agreement(image, radiance, variance, 1 / time, unsaturated(short))) * clipped
+        return torch.cat((clipped, wrong, differs), 1)
+
+    clipped, wrong, differs = in_haloed_strips(rows, HALO, image, short, *bracket.frames).split(1, 1)
+    return clipped * (1 - spread_over(wrong, differs))
+
+
+@torch.no_grad()
+def guess_unrecorded(
+    found: Combination, bracket: Bracket, plan: FramePlan, network: Callable[[Bracket], Tensor]
+) -> Tensor:
+    """Ask the network once more, with a shorter frame, how bright it is where nothing recorded it.
+
+    It sees only the rectangle that needs it. A guess may be brighter than what is certain, never darker.
+
+    Args:
+        found: from :func:`combine_frames`.
+        bracket: all frames, registered.
+        plan: with ``wider``.
+        network: makes of three frames radiance in the unit of the first of them.
+
+    Returns:
+        B×3×H×W radiance, ``found.image`` itself where nothing is to be guessed.
+    """
+    if plan.wider is None or not bool((found.unrecorded > 0.5).any()):
+        return found.image
+    top, left, height, width = _rectangle(found.unrecorded > 0, CONTEXT)
+    guess = network(bracket.select(plan.wider, reference=1).crop(top, left, height, width))
+    image = found.image.clone()
+    window = image[..., top : top + height, left : left + width]
+    share = found.unrecorded[..., top : top + height, left : left + width]
+    window += share * (guess.to(image) / float(bracket.times[plan.wider[0]]) - window).clamp(min=0.0)
+    return image
+
+
+def _rectangle(mask: Tensor, margin: int) -> tuple[int, int, int, int]:
+    """Top, left, height and width of what holds all of a mask B×1×H×W, and a margin around it."""
+    spans = []
+    for axis, size in ((-1, mask.shape[-2]), (-2, mask.shape[-1])):
+        held = mask.any(axis).flatten(0, -2).any(0).nonzero()
+        first, last = max(0, int(held[0]) - margin), min(size, int(held[-1]) + 1 + margin)
+        spans.append((first, last - first))
+    (top, height), (left, width) = spans
+    return top, left, height, width
+
+
+def _squared_slope(image: Tensor) -> Tensor:
+    """Of the steepest edge in the 3×3 pixels around each, per pixel squared."""
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    return F.max_pool2d(across.square() + down.square(), 3, 1, 1)
 
 
 def _precision(image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket) -> Tensor:

@@ -32,14 +32,15 @@ from afunet_core.device import (
 from afunet_core.drift import compensate_drift, estimate_drift
 from afunet_core.errors import ArgumentError
 from afunet_core.gating import is_at_rest, merge_at_rest
-from afunet_core.many_frames import FramePlan, combine_frames, plan_frames
+from afunet_core.many_frames import FramePlan, combine_frames, guess_unrecorded, plan_frames
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
 from afunet_core.model.streaming import stream
+from afunet_core.motion_compensation import follow_motion
 from afunet_core.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
 from afunet_core.progress import OnProgress, Run, ShouldCancel
 from afunet_core.radiometry import encode, linearize
-from afunet_core.registration import BORDERS, MODES, Registration, common_area, register
+from afunet_core.registration import BORDERS, Registration, common_area, register
 from afunet_core.strips import in_strips
 
 __all__ = ["METHODS", "MergeResult", "merge"]
@@ -52,6 +53,11 @@ PIECES_WHEN_SHORT = (None, 64, 8)
 """Attention windows computed at once: what is fastest first, then less while memory runs out."""
 LARGEST_WHOLE_INPUT = 256 << 20
 """Bytes of network input that are made at once; of a larger one each pass makes the rows that it sees."""
+
+REGISTERING = {"auto": "auto", "on": "on", "camera": "auto", "off": "off"}
+"""How the camera's motion is undone, for each way to align."""
+FOLLOWING = ("auto", "on")
+"""Ways to align that also follow what moves on its own."""
 
 STRIP_PIXELS = 1 << 20
 """Of the result this many pixels are turned into an array at a time."""
@@ -108,8 +114,9 @@ def merge(
             nothing moved at all; of other than three frames also the mean of those that agree with it), ``"afunet"``
             (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or
             ``"mertens"`` (exposure fusion, for display only).
-        align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, ``"on"``
-            always, ``"off"`` never.
+        align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, and then
+            follows what moved on its own, see :func:`~afunet_core.motion_compensation.follow_motion`; ``"camera"`` does
+            the former only; ``"on"`` both, however uncertain; ``"off"`` neither.
         border: where a warped frame shows nothing, ``"fill"`` lets the reference stand in; ``"crop"`` cuts the result
             to what all frames show (``info["area"]`` tells where it lies in the reference).
         model: a shipped name, a weights file, or a network.
@@ -155,7 +162,8 @@ def merge(
         network, info["model"] = _obtain_model(model)
 
     with run.phase("Registering the frames", 0 if align == "off" else 100), torch.no_grad():
-        aligned, registrations = register(bracket, align, on_progress=run.report, should_cancel=run.cancelled)
+        mode = REGISTERING[align]
+        aligned, registrations = register(bracket, mode, on_progress=run.report, should_cancel=run.cancelled)
         info["registration"] = [entry.as_dict() for entry in registrations]
         if border == "crop":
             info["area"] = list(_shared_area(registrations, bracket))
@@ -169,13 +177,15 @@ def merge(
     with run.phase("Merging", 950), torch.inference_mode():
         if uses_network:
             three = plan.network_bracket(aligned)
-            moved = any(entry.decision == "warped" for entry in registrations)
-            resting = method == "auto" and not (plan.missing or moved) and is_at_rest(three, bracket.batch_size)
+            warped = {i % len(bracket) for i, entry in enumerate(registrations) if entry.decision == "warped"}
+            resting = method == "auto" and not (plan.missing or warped) and is_at_rest(three, bracket.batch_size)
             used = {"device": "cpu", "precision": "float32"}
             if not resting:
                 three = plan.consistent_bracket(aligned)
                 changed = three.frames[0] is not aligned.frames[plan.three[0]]
                 info["short_frame_mended"] = _share_changed(aligned.frames[plan.three[0]], three) if changed else 0.0
+                if align in FOLLOWING:
+                    three, info["followed"] = _follow(three)
             # Counts stay those of the pixel itself, and only our head was made to agree with the classic at rest.
             denoising = resting and units != "counts" and network.config.head == "anchored"
             if stages or denoising or not resting:
@@ -185,7 +195,15 @@ def merge(
             info["at_rest"] = resting
             unit = float(bracket.times[plan.three[0]])
             image = image if unit == 1.0 else image / unit
-            image = combine_frames(image.cpu(), aligned, plan, three=three) if plan.joining else image
+            if plan.joining:
+                found = combine_frames(image.cpu(), aligned, plan, three=three, warped=sorted(warped))
+
+                def look_again(wider: Bracket) -> Tensor:
+                    return _run_network(network, _network_input(wider), place, dtype, budget, False, run)[0].cpu()
+
+                image = guess_unrecorded(found, aligned, plan, look_again)
+                again = image is not found.image
+                info["guessed"] = float((image > found.image).any(1).float().mean()) if again else 0.0
             info |= used
         else:
             image = _weighted(aligned, noise, info) if method == "weighted" else exposure_fusion(aligned)
@@ -221,7 +239,7 @@ def _check_choices(bracket: Any, method: str, align: str, border: str, drift: st
         raise ArgumentError("noise", "a NoiseModel or one of " + ", ".join(NOISE), repr(noise))
     choices = (
         ("method", method, METHODS),
-        ("align", align, MODES),
+        ("align", align, tuple(REGISTERING)),
         ("border", border, BORDERS),
         ("drift", drift, DRIFT),
         ("units", units, UNITS),
@@ -249,6 +267,14 @@ def _shared_area(registrations: list[Registration], bracket: Bracket) -> tuple[i
     if 0 in area[2:]:
         raise ArgumentError("border", "frames that share an area", "none", "Use border='fill' or align='off'.")
     return area
+
+
+def _follow(three: Bracket) -> tuple[Bracket, dict[str, float]]:
+    """What moved on its own, brought to where the reference shows it, and the share of each outer frame that was."""
+    frames, shares = follow_motion(three)
+    outer = [i for i in range(len(three)) if i != three.reference]
+    moved = {three.names[i]: sum(share[i] for share in shares) / len(shares) for i in outer}
+    return three.with_frames(frames), moved
 
 
 def _share_changed(short: Tensor, three: Bracket) -> float:

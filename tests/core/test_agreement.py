@@ -130,7 +130,7 @@ class TestCombination:
         plan = plan_frames(bracket)
         assert plan.three[0] == 3  # saturates at 1/8: the lamp and its surroundings are beyond
         picture = truth[1].clamp(max=1 / times[3])
-        combined = combine_frames(picture, bracket, plan, NOISE)
+        combined = combine_frames(picture, bracket, plan, NOISE).image
         away, inside = ((y - 48).square() + (x - 48).square()).sqrt().sub(12).gt(3), truth[1] > 0.8
         assert float((combined - 0.3)[..., away].abs().amax()) < 0.03  # no trace of the first frame's lamp
         assert float(combined[inside].amin()) > 0.49  # the second frame's, as bright at least as it could record
@@ -147,7 +147,7 @@ class TestCombination:
         bracket = af.Bracket(frames, times=times, reference=1, override=True)
         plan = plan_frames(bracket)
         hazy = torch.where(bracket.frames[1] > 0.99, 0.9 * scene, scene)
-        combined = combine_frames(hazy, bracket, plan)
+        combined = combine_frames(hazy, bracket, plan).image
         weighted = af.merge(bracket, method="weighted", align="off").radiance
         expected = float(psnr_mu(torch.from_numpy(weighted).permute(2, 0, 1)[None], scene))
         assert float(psnr_mu(combined, scene)) > expected - 0.3

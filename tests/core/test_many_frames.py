@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,14 +11,16 @@ import torch
 from torch import Tensor
 
 import afunet_core as af
+from afunet_core import agreement, many_frames
 from afunet_core.baselines import weighted_merge
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.sensor import add_sensor_noise, quantize
 from afunet_core.errors import BracketError
-from afunet_core.many_frames import choose_reference, combine_frames, plan_frames
+from afunet_core.many_frames import Combination, choose_reference, combine_frames, guess_unrecorded, plan_frames
 from afunet_core.metrics import psnr_mu
 from afunet_core.noise import NoiseModel
 from afunet_core.radiometry import encode
+from afunet_core.strips import in_haloed_strips
 
 SIZE, DISC = 96, 14
 
@@ -66,6 +69,22 @@ class TestPlan:
         assert plan.three.count(reference) == 2
         assert plan.network_bracket(bracket).to_tensor().shape == (1, 18, 8, 8)
 
+    @pytest.mark.parametrize(
+        ("stops", "wider"),
+        [
+            ((-4, -2, 0, 2, 4), (0, 2, 3)),
+            ((-6, -4, -2, 0, 2, 4, 6), (1, 3, 4)),
+            ((-2, 0, 2, 4), None),
+            ((-2, 0, 2), None),
+        ],
+    )
+    def test_a_wider_three_reaches_as_far_as_the_network_learned(
+        self, stops: tuple[int, ...], wider: tuple[int, ...] | None
+    ) -> None:
+        frames = [torch.full((1, 3, 8, 8), 0.01 * 2.0**stop) for stop in stops]
+        bracket = af.Bracket(frames, ev=stops, encoding="linear", reference=stops.index(0), override=True)
+        assert plan_frames(bracket).wider == wider
+
     def test_the_best_exposed_frame_is_the_reference(self) -> None:
         light = torch.linspace(0.02, 0.08, 64).view(1, 1, 1, -1).expand(1, 3, 64, 64)
         frames = [(light * 2.0**stop).clamp(0, 1) for stop in range(7)]
@@ -108,7 +127,7 @@ class TestCombination:
                 if moving
                 else float(psnr_mu(weighted_merge(bracket.select(three, 1)) / times[three[0]], truth)),
             )
-        combined = combine_frames(pictures[plan.three], bracket, plan)
+        combined = combine_frames(pictures[plan.three], bracket, plan).image
         assert float(psnr_mu(combined.clamp(0, 1), truth)) > max(scores.values()) + 0.3
         beyond = truth > 1.2 / times[plan.three[0]]  # brighter than any of the three can say
         if not moving:
@@ -121,7 +140,7 @@ class TestCombination:
         plan = plan_frames(bracket)
         wrong = [frame if i == 2 else frame.flip(-2) for i, frame in enumerate(frames)]
         spoilt = bracket.with_frames(wrong)
-        combined = combine_frames(truth, spoilt, plan).clamp(0, 1)
+        combined = combine_frames(truth, spoilt, plan).image.clamp(0, 1)
         assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(spoilt).clamp(0, 1), truth)) + 10
 
     @pytest.mark.parametrize("reference", [0, 1])
@@ -130,8 +149,99 @@ class TestCombination:
         frames, times, truth = shoot((-1, 1), moving=False)
         bracket = af.Bracket(frames, times=times, reference=reference, override=True)
         plan = plan_frames(bracket)
-        combined = combine_frames(picture_of(plan.network_bracket(bracket)), bracket, plan)
+        combined = combine_frames(picture_of(plan.network_bracket(bracket)), bracket, plan).image
         assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(bracket), truth)) - 0.5
+
+
+class TestHiddenLight:
+    """A lamp that all frames clip but the shortest, and before it, in that one, something dark."""
+
+    LAMP = (..., slice(40, 50), slice(52, 66))
+
+    @pytest.fixture
+    def bracket(self) -> af.Bracket:
+        light = 0.01 + 0.02 * torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+        light[self.LAMP] = 0.9
+        frames = [(light * 4.0**k).clamp(0, 1) for k in range(5)]
+        frames[0] = frames[0].clone()
+        frames[0][self.LAMP] = 0.02
+        return af.Bracket(frames, ev=(0, 2, 4, 6, 8), encoding="linear", reference=2, override=True)
+
+    @pytest.fixture
+    def found(self, bracket: af.Bracket) -> Combination:
+        return combine_frames(picture_of_many(bracket), bracket, plan_frames(bracket), NoiseModel(1e-4, 1e-3))
+
+    def test_is_told(self, found: Combination) -> None:
+        lamp = torch.zeros(2, 1, 96, 128, dtype=torch.bool)
+        lamp[self.LAMP] = True
+        assert found.unrecorded.shape == lamp.shape
+        assert (found.unrecorded[lamp] > 0.9).all()
+        assert (found.unrecorded[~lamp] == 0).all()
+        torch.testing.assert_close(found.image[self.LAMP], torch.full((2, 3, 10, 14), 0.25), rtol=0.05, atol=0.0)
+
+    @pytest.mark.parametrize("guess", [0.1, 0.8])
+    def test_a_guess_may_be_brighter_never_darker(self, bracket: af.Bracket, found: Combination, guess: float) -> None:
+        seen: list[af.Bracket] = []
+
+        def network(three: af.Bracket) -> Tensor:
+            seen.append(three)
+            return torch.full_like(three.frames[0], guess)
+
+        image = guess_unrecorded(found, bracket, plan_frames(bracket), network)
+        torch.testing.assert_close(image[self.LAMP], torch.full((2, 3, 10, 14), max(guess, 0.25)), rtol=0.05, atol=0.0)
+        outside = torch.ones_like(image, dtype=torch.bool)
+        outside[self.LAMP] = False
+        torch.testing.assert_close(image[outside], found.image[outside], rtol=0.0, atol=0.0)
+        assert seen[0].times.tolist() == [1.0, 16.0, 64.0]
+        assert seen[0].shape == (96, 110)  # the lamp and what is around it
+
+    def test_without_need_the_network_is_not_asked(self, bracket: af.Bracket, found: Combination) -> None:
+        def never(three: af.Bracket) -> Tensor:
+            raise AssertionError
+
+        nothing = Combination(found.image, torch.zeros_like(found.unrecorded))
+        assert guess_unrecorded(nothing, bracket, plan_frames(bracket), never) is found.image
+
+    def test_merge_says_how_much_was_guessed(self, bracket: af.Bracket) -> None:
+        torch.manual_seed(0)
+        config = af.AFUNetConfig(embed_dim=12, depths=(1,), head="anchored", downscale=2, mu_input=True)
+        result = af.merge(bracket, model=af.AFUNet(config).eval(), align="off")
+        assert 0 <= result.info["guessed"] <= 0.02
+
+
+def picture_of_many(bracket: af.Bracket) -> Tensor:
+    """What a perfect deghoster makes of the reference and the next shorter frame."""
+    return torch.where(bracket.frames[2] > 0.95, bracket.radiance(1), bracket.radiance(2))
+
+
+def test_a_warped_frame_does_not_blur_edges() -> None:
+    """A frame that lies a little off after registration: what the reference shows of edges stays."""
+    x = torch.arange(96.0)
+    light, shifted = (0.1 + 0.3 * torch.sigmoid(4 * ((x - off) % 16 - 8)) for off in (0.0, 0.05))
+    exposed = [(light, 0.25), (light, 0.5), (light, 1.0), (shifted, 2.0)]
+    frames = [(value * time).view(1, 1, 1, -1).expand(1, 3, 64, 96) for value, time in exposed]
+    bracket = af.Bracket(frames, ev=(-2, -1, 0, 1), encoding="linear", reference=2)
+    truth, plan, noise = frames[0], plan_frames(bracket), NoiseModel(2e-4, 2e-3)
+    errors = [
+        float((combine_frames(truth, bracket, plan, noise, warped=warped).image - truth).abs().amax())
+        for warped in ((), (3,))
+    ]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, times, _ = shoot((-3, -2, -1, 0, 1, 2, 3), moving=True)
+    bracket = af.Bracket(frames, times=times, reference=3, override=True)
+    plan = plan_frames(bracket)
+    picture = picture_of(plan.network_bracket(bracket)) / times[plan.three[0]]
+    whole = combine_frames(picture, bracket, plan, warped=(0, 6)), plan.consistent_bracket(bracket).frames[0]
+    for module in (agreement, many_frames):
+        monkeypatch.setattr(module, "in_haloed_strips", partial(in_haloed_strips, pixels=10 * SIZE))
+    pieces = combine_frames(picture, bracket, plan, warped=(0, 6)), plan.consistent_bracket(bracket).frames[0]
+    torch.testing.assert_close(pieces[0].image, whole[0].image, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(pieces[0].unrecorded, whole[0].unrecorded, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pieces[1], whole[1], rtol=1e-5, atol=1e-7)
+    assert not torch.equal(whole[1], bracket.frames[plan.three[0]])  # something was mended
 
 
 class TestMerge:
@@ -168,5 +278,5 @@ def test_clipped_black_without_any_noise_is_no_accident() -> None:
     frames = [(radiance * time).clamp(0, 1) ** (1 / 2.2) for time in times]
     bracket = af.Bracket(frames, times=times, encoding="gamma")
     plan = plan_frames(bracket)
-    assert torch.isfinite(combine_frames(radiance, bracket, plan, NoiseModel(1e-4, 0.0))).all()
-    torch.testing.assert_close(combine_frames(radiance, bracket, plan), radiance, atol=1e-3, rtol=0.01)
+    assert torch.isfinite(combine_frames(radiance, bracket, plan, NoiseModel(1e-4, 0.0)).image).all()
+    torch.testing.assert_close(combine_frames(radiance, bracket, plan).image, radiance, atol=1e-3, rtol=0.01)
