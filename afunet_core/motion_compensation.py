@@ -26,6 +26,9 @@ __all__ = ["follow_motion"]
 
 WORKING_PIXELS = 0.45e6
 """Motion is found, and judged, on frames reduced to at most this many pixels; 1500×1000 is halved once."""
+STRIP_PIXELS = 1 << 18
+"""Of large frames this many pixels are moved at a time."""
+_CUBIC_REACH = 2
 # Encoded values from which a frame says only "at least this bright".
 _CLIPPED = 0.97
 # Pixels: motion from which something counts as moving; and how far a way there and back may miss, with its share of
@@ -83,8 +86,8 @@ def _motions(stack: ExposureStack, sample: int) -> dict[int, tuple[Tensor, Tenso
     found = {}
     for place, (index, doubt) in enumerate(doubts.items()):
         flow = forward[place : place + 1]
-        length = flow.norm(dim=1, keepdim=True)
-        reached = spread_over(doubt, (length > _MOVING).to(doubt)) > _REACHED
+        length = torch.hypot(flow[:, :1], flow[:, 1:])
+        reached = _reached(doubt, (length > _MOVING).to(doubt))
         consistent = _mean((missed[place : place + 1] < _MISSED + _MISSED_SHARE * length).to(doubt), 5) > _MOST
         candidate = (reached & consistent).to(doubt)
         if not bool(candidate.any()):
@@ -95,6 +98,14 @@ def _motions(stack: ExposureStack, sample: int) -> dict[int, tuple[Tensor, Tenso
         if bool((followed > 0).any()):
             found[index] = flow, followed
     return found
+
+
+def _reached(doubt: Tensor, moving: Tensor) -> Tensor:
+    """Where a contradiction is, or what moves together with one; found at half the size, for speed."""
+    size = doubt.shape[-2:]
+    doubt, moving = (F.max_pool2d(mask, 2, ceil_mode=True) for mask in (doubt, moving))
+    spread = F.interpolate(spread_over(doubt, moving), scale_factor=2.0)
+    return spread[..., : size[0], : size[1]] > _REACHED
 
 
 def _reduced(stack: ExposureStack, sample: int) -> SimpleNamespace:
@@ -129,25 +140,43 @@ def _at_one_exposure(small: SimpleNamespace, index: int) -> tuple[Tensor, Tensor
 
 
 def _moved(stack: ExposureStack, index: int, sample: int, flow: Tensor, followed: Tensor) -> Tensor:
-    """C×H×W, one frame after its motion where that is to be followed, resampled in linear light."""
+    """C×H×W, one frame after its motion where that is to be followed, in strips of rows."""
     frame = stack.frames[index][sample]
     height, width = frame.shape[-2:]
-    scale = flow.new_tensor([width / flow.shape[-1], height / flow.shape[-2]])
-    if (height, width) != tuple(flow.shape[-2:]):
-        flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=False)
-        followed = F.interpolate(followed, size=(height, width), mode="bilinear", align_corners=False)
-    rows, columns = (followed[0, 0] > 0).nonzero(as_tuple=True)
-    if not len(rows):
-        return frame
-    x = columns + flow[0, 0, rows, columns] * scale[0]
-    y = rows + flow[0, 1, rows, columns] * scale[1]
-    grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), dim=-1)[None, None]
-    light = linearize(frame[None].to(grid), stack.encoding, stack.gamma)
-    found = F.grid_sample(light, grid, mode="bicubic", padding_mode="border", align_corners=True)
-    shown = encode(found.clamp(0, 1), stack.encoding, stack.gamma)[0, :, 0].to(frame)
     result = frame.clone()
-    result[:, rows, columns] = torch.lerp(frame[:, rows, columns], shown, followed[0, 0, rows, columns].to(frame))
+    step = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, step):
+        rows = torch.arange(top, min(top + step, height), device=flow.device)
+        share = _enlarged(followed, rows, height, width)[0]
+        if not bool((share > 0).any()):
+            continue
+        shift = _enlarged(flow, rows, height, width)
+        y, x = (share > 0).nonzero(as_tuple=True)
+        goal_x = (x + shift[0, y, x] * (width / flow.shape[-1])).clamp(0, width - 1)
+        goal_y = (rows[y] + shift[1, y, x] * (height / flow.shape[-2])).clamp(0, height - 1)
+        shown = _sampled(frame, goal_x, goal_y, stack)
+        y = rows[y]
+        result[:, y, x] = torch.lerp(frame[:, y, x], shown, share[share > 0].to(frame))
     return result
+
+
+def _enlarged(small: Tensor, rows: Tensor, height: int, width: int) -> Tensor:
+    """Some rows of a 1×C×h×w map at full size, C×rows×W: what ``F.interpolate`` would give there."""
+    y = (2 * rows.to(small) + 1) / height - 1
+    x = (2 * torch.arange(width, device=small.device, dtype=small.dtype) + 1) / width - 1
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
+    return F.grid_sample(small, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+
+
+def _sampled(frame: Tensor, x: Tensor, y: Tensor, stack: ExposureStack) -> Tensor:
+    """A C×H×W frame at points between its pixels, resampled in linear light (bicubic), encoded: C×N."""
+    first = max(int(y.min()) - _CUBIC_REACH, 0)
+    slab = frame[:, first : int(y.max()) + _CUBIC_REACH + 1]
+    height, width = slab.shape[-2:]
+    grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * (y - first) / max(height - 1, 1) - 1), dim=-1)
+    light = linearize(slab[None].to(grid), stack.encoding, stack.gamma)
+    found = F.grid_sample(light, grid[None, None], mode="bicubic", padding_mode="border", align_corners=True)
+    return encode(found.clamp(0, 1), stack.encoding, stack.gamma)[0, :, 0].to(frame)
 
 
 def _mean(values: Tensor, side: int) -> Tensor:

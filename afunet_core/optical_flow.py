@@ -85,7 +85,8 @@ def flow_inconsistency(forward: Tensor, backward: Tensor) -> Tensor:
         >>> float(flow_inconsistency(flow, -flow).max())
         0.0
     """
-    return (forward + sample_at(backward, forward)).norm(dim=1, keepdim=True)
+    missed = forward + sample_at(backward, forward)
+    return torch.hypot(missed[:, :1], missed[:, 1:])
 
 
 def sample_at(picture: Tensor, flow: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     merging = parser.add_argument_group("merging")
     merging.add_argument("--method", default="auto", choices=METHODS)
-    merging.add_argument("--align", default="auto", choices=ALIGNMENTS, help="register the frames first")
+    merging.add_argument("--align", default="auto", choices=ALIGNMENTS, help="register the frames and follow what moved; camera: register only")
     merging.add_argument(
         "--border",
         default="fill",

@@ -11,7 +11,7 @@ __all__ = ["ALIGNMENTS", "METHODS", "OPERATORS", "PRECISIONS", "add_network_opti
 
 # Stated here so that help needs no torch; a test holds them against the modules that define them.
 METHODS = ("auto", "afunet", "weighted", "mertens")
-ALIGNMENTS = ("auto", "on", "off")
+ALIGNMENTS = ("auto", "camera", "on", "off")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 OPERATORS = ("mu_law", "reinhard", "filmic", "exposure")
 
