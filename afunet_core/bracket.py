@@ -152,6 +152,7 @@ class Bracket:
         bit_depth: int | None = None,
         black_level: Any = 0.0,
         response: Any = None,
+        channel: str | None = None,
         reference: int | None = None,
         override: bool = False,
     ) -> Bracket:
@@ -164,18 +165,22 @@ class Bracket:
             paths: two or more image files.
             encoding: ``"auto"`` takes 8- and 16-bit files as gamma-encoded and floating-point ones (EXR, Radiance) as
                 linear; state ``"linear"`` for the TIFF files of sensors and microscopes.
+            channel: ``"red"``, ``"green"`` or ``"blue"``: that channel of colour files alone, as greyscale, for a dye
+                that shines in one and only leaks into the others.
             ev, times, gamma, bit_depth, black_level, response, reference, override: as for the constructor, in the
                 order of ``paths``.
 
         Raises:
             ImageFileError: a file is missing, damaged or no image.
+            ArgumentError: for an unknown channel.
             ExposureError, BracketError, ShapeError: as for the constructor.
         """
-        from afunet_core.bracket_files import load_bracket_files
+        from afunet_core.bracket_files import channel_of_dark_frame, load_bracket_files
 
         if ev is not None and times is not None:
             raise both_given()
-        files = load_bracket_files(paths, encoding=encoding, exposures_given=ev is not None or times is not None)
+        given = ev is not None or times is not None
+        files = load_bracket_files(paths, encoding=encoding, exposures_given=given, channel=channel)
         bracket = cls(
             files.pixels,
             ev=files.ev if ev is None and times is None else ev,
@@ -183,7 +188,7 @@ class Bracket:
             encoding=files.encoding,
             gamma=gamma,
             bit_depth=bit_depth,
-            black_level=black_level,
+            black_level=channel_of_dark_frame(black_level, channel),
             response=response,
             reference=reference,
             names=files.names,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from afunet_core.errors import BracketError, ExposureError
+from afunet_core.errors import ArgumentError, BracketError, ExposureError
 from afunet_core.io import (
     ImageFile,
     find_exposure_file,
@@ -21,6 +21,8 @@ from afunet_core.io import (
     read_image,
     relative_exposures,
 )
+
+CHANNELS = ("red", "green", "blue")
 
 _HOW_TO_STATE = (
     "Give ev=(-2, 0, 2), in stops, or times=(1/100, 1/25, 1/6), in seconds, one a file, "
@@ -40,16 +42,21 @@ class BracketFiles:
     metadata: dict[str, Any]
 
 
-def load_bracket_files(paths: Sequence[str | Path], *, encoding: str, exposures_given: bool) -> BracketFiles:
+def load_bracket_files(
+    paths: Sequence[str | Path], *, encoding: str, exposures_given: bool, channel: str | None = None
+) -> BracketFiles:
     """Read files and find their exposures: in the list beside them, else in their EXIF.
 
     Raises:
+        ArgumentError: for a channel that is none.
         ImageFileError: a file is missing, damaged or no image.
         ExposureError: no exposures are given, and neither a list nor EXIF states them for all files.
         BracketError: files of different encodings.
     """
     if isinstance(paths, str | Path):
         raise BracketError("paths", "a list of image files", repr(str(paths)), "For a folder use Bracket.from_folder.")
+    if channel is not None and channel not in CHANNELS:
+        raise ArgumentError("channel", "one of " + ", ".join(CHANNELS), repr(channel))
     files = [Path(path) for path in paths]
     images = [read_image(file) for file in files]
     names = _distinct_names(files)
@@ -57,12 +64,13 @@ def load_bracket_files(paths: Sequence[str | Path], *, encoding: str, exposures_
     if not exposures_given:
         ev, seconds, source = _find_exposures(files, images, names)
     return BracketFiles(
-        pixels=[_without_grey_alpha(image.pixels) for image in images],
+        pixels=[_of_channel(_without_grey_alpha(image.pixels), channel) for image in images],
         names=names,
         encoding=_common_encoding(images, names) if encoding == "auto" else encoding,
         ev=ev,
         seconds=seconds,
-        metadata={"files": [str(file) for file in files], "exposure_source": source},
+        metadata={"files": [str(file) for file in files], "exposure_source": source}
+        | ({} if channel is None else {"channel": channel}),
     )
 
 
@@ -73,6 +81,17 @@ def _distinct_names(files: Sequence[Path]) -> list[str]:
 
 def _without_grey_alpha(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 2 else pixels
+
+
+def _of_channel(pixels: np.ndarray, channel: str | None) -> np.ndarray:
+    return pixels if channel is None or pixels.ndim == 2 else pixels[..., CHANNELS.index(channel)]
+
+
+def channel_of_dark_frame(black_level: Any, channel: str | None) -> Any:
+    """A black level as the files' channel needs it: of a dark frame's file, that channel."""
+    if channel is None or black_level == "auto" or not isinstance(black_level, str | Path):
+        return black_level
+    return _of_channel(_without_grey_alpha(read_image(black_level).pixels), channel)
 
 
 def _common_encoding(images: Sequence[ImageFile], names: Sequence[str]) -> str:

@@ -477,6 +477,7 @@ def _describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "scale": bracket.scale,
         "reference": int(bracket.reference),
         "response": bracket.metadata.get("response"),
+        "channel": bracket.metadata.get("channel"),
     }
 
 

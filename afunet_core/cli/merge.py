@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="stored value of no light (0), a dark frame, or auto: from the bracket",
     )
     frames.add_argument(
+        "--channel", choices=("red", "green", "blue"), help="merge one channel of colour files, as greyscale"
+    )
+    frames.add_argument(
         "--response",
         default="none",
         metavar="FILE|estimate|auto|none",
@@ -61,7 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     merging = parser.add_argument_group("merging")
     merging.add_argument("--method", default="auto", choices=METHODS)
-    merging.add_argument("--align", default="auto", choices=ALIGNMENTS, help="register the frames and follow what moved; camera: register only")
+    merging.add_argument(
+        "--align",
+        default="auto",
+        choices=ALIGNMENTS,
+        help="register the frames and follow what moved; camera: register only",
+    )
     merging.add_argument(
         "--border",
         default="fill",
@@ -202,6 +210,7 @@ def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
         "gamma": options.gamma,
         "bit_depth": options.bit_depth,
         "black_level": options.black_level,
+        "channel": options.channel,
         "response": None if options.response == "none" else options.response,
         "reference": options.reference,
         "override": options.override,

@@ -12,6 +12,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
 from afunet_core.cli import main
+from afunet_core.errors import ArgumentError
 from afunet_core.response import load_response
 
 TIMES = (1, 4, 16)
@@ -85,3 +86,50 @@ def test_border_and_response_reach_the_merge(folder: Path, tmp_path: Path, choic
     assert merged.metadata["border"] == "crop"
     assert merged.metadata["area"][2:] == list(merged.pixels.shape[:2])
     assert merged.metadata["response"] == source
+
+
+class TestChannel:
+    """A dye that shines green; what saturates there leaks into red and blue."""
+
+    @pytest.fixture
+    def files(self, tmp_path: Path) -> list[Path]:
+        paths = []
+        for time in TIMES:
+            pixels = np.rint(255 * np.clip(light() * time, 0, 1)).astype(np.uint8)
+            pixels[..., 0] = pixels[..., 2] = np.where(pixels[..., 1] == 255, 16, 0)
+            paths.append(tmp_path / f"{time}.png")
+            Image.fromarray(pixels).save(paths[-1])
+        return paths
+
+    def test_one_channel_is_a_greyscale_bracket_without_the_leak(self, files: list[Path], tmp_path: Path) -> None:
+        words = ["merge", *map(str, files), "-o", str(tmp_path / "out.tif"), "--times", *map(str, TIMES), "-q"]
+        assert main([*words, "--encoding", "linear", "--channel", "green", "--method", "weighted"]) == 0
+        merged = af.io.read_image(tmp_path / "out.tif").pixels
+        assert merged.ndim == 2
+        np.testing.assert_allclose(merged, light()[..., 1], rtol=0.3, atol=2 / 255)
+
+    def test_a_dark_frame_gives_the_same_channel(self, files: list[Path], tmp_path: Path) -> None:
+        dark = np.zeros((96, 96, 3), np.uint8)
+        dark[..., 1], dark[..., 0] = 1, 7
+        Image.fromarray(dark).save(tmp_path / "dark.png")
+        bracket = af.Bracket.from_files(
+            files, times=TIMES, encoding="linear", channel="green", black_level=tmp_path / "dark.png"
+        )
+        assert bracket.is_grey
+        assert bracket.black_level == 1
+        assert bracket.metadata["channel"] == "green"
+
+    def test_greyscale_files_have_one_channel_anyway(self, files: list[Path], tmp_path: Path) -> None:
+        grey = []
+        for file in files:
+            grey.append(tmp_path / f"grey_{file.name}")
+            Image.open(file).getchannel(1).save(grey[-1])
+        brackets = [
+            af.Bracket.from_files(paths, times=TIMES, encoding="linear", channel="green") for paths in (grey, files)
+        ]
+        for one, other in zip(*(bracket.frames for bracket in brackets), strict=True):
+            assert torch.equal(one, other)
+
+    def test_an_unknown_channel_is_refused(self, files: list[Path]) -> None:
+        with pytest.raises(ArgumentError, match="red, green, blue"):
+            af.Bracket.from_files(files, times=TIMES, channel="infrared")
