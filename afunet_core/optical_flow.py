@@ -2,9 +2,9 @@
 
 At every level of a pyramid each pixel tries the motion of the level above, those of its neighbours (so that what one
 window found spreads, as in PatchMatch: Barnes et al., SIGGRAPH 2009) and none at all, then the shifts around the best,
-and keeps what matches best in brightness and slopes over a window. Motion between whole pixels comes from a parabola
-through the costs; what matched badly is smoothed away. No variational solver, no learned weights: a few hundred
-tensor operations whatever the size, on any device.
+and keeps what matches best in brightness and slopes over a window. Motion between whole pixels comes from how the
+cost rises around the best; what matched badly is smoothed away. No variational solver, no learned weights: a few
+hundred tensor operations whatever the size, on any device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ COARSEST = 16
 """The shorter side of the coarsest level is at least this, and less than twice it."""
 _FIRST_RADIUS, _RADIUS, _NEIGHBOUR = 4, 1, 4
 # Costs are mean differences of values in [0, 1]: what a pixel of search costs, and where a match begins to be doubted.
-_LENGTH_COST, _GOOD_MATCH = 0.003, 0.03
+# A rise of the cost over one pixel smaller than the last says nothing.
+_LENGTH_COST, _GOOD_MATCH, _SLOPE_NOISE = 0.003, 0.03, 0.002
 
 
 @torch.no_grad()
@@ -144,8 +145,8 @@ def _search(here: Tensor, there: Tensor, flow: Tensor, radius: int) -> Tensor:
     cost = _window_mean(torch.cat(costs, dim=1), WINDOW)
     offsets = torch.arange(side, device=cost.device) - radius
     length = (offsets[:, None].square() + offsets.square()).float().sqrt().flatten()
-    cost += _LENGTH_COST * length.to(cost)[:, None, None]
-    least, best = cost.min(1, keepdim=True)
+    best = (cost + _LENGTH_COST * length.to(cost)[:, None, None]).argmin(1, keepdim=True)
+    least = cost.gather(1, best)
     row, column = best // side, best % side
     x = column - radius + _between(cost, best, column, 1, side, least)
     y = row - radius + _between(cost, best, row, side, side, least)
@@ -153,12 +154,16 @@ def _search(here: Tensor, there: Tensor, flow: Tensor, radius: int) -> Tensor:
 
 
 def _between(cost: Tensor, best: Tensor, place: Tensor, stride: int, side: int, least: Tensor) -> Tensor:
-    """Where between pixels a parabola through the best cost and its two neighbours along an axis is lowest."""
+    """Where between pixels the best match lies along an axis, from the costs of its two neighbours.
+
+    Costs of absolute differences rise like a V: two lines of the steeper slope through the three costs meet there.
+    Where they hardly rise at all, as on what is clipped, noise would decide: there the whole shift stays.
+    """
     inside = (place > 0) & (place < side - 1)
     before = cost.gather(1, torch.where(inside, best - stride, best))
     after = cost.gather(1, torch.where(inside, best + stride, best))
-    bend = before + after - 2 * least
-    return torch.where(bend > 1e-6, (before - after) / (2 * bend.clamp_min(1e-6)), 0.0).clamp(-0.5, 0.5)
+    slope = torch.maximum(before, after) - least
+    return ((before - after) / (2 * (slope + _SLOPE_NOISE))).clamp(-0.5, 0.5)
 
 
 def _smoothed(flow: Tensor, cost: Tensor) -> Tensor:
