@@ -29,6 +29,13 @@ EXAMPLES = """examples:
   afunet evaluate --synthetic 12 --scenes hdr/ --model compact --model runs/mine/best.safetensors
 """
 BASELINES = {"reference": "reference only", "weighted": "weighted merge", "mertens": "Mertens fusion"}
+ALIGNED = {
+    "off": "",
+    "camera": ", registered",
+    "auto": ", registered and followed",
+    "on": ", registered and followed by force",
+}
+"""What a model's name says of its frames."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     methods = parser.add_argument_group("methods")
     methods.add_argument("--model", action="append", metavar="NAME|FILE", help="repeatable (default: default)")
     methods.add_argument("--no-model", action="store_true", help="the classics only")
-    methods.add_argument("--align", default="off", choices=ALIGNMENTS, help="register before the network (off)")
+    methods.add_argument("--align", default="off", choices=ALIGNMENTS, help="what is done before the network (off)")
     methods.add_argument(
         "--merged",
         action="store_true",
@@ -158,7 +165,7 @@ def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], 
     for model in [] if options.no_model else options.model or ["default"]:
         name = Path(model).parent.name + "/" + Path(model).stem if Path(model).suffix else model
         name = model if name in methods else name
-        models.append(name if options.align == "off" else f"{name}, registered")
+        models.append(name + ALIGNED[options.align])
         methods[models[-1]] = _network(model, options, "afunet", options.align)
         if options.merged:
             methods[f"{name}, merge()"] = _network(model, options, "auto", "auto")

@@ -153,8 +153,8 @@ COMPACT = AFUNetConfig(
 )
 """Our design within the same unfolding for laptops: folded frames, three stages, the anchored head."""
 
-FULL = replace(COMPACT, depths=(3, 3, 3, 3))
-"""The compact design with four stages, as the paper has, of three blocks each."""
+FULL = replace(COMPACT, depths=(5, 5, 5, 5))
+"""The compact design with four stages of five blocks each, as the paper has."""
 
 _PLAIN = {"alignment": False, "channel_fusion": False, "data_consistency": False}
 VARIANTS: dict[str, AFUNetConfig] = {
