@@ -43,7 +43,7 @@ METHODS = {
 NOISES = ("estimate", "photons")
 BORDERS = {"fill": "Fill from the reference", "crop": "Crop to what all frames show"}
 UNITS = {"relative": "Relative (1 = saturation)", "counts": "Counts, as in the data"}
-ALIGNMENTS = {"auto": "If the frames need it", "on": "Always", "off": "Never"}
+ALIGNMENTS = {"auto": "If the frames need it", "camera": "The camera's motion only", "on": "Always", "off": "Never"}
 PRECISIONS = {"auto": "Automatic", "float32": "32-bit float", "bfloat16": "bfloat16", "float16": "16-bit float"}
 GIGABYTE = 1024**3
 

@@ -30,6 +30,7 @@ from napari_afunet.dropping import dropped_frames, open_frames
 from napari_afunet.inputs import BracketSource
 from napari_afunet.inspecting import channel_count, quantity_values, show_values
 from napari_afunet.job import Outcome
+from napari_afunet.lookout import Lookout
 from napari_afunet.machine import Machine, look_around
 from napari_afunet.panels.bracket import BracketPanel
 from napari_afunet.panels.compare import ComparePanel
@@ -83,6 +84,7 @@ class MergeWidget(QWidget):
         self._inspecting = Unhurried(self)
         self._wish: tuple[str, int] | None = None
         self._closed = threading.Event()
+        self._lookout = Lookout(self._question, self)
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
         self.controls = RunPanel()
@@ -137,6 +139,7 @@ class MergeWidget(QWidget):
         self.controls.merge_wanted.connect(self.merge)
         self.controls.preview_wanted.connect(self.preview)
         self.controls.cancel_wanted.connect(self.cancel)
+        self._lookout.answered.connect(self._update)
         self.run.started.connect(self._on_started)
         self.run.progressed.connect(self.controls.show_progress)
         self.run.merged.connect(self._on_merged)
@@ -217,6 +220,7 @@ class MergeWidget(QWidget):
 
     def _on_started(self) -> None:
         self._on_compare("")
+        self._lookout.stop()
         self.batch_button.setEnabled(False)
         self.controls.show_running()
 
@@ -289,6 +293,7 @@ class MergeWidget(QWidget):
         self.badge_label.setText(machine.badge)
         self.options.set_devices(list(machine.devices))
         self.options.set_models(list(machine.models))
+        self._lookout.begin()
         create_worker(
             measure_speed,
             lambda: self.worker is not None or self._closed.is_set(),
@@ -309,6 +314,13 @@ class MergeWidget(QWidget):
     def _update(self) -> None:
         if self.worker is None:
             self.controls.say(self.bracket.problem() or self._forecast())
+            self._lookout.changed()
+
+    def _question(self) -> tuple[BracketSource, MergeSettings] | None:
+        """What would be merged now, for the lookout."""
+        if self.worker is not None or self.bracket.problem():
+            return None
+        return self.bracket.source(), self.settings()
 
     def _forecast(self) -> str:
         """What can be said before merging: warnings, and the time it takes where that is known."""
@@ -319,7 +331,8 @@ class MergeWidget(QWidget):
         settings = self.settings()
         seconds = estimated_seconds(source, settings)
         ready = "Ready." if seconds is None else f"Ready: about {max(1, round(seconds))} s."
-        return "\n".join([ready, *(f"⚠ {warning}" for warning in bracket_warnings(source, settings))])
+        warnings = [*bracket_warnings(source, settings), *self._lookout.warnings]
+        return "\n".join([ready, *(f"⚠ {warning}" for warning in warnings)])
 
 
 def _group(title: str, *contents: QWidget) -> QGroupBox:

@@ -51,7 +51,9 @@ class SettingsPanel(QWidget):
         self.encoding_box = _choices(ENCODINGS, "How numbers in the file relate to light.")
         self.bit_depth_box = _choices(BIT_DEPTHS, "12-bit cameras often store their values in 16-bit files.")
         self.method_box = _choices(METHODS, "Automatic uses the network where things move.")
-        self.align_box = _choices(ALIGNMENTS, "Registers hand-held frames before merging.")
+        self.align_box = _choices(
+            ALIGNMENTS, "Registers hand-held frames before merging, and follows what moved in them."
+        )
         self.border_box = _choices(
             BORDERS,
             "At the edges an aligned frame may show nothing: there the reference frame stands in,\n"

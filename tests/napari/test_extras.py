@@ -11,6 +11,7 @@ from qtpy.QtCore import Qt
 
 from napari_afunet import compare
 from napari_afunet.advice import bracket_warnings, estimated_seconds, remember_speed
+from napari_afunet.foresight import alignment_warnings
 from napari_afunet.inputs import bracket_source
 from napari_afunet.inspecting import QUANTITIES, channel_count, show_quantity
 from napari_afunet.job import merge_source
@@ -101,6 +102,50 @@ def test_frames_that_could_not_be_aligned_are_named_after_the_merge(add_bracket)
     assert len(warnings) == 2
     assert "scene -2" in warnings[0]
     assert "could not be aligned" in warnings[0]
+
+
+def textured(seed, height=240, width=360):
+    """A grey scene with detail at every size."""
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(seed)
+    layers = [gaussian_filter(random.uniform(size=(height, width)), sigma) * sigma for sigma in (1, 3, 9)]
+    scene = sum(layers)
+    return 0.01 + 0.2 * (scene - scene.min()) / np.ptp(scene)
+
+
+def photographed(scenes):
+    return [
+        (255 * (s * 2.0 ** (ev + 2)).clip(0, 1) ** (1 / 2.2)).astype(np.uint8) for s, ev in zip(scenes, EV, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_frames_of_different_scenes_are_noticed_before_merging(add_bracket, lazy):
+    import dask.array as da
+
+    def said(scenes, **changes):
+        frames = photographed(scenes)
+        layers = add_bracket(ViewerModel(), [da.from_array(frame) for frame in frames] if lazy else frames)
+        return alignment_warnings(bracket_source(layers), MergeSettings(ev=EV).replace(**changes), lambda: False)
+
+    scene = textured(0)
+    assert said([scene] * 3) == []
+    moved = [np.roll(scene, offset, 1) for offset in (40, 0, 0)]
+    assert said(moved) == []  # the merge aligns it
+    [warning] = said(moved, align="off", method="weighted")
+    assert "scene -2" in warning
+    assert "40 px" in warning
+    assert len(said(moved, align="off")) == 1
+    [warning] = said([scene, scene, textured(1)])
+    assert "scene +2" in warning
+    assert "scene +0" in warning
+    assert said([scene, scene, textured(1)], ev=None) == []
+
+
+def test_a_look_ahead_stops_when_nobody_waits_for_it(add_bracket):
+    layers = add_bracket(ViewerModel(), photographed([textured(0)] * 2 + [textured(1)]))
+    assert alignment_warnings(bracket_source(layers), MergeSettings(ev=EV), lambda: True) == []
 
 
 # ------------------------------------------------------------------------------------------------ before and after
@@ -354,6 +399,66 @@ def test_preview_compare_and_display_with_the_mouse(widget, qtbot, add_bracket, 
 
     qtbot.waitUntil(lambda: widget.badge_label.text() != "…", timeout=WAIT)
     assert "CPU" in widget.badge_label.text() or "GPU" in widget.badge_label.text()
+
+
+def test_frames_that_do_not_fit_are_said_in_the_widget_and_the_last_question_counts(widget, qtbot, add_bracket):
+    scene = textured(0)
+    layers = add_bracket(widget.viewer, photographed([scene, scene, textured(1)]))
+    qtbot.waitUntil(lambda: "hardly fit" in widget.controls.status_label.text(), timeout=WAIT)
+    widget.viewer.layers.remove(layers[2])
+    other = add_bracket(widget.viewer, photographed([scene] * 3), name="other")
+    widget.bracket.set_layers(other)
+    qtbot.waitUntil(lambda: "hardly fit" not in widget.controls.status_label.text(), timeout=WAIT)
+    assert widget.controls.status_label.text().startswith("Ready")
+
+
+def test_the_view_and_the_selection_stay_while_results_are_added(widget, qtbot, add_bracket, frames):
+    viewer = widget.viewer
+    add_bracket(viewer, frames)
+    widget.options.method_box.setCurrentIndex(widget.options.method_box.findData("afunet"))
+    viewer.scene.camera.zoom, viewer.scene.camera.center = 20.0, (0.0, 5.0, 7.0)
+    widget.merge()
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert viewer.dims.ndim == 3  # the stages came
+    assert viewer.scene.camera.zoom == pytest.approx(20.0)
+    assert viewer.scene.camera.center == pytest.approx((0.0, 5.0, 7.0))
+    assert viewer.layers.selection.active.name == "scene tone mapped"
+    assert viewer.add_image(frames[0], rgb=True) is viewer.layers.selection.active  # of other layers as ever
+
+
+def test_every_control_reaches_the_settings_and_says_what_it_is(widget):
+    from qtpy.QtWidgets import QAbstractSpinBox, QComboBox
+
+    wanted = MergeSettings(
+        encoding="linear",
+        gamma=1.8,
+        bit_depth=12,
+        black_level=64.5,
+        response="auto",
+        drift="auto",
+        noise=(0.5, 4.0),
+        override=True,
+        method="weighted",
+        align="on",
+        border="crop",
+        units="counts",
+        model="compact",
+        device="cpu",
+        precision="bfloat16",
+        memory_budget=3 * 1024**3,
+        tone_mapped=False,
+        stages=False,
+        ghost_map=False,
+    )
+    widget.options.set_settings(wanted)
+    assert widget.options.settings() == wanted
+    widget.bracket.reference_box.setCurrentIndex(2)
+    assert widget.settings().reference == 1
+    for panel in (widget.options, widget.display, widget.inspect):
+        for kind in (QComboBox, QAbstractSpinBox):
+            for control in panel.findChildren(kind):
+                if not control.objectName().startswith("qt_") and control.parent().parent() is not None:
+                    assert control.toolTip() or isinstance(control.parent(), QAbstractSpinBox), control
 
 
 def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, make_frames, tmp_path):

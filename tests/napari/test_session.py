@@ -208,7 +208,11 @@ def test_preferences_become_the_defaults(plugin_settings, plugin):
     preferences = get_plugin_settings("napari-afunet")
     preferences.merge.method, preferences.merge.memory_gb = "weighted", 1.5
     preferences.layers.stages = False
+    preferences.camera.bit_depth, preferences.camera.black_level, preferences.camera.drift = 12, "64", True
+    preferences.camera.noise, preferences.merge.units = "0.5, 4", "counts"
     settings = MergeSettings.from_preferences()
+    assert (settings.bit_depth, settings.black_level, settings.drift) == (12, 64.0, "auto")
+    assert (settings.noise, settings.units, settings.response) == ((0.5, 4.0), "counts", None)
     assert (settings.method, settings.memory_budget, settings.stages) == ("weighted", round(1.5 * GIGABYTE), False)
 
 
