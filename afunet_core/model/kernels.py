@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afunet_core.model.alignment import SpatialAlignment
@@ -22,6 +23,10 @@ __all__ = ["AlignmentKernel", "ChannelFusionKernel", "ConsistencyKernel", "SwinK
 LOG2_E, LN_2 = math.log2(math.e), math.log(2)
 
 
+Affine = tuple[Tensor, Tensor]
+"""Weight and bias of a linear layer."""
+
+
 class _WindowKernel:
     """Attention inside windows of ``height×width`` pixels, the modules' window or a part of it cut by the border.
 
@@ -31,18 +36,28 @@ class _WindowKernel:
 
     Args:
         attentions: modules that work side by side, each on channels and heads of its own.
+        query, key, value: what makes each of them of what the attention sees, for all modules together.
         numerics: how to compute.
     """
 
-    def __init__(self, attentions: Sequence[_WindowAttention], numerics: Numerics) -> None:
+    def __init__(
+        self, attentions: Sequence[_WindowAttention], query: Affine, key: Affine, value: Affine, numerics: Numerics
+    ) -> None:
         self.heads, self.window = sum(attention.heads for attention in attentions), attentions[0].window
         self.numerics = numerics
-        projections = [attention.project for attention in attentions]
-        self.project = Linear(*side_by_side(projections), numerics.product)
         # Logits in units of log 2, for exp2: four times as fast as exp on CPUs.
-        self.query_scale = attentions[0].scale * LOG2_E
+        scale = attentions[0].scale * LOG2_E
+        query = query[0] * scale, query[1] * scale
         self.full_bias = torch.cat([attention.bias().detach() for attention in attentions]) * LOG2_E
         self.biases: dict[tuple[int, int], Tensor] = {}
+        project = side_by_side([attention.project for attention in attentions])
+        self.parts = Linear(*stacked(query, key), numerics.product)
+        self.across = numerics.product == torch.bfloat16 and self.parts.fused is not None
+        if self.across:
+            self._prepare_across(value, project)
+        else:
+            self.parts = Linear(*stacked(query, key, value), numerics.product)
+            self.project = Linear(*project, numerics.product)
 
     def bias(self, height: int, width: int) -> Tensor:
         """Position bias ``heads×tokens×tokens`` of a window of this size."""
@@ -53,43 +68,82 @@ class _WindowKernel:
             self.biases[height, width] = part.to(self.numerics.product).contiguous()
         return self.biases[height, width]
 
-    def split(self, joint: Tensor, windows: int) -> Tensor:
-        """Query, key and value side by side, ``(windows·tokens)×3C`` → ``3×windows×heads×tokens×c``."""
-        joint = joint.view(windows, -1, 3, self.heads, joint.shape[1] // (3 * self.heads))
-        tokens, size = joint.shape[1], joint.shape[4]
-        parts = self.numerics.workspace.take("parts", (3, windows, self.heads, tokens, size), joint.dtype, joint.device)
-        return parts.copy_(joint.permute(2, 0, 3, 1, 4))
-
-    def attend(self, parts: Tensor, height: int, width: int) -> Tensor:
-        """Query (scaled), key and value ``3×windows×heads×tokens×c`` → ``(windows·tokens)×C``, to be projected."""
-        _, windows, heads, tokens, size = parts.shape
+    def attend(self, seen: Tensor, height: int, width: int) -> Tensor:
+        """``(windows·tokens)×inputs`` → ``(windows·tokens)×C``, projected."""
+        seen = seen.to(self.numerics.product)
+        if self.across:
+            return self._attend_across(seen, height, width)
+        query, key, value = self.split(self.parts(seen), height * width, 3)
+        windows, heads, tokens, size = value.shape
         take = self.numerics.workspace.take
-        mixed = take("mixed", (windows, heads, tokens, size), parts.dtype, parts.device)
-        merged = take("merged", (windows, tokens, heads, size), self.numerics.feature, parts.device)
-        logits = self.logits(parts, height, width)
+        mixed = take("mixed", (windows, heads, tokens, size), value.dtype, value.device)
+        merged = take("merged", (windows, tokens, heads, size), self.numerics.feature, value.device)
+        logits = self.logits(query, key, height, width)
         total = _exponentiate(logits)
         if total is None:  # beyond the range of the exponential: start again and subtract the largest logit first
-            logits = self.logits(parts, height, width)
+            logits = self.logits(query, key, height, width)
             torch.softmax(logits * LN_2, dim=-1, out=logits)
-        torch.bmm(logits.flatten(0, 1), parts[2].flatten(0, 1), out=mixed.flatten(0, 1))
+        torch.bmm(logits.flatten(0, 1), value.flatten(0, 1), out=mixed.flatten(0, 1))
         if total is not None:
             mixed = mixed.to(merged.dtype).mul_(total.reciprocal_()[..., None])
         merged.copy_(mixed.transpose(1, 2))
-        return merged.view(windows * tokens, heads * size)
+        return self.project(merged.view(windows * tokens, heads * size))
 
-    def logits(self, parts: Tensor, height: int, width: int) -> Tensor:
+    def split(self, joint: Tensor, tokens: int, count: int) -> Tensor:
+        """Parts side by side, ``(windows·tokens)×count·C`` → ``count×windows×heads×tokens×c``."""
+        joint = joint.view(-1, tokens, count, self.heads, joint.shape[1] // (count * self.heads))
+        windows, size = joint.shape[0], joint.shape[4]
+        shape = (count, windows, self.heads, tokens, size)
+        parts = self.numerics.workspace.take("parts", shape, joint.dtype, joint.device)
+        return parts.copy_(joint.permute(2, 0, 3, 1, 4))
+
+    def logits(self, query: Tensor, key: Tensor, height: int, width: int) -> Tensor:
         """Query times key plus position bias, ``windows×heads×tokens×tokens``, in units of log 2."""
-        _, windows, heads, tokens, _ = parts.shape
-        query, key, _ = parts.flatten(1, 2)
+        windows, heads, tokens, _ = query.shape
+        query, key = query.flatten(0, 1), key.flatten(0, 1)
         bias, workspace = self.bias(height, width), self.numerics.workspace
-        logits = workspace.take("logits", (windows, heads, tokens, tokens), parts.dtype, parts.device)
-        if parts.device.type == "cpu":  # the product adds in passing what is laid out ready for it
+        logits = workspace.take("logits", (windows, heads, tokens, tokens), query.dtype, query.device)
+        if query.device.type == "cpu":  # the product adds in passing what is laid out ready for it
             spread = workspace.repeat((id(self), height, width), bias, windows)
             torch.baddbmm(spread.flatten(0, 1), query, key.transpose(1, 2), out=logits.flatten(0, 1))
             return logits
         torch.bmm(query, key.transpose(1, 2), out=logits.flatten(0, 1))
         logits += bias
         return logits
+
+    # bfloat16 on CPUs: the values lie across, channels by tokens. Products with 64 columns instead of a few are faster,
+    # heads need not be gathered and scattered, and a row of ones among the values sums the weights in passing.
+
+    def _prepare_across(self, value: Affine, project: Affine) -> None:
+        """Rows of the value's product, a row of zeros after each head's; the projection with its bias as last row."""
+        weight, dtype = value[0], self.numerics.product
+        rows = F.pad(weight.unflatten(0, (self.heads, -1)), (0, 0, 0, 1)).flatten(0, 1)
+        self.value = rows.detach()[None].to(dtype)
+        # The weights of a token sum to one: a bias of the values passes through as it is.
+        bias = project[1] + project[0] @ value[1]
+        self.out = torch.cat([project[0].T, bias[None]]).detach()[None].to(dtype)
+
+    def _attend_across(self, seen: Tensor, height: int, width: int) -> Tensor:
+        tokens, inputs = height * width, seen.shape[1]
+        query, key = self.split(self.parts(seen), tokens, 2)
+        windows, heads, _, size = query.shape
+        dim, dtype, device, take = heads * size, seen.dtype, seen.device, self.numerics.workspace.take
+        values = take("values", (windows, heads, size + 1, tokens), dtype, device)
+        columns = seen.view(windows, tokens, inputs).transpose(1, 2)
+        torch.bmm(self.value.expand(windows, -1, -1), columns, out=values.flatten(1, 2))
+        values[:, :, size] = 1.0
+        logits = self.logits(query, key, height, width).exp2_()
+        mixed = take("mixed", (windows, heads, size + 1, tokens), dtype, device)
+        torch.bmm(values.flatten(0, 1), logits.flatten(0, 1).transpose(1, 2), out=mixed.flatten(0, 1))
+        total = mixed[:, :, size:]
+        if not _in_range(total):
+            logits = self.logits(query, key, height, width)
+            torch.softmax(logits * LN_2, dim=-1, out=logits)
+            torch.bmm(values.flatten(0, 1), logits.flatten(0, 1).transpose(1, 2), out=mixed.flatten(0, 1))
+        merged = take("merged", (windows, dim + 1, tokens), dtype, device)
+        torch.div(mixed[:, :, :size], total, out=merged[:, :dim].unflatten(1, (heads, size)))
+        merged[:, dim] = 1.0
+        return torch.bmm(merged.transpose(1, 2), self.out.expand(windows, -1, -1)).view(windows * tokens, dim)
 
 
 def _exponentiate(logits: Tensor) -> Tensor | None:
@@ -100,26 +154,25 @@ def _exponentiate(logits: Tensor) -> Tensor | None:
     """
     if logits.device.type != "cpu" or logits.dtype == torch.float16:
         return None
-    logits.exp2_()
-    if logits.dtype == torch.bfloat16:  # a product sums in float32 too, and at once; sum() converts everything first
-        total = (logits.flatten(0, -2) @ logits.new_ones(logits.shape[-1], 1)).view(logits.shape[:-1]).float()
-    else:
-        total = logits.sum(-1)
+    total = logits.exp2_().sum(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    return total if _in_range(total) else None
+
+
+def _in_range(total: Tensor) -> bool:
+    """Whether sums of exponentials are far from both ends of the range of float32, and numbers at all."""
     low, high = total.aminmax()
-    return total if low.item() > 1e-25 and high.item() < 1e35 else None
+    return low.item() > 1e-25 and high.item() < 1e35
 
 
 class SwinKernel(_WindowKernel):
     """A Swin block on one piece, in place."""
 
     def __init__(self, block: SwinBlock, numerics: Numerics) -> None:
-        super().__init__([block.attention], numerics)
+        qkv = block.attention.qkv
+        query, key, value = zip(qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True)
+        super().__init__([block.attention], query, key, value, numerics)
         self.shift = block.shift
         self.norms = [Norm(norm, numerics.feature) for norm in (block.norm1, block.norm2)]
-        qkv = block.attention.qkv
-        scale = torch.ones_like(qkv.bias)
-        scale[: scale.numel() // 3] = self.query_scale
-        self.qkv = Linear(qkv.weight * scale[:, None], qkv.bias * scale, numerics.product)
         self.first = Linear(block.mlp.fc1.weight, block.mlp.fc1.bias, numerics.product, gelu=True)
         self.second = Linear(block.mlp.fc2.weight, block.mlp.fc2.bias, numerics.product)
 
@@ -127,8 +180,7 @@ class SwinKernel(_WindowKernel):
         """Transform ``rows×columns×C`` in windows of ``height×width``, in place."""
         windows = to_windows(piece, height, width, self.numerics)
         x = windows.view(-1, windows.shape[-1])
-        parts = self.split(self.qkv(self.norms[0](x)), windows.shape[0])
-        x += self.project(self.attend(parts, height, width))
+        x += self.attend(self.norms[0](x), height, width)
         x += self.second(self.first(self.norms[1](x)))
         from_windows(windows, piece, height, width)
 
@@ -159,6 +211,11 @@ def _tiles(windows: Tensor, rows: int, columns: int, height: int, width: int) ->
     return windows.view(rows // height, columns // width, height, width, windows.shape[-1]).transpose(1, 2)
 
 
+def stacked(*layers: Affine) -> Affine:
+    """One layer whose outputs are those of several, one after the other."""
+    return torch.cat([weight for weight, _ in layers]), torch.cat([bias for _, bias in layers])
+
+
 def side_by_side(layers: Sequence[nn.Linear]) -> tuple[Tensor, Tensor]:
     """Weight and bias of one layer that does the work of several, each on its own channels."""
     return torch.block_diag(*(layer.weight for layer in layers)), torch.cat([layer.bias for layer in layers])
@@ -174,22 +231,24 @@ class AlignmentKernel(_WindowKernel):
     def __init__(self, under: SpatialAlignment, over: SpatialAlignment, numerics: Numerics) -> None:
         sides = (under, over)
         attentions = [side.attention for side in sides]
-        super().__init__(attentions, numerics)
-        dtype = numerics.product
-        first, second = [side.degrade.fc1 for side in sides], [side.degrade.fc2 for side in sides]
-        bias = torch.cat([layer.bias for layer in first])
-        self.first = Linear(torch.cat([layer.weight for layer in first]), bias, dtype, gelu=True)
-        self.second = Linear(*side_by_side(second), dtype)
-        # One product for all of [α₁, α₃, d₁, d₃]: queries see α, keys and values see α + d.
+        # All attention sees is [α₁, α₃, d₁, d₃]: queries are made of α, keys and values of α + d.
         query, query_bias = side_by_side([attention.query for attention in attentions])
         pairs = [attention.key_value.weight.chunk(2) for attention in attentions]
         key, value = (torch.block_diag(*part) for part in zip(*pairs, strict=True))
         pairs = [attention.key_value.bias.chunk(2) for attention in attentions]
         key_bias, value_bias = (torch.cat(part) for part in zip(*pairs, strict=True))
-        query, query_bias = query * self.query_scale, query_bias * self.query_scale
-        seen, added = torch.cat([query, key, value]), torch.cat([torch.zeros_like(query), key, value])
-        bias = torch.cat([query_bias, key_bias, value_bias])
-        self.qkv = Linear(torch.cat([seen, added], dim=1), bias, dtype)
+        super().__init__(
+            attentions,
+            (torch.cat([query, torch.zeros_like(query)], dim=1), query_bias),
+            (torch.cat([key, key], dim=1), key_bias),
+            (torch.cat([value, value], dim=1), value_bias),
+            numerics,
+        )
+        dtype = numerics.product
+        first, second = [side.degrade.fc1 for side in sides], [side.degrade.fc2 for side in sides]
+        bias = torch.cat([layer.bias for layer in first])
+        self.first = Linear(torch.cat([layer.weight for layer in first]), bias, dtype, gelu=True)
+        self.second = Linear(*side_by_side(second), dtype)
 
     def __call__(self, under: Tensor, estimate: Tensor, over: Tensor, degraded: Tensor, aligned: Tensor) -> None:
         """``rows×columns×C`` α₁, x, α₃ → written into ``degraded`` (d₁, d₃) and ``aligned`` (r₁, r₃), ``2C`` each."""
@@ -202,8 +261,7 @@ class AlignmentKernel(_WindowKernel):
             _tiles(windows, rows, columns, size, size).copy_(_grid(part, size, size))
         d = self.second(self.first(x.view(-1, dim))).view(count, tokens, 2 * dim)
         seen[..., 2 * dim :] = d
-        parts = self.split(self.qkv(seen.view(-1, 4 * dim)), count)
-        r = self.project(self.attend(parts, size, size)).view(count, tokens, 2 * dim)
+        r = self.attend(seen.view(-1, 4 * dim), size, size).view(count, tokens, 2 * dim)
         r += d
         from_windows(d, degraded, size, size)
         from_windows(r, aligned, size, size)

@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -68,26 +69,29 @@ class Linear:
         self.weight = weight.detach().to(dtype).contiguous()
         self.bias = None if bias is None else bias.detach().to(dtype).contiguous()
         self.dtype, self.activation = dtype, "gelu" if gelu else "none"
-        self.fused = _fused_linear(self.weight)
+        self.fused = _fused_linear(self.weight.device.type, dtype)
+        # Laid out once as the product wants it, not at every call.
+        self.packed = self.weight if self.fused is None else torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         x = x.to(self.dtype)
         if self.fused is not None:
-            return self.fused(x, self.weight, self.bias, self.activation, [], "none")
+            return self.fused(x, self.packed, self.bias, self.activation, [], "none")
         y = F.linear(x, self.weight, self.bias)
         return F.gelu(y) if self.activation == "gelu" else y
 
 
-def _fused_linear(weight: Tensor) -> Callable[..., Tensor] | None:
+@cache
+def _fused_linear(device: str, dtype: torch.dtype) -> Callable[..., Tensor] | None:
     """PyTorch's own fused linear on oneDNN, where this build, device and dtype have it."""
-    usable = weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
-    if not usable or not torch.backends.mkldnn.is_available():
+    if device != "cpu" or dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return None
-    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return None
     try:
         operation = torch.ops.mkldnn._linear_pointwise.default
-        operation(weight.new_zeros(1, weight.shape[1]), weight, None, "gelu", [], "none")
+        weight = torch.ops.mkldnn._reorder_linear_weight(torch.zeros(2, 3, dtype=dtype))
+        operation(torch.zeros(1, 3, dtype=dtype), weight, None, "gelu", [], "none")
     except (AttributeError, NotImplementedError, RuntimeError):
         return None
     return operation

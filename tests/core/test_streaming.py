@@ -15,7 +15,8 @@ from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.cutting import column_ranges
-from afunet_core.model.operators import _fused_linear
+from afunet_core.model.kernels import SwinKernel
+from afunet_core.model.operators import Numerics, Workspace, _fused_linear
 from afunet_core.model.pieces import RowBuffer, Scratch
 from afunet_core.model.streaming import stream
 from afunet_core.model.workers import Workers
@@ -111,6 +112,24 @@ def test_logits_beyond_the_exponential_are_handled():
     radiance = stream(model, frames)
     assert torch.isfinite(radiance).all()
     torch.testing.assert_close(radiance, plain(model, frames)[0], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (4, 8), (8, 4), (4, 4)])
+@pytest.mark.parametrize("beyond", [False, True])
+def test_attention_in_bfloat16_is_that_of_float32_up_to_rounding(size, beyond):
+    block = network(replace(TINY, embed_dim=24)).stages[0].fuse.blocks[0]
+    with torch.no_grad():
+        block.attention.position_bias.add_(500.0 if beyond else 0.0)  # the same for all: nothing changes
+    seen = torch.randn(6 * size[0] * size[1], 24, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = []
+    for product in (torch.float32, torch.bfloat16):
+        kernel = SwinKernel(block, Numerics(product, torch.float32, Workspace()))
+        with torch.inference_mode():
+            found.append(kernel.attend(seen, *size).float().clone())
+    exact, rough = found
+    if not beyond:  # 500 itself takes nearly all the digits that bfloat16 has
+        assert 0 < (exact - rough).abs().max() < 0.03 * exact.abs().max()
+    assert torch.isfinite(rough).all()
 
 
 def test_samples_of_a_batch_do_not_mix():
@@ -265,9 +284,12 @@ def test_workers_pass_the_first_error_on_and_start_nothing_after_it():
 def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
     model, frames = network(TINY), bracket(1, 18, 17, 23)
     fused = stream(model, frames)
-    assert _fused_linear(torch.ones(2, 2, dtype=torch.float64)) is None
-    monkeypatch.setattr("afunet_core.model.operators._fused_linear", lambda weight: None)
+    narrow = stream(model, frames, precision="bfloat16")
+    assert _fused_linear("cpu", torch.float64) is None
+    monkeypatch.setattr("afunet_core.model.operators._fused_linear", lambda device, dtype: None)
     torch.testing.assert_close(stream(model, frames), fused, rtol=0, atol=2e-5)
+    # In bfloat16 attention takes another way then: values and their sums lie across where products are fused.
+    torch.testing.assert_close(stream(model, frames, precision="bfloat16"), narrow, rtol=0, atol=2e-2)
 
 
 def test_a_bracket_gives_its_rows_when_they_are_asked_for():
