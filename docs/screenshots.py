@@ -64,6 +64,8 @@ def take_pictures(model: str) -> None:
 
     widget: MergeWidget = open_sample(viewer)
     widget.options.set_settings(widget.options.settings().replace(model=model))
+    QTest.qWait(600)
+    viewer.reset_view()  # the widget took room from the canvas
     photographer.window("bracket")
     widget.options.camera_fold.click()
     photographer.window("camera")

@@ -38,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     widget.options.set_settings(widget.options.settings().replace(method=options.method))
     widget.merge()
     if options.headless is None:
+        from qtpy.QtCore import QTimer
+
+        QTimer.singleShot(500, viewer.reset_view)  # the widget took room from the canvas
         napari.run()
         return 0
     try:

@@ -48,9 +48,9 @@ ROLES = {
     "reference": "stages · reference",
     "over": "stages · over",
     "decoded": "stages · HDR",
-    "under values": "stage values · under",
-    "reference values": "stage values · reference",
-    "over values": "stage values · over",
+    "under values": "values · under",
+    "reference values": "values · reference",
+    "over values": "values · over",
     "ghost": "ghost map",
     "source": "source map",
 }
@@ -222,12 +222,11 @@ def _undisturbed(viewer: ViewerModel) -> Iterator[None]:
     """
     layers, camera = viewer.layers, viewer.scene.camera
     view = camera.center, camera.zoom
-    selects = getattr(layers, "_activate_on_insert", True)
-    layers._activate_on_insert = False  # of napari before 0.9 nobody asks it: then the new layer is selected
-    try:
+    selection, selected = layers.selection, set(layers.selection)
+    with selection.events.blocker_all():  # nobody hears of a selection that is taken back
         yield
-    finally:
-        layers._activate_on_insert = selects
+        selection.clear()
+        selection.update(selected)
     if len(layers) > 1 and (camera.center, camera.zoom) != view:
         camera.center, camera.zoom = view
 

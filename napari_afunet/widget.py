@@ -112,7 +112,8 @@ class MergeWidget(QWidget):
     def _build(self) -> None:
         inside = QWidget()
         column = QVBoxLayout(inside)
-        column.setContentsMargins(6, 6, 6, 6)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.setSpacing(4)  # all of it fits a screen of ordinary height, with the sections folded
         column.addWidget(_group("Exposure bracket", self.bracket))
         column.addWidget(_group("Merging", self.options))
         column.addWidget(self.controls)
@@ -338,7 +339,7 @@ class MergeWidget(QWidget):
 def _group(title: str, *contents: QWidget) -> QGroupBox:
     group = QGroupBox(title)
     layout = QVBoxLayout(group)
-    layout.setContentsMargins(8, 8, 8, 8)
+    layout.setContentsMargins(8, 5, 8, 6)
     for content in contents:
         layout.addWidget(content)
     return group

@@ -20,6 +20,14 @@ def plugin(npe2pm):
     return npe2pm
 
 
+@pytest.fixture(autouse=True)
+def no_trial(monkeypatch):
+    """No merge in the background to learn how fast this computer is: the tests of that ask for it."""
+    from napari_afunet import advice
+
+    monkeypatch.setattr(advice, "_speeds", {advice._DEFAULT: 0.0})
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """Weights of a tiny random network; accepted wherever a model can be named."""

@@ -529,13 +529,13 @@ def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, fram
     panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("energy"))
     panel.quantity_box.activated.emit(0)
     qtbot.waitUntil(inside.is_set, timeout=WAIT)
-    assert "scene stage values · under" not in viewer.layers
+    assert "scene values · under" not in viewer.layers
     panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("movement"))
     panel.quantity_box.activated.emit(0)
     go_on.set()
-    qtbot.waitUntil(lambda: "scene stage values · over" in viewer.layers, timeout=WAIT)
+    qtbot.waitUntil(lambda: "scene values · over" in viewer.layers, timeout=WAIT)
     expected = inspection.stage_movement(widget.outcome.result.stages, "under")
-    np.testing.assert_array_equal(viewer.layers["scene stage values · under"].data, expected)
+    np.testing.assert_array_equal(viewer.layers["scene values · under"].data, expected)
 
 
 def test_an_hdr_file_from_elsewhere_gets_a_view_and_is_no_frame(widget, qtbot, tmp_path):
