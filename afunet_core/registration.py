@@ -12,9 +12,7 @@ it is, bit for bit, and one whose motion is not certain is left alone with the r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -23,12 +21,13 @@ from torch import Tensor
 
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.progress import OnProgress, ShouldCancel
-from afunet_core.radiometry import encode, expose, linearize, to_radiance
-from afunet_core.registration_decision import Registration, decide, refused, unmoved
-from afunet_core.registration_features import common_signal, feature_pyramid, noise_level
+from afunet_core.radiometry import encode, to_radiance
+from afunet_core.registration_decision import Registration, chained, decide, refused, unmoved
+from afunet_core.registration_features import SATURATION, common_signal, feature_pyramid, noise_level
 from afunet_core.registration_search import coarse_to_fine
 from afunet_core.registration_solver import Frame
-from afunet_core.warping import largest_rectangle, strip_rows, valid_area, warp_homography, warp_rows
+from afunet_core.registration_warp import align_frame, common_area, unseen_content
+from afunet_core.warping import strip_rows
 
 if TYPE_CHECKING:
     from afunet_core.bracket import Bracket
@@ -41,6 +40,7 @@ __all__ = [
     "common_area",
     "estimate_homography",
     "register",
+    "unseen_content",
 ]
 
 MODES = ("auto", "on", "off")
@@ -49,8 +49,8 @@ BORDERS = ("fill", "crop")
 # hundredths of a pixel, so that more would cost time and gain nothing.
 WORKING_PIXELS = 0.45e6
 SEARCH_SIDE = 256
-# Values above are taken for clipped; below the floor 8-bit shadows are mostly noise and quantisation.
-SATURATION, DARKEST = 0.92, 0.002
+# Radiance below this, in units of the shorter frame's saturation, is mostly noise and quantisation of 8 bits.
+DARKEST = 0.002
 
 
 def register(
@@ -62,6 +62,7 @@ def register(
 ) -> tuple[Bracket, list[Registration]]:
     """Warp the outer frames of a bracket onto its reference frame.
 
+    A frame that shares too little with the reference, being many stops away, is found by way of a frame between them.
     What a warped frame does not cover is filled from the reference, at the frame's exposure. To do without, cut the
     result to :func:`common_area`.
 
@@ -96,137 +97,29 @@ def register(
 
     found: list[Registration] = []
     samples: list[list[Tensor]] = []
-    warped: set[int] = set()
-    times = [float(time) for time in bracket.times]
     total, done = bracket.batch_size * (len(bracket) - 1), 0
     for sample in range(bracket.batch_size):
         frames = [frame[sample : sample + 1] for frame in bracket.frames]
-        aligned = list(frames)
-        for index, frame in enumerate(frames):
-            name = bracket.names[index]
-            if index == bracket.reference or mode == "off":
-                reason = "the reference frame" if index == bracket.reference else "registration is off"
-                found.append(unmoved(name, reason))
+        known = {bracket.reference: unmoved(bracket.names[bracket.reference], "the reference frame")}
+        # From the reference outwards, so that a frame may be found by way of those before it.
+        for index in sorted(range(len(frames)), key=lambda i: abs(i - bracket.reference))[1:]:
+            if mode == "off":
+                known[index] = unmoved(bracket.names[index], "registration is off")
                 continue
             if on_progress is not None:
                 on_progress(done, total, f"Registering frame {done + 1} of {total}")
-            entry = replace(_register_frame(bracket, frames, index, mode, check), name=name)
-            found.append(entry)
-            if entry.decision == "warped":
-                check()
-                warped.add(index)
-                aligned[index], _ = align_frame(
-                    frame,
-                    entry.homography,
-                    frames[bracket.reference],
-                    times[index],
-                    times[bracket.reference],
-                    bracket.encoding,
-                    bracket.gamma,
-                )
+            known[index] = _find(bracket, frames, index, known, mode, check)
             done += 1
-        samples.append(aligned)
+        entries = [known[index] for index in range(len(frames))]
+        found += entries
+        samples.append([_applied(bracket, frames, index, entry, check) for index, entry in enumerate(entries)])
+    warped = {i % len(bracket) for i, entry in enumerate(found) if entry.decision == "warped"}
     check()
     if not warped:
         return bracket, found
     columns = list(zip(*samples, strict=True))
     merged = [torch.cat(columns[i]) if i in warped else frame for i, frame in enumerate(bracket.frames)]
     return bracket.with_frames(merged), found
-
-
-def common_area(registrations: Sequence[Registration], height: int, width: int) -> tuple[int, int, int, int]:
-    """The largest rectangle that all registered frames cover, for those who want nothing filled in.
-
-    Args:
-        registrations: from :func:`register`.
-        height: rows of the frames.
-        width: columns of the frames.
-
-    Returns:
-        Top, left, height and width, as :meth:`Bracket.crop <afunet_core.bracket.Bracket.crop>` takes them; no height
-        and width where the frames share nothing.
-
-    Example:
-        >>> from dataclasses import replace
-        >>> shift = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-        >>> moved = replace(unmoved("a", "moved"), homography=shift, decision="warped")
-        >>> common_area([moved, unmoved("b", "the reference frame")], 40, 60)
-        (0, 5, 38, 55)
-    """
-    covered = torch.ones(1, 1, height, width, dtype=torch.bool)
-    for entry in registrations:
-        if entry.decision == "warped":
-            covered &= valid_area(entry.homography, height, width)
-    return largest_rectangle(covered[0, 0])
-
-
-def align_frame(
-    frame: Tensor,
-    homography: Tensor,
-    reference: Tensor,
-    time: float,
-    reference_time: float,
-    encoding: str = "gamma",
-    gamma: float | Tensor = 2.2,
-) -> tuple[Tensor, Tensor]:
-    """Warp one encoded frame in linear light and fill what it does not cover from the reference.
-
-    Args:
-        frame: B×C×H×W, encoded.
-        homography: 3×3, from the frame's pixels to the reference's.
-        reference: B×C×H×W, encoded.
-        time: exposure time of the frame.
-        reference_time: exposure time of the reference, in the same unit.
-        encoding: of both frames.
-        gamma: of both frames.
-
-    Returns:
-        The aligned frame, encoded; outside its own area it shows the reference's radiance at the frame's exposure, and
-        where the reference is clipped and so says only "at least", its own repeated border if that is brighter. And the
-        mask B×1×H×W of its own area.
-
-    Example:
-        >>> frame = torch.rand(1, 3, 8, 8)
-        >>> aligned, valid = align_frame(frame, torch.eye(3), frame, 1.0, 1.0)
-        >>> torch.allclose(aligned, frame, atol=1e-6), bool(valid.all())
-        (True, True)
-    """
-
-    def finish(warped: Tensor, valid: Tensor, shown: Tensor) -> Tensor:
-        own = encode(warped, encoding, gamma)
-        fill = expose(to_radiance(shown, reference_time, encoding, gamma), time, encoding, gamma)
-        return torch.where(valid, own, unseen_content(own, fill, shown))
-
-    differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in (frame, homography, reference))
-    if differentiable or frame.device.type != "cpu" or torch.as_tensor(gamma).ndim:
-        warped, valid = warp_homography(linearize(frame, encoding, gamma), homography)
-        return finish(warped, valid, reference), valid
-    # In strips: a large frame warped whole takes ten times its own memory.
-    height, width = frame.shape[-2:]
-    aligned, covered = torch.empty_like(frame), frame.new_empty(len(frame), 1, height, width, dtype=torch.bool)
-    step = strip_rows(width)
-    for top in range(0, height, step):
-        rows = slice(top, min(top + step, height))
-        linear = partial(linearize, encoding=encoding, gamma=gamma)
-        warped, valid = warp_rows(frame, homography, rows.start, rows.stop, linear)
-        aligned[..., rows, :] = finish(warped, valid, reference[..., rows, :])
-        covered[..., rows, :] = valid
-    return aligned, covered
-
-
-def unseen_content(own: Tensor, told: Tensor, reference: Tensor) -> Tensor:
-    """What stands in where a frame shows nothing: what the reference tells, which where it is clipped is "at least".
-
-    Args:
-        own: the frame with its border repeated.
-        told: the reference at the frame's exposure, encoded like ``own`` or as linear as that.
-        reference: encoded, in [0, 1].
-
-    Returns:
-        ``told``; where the reference is clipped, ``own`` if that is brighter.
-    """
-    clipped = ((reference - SATURATION) / (1 - SATURATION)).clamp(0, 1)
-    return told + clipped * (own - told).clamp_min(0)
 
 
 def estimate_homography(
@@ -279,13 +172,54 @@ def estimate_homography(
         return _estimate(pair, mode, name, lambda: None)
 
 
-def _register_frame(
-    bracket: Bracket, frames: Sequence[Tensor], index: int, mode: str, check: Callable[[], None]
+def _find(
+    bracket: Bracket,
+    frames: Sequence[Tensor],
+    index: int,
+    known: Mapping[int, Registration],
+    mode: str,
+    check: Callable[[], None],
 ) -> Registration:
-    """Estimate one frame of a bracket from reduced pictures: the full frames are looked at once and lightly."""
+    """A frame against the reference, or, where that tells nothing certain, by way of a frame between them.
+
+    Frames many stops apart record little that both can see, each of them more in common with what lies between.
+    """
+    direct = _register_pair(bracket, frames, (index, bracket.reference), mode, check)
+    if direct.certain:
+        return direct
+    between = range(*sorted((index, bracket.reference)))[1:] if bracket.reference != index else ()
+    for via in sorted((i for i in between if known[i].certain), key=lambda i: abs(i - index)):
+        step = _register_pair(bracket, frames, (index, via), "auto", check)
+        if step.certain:
+            return chained(step, known[via], *bracket.shape)
+    return direct
+
+
+def _applied(
+    bracket: Bracket, frames: Sequence[Tensor], index: int, entry: Registration, check: Callable[[], None]
+) -> Tensor:
+    """The frame itself, or warped."""
+    if entry.decision != "warped":
+        return frames[index]
+    check()
+    time, reference_time = (float(bracket.times[i]) for i in (index, bracket.reference))
+    return align_frame(
+        frames[index],
+        entry.homography,
+        frames[bracket.reference],
+        time,
+        reference_time,
+        bracket.encoding,
+        bracket.gamma,
+    )[0]
+
+
+def _register_pair(
+    bracket: Bracket, frames: Sequence[Tensor], pair: tuple[int, int], mode: str, check: Callable[[], None]
+) -> Registration:
+    """Estimate from one frame of a bracket to another, on reduced pictures: the full ones are looked at lightly."""
     times = [float(time) for time in bracket.times]
     gamma = float(bracket.gamma)
-    pair = (index, bracket.reference)
     ceiling = SATURATION / max(times[i] for i in pair)
     floor = DARKEST / min(times[i] for i in pair)
     height, width = bracket.shape
@@ -301,7 +235,7 @@ def _register_frame(
             radiance.append(to_radiance(small, times[i], bracket.encoding, gamma))
         full = torch.ones_like(radiance[0][:, :1])
         reduced = _Pair(radiance[0], radiance[1], full, full, ceiling, floor, factor, (height, width))
-        return _estimate(reduced, mode, bracket.names[index], check)
+        return _estimate(reduced, mode, bracket.names[pair[0]], check)
 
 
 def _clipped_and_reduced(frame: Tensor, top: float, factor: int) -> Tensor:

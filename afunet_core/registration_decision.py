@@ -12,7 +12,7 @@ from afunet_core.registration_local import NOTICEABLE, LocalMotion
 from afunet_core.registration_solver import Fit, Frame
 from afunet_core.warping import displacement, valid_area
 
-__all__ = ["Evidence", "Registration", "decide", "refused", "unmoved"]
+__all__ = ["Evidence", "Registration", "chained", "decide", "refused", "unmoved"]
 
 # Pixels. Resampling a sharp picture costs a merge as much as leaving a shift of 0.2 pixels in it does (measured with
 # every cubic and Lanczos kernel tried), and a frame that is not resampled stays as it was taken.
@@ -56,6 +56,11 @@ class Registration:
     estimate: Tensor
     parallax: float = math.nan
     parallax_share: float = 0.0
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is known where the frame lies, be it moved or not."""
+        return self.decision == "identity" or (self.decision == "warped" and self.confidence >= 0.5)
 
     def as_dict(self) -> dict[str, object]:
         """Plain numbers and lists, for provenance and JSON."""
@@ -107,6 +112,41 @@ def decide(evidence: Evidence, frame: Frame, mode: str, name: str) -> Registrati
     if found.parallax > NOTICEABLE:
         reason += f"; parts remain off by {found.parallax:.1f} px (parallax, or they moved)"
     return replace(found, homography=estimate, decision="warped", overlap=overlap, confidence=confidence, reason=reason)
+
+
+def chained(step: Registration, onward: Registration, height: int, width: int) -> Registration:
+    """A frame found by way of another: its registration with that one, and that one's with the reference.
+
+    Args:
+        step: from the frame to the other; certain.
+        onward: from the other to the reference; certain.
+        height: rows of the frames.
+        width: columns of the frames.
+
+    Example:
+        >>> shift = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+        >>> one, other = (replace(unmoved(name, ""), homography=shift, decision="warped") for name in "ab")
+        >>> found = chained(one, other, 40, 60)
+        >>> found.homography[:2, 2].tolist(), found.reason
+        ([10.0, -4.0], 'moved by 10.8 px, found by way of b')
+    """
+    estimate = onward.homography @ step.homography
+    estimate = estimate / estimate[2, 2]
+    moved = displacement(estimate, height, width)
+    still = moved < STILL
+    return replace(
+        step,
+        homography=_identity() if still else estimate,
+        decision="identity" if still else "warped",
+        overlap=1.0 if still else float(valid_area(estimate, height, width).float().mean()),
+        confidence=min(step.confidence, onward.confidence),
+        displacement=moved,
+        uncertainty=math.hypot(step.uncertainty, onward.uncertainty),
+        parallax=max(step.parallax, onward.parallax),
+        parallax_share=max(step.parallax_share, onward.parallax_share),
+        reason=f"moved by {moved:.1f} px, found by way of {onward.name}",
+        estimate=estimate,
+    )
 
 
 def _confidence(evidence: Evidence, moved: float) -> tuple[float, str]:

@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Level", "common_signal", "feature_pyramid", "noise_level"]
+__all__ = ["SATURATION", "Level", "common_signal", "feature_pyramid", "noise_level"]
 
+SATURATION = 0.92
+"""Encoded values above are taken for clipped."""
 CONTEXT = 2.0  # σ of the local mean and contrast, in pixels of a four times reduced level
 
 

@@ -1,6 +1,6 @@
 """Brackets of two, five and seven frames: what further frames bring beside the best three, and beside the classics.
 
-    python benchmarks/many_frames.py [--scenes 3] [--size 144] [--model default]
+    python benchmarks/many_frames.py [--scenes 8] [--size 144] [--model default] [--seed 0] [--frames 5 7]
 
 Every bracket is synthetic: a procedural scene of high dynamic range, of which 1 % is brighter than the shortest frame
 records, photographed as 8 bits of gamma by a small sensor (5000 electrons, read noise 10). With ``object`` a textured
@@ -68,9 +68,13 @@ def score(bracket: af.Bracket, truth: Tensor, unit: float = 1.0, **options: obje
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, default=3, help="brackets for each row")
+    parser.add_argument("--scenes", type=int, default=8, help="brackets for each row")
     parser.add_argument("--size", type=int, default=144)
     parser.add_argument("--model", default="default")
+    parser.add_argument("--seed", type=int, default=0, help="of the first bracket of each row")
+    parser.add_argument("--frames", type=int, nargs="*", help="rows of brackets with so many frames only")
+    parser.add_argument("--steps", type=int, nargs="*", help="rows of brackets with so many EV between frames only")
+    parser.add_argument("--kinds", nargs="*", default=KINDS, choices=KINDS)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     scenes = [scene.float() for scene in SceneBank.procedural(seed=5, count=6).hdr]
@@ -78,11 +82,13 @@ def main() -> None:
     print("| bracket | reference | motion | best three | weighted mean | merge() |")
     print("|---|---|---|---|---|---|")
     for ev in BRACKETS:
+        if (args.frames and len(ev) not in args.frames) or (args.steps and ev[1] - ev[0] not in args.steps):
+            continue
         middle = len(ev) // 2
         for reference in (0, 1) if len(ev) == 2 else (middle,):
-            for kind in KINDS:
+            for kind in args.kinds:
                 rows = []
-                for seed in range(args.scenes):
+                for seed in range(args.seed, args.seed + args.scenes):
                     bracket, truth = make_bracket(scenes, seed, ev, kind, reference, args.size)
                     three = [
                         score(bracket.select((middle - k, middle, middle + k), 1), truth, unit, model=args.model)

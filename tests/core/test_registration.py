@@ -121,6 +121,24 @@ class TestRegister:
         _, found = register(Bracket(bracket.frames, ev=(0, 4), reference=0, override=True))
         assert corner_error(found[1].homography, motion) < 0.5
 
+    @pytest.mark.parametrize("mode", ["auto", "on"])
+    def test_frames_that_share_nothing_meet_by_way_of_one_between(self, mode: str) -> None:
+        """Stripes of light over eleven stops: of frames 10 stops apart, one records nothing that the other does."""
+        random = np.random.default_rng(0)
+        tall, wide = HEIGHT + 160, WIDTH + 240
+        stops = np.kron(random.uniform(-11, 0, (tall // 8, wide // 8)), np.ones((8, 8)))
+        scene = torch.from_numpy(2.0**stops).float().expand(1, 3, -1, -1)
+        motions = [similarity(9.0, -6.0, degrees=1.0), similarity(-5.0, 4.0), similarity(0.0, 0.0)]
+        views = [view(scene, motion) for motion in motions]
+        bracket = bracket_of(views, ev=(0, 5, 10), exposure=0.9)
+        whole = Bracket(bracket.frames, ev=(0, 5, 10), reference=2, override=True)
+        far = Bracket(bracket.frames[::2], ev=(0, 10), reference=1, override=True)
+        assert register(far, "auto")[1][0].decision == "refused"
+        short, middle, _ = register(whole, mode)[1]
+        assert (short.decision, middle.decision) == ("warped", "warped")
+        assert short.reason.endswith("found by way of frame 2")
+        assert corner_error(short.homography, motions[0]) < 0.5
+
     @pytest.mark.parametrize("degrees", [0.0, 2.0])
     def test_moving_object_does_not_pull(self, scene: Tensor, degrees: float) -> None:
         motion = similarity(6.0, -4.0, degrees=degrees)
