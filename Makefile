@@ -19,7 +19,7 @@ help:
 	@echo "make demo         napari with a merged sample bracket (without a screen: writes demo/)"
 	@echo "make test         format, lint, types, manifest, documentation build, all tests"
 	@echo "make docs         the documentation site, in site/"
-	@echo "make bench        time and memory of the model on this machine"
+	@echo "make bench        time and memory on this machine: models, whole merges, literal network, OpenCV"
 	@echo "make quality      scores and pictures of the models on generated brackets"
 	@echo "make screenshots  the pictures of the documentation, taken from the real plugin"
 	@echo "make package      wheel and source distribution in dist/, checked"
@@ -78,6 +78,9 @@ docs: $(VENV)/.stamp-dev
 
 bench: $(VENV)/.stamp-dev
 	$(VENV)/bin/afunet benchmark -o docs/performance.md
+	$(PY) benchmarks/merge_time.py --write docs/performance.md
+	$(PY) benchmarks/literal.py 512 512 --write docs/performance.md
+	$(PY) benchmarks/classical.py --write docs/performance.md
 
 quality: $(VENV)/.stamp-dev
 	$(VENV)/bin/afunet evaluate --synthetic 48 --size 320 --model compact --model full --merged --pictures \

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from afunet_core.baselines import exposure_fusion, reference_only, weighted_merge
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.median_threshold import median_threshold_merge
 from afunet_core.metrics import METRICS, Metric, psnr_mu
 from afunet_core.radiometry import GAMMA, linearize, network_input, to_radiance
 
@@ -271,18 +272,20 @@ def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
         opencv: include OpenCV's AlignMTB + MergeDebevec; ``None`` does where OpenCV is installed.
 
     Returns:
-        ``reference only``, ``weighted merge``, ``Mertens fusion`` and perhaps ``OpenCV Debevec``.
+        ``reference only``, ``weighted merge``, the same after shifting the frames by Ward's median threshold bitmaps
+        (``MTB and weighted merge``), ``Mertens fusion`` and perhaps ``OpenCV Debevec``.
 
     Raises:
         DependencyError: with ``opencv=True`` and no OpenCV.
 
     Example:
         >>> list(baseline_methods(opencv=False))
-        ['reference only', 'weighted merge', 'Mertens fusion']
+        ['reference only', 'weighted merge', 'MTB and weighted merge', 'Mertens fusion']
     """
     methods: dict[str, Method] = {
         "reference only": reference_only,
         "weighted merge": weighted_merge,
+        "MTB and weighted merge": median_threshold_merge,
         "Mertens fusion": fusion_radiance,
     }
     if opencv or (opencv is None and importlib.util.find_spec("cv2") is not None):

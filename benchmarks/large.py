@@ -1,6 +1,7 @@
 """Time and memory of a whole merge of very large frames: decision, registration, network, finishing.
 
     python benchmarks/large.py 10000 10000 --memory 4GB [--precision bfloat16] [--model compact] [--still]
+        [--write docs/performance.md]
 
 The bracket is generated row by row: a scene with texture everywhere, hand-held (a shift and a turn between the frames,
 unless ``--still``), with discs that move. Reported is the most that the process took beyond what it held before,
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bfloat16")
     parser.add_argument("--memory", default=None, help="memory_budget of merge()")
     parser.add_argument("--still", action="store_true", help="nothing but the discs moves between the frames")
+    parser.add_argument("--write", metavar="PAGE.md", help="also as a section of this page")
     options = parser.parse_args()
     height, width = options.size
     frames = bracket(height, width, options.still)
@@ -106,13 +108,21 @@ def main() -> None:
         )
         wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     output = result.radiance.nbytes
-    print(describe_machine())
-    print(f"{height}×{width}, {options.model}, {options.precision}, memory budget {options.memory}")
-    print(f"{wall:.1f} s, {cpu:.1f} s of processor time; by phase {result.info['seconds']}")
-    print(f"{peak.bytes / 2**30:.2f} GiB at most, {(peak.bytes - output) / 2**30:.2f} GiB beyond input and output")
-    print("frames", [entry["decision"] for entry in result.info["registration"]], "at rest", result.info["at_rest"])
+    decisions = ", ".join(entry["decision"] for entry in result.info["registration"])
     finite = bool(torch.from_numpy(result.radiance).isfinite().all())
-    print(f"mean {result.radiance.mean():.4f}, all finite: {finite}")
+    lines = [
+        f"{height}×{width}, {options.model}, {options.precision}, memory budget {options.memory}, "
+        f"{'at rest' if options.still else 'hand-held'} (`benchmarks/large.py`); {describe_machine()}:",
+        f"{wall:.1f} s, {cpu:.1f} s of processor time; at most {peak.bytes / 2**30:.2f} GiB more than before, "
+        f"{(peak.bytes - output) / 2**30:.2f} GiB beyond input and output.",
+        f"Frames {decisions}; at rest: {result.info['at_rest']}; all values finite: {finite}; "
+        f"seconds by phase {result.info['seconds']}.",
+    ]
+    print("\n".join(lines))
+    if options.write:
+        from report import write_section
+
+        write_section(options.write, f"A very large merge, {height}×{width}", "\n".join(lines))
 
 
 if __name__ == "__main__":

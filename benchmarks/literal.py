@@ -4,14 +4,17 @@ Channels first, windows cut and rolled as tensors, every layer a separate operat
 attention through full-size query, key and value. It shares only the parameters with ``afunet_core``, under the names of
 published checkpoints.
 
-    python benchmarks/literal.py 256 384
+    python benchmarks/literal.py 512 512 [--write docs/performance.md]
+
+Beside it, in the same process and in turn: the plain forward, and the network in pieces, as the product runs it.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -171,29 +174,66 @@ def conv3x3(p: Parameters, name: str, x: Tensor) -> Tensor:
     )
 
 
-def main() -> None:
+def measure(height: int, width: int) -> list[tuple[str, float, float, float]]:
+    """Name, seconds, seconds of processor time and largest difference to the first of every way to run the network."""
     from afunet_core.model.streaming import stream
 
-    height, width = (int(argument) for argument in sys.argv[1:3]) if len(sys.argv) > 2 else (256, 384)
     torch.manual_seed(0)
     model, frames = AFUNet().eval(), torch.rand(1, 18, height, width)
     parameters = parameters_of(model)
+
+    def narrow(run: Callable[[], Tensor]) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return run()
+
+    ways: dict[str, Callable[[], object]] = {
+        "literal, float32": lambda: literal_afunet(parameters, frames),
+        "in pieces, float32": lambda: stream(model, frames),
+        "literal, bfloat16": lambda: narrow(lambda: literal_afunet(parameters, frames)),
+        "in pieces, bfloat16": lambda: stream(model, frames, precision="bfloat16"),
+        "plain forward, float32": lambda: model(frames),
+    }
+    rows, first = [], None
     with torch.inference_mode():
-        runs = {
-            "literal": lambda: literal_afunet(parameters, frames),
-            "plain forward": lambda: model(frames),
-            "streamed, float32": lambda: stream(model, frames),
-            "streamed, bfloat16": lambda: stream(model, frames, precision="bfloat16"),
-        }
-        first = None
-        for name, run in runs.items():
+        for name, run in ways.items():
             start, cpu = time.perf_counter(), time.process_time()
             result = run()
             wall, cpu = time.perf_counter() - start, time.process_time() - cpu
+            assert isinstance(result, Tensor)
             first = result if first is None else first
-            error = (result - first).abs().max().item()
-            rate = height * width / wall / 1e6
-            print(f"{name:20s} {wall:8.2f} s  {cpu:8.2f} CPU s  {rate:7.4f} MP/s  error {error:.1e}")
+            rows.append((name, wall, cpu, float((result - first).abs().max())))
+            print(f"{name:24s} {wall:8.2f} s  {cpu:8.2f} CPU s", file=sys.stderr, flush=True)
+    return rows
+
+
+def table(rows: list[tuple[str, float, float, float]]) -> str:
+    """Markdown; the last column says how many times as fast as the literal network of the same precision."""
+    literal = {name.split(", ")[1]: wall for name, wall, _, _ in rows if name.startswith("literal")}
+    lines = ["| way | s | CPU s | difference | times as fast |", "|---|---:|---:|---:|---:|"]
+    for name, wall, cpu, difference in rows:
+        faster = literal[name.split(", ")[1]] / wall
+        lines.append(f"| {name} | {wall:.2f} | {cpu:.2f} | {difference:.1e} | {faster:.1f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print, and write if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("size", nargs="*", type=int, default=[256, 384], metavar="HEIGHT WIDTH")
+    parser.add_argument("--write", metavar="PAGE.md", help="also as a section of this page")
+    options = parser.parse_args()
+    height, width = options.size
+    found = table(measure(height, width))
+    print(found)
+    if options.write:
+        from report import write_section
+
+        about = (
+            f"The published configuration at {height}×{width}, parameters drawn at random, each way once, in turn in "
+            "one process. `benchmarks/literal.py` is the network as a researcher would write it: the whole image, "
+            "nothing fused, in bfloat16 by autocast."
+        )
+        write_section(options.write, "Beside a literal implementation", f"{about}\n\n{found}")
 
 
 if __name__ == "__main__":

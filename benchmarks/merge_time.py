@@ -1,6 +1,6 @@
 """How long a whole merge takes: registration, network, finishing, on a hand-held bracket with moving objects.
 
-    python benchmarks/merge_time.py [1000 1504] [--model compact full] [--repeat 2]
+    python benchmarks/merge_time.py [1000 1504] [--model compact full] [--repeat 2] [--write docs/performance.md]
 
 The bracket is generated. One line for each model and precision; the fastest of the repeats counts.
 """
@@ -32,9 +32,11 @@ def main() -> None:
     parser.add_argument("size", nargs="*", type=int, default=[1000, 1504])
     parser.add_argument("--model", nargs="+", default=["compact", "full"])
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--write", metavar="PAGE.md", help="also as a section of this page")
     options = parser.parse_args()
     frames = bracket(*options.size)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    lines = ["| model | precision | s | MiB so far |", "|---|---|---:|---:|"]
     for model in options.model:
         for precision in ("float32", "bfloat16"):
             seconds = []
@@ -44,9 +46,18 @@ def main() -> None:
                 seconds.append(time.perf_counter() - start)
             moved = [entry["decision"] for entry in result.info["registration"]]
             peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024
+            lines.append(f"| {model} | {precision} | {min(seconds):.2f} | {peak} |")
             print(
                 f"{model} {precision}: {min(seconds):.2f} s, at most {peak} MiB more so far, frames {moved}", flush=True
             )
+    if options.write:
+        from report import write_section
+
+        about = (
+            f"All of `merge()` on a hand-held bracket of {options.size[0]}×{options.size[1]} with moving objects, "
+            f"registration included (`benchmarks/merge_time.py`, best of {options.repeat}); memory beyond the input."
+        )
+        write_section(options.write, "A whole merge", "\n".join([about, "", *lines]))
 
 
 if __name__ == "__main__":

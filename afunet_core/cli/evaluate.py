@@ -28,7 +28,13 @@ EXAMPLES = """examples:
   afunet evaluate --run runs/M1 --run runs/M2 -o report/      (each beside its row of the paper)
   afunet evaluate --synthetic 12 --scenes hdr/ --model compact --model runs/mine/best.safetensors
 """
-BASELINES = {"reference": "reference only", "weighted": "weighted merge", "mertens": "Mertens fusion"}
+BASELINES = {
+    "reference": "reference only",
+    "weighted": "weighted merge",
+    "mtb": "MTB and weighted merge",
+    "mertens": "Mertens fusion",
+}
+USUAL_BASELINES = ("reference", "weighted", "mertens")
 ALIGNED = {
     "off": "",
     "camera": ", registered",
@@ -67,7 +73,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also what merge() delivers by default: frames registered, the classic where nothing moved",
     )
-    methods.add_argument("--baselines", nargs="*", default=list(BASELINES), choices=[*BASELINES, "opencv"])
+    methods.add_argument(
+        "--baselines",
+        nargs="*",
+        default=USUAL_BASELINES,
+        choices=[*BASELINES, "opencv"],
+        help="the classics (default: all but mtb, which shifts the frames first, and opencv)",
+    )
     methods.add_argument("--device", default="auto")
     methods.add_argument("--precision", default="float32", choices=PRECISIONS)
 

@@ -165,9 +165,10 @@ class TestMethods:
     def test_the_classics_rank_as_everyone_knows(self):
         samples = [make_sample(str(index), seed=index) for index in range(2)]
         rows = evaluate(evaluation.baseline_methods(), samples)
-        assert rows.methods == ["reference only", "weighted merge", "Mertens fusion", "OpenCV Debevec"]
+        merges = ["weighted merge", "MTB and weighted merge"]
+        assert rows.methods == ["reference only", *merges, "Mertens fusion", "OpenCV Debevec"]
         best = max(rows.methods, key=lambda method: rows.mean(method)["PSNR-μ"])
-        assert best == "weighted merge"
+        assert best in merges  # nothing is shifted where nothing moved
 
     @pytest.mark.parametrize("batch", [1, 2])
     def test_merge_as_a_method(self, checks, batch):
