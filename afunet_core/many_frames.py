@@ -52,7 +52,7 @@ PICTURE_SHARE = 0.1
 WIDEST_STOPS = 4.0
 """Stops from the reference within which the network is asked to guess what nothing recorded: as far as it learned."""
 
-REGISTERED_WITHIN = 0.2
+REGISTERED_WITHIN = 0.1
 """Pixels by which a warped frame may be off or blurred: what it says along edges counts the less."""
 
 AT_LIMIT = (0.85, 0.95)

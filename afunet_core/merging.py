@@ -197,13 +197,14 @@ def merge(
             image = image if unit == 1.0 else image / unit
             if plan.joining:
                 found = combine_frames(image.cpu(), aligned, plan, three=three, warped=sorted(warped))
+                image, info["guessed"] = found.image, 0.0
 
                 def look_again(wider: Bracket) -> Tensor:
                     return _run_network(network, _network_input(wider), place, dtype, budget, False, run)[0].cpu()
 
-                image = guess_unrecorded(found, aligned, plan, look_again)
-                again = image is not found.image
-                info["guessed"] = float((image > found.image).any(1).float().mean()) if again else 0.0
+                if not resting:  # nothing stands before anything then, and nothing is to be guessed
+                    image = guess_unrecorded(found, aligned, plan, look_again)
+                    info["guessed"] = _share_brighter(image, found.image)
             info |= used
         else:
             image = _weighted(aligned, noise, info) if method == "weighted" else exposure_fusion(aligned)
@@ -280,6 +281,11 @@ def _follow(three: Bracket) -> tuple[Bracket, dict[str, float]]:
 def _share_changed(short: Tensor, three: Bracket) -> float:
     """Share of the pixels where another frame stands in for the short one."""
     return float((three.frames[0] - short).abs().amax(1).gt(0.02).float().mean())
+
+
+def _share_brighter(image: Tensor, before: Tensor) -> float:
+    """Share of the pixels that are brighter than before."""
+    return 0.0 if image is before else float((image > before).any(1).float().mean())
 
 
 def _describe_plan(bracket: Bracket, plan: FramePlan, run: Run) -> dict[str, Any]:
