@@ -79,9 +79,11 @@ class _WindowKernel:
         mixed = take("mixed", (windows, heads, tokens, size), value.dtype, value.device)
         merged = take("merged", (windows, tokens, heads, size), self.numerics.feature, value.device)
         logits = self.logits(query, key, height, width)
-        total = _exponentiate(logits)
-        if total is None:  # beyond the range of the exponential: start again and subtract the largest logit first
-            logits = self.logits(query, key, height, width)
+        direct = logits.device.type == "cpu" and logits.dtype != torch.float16
+        total = _exponentiate(logits) if direct else None
+        if total is None:
+            if direct:  # beyond the range of the exponential: start again and subtract the largest logit first
+                logits = self.logits(query, key, height, width)
             torch.softmax(logits * LN_2, dim=-1, out=logits)
         torch.bmm(logits.flatten(0, 1), value.flatten(0, 1), out=mixed.flatten(0, 1))
         if total is not None:
@@ -152,8 +154,6 @@ def _exponentiate(logits: Tensor) -> Tensor | None:
     Without the usual subtraction of the largest logit, which saves a pass. Attention is a ratio: as long as the sum
     is far from both ends of the range of float32 (bfloat16 has the same), nothing is lost.
     """
-    if logits.device.type != "cpu" or logits.dtype == torch.float16:
-        return None
     total = logits.exp2_().sum(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     return total if _in_range(total) else None
 
