@@ -28,7 +28,13 @@ def motion(degrees: float, x: float, y: float, tilt: float = 0.0) -> Tensor:
     return torch.tensor([[c, -s, x], [s, c, y], [tilt, -tilt, 1.0]], dtype=torch.float64)
 
 
-MOTIONS = [motion(0, 0, 0), motion(3, 4.3, -2.8), motion(-80, 5, 60), motion(171.3, 50.2, 58.4, 1e-3), motion(0, 0, 500)]
+MOTIONS = [
+    motion(0, 0, 0),
+    motion(3, 4.3, -2.8),
+    motion(-80, 5, 60),
+    motion(171.3, 50.2, 58.4, 1e-3),
+    motion(0, 0, 500),
+]
 
 
 @pytest.mark.parametrize("homography", MOTIONS)
