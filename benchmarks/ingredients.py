@@ -1,0 +1,173 @@
+"""What each ingredient of training is worth: a small network trained without it, beside the same trained with all.
+
+    python benchmarks/ingredients.py -o runs/ingredients [--scenes FOLDER] [--photos FOLDER] [--steps 800] [--seeds 0 1]
+
+Everything else is alike: the network (the compact design, narrow), the steps, the order of the scenes, the held-out
+brackets it is scored on, frames as taken. Finished runs are in runs.csv and are not repeated. The spread between seeds
+of the full recipe tells which differences count; table.md has it in its last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from afunet_core.data.scenes import SceneBank
+from afunet_core.data.synthesis import validation_brackets
+from afunet_core.model.checkpoint import load_model
+from afunet_core.training import TrainingConfig, train
+
+LOSS = {"radiance": 0.3, "radiance_kind": "l1", "decibel": 0.02}
+# What is left out: entries of the synthesis, of the loss, or of the run itself.
+INGREDIENTS: dict[str, dict[str, dict[str, Any]]] = {
+    "all ingredients": {},
+    "no photographs": {"data": {"photo_share": 0.0}},
+    "no registered brackets": {"data": {"registered_share": 0.0, "followed_share": 0.0}},
+    "no followed brackets": {"data": {"followed_share": 0.0}},
+    "no sway, no parallax": {"data": {"flow_share": 0.0, "parallax_share": 0.0}},
+    "no passing things, no lamps": {"data": {"passing_share": 0.0, "lamp_share": 0.0}},
+    "objects of 20 px of motion at most": {"data": {"object_displacement": [0.3, 20.0]}},
+    "little noise": {"data": {"gain": [2e-5, 2e-5], "read_noise": [1e-4, 1e-4]}},
+    "EV steps of 2 only": {"data": {"ev_steps": [[2.0, 2.0]]}},
+    "loss after the μ-law only": {"loss": {"radiance": 0.0, "decibel": 0.0}},
+    "no decibels in the loss": {"loss": {"decibel": 0.0}},
+    "no averaged weights": {"run": {"ema": 0.0}},
+}
+KINDS = ("all", "static", "camera", "objects", "both")
+HELD_OUT = 12
+
+
+def configuration(name: str, seed: int, options: argparse.Namespace) -> TrainingConfig:
+    """A short run without one ingredient."""
+    left_out = INGREDIENTS[name]
+    folders = {"hdr": options.scenes, "photos": options.photos}
+    given = {place: folder for place, folder in folders.items() if folder}
+    data = {"kind": "synthetic", **given, "holdout": HELD_OUT if given else 0, **left_out.get("data", {})}
+    if "ev_steps" in data:
+        data["ev_steps"] = tuple(tuple(steps) for steps in data["ev_steps"])
+    return TrainingConfig(
+        model="compact",
+        model_overrides={"embed_dim": options.embed, "fusion_heads": 2, "depths": [options.blocks] * 3},
+        data=data,
+        loss={**LOSS, **left_out.get("loss", {})},
+        steps=options.steps,
+        batch=options.batch,
+        patch=options.patch,
+        learning_rate=options.rate,
+        warmup=max(options.steps // 20, 1),
+        ema=left_out.get("run", {}).get("ema", 0.99),
+        validate_every=0,
+        checkpoint_every=options.steps,
+        seed=seed,
+    )
+
+
+def held_out_bank(options: argparse.Namespace) -> SceneBank:
+    """Scenes that no run has trained on."""
+    if not (options.scenes or options.photos):
+        return SceneBank.procedural(seed=1_000_000)
+    hdr, photos = ([folder] if folder else [] for folder in (options.scenes, options.photos))
+    return SceneBank.from_folders(hdr, photos).split(holdout=HELD_OUT, seed=0)[1]
+
+
+def run_once(name: str, seed: int, bank: SceneBank, options: argparse.Namespace) -> dict[str, Any]:
+    """Train, score, and return a line of runs.csv."""
+    from afunet_core.data.sources import validate
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = load_model(train(configuration(name, seed, options), folder, accelerator="cpu", progress=False))
+        brackets = validation_brackets(bank, options.brackets, options.size, seed=1)
+        samples = ((batch.kind[0], batch.network_input(), batch.truth) for batch in brackets)
+        scores = validate(model, samples, Path(folder) / "picture.png", next(model.parameters()).device)
+    found = {"all_mu": scores["psnr_mu"], "all_l": scores["psnr_l"], **scores}
+    columns = [f"{kind}_{metric}" for kind in KINDS for metric in ("mu", "l")]
+    return {"ingredient": name, "seed": seed, "steps": options.steps, **{c: f"{found[c]:.3f}" for c in columns}}
+
+
+def read_runs(path: Path, steps: int) -> list[dict[str, str]]:
+    """The finished runs of this length."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if int(row["steps"]) == steps]
+
+
+def append_run(path: Path, row: dict[str, Any]) -> None:
+    """Add a line, and the heading if it is the first."""
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row))
+        if fresh:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def report(runs: list[dict[str, str]]) -> str:
+    """Means over seeds of the full recipe, what leaving out changes (seed by seed), and the spread between seeds."""
+
+    def scores(name: str, column: str) -> dict[str, float]:
+        return {row["seed"]: float(row[column]) for row in runs if row["ingredient"] == name}
+
+    lines = ["| | " + " | ".join(KINDS) + " |", "|---|" + "---:|" * len(KINDS)]
+    for name in INGREDIENTS:
+        cells = []
+        for kind in KINDS:
+            pair = []
+            for metric in ("mu", "l"):
+                ours, base = scores(name, f"{kind}_{metric}"), scores("all ingredients", f"{kind}_{metric}")
+                if name == "all ingredients" and base:
+                    pair.append(f"{statistics.fmean(base.values()):.1f}")
+                elif common := sorted(ours.keys() & base.keys()):
+                    pair.append(f"{statistics.fmean(ours[seed] - base[seed] for seed in common):+.1f}")
+            cells.append(" / ".join(pair))
+        if all(cells):
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    spread = [scores("all ingredients", f"{kind}_{metric}").values() for kind in KINDS for metric in ("mu", "l")]
+    if all(len(values) > 1 for values in spread):
+        each = [f"{statistics.stdev(values):.1f}" for values in spread]
+        pairs = [f"{mu} / {linear}" for mu, linear in zip(each[::2], each[1::2], strict=True)]
+        lines.append("| standard deviation between seeds | " + " | ".join(pairs) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--scenes", help="folder of .hdr and .exr scenes (default: procedural scenes)")
+    parser.add_argument("--photos", help="folder of photographs")
+    parser.add_argument("--without", nargs="+", default=list(INGREDIENTS), choices=list(INGREDIENTS), metavar="NAME")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--patch", type=int, default=96)
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    parser.add_argument("--embed", type=int, default=24, help="channels of the three branches together (48 compact)")
+    parser.add_argument("--blocks", type=int, default=1, help="Swin blocks in each of the three stages (2 compact)")
+    parser.add_argument("--brackets", type=int, default=24, help="held-out brackets, the four kinds in turn")
+    parser.add_argument("--size", type=int, default=192, help="their side")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing, then write the table."""
+    options = parse(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "runs.csv"
+    bank = held_out_bank(options)
+    for seed in options.seeds:
+        for name in options.without:
+            runs = read_runs(path, options.steps)
+            if not any(row["ingredient"] == name and int(row["seed"]) == seed for row in runs):
+                append_run(path, run_once(name, seed, bank, options))
+                (options.output / "table.md").write_text(report(read_runs(path, options.steps)), encoding="utf-8")
+    print(report(read_runs(path, options.steps)))
+
+
+if __name__ == "__main__":
+    main()
