@@ -275,7 +275,9 @@ def _combine_rows(
                 judge, doubt = torch.where(learned, radiance, judge), torch.where(learned, variance, doubt)
                 ceiling = torch.where(learned, 1.0 / time, ceiling)
         total, weight = total + share * radiance, weight + share
-    combined = (total + PICTURE_SHARE * known * judge) / (weight + PICTURE_SHARE * known)
+    # Where frames drop out, the picture also has the say that they lost: the network knew more than what is left.
+    say = PICTURE_SHARE * known + (known - weight).clamp_min(0.0)
+    combined = (total + say * judge) / (weight + say)
     at_limit = smoothstep(judge / ceiling, *AT_LIMIT) * (ceiling * times[0] < 0.99)
     return combined, at_limit.amax(1, keepdim=True)
 
