@@ -21,8 +21,7 @@ from afunet_core.batch import MergeJob, attempt, run_job
 from afunet_core.cli import COMMANDS, main, options
 from afunet_core.data.demo import demo_bracket
 from afunet_core.device import PRECISIONS
-from afunet_core.merging import METHODS
-from afunet_core.registration import MODES
+from afunet_core.merging import METHODS, REGISTERING
 from afunet_core.tonemap import OPERATORS
 
 EV = (-2.0, 0.0, 2.0)
@@ -84,7 +83,7 @@ def test_help_needs_no_torch() -> None:
 
 def test_the_choices_offered_are_those_there_are() -> None:
     assert options.METHODS == METHODS
-    assert sorted(options.ALIGNMENTS) == sorted(MODES)
+    assert sorted(options.ALIGNMENTS) == sorted(REGISTERING)
     assert ("auto", *PRECISIONS) == options.PRECISIONS
     assert sorted(options.OPERATORS) == sorted(OPERATORS)
 
