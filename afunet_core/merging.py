@@ -185,7 +185,7 @@ def merge(
                 changed = three.frames[0] is not aligned.frames[plan.three[0]]
                 info["short_frame_mended"] = _share_changed(aligned.frames[plan.three[0]], three) if changed else 0.0
                 if align in FOLLOWING:
-                    three, info["followed"] = _follow(three)
+                    three, info["followed"] = _follow(three, run)
             # Counts stay those of the pixel itself, and only our head was made to agree with the classic at rest.
             denoising = resting and units != "counts" and network.config.head == "anchored"
             if stages or denoising or not resting:
@@ -270,9 +270,9 @@ def _shared_area(registrations: list[Registration], bracket: Bracket) -> tuple[i
     return area
 
 
-def _follow(three: Bracket) -> tuple[Bracket, dict[str, float]]:
+def _follow(three: Bracket, run: Run) -> tuple[Bracket, dict[str, float]]:
     """What moved on its own, brought to where the reference shows it, and the share of each outer frame that was."""
-    frames, shares = follow_motion(three)
+    frames, shares = follow_motion(three, run.cancelled)
     outer = [i for i in range(len(three)) if i != three.reference]
     moved = {three.names[i]: sum(share[i] for share in shares) / len(shares) for i in outer}
     return three.with_frames(frames), moved

@@ -10,6 +10,7 @@ network, which judges these frames as it judges all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
@@ -18,9 +19,12 @@ from torch import Tensor
 
 from afunet_core.agreement import spread_over
 from afunet_core.baselines import ExposureStack
+from afunet_core.errors import MergeCancelled
 from afunet_core.ghosts import ghost_map
 from afunet_core.optical_flow import flow_inconsistency, optical_flow
-from afunet_core.radiometry import GAMMA, encode, linearize, to_radiance
+from afunet_core.progress import ShouldCancel
+from afunet_core.radiometry import encode, expose, linearize, to_radiance
+from afunet_core.registration import reduction
 
 __all__ = ["follow_motion"]
 
@@ -40,15 +44,21 @@ _REACHED, _MOST, _RISE = 0.2, 0.5, 0.02
 
 
 @torch.no_grad()
-def follow_motion(stack: ExposureStack) -> tuple[list[Tensor], list[list[float]]]:
+def follow_motion(
+    stack: ExposureStack, should_cancel: ShouldCancel | None = None
+) -> tuple[list[Tensor], list[list[float]]]:
     """Move what moved in the outer frames to where the reference shows it.
 
     Args:
         stack: two or more registered frames; a :class:`~afunet_core.bracket.Bracket` is one.
+        should_cancel: asked before and while each frame is moved.
 
     Returns:
         The frames, encoded as they came, those where nothing was followed being the same tensors; and for each sample
         of the batch, for each frame, the share of its pixels that were moved, in [0, 1].
+
+    Raises:
+        MergeCancelled: after ``should_cancel`` returned true.
 
     Example:
         >>> from types import SimpleNamespace
@@ -61,12 +71,18 @@ def follow_motion(stack: ExposureStack) -> tuple[list[Tensor], list[list[float]]
     """
     frames = list(stack.frames)
     shares = [[0.0] * len(frames) for _ in range(frames[0].shape[0])]
+
+    def check() -> None:
+        if should_cancel is not None and should_cancel():
+            raise MergeCancelled("Following the motion was cancelled.")
+
     for sample, share in enumerate(shares):
+        check()
         for index, (flow, followed) in _motions(stack, sample).items():
             share[index] = float(followed.mean())
             if frames[index] is stack.frames[index]:
                 frames[index] = frames[index].clone()
-            frames[index][sample] = _moved(stack, index, sample, flow, followed)
+            frames[index][sample] = _moved(stack, index, sample, flow, followed, check)
     return frames, shares
 
 
@@ -111,9 +127,7 @@ def _reached(doubt: Tensor, moving: Tensor) -> Tensor:
 def _reduced(stack: ExposureStack, sample: int) -> SimpleNamespace:
     """The sample's frames, averaged down to the working size."""
     height, width = stack.frames[0].shape[-2:]
-    factor = 1
-    while height * width / factor**2 > WORKING_PIXELS:
-        factor *= 2
+    factor = reduction(height, width, WORKING_PIXELS)
     frames = [frame[sample : sample + 1].float() for frame in stack.frames]
     small = [F.avg_pool2d(frame, factor) if factor > 1 else frame for frame in frames]
     return SimpleNamespace(
@@ -135,17 +149,25 @@ def _at_one_exposure(small: SimpleNamespace, index: int) -> tuple[Tensor, Tensor
     shown = []
     for i in (small.reference, index):
         light = to_radiance(small.frames[i], float(small.times[i]), small.encoding, small.gamma).mean(1, keepdim=True)
-        shown.append(encode((light * time).clamp(0, 1), gamma=GAMMA).clamp(max=_CLIPPED) / _CLIPPED)
+        shown.append(expose(light, time).clamp(max=_CLIPPED) / _CLIPPED)
     return shown[0], shown[1]
 
 
-def _moved(stack: ExposureStack, index: int, sample: int, flow: Tensor, followed: Tensor) -> Tensor:
+def _moved(
+    stack: ExposureStack,
+    index: int,
+    sample: int,
+    flow: Tensor,
+    followed: Tensor,
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
     """C×H×W, one frame after its motion where that is to be followed, in strips of rows."""
     frame = stack.frames[index][sample]
     height, width = frame.shape[-2:]
     result = frame.clone()
     step = max(1, STRIP_PIXELS // width)
     for top in range(0, height, step):
+        check()
         rows = torch.arange(top, min(top + step, height), device=flow.device)
         share = _enlarged(followed, rows, height, width)[0]
         if not bool((share > 0).any()):

@@ -39,6 +39,7 @@ __all__ = [
     "align_frame",
     "common_area",
     "estimate_homography",
+    "reduction",
     "register",
     "unseen_content",
 ]
@@ -166,7 +167,7 @@ def estimate_homography(
         peaks = [float(x.nan_to_num(0.0, 0.0, 0.0).amax()) for x in (moving, reference)]
         ceiling = SATURATION * min(peaks) if ceiling is None else ceiling
         floor = DARKEST * max(peaks) if floor is None else floor
-        factor = _reduction(height, width)
+        factor = reduction(height, width)
         small = [F.avg_pool2d(x, factor) if factor > 1 else x for x in (moving.float(), reference.float(), *masks)]
         pair = _Pair(small[0], small[1], small[2], small[3], ceiling, floor, factor, (height, width))
         return _estimate(pair, mode, name, lambda: None)
@@ -223,7 +224,7 @@ def _register_pair(
     ceiling = SATURATION / max(times[i] for i in pair)
     floor = DARKEST / min(times[i] for i in pair)
     height, width = bracket.shape
-    factor = _reduction(height, width)
+    factor = reduction(height, width)
     radiance = []
     with torch.no_grad():
         for i in pair:
@@ -277,10 +278,10 @@ def _estimate(pair: _Pair, mode: str, name: str, check: Callable[[], None]) -> R
     return decide(evidence, frame, mode, name)
 
 
-def _reduction(height: int, width: int) -> int:
-    """The power of two by which frames are reduced before anything is estimated."""
+def reduction(height: int, width: int, pixels: float = WORKING_PIXELS) -> int:
+    """The power of two by which frames are reduced before anything is estimated, to at most so many pixels."""
     factor = 1
-    while height * width / factor**2 > WORKING_PIXELS:
+    while height * width / factor**2 > pixels:
         factor *= 2
     return factor
 

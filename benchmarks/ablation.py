@@ -11,7 +11,6 @@ not how good a variant is, but whether the paper's order shows; table.md says so
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import statistics
 import tempfile
@@ -19,6 +18,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from runs import append_run, read_runs
 
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.synthesis import validation_brackets
@@ -98,24 +99,6 @@ def run_once(variant: str, seed: int, samples: Sequence[Sample], options: argpar
     scores = {name: f"{value:.5g}" for name, value in table.mean(variant).items()}
     facts = {"parameters": cost.parameters, "GFLOP": f"{cost.flops / 1e9:.3f}", "CPU seconds": f"{seconds:.0f}"}
     return {"variant": variant, "seed": seed, "steps": options.steps, **scores, **facts}
-
-
-def read_runs(path: Path, steps: int) -> list[dict[str, str]]:
-    """The finished runs of this length."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if int(row["steps"]) == steps]
-
-
-def append_run(path: Path, row: dict[str, Any]) -> None:
-    """Add a line, and the heading if it is the first."""
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def by_variant(runs: list[dict[str, str]], column: str) -> dict[str, dict[int, float]]:

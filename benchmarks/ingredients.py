@@ -10,12 +10,13 @@ of the full recipe tells which differences count; table.md has it in its last li
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from runs import append_run, read_runs
 
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.synthesis import validation_brackets
@@ -87,24 +88,6 @@ def run_once(name: str, seed: int, bank: SceneBank, options: argparse.Namespace)
     found = {"all_mu": scores["psnr_mu"], "all_l": scores["psnr_l"], **scores}
     columns = [f"{kind}_{metric}" for kind in KINDS for metric in ("mu", "l")]
     return {"ingredient": name, "seed": seed, "steps": options.steps, **{c: f"{found[c]:.3f}" for c in columns}}
-
-
-def read_runs(path: Path, steps: int) -> list[dict[str, str]]:
-    """The finished runs of this length."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if int(row["steps"]) == steps]
-
-
-def append_run(path: Path, row: dict[str, Any]) -> None:
-    """Add a line, and the heading if it is the first."""
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if fresh:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def report(runs: list[dict[str, str]]) -> str:

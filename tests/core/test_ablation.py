@@ -13,14 +13,33 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ablation.py"
 TINY = ["--steps=1", "--batch=1", "--patch=16", "--embed=12", "--blocks=1", "--brackets=1", "--size=32"]
 
 
-@pytest.fixture(scope="module")
-def ablation() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ablation", SCRIPT)
+def load(script: Path) -> ModuleType:
+    """A script as Python runs it: what lies beside it can be imported."""
+    spec = importlib.util.spec_from_file_location(script.stem, script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(script.parent)
+        spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def ablation() -> ModuleType:
+    return load(SCRIPT)
+
+
+def test_ingredients_are_left_out_one_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs in miniature: the difference of the second to the first is what the table says."""
+    ingredients = load(SCRIPT.with_name("ingredients.py"))
+    names = ["all ingredients", "no decibels in the loss"]
+    tiny = ["--steps=1", "--batch=1", "--patch=16", "--embed=12", "--brackets=4", "--size=32"]
+    ingredients.main(["-o", str(tmp_path), "--seeds", "0", "--without", *names, *tiny])
+    base, without = ingredients.read_runs(tmp_path / "runs.csv", 1)
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"| {names[1]} |")]
+    change = float(without["all_mu"]) - float(base["all_mu"])
+    assert shown[0].split("|")[2].strip().startswith(f"{change:+.1f} / ")
 
 
 def row(variant: str, seed: int, score: float) -> dict[str, str]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import afunet_core as af
 from afunet_core import motion_compensation
+from afunet_core.errors import MergeCancelled
 from afunet_core.motion_compensation import follow_motion
 from afunet_core.radiometry import expose
 
@@ -98,6 +99,13 @@ def test_samples_of_a_batch_are_judged_one_by_one(checks: Any) -> None:
     for index in range(3):
         assert torch.equal(found[index][0], still.frames[index][0])
         assert torch.allclose(found[index][1], alone[index][0], atol=1e-6)
+
+
+def test_following_can_be_cancelled(checks: Any) -> None:
+    """Asked before each sample and in each strip: the second answer stops it."""
+    answers = iter((False, True))
+    with pytest.raises(MergeCancelled):
+        follow_motion(stack(scene(checks, 39), scene(checks, 48), scene(checks, 57)), lambda: next(answers))
 
 
 def test_strips_change_nothing(checks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
