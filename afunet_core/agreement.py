@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.baselines import SATURATION_FADE
+from afunet_core.box_filter import window_max, window_mean, window_min
 from afunet_core.bracket import Bracket
 from afunet_core.noise import NoiseModel
 from afunet_core.radiometry import expose, linearize
@@ -54,11 +55,11 @@ def agreement(image: Tensor, radiance: Tensor, variance: Tensor, ceiling: Tensor
     at_limit = image > 0.9 * ceiling
     gap = torch.where(at_limit, (radiance - 0.9 * ceiling).clamp(max=0.0), radiance - image)
     inexact = (_RELATIVE_ERROR * torch.minimum(image, radiance)).square()
-    counted = _window_mean(trust).clamp(min=1e-3)
-    pixelwise = _window_mean(trust * gap.square() / (variance + inexact)) / counted
+    counted = window_mean(trust, _WINDOW).clamp(min=1e-3)
+    pixelwise = window_mean(trust * gap.square() / (variance + inexact), _WINDOW) / counted
     # The mean over the window shows differences that hide in the noise of single pixels.
-    together = (_window_mean(trust * gap) / counted).square()
-    together = together / (_window_mean(trust * (variance / _WINDOW**2 + inexact)) / counted + 1e-12)
+    together = (window_mean(trust * gap, _WINDOW) / counted).square()
+    together = together / (window_mean(trust * (variance / _WINDOW**2 + inexact), _WINDOW) / counted + 1e-12)
     deviation = torch.maximum(pixelwise, together * (counted > 0.1)).mean(1, keepdim=True).sqrt()
     return 1.0 - smoothstep(deviation, _DOUBT, _REJECT)
 
@@ -89,14 +90,14 @@ def contradiction(
     Returns:
         Both B×1×H×W in [0, 1]. Where the reference is not clipped it shows what there is, and nothing contradicts it.
     """
-    clipped = _grown(1 - unsaturated(bracket.frames[reference]).amin(1, keepdim=True), 2)
+    clipped = window_max(1 - unsaturated(bracket.frames[reference]).amin(1, keepdim=True), 5)
     limit = float(bracket.times[reference])
     shown = linearize(frame, bracket.encoding, bracket.gamma) / time
     wrong = 1 - agreement(
         bracket.radiance(reference), shown, _variance_between(bracket.radiance(reference), shown, time, noise),
         1 / limit, unsaturated(frame),
     )  # fmt: skip
-    return clipped, _grown(wrong, 2) * clipped
+    return clipped, window_max(wrong, 5) * clipped
 
 
 @torch.no_grad()
@@ -156,7 +157,7 @@ def consistent_short_frame(
         part, share_of = bracket.with_frames(frames), dict(zip(others, shares.split(1, 1), strict=True))
         light, wanted = part.radiance(under), shares.amax(1, keepdim=True)
         for index in by_nearness:
-            recorded = _shrunk(unsaturated(frames[index]).amin(1, keepdim=True), 2)
+            recorded = window_min(unsaturated(frames[index]).amin(1, keepdim=True), 5)
             share = torch.minimum(share_of[index] * recorded, wanted)
             light, wanted = torch.lerp(light, part.radiance(index), share), wanted * (1 - share)
         for index in by_time:
@@ -188,20 +189,8 @@ def spread_over(wrong: Tensor, differs: Tensor) -> Tensor:
     """
     height, width = wrong.shape[-2:]
     step = max(1, max(height, width) // _SPREAD_SIDE)
-    small, mask = (F.max_pool2d(x, step, ceil_mode=True) for x in (wrong, _grown(differs, 1)))
+    small, mask = (F.max_pool2d(x, step, ceil_mode=True) for x in (wrong, window_max(differs, 3)))
     for _ in range(_SPREAD):
-        small = torch.maximum(small, torch.minimum(_FADE * _grown(small, 1), mask))
+        small = torch.maximum(small, torch.minimum(_FADE * window_max(small, 3), mask))
     reached = F.interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
-    return torch.maximum(wrong, torch.minimum(reached, _grown(differs, 2)))
-
-
-def _grown(mask: Tensor, pixels: int) -> Tensor:
-    return F.max_pool2d(mask, 2 * pixels + 1, 1, pixels)
-
-
-def _shrunk(mask: Tensor, pixels: int) -> Tensor:
-    return -F.max_pool2d(-mask, 2 * pixels + 1, 1, pixels)
-
-
-def _window_mean(image: Tensor) -> Tensor:
-    return F.avg_pool2d(image, _WINDOW, 1, _WINDOW // 2, count_include_pad=False)
+    return torch.maximum(wrong, torch.minimum(reached, window_max(differs, 5)))

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from afunet_core.baselines import ExposureStack
+from afunet_core.box_filter import window_mean
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import linearize
 from afunet_core.smoothstep import smoothstep
@@ -24,10 +24,10 @@ _RELATIVE_ERROR = 0.04
 _CLIPPED = 0.97
 # Deviations, in standard deviations, at which a ghost begins to be likely and at which it is certain.
 _LIKELY, _CERTAIN = 2.5, 6.0
-STRIP_PIXELS = 1 << 17
-"""Of large images this many are looked at at a time."""
-SAMPLED_PIXELS = 4_000_000
-"""The noise of larger images is measured on some of their rows, with about as many pixels."""
+STRIP_PIXELS = 1 << 16
+"""So many are looked at at a time: what is computed of them stays in the processor's cache."""
+SAMPLED_PIXELS = 1 << 16
+"""The noise is measured on some rows, with about as many pixels: medians of 200,000 values err by half a percent."""
 
 
 def ghost_map(bracket: ExposureStack, sample: int = 0, window: int = 5) -> NDArray[np.float32]:
@@ -77,9 +77,7 @@ def _in_haloed_strips(bracket: ExposureStack, sample: int, radius: int, scales: 
         first, last = max(top - radius, 0), min(bottom + radius, height)
         worst = torch.zeros(bottom - top, width, device=frame.device)
         for squared, scale in zip(_disagreements(bracket, sample, slice(first, last)), scales, strict=True):
-            local = F.avg_pool2d(
-                squared.mean(0)[None, None], 2 * radius + 1, stride=1, padding=radius, count_include_pad=False
-            )[0, 0, top - first : bottom - first]
+            local = window_mean(squared.mean(0)[None, None], 2 * radius + 1)[0, 0, top - first : bottom - first]
             worst = torch.maximum(worst, local / scale)
         result[top:bottom] = smoothstep(worst.sqrt_(), _LIKELY, _CERTAIN)
     return result
@@ -93,7 +91,7 @@ def _noise_scales(bracket: ExposureStack, sample: int) -> list[Tensor]:
     many rows tell it well enough.
     """
     height, width = bracket.frames[0].shape[-2:]
-    rows = slice(0, height, max(1, height * width // SAMPLED_PIXELS))
+    rows = slice(0, height, -(-height * width // SAMPLED_PIXELS))
     scales = []
     for squared in _disagreements(bracket, sample, rows):
         known = squared[squared > 0]
@@ -111,12 +109,13 @@ def _disagreements(bracket: ExposureStack, sample: int, rows: slice) -> list[Ten
 
 def _interval(bracket: ExposureStack, index: int, sample: int, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
     """Least and greatest radiance a frame allows, C×rows×W, and the variance of what it says."""
-    encoded = bracket.frames[index][sample, :, rows].float().nan_to_num(0.0).clamp(0.0, 1.0)
+    encoded = bracket.frames[index][sample, :, rows].float().nan_to_num(0.0).clamp_(0.0, 1.0)
     time = float(bracket.times[index])
     light = linearize(encoded, bracket.encoding, bracket.gamma)
     # Eight bits are the coarsest a frame comes in: one step of the encoding, in linear light, spread evenly.
-    step = linearize((encoded + 1 / 255).clamp(max=1.0), bracket.encoding, bracket.gamma) - light
-    variance = (_SHOT_VARIANCE * light + _READ_VARIANCE + step**2 / 12) / time**2
+    step = linearize((encoded + 1 / 255).clamp_(max=1.0), bracket.encoding, bracket.gamma).sub_(light)
+    variance = torch.add(light.new_tensor(_READ_VARIANCE / time**2), light, alpha=_SHOT_VARIANCE / time**2)
+    variance.addcmul_(step, step, value=1 / (12 * time**2))
     radiance = light / time
     return radiance, radiance.masked_fill(encoded >= _CLIPPED, torch.inf), variance
 
@@ -125,5 +124,7 @@ def _squared_deviation(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) ->
     """Disagreement of two frames, squared, in variances, C×rows×W."""
     low_a, high_a, variance_a = first
     low_b, high_b, variance_b = second
-    gap = torch.maximum(low_a - high_b, low_b - high_a).clamp(min=0.0)
-    return gap**2 / (variance_a + variance_b + (_RELATIVE_ERROR * torch.minimum(low_a, low_b)) ** 2)
+    gap = torch.maximum(low_a - high_b, low_b - high_a).clamp_(min=0.0)
+    darker = torch.minimum(low_a, low_b)
+    variance = (variance_a + variance_b).addcmul_(darker, darker, value=_RELATIVE_ERROR**2)
+    return gap.square_().div_(variance)

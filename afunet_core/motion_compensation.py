@@ -19,6 +19,7 @@ from torch import Tensor
 
 from afunet_core.agreement import spread_over
 from afunet_core.baselines import ExposureStack
+from afunet_core.box_filter import window_mean
 from afunet_core.errors import MergeCancelled
 from afunet_core.ghosts import ghost_map
 from afunet_core.optical_flow import flow_inconsistency, optical_flow
@@ -78,17 +79,18 @@ def follow_motion(
 
     for sample, share in enumerate(shares):
         check()
-        for index, (flow, followed) in _motions(stack, sample).items():
+        for index, (flow, followed) in _motions(stack, sample, check).items():
             share[index] = float(followed.mean())
             if frames[index] is stack.frames[index]:
                 frames[index] = frames[index].clone()
-            frames[index][sample] = _moved(stack, index, sample, flow, followed, check)
+            _move(stack, index, sample, flow, followed, frames[index][sample], check)
     return frames, shares
 
 
-def _motions(stack: ExposureStack, sample: int) -> dict[int, tuple[Tensor, Tensor]]:
+def _motions(stack: ExposureStack, sample: int, check: Callable[[], None]) -> dict[int, tuple[Tensor, Tensor]]:
     """For each frame that disagrees with the reference and can follow it: motion 1×2×h×w and where, 1×1×h×w."""
     small = _reduced(stack, sample)
+    check()
     doubts = {index: _doubt(small, index) for index in range(len(small.frames)) if index != small.reference}
     doubts = {index: doubt for index, doubt in doubts.items() if bool((doubt > _REACHED).any())}
     if not doubts:
@@ -96,7 +98,9 @@ def _motions(stack: ExposureStack, sample: int) -> dict[int, tuple[Tensor, Tenso
     # Both ways of all frames in one batch.
     pairs = [_at_one_exposure(small, index) for index in doubts]
     here, there = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+    check()
     ways = optical_flow(torch.cat((here, there)), torch.cat((there, here)))
+    check()
     forward, backward = ways.chunk(2)
     missed = flow_inconsistency(forward, backward)
     found = {}
@@ -104,13 +108,14 @@ def _motions(stack: ExposureStack, sample: int) -> dict[int, tuple[Tensor, Tenso
         flow = forward[place : place + 1]
         length = torch.hypot(flow[:, :1], flow[:, 1:])
         reached = _reached(doubt, (length > _MOVING).to(doubt))
-        consistent = _mean((missed[place : place + 1] < _MISSED + _MISSED_SHARE * length).to(doubt), 5) > _MOST
+        consistent = window_mean((missed[place : place + 1] < _MISSED + _MISSED_SHARE * length).to(doubt), 5) > _MOST
         candidate = (reached & consistent).to(doubt)
         if not bool(candidate.any()):
             continue
-        after = _doubt(small, index, _moved(small, index, 0, flow, candidate)[None])
-        better = _mean(after, 5) <= _mean(doubt, 5) + _RISE
-        followed = _mean(candidate * better, 3)
+        moved = small.frames[index].clone()
+        _move(small, index, 0, flow, candidate, moved[0], check)
+        better = window_mean(_doubt(small, index, moved), 5) <= window_mean(doubt, 5) + _RISE
+        followed = window_mean(candidate * better, 3)
         if bool((followed > 0).any()):
             found[index] = flow, followed
     return found
@@ -153,41 +158,44 @@ def _at_one_exposure(small: SimpleNamespace, index: int) -> tuple[Tensor, Tensor
     return shown[0], shown[1]
 
 
-def _moved(
+def _move(
     stack: ExposureStack,
     index: int,
     sample: int,
     flow: Tensor,
     followed: Tensor,
-    check: Callable[[], None] = lambda: None,
-) -> Tensor:
-    """C×H×W, one frame after its motion where that is to be followed, in strips of rows."""
+    result: Tensor,
+    check: Callable[[], None],
+) -> None:
+    """Put into a copy C×H×W of one frame what it shows after its motion, where that is followed; in strips of rows."""
     frame = stack.frames[index][sample]
     height, width = frame.shape[-2:]
-    result = frame.clone()
+    flat = result.view(len(result), -1)
     step = max(1, STRIP_PIXELS // width)
     for top in range(0, height, step):
         check()
         rows = torch.arange(top, min(top + step, height), device=flow.device)
-        share = _enlarged(followed, rows, height, width)[0]
-        if not bool((share > 0).any()):
+        share = _enlarged(followed, rows, height, width)[0].flatten()
+        place = share.nonzero()[:, 0]
+        if not len(place):
             continue
-        shift = _enlarged(flow, rows, height, width)
-        y, x = (share > 0).nonzero(as_tuple=True)
-        goal_x = (x + shift[0, y, x] * (width / flow.shape[-1])).clamp(0, width - 1)
-        goal_y = (rows[y] + shift[1, y, x] * (height / flow.shape[-2])).clamp(0, height - 1)
+        shift = _enlarged(flow, rows, height, width).flatten(1)[:, place]
+        y = place.div(width, rounding_mode="floor") + top
+        goal_x = (place - (y - top) * width + shift[0] * (width / flow.shape[-1])).clamp_(0, width - 1)
+        goal_y = (y + shift[1] * (height / flow.shape[-2])).clamp_(0, height - 1)
         shown = _sampled(frame, goal_x, goal_y, stack)
-        y = rows[y]
-        result[:, y, x] = torch.lerp(frame[:, y, x], shown, share[share > 0].to(frame))
-    return result
+        place += top * width
+        flat[:, place] = torch.lerp(flat[:, place], shown, share[place - top * width].to(frame))
 
 
 def _enlarged(small: Tensor, rows: Tensor, height: int, width: int) -> Tensor:
-    """Some rows of a 1×C×h×w map at full size, C×rows×W: what ``F.interpolate`` would give there."""
-    y = (2 * rows.to(small) + 1) / height - 1
-    x = (2 * torch.arange(width, device=small.device, dtype=small.dtype) + 1) / width - 1
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)[None]
-    return F.grid_sample(small, grid, mode="bilinear", padding_mode="border", align_corners=False)[0]
+    """Some rows of a 1×C×h×w map at full size, C×rows×W: what ``F.interpolate`` makes of the whole map there."""
+    last = small.shape[-2] - 1
+    y = ((rows + 0.5) * (small.shape[-2] / height) - 0.5).clamp_(0, last)
+    above = y.long()
+    share = (y - above).to(small)[:, None]
+    between = torch.lerp(small[..., above, :], small[..., (above + 1).clamp_(max=last), :], share)
+    return F.interpolate(between, size=(len(rows), width), mode="bilinear", align_corners=False)[0]
 
 
 def _sampled(frame: Tensor, x: Tensor, y: Tensor, stack: ExposureStack) -> Tensor:
@@ -199,7 +207,3 @@ def _sampled(frame: Tensor, x: Tensor, y: Tensor, stack: ExposureStack) -> Tenso
     light = linearize(slab[None].to(grid), stack.encoding, stack.gamma)
     found = F.grid_sample(light, grid[None, None], mode="bicubic", padding_mode="border", align_corners=True)
     return encode(found.clamp(0, 1), stack.encoding, stack.gamma)[0, :, 0].to(frame)
-
-
-def _mean(values: Tensor, side: int) -> Tensor:
-    return F.avg_pool2d(values, side, 1, side // 2, count_include_pad=False)
