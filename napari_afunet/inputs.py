@@ -38,6 +38,10 @@ class Placement:
             labels,
         )
 
+    def without_first(self, count: int = 1) -> Placement:
+        """Without the first axes."""
+        return Placement(self.scale[count:], self.translate[count:], self.units[count:], self.axis_labels[count:])
+
     def shifted(self, pixels: Sequence[int]) -> Placement:
         """Moved by whole pixels along the last two axes."""
         moved = list(self.translate)
@@ -100,9 +104,7 @@ class BracketSource:
     def at(self, index: Sequence[int]) -> BracketSource:
         """Only one plane."""
         frames = tuple(frame[tuple(index)] for frame in self.frames)
-        place = self.placement
-        drop = len(self.planes)
-        single = Placement(place.scale[drop:], place.translate[drop:], place.units[drop:], place.axis_labels[drop:])
+        single = self.placement.without_first(len(self.planes))
         return BracketSource(self.names, frames, (), single, self.paths, self.window)
 
 

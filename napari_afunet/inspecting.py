@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_afunet.choosing import KEY
 from napari_afunet.job import SIDES, Outcome
-from napari_afunet.layers import put_stage_values, put_stage_values_step_by_step
+from napari_afunet.layers import find_result, link_display, provenance_of, put_layer, result_name, stage_placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,14 +35,8 @@ def channel_count(outcome: Outcome) -> int:
 
 def show_quantity(viewer: ViewerModel, outcome: Outcome, quantity: str, channel: int = 0) -> list[Image]:
     """Show one quantity of all sides along the stage axis; the colours make place for numbers and return."""
-    values = quantity_values(outcome, quantity, channel)
-    return [] if values is None else put_stage_values(viewer, outcome, values)
-
-
-def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray] | None) -> Iterator[list[Image]]:
-    """Show what :func:`quantity_values` gave, one layer at a time, so that the window can answer in between."""
-    if values is not None:
-        yield from put_stage_values_step_by_step(viewer, outcome, values)
+    steps = list(show_values(viewer, outcome, quantity_values(outcome, quantity, channel)))
+    return steps[-1] if steps else []
 
 
 def quantity_values(outcome: Outcome, quantity: str, channel: int = 0) -> dict[str, np.ndarray] | None:
@@ -65,3 +60,46 @@ def quantity_values(outcome: Outcome, quantity: str, channel: int = 0) -> dict[s
         elif quantity == "channel":
             values[side] = inspection.stage_channel(stages, side, channel)
     return values
+
+
+def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray] | None) -> Iterator[list[Image]]:
+    """Show what :func:`quantity_values` gave in place of the stages' colours, yielding after every layer.
+
+    All sides share their contrast limits, now and when the user changes them, so that they can be compared by eye.
+    Without values the colours return; for ``None`` nothing is done.
+    """
+    if values is None:
+        return
+    name, staged = result_name(outcome), stage_placement(outcome, coarse=True)
+    shown: list[Image] = []
+    active = viewer.layers.selection.active
+    limits = _common_limits(list(values.values()))
+    for side in SIDES:
+        colours, numbers = find_result(viewer, name, side), find_result(viewer, name, f"{side} values")
+        visible = any(layer is not None and layer.visible for layer in (colours, numbers))
+        if side in values:
+            options: dict[str, Any] = {"colormap": "viridis", "contrast_limits": limits, "visible": visible}
+            added = numbers is None
+            numbers = put_layer(viewer, name, f"{side} values", values[side], staged, provenance_of(outcome), **options)
+            if added and colours is not None:  # where the colours are, not above the result
+                viewer.layers.move(viewer.layers.index(numbers), viewer.layers.index(colours) + 1)
+            shown.append(numbers)
+        elif colours is not None:
+            shown.append(colours)
+        for layer in (colours, numbers):
+            if layer is not None and layer.visible != (visible and layer in shown):
+                layer.visible = visible and layer in shown
+        if numbers is not None:
+            numbers.metadata = {**numbers.metadata, KEY: {**numbers.metadata[KEY], "shown": numbers in shown}}
+        yield shown
+    if values:
+        link_display(viewer, shown)
+    viewer.layers.selection.active = active
+    yield shown
+
+
+def _common_limits(values: list[np.ndarray]) -> tuple[float, float]:
+    if not values:
+        return 0.0, 1.0
+    low, high = min(float(v.min()) for v in values), max(float(np.percentile(v, 99.8)) for v in values)
+    return (low, high) if high > low else (low, low + 1.0)

@@ -14,9 +14,9 @@ from napari_afunet.advice import remember_speed, result_warnings
 from napari_afunet.display import DisplaySettings
 from napari_afunet.inputs import BracketSource
 from napari_afunet.job import Outcome, Step
-from napari_afunet.layers import show_step_by_step
 from napari_afunet.pauses import Hold
 from napari_afunet.settings import MergeSettings
+from napari_afunet.showing import show_step_by_step
 from napari_afunet.unhurried import Unhurried
 from napari_afunet.worker import BracketDone, Failed, MergeWorker, start_batch, start_merge
 

@@ -60,7 +60,7 @@ def merge_layers(
     """
     from napari_afunet.display import DisplaySettings
     from napari_afunet.job import merge_source
-    from napari_afunet.layers import show_outcome
+    from napari_afunet.showing import show_outcome
 
     source, chosen = resolve_source(viewer, layers)
     if ev is None and times is None:

@@ -10,8 +10,9 @@ from superqt import QLabeledDoubleSlider
 
 from napari_afunet.choosing import KEY
 from napari_afunet.display import OPERATORS, DisplaySettings, is_hdr, set_display
-from napari_afunet.layers import find_result, set_view_gamma, show_tone_mapped
+from napari_afunet.layers import find_result
 from napari_afunet.pauses import Hold
+from napari_afunet.showing import set_view_gamma, show_tone_mapped
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -23,7 +23,7 @@ from napari_afunet.display import (
     render,
     set_display,
 )
-from napari_afunet.layers import show_tone_mapped
+from napari_afunet.showing import show_tone_mapped
 
 MERGED = {"ev": [0, 3, 6], "reference": 1, "scale": 4095.0}
 RADIANCE = np.random.default_rng(0).uniform(0, 1.5, (10, 12, 3)).astype(np.float32)

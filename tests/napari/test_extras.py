@@ -15,9 +15,9 @@ from napari_afunet.foresight import alignment_warnings
 from napari_afunet.inputs import bracket_source
 from napari_afunet.inspecting import QUANTITIES, channel_count, show_quantity
 from napari_afunet.job import merge_source
-from napari_afunet.layers import show_outcome
 from napari_afunet.preview import LARGEST, visible_part
 from napari_afunet.settings import MergeSettings
+from napari_afunet.showing import show_outcome
 
 EV = (-2.0, 0.0, 2.0)
 WAIT = 60_000
