@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ROLES",
+    "announce_axes",
     "base_name",
     "find_result",
     "link_display",
@@ -121,6 +122,14 @@ def _undisturbed(viewer: ViewerModel) -> Iterator[None]:
         yield
         selection.clear()
         selection.update(selected)
+
+
+def announce_axes(viewer: ViewerModel) -> None:
+    """Let the window hear of an axis that came while ``viewer.dims.events`` were blocked: it makes the slider now."""
+    dims = viewer.dims
+    with dims.events.order.blocker(viewer.fit_to_view):
+        for name in ("ndim", "order", "range", "units", "axis_labels", "point"):
+            getattr(dims.events, name)(value=getattr(dims, name))
 
 
 def link_display(viewer: ViewerModel, layers: Sequence[Image]) -> None:

@@ -20,7 +20,7 @@ from napari_afunet.display import (
 )
 from napari_afunet.inputs import Placement
 from napari_afunet.job import SIDES, Outcome
-from napari_afunet.layers import link_display, provenance_of, put_layer, result_name, stage_placement
+from napari_afunet.layers import announce_axes, link_display, provenance_of, put_layer, result_name, stage_placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -75,7 +75,13 @@ def _add_stages(
     notes, place = provenance_of(outcome), stage_placement(outcome, coarse=True)
     for side in SIDES:
         values, options = outcome.stages[side], {"rgb": True, "visible": False}
-        layers[side] = put_layer(viewer, name, side, values, place, notes, **options)
+        if viewer.dims.ndim < values.ndim - 1:  # the slider takes as long as the layer: it comes in the next turn
+            with viewer.dims.events.blocker_all():
+                layers[side] = put_layer(viewer, name, side, values, place, notes, **options)
+            yield
+            announce_axes(viewer)
+        else:
+            layers[side] = put_layer(viewer, name, side, values, place, notes, **options)
         yield
     values, options = outcome.stages["decoded"], {**_light(outcome, display), "visible": False}
     place = stage_placement(outcome)
