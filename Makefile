@@ -13,7 +13,7 @@ export QT_API ?= pyside6
 export PYTHONUNBUFFERED = 1
 export NO_MKDOCS_2_WARNING = 1
 
-.PHONY: help demo test lint unit docs bench quality screenshots package clean
+.PHONY: help demo test lint unit docs bench quality screenshots package try-wheel clean
 
 help:
 	@echo "make demo         napari with a merged sample bracket (without a screen: writes demo/)"
@@ -23,6 +23,7 @@ help:
 	@echo "make quality      scores and pictures of the models on generated brackets"
 	@echo "make screenshots  the pictures of the documentation, taken from the real plugin"
 	@echo "make package      wheel and source distribution in dist/, checked"
+	@echo "make try-wheel    the wheel installed where nothing else is, and used there"
 	@echo "make clean        remove everything that was built (not the virtual environment)"
 
 # --- set-up: one stamp file for each step, so that a second run installs nothing ---------------------------------------
@@ -94,6 +95,10 @@ package: $(VENV)/.stamp-dev
 	rm -rf dist
 	$(PY) -m build --no-isolation
 	$(PY) -m twine check --strict dist/*
+
+try-wheel: package
+	@sh tools/system-packages.sh --xvfb
+	sh tools/try-wheel.sh build/try-wheel
 
 clean:
 	rm -rf build dist site demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks htmlcov .coverage
