@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from npe2 import PluginManifest
+
 MANIFEST = Path(__file__).parents[1] / "napari.yaml"
 HEAVY = ("torch", "kornia", "OpenImageIO", "scipy.ndimage", "skimage")
 _PROBE = """
@@ -34,8 +36,6 @@ print(json.dumps({"ms": 1000 * seconds, "modules": len(new), "heavy": sorted(new
 
 def contributed_modules() -> list[str]:
     """The modules that hold the manifest's commands, each once, as they come there."""
-    from npe2 import PluginManifest
-
     commands = PluginManifest.from_file(MANIFEST).contributions.commands or []
     return list(dict.fromkeys(str(command.python_name).split(":")[0] for command in commands))
 

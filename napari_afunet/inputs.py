@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from afunet_core.errors import BracketError, ShapeError
+from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from napari_afunet.choosing import full_resolution
 
 if TYPE_CHECKING:
@@ -100,6 +100,21 @@ class BracketSource:
         """Only a window of every plane, for a preview; slices with steps take every so many pixels."""
         placement = self.placement.shifted((rows.start, columns.start)).coarser((rows.step or 1, columns.step or 1))
         return BracketSource(self.names, self.frames, self.planes, placement, self.paths, (rows, columns))
+
+    def of_channel(self, channel: str | None) -> BracketSource:
+        """Only one channel of colour frames; grey ones are as they are.
+
+        Raises:
+            ArgumentError: for a channel that is none.
+        """
+        from afunet_core.bracket_files import CHANNELS
+
+        if channel is None:
+            return self
+        if channel not in CHANNELS:
+            raise ArgumentError("channel", "one of " + ", ".join(CHANNELS), repr(channel))
+        number, grey = CHANNELS.index(channel), len(self.planes) + 2
+        return replace(self, frames=tuple(f if f.ndim == grey else f[..., number] for f in self.frames))
 
     def at(self, index: Sequence[int]) -> BracketSource:
         """Only one plane."""

@@ -100,6 +100,7 @@ def merge_source(
     Raises:
         AFUNetError: what the core found wrong, with advice.
     """
+    source = source.of_channel(settings.channel)
     total = source.plane_count
     outcome: Outcome | None = None
     basis: FeatureBasis | None = None  # of the first plane, so that a colour means the same in every plane
@@ -139,10 +140,15 @@ def _merge_plane(
     should_cancel: Callable[[], bool] | None,
 ) -> tuple[MergeResult, dict[str, np.ndarray]]:
     from afunet_core import Bracket, merge
+    from afunet_core.bracket_files import channel_of_dark_frame
     from afunet_core.noise import NoiseModel
 
-    metadata = {"paths": list(source.paths)} if any(source.paths) else None
-    bracket = Bracket(frames, names=source.names, metadata=metadata, **settings.bracket_arguments())
+    metadata: dict[str, Any] = {"paths": list(source.paths)} if any(source.paths) else {}
+    if settings.channel is not None:
+        metadata["channel"] = settings.channel
+    arguments = settings.bracket_arguments()
+    arguments["black_level"] = channel_of_dark_frame(settings.black_level, settings.channel)
+    bracket = Bracket(frames, names=source.names, metadata=metadata or None, **arguments)
     options = settings.core_arguments()
     if not isinstance(settings.noise, str):
         options["noise"] = NoiseModel.from_counts(*settings.noise, scale=bracket.scale)

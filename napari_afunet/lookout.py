@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable
 
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -15,10 +14,9 @@ from napari_afunet.foresight import alignment_warnings
 from napari_afunet.inputs import BracketSource
 from napari_afunet.settings import MergeSettings
 
-if TYPE_CHECKING:
-    from collections.abc import Hashable
+__all__ = ["Lookout", "Question"]
 
-__all__ = ["Lookout"]
+Question = tuple[Hashable, BracketSource, MergeSettings]
 
 _AFTER = 400  # ms without a change, after which it is worth to look
 
@@ -27,7 +25,8 @@ class Lookout(QObject):
     """Keeps what :func:`~napari_afunet.foresight.alignment_warnings` says of the frames chosen now.
 
     Args:
-        ask: gives source and settings, or ``None`` while there is nothing to merge.
+        ask: gives what the pixels are known by (hashable, the same as long as they are), their source and the settings,
+            or ``None`` while there is nothing to merge.
         parent: it ends with this.
 
     Attributes:
@@ -37,7 +36,7 @@ class Lookout(QObject):
 
     answered = Signal()
 
-    def __init__(self, ask: Callable[[], tuple[BracketSource, MergeSettings] | None], parent: QWidget) -> None:
+    def __init__(self, ask: Callable[[], Question | None], parent: QWidget) -> None:
         super().__init__(parent)
         self.warnings: list[str] = []
         self._ask = ask
@@ -72,14 +71,14 @@ class Lookout(QObject):
             asked = self._ask()
         except AFUNetError:
             asked = None
-        question = None if asked is None else _question(*asked)
+        question = None if asked is None else (asked[0], asked[1].names, *_that_matter(asked[2]))
         if question == self._question:
             return
         self._stop.set()
         self._stop, self._question = threading.Event(), question
         self._say([])
         if asked is not None:
-            self._start(*asked, self._stop)
+            self._start(*asked[1:], self._stop)
 
     def _start(self, source: BracketSource, settings: MergeSettings, stop: threading.Event) -> None:
         closed = self._closed
@@ -101,8 +100,8 @@ class Lookout(QObject):
             self.answered.emit()
 
 
-def _question(source: BracketSource, settings: MergeSettings) -> Hashable:
-    """What the answer depends on."""
+def _that_matter(settings: MergeSettings) -> tuple[Hashable, ...]:
+    """The settings that the answer depends on."""
     exposures = settings.ev or settings.times
-    pixels = tuple(id(frame) for frame in source.frames), source.names, source.shape
-    return pixels, exposures, settings.reference, settings.align, settings.method, settings.encoding, settings.bit_depth
+    pixels = settings.encoding, settings.bit_depth, settings.channel
+    return exposures, settings.reference, settings.align, settings.method, *pixels

@@ -40,8 +40,8 @@ def merge_layers(
         name: what the result layers are called; from the frames' names by default.
         display: how the tone-mapped view is made.
         settings: any other field of :class:`napari_afunet.settings.MergeSettings`: ``encoding``, ``bit_depth``,
-            ``black_level``, ``response``, ``reference``, ``drift``, ``noise``, ``method``, ``align``, ``border``,
-            ``units``, ``model``, ``device``, ``precision``, ``memory_budget``, ``stages`` …
+            ``channel``, ``black_level``, ``response``, ``reference``, ``drift``, ``noise``, ``method``, ``align``,
+            ``border``, ``units``, ``model``, ``device``, ``precision``, ``memory_budget``, ``stages`` …
 
     Returns:
         The core's result; for a stack, radiance of all planes ``(planes…, H, W[, 3])`` and ``info`` of the first.

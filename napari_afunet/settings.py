@@ -9,6 +9,7 @@ __all__ = [
     "ALIGNMENTS",
     "BIT_DEPTHS",
     "BORDERS",
+    "CHANNELS",
     "ENCODINGS",
     "METHODS",
     "NOISES",
@@ -26,6 +27,7 @@ ENCODINGS = {
     "srgb": "Photograph (sRGB curve)",
     "linear": "Linear (sensor, microscope, raw)",
 }
+CHANNELS = {None: "All", "red": "Red alone", "green": "Green alone", "blue": "Blue alone"}
 # Any other response is the file of a curve.
 RESPONSES = {
     None: "As the encoding says",
@@ -58,6 +60,7 @@ class MergeSettings:
         encoding: ``gamma``, ``srgb`` or ``linear``.
         gamma: exponent of the ``gamma`` encoding.
         bit_depth: bits in use when fewer than the data type has (12-bit data in uint16), else ``None``.
+        channel: ``red``, ``green`` or ``blue``: that channel of colour frames alone, as greyscale; ``None`` for all.
         black_level: what a black pixel reads, in the units of the data; the path of a dark frame; or ``"auto"``.
         response: how stored values relate to light in place of ``encoding``: the file of a curve, or ``"estimate"``.
         reference: the frame, counted as given, that moving things are shown as in; ``None``: the merge chooses.
@@ -79,6 +82,7 @@ class MergeSettings:
     encoding: str = "gamma"
     gamma: float = 2.2
     bit_depth: int | None = None
+    channel: str | None = None
     black_level: float | str = 0.0
     response: str | None = None
     reference: int | None = None
@@ -133,7 +137,7 @@ class MergeSettings:
         return replace(self, **changes)
 
     def bracket_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for :class:`afunet_core.Bracket`."""
+        """Keyword arguments for :class:`afunet_core.Bracket`; the channel is one of the source."""
         return {
             "ev": self.ev,
             "times": self.times,

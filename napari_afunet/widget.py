@@ -30,7 +30,7 @@ from napari_afunet.dropping import dropped_frames, open_frames
 from napari_afunet.inputs import BracketSource
 from napari_afunet.inspecting import channel_count, quantity_values, show_values
 from napari_afunet.job import Outcome
-from napari_afunet.lookout import Lookout
+from napari_afunet.lookout import Lookout, Question
 from napari_afunet.machine import Machine, look_around
 from napari_afunet.panels.bracket import BracketPanel
 from napari_afunet.panels.compare import ComparePanel
@@ -214,10 +214,13 @@ class MergeWidget(QWidget):
             show_warning(problem)
             return None
         try:
-            return self.bracket.source()
+            return self._chosen_source()
         except AFUNetError as error:
             show_error(str(error))
             return None
+
+    def _chosen_source(self) -> BracketSource:
+        return self.bracket.source().of_channel(self.options.settings().channel)
 
     def _on_started(self) -> None:
         self._on_compare("")
@@ -317,16 +320,17 @@ class MergeWidget(QWidget):
             self.controls.say(self.bracket.problem() or self._forecast())
             self._lookout.changed()
 
-    def _question(self) -> tuple[BracketSource, MergeSettings] | None:
+    def _question(self) -> Question | None:
         """What would be merged now, for the lookout."""
         if self.worker is not None or self.bracket.problem():
             return None
-        return self.bracket.source(), self.settings()
+        pixels = tuple((id(layer), id(layer.data)) for layer in self.bracket.layers())
+        return pixels, self._chosen_source(), self.settings()
 
     def _forecast(self) -> str:
         """What can be said before merging: warnings, and the time it takes where that is known."""
         try:
-            source = self.bracket.source()
+            source = self._chosen_source()
         except AFUNetError as error:
             return str(error)
         settings = self.settings()

@@ -151,6 +151,7 @@ def batch_in_thread(
         # A photograph's encoding is read from its file; a sensor's cannot be, so a choice of "linear" is kept.
         encoding = settings.encoding if settings.encoding != "gamma" else "auto"
         bracket = settings.bracket_arguments() | {"encoding": encoding, "ev": None, "times": None, "reference": None}
+        bracket["channel"] = settings.channel
         options = {key: value for key, value in settings.core_arguments().items() if key != "stages"}
         template = MergeJob("", "", bracket=bracket, merge=options)
         suffix = ".tif" if settings.method == "mertens" else ".exr"

@@ -25,6 +25,7 @@ from napari_afunet.settings import (
     ALIGNMENTS,
     BIT_DEPTHS,
     BORDERS,
+    CHANNELS,
     ENCODINGS,
     GIGABYTE,
     METHODS,
@@ -50,6 +51,11 @@ class SettingsPanel(QWidget):
         self._settings = settings
         self.encoding_box = _choices(ENCODINGS, "How numbers in the file relate to light.")
         self.bit_depth_box = _choices(BIT_DEPTHS, "12-bit cameras often store their values in 16-bit files.")
+        self.channel_box = _choices(
+            CHANNELS,
+            "Of colour frames, one channel alone, as greyscale: for a dye that shines in one and only leaks into\n"
+            "the others, where its own saturates.",
+        )
         self.method_box = _choices(METHODS, "Automatic uses the network where things move.")
         self.align_box = _choices(
             ALIGNMENTS, "Registers hand-held frames before merging, and follows what moved in them."
@@ -132,6 +138,7 @@ class SettingsPanel(QWidget):
         form.addRow("Align", self.align_box)
         camera = QWidget()
         camera_form = QFormLayout(camera)
+        camera_form.addRow("Channel", self.channel_box)
         camera_form.addRow("Gamma", self.gamma_box)
         camera_form.addRow("Response", _row(self.response_box, self.response_button))
         camera_form.addRow("Black level", _row(self.black_box, self.dark_button))
@@ -180,6 +187,7 @@ class SettingsPanel(QWidget):
         for box, value in (
             (self.encoding_box, settings.encoding),
             (self.bit_depth_box, settings.bit_depth),
+            (self.channel_box, settings.channel),
             (self.method_box, settings.method),
             (self.align_box, settings.align),
             (self.border_box, settings.border),
@@ -206,6 +214,7 @@ class SettingsPanel(QWidget):
         return self._settings.replace(
             encoding=self.encoding_box.currentData(),
             bit_depth=self.bit_depth_box.currentData(),
+            channel=self.channel_box.currentData(),
             method=self.method_box.currentData(),
             align=self.align_box.currentData(),
             border=self.border_box.currentData(),

@@ -412,6 +412,21 @@ def test_frames_that_do_not_fit_are_said_in_the_widget_and_the_last_question_cou
     assert widget.controls.status_label.text().startswith("Ready")
 
 
+def test_what_is_said_of_the_planes_of_a_stack_is_said_once(widget, qtbot, monkeypatch):
+    """Its planes are cut out anew whenever they are asked for: that is no reason to look at them again."""
+    from napari_afunet import lookout
+
+    looked = []
+    monkeypatch.setattr(lookout, "alignment_warnings", lambda source, *_: looked.append(source) or ["do not fit"])
+    qtbot.waitUntil(lambda: widget._lookout._ready, timeout=WAIT)
+    widget.viewer.add_image(np.stack(photographed([textured(0)] * 3)), name="stack", metadata={"ev": EV})
+    qtbot.waitUntil(lambda: "do not fit" in widget.controls.status_label.text(), timeout=WAIT)
+    qtbot.wait(1500)  # three times as long as it waits for changes
+    assert len(looked) == 1
+    widget.options.align_box.setCurrentIndex(widget.options.align_box.findData("on"))
+    qtbot.waitUntil(lambda: len(looked) == 2, timeout=WAIT)
+
+
 def test_the_view_and_the_selection_stay_while_results_are_added(widget, qtbot, add_bracket, frames):
     viewer = widget.viewer
     add_bracket(viewer, frames)
@@ -433,6 +448,7 @@ def test_every_control_reaches_the_settings_and_says_what_it_is(widget):
         encoding="linear",
         gamma=1.8,
         bit_depth=12,
+        channel="blue",
         black_level=64.5,
         response="auto",
         drift="auto",
@@ -466,6 +482,7 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
 
     from afunet_core import read_image
 
+    widget.options.channel_box.setCurrentIndex(widget.options.channel_box.findData("green"))
     for number in range(3):
         folder = tmp_path / "in" / f"bracket {number}"
         folder.mkdir(parents=True)
@@ -480,7 +497,7 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
     assert "bracket 1" in text
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["bracket 0.exr", "bracket 2.exr"]
-    assert read_image(tmp_path / "out" / made[0]).pixels.shape == frames[0].shape
+    assert read_image(tmp_path / "out" / made[0]).pixels.shape == frames[0].shape[:2]
     assert "bracket 1" in notification_manager.records[-1].message
     widget.merge_folders(str(tmp_path / "out"), str(tmp_path / "other"))
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)

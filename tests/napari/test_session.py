@@ -338,6 +338,40 @@ def test_counts_noise_and_reference_reach_the_core_and_the_script(add_bracket):
         assert text in script
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("planes", [0, 2])
+def test_one_channel_of_colour_frames_is_merged_as_greyscale(add_bracket, make_frames, lazy, planes):
+    import dask.array as da
+
+    from afunet_core import Bracket, merge
+
+    viewer, frames = ViewerModel(), make_frames()[0]
+    data = [np.stack([frame] * planes) if planes else frame for frame in frames]
+    layers = add_bracket(viewer, [da.from_array(values) for values in data] if lazy else data, rgb=True)
+    result = merge_layers(viewer, layers, channel="green", **FAST)
+    expected = merge(Bracket([frame[..., 1] for frame in frames], ev=EV), **FAST).radiance
+    for plane in result.radiance if planes else [result.radiance]:
+        np.testing.assert_array_equal(plane, expected)
+    assert result.info["channel"] == "green"
+    assert not viewer.layers["scene HDR"].rgb
+    script = as_script(bracket_source(layers), ["a", "b", "c"], MergeSettings(ev=EV, channel="green"))
+    assert "channel='green'" in script
+    with pytest.raises(AFUNetError, match="infrared"):
+        merge_layers(viewer, layers, channel="infrared", **FAST)
+
+
+def test_of_a_dark_frame_the_same_channel_is_taken(add_bracket, make_frames, tmp_path):
+    import imageio.v3 as iio
+
+    viewer, dark = ViewerModel(), np.full((24, 32, 3), (0, 400, 9), np.uint16)
+    iio.imwrite(tmp_path / "dark.tif", dark)
+    linear = make_frames(encoding="linear", dtype=np.float64)[0]
+    layers = add_bracket(viewer, [np.round(3600 * frame + dark).astype(np.uint16) for frame in linear])
+    options = FAST | {"encoding": "linear", "bit_depth": 12, "channel": "green"}
+    with_frame = merge_layers(viewer, layers, black_level=str(tmp_path / "dark.tif"), **options)
+    np.testing.assert_allclose(with_frame.radiance, merge_layers(viewer, layers, black_level=400, **options).radiance)
+
+
 def test_everything_that_the_core_offers_is_a_setting():
     """Whoever adds an option to the core is reminded of the widget, and of a preference for cameras."""
     import inspect
