@@ -31,8 +31,9 @@ from afunet_core.device import (
 )
 from afunet_core.drift import compensate_drift, estimate_drift
 from afunet_core.errors import ArgumentError
+from afunet_core.frame_plan import FramePlan, plan_frames
 from afunet_core.gating import is_at_rest, merge_at_rest
-from afunet_core.many_frames import FramePlan, combine_frames, guess_unrecorded, plan_frames
+from afunet_core.many_frames import combine_frames, guess_unrecorded
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
 from afunet_core.model.streaming import stream
@@ -40,7 +41,7 @@ from afunet_core.motion_compensation import follow_motion
 from afunet_core.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
 from afunet_core.progress import OnProgress, Run, ShouldCancel
 from afunet_core.radiometry import encode, linearize
-from afunet_core.registration import BORDERS, Registration, common_area, register
+from afunet_core.registration import BORDERS, Registration, common_area, covered_areas, register
 from afunet_core.strips import in_strips
 
 __all__ = ["METHODS", "MergeResult", "merge"]
@@ -177,7 +178,7 @@ def merge(
     with run.phase("Merging", 950), torch.inference_mode():
         if uses_network:
             three = plan.network_bracket(aligned)
-            warped = {i % len(bracket) for i, entry in enumerate(registrations) if entry.decision == "warped"}
+            warped = any(entry.decision == "warped" for entry in registrations)
             resting = method == "auto" and not (plan.missing or warped) and is_at_rest(three, bracket.batch_size)
             used = {"device": "cpu", "precision": "float32"}
             if not resting:
@@ -196,7 +197,8 @@ def merge(
             unit = float(bracket.times[plan.three[0]])
             image = image if unit == 1.0 else image / unit
             if plan.joining:
-                found = combine_frames(image.cpu(), aligned, plan, three=three, warped=sorted(warped))
+                covered = _covered(registrations, bracket, info.get("area"))
+                found = combine_frames(image.cpu(), aligned, plan, three=three, covered=covered)
                 image, info["guessed"] = found.image, 0.0
 
                 def look_again(wider: Bracket) -> Tensor:
@@ -268,6 +270,13 @@ def _shared_area(registrations: list[Registration], bracket: Bracket) -> tuple[i
     if 0 in area[2:]:
         raise ArgumentError("border", "frames that share an area", "none", "Use border='fill' or align='off'.")
     return area
+
+
+def _covered(registrations: list[Registration], bracket: Bracket, area: list[int] | None) -> dict[int, Tensor]:
+    """Where warped frames have content of their own, in the area that the result is cut to."""
+    top, left, height, width = area or (0, 0, *bracket.shape)
+    whole = covered_areas(registrations, len(bracket), *bracket.shape)
+    return {index: mask[..., top : top + height, left : left + width] for index, mask in whole.items()}
 
 
 def _follow(three: Bracket, run: Run) -> tuple[Bracket, dict[str, float]]:

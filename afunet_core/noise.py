@@ -25,13 +25,15 @@ from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import linearize
 from afunet_core.strips import in_strips
 
-__all__ = ["NOISE", "NoiseModel", "estimate_noise", "noise_optimal_merge", "photon_noise"]
+__all__ = ["NOISE", "NoiseModel", "dependable_noise", "estimate_noise", "noise_optimal_merge", "photon_noise"]
 
 NOISE = ("estimate", "photons")
 """What :func:`afunet_core.merge` can be told of a camera's noise instead of its numbers."""
 
 _RECORDED = 0.88
 """Encoded value up to which a pair of frames tells about noise."""
+
+_LEAST_READ_NOISE = 2e-4
 
 _SAMPLES, _BINS, _ENOUGH = 2**17, 20, 200
 
@@ -117,6 +119,20 @@ def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
         difference = (linear[i] / times[i] - linear[j] / times[j])[recorded]
         rows += _spreads(difference, level[recorded], times[i], times[j])
     return _fit(rows)
+
+
+def dependable_noise(bracket: ExposureStack, noise: NoiseModel | None = None) -> NoiseModel:
+    """The noise of the camera: that given, else that which the bracket shows, else that of an ordinary camera.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> frames, times = tuple(torch.full((1, 3, 4, 4), v) for v in (0.1, 0.4)), torch.tensor([1.0, 4.0])
+        >>> dependable_noise(SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1))
+        NoiseModel(gain=0.0002, read_noise=0.002)
+    """
+    noise = noise or estimate_noise(bracket) or NoiseModel(2e-4, 2e-3)
+    # Black that is clipped looks free of noise; a weight of one over nothing would follow.
+    return NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
 
 
 def noise_optimal_merge(

@@ -26,7 +26,7 @@ from afunet_core.registration_decision import Registration, chained, decide, ref
 from afunet_core.registration_features import SATURATION, common_signal, feature_pyramid, noise_level
 from afunet_core.registration_search import coarse_to_fine
 from afunet_core.registration_solver import Frame
-from afunet_core.registration_warp import align_frame, common_area, unseen_content
+from afunet_core.registration_warp import align_frame, common_area, covered_areas, unseen_content
 from afunet_core.warping import strip_rows
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ __all__ = [
     "Registration",
     "align_frame",
     "common_area",
+    "covered_areas",
     "estimate_homography",
     "reduction",
     "register",

@@ -16,7 +16,7 @@ from afunet_core.registration_decision import Registration
 from afunet_core.registration_features import SATURATION
 from afunet_core.warping import largest_rectangle, strip_rows, valid_area, warp_homography, warp_rows
 
-__all__ = ["align_frame", "common_area", "unseen_content"]
+__all__ = ["align_frame", "common_area", "covered_areas", "unseen_content"]
 
 
 def common_area(registrations: Sequence[Registration], height: int, width: int) -> tuple[int, int, int, int]:
@@ -44,6 +44,37 @@ def common_area(registrations: Sequence[Registration], height: int, width: int) 
         if entry.decision == "warped":
             covered &= valid_area(entry.homography, height, width)
     return largest_rectangle(covered[0, 0])
+
+
+def covered_areas(registrations: Sequence[Registration], frames: int, height: int, width: int) -> dict[int, Tensor]:
+    """Where frames that were warped have content of their own.
+
+    Args:
+        registrations: from :func:`register`, those of all frames of the first bracket, then of the next.
+        frames: how many a bracket has.
+        height: rows of the frames.
+        width: columns of the frames.
+
+    Returns:
+        For the index of each frame that was warped in some bracket, a boolean mask B×1×H×W.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from afunet_core.registration_decision import unmoved
+        >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+        >>> still = unmoved("b", "the reference frame")
+        >>> moved = replace(still, homography=shift, decision="warped")
+        >>> covered_areas([moved, still], 2, 1, 4)
+        {0: tensor([[[[False,  True,  True,  True]]]])}
+    """
+    areas = {}
+    for index in range(frames):
+        entries = registrations[index::frames]
+        if any(entry.decision == "warped" for entry in entries):
+            whole = torch.ones(1, 1, height, width, dtype=torch.bool)
+            shown = [valid_area(x.homography, height, width) if x.decision == "warped" else whole for x in entries]
+            areas[index] = torch.cat(shown)
+    return areas
 
 
 def align_frame(

@@ -8,7 +8,8 @@ from torch import Tensor
 
 import afunet_core as af
 from afunet_core.agreement import agreement, consistent_short_frame, contradiction, spread_over, unsaturated
-from afunet_core.many_frames import combine_frames, plan_frames
+from afunet_core.frame_plan import plan_frames
+from afunet_core.many_frames import combine_frames
 from afunet_core.metrics import psnr_mu
 from afunet_core.noise import NoiseModel
 from afunet_core.radiometry import linearize

@@ -16,7 +16,8 @@ from afunet_core.baselines import weighted_merge
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.sensor import add_sensor_noise, quantize
 from afunet_core.errors import BracketError
-from afunet_core.many_frames import Combination, choose_reference, combine_frames, guess_unrecorded, plan_frames
+from afunet_core.frame_plan import choose_reference, plan_frames
+from afunet_core.many_frames import Combination, combine_frames, guess_unrecorded
 from afunet_core.metrics import psnr_mu
 from afunet_core.noise import NoiseModel
 from afunet_core.radiometry import encode
@@ -202,6 +203,20 @@ class TestHiddenLight:
         nothing = Combination(found.image, torch.zeros_like(found.unrecorded))
         assert guess_unrecorded(nothing, bracket, plan_frames(bracket), never) is found.image
 
+    def test_is_told_where_the_network_invented(self, bracket: af.Bracket) -> None:
+        """Every short frame shows something dark, the reference is clipped: the picture has nothing to go by."""
+        frames = list(bracket.frames)
+        frames[1] = frames[1].clone()
+        frames[1][self.LAMP] = 0.02
+        hidden = bracket.with_frames(frames)
+        invented = picture_of_many(bracket)
+        invented[self.LAMP] = 0.15  # between what the reference and what the short frame can say
+        found = combine_frames(invented, hidden, plan_frames(hidden), NoiseModel(1e-4, 1e-3))
+        assert (found.unrecorded[self.LAMP] == 0.5).all()
+        rest = found.unrecorded.clone()
+        rest[self.LAMP] = 0.0
+        assert (rest == 0).all()
+
     def test_merge_says_how_much_was_guessed(self, bracket: af.Bracket) -> None:
         torch.manual_seed(0)
         config = af.AFUNetConfig(embed_dim=12, depths=(1,), head="anchored", downscale=2, mu_input=True)
@@ -222,22 +237,42 @@ def test_a_warped_frame_does_not_blur_edges() -> None:
     frames = [(value * time).view(1, 1, 1, -1).expand(1, 3, 64, 96) for value, time in exposed]
     bracket = af.Bracket(frames, ev=(-2, -1, 0, 1), encoding="linear", reference=2)
     truth, plan, noise = frames[0], plan_frames(bracket), NoiseModel(2e-4, 2e-3)
+    whole = torch.ones(1, 1, 64, 96, dtype=torch.bool)
     errors = [
-        float((combine_frames(truth, bracket, plan, noise, warped=warped).image - truth).abs().amax())
-        for warped in ((), (3,))
+        float((combine_frames(truth, bracket, plan, noise, covered=covered).image - truth).abs().amax())
+        for covered in ({}, {3: whole})
     ]
     assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize(("index", "stand_in"), [(0, 0.2), (3, 1.1)], ids=["shorter", "longer"])
+def test_what_stands_in_beyond_a_warped_frame_has_no_say(index: int, stand_in: float) -> None:
+    """Neither a value that would pass for noise, nor one where the network's frames are clipped and any might do."""
+    light = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)) * 0.01
+    light[..., 10:20] = 1.0
+    frames = [(light * 2.0**stop).clamp(0, 1) for stop in (0, 3, 5, 6)]
+    bracket = af.Bracket(frames, ev=(0, 3, 5, 6), encoding="linear", reference=2, override=True)
+    shown = torch.ones(1, 1, 48, 64, dtype=torch.bool)
+    shown[..., :20] = False
+    other = torch.where(shown, bracket.frames[index], stand_in * bracket.frames[index])
+    filled = bracket.with_frames([other if i == index else frame for i, frame in enumerate(bracket.frames)])
+    plan, noise = plan_frames(bracket), NoiseModel(1e-4, 2e-3)
+    picture = (light * 8).clamp(max=1) / 8
+    held, apart = (combine_frames(picture, b, plan, noise, covered={index: shown}).image for b in (bracket, filled))
+    torch.testing.assert_close(apart, held, rtol=0.0, atol=0.0)
+    assert not torch.allclose(combine_frames(picture, filled, plan, noise).image, held, rtol=1e-3)
 
 
 def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     frames, times, _ = shoot((-3, -2, -1, 0, 1, 2, 3), moving=True)
     bracket = af.Bracket(frames, times=times, reference=3, override=True)
     plan = plan_frames(bracket)
+    covered = {i: torch.arange(SIZE).view(1, 1, -1, 1).expand(1, 1, SIZE, SIZE) > 3 * i for i in (1, 6)}
     picture = picture_of(plan.network_bracket(bracket)) / times[plan.three[0]]
-    whole = combine_frames(picture, bracket, plan, warped=(0, 6)), plan.consistent_bracket(bracket).frames[0]
+    whole = combine_frames(picture, bracket, plan, covered=covered), plan.consistent_bracket(bracket).frames[0]
     for module in (agreement, many_frames):
         monkeypatch.setattr(module, "in_haloed_strips", partial(in_haloed_strips, pixels=10 * SIZE))
-    pieces = combine_frames(picture, bracket, plan, warped=(0, 6)), plan.consistent_bracket(bracket).frames[0]
+    pieces = combine_frames(picture, bracket, plan, covered=covered), plan.consistent_bracket(bracket).frames[0]
     torch.testing.assert_close(pieces[0].image, whole[0].image, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(pieces[0].unrecorded, whole[0].unrecorded, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(pieces[1], whole[1], rtol=1e-5, atol=1e-7)
