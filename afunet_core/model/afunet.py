@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
+from afunet_core.box_filter import block_mean
 from afunet_core.errors import ShapeError
 from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.config import AFUNetConfig
@@ -63,7 +64,9 @@ class Embedding(nn.Module):
                 # Under and over are compared with the reference, the reference's slot holds under against over.
                 one, other = ((0, 1), (0, 2), (2, 1))[slot]
                 agreement = agreement_maps(compressed[one], compressed[other], parts[one][:, 3:], parts[other][:, 3:])
-                image = torch.cat([image, F.avg_pool2d(agreement, self.fold)], dim=1)
+                # Exported programs want one operation whatever the size; elsewhere another way is faster.
+                mean = F.avg_pool2d if torch.compiler.is_compiling() else block_mean
+                image = torch.cat([image, mean(agreement, self.fold)], dim=1)
             inputs.append(image.permute(0, 2, 3, 1))
         return inputs
 

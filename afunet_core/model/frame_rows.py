@@ -67,9 +67,8 @@ class FrameRows:
         self.device, self.fold = next(model.parameters()).device, model.config.downscale
         self.height, self.width = shape
         embed = model.embed
-        self.convolutions = [
-            convolution(layer, dtype) for layer in (embed.under, embed.reference, embed.over, model.skip)
-        ]
+        self.convolutions = [convolution(layer, dtype) for layer in (embed.under, embed.reference, embed.over)]
+        self.skip = convolution(model.skip, dtype)
         self.head = convolution(model.head.conv, dtype)
         self.anchored = isinstance(model.head, AnchoredHead)
         self.times = self._times(workers) if self.anchored else None
@@ -88,56 +87,49 @@ class FrameRows:
         return inside[None].to(self.device, self.dtype)
 
     def embedding(self, start: int, stop: int) -> tuple[Tensor, ...]:
-        """Normalised α₁, y₂, α₃ of feature rows ``start`` to ``stop``."""
+        """Normalised α₁, y₂, α₃ of feature rows ``start`` to ``stop``, and y₂ before the norm, for the skip."""
+        first, last = max(start - 1, 0), min(stop + 1, self.height)
+        images = self.model.embed.frame_inputs(self.rows(first * self.fold, last * self.fold))
         parts = [
-            layer(image)
-            for layer, image in zip(self.convolutions, self._inputs(start, stop, (0, 1, 2))[0], strict=False)
+            layer(self._pad(image[0], first == start, last == stop))
+            for layer, image in zip(self.convolutions, images, strict=True)
         ]
         joined, norm = torch.cat(parts, dim=-1), self.model.embed.norm
         weight, bias = norm.weight.to(self.dtype), norm.bias.to(self.dtype)
-        return F.layer_norm(joined, joined.shape[-1:], weight, bias, norm.eps).chunk(3, dim=-1)
+        return *F.layer_norm(joined, joined.shape[-1:], weight, bias, norm.eps).chunk(3, dim=-1), parts[1]
 
-    def radiance(self, start: int, stop: int, estimate: Tensor) -> Tensor:
+    def radiance(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
         """Feature rows ``start`` to ``stop`` → ``3×rows×W`` of the padded image.
 
         Args:
             start, stop: the rows wanted.
             estimate: x, of those rows and one more on either side where the image has it.
+            skipped: y₂ before the norm, of those rows and two more on either side where the image has them.
         """
         first, last = max(start - 1, 0), min(stop + 1, self.height)
-        skip, frames = self._skip(first, last)
-        maps = self.head(self._pad(estimate.to(self.dtype) + skip, first == start, last == stop))
+        wide, narrow = (max(start - 2, 0) == first, min(stop + 2, self.height) == last), (first == start, last == stop)
+        features = self.skip(self._pad(skipped, *wide)) + estimate
+        maps = self.head(self._pad(features, *narrow))
         maps = F.pixel_shuffle(maps.permute(2, 0, 1)[None], self.fold)
         image = torch.sigmoid(maps[:, :3])
         if self.times is not None:
-            frames = frames[:, :, (start - first) * self.fold :][:, :, : (stop - start) * self.fold]
+            frames = self.rows(start * self.fold, stop * self.fold)
             image = anchored_merge(frames, self.times, image, maps[:, 3:])
         return image[0]
-
-    def _inputs(self, start: int, stop: int, which: tuple[int, ...]) -> tuple[list[Tensor], Tensor]:
-        """What the convolution of each frame sees to make feature rows ``start`` to ``stop``, and the frames' rows.
-
-        Both with their halo: one more feature row on either side where the image has it.
-        """
-        first, last = max(start - 1, 0), min(stop + 1, self.height)
-        frames = self.rows(first * self.fold, last * self.fold)
-        inputs = self.model.embed.frame_inputs(frames, which)
-        return [self._pad(image[0], first == start, last == stop) for image in inputs], frames
-
-    def _skip(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Rows ``start`` to ``stop`` of the skip connection, made again from the reference frame, and the frames' rows.
-
-        The rows of the frames begin at feature row ``start``.
-        """
-        first, last = max(start - 1, 0), min(stop + 1, self.height)
-        inputs, frames = self._inputs(first, last, (1,))
-        skip = self.convolutions[3](self._pad(self.convolutions[1](inputs[0]), first == start, last == stop))
-        return skip, frames[:, :, (start - max(first - 1, 0)) * self.fold :]
 
     @staticmethod
     def _pad(rows: Tensor, top: bool, bottom: bool) -> Tensor:
         """One reflected column at both sides, and one reflected row where the rows end at a border of the image."""
-        return F.pad(rows.permute(2, 0, 1)[None], (1, 1, int(top), int(bottom)), mode="reflect")[0].permute(1, 2, 0)
+        height, width, channels = rows.shape
+        out = rows.new_empty(height + top + bottom, width + 2, channels)
+        inner = out[int(top) : int(top) + height]
+        inner[:, 1:-1] = rows
+        inner[:, 0], inner[:, -1] = inner[:, 2], inner[:, -3]
+        if top:
+            out[0] = out[2]
+        if bottom:
+            out[-1] = out[-3]
+        return out
 
     def _times(self, workers: Workers) -> Tensor:
         """Exposure times ``1×3``: what :func:`estimate_times` finds, from sums over strips."""

@@ -134,7 +134,9 @@ def _convolution(weight: Tensor, bias: Tensor, dtype: torch.dtype, groups: int) 
     weight, bias = weight.to(dtype).contiguous(memory_format=torch.channels_last), bias.to(dtype)
 
     def apply(haloed: Tensor) -> Tensor:
-        image = haloed.permute(2, 0, 1)[None].to(dtype)
+        # The batch first: then the strides tell PyTorch that channels lie last. Added after the permutation they leave
+        # that open, and everything depthwise is turned around, there and back.
+        image = haloed[None].permute(0, 3, 1, 2).to(dtype)
         return F.conv2d(image, weight, bias, groups=groups)[0].permute(1, 2, 0)
 
     return apply

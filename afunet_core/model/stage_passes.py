@@ -39,7 +39,7 @@ class Features:
     def __init__(self, scratch: Scratch, height: int, width: int, dim: int) -> None:
         self.under, self.estimate, self.over = (scratch.plane(height, width, dim) for _ in range(3))
         self.side_under, self.residual, self.side_over = (scratch.plane(height, width, dim) for _ in range(3))
-        self.observed = scratch.plane(height, width, dim)
+        self.observed, self.skipped = (scratch.plane(height, width, dim) for _ in range(2))
         self.state = (self.under, self.estimate, self.over)
         self.fused = (self.side_under, self.residual, self.side_over)
 

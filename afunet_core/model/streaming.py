@@ -173,14 +173,15 @@ class _Run:
         self.reconstruct(source, features, radiance)
 
     def embed(self, source: FrameRows, features: Features) -> None:
-        """Frames → normalised α₁, y₂, α₃."""
+        """Frames → normalised α₁, y₂, α₃, and what skips all stages."""
 
         def strip(start: int, stop: int) -> None:
-            under, reference, over = source.embedding(start, stop)
+            under, reference, over, skipped = source.embedding(start, stop)
             features.under.write(start, under)
             features.over.write(start, over)
             features.estimate.write(start, reference)
             features.observed.write(start, reference)
+            features.skipped.write(start, skipped)
 
         self._independent(strip, "embedding")
 
@@ -189,21 +190,22 @@ class _Run:
         fold = self.config.downscale
 
         def strip(start: int, stop: int) -> None:
-            estimate = features.estimate.read(max(start - 1, 0), min(stop + 1, self.cutting.height))
-            image = source.radiance(start, stop, estimate)
-            kept = min(stop * fold, self.image_height) - start * fold
+            estimate, skipped = (
+                plane.read(max(start - reach, 0), min(stop + reach, self.cutting.height))
+                for plane, reach in ((features.estimate, 1), (features.skipped, 2))
+            )
+            image = source.radiance(start, stop, estimate, skipped)
+            kept = max(min(stop * fold, self.image_height) - start * fold, 0)
             radiance[:, start * fold : start * fold + kept] = image[:, :kept, : self.image_width]
 
         self._independent(strip, "reconstruction")
 
     def _independent(self, strip: Callable[[int, int], None], name: str) -> None:
-        """A pass whose strips need nothing of each other: the workers take whole strips."""
-        strips = self.cutting.strips
-        for group in range(0, len(strips), self.workers.count):
-            together = strips[group : group + self.workers.count]
-            self.workers.run(partial(strip, *ends) for ends in together)
-            for _ in together:
-                self.tick(name)
+        """A pass whose rows need nothing of each other: every strip is shared out evenly."""
+        for start, stop in self.cutting.strips:
+            share = -(-(stop - start) // self.workers.count)
+            self.workers.run(partial(strip, start + a, start + b) for a, b in row_ranges(stop - start, share))
+            self.tick(name)
 
 
 def _workers(device: torch.device) -> int:
