@@ -19,7 +19,7 @@ from torch import Tensor
 
 from afunet_core.agreement import spread_over
 from afunet_core.baselines import ExposureStack
-from afunet_core.box_filter import window_mean
+from afunet_core.box_filter import block_mean, window_mean
 from afunet_core.errors import MergeCancelled
 from afunet_core.ghosts import ghost_map
 from afunet_core.optical_flow import flow_inconsistency, optical_flow
@@ -133,8 +133,7 @@ def _reduced(stack: ExposureStack, sample: int) -> SimpleNamespace:
     """The sample's frames, averaged down to the working size."""
     height, width = stack.frames[0].shape[-2:]
     factor = reduction(height, width, WORKING_PIXELS)
-    frames = [frame[sample : sample + 1].float() for frame in stack.frames]
-    small = [F.avg_pool2d(frame, factor) if factor > 1 else frame for frame in frames]
+    small = [block_mean(frame[sample : sample + 1].float(), factor) for frame in stack.frames]
     return SimpleNamespace(
         frames=small, times=stack.times, encoding=stack.encoding, gamma=stack.gamma, reference=stack.reference
     )

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.box_filter import window_mean
+from afunet_core.box_filter import block_mean, window_mean
 from afunet_core.errors import ShapeError
 
 __all__ = ["flow_inconsistency", "optical_flow", "sample_at"]
@@ -57,7 +57,7 @@ def optical_flow(reference: Tensor, moving: Tensor, finest: int = 1) -> Tensor:
         raise ShapeError("moving", f"the shape of the reference, {tuple(reference.shape)}", tuple(moving.shape))
     levels = [(reference, moving)]
     while min(levels[-1][0].shape[-2:]) >= 2 * COARSEST:
-        levels.append((F.avg_pool2d(levels[-1][0], 2), F.avg_pool2d(levels[-1][1], 2)))
+        levels.append((block_mean(levels[-1][0], 2), block_mean(levels[-1][1], 2)))
     flow: Tensor | None = None
     for level in range(len(levels) - 1, min(finest, len(levels) - 1) - 1, -1):
         here, there = (_with_slopes(picture) for picture in levels[level])

@@ -371,10 +371,10 @@ class InverseMuLaw(_MuCurve):
 
 def _power(x: Tensor, exponent: Scalar) -> Tensor:
     """``max(x, 0) ** exponent`` with a gradient that is finite at 0, for the base and for the exponent."""
-    if not isinstance(exponent, Tensor) and exponent >= 1:
-        return x.clamp(min=0.0) ** exponent
     if isinstance(exponent, Tensor):
         exponent = exponent.to(x)
+    elif exponent >= 1 or not torch.is_grad_enabled():
+        return x.clamp(min=0.0) ** exponent
     # An infinite slope times a zero incoming gradient is NaN, so the power must not see the zeros at all. NaN stays.
     dark = x <= 0
     return torch.where(dark, 1.0, x) ** exponent * ~dark

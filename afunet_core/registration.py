@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from afunet_core.box_filter import block_mean
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.progress import OnProgress, ShouldCancel
 from afunet_core.radiometry import encode, to_radiance
@@ -169,7 +169,7 @@ def estimate_homography(
         ceiling = SATURATION * min(peaks) if ceiling is None else ceiling
         floor = DARKEST * max(peaks) if floor is None else floor
         factor = reduction(height, width)
-        small = [F.avg_pool2d(x, factor) if factor > 1 else x for x in (moving.float(), reference.float(), *masks)]
+        small = [block_mean(x, factor) for x in (moving.float(), reference.float(), *masks)]
         pair = _Pair(small[0], small[1], small[2], small[3], ceiling, floor, factor, (height, width))
         return _estimate(pair, mode, name, lambda: None)
 
@@ -213,6 +213,7 @@ def _applied(
         reference_time,
         bracket.encoding,
         bracket.gamma,
+        check,
     )[0]
 
 
@@ -245,7 +246,7 @@ def _clipped_and_reduced(frame: Tensor, top: float, factor: int) -> Tensor:
     step = factor * max(1, strip_rows(frame.shape[-1]) // factor)
     whole = frame.shape[-2] // factor * factor
     strips = (frame[..., row : min(row + step, whole), :] for row in range(0, whole, step))
-    return torch.cat([F.avg_pool2d(strip.clamp(0.0, top), factor) for strip in strips], dim=-2)
+    return torch.cat([block_mean(strip.clamp(0.0, top), factor) for strip in strips], dim=-2)
 
 
 class _Pair(NamedTuple):

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afunet_core.box_filter import block_mean
+
 __all__ = ["SATURATION", "Level", "common_signal", "feature_pyramid", "noise_level"]
 
 SATURATION = 0.92
@@ -76,8 +78,8 @@ def feature_pyramid(signal: Tensor, valid: Tensor, noise: float, factor: int, sm
     """
     levels = [Level(*_normalised(signal, valid, noise), factor)]
     while max(signal.shape[-2:]) > smallest and min(signal.shape[-2:]) >= 16:
-        weight = F.avg_pool2d(valid, 2)
-        signal = F.avg_pool2d(signal * valid, 2) / weight.clamp(min=1e-6)
+        weight = block_mean(valid, 2)
+        signal = block_mean(signal * valid, 2) / weight.clamp(min=1e-6)
         valid, noise, factor = weight, noise / 2, factor * 2
         levels.append(Level(*_normalised(signal, valid, noise), factor))
     return levels

@@ -275,13 +275,14 @@ def _strongest(strength: Tensor, most: int, cell: int = 16) -> tuple[Tensor, Ten
     tall, wide = min(cell, height), min(cell, width)
     index = (y * width + x)[: rows * tall, : columns * wide]
     index = index.reshape(rows, tall, columns, wide).transpose(1, 2).reshape(rows * columns, tall * wide)
-    ranked = strength.reshape(-1)[index].sort(dim=1, descending=True)
-    textured = ranked.values > TEXTURE
-    counts = textured.sum(dim=1)
+    strengths = strength.reshape(-1)[index]
+    counts = (strengths > TEXTURE).sum(dim=1)
     # Where most of the frame is clipped, the few cells that tell something tell the more.
     each = max(1, bisect_right(range(tall * wide), most, key=lambda share: int(counts.clamp(max=share).sum())) - 1)
-    chosen = index.gather(1, ranked.indices)[:, :each][textured[:, :each]]
-    cells = torch.arange(rows * columns)[:, None].expand(-1, each)[textured[:, :each]]
+    ranked = strengths.topk(each, dim=1)
+    textured = ranked.values > TEXTURE
+    chosen = index.gather(1, ranked.indices)[textured]
+    cells = torch.arange(rows * columns)[:, None].expand(-1, each)[textured]
     even = len(chosen) // 2 * 2
     return chosen[:even], cells[:even]
 

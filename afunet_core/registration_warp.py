@@ -5,7 +5,7 @@ A frame is resampled once, in linear light. Where it shows nothing, the referenc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -85,6 +85,7 @@ def align_frame(
     reference_time: float,
     encoding: str = "gamma",
     gamma: float | Tensor = 2.2,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[Tensor, Tensor]:
     """Warp one encoded frame in linear light and fill what it does not cover from the reference.
 
@@ -96,6 +97,7 @@ def align_frame(
         reference_time: exposure time of the reference, in the same unit.
         encoding: of both frames.
         gamma: of both frames.
+        check: called several times a second; it raises when the caller no longer wants the result.
 
     Returns:
         The aligned frame, encoded; outside its own area it shows the reference's radiance at the frame's exposure, and
@@ -109,15 +111,15 @@ def align_frame(
         (True, True)
     """
 
-    def finish(warped: Tensor, valid: Tensor, shown: Tensor) -> Tensor:
-        own = encode(warped, encoding, gamma)
-        fill = expose(to_radiance(shown, reference_time, encoding, gamma), time, encoding, gamma)
-        return torch.where(valid, own, unseen_content(own, fill, shown))
+    def unseen(own: Tensor, shown: Tensor) -> Tensor:
+        told = expose(to_radiance(shown, reference_time, encoding, gamma), time, encoding, gamma)
+        return unseen_content(own, told, shown)
 
     differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in (frame, homography, reference))
     if differentiable or frame.device.type != "cpu" or torch.as_tensor(gamma).ndim:
         warped, valid = warp_homography(linearize(frame, encoding, gamma), homography)
-        return finish(warped, valid, reference), valid
+        own = encode(warped, encoding, gamma)
+        return torch.where(valid, own, unseen(own, reference)), valid
     # In strips: a large frame warped whole takes ten times its own memory.
     height, width = frame.shape[-2:]
     aligned, covered = torch.empty_like(frame), frame.new_empty(len(frame), 1, height, width, dtype=torch.bool)
@@ -125,8 +127,14 @@ def align_frame(
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
         linear = partial(linearize, encoding=encoding, gamma=gamma)
+        check()
         warped, valid = warp_rows(frame, homography, rows.start, rows.stop, linear)
-        aligned[..., rows, :] = finish(warped, valid, reference[..., rows, :])
+        own = encode(warped, encoding, gamma)
+        beyond = valid[0].logical_not().flatten().nonzero()[:, 0]
+        if len(beyond):  # mostly little: the powers of what stands in are computed there alone
+            flat, shown = own.flatten(2), reference[..., rows, :].flatten(2)
+            flat[..., beyond] = unseen(flat[..., beyond], shown[..., beyond])
+        aligned[..., rows, :] = own
         covered[..., rows, :] = valid
     return aligned, covered
 

@@ -211,12 +211,12 @@ def _resample(image: Tensor, source: Tensor, mode: str) -> Tensor:
     grid = _normalise(source, height, width).to(image.dtype).expand(image.shape[0], -1, -1, -1)
     warped = _sample(image, grid, mode)
     if mode == "bicubic":
-        lowest, highest = _neighbourhood(image)
+        extremes = torch.cat(_neighbourhood(image), dim=1)
         # The corner pixel of the 2×2 neighbourhood is the floor of the position, hence half a pixel up and left.
         shift = grid.new_tensor([1.0 / width, 1.0 / height])
         with torch.no_grad():
             corner = grid - shift
-        warped = warped.clamp(_sample(lowest, corner, "nearest"), _sample(highest, corner, "nearest"))
+        warped = warped.clamp(*_sample(extremes, corner, "nearest").chunk(2, dim=1))
     return warped
 
 
@@ -294,8 +294,6 @@ def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
 
 def _neighbourhood(image: Tensor) -> tuple[Tensor, Tensor]:
     """Smallest and largest value of each pixel and its neighbours right, below and diagonal."""
-    right = torch.cat((image[..., 1:], image[..., -1:]), dim=-1)
-    low, high = torch.minimum(image, right), torch.maximum(image, right)
-    low_below = torch.cat((low[..., 1:, :], low[..., -1:, :]), dim=-2)
-    high_below = torch.cat((high[..., 1:, :], high[..., -1:, :]), dim=-2)
-    return torch.minimum(low, low_below), torch.maximum(high, high_below)
+    wide = F.pad(image, (0, 1, 0, 1), mode="replicate")
+    low, high = torch.minimum(wide[..., 1:], wide[..., :-1]), torch.maximum(wide[..., 1:], wide[..., :-1])
+    return torch.minimum(low[..., 1:, :], low[..., :-1, :]), torch.maximum(high[..., 1:, :], high[..., :-1, :])
