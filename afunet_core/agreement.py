@@ -110,7 +110,8 @@ def consistent_short_frame(
     through that frame there contradicts the reference, which saw at least its own limit; the network notices and has
     to invent. If another short frame agrees with the reference, it shows what was there. A contradiction spreads over
     what differs between both frames around it, so that a walker leaves with his white shirt, which alone could well
-    have been there. Where no recorded value agrees, one that is saturated but contradicts nothing is the next best.
+    have been there. Where no recorded value agrees, one that is saturated but contradicts nothing is the next best: it
+    says that it was at least that bright.
 
     Args:
         bracket: all frames, registered.
@@ -162,7 +163,8 @@ def consistent_short_frame(
             light, wanted = torch.lerp(light, part.radiance(index), share), wanted * (1 - share)
         for index in by_time:
             share = torch.minimum(share_of[index], wanted)
-            light, wanted = torch.lerp(light, part.radiance(index), share), wanted * (1 - share)
+            at_least = torch.maximum(light, part.radiance(index))
+            light, wanted = torch.lerp(light, at_least, share), wanted * (1 - share)
         return expose(light, bracket.times[under], bracket.encoding, bracket.gamma).to(frames[under])
 
     return in_haloed_strips(filled, HALO, torch.cat([shares[index] for index in others], 1), *bracket.frames)

@@ -102,6 +102,15 @@ class TestStandIn:
         mended = consistent_short_frame(bracket, UNDER, REFERENCE, [0, 2], NOISE)
         torch.testing.assert_close(mended, bracket.frames[UNDER])
 
+    def test_a_saturated_frame_says_only_at_least(self) -> None:
+        """Where it is all that stands in, what is dark becomes as bright as its limit, and what is brighter stays."""
+        scene = plaza()
+        bracket = shoot([walker(scene, 40), walker(scene, 40), scene, scene])
+        mended = shown_by(bracket, consistent_short_frame(bracket, UNDER, REFERENCE, [0, 2], NOISE))
+        limit = 1 / TIMES[2]
+        assert float(mended[..., 52:66, 43:49].amin()) > 0.9 * limit
+        assert float(mended[..., 30:42, 43:49].amin()) > 0.4  # the shirt
+
     @pytest.mark.parametrize("others", [[], [0, 2]])
     def test_a_scene_at_rest_is_left_alone(self, others: list[int]) -> None:
         bracket = shoot([plaza()] * 4)
