@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,22 @@ from torch import Tensor, nn
 
 from afunet_core.model.layers import MLP, Depthwise3x3
 
-__all__ = ["Linear", "Norm", "Numerics", "PreparedMLP", "Workspace", "convolution", "depthwise"]
+__all__ = [
+    "Affine",
+    "Linear",
+    "Norm",
+    "Numerics",
+    "PreparedMLP",
+    "Workspace",
+    "convolution",
+    "depthwise",
+    "side_by_side",
+    "stacked",
+]
+
+Affine = tuple[Tensor, Tensor]
+"""Weight and bias of a linear layer."""
+Arranged = TypeVar("Arranged")
 
 
 class Workspace(threading.local):
@@ -25,6 +41,7 @@ class Workspace(threading.local):
 
     def __init__(self) -> None:
         self.buffers: dict[str, Tensor] = {}
+        self.arranged: dict[object, Any] = {}
         self.repeated: tuple[object, Tensor] | None = None
 
     def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -33,14 +50,25 @@ class Workspace(threading.local):
         buffer = self.buffers.get(name)
         if buffer is None or buffer.numel() < size or buffer.dtype != dtype:
             buffer = self.buffers[name] = torch.empty(size, dtype=dtype, device=device)
+            self.arranged.clear()  # nothing may hold on to what was replaced
         return buffer[:size].view(shape)
 
+    def arrange(self, key: object, make: Callable[[], Arranged]) -> Arranged:
+        """What ``make`` lays out in buffers of this workspace; made once for each key, until a buffer has to grow."""
+        found = self.arranged.get(key)
+        if found is None:
+            found = make()
+            self.arranged[key] = found
+        return found
+
     def repeat(self, owner: object, part: Tensor, times: int) -> Tensor:
-        """``part`` that many times along a new first axis; made anew only for another owner, or for more of it."""
-        if self.repeated is None or self.repeated[0] != owner or self.repeated[1].shape[0] < times:
+        """``part`` that many times along its first axis; made anew only for another owner, or for more of it."""
+        length = times * part.shape[0]
+        if self.repeated is None or self.repeated[0] != owner or self.repeated[1].shape[0] < length:
             room = self.take("repeated", (times, *part.shape), part.dtype, part.device)
-            self.repeated = owner, room.copy_(part.expand_as(room))
-        return self.repeated[1][:times]
+            self.repeated = owner, room.copy_(part.expand_as(room)).flatten(0, 1)
+        repeated = self.repeated[1]
+        return repeated if repeated.shape[0] == length else repeated[:length]
 
 
 @dataclass(frozen=True)
@@ -116,6 +144,16 @@ class Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+def stacked(*layers: Affine) -> Affine:
+    """One layer whose outputs are those of several, one after the other."""
+    return torch.cat([weight for weight, _ in layers]), torch.cat([bias for _, bias in layers])
+
+
+def side_by_side(layers: Sequence[nn.Linear]) -> Affine:
+    """Weight and bias of one layer that does the work of several, each on its own channels."""
+    return torch.block_diag(*(layer.weight for layer in layers)), torch.cat([layer.bias for layer in layers])
 
 
 def depthwise(layers: list[Depthwise3x3], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
