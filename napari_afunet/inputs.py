@@ -15,7 +15,7 @@ from napari_afunet.choosing import full_resolution
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-__all__ = ["BracketSource", "Placement", "bracket_source", "stack_source"]
+__all__ = ["BracketSource", "Placement", "bracket_source", "layer_path", "stack_source"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def bracket_source(layers: Sequence[Image], reference: int | None = None) -> Bra
         tuple(frames),
         tuple(frames[0].shape[:planes]),
         Placement.of(chosen).shifted(start.tolist()),
-        tuple(_path(layer) for layer in layers),
+        tuple(layer_path(layer) for layer in layers),
     )
 
 
@@ -178,12 +178,12 @@ def stack_source(layer: Image) -> BracketSource:
         )
     names = tuple(f"{layer.name} [{index}]" for index in range(data.shape[0]))
     frames = tuple(data[index] for index in range(data.shape[0]))
-    path = _path(layer)
+    path = layer_path(layer)
     planes = tuple(data.shape[1 : layer.ndim - 2])
     return BracketSource(names, frames, planes, Placement.of(layer, drop=1), (path,) * len(names))
 
 
-def _path(layer: Image) -> str | None:
+def layer_path(layer: Image) -> str | None:
     """The file a layer came from, as napari knows it or as our readers noted it."""
     path = layer.source.path or layer.metadata.get("path")
     return str(path) if path else None

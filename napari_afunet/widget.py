@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QApplication,
-    QFileDialog,
-    QFrame,
-    QGroupBox,
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 
 from afunet_core.errors import AFUNetError
 from napari_afunet.advice import bracket_warnings, estimated_seconds, measure_speed
+from napari_afunet.arrivals import Arrivals
 from napari_afunet.compare import compare, stop_comparing
 from napari_afunet.dropping import dropped_frames, open_frames
 from napari_afunet.inputs import BracketSource
@@ -32,10 +19,13 @@ from napari_afunet.inspecting import channel_count, quantity_values, show_values
 from napari_afunet.job import Outcome
 from napari_afunet.lookout import Lookout, Question
 from napari_afunet.machine import Machine, look_around
+from napari_afunet.panels.batch import BatchButton
 from napari_afunet.panels.bracket import BracketPanel
+from napari_afunet.panels.column import fill_column
 from napari_afunet.panels.compare import ComparePanel
 from napari_afunet.panels.display import DisplayPanel
 from napari_afunet.panels.inspect import InspectPanel
+from napari_afunet.panels.offer import OfferPanel
 from napari_afunet.panels.run import RunPanel
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.preview import visible_part
@@ -52,23 +42,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MergeWidget"]
 
-MINIMUM_WIDTH = 360
-# text, whether brackets are found by time and exposure, tip
-_BATCHES = (
-    ("Folders with one bracket each …", False, "Every folder with an exposure.txt, or with two or more pictures."),
-    (
-        "A camera's folder of mixed pictures …",
-        True,
-        "Finds the brackets by the time and the exposure in the pictures' metadata, raw files included.",
-    ),
-)
-
 
 class MergeWidget(QWidget):
     """Merge the frames of a bracket into one HDR image.
 
     Attributes:
         run: the merges, and the signals they send.
+        offer: frames that came together and are not chosen.
         bracket: the frames and their exposures.
         options: everything else that decides the result.
         controls: the buttons, the progress bar and the status line.
@@ -85,56 +65,33 @@ class MergeWidget(QWidget):
         self._wish: tuple[str, int] | None = None
         self._closed = threading.Event()
         self._lookout = Lookout(self._question, self)
+        self._arrivals = Arrivals(napari_viewer, self)
+        self.offer = OfferPanel()
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
         self.controls = RunPanel()
         self.display = DisplayPanel(napari_viewer)
         self.inspect = InspectPanel()
         self.compare = ComparePanel()
-        self.batch_button = QPushButton("Merge files")
-        self.batch_button.setToolTip("Merge many brackets from files into OpenEXR files, with the settings above.")
-        menu = QMenu(self)
-        menu.setToolTipsVisible(True)
-        for text, group, tip in _BATCHES:
-            action = menu.addAction(text, partial(self._ask_for_folders, group))
-            action.setToolTip(tip)
-        self.batch_button.setMenu(menu)
+        self.batch_button = BatchButton()
         self.script_button = QPushButton("Copy as script")
         self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
         self.badge_label = QLabel("…")
         self.badge_label.setToolTip("What ‘auto’ uses on this computer.")
         self.setAcceptDrops(True)
-        self._build()
+        fill_column(
+            self,
+            ("Exposure bracket", [self.offer, self.bracket]),
+            ("Merging", [self.options]),
+            self.controls,
+            ("Display", [self.display]),
+            ("Compare and inspect", [self.compare, self.inspect]),
+            ("", [self.script_button, self.batch_button]),
+            self.badge_label,
+        )
         self._connect()
         self._adopt_encoding()
         self._update()
-
-    def _build(self) -> None:
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(6, 4, 6, 4)
-        column.setSpacing(4)  # all of it fits a screen of ordinary height, with the sections folded
-        column.addWidget(_group("Exposure bracket", self.bracket))
-        column.addWidget(_group("Merging", self.options))
-        column.addWidget(self.controls)
-        column.addWidget(_group("Display", self.display))
-        column.addWidget(_group("Compare and inspect", self.compare, self.inspect))
-        row = QHBoxLayout()
-        row.addWidget(self.script_button)
-        row.addWidget(self.batch_button)
-        column.addLayout(row)
-        column.addWidget(self.badge_label)
-        column.addStretch(1)
-        area = QScrollArea()
-        area.setWidget(inside)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(area)
-        needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
-        self.setMinimumWidth(max(needed, MINIMUM_WIDTH))
 
     def _connect(self) -> None:
         self.controls.merge_wanted.connect(self.merge)
@@ -147,12 +104,15 @@ class MergeWidget(QWidget):
         self.run.ended.connect(self._on_ended)
         self.compare.chosen.connect(self._on_compare)
         self.script_button.clicked.connect(self.copy_script)
+        self.batch_button.wanted.connect(self.merge_folders)
         self.inspect.chosen.connect(self._on_inspect)
+        self._arrivals.bracket.connect(self._on_arrival)
+        self.offer.taken.connect(self.bracket.set_layers)
         self.bracket.changed.connect(self._update)
         self.bracket.frames_changed.connect(self._adopt_encoding)
         self.options.changed.connect(self._update)
-        for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
-            event.connect(self._on_layers)
+        self._viewer.layers.events.inserted.connect(self._on_inserted)
+        self._viewer.layers.events.removed.connect(self._on_layers)
         self.destroyed.connect(self._closed.set)
         create_worker(look_around, _connect={"returned": self._on_machine}, _ignore_errors=True)
 
@@ -265,12 +225,6 @@ class MergeWidget(QWidget):
         show_info("The script is on the clipboard.")
         return script
 
-    def _ask_for_folders(self, group: bool) -> None:
-        root = QFileDialog.getExistingDirectory(self, "Folder of pictures" if group else "Folder with bracket folders")
-        output = QFileDialog.getExistingDirectory(self, "Folder for the merged images", root) if root else ""
-        if output:
-            self.merge_folders(root, output, group)
-
     def _on_compare(self, comparison: str) -> None:
         stop_comparing(self._viewer)
         found = bool(comparison) and compare(self._viewer, comparison)
@@ -305,7 +259,18 @@ class MergeWidget(QWidget):
             _ignore_errors=True,
         )
 
+    def _on_arrival(self, layers: list[Image]) -> None:
+        """Frames were opened together: offer them, unless they are the bracket already."""
+        if set(layers) != set(self.bracket.layers()):
+            self.offer.offer(layers)
+
+    def _on_inserted(self, event: Any) -> None:
+        self._arrivals.note(event.value)
+        self._on_layers()
+
     def _on_layers(self) -> None:
+        if not all(layer in self._viewer.layers for layer in self.offer.layers):
+            self.offer.withdraw()
         self.bracket.refresh()
         self.display.refresh()
 
@@ -316,6 +281,8 @@ class MergeWidget(QWidget):
             self.options.encoding_box.setCurrentIndex(index)
 
     def _update(self) -> None:
+        if self.offer.layers and set(self.offer.layers) == set(self.bracket.layers()):
+            self.offer.withdraw()
         if self.worker is None:
             self.controls.say(self.bracket.problem() or self._forecast())
             self._lookout.changed()
@@ -338,12 +305,3 @@ class MergeWidget(QWidget):
         ready = "Ready." if seconds is None else f"Ready: about {max(1, round(seconds))} s."
         warnings = [*bracket_warnings(source, settings), *self._lookout.warnings]
         return "\n".join([ready, *(f"⚠ {warning}" for warning in warnings)])
-
-
-def _group(title: str, *contents: QWidget) -> QGroupBox:
-    group = QGroupBox(title)
-    layout = QVBoxLayout(group)
-    layout.setContentsMargins(8, 5, 8, 6)
-    for content in contents:
-        layout.addWidget(content)
-    return group

@@ -87,3 +87,29 @@ def _add_bracket(viewer, frames, ev=EV, name="scene", **options):
         for frame, value in reversed(list(zip(frames, ev, strict=True)))
     ]
     return layers[::-1]
+
+
+@pytest.fixture
+def take_photographs(tmp_path, make_frames):
+    """``take_photographs(names, seconds)`` → paths of JPEG files with EXIF, as a camera leaves them."""
+    from PIL import Image as Picture
+    from PIL.TiffImagePlugin import IFDRational
+
+    def take(names, seconds, seed=0):
+        ev = np.log2(np.asarray(seconds) / min(seconds))
+        paths = []
+        for name, frame, time in zip(names, make_frames(40, 48, seed=seed, ev=ev)[0], seconds, strict=True):
+            exif = Picture.Exif()
+            exif[0x010F] = "Maker"  # without a plain field Pillow takes the block for empty
+            exif[0x8769] = {0x829A: IFDRational(time, 400)}
+            paths.append(str(tmp_path / f"{name}.jpg"))
+            Picture.fromarray(frame).save(paths[-1], exif=exif, quality=95)
+        return paths
+
+    return take
+
+
+@pytest.fixture
+def photographs(take_photographs):
+    """A bracket with nothing in the names of its files to sort them by."""
+    return take_photographs("bca", (1, 4, 16))

@@ -163,22 +163,6 @@ def test_a_stack_knows_its_exposures_from_metadata_or_from_the_list_beside_its_f
     assert common_exposures(stack_exposures(layer, 2)) == (None, None)
 
 
-@pytest.fixture
-def photographs(tmp_path, make_frames):
-    """JPEG files of a bracket with EXIF, and nothing in their names to sort them by."""
-    from PIL import Image as Picture
-    from PIL.TiffImagePlugin import IFDRational
-
-    paths = []
-    for name, frame, seconds in zip("bca", make_frames(40, 48)[0], (1, 4, 16), strict=True):
-        exif = Picture.Exif()
-        exif[0x010F] = "Maker"  # without a plain field Pillow takes the block for empty
-        exif[0x8769] = {0x829A: IFDRational(seconds, 400)}
-        paths.append(str(tmp_path / f"{name}.jpg"))
-        Picture.fromarray(frame).save(paths[-1], exif=exif, quality=95)
-    return paths
-
-
 def test_photographs_dropped_on_the_canvas_are_a_bracket_with_exposures(plugin, photographs):
     """As napari opens a drop: file by file, asking nothing, for the plugin claims no common picture type."""
     import napari_builtins
