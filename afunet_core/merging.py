@@ -40,9 +40,7 @@ from afunet_core.model.streaming import stream
 from afunet_core.motion_compensation import follow_motion
 from afunet_core.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
 from afunet_core.progress import OnProgress, Run, ShouldCancel
-from afunet_core.radiometry import encode, linearize
 from afunet_core.registration import BORDERS, Registration, common_area, covered_areas, register
-from afunet_core.strips import in_strips
 
 __all__ = ["METHODS", "MergeResult", "merge"]
 
@@ -126,8 +124,8 @@ def merge(
         memory_budget: bytes (or ``"4GB"``) the network may use beside its input and output; ``None`` decides by what
             is free.
         drift: ``"auto"`` estimates changes of exposure and white balance between the frames and divides them out.
-        noise: of the camera, for ``method="weighted"``: a :class:`~afunet_core.noise.NoiseModel`; ``"estimate"`` learns
-            it from the bracket; ``"photons"`` weighs by exposure time alone.
+        noise: of the camera, for scenes at rest: a :class:`~afunet_core.noise.NoiseModel`; ``"estimate"`` learns it
+            from the bracket; ``"photons"`` weighs the frames of ``method="weighted"`` by exposure time alone.
         units: ``"relative"`` (1.0 = saturation of the shortest frame) or ``"counts"``, those of the data above black,
             as the shortest frame would have counted them had it neither noise nor saturation.
         stages: keep the features after every stage.
@@ -192,7 +190,9 @@ def merge(
             if stages or denoising or not resting:
                 image, states, used = _run_network(network, _network_input(three), place, dtype, budget, stages, run)
             if resting:
-                image = _merge_at_rest(image, three) if denoising else weighted_merge(three)
+                known = noise if isinstance(noise, NoiseModel) else None
+                tempered = merge_at_rest(image, three, known) if denoising else None
+                image = weighted_merge(three) if tempered is None else tempered
             info["at_rest"] = resting
             unit = float(bracket.times[plan.three[0]])
             image = image if unit == 1.0 else image / unit
@@ -250,18 +250,6 @@ def _check_choices(bracket: Any, method: str, align: str, border: str, drift: st
     for name, value, known in choices:
         if value not in known:
             raise ArgumentError(name, "one of " + ", ".join(known), repr(value))
-
-
-def _merge_at_rest(network: Tensor, three: Bracket) -> Tensor:
-    """The network's image and the weighted mean in one, in strips: of large images nothing is made twice."""
-
-    def rows(image: Tensor, *frames: Tensor) -> Tensor:
-        part = three.with_frames(frames)
-        # As the network sees it: encoded with gamma 2.2 whatever it came with.
-        light = linearize(frames[three.reference], three.encoding, three.gamma)
-        return merge_at_rest(image, weighted_merge(part), encode(light.clamp(0, 1)))
-
-    return in_strips(rows, network, *three.frames)
 
 
 def _shared_area(registrations: list[Registration], bracket: Bracket) -> tuple[int, int, int, int]:

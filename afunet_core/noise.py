@@ -22,10 +22,18 @@ from torch import Tensor
 
 from afunet_core.baselines import SATURATION_FADE, ExposureStack, merge_frames, merge_weights
 from afunet_core.errors import ArgumentError
-from afunet_core.radiometry import linearize
+from afunet_core.radiometry import Scalar, linearize
 from afunet_core.strips import in_strips
 
-__all__ = ["NOISE", "NoiseModel", "dependable_noise", "estimate_noise", "noise_optimal_merge", "photon_noise"]
+__all__ = [
+    "NOISE",
+    "NoiseModel",
+    "dependable_noise",
+    "estimate_noise",
+    "merge_with_variance",
+    "noise_optimal_merge",
+    "photon_noise",
+]
 
 NOISE = ("estimate", "photons")
 """What :func:`afunet_core.merge` can be told of a camera's noise instead of its numbers."""
@@ -159,18 +167,52 @@ def noise_optimal_merge(
         tensor([0.1000])
     """
     noise = noise or estimate_noise(bracket) or photon_noise()
-    times = [float(t) for t in bracket.times]
 
     def merge_rows(*rows: Tensor) -> Tensor:
-        trusts = [w / t for w, t in zip(merge_weights(rows, times, fade), times, strict=True)]
-        linear = [linearize(row, bracket.encoding, bracket.gamma) for row in rows]
-        rough = _ratio(trusts, linear, times, [1.0] * len(times))
-        # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
-        # Without read noise black would have none at all: the floor stands for the last bit of 16.
-        precisions = [time / noise.variance(rough * time).clamp(min=1e-10) for time in times]
-        return _ratio(trusts, linear, times, precisions)
+        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade)[0]
 
     return in_strips(merge_rows, *bracket.frames)
+
+
+def merge_with_variance(
+    frames: Sequence[Tensor],
+    times: Tensor | Sequence[float],
+    encoding: str,
+    gamma: Scalar,
+    noise: NoiseModel,
+    fade: tuple[float, float] = SATURATION_FADE,
+) -> tuple[Tensor, Tensor]:
+    """What :func:`noise_optimal_merge` returns, and how far to trust it.
+
+    Args:
+        frames: N encoded frames, each B×C×H×W.
+        times: their N exposure times, the shortest as 1.
+        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
+        gamma: exponent of the ``gamma`` encoding.
+        noise: of the camera.
+        fade: as for :func:`noise_optimal_merge`.
+
+    Returns:
+        B×C×H×W linear radiance, 1.0 at saturation of the shortest frame, and the variance that noise leaves in it.
+
+    Example:
+        >>> radiance, variance = merge_with_variance(
+        ...     [torch.full((1, 1, 1, 1), v) for v in (0.1, 0.4)], [1.0, 4.0], "linear", 1.0, NoiseModel(1e-4, 0.0)
+        ... )
+        >>> round(float(variance / radiance), 9) == 1e-4 / 5  # five times the light of the shortest frame
+        True
+    """
+    seconds = [float(time) for time in times]
+    trusts = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
+    linear = [linearize(frame, encoding, gamma) for frame in frames]
+    rough = _ratio(trusts, linear, seconds, [1.0] * len(seconds))
+    # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
+    # Without read noise black would have none at all: the floor stands for the last bit of 16.
+    precisions = [time / noise.variance(rough * time).clamp(min=1e-10) for time in seconds]
+    radiance = _ratio(trusts, linear, seconds, precisions)
+    parts = list(zip(trusts, precisions, seconds, strict=True))
+    total = sum((trust * precision * time for trust, precision, time in parts), start=rough.new_zeros(()))
+    return radiance, sum((w * w * p * t for w, p, t in parts), start=rough.new_zeros(())) / total**2
 
 
 def photon_noise() -> NoiseModel:

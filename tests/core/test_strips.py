@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from afunet_core import ghosts, merging, registration, warping
+from afunet_core import ghosts, registration, warping
 from afunet_core.bracket import Bracket
 from afunet_core.ghosts import ghost_map
 from afunet_core.registration import align_frame
@@ -93,15 +93,6 @@ def test_the_noise_of_large_frames_is_measured_on_some_rows(monkeypatch: pytest.
     for a, b in zip(whole, some, strict=True):
         assert float(a) > 1.5
         assert float(b) == pytest.approx(float(a), rel=0.2)
-
-
-def test_a_merge_at_rest_does_not_show_its_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    bracket = scene(still=True)
-    whole = merging.merge(bracket, align="off")
-    assert whole.info["at_rest"]
-    monkeypatch.setattr(merging, "STRIP_PIXELS", 4 * WIDTH)
-    monkeypatch.setattr(merging, "in_strips", lambda f, *x: in_strips(f, *x, pixels=4 * WIDTH))
-    np.testing.assert_allclose(merging.merge(bracket, align="off").radiance, whole.radiance, atol=1e-6)
 
 
 def test_strips_keep_gradients() -> None:

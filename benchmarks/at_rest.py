@@ -1,0 +1,112 @@
+"""What the network adds to the classical merge of scenes at rest, and what each part of the rule for it is worth.
+
+    python benchmarks/at_rest.py [--scenes FOLDER] [--photos FOLDER] [--model compact full] [--count 32] [--size 320]
+
+Brackets at rest as `afunet evaluate --synthetic` makes them. Gains are over the weighted merge, in dB, after the μ-law
+and in linear light: their mean, and the scene that gains least.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from afunet_core import gating
+from afunet_core.baselines import weighted_merge
+from afunet_core.bracket import Bracket
+from afunet_core.data.scenes import SceneBank
+from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
+from afunet_core.metrics import psnr, psnr_mu
+from afunet_core.model.checkpoint import load_model
+from afunet_core.noise import noise_optimal_merge
+
+Way = Callable[[Tensor, Bracket], Tensor]
+HELD_OUT = 12
+
+
+def tempered(**settings: Any) -> Way:
+    """The rule of merge(), with some of its numbers changed."""
+
+    def way(network: Tensor, bracket: Bracket) -> Tensor:
+        with mock.patch.multiple(gating, **{"TOLERANCE": gating.TOLERANCE, **settings}):
+            result = gating.merge_at_rest(network, bracket)
+        return weighted_merge(bracket) if result is None else result
+
+    return way
+
+
+ALWAYS, ANYTHING = (-2.0, -1.0), 1e6
+WAYS: dict[str, Way] = {
+    "noise-optimal merge, no network": lambda _, bracket: noise_optimal_merge(bracket),
+    "network alone": lambda network, _: network,
+    "merge(): all of the rule": tempered(),
+    "without the bound on single pixels": tempered(OF_ONE_PIXEL=ANYTHING),
+    "neighbourhoods of 3 pixels only": tempered(NEIGHBOURHOODS=(3,)),
+    "neighbourhoods of 9 pixels only": tempered(NEIGHBOURHOODS=(9,)),
+    "also where the classic has hardly any noise": tempered(NOTICEABLE=ALWAYS),
+    "lights treated like shadows": tempered(LIGHTS=(2.0, 3.0)),
+    "shadows treated like lights": tempered(LIGHTS=(-2.0, -1.0)),
+}
+
+
+def brackets(bank: SceneBank, count: int, size: int, seed: int) -> Iterator[tuple[Bracket, Tensor, Tensor]]:
+    """Brackets at rest, half of 8 and half of 16 bits: what merge() sees, what the network sees, and the truth."""
+    generator = torch.Generator().manual_seed(seed)
+    makers = [Synthesizer(bank, SynthesisConfig.evaluation(bits)) for bits in (8, 16)]
+    for index in range(count):
+        batch = makers[index % 2].sample(1, size, generator, kind="static")
+        frames = list(batch.frames[0][:, None])
+        bracket = Bracket(frames, times=batch.times[0].tolist(), encoding="gamma", override=True)
+        yield bracket, batch.network_input(), batch.truth
+
+
+@torch.inference_mode()
+def gains(model: str, bank: SceneBank, options: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
+    """For every way and bracket: by how much PSNR-μ and PSNR-l exceed those of the weighted merge."""
+    network, found = load_model(model), {name: list[tuple[float, float]]() for name in WAYS}
+    for bracket, shown, truth in brackets(bank, options.count, options.size, options.seed):
+        image, classic = network(shown), weighted_merge(bracket)
+        for name, way in WAYS.items():
+            ours = way(image, bracket)
+            pair = [
+                float(score(ours.clamp(0, 1), truth) - score(classic.clamp(0, 1), truth)) for score in (psnr_mu, psnr)
+            ]
+            found[name].append((pair[0], pair[1]))
+    return found
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scenes", help="folder of .hdr and .exr scenes; those held out of training are used")
+    parser.add_argument("--photos", help="folder of photographs, likewise (default of both: procedural scenes)")
+    parser.add_argument("--model", nargs="+", default=["compact", "full"])
+    parser.add_argument("--count", type=int, default=32)
+    parser.add_argument("--size", type=int, default=320)
+    parser.add_argument("--seed", type=int, default=21)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table for each model."""
+    options = parse(arguments)
+    hdr, photos = ([folder] if folder else [] for folder in (options.scenes, options.photos))
+    bank = SceneBank.procedural(seed=1_000_000)
+    if hdr or photos:
+        bank = SceneBank.from_folders(hdr, photos).split(holdout=HELD_OUT, seed=0)[1]
+    for model in options.model:
+        print(f"| {model} | mean gain, PSNR-μ | PSNR-l | least gain, PSNR-μ | PSNR-l |\n|---|---:|---:|---:|---:|")
+        for name, pairs in gains(model, bank, options).items():
+            values = torch.tensor(pairs)
+            cells = [f"{value:+.2f}" for value in (*values.mean(0), *values.amin(0))]
+            print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()
