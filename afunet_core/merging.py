@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -177,7 +178,7 @@ def merge(
         if uses_network:
             three = plan.network_bracket(aligned)
             warped = any(entry.decision == "warped" for entry in registrations)
-            resting = method == "auto" and not (plan.missing or warped) and is_at_rest(three, bracket.batch_size)
+            resting = method == "auto" and not (plan.missing or warped) and _is_at_rest(aligned, plan, run)
             used = {"device": "cpu", "precision": "float32"}
             if not resting:
                 three = plan.consistent_bracket(aligned)
@@ -250,6 +251,18 @@ def _check_choices(bracket: Any, method: str, align: str, border: str, drift: st
     for name, value, known in choices:
         if value not in known:
             raise ArgumentError(name, "one of " + ", ".join(known), repr(value))
+
+
+def _is_at_rest(bracket: Bracket, plan: FramePlan, run: Run) -> bool:
+    """Whether nothing moved, as far as the frames tell that are merged.
+
+    What is too dark in the reference to be told from noise shows between longer frames, what is clipped in it between
+    shorter ones.
+    """
+    if not plan.joining:
+        return is_at_rest(plan.network_bracket(bracket), bracket.batch_size, run.check)
+    views = (bracket.with_reference(index) for index in (plan.reference, len(bracket) - 1, 0))
+    return all(is_at_rest(view, bracket.batch_size, run.check) for view in views)
 
 
 def _shared_area(registrations: list[Registration], bracket: Bracket) -> tuple[int, int, int, int]:
@@ -412,8 +425,9 @@ def _to_pixels(image: Tensor, is_grey: bool, run: Run) -> np.ndarray:
     pixels = np.empty((batch, height, width, *(() if is_grey else (channels,))), np.float32)
     broken = 0
     for top in range(0, height, step := max(1, STRIP_PIXELS // width)):
+        run.check()
         rows = image[..., top : top + step, :].float().cpu()
-        if not bool(torch.isfinite(rows).all()):
+        if not math.isfinite(float(rows.sum())):  # of large values even a finite sum may overflow: then it counts none
             broken += int((~torch.isfinite(rows)).sum())
             rows = rows.nan_to_num(0.0, 0.0, 0.0)
         pixels[:, top : top + step] = (rows.mean(1) if is_grey else rows.permute(0, 2, 3, 1)).numpy()

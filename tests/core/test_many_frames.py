@@ -305,6 +305,26 @@ class TestMerge:
         assert alone["left_out"] == ["b", "d"]
 
 
+@pytest.mark.parametrize(
+    ("light", "times"), [(0.006, (1, 2, 4, 32, 64)), (0.9, (1, 2, 16, 32, 64))], ids=["dark", "bright"]
+)
+def test_what_the_reference_does_not_record_is_no_scene_at_rest(light: float, times: tuple[int, ...]) -> None:
+    """An object in the noise of the reference, or where that is clipped, moves: other frames show it."""
+    generator, frames = torch.Generator().manual_seed(0), []
+    for index, time in enumerate(times):
+        view = torch.full((1, 3, 96, 96), light)
+        view[..., 30:60, 10 * index : 10 * index + 30] *= 0.6
+        exposed = add_sensor_noise(view[0] * time / 4, 2e-4, 2e-3, torch.randn((3, 96, 96), generator=generator))
+        frames.append(exposed.clamp(0, 1)[None])
+    bracket = af.Bracket(frames, times=times, encoding="linear", reference=2, override=True)
+    still = bracket.with_frames([frame.roll(-10 * i, -1) for i, frame in enumerate(bracket.frames)])
+    torch.manual_seed(0)
+    config = af.AFUNetConfig(embed_dim=12, depths=(1,), head="anchored", downscale=2, mu_input=True)
+    model = af.AFUNet(config).eval()
+    assert not af.merge(bracket, model=model, align="off").info["at_rest"]
+    assert af.merge(still, model=model, align="off").info["at_rest"]
+
+
 def test_clipped_black_without_any_noise_is_no_accident() -> None:
     """Five noise-free frames with a black half: no read noise can be seen, the result must still be a number."""
     radiance = torch.linspace(0.0, 0.06, 32).expand(1, 3, 24, 32).clone()
