@@ -7,6 +7,8 @@ removes noise; where it smooths what is not noise, it does harm. How large the n
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -41,12 +43,13 @@ NOTICEABLE = (0.0075, 0.025)
 _STRIP_PIXELS = 1 << 18
 
 
-def is_at_rest(bracket: ExposureStack, batch_size: int = 1) -> bool:
+def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], None] = lambda: None) -> bool:
     """Whether nothing moved between the frames, as far as they can tell.
 
     Args:
         bracket: the frames as they were taken; a bracket that had to be registered did move.
         batch_size: samples in the batch; all of them must be at rest.
+        check: called several times a second; it raises when the caller no longer wants the answer.
 
     Returns:
         True where :func:`~afunet_core.ghosts.ghost_map` finds no ghost worth the name.
@@ -59,7 +62,7 @@ def is_at_rest(bracket: ExposureStack, batch_size: int = 1) -> bool:
         >>> is_at_rest(SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1))
         True
     """
-    return all(float(ghost_map(bracket, sample).mean()) <= AT_REST for sample in range(batch_size))
+    return all(float(ghost_map(bracket, sample, check=check).mean()) <= AT_REST for sample in range(batch_size))
 
 
 def merge_at_rest(network: Tensor, bracket: ExposureStack, noise: NoiseModel | None = None) -> Tensor | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,7 +32,9 @@ SAMPLED_PIXELS = 1 << 16
 """The noise is measured on some rows, with about as many pixels: medians of 200,000 values err by half a percent."""
 
 
-def ghost_map(bracket: ExposureStack, sample: int = 0, window: int = 5) -> NDArray[np.float32]:
+def ghost_map(
+    bracket: ExposureStack, sample: int = 0, window: int = 5, check: Callable[[], None] = lambda: None
+) -> NDArray[np.float32]:
     """How sure it is that the frames show different things at a pixel, measured against the reference frame.
 
     Each frame's radiance is compared with that of the reference, in units of the deviation that photon, read and
@@ -42,6 +46,7 @@ def ghost_map(bracket: ExposureStack, sample: int = 0, window: int = 5) -> NDArr
         bracket: two or more exposures.
         sample: which sample of the batch.
         window: width, in pixels, of the neighbourhood that decides together; odd.
+        check: called several times a second; it raises when the caller no longer wants the result.
 
     Returns:
         H×W float32 in [0, 1]: 0 where a weighted merge is safe, 1 where it certainly shows a ghost.
@@ -63,16 +68,19 @@ def ghost_map(bracket: ExposureStack, sample: int = 0, window: int = 5) -> NDArr
     if window < 1 or window % 2 == 0:
         raise ArgumentError("window", "an odd number of pixels", window)
     with torch.no_grad():
-        return _in_haloed_strips(bracket, sample, window // 2, _noise_scales(bracket, sample)).cpu().numpy()
+        return _in_haloed_strips(bracket, sample, window // 2, _noise_scales(bracket, sample), check).cpu().numpy()
 
 
-def _in_haloed_strips(bracket: ExposureStack, sample: int, radius: int, scales: list[Tensor]) -> Tensor:
+def _in_haloed_strips(
+    bracket: ExposureStack, sample: int, radius: int, scales: list[Tensor], check: Callable[[], None]
+) -> Tensor:
     """The map, H×W, from strips of rows with what the windows see beyond them: a few megabytes whatever the size."""
     frame = bracket.frames[0][sample]
     height, width = frame.shape[-2:]
     step = height if frame.device.type != "cpu" else max(1, STRIP_PIXELS // width)
     result = torch.empty(height, width, device=frame.device)
     for top in range(0, height, step):
+        check()
         bottom = min(top + step, height)
         first, last = max(top - radius, 0), min(bottom + radius, height)
         worst = torch.zeros(bottom - top, width, device=frame.device)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from afunet_core.registration_local import NOTICEABLE, LocalMotion
 from afunet_core.registration_solver import Fit, Frame
-from afunet_core.warping import displacement, valid_area
+from afunet_core.warping import covered_share, displacement
 
 __all__ = ["Evidence", "Registration", "chained", "decide", "refused", "unmoved"]
 
@@ -105,7 +105,7 @@ def decide(evidence: Evidence, frame: Frame, mode: str, name: str) -> Registrati
     confidence, doubt = _confidence(evidence, moved)
     if moved < max(STILL, min(2 * found.uncertainty, 0.5)):
         return replace(found, decision="identity", confidence=confidence, reason=f"moved by {moved:.2f} px at most")
-    overlap = float(valid_area(estimate, frame.height, frame.width).float().mean())
+    overlap = covered_share(estimate, frame.height, frame.width)
     if confidence < 0.5 and mode != "on":
         return replace(found, confidence=confidence, reason=doubt)
     reason = f"moved by {moved:.1f} px" + (f"; warped although {doubt}" if confidence < 0.5 else "")
@@ -138,7 +138,7 @@ def chained(step: Registration, onward: Registration, height: int, width: int) -
         step,
         homography=_identity() if still else estimate,
         decision="identity" if still else "warped",
-        overlap=1.0 if still else float(valid_area(estimate, height, width).float().mean()),
+        overlap=1.0 if still else covered_share(estimate, height, width),
         confidence=min(step.confidence, onward.confidence),
         displacement=moved,
         uncertainty=math.hypot(step.uncertainty, onward.uncertainty),

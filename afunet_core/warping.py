@@ -13,6 +13,7 @@ from afunet_core.errors import ArgumentError, ShapeError
 
 __all__ = [
     "WarpHomography",
+    "covered_share",
     "displacement",
     "largest_rectangle",
     "transfer_points",
@@ -80,6 +81,18 @@ def valid_area(homography: Tensor, height: int, width: int) -> Tensor:
     batch, rows = _as_batch(homography), strip_rows(width)
     strips = [range(top, min(top + rows, height)) for top in range(0, height, rows)]
     return torch.cat([_inside(_source_grid(batch, strip, width), height, width) for strip in strips], dim=-2)
+
+
+def covered_share(homography: Tensor, height: int, width: int) -> float:
+    """How much of the output :func:`valid_area` covers, in [0, 1]; of large images some rows tell.
+
+    Example:
+        >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        >>> covered_share(shift, 1, 4)
+        0.75
+    """
+    rows = range(0, height, max(1, height * width // STRIP_PIXELS))
+    return float(_inside(_source_grid(_as_batch(homography), rows, width), height, width).float().mean())
 
 
 def strip_rows(width: int) -> int:
@@ -260,7 +273,7 @@ def _source_grid(homography: Tensor, rows: range, width: int) -> Tensor:
     if bool(failed.any()) or not bool(torch.isfinite(inverse).all()):
         raise ArgumentError("homography", "an invertible matrix", homography.tolist())
     x = torch.arange(width, dtype=homography.dtype, device=homography.device)
-    y = torch.arange(rows.start, rows.stop, dtype=homography.dtype, device=homography.device)
+    y = torch.arange(rows.start, rows.stop, rows.step, dtype=homography.dtype, device=homography.device)
     along_x = inverse[:, :, 0, None] * x + inverse[:, :, 2, None]
     along_y = inverse[:, :, 1, None] * y
     # Float64 keeps the sums exact; from here float32 holds a thousandth of a pixel on any frame.

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afunet_core.box_filter import window_max, window_mean, window_min
+from afunet_core.box_filter import block_mean, window_max, window_mean, window_min
 from afunet_core.errors import ArgumentError
 
 sizes = st.integers(1, 19)
@@ -47,3 +47,23 @@ def test_windows_have_a_middle(function, side: int) -> None:
 def test_gradients(function) -> None:
     values = torch.rand(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: function(x, 3), values)
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes, sizes, st.integers(1, 9), st.integers(0, 1000))
+def test_blocks_same_as_pooling(height: int, width: int, side: int, seed: int) -> None:
+    values = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    if min(height, width) >= side:
+        torch.testing.assert_close(block_mean(values, side), F.avg_pool2d(values, side))
+
+
+def test_blocks_of_large_images_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.rand(1, 3, 70, 64)
+    whole = block_mean(values, 4)
+    monkeypatch.setattr("afunet_core.box_filter.STRIP_PIXELS", 64 * 4 * 3)
+    assert torch.equal(block_mean(values, 4), whole)
+
+
+def test_gradients_of_blocks() -> None:
+    values = torch.rand(1, 2, 8, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: block_mean(x, 2), values)
