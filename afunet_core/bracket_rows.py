@@ -35,3 +35,7 @@ class BracketRows:
         """Rows ``start`` to ``stop`` of one sample, ``18×rows×W``."""
         frames = [frame[index : index + 1, :, start:stop] for frame in self.bracket.frames]
         return self.bracket.with_frames(frames).to_tensor()[0]
+
+    def times(self, index: int) -> Tensor:
+        """The exposure times, which a tensor's reader has to estimate from all of it."""
+        return self.bracket.times

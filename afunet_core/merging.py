@@ -21,6 +21,7 @@ from torch import Tensor
 from afunet_core.baselines import exposure_fusion, weighted_merge
 from afunet_core.bracket import Bracket
 from afunet_core.bracket_rows import BracketRows
+from afunet_core.brightness import empty_frames
 from afunet_core.device import (
     automatic_budget,
     choose_device,
@@ -52,7 +53,7 @@ UNITS = ("relative", "counts")
 PIECES_WHEN_SHORT = (None, 64, 8)
 """Attention windows computed at once: what is fastest first, then less while memory runs out."""
 LARGEST_WHOLE_INPUT = 256 << 20
-"""Bytes of network input that are made at once; of a larger one each pass makes the rows that it sees."""
+"""Bytes of network input that are made at once for a GPU; of a larger one each pass makes the rows that it sees."""
 
 REGISTERING = {"auto": "auto", "on": "on", "camera": "auto", "off": "off"}
 """How the camera's motion is undone, for each way to align."""
@@ -153,6 +154,8 @@ def merge(
     dtype = choose_precision(precision, place)
     budget = parse_memory(memory_budget)
     run = Run(on_progress, should_cancel)
+    for sentence in empty_frames(bracket.frames, bracket.names):
+        run.warn(sentence)
     uses_network = method in ("auto", "afunet")
     info: dict[str, Any] = {"method": method, **_describe_bracket(bracket), "align": align, "border": border}
     if uses_network:
@@ -189,7 +192,9 @@ def merge(
             # Counts stay those of the pixel itself, and only our head was made to agree with the classic at rest.
             denoising = resting and units != "counts" and network.config.head == "anchored"
             if stages or denoising or not resting:
-                image, states, used = _run_network(network, _network_input(three), place, dtype, budget, stages, run)
+                image, states, used = _run_network(
+                    network, _network_input(three, place), place, dtype, budget, stages, run
+                )
             if resting:
                 known = noise if isinstance(noise, NoiseModel) else None
                 tempered = merge_at_rest(image, three, known) if denoising else None
@@ -203,7 +208,9 @@ def merge(
                 image, info["guessed"] = found.image, 0.0
 
                 def look_again(wider: Bracket) -> Tensor:
-                    return _run_network(network, _network_input(wider), place, dtype, budget, False, run)[0].cpu()
+                    return _run_network(network, _network_input(wider, place), place, dtype, budget, False, run)[
+                        0
+                    ].cpu()
 
                 if not resting:  # nothing stands before anything then, and nothing is to be guessed
                     image = guess_unrecorded(found, aligned, plan, look_again)
@@ -366,11 +373,11 @@ def _placed(model: AFUNet, device: torch.device) -> AFUNet:
     return copy.deepcopy(model).to(device, torch.float32).eval()
 
 
-def _network_input(bracket: Bracket) -> Tensor | BracketRows:
-    """The whole input where it is small; of large images its rows, made when they are asked for."""
+def _network_input(bracket: Bracket, device: torch.device) -> Tensor | BracketRows:
+    """On CPUs rows of the input, made by the cores that use them; other devices get all at once, if that is little."""
     height, width = bracket.shape
     whole = bracket.batch_size * 18 * height * width * 4
-    return bracket.to_tensor() if whole <= LARGEST_WHOLE_INPUT else BracketRows(bracket)
+    return bracket.to_tensor() if device.type != "cpu" and whole <= LARGEST_WHOLE_INPUT else BracketRows(bracket)
 
 
 def _run_network(

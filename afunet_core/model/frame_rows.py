@@ -30,6 +30,10 @@ class FrameSource(Protocol):
         """Rows ``start`` to ``stop`` of one sample, ``18×rows×W``."""
         ...
 
+    def times(self, index: int) -> Tensor | None:
+        """The sample's relative exposure times, ``(3,)``, where they are known."""
+        ...
+
 
 class TensorSource:
     """A tensor ``B×18×H×W`` as a source of rows."""
@@ -40,6 +44,10 @@ class TensorSource:
     def rows(self, index: int, start: int, stop: int) -> Tensor:
         """Rows of one sample, as a view."""
         return self.frames[index, :, start:stop]
+
+    def times(self, index: int) -> Tensor | None:
+        """Unknown: the frames have to tell."""
+        return None
 
 
 class FrameRows:
@@ -70,8 +78,11 @@ class FrameRows:
         self.convolutions = [convolution(layer, dtype) for layer in (embed.under, embed.reference, embed.over)]
         self.skip = convolution(model.skip, dtype)
         self.head = convolution(model.head.conv, dtype)
-        self.anchored = isinstance(model.head, AnchoredHead)
-        self.times = self._times(workers) if self.anchored else None
+        self.times: Tensor | None = None
+        if isinstance(model.head, AnchoredHead):
+            known = source.times(index)
+            times = self._times(workers) if known is None else known
+            self.times = times[None].to(self.device, dtype)
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows of the padded input, ``1×18×rows×W``, on the device."""
@@ -132,7 +143,7 @@ class FrameRows:
         return out
 
     def _times(self, workers: Workers) -> Tensor:
-        """Exposure times ``1×3``: what :func:`estimate_times` finds, from sums over strips."""
+        """Exposure times ``(3,)``: what :func:`estimate_times` finds, from sums over strips."""
         height, width = self.source.shape[2:]
         strips = row_ranges(height, max(1, TIMES_PIXELS // width))
         sums = torch.zeros(len(strips), 2, 3, dtype=torch.float64)
@@ -144,7 +155,7 @@ class FrameRows:
 
         workers.run(partial(add_up, index, *ends) for index, ends in enumerate(strips))
         radiance, linear = sums.sum(0) / (3 * height * width)
-        return times_from_means(radiance, linear)[None].to(self.device, self.dtype)
+        return times_from_means(radiance, linear)
 
 
 TIMES_PIXELS = 1 << 16

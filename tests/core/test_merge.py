@@ -460,14 +460,20 @@ class _Short:
         return self.stream(model, frames, **options)
 
 
-def test_a_large_input_is_made_in_rows_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_input_is_made_in_rows_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     model, bracket = anchored_model(), bracket_of(scene(45, 37))
-    whole = af.merge(bracket, model=model, method="afunet", align="off")
-    assert isinstance(merging._network_input(bracket), torch.Tensor)
-    monkeypatch.setattr(merging, "LARGEST_WHOLE_INPUT", 0)
-    assert not isinstance(merging._network_input(bracket), torch.Tensor)
     rows = af.merge(bracket, model=model, method="afunet", align="off")
+    assert not isinstance(merging._network_input(bracket, torch.device("cpu")), torch.Tensor)
+    assert isinstance(merging._network_input(bracket, torch.device("cuda")), torch.Tensor)
+    monkeypatch.setattr(merging, "_network_input", lambda bracket, device: bracket.to_tensor())
+    whole = af.merge(bracket, model=model, method="afunet", align="off")
     np.testing.assert_allclose(rows.radiance, whole.radiance, rtol=0, atol=2e-6)
+
+
+def test_a_gpu_gets_rows_of_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merging, "LARGEST_WHOLE_INPUT", 0)
+    found = merging._network_input(bracket_of(scene(45, 37)), torch.device("cuda"))
+    assert not isinstance(found, torch.Tensor)
 
 
 def test_short_of_memory_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
