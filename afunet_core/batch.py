@@ -7,6 +7,7 @@ last and atomically: where it exists, the job is done, and a batch that is start
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +94,7 @@ def run_job(
         gain, read_noise = options["noise"]
         options["noise"] = NoiseModel.from_counts(gain, read_noise, bracket.scale)
     result = af.merge(bracket, **options, on_progress=on_progress, should_cancel=should_cancel)
+    _warn_of_unaligned_frames(result)
     if job.stages is not None and result.stages is not None:
         _write_stages(Path(job.stages), result)
     if job.tonemapped is not None:
@@ -102,6 +104,17 @@ def run_job(
     else:
         af.write_image(job.output, result.radiance, metadata=result.info, half=job.half)
     return result
+
+
+def _warn_of_unaligned_frames(result: MergeResult) -> None:
+    for entry in result.info["registration"]:
+        if entry["decision"] == "refused":
+            warnings.warn(
+                f"{entry['name']!r} could not be aligned: {entry['reason']}. Where it differs from the reference, the "
+                "result follows the reference.",
+                UserWarning,
+                stacklevel=2,
+            )
 
 
 def display_picture(result: MergeResult, operator: str = "mu_law", exposure: float = 0.0) -> np.ndarray:

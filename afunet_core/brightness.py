@@ -1,4 +1,7 @@
-"""Do the exposures agree with the pictures? A bracket in the wrong order looks plausible until it is merged."""
+"""Do the exposures agree with the pictures, and do all of them show something?
+
+A bracket in the wrong order looks plausible until it is merged.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,28 @@ _DARKER = -0.25
 _SLACK, _PROPORTIONAL = 1.0, 0.5
 """Stops, absolute and per stop of exposure, by which brightness may miss the exposure: the tone curves of cameras are
 steeper or flatter than a pure gamma, and things move."""
+
+
+_BLACK, _SATURATED, _NEARLY_ALL = 1e-3, 0.998, 0.999
+"""Encoded values below and above which nothing is recorded, and the share of such values that makes a frame empty."""
+
+
+@torch.no_grad()
+def empty_frames(frames: Sequence[Tensor], names: Sequence[str]) -> list[str]:
+    """Sentences on frames that are black or saturated (almost) everywhere: they add nothing, and are seldom meant.
+
+    Example:
+        >>> empty_frames([torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)], ["a", "b"])
+        ["'a' is black everywhere: it adds nothing to the result."]
+    """
+    sentences = []
+    for frame, name in zip(frames, names, strict=True):
+        sample = _sample(frame)
+        black, saturated = (float(mask.float().mean()) for mask in (sample < _BLACK, sample > _SATURATED))
+        if max(black, saturated) > _NEARLY_ALL:
+            how = "black" if black > saturated else "saturated"
+            sentences.append(f"{name!r} is {how} everywhere: it adds nothing to the result.")
+    return sentences
 
 
 @torch.no_grad()
