@@ -24,8 +24,8 @@ from afunet_core.progress import OnProgress, ShouldCancel
 from afunet_core.radiometry import encode, to_radiance
 from afunet_core.registration_decision import Registration, chained, decide, refused, unmoved
 from afunet_core.registration_features import SATURATION, common_signal, feature_pyramid, noise_level
+from afunet_core.registration_geometry import Frame
 from afunet_core.registration_search import coarse_to_fine
-from afunet_core.registration_solver import Frame
 from afunet_core.registration_warp import align_frame, common_area, covered_areas, unseen_content
 from afunet_core.warping import strip_rows
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from afunet_core.registration_geometry import Frame
 from afunet_core.registration_local import NOTICEABLE, LocalMotion
-from afunet_core.registration_solver import Fit, Frame
+from afunet_core.registration_solver import Fit
 from afunet_core.warping import covered_share, displacement
 
 __all__ = ["Evidence", "Registration", "chained", "decide", "refused", "unmoved"]

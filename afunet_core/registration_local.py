@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from afunet_core.registration_features import Level
-from afunet_core.registration_solver import CORRELATED_PIXELS, Frame, Template, difference, transfer_centred
+from afunet_core.registration_geometry import Frame, transfer_centred
+from afunet_core.registration_solver import CORRELATED_PIXELS, Template, difference
 
 __all__ = ["NOTICEABLE", "LocalMotion", "local_motion"]
 

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from afunet_core.registration_decision import Evidence
 from afunet_core.registration_features import Level
+from afunet_core.registration_geometry import Frame, transfer_centred
 from afunet_core.registration_local import local_motion
-from afunet_core.registration_solver import Fit, Frame, Template, refine, shared_agreement, transfer_centred
+from afunet_core.registration_solver import Fit, Template, refine, shared_agreement
 from afunet_core.warping import transfer_points
 
 __all__ = ["coarse_to_fine", "search"]
