@@ -16,7 +16,8 @@ from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.cutting import column_ranges
 from afunet_core.model.kernels import SwinKernel
-from afunet_core.model.operators import Numerics, Workspace, _fused_linear
+from afunet_core.model.layers import Depthwise3x3
+from afunet_core.model.operators import Numerics, Workspace, _fused_linear, depthwise
 from afunet_core.model.pieces import RowBuffer, Scratch
 from afunet_core.model.streaming import stream
 from afunet_core.model.workers import Workers
@@ -305,3 +306,30 @@ def test_a_bracket_gives_its_rows_when_they_are_asked_for():
         model = network(VARIANTS[name])
         expected = stream(model, whole, piece_windows=2)
         torch.testing.assert_close(stream(model, rows, piece_windows=2), expected, rtol=0, atol=2e-6)
+
+
+def test_what_is_laid_out_in_buffers_is_laid_out_anew_when_one_has_to_grow():
+    workspace, cpu = Workspace(), torch.device("cpu")
+
+    def take(size):
+        return workspace.take("values", (size,), torch.float32, cpu)
+
+    first = workspace.arrange("four", lambda: take(4))
+    assert workspace.arrange("four", lambda: take(4)) is first
+    larger = take(9)
+    again = workspace.arrange("four", lambda: take(4))
+    assert again.data_ptr() == larger.data_ptr() != first.data_ptr()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_convolutions_leave_channels_last(dtype):
+    layers = [Depthwise3x3(6), Depthwise3x3(6)]
+    haloed = torch.randn(7, 9, 12)
+    with torch.inference_mode():
+        found = depthwise(layers, dtype)(haloed)
+        sides = zip(layers, haloed[None].chunk(2, -1), strict=True)
+        expected = haloed + torch.cat([layer(part) for layer, part in sides], -1)[0]
+    assert found.shape == (5, 7, 12)
+    assert found.is_contiguous()  # or every sum after it would walk through memory crosswise
+    tolerance = 1e-6 if dtype == torch.float32 else 5e-2
+    torch.testing.assert_close(found.float(), expected[1:-1, 1:-1], rtol=tolerance, atol=tolerance)

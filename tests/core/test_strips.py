@@ -14,7 +14,7 @@ from afunet_core.bracket import Bracket
 from afunet_core.ghosts import ghost_map
 from afunet_core.registration import align_frame
 from afunet_core.strips import in_strips
-from afunet_core.warping import valid_area, warp_homography, warp_rows
+from afunet_core.warping import covered_share, valid_area, warp_homography, warp_rows
 
 HEIGHT, WIDTH = 61, 47
 
@@ -99,3 +99,11 @@ def test_strips_keep_gradients() -> None:
     x = picture(6, 1, 2, 9, 5).requires_grad_()
     in_strips(torch.sin, x, pixels=10).sum().backward()
     torch.testing.assert_close(x.grad, x.detach().cos())
+
+
+def test_the_overlap_of_a_large_frame_is_told_from_some_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = torch.tensor([[0.99, -0.14, 20.0], [0.14, 0.99, -31.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+    exact = float(valid_area(turned, 300, 400).float().mean())
+    assert covered_share(turned, 300, 400) == pytest.approx(exact, abs=1e-6)
+    monkeypatch.setattr("afunet_core.warping.STRIP_PIXELS", 400 * 30)
+    assert covered_share(turned, 300, 400) == pytest.approx(exact, abs=0.01)
