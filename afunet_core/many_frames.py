@@ -57,10 +57,12 @@ class Combination(NamedTuple):
         unrecorded: B×1×H×W in [0, 1], what a second guess of the network counts: 1 where the picture is at the limit of
             what the network saw, and no shorter frame that agrees tells how bright it is, because something stands
             before it there; a half where the reference is clipped and no frame bears out what the network shows.
+        invented: B×1×H×W in [0, 1], the share of the network's picture; the rest is a mean of what frames recorded.
     """
 
     image: Tensor
     unrecorded: Tensor
+    invented: Tensor
 
 
 @torch.no_grad()
@@ -96,7 +98,7 @@ def combine_frames(
         return torch.cat(_combine_rows(image, short, sound, part, plan, noise, areas), 1)
 
     combined = in_haloed_strips(rows, HALO, image, short, sound, *bracket.frames, *covered.values())
-    return Combination(combined[:, :3], combined[:, 3:])
+    return Combination(*combined.split((3, 1, 1), 1))
 
 
 def _combine_rows(
@@ -107,7 +109,7 @@ def _combine_rows(
     plan: FramePlan,
     noise: NoiseModel,
     covered: Mapping[int, Tensor],
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """:func:`combine_frames` for some rows; ``sound`` tells where the short frame is what frames are held against."""
     times = [float(t) for t in bracket.times]
     seen = [times[i] for i in sorted(set(plan.three))]
@@ -143,10 +145,11 @@ def _combine_rows(
     # Where frames drop out, the picture also has the say that they lost: the network knew more than what is left.
     say = PICTURE_SHARE * known + (known - weight).clamp_min(0.0)
     combined = (total + say * judge) / (weight + say)
+    invented = (say / (weight + say) * (1 - sound)).mean(1, keepdim=True)
     at_limit = smoothstep(judge / ceiling, *AT_LIMIT) * (ceiling * times[0] < 0.99)
     clipped = 1 - unsaturated(bracket.frames[plan.reference].to(image))
     alone = smoothstep(weight / (weight + known), ALONE[1], ALONE[0]) * clipped
-    return combined, torch.maximum(at_limit, INVENTED * alone).amax(1, keepdim=True)
+    return combined, torch.maximum(at_limit, INVENTED * alone).amax(1, keepdim=True), invented
 
 
 def _where_the_short_frame_is_sound(

@@ -78,10 +78,11 @@ class MergeResult:
         info: how the result was made: method, model and its hash, exposures, registration, device, versions, times.
             JSON can hold all of it.
         maps: pictures about the merge, computed when first looked at: ``"ghost"`` ``H×W``, where a plain weighted merge
-            would have failed; with ``stages`` also ``"stages_hdr"``, ``S×`` the shape of ``radiance``, what the
-            network would have given after each stage; and, with ``stages`` and an anchored head, ``"source"``
-            ``H×W×4``, how much of each pixel came from the shorter, the reference and the longer frame and from the
-            network's own picture.
+            would have failed; for a bracket of other than three frames in which something moved ``"network"`` ``H×W``,
+            the share of the network's picture beside what frames that agree recorded; with ``stages`` also
+            ``"stages_hdr"``, ``S×`` the shape of ``radiance``, what the network would have given after each stage; and,
+            with ``stages`` and an anchored head, ``"source"`` ``H×W×4``, how much of each pixel came from the shorter,
+            the reference and the longer frame and from the network's own picture.
     """
 
     radiance: np.ndarray
@@ -177,6 +178,7 @@ def merge(
             info["drift"] = [entry.as_dict() for entry in drifts]
 
     states: list[StageState] = []
+    decided: np.ndarray | None = None
     with run.phase("Merging", 950), torch.inference_mode():
         if uses_network:
             three = plan.network_bracket(aligned)
@@ -213,6 +215,7 @@ def merge(
                     ].cpu()
 
                 if not resting:  # nothing stands before anything then, and nothing is to be guessed
+                    decided = _planes(found.invented)
                     image = guess_unrecorded(found, aligned, plan, look_again)
                     info["guessed"] = _share_brighter(image, found.image)
             info |= used
@@ -235,6 +238,8 @@ def merge(
         "warnings": run.warnings,
     }
     maps = {"ghost": lambda: _ghost(aligned)}
+    if decided is not None:
+        maps["network"] = lambda: decided
     if kept:
         maps["stages_hdr"] = lambda: _stages_hdr(network, three, kept, scale / unit)
     if states and network.config.head == "anchored":
@@ -293,6 +298,12 @@ def _follow(three: Bracket, run: Run) -> tuple[Bracket, dict[str, float]]:
     outer = [i for i in range(len(three)) if i != three.reference]
     moved = {three.names[i]: sum(share[i] for share in shares) / len(shares) for i in outer}
     return three.with_frames(frames), moved
+
+
+def _planes(mask: Tensor) -> np.ndarray:
+    """B×1×H×W as H×W, or B×H×W for batches."""
+    planes = mask[:, 0].numpy()
+    return planes[0] if len(planes) == 1 else planes
 
 
 def _share_changed(short: Tensor, three: Bracket) -> float:

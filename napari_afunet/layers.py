@@ -40,6 +40,7 @@ ROLES = {
     "over values": "values · over",
     "ghost": "ghost map",
     "source": "source map",
+    "network": "network's share",
 }
 
 

@@ -180,6 +180,14 @@ class TestHiddenLight:
         assert (found.unrecorded[~lamp] == 0).all()
         torch.testing.assert_close(found.image[self.LAMP], torch.full((2, 3, 10, 14), 0.25), rtol=0.05, atol=0.0)
 
+    def test_the_share_of_the_network_is_told(self, found: Combination) -> None:
+        """All of what nothing recorded, and little of what frames agree upon."""
+        lamp = torch.zeros(2, 1, 96, 128, dtype=torch.bool)
+        lamp[self.LAMP] = True
+        assert found.invented.shape == lamp.shape
+        assert (found.invented[lamp] > 0.9).all()
+        assert (found.invented[~lamp] < 0.2).float().mean() > 0.9
+
     @pytest.mark.parametrize("guess", [0.1, 0.8])
     def test_a_guess_may_be_brighter_never_darker(self, bracket: af.Bracket, found: Combination, guess: float) -> None:
         seen: list[af.Bracket] = []
@@ -200,7 +208,7 @@ class TestHiddenLight:
         def never(three: af.Bracket) -> Tensor:
             raise AssertionError
 
-        nothing = Combination(found.image, torch.zeros_like(found.unrecorded))
+        nothing = found._replace(unrecorded=torch.zeros_like(found.unrecorded))
         assert guess_unrecorded(nothing, bracket, plan_frames(bracket), never) is found.image
 
     def test_is_told_where_the_network_invented(self, bracket: af.Bracket) -> None:
@@ -222,6 +230,10 @@ class TestHiddenLight:
         config = af.AFUNetConfig(embed_dim=12, depths=(1,), head="anchored", downscale=2, mu_input=True)
         result = af.merge(bracket, model=af.AFUNet(config).eval(), align="off")
         assert 0 <= result.info["guessed"] <= 0.02
+        share = result.maps["network"]
+        assert share.shape == (2, 96, 128)
+        assert (share >= 0).all()
+        assert (share <= 1).all()
 
 
 def picture_of_many(bracket: af.Bracket) -> Tensor:
