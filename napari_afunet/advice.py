@@ -26,7 +26,7 @@ def bracket_warnings(source: BracketSource, settings: MergeSettings) -> list[str
     """Sentences about what no merge can mend; only frames that are in memory are looked at."""
     samples = [_sample(frame, source) for frame in source.frames]
     exposures = settings.ev or settings.times
-    if exposures is None or any(sample is None for sample in samples):
+    if exposures is None or any(sample is None for sample in samples) or source.frames[0].dtype.kind not in "uf":
         return []
     pixels = [sample for sample in samples if sample is not None]
     order = np.argsort(exposures)

@@ -29,8 +29,9 @@ def candidate_layers(layers: Iterable[Layer]) -> list[Image]:
 def guess_layers(layers: Iterable[Layer], selected: Iterable[Layer] = ()) -> list[Image]:
     """Three layers that look like a bracket, shortest exposure first; an empty list when there are none.
 
-    Three selected layers are taken at their word. Otherwise the newest three or more layers of one shape are; of more
-    than three the shortest, the middle and the longest.
+    Three selected layers are taken at their word. Otherwise the newest three or more layers of one shape are, back to
+    where an exposure comes a second time, for there another bracket begins; of more than three the shortest, the middle
+    and the longest.
     """
     candidates = candidate_layers(layers)
     chosen = [layer for layer in candidates if layer in set(selected)]
@@ -42,6 +43,7 @@ def guess_layers(layers: Iterable[Layer], selected: Iterable[Layer] = ()) -> lis
         if not brackets:
             return []
         chosen = max(brackets, key=lambda group: (_knows_exposures(group), candidates.index(group[-1])))
+        chosen = list(_newest_bracket(chosen))
     ordered = by_exposure(chosen)
     return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
 
@@ -59,6 +61,17 @@ def guess_stack(layers: Iterable[Layer]) -> Image | None:
     """A layer whose first axis looks like the frames of one bracket (three of them), or ``None``."""
     stacks = [layer for layer in candidate_layers(layers) if layer.ndim >= 3 and full_resolution(layer).shape[0] == 3]
     return stacks[-1] if stacks else None
+
+
+def _newest_bracket(layers: Sequence[Image]) -> Sequence[Image]:
+    """The last layers whose exposures differ, if they are three or more; else all."""
+    newest: dict[float | None, Image] = {}
+    for layer in reversed(layers):
+        exposure = layer_exposure(layer).value
+        if exposure is None or exposure in newest:
+            break
+        newest[exposure] = layer
+    return list(newest.values()) if len(newest) >= 3 else layers
 
 
 def _knows_exposures(layers: Sequence[Image]) -> bool:

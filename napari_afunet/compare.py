@@ -98,14 +98,20 @@ def _wanted(viewer: ViewerModel, comparison: str) -> list[Layer]:
         if comparison == "stages":
             sides = [_shown_stages(viewer, note["bracket"], side) for side in SIDES]
             return [side for side in sides if side is not None]
-        frames = _named(viewer, info["frames"] if comparison == "frames" else [info["frames"][info["reference"]]])
+        wanted = [info["reference"]] if comparison != "frames" else range(len(info["frames"]))
+        frames = _frames(viewer, note, [info["frames"][index] for index in wanted])
         return frames if comparison == "reference" or not frames else [*frames, result]
     return []
 
 
-def _named(viewer: ViewerModel, names: Sequence[str]) -> list[Layer]:
-    """The layers of these names, or none where one was deleted (or is a plane of a stack)."""
-    return [viewer.layers[name] for name in names] if all(name in viewer.layers for name in names) else []
+def _frames(viewer: ViewerModel, note: dict[str, Any], names: Sequence[str]) -> list[Layer]:
+    """The layers that were merged under these names, or none where one was deleted (or is a plane of a stack)."""
+    identities = dict(zip(note.get("frames", ()), note.get("layers", ()), strict=False))
+    frames = []
+    for name in names:
+        same = [layer for layer in viewer.layers if str(layer.unique_id) == identities.get(name)]
+        frames += same or [layer for layer in viewer.layers if layer.name == name]  # by name where it was opened anew
+    return frames if len(frames) == len(names) else []
 
 
 def _shown_stages(viewer: ViewerModel, bracket: str, side: str) -> Layer | None:

@@ -65,6 +65,7 @@ class BracketSource:
         planes: shape of the plane axes (Z, T, channels); ``()`` for a single image.
         placement: of the result.
         paths: files the frames came from, where known.
+        layers: identities of the layers they came from, to find them whatever they are called by now.
     """
 
     names: tuple[str, ...]
@@ -72,6 +73,7 @@ class BracketSource:
     planes: tuple[int, ...]
     placement: Placement
     paths: tuple[str | None, ...] = ()
+    layers: tuple[str, ...] = ()
     window: tuple[slice, slice] | None = field(default=None, compare=False)
 
     @property
@@ -99,7 +101,7 @@ class BracketSource:
     def cropped(self, rows: slice, columns: slice) -> BracketSource:
         """Only a window of every plane, for a preview; slices with steps take every so many pixels."""
         placement = self.placement.shifted((rows.start, columns.start)).coarser((rows.step or 1, columns.step or 1))
-        return BracketSource(self.names, self.frames, self.planes, placement, self.paths, (rows, columns))
+        return replace(self, placement=placement, window=(rows, columns))
 
     def of_channel(self, channel: str | None) -> BracketSource:
         """Only one channel of colour frames; grey ones are as they are.
@@ -120,7 +122,7 @@ class BracketSource:
         """Only one plane."""
         frames = tuple(frame[tuple(index)] for frame in self.frames)
         single = self.placement.without_first(len(self.planes))
-        return BracketSource(self.names, frames, (), single, self.paths, self.window)
+        return replace(self, frames=frames, planes=(), placement=single)
 
 
 def bracket_source(layers: Sequence[Image], reference: int | None = None) -> BracketSource:
@@ -153,12 +155,18 @@ def bracket_source(layers: Sequence[Image], reference: int | None = None) -> Bra
             raise ShapeError(
                 f"layer {layer.name!r}", expected, frame.shape[:planes], "Crop the stacks to the same planes."
             )
+        size, first = (tuple(each.shape[planes : planes + 2]) for each in (frame, frames[0]))
+        if size != first:
+            expected = f"{first[0]}×{first[1]} pixels (height×width) as in {layers[0].name!r}"
+            found, advice = f"{size[0]}×{size[1]}", "Crop or resize the frames to the same size."
+            raise ShapeError(f"layer {layer.name!r}", expected, found, advice)
     return BracketSource(
         tuple(layer.name for layer in layers),
         tuple(frames),
         tuple(frames[0].shape[:planes]),
         Placement.of(chosen).shifted(start.tolist()),
         tuple(layer_path(layer) for layer in layers),
+        tuple(str(layer.unique_id) for layer in layers),
     )
 
 

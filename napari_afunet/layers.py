@@ -157,6 +157,7 @@ def provenance_of(outcome: Outcome) -> dict[str, Any]:
     return {
         "frames": list(source.names),
         "paths": list(source.paths),
+        "layers": list(source.layers),
         "settings": vars(outcome.settings).copy(),
         "info": outcome.info,
         "preview": source.window is not None,

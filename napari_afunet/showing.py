@@ -49,7 +49,9 @@ def show_step_by_step(
     for add in (_add_maps, _add_stages, _add_radiance):  # from the bottom up: what the user came for ends on top
         for _ in add(viewer, outcome, display, name or result_name(outcome), layers):
             yield layers
-    viewer.layers.selection.active = layers.get("tone_mapped", layers["radiance"])
+    result = layers.get("tone_mapped", layers["radiance"])
+    if result in viewer.layers:  # and was not deleted while others came
+        viewer.layers.selection.active = result
     yield layers
 
 

@@ -113,6 +113,8 @@ class MergeWidget(QWidget):
         self.options.changed.connect(self._update)
         self._viewer.layers.events.inserted.connect(self._on_inserted)
         self._viewer.layers.events.removed.connect(self._on_layers)
+        for follow in (self.bracket.show_names, self.display.refresh):
+            self._viewer.layers.events.renamed.connect(follow)
         self.destroyed.connect(self._closed.set)
         create_worker(look_around, _connect={"returned": self._on_machine}, _ignore_errors=True)
 

@@ -191,6 +191,12 @@ class BracketPanel(QWidget):
         else:
             self._guess()
 
+    def show_names(self) -> None:
+        """A layer was renamed."""
+        for box in self.layer_boxes:
+            for index, layer in enumerate(self._candidates):
+                box.setItemText(index + 1, layer.name)
+
     def find_frames(self) -> None:
         """Choose anew, as if the user had chosen nothing."""
         self._chosen_by_user = False

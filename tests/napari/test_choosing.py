@@ -152,3 +152,14 @@ def test_a_stack_of_three_planes_is_found():
     stack, plane = Image(np.zeros((3, 8, 9))), Image(np.zeros((8, 9)))
     assert guess_stack([plane, stack]) is stack
     assert guess_stack([plane]) is None
+
+
+def test_of_two_brackets_by_one_camera_the_newer_one_is_taken():
+    def bracket(exposures):
+        return [image(metadata={"ev": ev}) for ev in exposures]
+
+    older, newer = bracket((0, -2, 2)), bracket((0, -2, 2))
+    assert guess_layers([*older, *newer]) == [newer[1], newer[0], newer[2]]
+    five = bracket((-4, -2, 0, 2, 4))
+    assert guess_layers([*older, *five]) == [five[0], five[2], five[4]]
+    assert guess_layers([*older, *bracket((0, 2))]) != []  # two alone are no three
