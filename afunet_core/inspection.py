@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from afunet_core.errors import ArgumentError, ShapeError
@@ -280,11 +281,13 @@ def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[Stage]) 
 
     frames = frames.to(next(model.parameters()))
     times = estimate_times(frames)
-    frames = pad_to_multiple(frames, fold)
+    rows, columns = (max(0, 2 - side) for side in expected[-2:])  # reflected borders take two features
+    frames = F.pad(pad_to_multiple(frames, fold), (0, columns * fold, 0, rows * fold), mode="replicate")
     skip = model.skip(model.embed.reference(model.embed.frame_inputs(frames)[1]))
     images = []
     for stage in stages:
-        estimate = torch.as_tensor(stage.reference).to(skip).permute(0, 2, 3, 1)
+        features = F.pad(torch.as_tensor(stage.reference).to(skip), (0, columns, 0, rows), mode="replicate")
+        estimate = features.permute(0, 2, 3, 1)
         image = model.head(estimate + skip, frames, times)[0][..., :height, :width].permute(0, 2, 3, 1)
         images.append(_array(image[0] if len(image) == 1 else image))
     return images

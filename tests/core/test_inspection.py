@@ -255,6 +255,15 @@ class TestDecodedStages:
         inner = 4 * model.config.downscale  # three convolutions, and what fills the last fold
         np.testing.assert_allclose(decoded[:-inner, :-inner], radiance[0, :-inner, :-inner], atol=1e-5)
 
+    @pytest.mark.parametrize("options", HEADS)
+    @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 5), (3, 2)])
+    def test_images_of_a_pixel_have_stages_too(self, options, height, width):
+        model = self.network(**options)
+        frames, radiance, stages = self.run(model, height=height, width=width)
+        for image in inspection.decode_stages(model, frames, stages):
+            assert image.shape == radiance.shape[1:]
+            assert np.isfinite(image).all()
+
     def test_arrays_do_as_well_as_tensors(self):
         model = self.network()
         frames, _, stages = self.run(model)
