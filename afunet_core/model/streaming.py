@@ -29,9 +29,9 @@ from afunet_core.model.workers import Workers
 
 __all__ = ["stream"]
 
-CACHE_BYTES = 3 << 19
-"""What the logits of one piece may take: measured best on CPUs with 1 MiB of second-level cache a core."""
-PIECES_PER_WORKER = 8
+CACHE_BYTES = 3 << 20
+"""What the logits of one piece may take. Half of it serves the caches better, but not by what twice the calls cost."""
+PIECES_PER_WORKER = 4
 """In one strip: the more, the shorter the wait for the last piece of a step; the fewer, the better the caches serve."""
 MOST_WORKERS = 8
 """More would wait for Python's lock between their operations."""
