@@ -25,6 +25,9 @@ __all__ = ["AT_REST", "is_at_rest", "merge_at_rest", "within_noise"]
 AT_REST = 2e-4
 """Mean of the ghost map up to which a scene counts as at rest: one ghost of 14×14 pixels in a megapixel."""
 
+BLOCK = 2
+"""Side of the blocks of pixels that are asked: what moves in the dark can be fainter than the noise of a pixel."""
+
 LIGHTS = (0.3, 0.6)
 """Encoded values of the reference between which shadows end and lights begin."""
 
@@ -62,7 +65,9 @@ def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], 
         >>> is_at_rest(SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1))
         True
     """
-    return all(float(ghost_map(bracket, sample, check=check).mean()) <= AT_REST for sample in range(batch_size))
+    block = min(BLOCK, *bracket.frames[0].shape[-2:])
+    maps = (ghost_map(bracket, sample, check=check, block=block) for sample in range(batch_size))
+    return all(float(found.mean()) <= AT_REST for found in maps)
 
 
 def merge_at_rest(network: Tensor, bracket: ExposureStack, noise: NoiseModel | None = None) -> Tensor | None:

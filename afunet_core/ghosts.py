@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from afunet_core.baselines import ExposureStack
-from afunet_core.box_filter import window_mean
+from afunet_core.box_filter import block_mean, window_mean
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import linearize
 from afunet_core.smoothstep import smoothstep
@@ -33,7 +33,7 @@ SAMPLED_PIXELS = 1 << 16
 
 
 def ghost_map(
-    bracket: ExposureStack, sample: int = 0, window: int = 5, check: Callable[[], None] = lambda: None
+    bracket: ExposureStack, sample: int = 0, window: int = 5, check: Callable[[], None] = lambda: None, block: int = 1
 ) -> NDArray[np.float32]:
     """How sure it is that the frames show different things at a pixel, measured against the reference frame.
 
@@ -47,9 +47,12 @@ def ghost_map(
         sample: which sample of the batch.
         window: width, in pixels, of the neighbourhood that decides together; odd.
         check: called several times a second; it raises when the caller no longer wants the result.
+        block: blocks of so many pixels squared are averaged first: what moves may then be fainter than the noise of a
+            pixel. Rows and columns that fill no block are left out.
 
     Returns:
-        H×W float32 in [0, 1]: 0 where a weighted merge is safe, 1 where it certainly shows a ghost.
+        H×W float32 (⌊H/block⌋×⌊W/block⌋ for blocks) in [0, 1]: 0 where a weighted merge is safe, 1 where it certainly
+        shows a ghost.
 
     Raises:
         ArgumentError: for a sample that does not exist or a window that is not odd.
@@ -68,30 +71,32 @@ def ghost_map(
     if window < 1 or window % 2 == 0:
         raise ArgumentError("window", "an odd number of pixels", window)
     with torch.no_grad():
-        return _in_haloed_strips(bracket, sample, window // 2, _noise_scales(bracket, sample), check).cpu().numpy()
+        scales = _noise_scales(bracket, sample, block)
+        return _in_haloed_strips(bracket, sample, window // 2, scales, check, block).cpu().numpy()
 
 
 def _in_haloed_strips(
-    bracket: ExposureStack, sample: int, radius: int, scales: list[Tensor], check: Callable[[], None]
+    bracket: ExposureStack, sample: int, radius: int, scales: list[Tensor], check: Callable[[], None], block: int
 ) -> Tensor:
     """The map, H×W, from strips of rows with what the windows see beyond them: a few megabytes whatever the size."""
     frame = bracket.frames[0][sample]
-    height, width = frame.shape[-2:]
-    step = height if frame.device.type != "cpu" else max(1, STRIP_PIXELS // width)
+    height, width = (size // block for size in frame.shape[-2:])
+    step = height if frame.device.type != "cpu" else max(1, STRIP_PIXELS // max(1, width * block**2))
     result = torch.empty(height, width, device=frame.device)
     for top in range(0, height, step):
         check()
         bottom = min(top + step, height)
         first, last = max(top - radius, 0), min(bottom + radius, height)
+        rows = slice(first * block, last * block)
         worst = torch.zeros(bottom - top, width, device=frame.device)
-        for squared, scale in zip(_disagreements(bracket, sample, slice(first, last)), scales, strict=True):
+        for squared, scale in zip(_disagreements(bracket, sample, rows, block), scales, strict=True):
             local = window_mean(squared.mean(0)[None, None], 2 * radius + 1)[0, 0, top - first : bottom - first]
             worst = torch.maximum(worst, local / scale)
         result[top:bottom] = smoothstep(worst.sqrt_(), _LIKELY, _CERTAIN)
     return result
 
 
-def _noise_scales(bracket: ExposureStack, sample: int) -> list[Tensor]:
+def _noise_scales(bracket: ExposureStack, sample: int, block: int = 1) -> list[Tensor]:
     """How much noisier than supposed each pair of frames is, in variance.
 
     For a normal deviate the median of its square is 0.455. Only a noisier camera is believed (a cleaner one gains
@@ -101,16 +106,19 @@ def _noise_scales(bracket: ExposureStack, sample: int) -> list[Tensor]:
     height, width = bracket.frames[0].shape[-2:]
     rows = slice(0, height, -(-height * width // SAMPLED_PIXELS))
     scales = []
-    for squared in _disagreements(bracket, sample, rows):
+    for squared in _disagreements(bracket, sample, rows, block):
         known = squared[squared > 0]
         enough = known.numel() > squared.numel() // 4
         scales.append((known.median() / 0.455).clamp(1.0, 25.0) if enough else squared.new_tensor(1.0))
     return scales
 
 
-def _disagreements(bracket: ExposureStack, sample: int, rows: slice) -> list[Tensor]:
+def _disagreements(bracket: ExposureStack, sample: int, rows: slice, block: int) -> list[Tensor]:
     """Of every frame but the reference: its squared deviation from that one in variances, C×rows×W."""
     intervals = [_interval(bracket, index, sample, rows) for index in range(len(bracket.frames))]
+    if block > 1:  # a block with one clipped pixel has no upper limit: the mean of what is infinite
+        means = [[block_mean(part, block) for part in interval] for interval in intervals]
+        intervals = [(low, high, variance / block**2) for low, high, variance in means]
     reference = intervals.pop(bracket.reference)
     return [_squared_deviation(interval, reference) for interval in intervals]
 

@@ -13,7 +13,8 @@ from afunet_core.baselines import weighted_merge
 from afunet_core.bracket import Bracket
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
-from afunet_core.gating import is_at_rest, merge_at_rest, within_noise
+from afunet_core.gating import AT_REST, is_at_rest, merge_at_rest, within_noise
+from afunet_core.ghosts import ghost_map
 from afunet_core.merging import merge
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
@@ -171,6 +172,27 @@ def test_the_network_decides_when_something_moved(network):
 def test_every_kind_of_motion_is_noticed(synthesizer, kind, seed):
     batch = synthesizer.sample(1, 96, torch.Generator().manual_seed(seed), kind=kind)
     assert not is_at_rest(bracket_of(batch))
+
+
+def test_what_is_fainter_than_the_noise_of_a_pixel_is_noticed():
+    """A dark square crosses a dark wall: two deviations of a pixel of the reference, no more."""
+    generator, frames = torch.Generator().manual_seed(0), []
+    for index, time in enumerate((1.0, 4.0, 16.0)):
+        radiance = torch.full((1, 3, 160, 160), 0.003)
+        radiance[..., 40:90, 30 + 40 * index : 70 + 40 * index] = 0.0043
+        noise = torch.randn(radiance.shape, generator=generator)
+        exposed = radiance * time + (2e-4 * radiance * time + 2e-3**2).sqrt() * noise
+        frames.append(exposed.clamp(0, 1) ** (1 / 2.2))
+    bracket = Bracket(frames, times=(1.0, 4.0, 16.0), encoding="gamma")
+    assert ghost_map(bracket, block=1).mean() <= AT_REST
+    assert ghost_map(bracket, block=2).mean() > AT_REST
+    assert not is_at_rest(bracket)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rest_is_recognised(synthesizer, seed):
+    batch = synthesizer.sample(1, 96, torch.Generator().manual_seed(40 + seed), kind="static")
+    assert is_at_rest(bracket_of(batch))
 
 
 def test_one_moving_sample_keeps_the_batch_from_rest():
