@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import math
-import os
-import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -20,28 +14,20 @@ from torch import Tensor
 
 from afunet_core.baselines import exposure_fusion, weighted_merge
 from afunet_core.bracket import Bracket
-from afunet_core.bracket_rows import BracketRows
 from afunet_core.brightness import empty_frames
-from afunet_core.device import (
-    automatic_budget,
-    choose_device,
-    choose_precision,
-    describe_device,
-    is_out_of_memory,
-    parse_memory,
-    release_memory,
-)
+from afunet_core.device import choose_device, choose_precision, parse_memory
 from afunet_core.drift import compensate_drift, estimate_drift
 from afunet_core.errors import ArgumentError
 from afunet_core.frame_plan import FramePlan, plan_frames
 from afunet_core.gating import is_at_rest, merge_at_rest
 from afunet_core.many_frames import combine_frames, guess_unrecorded
-from afunet_core.model.afunet import AFUNet, StageState
-from afunet_core.model.checkpoint import load_model, model_path
-from afunet_core.model.streaming import stream
+from afunet_core.merge_maps import LazyMaps, ghosts, sources, stages_hdr
+from afunet_core.model.afunet import StageState
 from afunet_core.motion_compensation import follow_motion
+from afunet_core.network_run import Model, network_input, obtain_model, run_network
 from afunet_core.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
 from afunet_core.progress import OnProgress, Run, ShouldCancel
+from afunet_core.provenance import describe_bracket, versions
 from afunet_core.registration import BORDERS, Registration, common_area, covered_areas, register
 
 __all__ = ["METHODS", "MergeResult", "merge"]
@@ -50,11 +36,6 @@ METHODS = ("auto", "afunet", "weighted", "mertens")
 DRIFT = ("off", "auto")
 UNITS = ("relative", "counts")
 
-PIECES_WHEN_SHORT = (None, 64, 8)
-"""Attention windows computed at once: what is fastest first, then less while memory runs out."""
-LARGEST_WHOLE_INPUT = 256 << 20
-"""Bytes of network input that are made at once for a GPU; of a larger one each pass makes the rows that it sees."""
-
 REGISTERING = {"auto": "auto", "on": "on", "camera": "auto", "off": "off"}
 """How the camera's motion is undone, for each way to align."""
 FOLLOWING = ("auto", "on")
@@ -62,8 +43,6 @@ FOLLOWING = ("auto", "on")
 
 STRIP_PIXELS = 1 << 20
 """Of the result this many pixels are turned into an array at a time."""
-
-Model = str | os.PathLike[str] | AFUNet
 
 
 @dataclass
@@ -112,8 +91,8 @@ def merge(
 
     Args:
         bracket: the frames and their exposures.
-        method: ``"auto"`` (the network; mostly the weighted mean in the highlights, and for counts everywhere, if
-            nothing moved at all; of other than three frames also the mean of those that agree with it), ``"afunet"``
+        method: ``"auto"`` (the network; if nothing moved at all, the weighted mean, with the noise taken out that the
+            network takes out; of other than three frames also the mean of those that agree with it), ``"afunet"``
             (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or
             ``"mertens"`` (exposure fusion, for display only).
         align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, and then
@@ -158,12 +137,12 @@ def merge(
     for sentence in empty_frames(bracket.frames, bracket.names):
         run.warn(sentence)
     uses_network = method in ("auto", "afunet")
-    info: dict[str, Any] = {"method": method, **_describe_bracket(bracket), "align": align, "border": border}
+    info: dict[str, Any] = {"method": method, **describe_bracket(bracket), "align": align, "border": border}
     if uses_network:
         plan = plan_frames(bracket, everything=method == "auto")
         bracket = bracket.with_reference(plan.reference)
         info |= {"reference": plan.reference, "frames_used": _describe_plan(bracket, plan, run)}
-        network, info["model"] = _obtain_model(model)
+        network, info["model"] = obtain_model(model)
 
     with run.phase("Registering the frames", 0 if align == "off" else 100), torch.no_grad():
         mode = REGISTERING[align]
@@ -194,8 +173,8 @@ def merge(
             # Counts stay those of the pixel itself, and only our head was made to agree with the classic at rest.
             denoising = resting and units != "counts" and network.config.head == "anchored"
             if stages or denoising or not resting:
-                image, states, used = _run_network(
-                    network, _network_input(three, place), place, dtype, budget, stages, run
+                image, states, used = run_network(
+                    network, network_input(three, place), place, dtype, budget, stages, run
                 )
             if resting:
                 known = noise if isinstance(noise, NoiseModel) else None
@@ -210,9 +189,7 @@ def merge(
                 image, info["guessed"] = found.image, 0.0
 
                 def look_again(wider: Bracket) -> Tensor:
-                    return _run_network(network, _network_input(wider, place), place, dtype, budget, False, run)[
-                        0
-                    ].cpu()
+                    return run_network(network, network_input(wider, place), place, dtype, budget, False, run)[0].cpu()
 
                 if not resting:  # nothing stands before anything then, and nothing is to be guessed
                     decided = _planes(found.invented)
@@ -232,19 +209,19 @@ def merge(
         "output": "display" if method == "mertens" else "radiance",
         "units": units,
         "shape": list(radiance.shape),
-        "versions": _versions(),
+        "versions": versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": run.seconds,
         "warnings": run.warnings,
     }
-    maps = {"ghost": lambda: _ghost(aligned)}
+    maps = {"ghost": lambda: ghosts(aligned)}
     if decided is not None:
         maps["network"] = lambda: decided
     if kept:
-        maps["stages_hdr"] = lambda: _stages_hdr(network, three, kept, scale / unit)
+        maps["stages_hdr"] = lambda: stages_hdr(network, three, kept, scale / unit)
     if states and network.config.head == "anchored":
-        maps["source"] = lambda: _source(network, three, states[-1])
-    return MergeResult(radiance, kept, info, _LazyMaps(maps))
+        maps["source"] = lambda: sources(network, three, states[-1])
+    return MergeResult(radiance, kept, info, LazyMaps(maps))
 
 
 def _check_choices(bracket: Any, method: str, align: str, border: str, drift: str, noise: Any, units: str) -> None:
@@ -347,92 +324,6 @@ def _weighted(bracket: Bracket, noise: NoiseModel | str, info: dict[str, Any]) -
     return noise_optimal_merge(bracket, noise)
 
 
-# --- the network ---
-
-
-def _obtain_model(model: Model) -> tuple[AFUNet, dict[str, Any]]:
-    """The network in evaluation mode on the CPU, and what identifies it."""
-    if isinstance(model, AFUNet):
-        sha256 = hashlib.sha256()
-        for parameter in model.parameters():
-            sha256.update(parameter.detach().float().cpu().numpy().tobytes())
-        return model, _describe_model(model, "a network in memory", sha256.hexdigest())
-    path = model_path(model)
-    stat = path.stat()
-    network, digest = _cached_model(str(path), stat.st_mtime_ns, stat.st_size)
-    return network, {**_describe_model(network, os.fspath(model), digest), "file": path.name}
-
-
-@lru_cache(maxsize=2)
-def _cached_model(path: str, mtime_ns: int, size: int) -> tuple[AFUNet, str]:
-    """Stacks merge slice by slice: the file is read and checked once, until it changes on disk."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return load_model(path), digest
-
-
-def _describe_model(model: AFUNet, name: str, digest: str) -> dict[str, Any]:
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return {"name": name, "sha256": digest, "parameters": parameters, "config": model.config.to_dict()}
-
-
-def _placed(model: AFUNet, device: torch.device) -> AFUNet:
-    """The model ready on ``device``; the caller's own object is never moved or switched."""
-    parameter = next(model.parameters())
-    if parameter.device == device and parameter.dtype == torch.float32 and not model.training:
-        return model
-    return copy.deepcopy(model).to(device, torch.float32).eval()
-
-
-def _network_input(bracket: Bracket, device: torch.device) -> Tensor | BracketRows:
-    """On CPUs rows of the input, made by the cores that use them; other devices get all at once, if that is little."""
-    height, width = bracket.shape
-    whole = bracket.batch_size * 18 * height * width * 4
-    return bracket.to_tensor() if device.type != "cpu" and whole <= LARGEST_WHOLE_INPUT else BracketRows(bracket)
-
-
-def _run_network(
-    model: AFUNet,
-    frames: Tensor | BracketRows,
-    device: torch.device,
-    dtype: torch.dtype,
-    budget: int | None,
-    keep_stages: bool,
-    run: Run,
-) -> tuple[Tensor, list[StageState], dict[str, str]]:
-    """The image, the stages, and the device and precision that served.
-
-    Where memory runs out the same is computed in smaller pieces, at last on the CPU: the result does not change.
-    """
-    places = [device] if device.type == "cpu" else [device, torch.device("cpu")]
-    attempts = [(place, shrink) for place in places for shrink in PIECES_WHEN_SHORT]
-    for number, (place, pieces) in enumerate(attempts):
-        share = (budget if budget is not None else automatic_budget(place)) if pieces is None else 0
-        try:
-            result = stream(
-                _placed(model, place),
-                frames,
-                memory_budget=share,
-                stages=keep_stages,
-                on_progress=run.report,
-                should_cancel=run.cancelled,
-                precision=dtype,
-                piece_windows=pieces,
-            )
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or number == len(attempts) - 1:
-                raise
-        else:
-            image, states = result if isinstance(result, tuple) else (result, [])
-            if number:
-                how = "in smaller pieces" if place == device else "on the CPU"
-                run.warn(f"Memory ran out on {describe_device(device)}; the same result was computed {how}.")
-            return image, states, {"device": describe_device(place), "precision": str(dtype).removeprefix("torch.")}
-        finally:
-            release_memory(place)
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
 # --- the result ---
 
 
@@ -457,72 +348,3 @@ def _to_pixels(image: Tensor, is_grey: bool, run: Run) -> np.ndarray:
 def _to_arrays(state: StageState) -> StageState:
     """The same features as float32 arrays."""
     return StageState(*(feature.detach().float().cpu().numpy() for feature in state))  # type: ignore[arg-type]
-
-
-def _ghost(bracket: Bracket) -> np.ndarray:
-    from afunet_core.inspection import ghost_map
-
-    return ghost_map(bracket)
-
-
-def _source(model: AFUNet, bracket: Bracket, last: StageState) -> np.ndarray:
-    from afunet_core.source_map import source_map
-
-    return source_map(_placed(model, torch.device("cpu")), bracket.to_tensor(), last.reference.cpu())
-
-
-def _stages_hdr(model: AFUNet, bracket: Bracket, stages: list[StageState], scale: float) -> np.ndarray:
-    from afunet_core.inspection import decode_stages
-
-    images = np.stack(decode_stages(_placed(model, torch.device("cpu")), bracket.to_tensor(), stages))
-    return (images.mean(-1) if bracket.is_grey else images) * np.float32(scale)
-
-
-class _LazyMaps(Mapping[str, np.ndarray]):
-    """A dictionary of pictures that are computed when first looked at."""
-
-    def __init__(self, makers: dict[str, Callable[[], np.ndarray]]) -> None:
-        self._makers, self._made = makers, dict[str, np.ndarray]()
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._made:
-            self._made[name] = self._makers[name]()
-        return self._made[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._makers
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-
-def _describe_bracket(bracket: Bracket) -> dict[str, Any]:
-    return {
-        "frames": [str(name) for name in bracket.names],
-        "ev": [float(value) for value in bracket.ev],
-        "times": [float(value) for value in bracket.times],
-        "exposure_seconds": list(bracket.seconds) if bracket.seconds is not None else None,
-        "encoding": bracket.encoding,
-        "gamma": float(bracket.gamma),
-        "grey": bool(bracket.is_grey),
-        "black_level": bracket.black_level,
-        "scale": bracket.scale,
-        "reference": int(bracket.reference),
-        "response": bracket.metadata.get("response"),
-        "channel": bracket.metadata.get("channel"),
-    }
-
-
-def _versions() -> dict[str, str]:
-    from afunet_core import __version__
-
-    found = {"afunet": __version__, "python": platform.python_version()}
-    for name in ("torch", "kornia", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # an unpacked library without its metadata
-            found[name] = "unknown"
-    return found

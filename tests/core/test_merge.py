@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import afunet_core as af
-from afunet_core import merging
+from afunet_core import merging, network_run
 from afunet_core.device import automatic_budget, choose_device, choose_precision, is_out_of_memory, parse_memory
 from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
 from afunet_core.noise import NoiseModel
@@ -347,7 +347,7 @@ def test_maps_are_made_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(bracket)
         return np.zeros(bracket.shape, np.float32)
 
-    monkeypatch.setattr(merging, "_ghost", ghost)
+    monkeypatch.setattr(merging, "ghosts", ghost)
     result = af.merge(bracket_of(scene()), method="weighted", align="off")
     assert list(result.maps) == ["ghost"]
     assert "ghost" in result.maps
@@ -448,7 +448,7 @@ class _Short:
     """Runs out of memory on a device, or for pieces of more than so many windows."""
 
     def __init__(self, refuse: Callable[[str, Any], bool]) -> None:
-        self.refuse, self.stream = refuse, merging.stream
+        self.refuse, self.stream = refuse, network_run.stream
         self.tried: list[tuple[str, int | None]] = []
 
     def __call__(self, model: af.AFUNet, frames: torch.Tensor, **options: Any) -> Any:
@@ -463,16 +463,16 @@ class _Short:
 def test_the_input_is_made_in_rows_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     model, bracket = anchored_model(), bracket_of(scene(45, 37))
     rows = af.merge(bracket, model=model, method="afunet", align="off")
-    assert not isinstance(merging._network_input(bracket, torch.device("cpu")), torch.Tensor)
-    assert isinstance(merging._network_input(bracket, torch.device("cuda")), torch.Tensor)
-    monkeypatch.setattr(merging, "_network_input", lambda bracket, device: bracket.to_tensor())
+    assert not isinstance(network_run.network_input(bracket, torch.device("cpu")), torch.Tensor)
+    assert isinstance(network_run.network_input(bracket, torch.device("cuda")), torch.Tensor)
+    monkeypatch.setattr(merging, "network_input", lambda bracket, device: bracket.to_tensor())
     whole = af.merge(bracket, model=model, method="afunet", align="off")
     np.testing.assert_allclose(rows.radiance, whole.radiance, rtol=0, atol=2e-6)
 
 
 def test_a_gpu_gets_rows_of_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merging, "LARGEST_WHOLE_INPUT", 0)
-    found = merging._network_input(bracket_of(scene(45, 37)), torch.device("cuda"))
+    monkeypatch.setattr(network_run, "LARGEST_WHOLE_INPUT", 0)
+    found = network_run.network_input(bracket_of(scene(45, 37)), torch.device("cuda"))
     assert not isinstance(found, torch.Tensor)
 
 
@@ -480,7 +480,7 @@ def test_short_of_memory_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None
     model, bracket = tiny_model(), bracket_of(scene())
     expected = af.merge(bracket, method="afunet", model=model, align="off")
     short = _Short(lambda device, pieces: pieces is None or pieces > 8)
-    monkeypatch.setattr(merging, "stream", short)
+    monkeypatch.setattr(network_run, "stream", short)
     seen: list[int] = []
     with pytest.warns(UserWarning, match="smaller pieces") as told:
         result = af.merge(
@@ -499,7 +499,7 @@ def test_short_of_memory_on_the_device_the_cpu(monkeypatch: pytest.MonkeyPatch) 
     expected = af.merge(bracket, method="afunet", model=model, align="off")
     monkeypatch.setattr(merging, "choose_device", lambda name: torch.device("meta"))
     short = _Short(lambda device, pieces: device == "meta")
-    monkeypatch.setattr(merging, "stream", short)
+    monkeypatch.setattr(network_run, "stream", short)
     with pytest.warns(UserWarning, match="CPU") as told:
         result = af.merge(bracket, method="afunet", model=model, align="off")
     assert len(told) == 1
@@ -509,7 +509,7 @@ def test_short_of_memory_on_the_device_the_cpu(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_out_of_memory_everywhere_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merging, "stream", _Short(lambda *_: True))
+    monkeypatch.setattr(network_run, "stream", _Short(lambda *_: True))
     with pytest.raises(torch.OutOfMemoryError):
         af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), align="off")
 
@@ -518,7 +518,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(merging, "stream", broken)
+    monkeypatch.setattr(network_run, "stream", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), align="off")
     assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
