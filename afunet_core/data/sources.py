@@ -34,12 +34,11 @@ class SyntheticSource:
         options = {key: value for key, value in config.data.items() if key != "kind"}
         hdr, photos = options.pop("hdr", None), options.pop("photos", None)
         holdout, split_seed = options.pop("holdout", 12), options.pop("split_seed", 0)
-        bank = (
-            SceneBank.from_folders(hdr=[hdr] if hdr else [], photos=[photos] if photos else [])
-            if hdr or photos
-            else SceneBank.procedural(config.seed)
-        )
-        training, held_out = bank.split(holdout=holdout, seed=split_seed) if holdout else (bank, bank)
+        if hdr or photos:
+            bank = SceneBank.from_folders(hdr=[hdr] if hdr else [], photos=[photos] if photos else [])
+            training, held_out = bank.split(holdout=holdout, seed=split_seed) if holdout else (bank, bank)
+        else:  # none of these few scenes need be held out: others can be had
+            training, held_out = (SceneBank.procedural(config.seed + other) for other in (0, 1_000_000))
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
         self.config = config
         self.device = device

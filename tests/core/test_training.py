@@ -113,3 +113,16 @@ def test_unknown_names_are_refused(tmp_path):
         TrainingConfig(model="gigantic")
     with pytest.raises(ArgumentError, match="kind"):
         train(replace(CONFIG, data={"kind": "cloud"}), tmp_path, accelerator="cpu", progress=False)
+
+
+def test_without_folders_other_scenes_are_rendered_for_validation(tmp_path: Path) -> None:
+    """`afunet train --config configs/compact.toml` as it stands, with no data at hand."""
+    from afunet_core.data.sources import SyntheticSource
+
+    config = TrainingConfig(
+        model="compact", data={"kind": "synthetic"}, validate_every=1, validation_count=1, validation_size=32
+    )
+    source = SyntheticSource(config, torch.device("cpu"))
+    assert source.validation[0].truth.shape == (1, 3, 32, 32)
+    ours, theirs = (SceneBank.procedural(seed).hdr[0] for seed in (0, 1_000_000))
+    assert ours.shape != theirs.shape or not torch.equal(ours, theirs)
