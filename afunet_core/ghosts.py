@@ -12,14 +12,12 @@ from torch import Tensor
 from afunet_core.baselines import ExposureStack
 from afunet_core.box_filter import block_mean, window_mean
 from afunet_core.errors import ArgumentError
+from afunet_core.noise import ORDINARY_CAMERA
 from afunet_core.radiometry import linearize
 from afunet_core.smoothstep import smoothstep
 
 __all__ = ["ghost_map"]
 
-# A camera of ordinary quality, in linear light with saturation at 1: photon noise at 5000 electrons, read noise of a
-# five-hundredth. Better cameras are measured as better by the scale below.
-_SHOT_VARIANCE, _READ_VARIANCE = 2e-4, 2e-3**2
 # Camera curves, exposure times and white balance are never exact; a static scene disagrees by a few percent.
 _RELATIVE_ERROR = 0.04
 # Encoded values from which a frame says only "at least this bright".
@@ -130,7 +128,8 @@ def _interval(bracket: ExposureStack, index: int, sample: int, rows: slice) -> t
     light = linearize(encoded, bracket.encoding, bracket.gamma)
     # Eight bits are the coarsest a frame comes in: one step of the encoding, in linear light, spread evenly.
     step = linearize((encoded + 1 / 255).clamp_(max=1.0), bracket.encoding, bracket.gamma).sub_(light)
-    variance = torch.add(light.new_tensor(_READ_VARIANCE / time**2), light, alpha=_SHOT_VARIANCE / time**2)
+    # Noisier cameras are measured as noisier by the scale above.
+    variance = ORDINARY_CAMERA.variance(light).div_(time**2)
     variance.addcmul_(step, step, value=1 / (12 * time**2))
     radiance = light / time
     return radiance, radiance.masked_fill(encoded >= _CLIPPED, torch.inf), variance

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.agreement import HALO, agreement, contradiction, spread_over, unsaturated
+from afunet_core.box_filter import window_max
 from afunet_core.bracket import Bracket
 from afunet_core.frame_plan import FramePlan
 from afunet_core.noise import NoiseModel, dependable_noise
@@ -220,7 +221,7 @@ def _squared_slope(image: Tensor) -> Tensor:
     padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
     across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
     down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
-    return F.max_pool2d(across.square() + down.square(), 3, 1, 1)
+    return window_max(across.square() + down.square(), 3)
 
 
 def _precision(image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket) -> Tensor:

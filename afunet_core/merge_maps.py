@@ -11,18 +11,11 @@ from afunet_core.bracket import Bracket
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.network_run import placed
 
-__all__ = ["LazyMaps", "ghosts", "sources", "stages_hdr"]
-
-
-def ghosts(bracket: Bracket) -> np.ndarray:
-    """Where the frames contradict each other."""
-    from afunet_core.inspection import ghost_map
-
-    return ghost_map(bracket)
+__all__ = ["LazyMaps", "sources", "stages_hdr"]
 
 
 def sources(model: AFUNet, bracket: Bracket, last: StageState) -> np.ndarray:
-    """Which frame each pixel of the network\'s image came from."""
+    """Which frame each pixel of the network's image came from."""
     from afunet_core.source_map import source_map
 
     return source_map(placed(model, torch.device("cpu")), bracket.to_tensor(), last.reference.cpu())

@@ -20,8 +20,9 @@ from afunet_core.drift import compensate_drift, estimate_drift
 from afunet_core.errors import ArgumentError
 from afunet_core.frame_plan import FramePlan, plan_frames
 from afunet_core.gating import is_at_rest, merge_at_rest
+from afunet_core.ghosts import ghost_map
 from afunet_core.many_frames import combine_frames, guess_unrecorded
-from afunet_core.merge_maps import LazyMaps, ghosts, sources, stages_hdr
+from afunet_core.merge_maps import LazyMaps, sources, stages_hdr
 from afunet_core.model.afunet import StageState
 from afunet_core.motion_compensation import follow_motion
 from afunet_core.network_run import Model, network_input, obtain_model, run_network
@@ -214,7 +215,7 @@ def merge(
         "seconds": run.seconds,
         "warnings": run.warnings,
     }
-    maps = {"ghost": lambda: ghosts(aligned)}
+    maps = {"ghost": lambda: ghost_map(aligned)}
     if decided is not None:
         maps["network"] = lambda: decided
     if kept:

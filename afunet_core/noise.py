@@ -27,6 +27,7 @@ from afunet_core.strips import in_strips
 
 __all__ = [
     "NOISE",
+    "ORDINARY_CAMERA",
     "NoiseModel",
     "dependable_noise",
     "estimate_noise",
@@ -89,6 +90,10 @@ class NoiseModel:
         return self.gain * linear.clamp(min=0.0) + self.read_noise**2
 
 
+ORDINARY_CAMERA = NoiseModel(gain=2e-4, read_noise=2e-3)
+"""Photon noise of 5000 electrons of full well, read noise of a five-hundredth of saturation."""
+
+
 @torch.no_grad()
 def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
     """Gain and read noise, from how much the frames of the bracket differ where both record the scene.
@@ -138,7 +143,7 @@ def dependable_noise(bracket: ExposureStack, noise: NoiseModel | None = None) ->
         >>> dependable_noise(SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1))
         NoiseModel(gain=0.0002, read_noise=0.002)
     """
-    noise = noise or estimate_noise(bracket) or NoiseModel(2e-4, 2e-3)
+    noise = noise or estimate_noise(bracket) or ORDINARY_CAMERA
     # Black that is clipped looks free of noise; a weight of one over nothing would follow.
     return NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
 

@@ -16,12 +16,10 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from runs import append_run, read_runs
+from runs import command_line, held_out_bank, run_missing, training_data
 
-from afunet_core.data.scenes import SceneBank
 from afunet_core.data.synthesis import validation_brackets
 from afunet_core.evaluation import Sample, evaluate, synthetic_samples
 from afunet_core.model.checkpoint import load_model
@@ -41,13 +39,10 @@ COMPARISONS = (  # (table, worse, better) as the paper reports PSNR-μ
     ("Table 6", "published", "stages-6"),
 )
 METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
-HELD_OUT = 12
 
 
 def configuration(variant: str, seed: int, options: argparse.Namespace) -> TrainingConfig:
     """A short run of one variant; nothing but the variant and the seed differs between runs."""
-    folders = {"hdr": options.scenes, "photos": options.photos}
-    given = {name: folder for name, folder in folders.items() if folder}
     overrides: dict[str, Any] = {
         "embed_dim": options.embed,
         "fusion_heads": 2,
@@ -59,7 +54,7 @@ def configuration(variant: str, seed: int, options: argparse.Namespace) -> Train
     return TrainingConfig(
         model=variant,
         model_overrides=overrides,
-        data={"kind": "synthetic", **given, "holdout": HELD_OUT if given else 0},
+        data=training_data(options.scenes, options.photos),
         loss={},
         steps=options.steps,
         batch=options.batch,
@@ -77,11 +72,7 @@ def configuration(variant: str, seed: int, options: argparse.Namespace) -> Train
 
 def held_out_brackets(options: argparse.Namespace) -> list[Sample]:
     """Brackets of scenes that no run has trained on, the same for all."""
-    if options.scenes or options.photos:
-        hdr, photos = ([folder] if folder else [] for folder in (options.scenes, options.photos))
-        bank = SceneBank.from_folders(hdr, photos).split(holdout=HELD_OUT, seed=0)[1]
-    else:
-        bank = SceneBank.procedural(seed=1_000_000)
+    bank = held_out_bank(options.scenes, options.photos)
     return list(synthetic_samples(validation_brackets(bank, options.brackets, options.size, seed=1)))
 
 
@@ -165,41 +156,15 @@ def report(runs: list[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--scenes", help="folder of .hdr and .exr scenes (default: procedural scenes)")
-    parser.add_argument("--photos", help="folder of photographs")
-    parser.add_argument("--variants", nargs="+", default=list(ROWS), choices=ROWS)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--patch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
-    parser.add_argument("--embed", type=int, default=24, help="channels of the three branches together (72 published)")
-    parser.add_argument("--blocks", type=int, default=2, help="Swin blocks in each stage (5 published)")
-    parser.add_argument("--downscale", type=int, default=2, help="pixels folded into channels (1 published)")
-    parser.add_argument("--brackets", type=int, default=16, help="held-out brackets")
-    parser.add_argument("--size", type=int, default=128, help="their side")
-    parser.add_argument("--accelerator", default="cpu", help="cpu or cuda")
-    return parser.parse_args(arguments)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then write the tables."""
-    options = parse(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "runs.csv"
+    defaults = {"steps": 300, "patch": 64, "blocks": 2, "brackets": 16, "size": 128}
+    parser = command_line(__doc__, ("--variants", ROWS), defaults)
+    parser.add_argument("--downscale", type=int, default=2, help="pixels folded into channels (1 published)")
+    parser.add_argument("--accelerator", default="cpu", help="cpu or cuda")
+    options = parser.parse_args(arguments)
     samples = held_out_brackets(options)
-    for seed in options.seeds:
-        for variant in options.variants:
-            runs = read_runs(path, options.steps)
-            if not any(row["variant"] == variant and int(row["seed"]) == seed for row in runs):
-                append_run(path, run_once(variant, seed, samples, options))
-                text = report(read_runs(path, options.steps))
-                (options.output / "table.md").write_text(text, encoding="utf-8")
-    print(report(read_runs(path, options.steps)))
+    run_missing(options, "variant", options.variants, lambda name, seed: run_once(name, seed, samples, options), report)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from runs import add_scenes, held_out_bank
 from torch import Tensor
 
 from afunet_core import gating
@@ -26,7 +27,6 @@ from afunet_core.model.checkpoint import load_model
 from afunet_core.noise import noise_optimal_merge
 
 Way = Callable[[Tensor, Bracket], Tensor]
-HELD_OUT = 12
 
 
 def tempered(**settings: Any) -> Way:
@@ -83,8 +83,7 @@ def gains(model: str, bank: SceneBank, options: argparse.Namespace) -> dict[str,
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", help="folder of .hdr and .exr scenes; those held out of training are used")
-    parser.add_argument("--photos", help="folder of photographs, likewise (default of both: procedural scenes)")
+    add_scenes(parser)
     parser.add_argument("--model", nargs="+", default=["compact", "full"])
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--size", type=int, default=320)
@@ -95,10 +94,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table for each model."""
     options = parse(arguments)
-    hdr, photos = ([folder] if folder else [] for folder in (options.scenes, options.photos))
-    bank = SceneBank.procedural(seed=1_000_000)
-    if hdr or photos:
-        bank = SceneBank.from_folders(hdr, photos).split(holdout=HELD_OUT, seed=0)[1]
+    bank = held_out_bank(options.scenes, options.photos)
     for model in options.model:
         print(f"| {model} | mean gain, PSNR-μ | PSNR-l | least gain, PSNR-μ | PSNR-l |\n|---|---:|---:|---:|---:|")
         for name, pairs in gains(model, bank, options).items():

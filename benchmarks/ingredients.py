@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runs import append_run, read_runs
+from runs import command_line, held_out_bank, run_missing, training_data
 
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.synthesis import validation_brackets
@@ -40,15 +40,12 @@ INGREDIENTS: dict[str, dict[str, dict[str, Any]]] = {
     "no averaged weights": {"run": {"ema": 0.0}},
 }
 KINDS = ("all", "static", "camera", "objects", "both")
-HELD_OUT = 12
 
 
 def configuration(name: str, seed: int, options: argparse.Namespace) -> TrainingConfig:
     """A short run without one ingredient."""
     left_out = INGREDIENTS[name]
-    folders = {"hdr": options.scenes, "photos": options.photos}
-    given = {place: folder for place, folder in folders.items() if folder}
-    data = {"kind": "synthetic", **given, "holdout": HELD_OUT if given else 0, **left_out.get("data", {})}
+    data = {**training_data(options.scenes, options.photos), **left_out.get("data", {})}
     if "ev_steps" in data:
         data["ev_steps"] = tuple(tuple(steps) for steps in data["ev_steps"])
     return TrainingConfig(
@@ -66,14 +63,6 @@ def configuration(name: str, seed: int, options: argparse.Namespace) -> Training
         checkpoint_every=options.steps,
         seed=seed,
     )
-
-
-def held_out_bank(options: argparse.Namespace) -> SceneBank:
-    """Scenes that no run has trained on."""
-    if not (options.scenes or options.photos):
-        return SceneBank.procedural(seed=1_000_000)
-    hdr, photos = ([folder] if folder else [] for folder in (options.scenes, options.photos))
-    return SceneBank.from_folders(hdr, photos).split(holdout=HELD_OUT, seed=0)[1]
 
 
 def run_once(name: str, seed: int, bank: SceneBank, options: argparse.Namespace) -> dict[str, Any]:
@@ -118,38 +107,12 @@ def report(runs: list[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--scenes", help="folder of .hdr and .exr scenes (default: procedural scenes)")
-    parser.add_argument("--photos", help="folder of photographs")
-    parser.add_argument("--without", nargs="+", default=list(INGREDIENTS), choices=list(INGREDIENTS), metavar="NAME")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--patch", type=int, default=96)
-    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
-    parser.add_argument("--embed", type=int, default=24, help="channels of the three branches together (48 compact)")
-    parser.add_argument("--blocks", type=int, default=1, help="Swin blocks in each of the three stages (2 compact)")
-    parser.add_argument("--brackets", type=int, default=24, help="held-out brackets, the four kinds in turn")
-    parser.add_argument("--size", type=int, default=192, help="their side")
-    return parser.parse_args(arguments)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing, then write the table."""
-    options = parse(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "runs.csv"
-    bank = held_out_bank(options)
-    for seed in options.seeds:
-        for name in options.without:
-            runs = read_runs(path, options.steps)
-            if not any(row["ingredient"] == name and int(row["seed"]) == seed for row in runs):
-                append_run(path, run_once(name, seed, bank, options))
-                (options.output / "table.md").write_text(report(read_runs(path, options.steps)), encoding="utf-8")
-    print(report(read_runs(path, options.steps)))
+    defaults = {"steps": 800, "patch": 96, "blocks": 1, "brackets": 24, "size": 192}
+    options = command_line(__doc__, ("--without", INGREDIENTS), defaults).parse_args(arguments)
+    bank = held_out_bank(options.scenes, options.photos)
+    run_missing(options, "ingredient", options.without, lambda name, seed: run_once(name, seed, bank, options), report)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from pathlib import Path
 
 
 def write_section(path: str | Path, title: str, text: str) -> None:
-    """Put ``## title`` with its text into a Markdown page: in place of that section, or at the end.
+    """Put ``## title``, the date and a text into a Markdown page: in place of that section, or at the end.
 
     Example:
         >>> import tempfile
@@ -16,12 +17,13 @@ def write_section(path: str | Path, title: str, text: str) -> None:
         ...     _ = page.write_text("# Page\\n")
         ...     for text in ("old", "new"):
         ...         write_section(page, "Times", text)
-        ...     page.read_text()
-        '# Page\\n\\n## Times\\n\\nnew\\n'
+        ...     text = page.read_text()
+        >>> text.count("## Times"), text.endswith("new\\n"), "Measured on 2" in text
+        (1, True, True)
     """
     page = Path(path)
     before = page.read_text(encoding="utf-8") if page.exists() else ""
-    section = f"## {title}\n\n{text.strip()}\n"
+    section = f"## {title}\n\nMeasured on {date.today()}. {text.strip()}\n"
     pattern = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     if pattern.search(before):
         after = pattern.sub(lambda _: section + "\n", before, count=1)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from afunet_core.box_filter import window_max
 from afunet_core.data.config import KINDS, Kind, SynthesisConfig
 from afunet_core.data.draws import uniform
 from afunet_core.data.lighting import background
@@ -210,7 +210,7 @@ def _moved_mask(radiance: Tensor, passed: Tensor | None) -> Tensor:
     reference = radiance[REFERENCE]
     change = (radiance - reference).abs().amax(dim=0)
     mask = (change / (0.05 * reference + 0.002)).amax(dim=0, keepdim=True).clamp(0, 1)
-    mask = F.max_pool2d(mask[None], 3, 1, 1)[0]
+    mask = window_max(mask[None], 3)[0]
     return mask if passed is None else torch.maximum(mask, passed)
 
 

@@ -26,6 +26,10 @@ def load(script: Path) -> ModuleType:
     return module
 
 
+def read_runs(path: Path, steps: int) -> list[dict[str, str]]:
+    return load(SCRIPT.with_name("runs.py")).read_runs(path, steps)
+
+
 @pytest.fixture(scope="module")
 def ablation() -> ModuleType:
     return load(SCRIPT)
@@ -37,7 +41,7 @@ def test_ingredients_are_left_out_one_at_a_time(tmp_path: Path, capsys: pytest.C
     names = ["all ingredients", "no decibels in the loss"]
     tiny = ["--steps=1", "--batch=1", "--patch=16", "--embed=12", "--brackets=4", "--size=32"]
     ingredients.main(["-o", str(tmp_path), "--seeds", "0", "--without", *names, *tiny])
-    base, without = ingredients.read_runs(tmp_path / "runs.csv", 1)
+    base, without = read_runs(tmp_path / "runs.csv", 1)
     shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"| {names[1]} |")]
     change = float(without["all_mu"]) - float(base["all_mu"])
     assert shown[0].split("|")[2].strip().startswith(f"{change:+.1f} / ")
@@ -66,13 +70,13 @@ def test_runs_are_repeatable_and_finished_ones_are_kept(
     both = ["--variants", "M1", "published"]
     ablation.main(["-o", str(tmp_path / "a"), "--seeds", "0", *TINY, *both])
     ablation.main(["-o", str(tmp_path / "b"), "--seeds", "0", *TINY, *both[:2]])
-    first, second = (ablation.read_runs(tmp_path / name / "runs.csv", 1) for name in "ab")
+    first, second = (read_runs(tmp_path / name / "runs.csv", 1) for name in "ab")
     assert [row["variant"] for row in first] == ["M1", "published"]
     assert first[0]["PSNR-μ"] == second[0]["PSNR-μ"]
     monkeypatch.setattr(ablation, "run_once", lambda *_: pytest.fail("a finished run was repeated"))
     ablation.main(["-o", str(tmp_path / "a"), "--seeds", "0", *TINY, *both])
     assert "one seed: cannot tell" in (tmp_path / "a" / "table.md").read_text(encoding="utf-8")
-    assert ablation.read_runs(tmp_path / "a" / "runs.csv", 2) == []  # runs of another length do not count
+    assert read_runs(tmp_path / "a" / "runs.csv", 2) == []  # runs of another length do not count
 
 
 def test_differences_count_from_two_standard_errors(ablation: ModuleType) -> None:

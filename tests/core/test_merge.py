@@ -347,7 +347,7 @@ def test_maps_are_made_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
         calls.append(bracket)
         return np.zeros(bracket.shape, np.float32)
 
-    monkeypatch.setattr(merging, "ghosts", ghost)
+    monkeypatch.setattr(merging, "ghost_map", ghost)
     result = af.merge(bracket_of(scene()), method="weighted", align="off")
     assert list(result.maps) == ["ghost"]
     assert "ghost" in result.maps
