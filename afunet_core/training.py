@@ -28,6 +28,7 @@ from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.model.config import VARIANTS, AFUNetConfig
 from afunet_core.model.growth import grow
+from afunet_core.native import accelerate
 from afunet_core.published import PUBLISHED_ROWS
 
 __all__ = ["TrainingConfig", "learning_rate", "load_config", "train"]
@@ -58,6 +59,8 @@ class TrainingConfig:
         clip: largest gradient norm.
         precision: ``"32-true"`` or ``"bf16-mixed"``, as Lightning Fabric names them.
         compile: use ``torch.compile``; pays on a GPU and on long runs.
+        native: on a CPU and with ``"bf16-mixed"``, use the compiled kernels of :mod:`afunet_core.native` where a C++
+            compiler is at hand; without one, training is slower.
         validate_every, validation_count, validation_size: steps between validations, their brackets and side.
         checkpoint_every, log_every: steps between checkpoints and between log lines.
         seed: of the weights and of the data.
@@ -86,6 +89,7 @@ class TrainingConfig:
     clip: float = 1.0
     precision: str = "bf16-mixed"
     compile: bool = False
+    native: bool = True
     validate_every: int = 1000
     validation_count: int = 24
     validation_size: int = 256
@@ -260,7 +264,7 @@ def train(
     optimizer_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     decay = {"weight_decay": config.weight_decay} if config.optimizer == "adamw" else {}
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = optimizer_class(trainable, lr=config.learning_rate, betas=config.betas, **decay)
+    optimizer = optimizer_class(trainable, lr=config.learning_rate, betas=config.betas, fused=True, **decay)
     step, best = 0, -math.inf
     checkpoint = folder / "last.ckpt"
     if resume and checkpoint.is_file():
@@ -269,6 +273,8 @@ def train(
         average.model.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step, best = state["step"], state["best"]
+    if config.native and config.precision == "bf16-mixed" and fabric.device.type == "cpu" and not config.compile:
+        accelerate(model)
     objective: Any = _Objective(model, config)
     if config.compile:
         objective = torch.compile(objective)
