@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from functools import partial
 
 from torch import Tensor, nn
 
-from afunet_core.model.afunet import AFUNet
 from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.attention import WindowCrossAttention, WindowSelfAttention
 from afunet_core.model.fusion import SwinBlock
@@ -19,20 +19,21 @@ WINDOW = 8
 NARROWEST, LARGEST_HEAD = 16, 32
 
 
-def accelerate(model: AFUNet) -> bool:
+def accelerate(model: nn.Module) -> bool:
     """Let a network on the CPU compute its windows with the compiled kernels, in bfloat16 with float32 sums.
 
     The kernels are for windows of 8×8, as published. They leave no trace in the parameters, so that optimiser,
     checkpoints and averages work as before; results agree with the modules under bfloat16 autocast within rounding.
 
     Args:
-        model: its parameters stay float32 and on the CPU. It is changed in place.
+        model: a network, or a part of one. Its parameters are float32 and on the CPU, and stay so. It is changed in
+            place.
 
     Returns:
         Whether any module uses them: False without a C++ compiler, or for sizes they are not made for.
 
     Example:
-        >>> from afunet_core.model.config import AFUNetConfig
+        >>> from afunet_core.model.afunet import AFUNet, AFUNetConfig
         >>> accelerate(AFUNet(AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=1)))  # branches of 4 channels
         False
     """
@@ -57,7 +58,7 @@ def _suitable(module: nn.Module) -> bool:
     return module.window == WINDOW and channels >= NARROWEST and size % 2 == 0 and size <= LARGEST_HEAD
 
 
-def _swin(kernels: object, block: SwinBlock, features: Tensor) -> Tensor:
+def _swin(kernels: ctypes.CDLL, block: SwinBlock, features: Tensor) -> Tensor:
     attention: WindowSelfAttention = block.attention
     layers = (block.norm1, attention.qkv, attention.project, block.norm2, block.mlp.fc1, block.mlp.fc2)
     norm1, qkv, project, norm2, fc1, fc2 = ([layer.weight, layer.bias] for layer in layers)
@@ -65,7 +66,7 @@ def _swin(kernels: object, block: SwinBlock, features: Tensor) -> Tensor:
     return swin_block(kernels, features.float(), parameters, attention.heads, block.shift)
 
 
-def _align(kernels: object, alignment: SpatialAlignment, side: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
+def _align(kernels: ctypes.CDLL, alignment: SpatialAlignment, side: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
     attention: WindowCrossAttention = alignment.attention
     layers = (alignment.degrade.fc1, alignment.degrade.fc2, attention.query, attention.key_value, attention.project)
     fc1, fc2, query, key_value, project = ([layer.weight, layer.bias] for layer in layers)

@@ -32,7 +32,9 @@ def library() -> ctypes.CDLL | None:
         return ctypes.CDLL(str(_compiled(compiler)))
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or str(error)
-        warnings.warn(f"The training kernels could not be compiled, the slower way is taken: {said[:500]}", stacklevel=2)
+        warnings.warn(
+            f"The training kernels could not be compiled, the slower way is taken: {said[:500]}", stacklevel=2
+        )
         return None
 
 

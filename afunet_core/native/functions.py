@@ -47,7 +47,9 @@ def align_windows(
 
 class _SwinBlock(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, kernels: ctypes.CDLL, shape: tuple[int, ...], features: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, kernels: ctypes.CDLL, shape: tuple[int, ...], features: Tensor, *parameters: Tensor
+    ) -> Tensor:
         features, result = features.contiguous(), torch.empty_like(features, memory_format=torch.contiguous_format)
         kernels.afunet_swin_forward(_integers(shape), _addresses(parameters), _address(features), _address(result))
         ctx.save_for_backward(features, *parameters)

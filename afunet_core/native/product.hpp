@@ -3,7 +3,9 @@
 
 #include "vectors.hpp"
 
-#if defined(__AMX_BF16__)
+// AFUNET_PLAIN_PRODUCTS leaves the matrix unit alone, for tests.
+#if defined(__AMX_BF16__) && !defined(AFUNET_PLAIN_PRODUCTS)
+#define AFUNET_MATRIX_UNIT
 #include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,7 +13,7 @@
 
 namespace afunet {
 
-#if defined(__AMX_BF16__)
+#if defined(AFUNET_MATRIX_UNIT)
 
 // Whether the system lets this process use the matrix unit. Asked once; it holds for all threads.
 inline bool matrix_unit() {
@@ -107,7 +109,7 @@ inline void plain_tile(const bf16* a, size_t a_stride, const uint32_t* b, size_t
 // 16, inner of 32; strides count elements.
 inline void multiply(const bf16* a, size_t a_stride, const uint32_t* b, size_t b_stride, float* c, size_t c_stride,
                      int rows, int columns, int inner, bool add) {
-#if defined(__AMX_BF16__)
+#if defined(AFUNET_MATRIX_UNIT)
   if (matrix_unit()) {
     for (int row = 0; row < rows; row += 32)
       for (int column = 0; column < columns; column += 32) {

@@ -226,20 +226,16 @@ struct LinearGradient {
 
 inline void gelu(const float* x, int rows, float* result) {
   for (int place = 0; place < rows * TOKENS; place += LANES) {
-    Vec below, density;
     const Vec value = load(x + place);
-    normal_distribution(value, below, density);
-    store(result + place, value * below);
+    store(result + place, value * share_below(value));
   }
 }
 
 // In place: the gradient of the result becomes that of x.
 inline void gelu_backward(const float* x, int rows, float* gradient) {
   for (int place = 0; place < rows * TOKENS; place += LANES) {
-    Vec below, density;
     const Vec value = load(x + place);
-    normal_distribution(value, below, density);
-    store(gradient + place, load(gradient + place) * (below + value * density));
+    store(gradient + place, load(gradient + place) * (share_below(value) + value * density(value)));
   }
 }
 
