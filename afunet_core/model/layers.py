@@ -51,11 +51,17 @@ class DropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
+    def draw(self, batch: int, device: torch.device) -> Tensor | None:
+        """A factor for each sample: 0 if dropped, else such that the mean is 1; ``None`` when nothing is dropped."""
+        if not self.training or self.rate == 0.0:
+            return None
+        keep = 1.0 - self.rate
+        return (torch.rand(batch, device=device) < keep) / keep
+
     def forward(self, residual: Tensor, batch: int) -> Tensor:
         """``(batch·n)×…`` → the same; the ``n`` pieces of a sample share its fate."""
-        if not self.training or self.rate == 0.0:
+        factors = self.draw(batch, residual.device)
+        if factors is None:
             return residual
-        keep = 1.0 - self.rate
-        alive = torch.rand(batch, device=residual.device) < keep
-        scale = (alive.to(residual.dtype) / keep).repeat_interleave(residual.shape[0] // batch)
+        scale = factors.to(residual.dtype).repeat_interleave(residual.shape[0] // batch)
         return residual * scale.reshape(-1, *([1] * (residual.dim() - 1)))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.attention import WindowCrossAttention, WindowSelfAttention
 from afunet_core.model.fusion import SwinBlock
+from afunet_core.model.layers import DropPath
 from afunet_core.native.build import library
 from afunet_core.native.functions import align_windows, swin_block
 
@@ -50,7 +52,7 @@ def accelerate(model: nn.Module) -> bool:
 
 
 def _suitable(module: nn.Module) -> bool:
-    if not isinstance(module, SwinBlock | SpatialAlignment) or module.drop_path.rate > 0:
+    if not isinstance(module, SwinBlock | SpatialAlignment):
         return False
     attention = module.attention
     channels = attention.project.out_features
@@ -63,7 +65,8 @@ def _swin(kernels: ctypes.CDLL, block: SwinBlock, features: Tensor) -> Tensor:
     layers = (block.norm1, attention.qkv, attention.project, block.norm2, block.mlp.fc1, block.mlp.fc2)
     norm1, qkv, project, norm2, fc1, fc2 = ([layer.weight, layer.bias] for layer in layers)
     parameters = [*norm1, *qkv, attention.position_bias, *project, *norm2, *fc1, *fc2]
-    return swin_block(kernels, features.float(), parameters, attention.heads, block.shift)
+    kept = torch.stack([_kept(block.drop_path, features.shape[0]) for _ in range(2)])
+    return swin_block(kernels, features.float(), parameters, attention.heads, block.shift, kept)
 
 
 def _align(kernels: ctypes.CDLL, alignment: SpatialAlignment, side: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,4 +74,10 @@ def _align(kernels: ctypes.CDLL, alignment: SpatialAlignment, side: Tensor, esti
     layers = (alignment.degrade.fc1, alignment.degrade.fc2, attention.query, attention.key_value, attention.project)
     fc1, fc2, query, key_value, project = ([layer.weight, layer.bias] for layer in layers)
     parameters = [*fc1, *fc2, *query, *key_value, attention.position_bias, *project]
-    return align_windows(kernels, side.float(), estimate.float(), parameters, attention.heads)
+    kept = _kept(alignment.drop_path, side.shape[0])
+    return align_windows(kernels, side.float(), estimate.float(), parameters, attention.heads, kept)
+
+
+def _kept(drop_path: DropPath, batch: int) -> Tensor:
+    factors = drop_path.draw(batch, torch.device("cpu"))
+    return torch.ones(batch) if factors is None else factors

@@ -1,4 +1,5 @@
-// Spatial alignment of one side inside windows: d = mlp(x), r = d + project(attention(α; d + α)), both ways.
+// Spatial alignment of one side inside windows: d = mlp(x), r = d + a · project(attention(α; d + α)),
+// both ways; a is what stochastic depth draws for each picture (1 without it).
 #include "attention.hpp"
 #include "threads.hpp"
 
@@ -26,7 +27,7 @@ struct Aligner {
 };
 
 struct Pictures {
-  const float *side, *estimate;
+  const float *side, *estimate, *kept;
 };
 
 // What the forward pass of one window leaves behind.
@@ -37,14 +38,14 @@ struct Forward {
   Arena arena;
   Attention attention;
   int pixels[TOKENS];
-  float *side, *estimate, *hidden, *active, *degraded, *context, *query, *key_value, *mixed, *result;
+  float *side, *estimate, *hidden, *active, *degraded, *context, *query, *key_value, *mixed, *branch, *result;
   uint32_t *packed, *packed_hidden;
 
   Forward(const Aligner& aligner, const Grid& grid, const Pictures& pictures)
       : aligner(aligner), grid(grid), pictures(pictures), attention(arena, aligner.heads, aligner.bias) {
     auto room = [&](int rows) { return arena.take<float>((size_t)(round_up(rows, 16) + 16) * TOKENS); };
     const int channels = aligner.project.outs;
-    for (float** rows : {&side, &estimate, &degraded, &context, &query, &mixed, &result}) *rows = room(channels);
+    for (float** rows : {&side, &estimate, &degraded, &context, &query, &mixed, &branch, &result}) *rows = room(channels);
     for (float** rows : {&hidden, &active}) *rows = room(aligner.fc1.outs);
     key_value = room(2 * channels);
     packed = arena.take<uint32_t>((size_t)aligner.query.inner_ins() / 2 * TOKENS);
@@ -72,10 +73,13 @@ struct Forward {
     attention.forward(query, key_value, value(), nullptr, mixed);
   }
 
-  void finish(float* to_degraded, float* to_result) {
+  float kept(int window) const { return pictures.kept[grid.image(window)]; }
+
+  void finish(int window, float* to_degraded, float* to_result) {
     const int channels = aligner.project.outs;
     pack_pairs(mixed, channels, packed);
-    aligner.project.apply(packed, degraded, result);
+    aligner.project.apply(packed, nullptr, branch);
+    add_branch(degraded, branch, kept(window), channels, result);
     scatter(degraded, channels, pixels, to_degraded);
     scatter(result, channels, pixels, to_result);
   }
@@ -88,7 +92,7 @@ struct Backward {
   float *leaving_side, *leaving_estimate;
   Arena arena;
   LinearGradient fc1, fc2, query, key_value, project;
-  float *bias, *of_result, *of_degraded, *of_mixed, *of_query, *of_key_value, *of_context, *of_hidden, *gradient;
+  float *bias, *of_result, *of_branch, *of_degraded, *of_mixed, *of_query, *of_key_value, *of_context, *of_hidden, *gradient;
 
   Backward(const Aligner& aligner, const Grid& grid, const Pictures& pictures, const float* arriving_degraded,
            const float* arriving_result, float* leaving_side, float* leaving_estimate)
@@ -105,7 +109,7 @@ struct Backward {
         project(arena, aligner.project) {
     auto room = [&](int rows) { return arena.take<float>((size_t)(round_up(rows, 16) + 16) * TOKENS); };
     const int channels = aligner.project.outs;
-    for (float** rows : {&of_result, &of_degraded, &of_mixed, &of_query, &of_context, &gradient})
+    for (float** rows : {&of_result, &of_branch, &of_degraded, &of_mixed, &of_query, &of_context, &gradient})
       *rows = room(channels);
     of_key_value = room(2 * channels);
     of_hidden = room(aligner.fc1.outs);
@@ -118,7 +122,8 @@ struct Backward {
     f.run(window);
     gather(arriving_result, channels, f.pixels, of_result);
     gather(arriving_degraded, channels, f.pixels, of_degraded);
-    project.accumulate(aligner.project, of_result, f.mixed, of_mixed, false);
+    scale_branch(of_result, f.kept(window), channels, of_branch);
+    project.accumulate(aligner.project, of_branch, f.mixed, of_mixed, false);
     f.attention.backward(f.query, f.key_value, f.value(), of_mixed, of_query, of_key_value, of_key_value + part, bias);
     key_value.accumulate(aligner.key_value, of_key_value, f.context, of_context, false);
     for (int place = 0; place < part; place += LANES) {
@@ -147,9 +152,9 @@ struct Backward {
 }  // namespace
 }  // namespace afunet
 
-// shape: batch, height, width, channels, hidden, heads, threads. Pictures are B×H×W×C, contiguous.
-extern "C" void afunet_align_forward(const int* shape, const float* const* parameters, const float* side,
-                                     const float* estimate, float* degraded, float* result) {
+// shape: batch, height, width, channels, hidden, heads, threads. kept: batch. Pictures are B×H×W×C, contiguous.
+extern "C" void afunet_align_forward(const int* shape, const float* const* parameters, const float* kept,
+                                     const float* side, const float* estimate, float* degraded, float* result) {
   using namespace afunet;
   const Grid grid{shape[0], shape[1], shape[2], 0};
   const Aligner aligner(shape[3], shape[4], shape[5], parameters);
@@ -159,22 +164,22 @@ extern "C" void afunet_align_forward(const int* shape, const float* const* param
         : Forward(aligner, grid, pictures), degraded(degraded), result(result) {}
     void operator()(int window) {
       run(window);
-      finish(degraded, result);
+      finish(window, degraded, result);
     }
   };
-  const Pictures pictures{side, estimate};
+  const Pictures pictures{side, estimate, kept};
   auto make = [&] { return std::make_unique<Worker>(aligner, grid, pictures, degraded, result); };
   share_out(grid.windows(), shape[6], make);
 }
 
 // Gradients of the parameters are added to `gradients`; those of side and estimate are written.
-extern "C" void afunet_align_backward(const int* shape, const float* const* parameters, const float* side,
-                                      const float* estimate, const float* of_degraded, const float* of_result,
+extern "C" void afunet_align_backward(const int* shape, const float* const* parameters, const float* kept,
+                                      const float* side, const float* estimate, const float* of_degraded, const float* of_result,
                                       float* leaving_side, float* leaving_estimate, float* const* gradients) {
   using namespace afunet;
   const Grid grid{shape[0], shape[1], shape[2], 0};
   const Aligner aligner(shape[3], shape[4], shape[5], parameters);
-  const Pictures pictures{side, estimate};
+  const Pictures pictures{side, estimate, kept};
   auto make = [&] {
     return std::make_unique<Backward>(aligner, grid, pictures, of_degraded, of_result, leaving_side, leaving_estimate);
   };

@@ -13,7 +13,9 @@ from torch.autograd.function import once_differentiable
 __all__ = ["align_windows", "swin_block"]
 
 
-def swin_block(kernels: ctypes.CDLL, features: Tensor, parameters: Sequence[Tensor], heads: int, shift: int) -> Tensor:
+def swin_block(
+    kernels: ctypes.CDLL, features: Tensor, parameters: Sequence[Tensor], heads: int, shift: int, kept: Tensor
+) -> Tensor:
     """A Swin block (:class:`afunet_core.model.fusion.SwinBlock`) with windows of 8×8.
 
     Args:
@@ -23,14 +25,15 @@ def swin_block(kernels: ctypes.CDLL, features: Tensor, parameters: Sequence[Tens
             weight and bias of the output projection, second norm, and both layers of the MLP.
         heads: of attention; C / heads is even and at most 32.
         shift: of the windows.
+        kept: ``2×B`` factors of the two residuals, drawn by stochastic depth; 1 without it.
     """
     batch, height, width, channels = features.shape
     shape = (batch, height, width, shift, channels, parameters[9].shape[0], heads, torch.get_num_threads())
-    return _SwinBlock.apply(kernels, shape, features, *parameters)
+    return _SwinBlock.apply(kernels, shape, kept, features, *parameters)
 
 
 def align_windows(
-    kernels: ctypes.CDLL, side: Tensor, estimate: Tensor, parameters: Sequence[Tensor], heads: int
+    kernels: ctypes.CDLL, side: Tensor, estimate: Tensor, parameters: Sequence[Tensor], heads: int, kept: Tensor
 ) -> tuple[Tensor, Tensor]:
     """:meth:`afunet_core.model.alignment.SpatialAlignment.attend` with windows of 8×8: ``d`` and ``r``.
 
@@ -39,55 +42,64 @@ def align_windows(
         side, estimate: ``B×H×W×C`` each.
         parameters: both layers of the MLP, weight and bias each, then of the query, of key and value together, the
             position table, and weight and bias of the output projection.
+        kept: a factor for each sample, drawn by stochastic depth; 1 without it.
     """
     batch, height, width, channels = side.shape
     shape = (batch, height, width, channels, parameters[0].shape[0], heads, torch.get_num_threads())
-    return _AlignWindows.apply(kernels, shape, side, estimate, *parameters)
+    return _AlignWindows.apply(kernels, shape, kept, side, estimate, *parameters)
 
 
 class _SwinBlock(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, kernels: ctypes.CDLL, shape: tuple[int, ...], features: Tensor, *parameters: Tensor
+        ctx: Any, kernels: ctypes.CDLL, shape: tuple[int, ...], kept: Tensor, features: Tensor, *parameters: Tensor
     ) -> Tensor:
-        features, result = features.contiguous(), torch.empty_like(features, memory_format=torch.contiguous_format)
-        kernels.afunet_swin_forward(_integers(shape), _addresses(parameters), _address(features), _address(result))
-        ctx.save_for_backward(features, *parameters)
+        features, kept = features.contiguous(), kept.float().contiguous()
+        result = torch.empty_like(features)
+        pictures = map(_address, (kept, features, result))
+        kernels.afunet_swin_forward(_integers(shape), _addresses(parameters), *pictures)
+        ctx.save_for_backward(kept, features, *parameters)
         ctx.kernels, ctx.shape = kernels, shape
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        features, *parameters = ctx.saved_tensors
+        kept, features, *parameters = ctx.saved_tensors
         leaving, sums = torch.empty_like(features), [torch.zeros_like(parameter) for parameter in parameters]
-        pictures = map(_address, (features, gradient := gradient.contiguous(), leaving))
+        pictures = map(_address, (kept, features, gradient := gradient.contiguous(), leaving))
         ctx.kernels.afunet_swin_backward(_integers(ctx.shape), _addresses(parameters), *pictures, _addresses(sums))
-        return None, None, leaving, *sums
+        return None, None, None, leaving, *sums
 
 
 class _AlignWindows(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, kernels: ctypes.CDLL, shape: tuple[int, ...], side: Tensor, estimate: Tensor, *parameters: Tensor
+        ctx: Any,
+        kernels: ctypes.CDLL,
+        shape: tuple[int, ...],
+        kept: Tensor,
+        side: Tensor,
+        estimate: Tensor,
+        *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        side, estimate = side.contiguous(), estimate.contiguous()
+        kept, side, estimate = kept.float().contiguous(), side.contiguous(), estimate.contiguous()
         degraded, result = torch.empty_like(side), torch.empty_like(side)
-        pictures = map(_address, (side, estimate, degraded, result))
+        pictures = map(_address, (kept, side, estimate, degraded, result))
         kernels.afunet_align_forward(_integers(shape), _addresses(parameters), *pictures)
-        ctx.save_for_backward(side, estimate, *parameters)
+        ctx.save_for_backward(kept, side, estimate, *parameters)
         ctx.kernels, ctx.shape = kernels, shape
         return degraded, result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_degraded: Tensor, of_result: Tensor) -> tuple[Any, ...]:
-        side, estimate, *parameters = ctx.saved_tensors
+        kept, side, estimate, *parameters = ctx.saved_tensors
         arriving = [of_degraded.contiguous(), of_result.contiguous()]
         leaving, sums = [torch.empty_like(side) for _ in range(2)], [torch.zeros_like(p) for p in parameters]
-        pictures = map(_address, (side, estimate, *arriving, *leaving))
+        pictures = map(_address, (kept, side, estimate, *arriving, *leaving))
         ctx.kernels.afunet_align_backward(_integers(ctx.shape), _addresses(parameters), *pictures, _addresses(sums))
-        return None, None, *leaving, *sums
+        return None, None, None, *leaving, *sums
 
 
 def _address(tensor: Tensor) -> ctypes.c_void_p:

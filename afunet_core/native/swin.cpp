@@ -1,4 +1,5 @@
-// A block of self-attention in windows, forwards and backwards: x + project(attention(norm1(x))), then + mlp(norm2(…)).
+// A block of self-attention in windows, forwards and backwards: y = x + a · project(attention(norm1(x))), then
+// y + b · mlp(norm2(y)), where a and b are what stochastic depth draws for each picture (1 without it).
 #include "attention.hpp"
 #include "threads.hpp"
 
@@ -31,18 +32,23 @@ struct Block {
 struct Forward {
   const Block& block;
   const Grid& grid;
+  const float *kept_attention, *kept_mlp;  // a and b of each picture
   Arena arena;
   Attention attention;
   int pixels[TOKENS];
   float labels[TOKENS];
-  float *x, *unit1, *norm1, *inverse1, *qkv, *mixed, *y, *unit2, *norm2, *inverse2, *hidden, *active, *z;
+  float *x, *unit1, *norm1, *inverse1, *qkv, *mixed, *y, *unit2, *norm2, *inverse2, *hidden, *active, *z, *branch;
   uint32_t *packed, *packed_hidden;
 
-  Forward(const Block& block, const Grid& grid)
-      : block(block), grid(grid), attention(arena, block.heads, block.bias) {
+  Forward(const Block& block, const Grid& grid, const float* kept)
+      : block(block),
+        grid(grid),
+        kept_attention(kept),
+        kept_mlp(kept + grid.batch),
+        attention(arena, block.heads, block.bias) {
     auto room = [&](int rows) { return arena.take<float>((size_t)(round_up(rows, 16) + 16) * TOKENS); };
     const int channels = block.project.outs, hidden_units = block.fc1.outs;
-    for (float** rows : {&x, &unit1, &norm1, &mixed, &y, &unit2, &norm2, &z}) *rows = room(channels);
+    for (float** rows : {&x, &unit1, &norm1, &mixed, &y, &unit2, &norm2, &z, &branch}) *rows = room(channels);
     for (float** rows : {&hidden, &active}) *rows = room(hidden_units);
     qkv = room(3 * channels);
     inverse1 = arena.take<float>(TOKENS);
@@ -65,16 +71,18 @@ struct Forward {
     block.qkv.apply(packed, nullptr, qkv);
     attention.forward(query(), key(), value(), apart ? labels : nullptr, mixed);
     pack_pairs(mixed, channels, packed);
-    block.project.apply(packed, x, y);
+    block.project.apply(packed, nullptr, branch);
+    add_branch(x, branch, kept_attention[grid.image(window)], channels, y);
     normalise(block.norm2, y, unit2, norm2, inverse2);
     pack_pairs(norm2, channels, packed);
     block.fc1.apply(packed, nullptr, hidden);
     gelu(hidden, block.fc1.outs, active);
   }
 
-  void finish(float* picture) {
+  void finish(int window, float* picture) {
     pack_pairs(active, block.fc1.outs, packed_hidden);
-    block.fc2.apply(packed_hidden, y, z);
+    block.fc2.apply(packed_hidden, nullptr, branch);
+    add_branch(y, branch, kept_mlp[grid.image(window)], block.project.outs, z);
     scatter(z, block.project.outs, pixels, picture);
   }
 };
@@ -87,11 +95,12 @@ struct Backward {
   Arena arena;
   LinearGradient qkv, project, fc1, fc2;
   NormGradient norm1, norm2;
-  float *bias, *gradient, *of_hidden, *of_norm, *of_mixed, *of_qkv;
+  float *bias, *gradient, *of_hidden, *of_branch, *of_norm, *of_mixed, *of_qkv;
 
-  Backward(const Block& block, const Grid& grid, const float* picture, const float* arriving, float* leaving)
+  Backward(const Block& block, const Grid& grid, const float* kept, const float* picture, const float* arriving,
+           float* leaving)
       : block(block),
-        forward(block, grid),
+        forward(block, grid, kept),
         picture(picture),
         arriving(arriving),
         leaving(leaving),
@@ -104,7 +113,7 @@ struct Backward {
     for (NormGradient* norm : {&norm1, &norm2})
       *norm = {arena.take<float>(channels * LANES), arena.take<float>(channels * LANES)};
     bias = arena.take<float>((size_t)block.heads.count * TOKENS * TOKENS);
-    for (float** rows : {&gradient, &of_norm, &of_mixed}) *rows = room(channels);
+    for (float** rows : {&gradient, &of_branch, &of_norm, &of_mixed}) *rows = room(channels);
     of_hidden = room(block.fc1.outs);
     of_qkv = room(3 * channels);
   }
@@ -114,11 +123,13 @@ struct Backward {
     Forward& f = forward;
     f.run(window, picture);
     gather(arriving, channels, f.pixels, gradient);
-    fc2.accumulate(block.fc2, gradient, f.active, of_hidden, false);
+    scale_branch(gradient, f.kept_mlp[f.grid.image(window)], channels, of_branch);
+    fc2.accumulate(block.fc2, of_branch, f.active, of_hidden, false);
     gelu_backward(f.hidden, block.fc1.outs, of_hidden);
     fc1.accumulate(block.fc1, of_hidden, f.norm2, of_norm, false);
     normalise_backward(block.norm2, norm2, of_norm, f.unit2, f.inverse2, gradient);
-    project.accumulate(block.project, gradient, f.mixed, of_mixed, false);
+    scale_branch(gradient, f.kept_attention[f.grid.image(window)], channels, of_branch);
+    project.accumulate(block.project, of_branch, f.mixed, of_mixed, false);
     f.attention.backward(f.query(), f.key(), f.value(), of_mixed, of_qkv, of_qkv + part, of_qkv + 2 * part, bias);
     qkv.accumulate(block.qkv, of_qkv, f.norm1, of_norm, false);
     normalise_backward(block.norm1, norm1, of_norm, f.unit1, f.inverse1, gradient);
@@ -144,29 +155,31 @@ struct Backward {
 }  // namespace
 }  // namespace afunet
 
-// shape: batch, height, width, shift, channels, hidden, heads, threads. Pictures are B×H×W×C, contiguous.
-extern "C" void afunet_swin_forward(const int* shape, const float* const* parameters, const float* x, float* y) {
+// shape: batch, height, width, shift, channels, hidden, heads, threads. kept: 2×batch. Pictures are B×H×W×C, contiguous.
+extern "C" void afunet_swin_forward(const int* shape, const float* const* parameters, const float* kept, const float* x,
+                                    float* y) {
   using namespace afunet;
   const Grid grid{shape[0], shape[1], shape[2], shape[3]};
   const Block block(shape[4], shape[5], shape[6], parameters);
   struct Worker : Forward {
     const float* x;
     float* y;
-    Worker(const Block& block, const Grid& grid, const float* x, float* y) : Forward(block, grid), x(x), y(y) {}
+    Worker(const Block& block, const Grid& grid, const float* kept, const float* x, float* y)
+        : Forward(block, grid, kept), x(x), y(y) {}
     void operator()(int window) {
       run(window, x);
-      finish(y);
+      finish(window, y);
     }
   };
-  share_out(grid.windows(), shape[7], [&] { return std::make_unique<Worker>(block, grid, x, y); });
+  share_out(grid.windows(), shape[7], [&] { return std::make_unique<Worker>(block, grid, kept, x, y); });
 }
 
 // Gradients of the parameters are added to `gradients`, that of x is written to `leaving`.
-extern "C" void afunet_swin_backward(const int* shape, const float* const* parameters, const float* x,
-                                     const float* arriving, float* leaving, float* const* gradients) {
+extern "C" void afunet_swin_backward(const int* shape, const float* const* parameters, const float* kept,
+                                     const float* x, const float* arriving, float* leaving, float* const* gradients) {
   using namespace afunet;
   const Grid grid{shape[0], shape[1], shape[2], shape[3]};
   const Block block(shape[4], shape[5], shape[6], parameters);
-  auto make = [&] { return std::make_unique<Backward>(block, grid, x, arriving, leaving); };
+  auto make = [&] { return std::make_unique<Backward>(block, grid, kept, x, arriving, leaving); };
   for (const auto& worker : share_out(grid.windows(), shape[7], make)) worker->deliver(gradients);
 }

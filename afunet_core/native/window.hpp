@@ -41,6 +41,7 @@ struct Grid {
   int down() const { return height / SIDE; }
   int across() const { return width / SIDE; }
   int windows() const { return batch * down() * across(); }
+  int image(int window) const { return window / (across() * down()); }
 
   // Pixel numbers of the 64 tokens of a window.
   void pixels(int window, int* numbers) const {
@@ -223,6 +224,16 @@ struct LinearGradient {
     }
   }
 };
+
+// A residual on its way through stochastic depth: base + kept · branch.
+inline void add_branch(const float* base, const float* branch, float kept, int rows, float* result) {
+  for (int place = 0; place < rows * TOKENS; place += LANES)
+    store(result + place, load(base + place) + kept * load(branch + place));
+}
+
+inline void scale_branch(const float* gradient, float kept, int rows, float* result) {
+  for (int place = 0; place < rows * TOKENS; place += LANES) store(result + place, kept * load(gradient + place));
+}
 
 inline void gelu(const float* x, int rows, float* result) {
   for (int place = 0; place < rows * TOKENS; place += LANES) {

@@ -162,11 +162,29 @@ def test_which_modules_are_replaced():
 
 
 @compiled
-def test_stochastic_depth_keeps_the_modules():
-    model = AFUNet(AFUNetConfig(embed_dim=48, depths=(2, 2), fusion_heads=3, drop_path=0.2))
-    assert accelerate(model)
-    blocks = [block for block in model.modules() if isinstance(block, SwinBlock)]
-    assert [block.kernel is not None for block in blocks] == [True, False, False, False]
+@pytest.mark.parametrize("kind", [SwinBlock, SpatialAlignment])
+def test_stochastic_depth(kernels, kind):
+    """The same draw drops the same residuals, and their parameters get no gradient from these pictures."""
+    config = AFUNetConfig(embed_dim=48, fusion_heads=3)
+    module = drawn(kind(config, 4, drop_path=0.5) if kind is SwinBlock else kind(config, drop_path=0.5))
+    inputs = [picture(48, 2)] if kind is SwinBlock else [picture(16, 2), picture(16, 3)]
+    mask = shift_mask(16, 24, 8, 4, inputs[0].device, inputs[0].dtype)
+    gradients = [torch.randn_like(inputs[0]) for _ in inputs]
+    leaves = {"x": inputs[0], **{n: p for n, p in module.named_parameters() if not n.startswith("refine")}}
+
+    def compute() -> Any:
+        torch.manual_seed(1)  # attention is kept in the second picture only, the MLP in the first
+        return module(*inputs, mask) if kind is SwinBlock else module.attend(*inputs)
+
+    assert module.training
+    exact = results(compute, leaves, gradients)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = results(compute, leaves, gradients)
+    assert accelerate(module)
+    assert_as_near(results(compute, leaves, gradients), rounded, exact)
+    before = compute()
+    module.eval()
+    assert not torch.equal(compute()[-1], before[-1])  # whole residuals, none dropped
 
 
 CONFIG = TrainingConfig(
