@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
 
 import torch
-from report import machine, write_section
+from report import write_section
 
+from afunet_core.benchmark import describe_machine
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.allocator import freed_memory_kept
 from afunet_core.model.config import AFUNetConfig
@@ -51,8 +51,7 @@ class Steps:
 
 def measure(name: str, repeats: int) -> tuple[float, float | None]:
     """Seconds of a step with the modules, and with the kernels (None where they cannot be compiled)."""
-    # The kernels leave stochastic depth to the modules; without it, both ways compute the same.
-    config = replace(TrainingConfig(model=name).network(), drop_path=0.0)
+    config = TrainingConfig(model=name).network()
     plain, native = Steps(config, native=False), Steps(config, native=True)
     ways = [plain, native] if native.native else [plain]
     with freed_memory_kept():
@@ -72,10 +71,10 @@ def main() -> None:
         cells = ("–", "–") if native is None else (f"{native:.2f} s", f"{plain / native:.1f}×")
         lines.append(f"| {name} | {plain:.2f} s | {cells[0]} | {cells[1]} |")
         print(lines[-1], flush=True)
-    text = f"{machine()}.\n\n```sh\npython benchmarks/training_step.py\n```\n\n" + "\n".join(lines)
+    text = f"{describe_machine()}.\n\n```sh\npython benchmarks/training_step.py\n```\n\n" + "\n".join(lines)
     text += (
         f"\n\nLoss, gradient and update for {WINDOWS} windows of {SIDE}×{SIDE} pixels in bfloat16, brackets not "
-        "included; without stochastic depth. What the kernels are is said in "
+        "included. What the kernels are is said in "
         "[decision 0008](decisions/0008-native-training.md)."
     )
     if options.write:

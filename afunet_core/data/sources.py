@@ -17,7 +17,7 @@ from afunet_core.radiometry import mu_law, network_input
 
 if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
-    from afunet_core.training import TrainingConfig
+    from afunet_core.training_config import TrainingConfig
 
 __all__ = ["FolderSource", "SyntheticSource"]
 
