@@ -153,8 +153,8 @@ COMPACT = AFUNetConfig(
 )
 """Our design within the same unfolding for laptops: folded frames, three stages, the anchored head."""
 
-FULL = replace(COMPACT, depths=(5, 5, 5, 5))
-"""The compact design with four stages of five blocks each, as the paper has."""
+FULL = replace(COMPACT, embed_dim=72, depths=(5, 5, 5, 5), fusion_heads=4)
+"""The published sizes (four stages of five blocks, embedding 72) in the compact design: folded frames, anchored head."""
 
 _PLAIN = {"alignment": False, "channel_fusion": False, "data_consistency": False}
 VARIANTS: dict[str, AFUNetConfig] = {
