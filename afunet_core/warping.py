@@ -221,6 +221,7 @@ def warp_rows(
 def _resample(image: Tensor, source: Tensor, mode: str) -> Tensor:
     """The image at positions B×h×w×2 in pixels; cubic interpolation held within the four pixels around."""
     height, width = image.shape[-2:]
+    dtype, image = image.dtype, image.to(torch.promote_types(image.dtype, torch.float32))
     grid = _normalise(source, height, width).to(image.dtype).expand(image.shape[0], -1, -1, -1)
     warped = _sample(image, grid, mode)
     if mode == "bicubic":
@@ -230,7 +231,7 @@ def _resample(image: Tensor, source: Tensor, mode: str) -> Tensor:
         with torch.no_grad():
             corner = grid - shift
         warped = warped.clamp(*_sample(extremes, corner, "nearest").chunk(2, dim=1))
-    return warped
+    return warped.to(dtype)
 
 
 class WarpHomography(nn.Module):
