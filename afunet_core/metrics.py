@@ -25,6 +25,7 @@ _PIXELS_AT_ONCE = 1 << 18
 """SSIM looks at so many at a time: the window's images of them stay in the cache, and never fill the memory."""
 
 
+# kornia's psnr knows no mask, and pools the samples of a batch.
 def psnr(image: Tensor, target: Tensor, peak: float = 1.0, mask: Tensor | None = None) -> Tensor:
     r"""Peak signal-to-noise ratio in decibels, :math:`10 \log_{10}(p^2 / \mathrm{MSE})`, over all channels together.
 

@@ -26,6 +26,7 @@ STRIP_PIXELS = 1 << 18
 """Of large images this many are warped, or asked for what they cover, at a time."""
 
 
+# kornia's transform_points does not divide a point at infinity: it comes out as if it were near.
 def transfer_points(homography: Tensor, points: Tensor) -> Tensor:
     """Apply homographies to points.
 
@@ -264,6 +265,7 @@ def _as_batch(homography: Tensor) -> Tensor:
     return homography.reshape(-1, 3, 3)
 
 
+# kornia's create_meshgrid and transform_points take 3.4 times as long.
 def _source_grid(homography: Tensor, rows: range, width: int) -> Tensor:
     """For every output pixel of some rows the position (x, y) it comes from, B×rows×W×2, in pixels.
 
@@ -296,6 +298,7 @@ def _normalise(source: Tensor, height: int, width: int) -> Tensor:
     return (source * 2 + 1) / size - 1
 
 
+# kornia's remap is as fast, but rounds positions more coarsely: strips of a warped frame would show.
 def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     """``grid_sample`` that uses every core: it runs in parallel over the batch only, so rows are made a batch."""
     batch, rows = grid.shape[:2]
