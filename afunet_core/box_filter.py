@@ -51,6 +51,7 @@ def block_mean(values: Tensor, side: int) -> Tensor:
     return result
 
 
+# kornia's box_blur counts what lies beyond the border as 0, and takes 0.9 to 4.6 times as long.
 def window_mean(values: Tensor, side: int) -> Tensor:
     """The mean over the window around each pixel, as far as it lies inside the image.
 
@@ -75,6 +76,7 @@ def window_mean(values: Tensor, side: int) -> Tensor:
     return sums * (down[:, None] * across).reciprocal()
 
 
+# kornia's morphology.dilation takes 4 to 6 times as long.
 def window_max(values: Tensor, side: int) -> Tensor:
     """The largest value in the window around each pixel, as far as it lies inside the image.
 

@@ -83,6 +83,7 @@ def median_threshold_shifts(
     return shifts
 
 
+# kornia's translate interpolates: 3e-5 off on 1000×1504, and 7 times as long.
 def shift_frame(frame: Tensor, shift: Tensor | Sequence[int]) -> Tensor:
     """Move a frame by whole pixels; what comes into view repeats the border.
 
@@ -160,6 +161,7 @@ def _bitmaps(frame: Tensor, levels: int, exclude: float) -> list[Tensor]:
     return bitmaps
 
 
+# kornia's rgb_to_grayscale takes 1.3 times as long.
 def _grey(frame: Tensor, scale: float = 1.0) -> Tensor:
     """C×H×W → H×W, new, times a scale."""
     if frame.shape[0] == 1:

@@ -10,18 +10,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import kornia
 import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.radiometry import MU, mu_law
+from afunet_core.strips import in_haloed_strips
 
 __all__ = ["METRICS", "Metric", "psnr", "psnr_linear", "psnr_mu", "ssim", "ssim_authors", "ssim_linear", "ssim_mu"]
 
-_WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
-_PIXELS_AT_ONCE = 1 << 20
+_WINDOW = 11
+_PIXELS_AT_ONCE = 1 << 18
+"""SSIM looks at so many at a time: the window's images of them stay in the cache, and never fill the memory."""
 
 
+# kornia's psnr knows no mask, and pools the samples of a batch.
 def psnr(image: Tensor, target: Tensor, peak: float = 1.0, mask: Tensor | None = None) -> Tensor:
     r"""Peak signal-to-noise ratio in decibels, :math:`10 \log_{10}(p^2 / \mathrm{MSE})`, over all channels together.
 
@@ -82,7 +86,7 @@ def ssim(image: Tensor, target: Tensor, peak: float = 1.0) -> Tensor:
     Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE
     TIP 2004: 11×11 Gaussian window of σ 1.5, K1 = 0.01, K2 = 0.03, weighted (not sample) covariance. Equal to
     scikit-image's ``structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`` away from
-    the border, which is left out here as in the original.
+    the border, which is left out here as in the original. The map is :func:`kornia.metrics.ssim`'s, with ``eps=0``.
 
     Args:
         image: B×C×H×W, at least 11×11 pixels.
@@ -108,11 +112,14 @@ def ssim(image: Tensor, target: Tensor, peak: float = 1.0) -> Tensor:
         raise ShapeError(
             "image", f"at least {_WINDOW}×{_WINDOW} pixels", tuple(image.shape), "Its window does not fit."
         )
-    planes, others = image.flatten(0, 1), target.flatten(0, 1)
-    # A megapixel or so at a time: the window's fifteen images of a large picture would spend their time on page faults.
-    count = max(1, _PIXELS_AT_ONCE // planes[0].numel())
-    groups = zip(planes.split(count), others.split(count), strict=True)
-    return torch.cat([_similarity(x, y, peak) for x, y in groups]).view(image.shape[:2]).mean(1)
+
+    def similarity(x: Tensor, y: Tensor) -> Tensor:
+        # A strip is not contiguous, and only of contiguous images does kornia take the layout that is fast on a CPU.
+        return kornia.metrics.ssim(x.contiguous(), y.contiguous(), _WINDOW, max_val=float(peak), eps=0.0)
+
+    radius, pixels = _WINDOW // 2, _PIXELS_AT_ONCE // len(image)
+    found = in_haloed_strips(similarity, radius, image, target, pixels=pixels)
+    return found[..., radius:-radius, radius:-radius].mean((2, 3)).mean(1)
 
 
 def ssim_linear(image: Tensor, target: Tensor) -> Tensor:
@@ -178,32 +185,6 @@ METRICS: dict[str, Metric] = {
         255.0,
     ),
 }
-
-
-def _similarity(x: Tensor, y: Tensor, peak: float) -> Tensor:
-    """Mean structural similarity of planes N×H×W, one number each."""
-    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
-    mean_x, mean_y = _blur(x), _blur(y)
-    variance_x, variance_y = _blur(x * x) - mean_x**2, _blur(y * y) - mean_y**2
-    covariance = _blur(x * y) - mean_x * mean_y
-    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
-    return similarity.mean((1, 2))
-
-
-def _blur(x: Tensor) -> Tensor:
-    """Planes under the SSIM window, valid region only: symmetric taps, as sums of shifted views."""
-    radius = _WINDOW // 2
-    taps = [math.exp(-((offset - radius) ** 2) / (2 * _SIGMA**2)) for offset in range(_WINDOW)]
-    taps = [tap / sum(taps) for tap in taps]
-    for axis in (-2, -1):
-        size = x.shape[axis] - _WINDOW + 1
-        blurred = x.narrow(axis, radius, size) * taps[radius]
-        for offset in range(radius):
-            pair = x.narrow(axis, offset, size) + x.narrow(axis, _WINDOW - 1 - offset, size)
-            blurred = blurred.add(pair, alpha=taps[offset])
-        x = blurred
-    return x
 
 
 def _unit(x: Tensor) -> Tensor:

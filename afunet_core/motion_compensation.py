@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
+from kornia.geometry import remap
 from torch import Tensor
 
 from afunet_core.agreement import spread_over
@@ -201,8 +202,6 @@ def _sampled(frame: Tensor, x: Tensor, y: Tensor, stack: ExposureStack) -> Tenso
     """A C×H×W frame at points between its pixels, resampled in linear light (bicubic), encoded: C×N."""
     first = max(int(y.min()) - _CUBIC_REACH, 0)
     slab = frame[:, first : int(y.max()) + _CUBIC_REACH + 1]
-    height, width = slab.shape[-2:]
-    grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * (y - first) / max(height - 1, 1) - 1), dim=-1)
-    light = linearize(slab[None].to(grid), stack.encoding, stack.gamma)
-    found = F.grid_sample(light, grid[None, None], mode="bicubic", padding_mode="border", align_corners=True)
+    light = linearize(slab[None].to(x), stack.encoding, stack.gamma)
+    found = remap(light, x[None, None], (y - first)[None, None], "bicubic", "border", align_corners=True)
     return encode(found.clamp(0, 1), stack.encoding, stack.gamma)[0, :, 0].to(frame)

@@ -47,7 +47,8 @@ ENCODINGS = ("gamma", "srgb", "linear")
 GAMMA = 2.2
 MU = 5000.0
 
-# IEC 61966-2-1: a short straight line near black, then a power curve.
+# IEC 61966-2-1: a short straight line near black, then a power curve. kornia.color has both ways, equal to the bit and
+# as fast, but for three channels only; here any shape goes.
 _SRGB_KNEE_ENCODED, _SRGB_KNEE_LINEAR = 0.04045, 0.0031308
 _SRGB_SLOPE, _SRGB_OFFSET, _SRGB_POWER = 12.92, 0.055, 2.4
 

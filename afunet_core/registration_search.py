@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
+from kornia.geometry import angle_to_rotation_matrix, create_meshgrid
 from torch import Tensor
 
 from afunet_core.registration_decision import Evidence
@@ -129,10 +130,8 @@ def search(moving: Level, reference: Level, frame: Frame, most: int = 6) -> Tens
     height, width = reference.feature.shape[-2:]
     if min(height, width) < 8:
         return identity
-    angles = torch.deg2rad(torch.tensor(ANGLES, dtype=torch.float64))
     turned = identity.repeat(len(ANGLES), 1, 1)
-    turned[:, 0, 0] = turned[:, 1, 1] = angles.cos()
-    turned[:, 0, 1], turned[:, 1, 0] = -angles.sin(), angles.sin()
+    turned[:, :2, :2] = angle_to_rotation_matrix(-torch.tensor(ANGLES, dtype=torch.float64))
     rotated = _resample(moving.feature * moving.valid, turned, frame, reference)
     template = reference.feature * reference.valid
 
@@ -175,8 +174,8 @@ def search(moving: Level, reference: Level, frame: Frame, most: int = 6) -> Tens
 def _resample(image: Tensor, homography: Tensor, frame: Frame, level: Level) -> Tensor:
     """A level's picture seen through K centred homographies, K×1×h×w, zero outside."""
     height, width = image.shape[-2:]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    points = frame.to_centred(torch.stack((x, y), dim=-1).reshape(-1, 2).to(image.dtype), level.factor)
+    places = create_meshgrid(height, width, normalized_coordinates=False, dtype=image.dtype).reshape(-1, 2)
+    points = frame.to_centred(places, level.factor)
     positions = transfer_centred(homography.to(image.dtype), points)
     pixels = frame.to_level(positions, level.factor)
     grid = (pixels / pixels.new_tensor([width, height]) * 2 - 1).view(-1, height, width, 2)

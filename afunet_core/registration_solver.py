@@ -60,6 +60,7 @@ class Template:
         """Choose the strongest gradients of every small cell, so that no part of the frame goes unheard."""
         feature = level.feature
         width = feature.shape[-1]
+        # kornia's spatial_gradient takes twice as long, and repeats the border where these are 0.
         along_x, along_y = torch.zeros_like(feature), torch.zeros_like(feature)
         along_x[..., 1:-1] = (feature[..., 2:] - feature[..., :-2]) / 2
         along_y[..., 1:-1, :] = (feature[..., 2:, :] - feature[..., :-2, :]) / 2
@@ -230,9 +231,8 @@ def _strongest(strength: Tensor, most: int, cell: int = 16) -> tuple[Tensor, Ten
     """The strongest pixels of every cell, about ``most`` in all: flat indices, and the cell of each, ascending."""
     height, width = strength.shape
     rows, columns = max(1, height // cell), max(1, width // cell)
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     tall, wide = min(cell, height), min(cell, width)
-    index = (y * width + x)[: rows * tall, : columns * wide]
+    index = torch.arange(height * width).view(height, width)[: rows * tall, : columns * wide]
     index = index.reshape(rows, tall, columns, wide).transpose(1, 2).reshape(rows * columns, tall * wide)
     strengths = strength.reshape(-1)[index]
     counts = (strengths > TEXTURE).sum(dim=1)

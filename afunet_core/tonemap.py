@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import kornia
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from afunet_core.strips import in_strips
 
 __all__ = ["OPERATORS", "ToneMap", "automatic_ev", "exposure", "filmic", "mu_law", "reinhard", "tone_map"]
 
-_LUMINANCE = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709, linear light
+_LUMINANCE = torch.tensor((0.2126, 0.7152, 0.0722), dtype=torch.float64)  # ITU-R BT.709, linear light
 
 
 def mu_law(radiance: Tensor, ev: Scalar = 0.0, mu: float = MU) -> Tensor:
@@ -231,10 +232,7 @@ def _light(radiance: Tensor, ev: Scalar, gain: float) -> Tensor:
 
 def _luminance(light: Tensor) -> Tensor:
     """ITU-R BT.709 luminance of linear light, keeping the channel axis; a single channel is its own."""
-    if light.shape[-3] == 1:
-        return light
-    red, green, blue = light.split(1, -3)
-    return _LUMINANCE[0] * red + _LUMINANCE[1] * green + _LUMINANCE[2] * blue
+    return light if light.shape[-3] == 1 else kornia.color.rgb_to_grayscale(light, _LUMINANCE)
 
 
 def _image(radiance: Tensor) -> Tensor:

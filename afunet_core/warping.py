@@ -26,6 +26,7 @@ STRIP_PIXELS = 1 << 18
 """Of large images this many are warped, or asked for what they cover, at a time."""
 
 
+# kornia's transform_points does not divide a point at infinity: it comes out as if it were near.
 def transfer_points(homography: Tensor, points: Tensor) -> Tensor:
     """Apply homographies to points.
 
@@ -221,6 +222,7 @@ def warp_rows(
 def _resample(image: Tensor, source: Tensor, mode: str) -> Tensor:
     """The image at positions B×h×w×2 in pixels; cubic interpolation held within the four pixels around."""
     height, width = image.shape[-2:]
+    dtype, image = image.dtype, image.to(torch.promote_types(image.dtype, torch.float32))
     grid = _normalise(source, height, width).to(image.dtype).expand(image.shape[0], -1, -1, -1)
     warped = _sample(image, grid, mode)
     if mode == "bicubic":
@@ -230,7 +232,7 @@ def _resample(image: Tensor, source: Tensor, mode: str) -> Tensor:
         with torch.no_grad():
             corner = grid - shift
         warped = warped.clamp(*_sample(extremes, corner, "nearest").chunk(2, dim=1))
-    return warped
+    return warped.to(dtype)
 
 
 class WarpHomography(nn.Module):
@@ -263,6 +265,7 @@ def _as_batch(homography: Tensor) -> Tensor:
     return homography.reshape(-1, 3, 3)
 
 
+# kornia's create_meshgrid and transform_points take 3.4 times as long.
 def _source_grid(homography: Tensor, rows: range, width: int) -> Tensor:
     """For every output pixel of some rows the position (x, y) it comes from, B×rows×W×2, in pixels.
 
@@ -295,6 +298,7 @@ def _normalise(source: Tensor, height: int, width: int) -> Tensor:
     return (source * 2 + 1) / size - 1
 
 
+# kornia's remap is as fast, but rounds positions more coarsely: strips of a warped frame would show.
 def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     """``grid_sample`` that uses every core: it runs in parallel over the batch only, so rows are made a batch."""
     batch, rows = grid.shape[:2]

@@ -105,6 +105,25 @@ class TestSSIM:
         checks.close(metrics.ssim_authors(image, truth), skimage_ssim(*clipped, peak=255.0), tolerance=1e-6)
         assert (metrics.ssim_authors(image, truth) - metrics.ssim(image, truth)).abs().min() > 1e-4
 
+    def test_strips_of_large_images_do_not_show(self, checks, monkeypatch, pair):
+        """Gradients included: the rows beyond a strip are computed twice and must count once."""
+
+        def measured():
+            image = pair[0].clone().requires_grad_()
+            value = metrics.ssim(image, pair[1])
+            return value, torch.autograd.grad(value.sum(), image)[0]
+
+        whole = measured()
+        monkeypatch.setattr(metrics, "_PIXELS_AT_ONCE", 1)  # of 33 rows one at a time
+        for found, expected in zip(measured(), whole, strict=True):
+            checks.close(found, expected)
+
+    def test_half_precision_is_as_exact_as_its_result(self, checks, pair):
+        for dtype, tolerance in ((torch.float16, 1e-3), (torch.bfloat16, 8e-3)):
+            image, truth = (x.to(dtype) for x in pair)
+            assert metrics.ssim(image, truth).dtype == dtype
+            checks.close(metrics.ssim(image, truth), skimage_ssim(image.double(), truth.double()), tolerance=tolerance)
+
     def test_bounds_and_symmetry(self, checks, pair):
         image, truth = pair
         checks.close(metrics.ssim(truth, truth), torch.ones(2))

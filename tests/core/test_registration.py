@@ -395,16 +395,26 @@ class TestEstimateHomography:
 
 
 class TestWarp:
-    def test_agrees_with_kornia(self, scene: Tensor) -> None:
-        from kornia.geometry.transform import warp_perspective
+    def test_agrees_with_scikit_image(self, scene: Tensor) -> None:
+        from skimage.transform import ProjectiveTransform, warp
 
-        image = F.avg_pool2d(scene, 2)
+        image = F.avg_pool2d(scene, 2).double()
         motion = similarity(5.5, -3.25, 3.0)
-        size = tuple(image.shape[-2:])
-        theirs = warp_perspective(image.double(), motion[None], size, mode="bilinear", align_corners=True)
-        ours, valid = warp_homography(image.double(), motion, "bilinear")
-        inside = valid.expand_as(ours)
-        assert torch.allclose(ours[inside], theirs[inside], atol=1e-4)
+        # Theirs maps places of the result to places in the image.
+        theirs = warp(image[0].permute(1, 2, 0).numpy(), ProjectiveTransform(motion.inverse().numpy()), mode="edge")
+        ours, _ = warp_homography(image, motion, "bilinear")
+        assert torch.allclose(ours[0].permute(1, 2, 0), torch.from_numpy(theirs), atol=1e-4)
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
+    def test_half_precision_knows_where_pixels_are(self, scene: Tensor, dtype: torch.dtype, mode: str) -> None:
+        """Positions are single precision whatever the image is: halves hold no column beyond 2048, or 256."""
+        image = F.interpolate(scene[..., :40, :80] / 10, scale_factor=(1.0, 8.0)).to(dtype)
+        motion = torch.tensor([[1.0, 0.001, 3.25], [-0.001, 1.0, 0.5], [0, 0, 1]], dtype=torch.float64)
+        expected, _ = warp_homography(image.double(), motion, mode)
+        warped, _ = warp_homography(image, motion, mode)
+        assert warped.dtype == dtype
+        assert torch.allclose(warped.double(), expected, rtol=torch.finfo(dtype).eps, atol=1e-4)
 
     def test_identity_changes_nothing(self, scene: Tensor) -> None:
         warped, valid = warp_homography(scene, torch.eye(3))
