@@ -154,7 +154,7 @@ COMPACT = AFUNetConfig(
 """Our design within the same unfolding for laptops: folded frames, three stages, the anchored head."""
 
 FULL = replace(COMPACT, embed_dim=72, depths=(5, 5, 5, 5), fusion_heads=4)
-"""The published sizes (four stages of five blocks, embedding 72) in the compact design: folded frames, anchored head."""
+"""The published sizes (four stages of five blocks, 72 channels) in the compact design: folded frames, anchored head."""
 
 _PLAIN = {"alignment": False, "channel_fusion": False, "data_consistency": False}
 VARIANTS: dict[str, AFUNetConfig] = {
