@@ -13,7 +13,7 @@ import torch
 from kornia.geometry.linalg import transform_points
 from torch import Tensor
 
-from afunet_core.data.draws import per_sample, tensor
+from afunet_core.data.draws import per_sample, select, tensor
 from afunet_core.data.motion import Parallax, SceneMotion, Sway
 from afunet_core.data.sampling import pixel_grid, smooth_fields
 
@@ -52,10 +52,15 @@ def _add(
     return dict(zip(drawn, added, strict=True))
 
 
-def displacement_range(displacement: Tensor) -> np.ndarray:
+def displacement_range(displacement: Tensor, motions: Sequence[SceneMotion]) -> np.ndarray:
     """B×3×2×2: for each instant and axis, the smallest and the largest displacement."""
-    along_axes = displacement.flatten(2, 3).transpose(2, 3).contiguous()  # where extremes are found faster
-    return torch.stack([along_axes.amin(dim=-1), along_axes.amax(dim=-1)], dim=-1).cpu().numpy()
+    ranges = np.zeros((len(motions), 3, 2, 2), np.float32)
+    places = [place for place, motion in enumerate(motions) if motion.moves]
+    if places:
+        moving = displacement[select(places, displacement.device)]
+        along_axes = moving.flatten(2, 3).transpose(2, 3).contiguous()  # where extremes are found faster
+        ranges[places] = torch.stack([along_axes.amin(dim=-1), along_axes.amax(dim=-1)], dim=-1).cpu().numpy()
+    return ranges
 
 
 def camera_displacement(homographies: Sequence[np.ndarray], size: Size, device: Device = "cpu") -> Tensor:

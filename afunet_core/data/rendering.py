@@ -43,10 +43,11 @@ def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple
             margin = per_sample((plan.margin for plan in chosen.values()), displacement)
             positions = displacement[views] + (pixel_grid(*size, displacement.device) + margin)
             radiance[views] = warp(canvases, positions)
-        for canvas, (place, plan) in zip(canvases, chosen.items(), strict=True):
-            rows, columns = (slice(plan.margin, plan.margin + side) for side in size)
-            for instant in {0, 1, 2}.difference(instants):
-                radiance[place, instant] = canvas[:, rows, columns]
+        if len(instants) < 3:
+            straight = select([instant for instant in range(3) if instant not in instants])
+            for canvas, (place, plan) in zip(canvases, chosen.items(), strict=True):
+                rows, columns = (slice(plan.margin, plan.margin + side) for side in size)
+                radiance[place, straight] = canvas[:, rows, columns]
     objects, ranges, margins = zip(*((plan.objects, plan.ranges, plan.margin) for plan in plans), strict=True)
     passed = paint(radiance, displacement, find_sightings(objects, ranges, margins, size))
     return shake(radiance, [plan.shake for plan in plans]), passed

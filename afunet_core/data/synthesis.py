@@ -145,8 +145,9 @@ class Synthesizer:
         """Brackets of some seeds: drawn one by one, then rendered, recorded and aligned together."""
         rngs = [np.random.default_rng(seed) for seed in seeds]
         shots = [draw_shot(rng, self.config, size, kind) for rng in rngs]
-        displacement, cameras = displacements([shot.motion for shot in shots], size, self.device)
-        ranges, banks = displacement_range(displacement), (self._backgrounds, self.bank)
+        motions, banks = [shot.motion for shot in shots], (self._backgrounds, self.bank)
+        displacement, cameras = displacements(motions, size, self.device)
+        ranges = displacement_range(displacement, motions)
         plans = [
             draw_plan(rng, self.config, banks, size, *drawn) for rng, *drawn in zip(rngs, shots, ranges, strict=True)
         ]

@@ -343,7 +343,7 @@ def draw_plans(bank: SceneBank, config: SynthesisConfig, size: tuple[int, int], 
     for seed, kind in enumerate(kinds):
         rng = np.random.default_rng(seed)
         shot = draw_shot(rng, config, size, kind)
-        (ranges,) = displacement_range(displacements([shot.motion], size)[0])
+        (ranges,) = displacement_range(displacements([shot.motion], size)[0], [shot.motion])
         plans.append(draw_plan(rng, config, (bank, bank), size, shot, ranges))
     return plans
 
@@ -497,7 +497,7 @@ class TestObjects:
     def painted(self, *things: MovingObject) -> tuple[Tensor, Tensor]:
         """One bracket of 32×32 at rest with objects before black."""
         radiance, still = torch.zeros(1, 3, 3, 32, 32), torch.zeros(1, 3, 32, 32, 2)
-        sightings = find_sightings([things], displacement_range(still), [0], (32, 32))
+        sightings = find_sightings([things], np.zeros((1, 3, 2, 2)), [0], (32, 32))
         return radiance[0], paint(radiance, still, sightings)[0]
 
     def test_covers_its_area_at_its_place(self) -> None:
