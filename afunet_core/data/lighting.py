@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,46 +11,81 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.data.config import SynthesisConfig
-from afunet_core.data.draws import log_uniform, tensor, uniform, uniform_array
-from afunet_core.data.motion import REFERENCE, smooth_field
+from afunet_core.data.draws import log_uniform, per_sample, tensor, uniform, uniform_array
+from afunet_core.data.motion import REFERENCE
+from afunet_core.data.sampling import draw_coarse_field, smooth_fields
 from afunet_core.data.scenes import SceneBank
 from afunet_core.radiometry import GAMMA
 
-__all__ = ["background", "choose_exposure", "object_texture"]
+__all__ = ["Background", "choose_exposure", "draw_background", "object_texture", "render_backgrounds"]
 
 _PROBES = 1500
 
 
 @dataclass(frozen=True)
-class _Grade:
-    """White balance, saturation and contrast of 3×H×W linear light."""
+class Background:
+    """A piece of a scene, and how it is lit and exposed.
 
-    gains: Tensor
+    Attributes:
+        source: 3×h×w linear light at any scale.
+        size: height and width of the canvas it is resampled to.
+        gains: 3, white balance.
+        saturation: 1 leaves colours as they are.
+        power: contrast.
+        scale: from graded light to radiance.
+        clip: radiance is cut here.
+    """
+
+    source: Tensor
+    size: tuple[int, int]
+    gains: np.ndarray
     saturation: float
     power: float
-
-    def __call__(self, scene: Tensor) -> Tensor:
-        scene = scene * self.gains
-        grey = scene.mean(dim=0, keepdim=True)
-        return (grey + self.saturation * (scene - grey)).clamp_min(0) ** self.power
+    scale: float
+    clip: float
 
 
-def background(
+def draw_background(
     rng: np.random.Generator, config: SynthesisConfig, bank: SceneBank, size: tuple[int, int], times: np.ndarray
-) -> Tensor:
-    """3×H×W radiance of a piece of a scene, exposed so that the white of the short frame is 1."""
+) -> Background:
+    """A piece of a scene for a canvas of `size`, exposed so that the white of the short frame is 1."""
     from_photo = not bank.hdr or (len(bank.photos) > 0 and rng.random() < config.photo_share)
     source = _interesting_crop(rng, config, bank.photos if from_photo else bank.hdr, size)
     source = _expand_photo(rng, config, source) if from_photo else source.float()
-    gains = tensor(uniform_array(rng, config.white_balance, 3))[:, None, None]
-    grade = _Grade(gains, uniform(rng, config.saturation), uniform(rng, config.scene_gamma))
+    gains = uniform_array(rng, config.white_balance, 3)
+    saturation, power = uniform(rng, config.saturation), uniform(rng, config.scene_gamma)
     probe = source.flatten(1)[:, :: max(1, source[0].numel() // _PROBES), None]
-    scale = choose_exposure(rng, config, grade(probe), times)
-    # Cut the sun before it is resampled, roughly since grading follows, and exactly afterwards.
-    clip = uniform(rng, config.clip)
-    source = source.clamp_max(max((2 * clip / scale) ** (1 / grade.power), 1e-6))
-    canvas = F.interpolate(source[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
-    return (grade(canvas) * scale).clamp_max(clip)
+    scale = choose_exposure(rng, config, _grade(probe, tensor(gains)[:, None, None], saturation, power), times)
+    return Background(source, size, gains, saturation, power, scale, uniform(rng, config.clip))
+
+
+def render_backgrounds(backgrounds: Sequence[Background], device: torch.device | str = "cpu") -> Tensor:
+    """B×3×H×W radiance; H and W those of the largest canvas, beyond the others there is nothing.
+
+    Each piece of a scene is resampled by a factor of its own, one after the other; the rest is done together.
+    """
+    height, width = (max(background.size[axis] for background in backgrounds) for axis in (0, 1))
+    canvases = torch.zeros(len(backgrounds), 3, height, width, device=device)
+    for canvas, background in zip(canvases, backgrounds, strict=True):
+        # Cut the sun before it is resampled, roughly since grading follows, and exactly afterwards.
+        brightest = (2 * background.clip / background.scale) ** (1 / background.power)
+        light = background.source.to(device).clamp_max(max(brightest, 1e-6))
+        resampled = F.interpolate(light[None], background.size, mode="bilinear", align_corners=False, antialias=True)
+        canvas[:, : background.size[0], : background.size[1]] = resampled[0]
+
+    gains = tensor(np.stack([background.gains for background in backgrounds])).to(device)[..., None, None]
+    saturation, power, scale, clip = (
+        per_sample((getattr(background, name) for background in backgrounds), canvases)
+        for name in ("saturation", "power", "scale", "clip")
+    )
+    return torch.minimum(_grade(canvases, gains, saturation, power) * scale, clip)
+
+
+def _grade(light: Tensor, gains: Tensor, saturation: float | Tensor, power: float | Tensor) -> Tensor:
+    """White balance, saturation and contrast of …×3×H×W linear light."""
+    light = light * gains
+    grey = light.mean(dim=-3, keepdim=True)
+    return (grey + saturation * (light - grey)).clamp_min(0) ** power
 
 
 def object_texture(
@@ -85,7 +121,7 @@ def choose_exposure(rng: np.random.Generator, config: SynthesisConfig, probe: Te
         probe: 3×… radiance of some pixels at any scale.
         times: three exposure times, 1 for the shortest.
     """
-    peaks = probe.amax(dim=0).flatten().sort().values.double()
+    peaks = np.sort(probe.amax(dim=0).flatten().numpy())
     last = len(peaks) - 1
 
     def level(saturated: float) -> float:
@@ -102,7 +138,8 @@ def _expand_photo(rng: np.random.Generator, config: SynthesisConfig, photo: Tens
     """A display-encoded uint8 photograph → plausible scene radiance: whites glow, smooth light spans several stops."""
     linear = (photo.float() / 255) ** GAMMA
     boost, knee = uniform(rng, config.highlight_boost), rng.uniform(2, 8)
-    light = smooth_field(rng, 1, 2, (photo.shape[1], photo.shape[2])) * (uniform(rng, config.light_field_stops) / 2)
+    size = (photo.shape[1], photo.shape[2])
+    light = smooth_fields([draw_coarse_field(rng, 1, 2, size)], size)[0] * (uniform(rng, config.light_field_stops) / 2)
     return linear * (1 + boost * linear.mean(dim=0, keepdim=True) ** knee) * torch.exp2(light)
 
 

@@ -1,23 +1,26 @@
-"""Things that move on their own in front of a scene: shapes with soft edges, cut from other pictures."""
+"""Things that move on their own in front of a scene: shapes with soft edges, cut from other pictures.
+
+`painting` renders them.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.data.config import SynthesisConfig
-from afunet_core.data.draws import log_uniform, tensor, uniform
+from afunet_core.data.draws import log_uniform, uniform
 from afunet_core.data.lighting import object_texture
 from afunet_core.data.scenes import SceneBank
 
-__all__ = ["MovingObject", "composite", "draw_objects"]
+__all__ = ["FAR_AWAY", "MovingObject", "draw_objects"]
 
 _INSTANTS = np.array([-1.0, 0.0, 1.0])
-_FAR_AWAY = 1.0e4
+# Where an object is at an instant that does not see it.
+FAR_AWAY = 1.0e4
 _SHAPES = ("blob", "blob", "blob", "ellipse", "polygon", "bar")
 
 
@@ -30,7 +33,7 @@ class MovingObject:
         shape: "blob", "ellipse", "polygon" or "bar".
         harmonics: of a blob's outline, (order, amplitude, phase) each; of a polygon, one (corners, roundness, phase).
         aspect: height over width.
-        centres: 3×2 positions on the canvas, in pixels.
+        centres: 3×2 positions (x, y) in the scene, in pixels of an undisplaced frame.
         radii: 3 sizes (half the width), in pixels.
         angles: 3 rotations, in radians.
         wobble: 3 amplitudes of bending, relative to the radius.
@@ -50,47 +53,29 @@ class MovingObject:
     opacity: float = 1.0
 
     def reach(self) -> float:
-        """No part of the object is further than this from its centre, in pixels."""
+        """Nothing of the object is drawn further than this from its centre, in pixels."""
         return float(self.radii.max()) * 1.75 * max(1.0, self.aspect) + self.edge + 2
 
-    def render(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Radiance (3×3×h×w) and coverage (3×1×h×w) seen at 3×h×w×2 canvas positions."""
+    def half_extent(self, instant: int) -> tuple[float, float]:
+        """No part of the object, soft edge included, is further than this from its centre in x and y, in pixels.
 
-        def column(values: np.ndarray) -> Tensor:
-            return tensor(values).to(positions.device)[:, None, None]
+        An upper bound from the outline's largest radius and the bending, turned by the angle.
+        """
+        radius, angle = float(self.radii[instant]), float(self.angles[instant])
+        edge = self.edge / (2 * radius * min(1.0, self.aspect))  # in radii, like the outline
+        outline = 1 + edge
+        if self.shape == "blob":
+            outline += sum(abs(amplitude) for _, amplitude, _ in self.harmonics)
+        if self.shape == "polygon":  # beside a corner the distance grows more slowly than along the radius
+            corners, roundness, _ = self.harmonics[0]
+            outline = 1 + edge / (math.cos(math.pi / corners) * (1 - roundness) + roundness)
+        cos, sin, bend = abs(math.cos(angle)), abs(math.sin(angle)), abs(float(self.wobble[instant]))
 
-        offset = positions - column(self.centres)
-        radius, cos, sin = column(self.radii), column(np.cos(self.angles)), column(np.sin(self.angles))
-        x = (offset[..., 0] * cos + offset[..., 1] * sin) / radius
-        y = (offset[..., 1] * cos - offset[..., 0] * sin) / (radius * self.aspect)
-        bend = column(self.wobble)
-        x, y = x + bend * torch.sin(2.1 * y), y + bend * torch.sin(2.6 * x + 1.0)
-        inside = self._inside(x, y) * radius * min(1.0, self.aspect)
-        coverage = (inside / self.edge + 0.5).clamp(0, 1) * self.opacity
-        texture = self.texture.to(positions.device).expand(len(x), -1, -1, -1)
-        # One scale in both directions, whatever the aspect: a texture squeezed into a wire would be aliased.
-        grid = torch.stack([x, y * self.aspect], dim=-1) * (0.8 / max(1.0, self.aspect))
-        radiance = F.grid_sample(texture, grid, "bilinear", "reflection", align_corners=False)
-        return radiance, coverage[:, None]
+        def extent(along: float, across: float) -> float:
+            body = along + across if self.shape == "bar" else math.hypot(along, across)
+            return radius * (body * outline + (along + across) * bend) + 0.01
 
-    def _inside(self, x: Tensor, y: Tensor) -> Tensor:
-        """Signed distance to the outline in units of the radius, positive inside; near enough for a soft edge."""
-        if self.shape == "bar":
-            return torch.minimum(1 - x.abs(), 1 - y.abs())
-        distance = torch.sqrt(x * x + y * y + 1e-6)
-        if self.shape == "ellipse":
-            return 1 - distance
-        direction = torch.atan2(y, x)
-        if self.shape == "polygon":
-            corners, roundness, phase = self.harmonics[0]
-            sector = 2 * np.pi / corners
-            folded = torch.remainder(direction + phase, sector) - sector / 2
-            flat = np.cos(sector / 2) - distance * torch.cos(folded)
-            return flat * (1 - roundness) + (1 - distance) * roundness
-        outline = torch.ones_like(x)
-        for order, amplitude, phase in self.harmonics:
-            outline = outline + amplitude * torch.cos(order * direction + phase)
-        return outline - distance
+        return extent(cos, sin * self.aspect), extent(sin, cos * self.aspect)
 
 
 def draw_objects(
@@ -98,13 +83,12 @@ def draw_objects(
     config: SynthesisConfig,
     bank: SceneBank,
     size: tuple[int, int],
-    margin: int,
     times: np.ndarray,
 ) -> list[MovingObject]:
-    """Random objects for a picture of `size` on a canvas that is larger by `margin` on every side."""
+    """Random objects for a picture of `size`."""
     crowd = max(1.0, (size[0] * size[1]) ** 0.5 / 192)
     count = round(int(rng.integers(config.object_count[0], config.object_count[1] + 1)) * crowd)
-    return [_draw_object(rng, config, bank, size, margin, times) for _ in range(count)]
+    return [_draw_object(rng, config, bank, size, times) for _ in range(count)]
 
 
 def _draw_object(
@@ -112,7 +96,6 @@ def _draw_object(
     config: SynthesisConfig,
     bank: SceneBank,
     size: tuple[int, int],
-    margin: int,
     times: np.ndarray,
 ) -> MovingObject:
     radius = min(log_uniform(rng, config.object_radius), 0.45 * min(size))
@@ -123,10 +106,10 @@ def _draw_object(
     step = log_uniform(rng, config.object_displacement)
     heading = rng.uniform(0, 2 * np.pi)
     velocity = step * np.array([np.cos(heading), np.sin(heading)])
-    centre = rng.random(2) * np.array([size[1], size[0]]) + margin
+    centre = rng.random(2) * np.array([size[1], size[0]])
     centres = centre + _INSTANTS[:, None] * velocity + rng.normal(size=(3, 2)) * step * rng.uniform(0, 0.3)
     if rng.random() < config.passing_share:  # there in one frame only
-        centres[np.arange(3) != rng.integers(3)] = _FAR_AWAY
+        centres[np.arange(3) != rng.integers(3)] = FAR_AWAY
     lively = min(1.0, step / 5)
     return MovingObject(
         texture=object_texture(rng, config, bank, radius, times),
@@ -152,30 +135,3 @@ def _draw_outline(rng: np.random.Generator) -> tuple[str, float, tuple[tuple[flo
         waves = [(float(k), uniform(rng, (0.0, 0.45 / k)), uniform(rng, turn)) for k in (2, 3, 4, 5, 7)]
         return shape, aspect, tuple(waves)
     return shape, aspect, ()
-
-
-def composite(radiance: Tensor, positions: Tensor, thing: MovingObject, margin: int) -> Tensor | None:
-    """Put an object before the three instants, in place and in linear light.
-
-    Args:
-        radiance: 3×3×H×W, changed.
-        positions: 3×H×W×2 canvas positions of its pixels, at most `margin` away from pixel + margin.
-        thing: the object.
-        margin: of the canvas, in pixels.
-
-    Returns:
-        1×H×W: how much of each pixel it covers at any instant; None if it is not seen.
-    """
-    height, width = radiance.shape[-2:]
-    visible = thing.centres[np.abs(thing.centres).max(axis=1) < _FAR_AWAY / 2] - margin
-    reach = thing.reach() + margin
-    left, top = np.floor(visible.min(axis=0) - reach).astype(int).clip(0, (width, height))
-    right, bottom = np.ceil(visible.max(axis=0) + reach).astype(int).clip(0, (width, height))
-    if right <= left or bottom <= top:
-        return None
-    box = (..., slice(int(top), int(bottom)), slice(int(left), int(right)))
-    colour, alpha = thing.render(positions[:, box[1], box[2]])
-    radiance[box] = torch.lerp(radiance[box], colour, alpha.expand_as(colour))
-    passed = radiance.new_zeros(1, height, width)
-    passed[box] = alpha.amax(dim=0)
-    return passed

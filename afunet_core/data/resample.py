@@ -6,6 +6,8 @@ that `merge()` uses, with all that it gets wrong.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,35 +15,81 @@ import torch
 from torch import Tensor
 
 from afunet_core.data.config import SynthesisConfig
-from afunet_core.data.draws import uniform
-from afunet_core.data.motion import REFERENCE, pixel_grid, smooth_field, warp
+from afunet_core.data.draws import per_sample, select, tensor, uniform
+from afunet_core.data.motion import OUTER, REFERENCE
+from afunet_core.data.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
 from afunet_core.motion_compensation import follow_motion
 from afunet_core.radiometry import GAMMA, encode, linearize
 from afunet_core.registration import unseen_content
 
-__all__ = ["OUTER", "follow_things", "register_frames", "registration_positions"]
-
-OUTER = (0, 2)
+__all__ = ["Registration", "UnseenStrip", "draw_registration", "follow_things", "register", "registration_positions"]
 
 
-def registration_positions(rng: np.random.Generator, config: SynthesisConfig, camera: Tensor) -> Tensor:
-    """Where an imperfect registration looks for each pixel of the reference in the two outer frames.
+@dataclass(frozen=True)
+class UnseenStrip:
+    """A strip at the border that a frame did not see.
+
+    Attributes:
+        outward: (x, y), a unit vector across the strip, away from the picture's middle.
+        depth: in pixels.
+        repeated: filled with the repeated edge alone, not from the reference.
+    """
+
+    outward: np.ndarray
+    depth: float
+    repeated: bool
+
+
+@dataclass(frozen=True)
+class Registration:
+    """An imperfect registration of one bracket.
+
+    Attributes:
+        residual: 4×h×w, coarse: (x, y) for the first and for the last frame.
+        amplitude: of the residual, in pixels.
+        unseen: for the first and the last frame; None where nothing is missing.
+    """
+
+    residual: Tensor
+    amplitude: float
+    unseen: tuple[UnseenStrip | None, UnseenStrip | None]
+
+
+def draw_registration(rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int]) -> Registration:
+    """Residual and strips of a registration."""
+    residual = draw_coarse_field(rng, 4, int(rng.integers(2, 5)), size)
+    amplitude = rng.random() * uniform(rng, config.residual)
+    return Registration(residual, amplitude, (_draw_strip(rng, size), _draw_strip(rng, size)))
+
+
+def _draw_strip(rng: np.random.Generator, size: tuple[int, int]) -> UnseenStrip | None:
+    if rng.random() < 0.5:
+        return None
+    depth = min(rng.exponential(10.0), 0.3 * min(size))
+    slant = rng.uniform(-0.3, 0.3) if rng.random() < 0.6 else 0.0
+    angle = rng.integers(4) * np.pi / 2 + slant
+    return UnseenStrip(np.array([np.cos(angle), np.sin(angle)]), depth, bool(rng.random() < 0.15))
+
+
+def registration_positions(registrations: Sequence[Registration], camera: Tensor) -> Tensor:
+    """Where imperfect registrations look for each pixel of the reference in the two outer frames.
 
     Args:
-        rng: draws the residual.
-        config: `residual` is used.
-        camera: 3×H×W×2 displacements with which the frames were taken, small enough to be undone by their negative.
+        registrations: of B brackets.
+        camera: B×3×H×W×2 displacements with which the frames were taken, small enough to be undone by their negative.
 
     Returns:
-        2×H×W×2 positions in pixels: the camera's displacement undone, up to a smooth residual.
+        B×2×H×W×2 positions in pixels: the camera's displacement undone, up to a smooth residual.
     """
-    size = (camera.shape[1], camera.shape[2])
-    residual = smooth_field(rng, 4, int(rng.integers(2, 5)), size).reshape(2, 2, *size).permute(0, 2, 3, 1)
-    residual = residual * (rng.random() * uniform(rng, config.residual))
-    return pixel_grid(*size) - camera[list(OUTER)] + residual
+    size = (camera.shape[2], camera.shape[3])
+    residual = smooth_fields([one.residual for one in registrations], size, camera.device)
+    residual = residual * per_sample((one.amplitude for one in registrations), residual)
+    return pixel_grid(*size, camera.device) - camera[:, OUTER] + residual.unflatten(1, (2, 2)).movedim(2, -1)
 
 
-def register_frames(rng: np.random.Generator, frames: Tensor, positions: Tensor, times: np.ndarray) -> Tensor:
+def register(
+    frames: Tensor, radiance: Tensor, registrations: Sequence[Registration], positions: Tensor, times: Tensor
+) -> tuple[Tensor, Tensor]:
     """Resample the outer frames onto the reference, noise and all, in linear light.
 
     A strip at the border that an outer frame did not see, as a large motion leaves it, is filled as
@@ -49,53 +97,68 @@ def register_frames(rng: np.random.Generator, frames: Tensor, positions: Tensor,
     the edge is brighter; now and then by the repeated edge alone.
 
     Args:
-        rng: draws the strips.
-        frames: 3×3×H×W encoded.
-        positions: from `registration_positions`.
-        times: the three exposure times.
+        frames: B×3×3×H×W encoded.
+        radiance: B×3×3×H×W of the same instants.
+        registrations: of the B brackets.
+        positions: B×2×H×W×2, from `registration_positions`.
+        times: B×3.
 
     Returns:
-        3×3×H×W encoded; the reference is untouched.
+        The outer frames, B×2×3×H×W encoded. And the radiance seen in their places, strips not filled.
     """
-    linear = linearize(frames)
-    warped = warp(linear[list(OUTER)], positions.to(frames.device))
-    registered = frames.clone()
-    for place, index in enumerate(OUTER):
-        seen = _fill_unseen(rng, warped[place], linear[REFERENCE], times[index] / times[REFERENCE])
-        registered[index] = encode(seen.clamp(0, 1))
-    return registered
+    pictures = torch.cat([linearize(frames[:, OUTER]), radiance[:, OUTER]], dim=2).flatten(0, 1)
+    linear, seen = warp(pictures, positions.flatten(0, 1)[:, None])[:, 0].chunk(2, dim=1)
+    strips = [strip for one in registrations for strip in one.unseen]
+    shares = (times[:, OUTER] / times[:, REFERENCE, None]).flatten()
+    filled = _fill_unseen(strips, linear, frames[:, REFERENCE], shares)
+    return encode(filled.clamp(0, 1)).unflatten(0, (-1, 2)), seen.unflatten(0, (-1, 2))
 
 
-def follow_things(frames: Tensor, times: np.ndarray) -> Tensor:
-    """The outer frames with what moved in them brought to where the reference shows it, as `merge()` does it.
+def _fill_unseen(strips: Sequence[UnseenStrip | None], pictures: Tensor, references: Tensor, shares: Tensor) -> Tensor:
+    """Replace strips of linear pictures by what the references tell of them, or by the repeated edge.
 
     Args:
-        frames: 3×3×H×W encoded, registered or from a camera that stood still.
-        times: the three exposure times.
-
-    Returns:
-        3×3×H×W encoded; the reference is untouched.
+        strips: 2·B, for the first and last frame of each bracket.
+        pictures: 2·B×3×H×W linear light of these frames.
+        references: B×3×H×W encoded.
+        shares: 2·B, exposure times of the pictures in those of their references.
     """
-    stack = SimpleNamespace(
-        frames=tuple(frames[:, None]), times=torch.as_tensor(times), encoding="gamma", gamma=GAMMA, reference=REFERENCE
+    drawn = {place: strip for place, strip in enumerate(strips) if strip is not None}
+    if not drawn:
+        return pictures
+    index = torch.tensor(list(drawn)).to(pictures.device)
+    some, reference = pictures[index], references[index // 2]
+    right, down = tensor(np.stack([strip.outward for strip in drawn.values()])).to(some).T[..., None, None, None]
+    depth, repeated = (
+        per_sample((getattr(strip, name) for strip in drawn.values()), some) for name in ("depth", "repeated")
     )
-    return torch.cat(follow_motion(stack)[0])
+    x, y = pixel_grid(some.shape[-2], some.shape[-1], some.device).unbind(-1)
+    along = x * right + y * down
+    beyond = (along - (along.amax(dim=(-2, -1), keepdim=True) - depth)).clamp_min(0)
+    edge = warp(some, torch.stack([x - beyond * right, y - beyond * down], dim=-1))[:, 0]
+    told = (linearize(reference) * shares[index][:, None, None, None]).clamp(0, 1)
+    content = torch.where(repeated > 0, edge, unseen_content(edge, told, reference))
+    return pictures.index_copy(0, index, torch.where(beyond > 0, content, some))
 
 
-def _fill_unseen(rng: np.random.Generator, picture: Tensor, reference: Tensor, ratio: float) -> Tensor:
-    """Replace a strip along one border by the reference at this exposure, or by the repeated edge."""
-    if rng.random() < 0.5:
-        return picture
-    height, width = picture.shape[-2:]
-    depth = min(rng.exponential(10.0), 0.3 * min(height, width))
-    slant = rng.uniform(-0.3, 0.3) if rng.random() < 0.6 else 0.0
-    angle = rng.integers(4) * np.pi / 2 + slant
-    inward = torch.tensor([np.cos(angle), np.sin(angle)], dtype=torch.float32, device=picture.device)
-    grid = pixel_grid(height, width, picture.device)
-    along = grid @ inward
-    overshoot = (along - (along.max() - depth)).clamp_min(0)
-    edge = warp(picture, (grid - overshoot[..., None] * inward)[None])[0]
-    if rng.random() < 0.15:
-        return edge
-    told = (reference * ratio).clamp(0, 1)
-    return torch.where(overshoot > 0, unseen_content(edge, told, encode(reference)), picture)
+def follow_things(frames: Tensor, times: Mapping[int, tuple[float, ...]]) -> None:
+    """Bring what moved in outer frames to where the reference shows it, as `merge()` does it.
+
+    Args:
+        frames: B×3×3×H×W encoded, changed.
+        times: of the brackets to follow, which are registered or from cameras that stood still; those with the same
+            times are followed together.
+    """
+    for exposures in dict.fromkeys(times.values()):
+        places = [place for place, own in times.items() if own == exposures]
+        index = select(places, frames.device)
+        stack = SimpleNamespace(
+            frames=frames[index].unbind(1),
+            times=torch.tensor(exposures, dtype=torch.float64),
+            encoding="gamma",
+            gamma=GAMMA,
+            reference=REFERENCE,
+        )
+        for instant, followed in enumerate(follow_motion(stack)[0]):
+            if followed is not stack.frames[instant]:
+                frames[index, instant] = followed

@@ -1,13 +1,15 @@
 """Exposure brackets with motion and exact truth, synthesised from HDR scenes and photographs.
 
-A bracket is made in the order light takes: a piece of a scene is lit and exposed (`lighting`), seen at three instants
-by a camera that moves (`motion`), crossed by objects (`objects`), recorded by a sensor (`sensor`) and perhaps
-aligned (`resample`). The truth is the radiance of the reference instant before any noise: nothing is estimated.
+Brackets are first drawn, each from a random generator of its own, on the CPU (`plan`), then made together in the order
+light takes, on any device: pieces of scenes are lit and exposed (`lighting`), seen at three instants by cameras that
+move (`motion`, `displacement`), crossed by objects (`objects`, `painting`), all in `rendering`; recorded by sensors
+(`sensor`), and some of them aligned (`resample`). The truth is the radiance of the reference instant before any noise:
+nothing is estimated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -15,21 +17,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.box_filter import window_max
 from afunet_core.data.config import KINDS, Kind, SynthesisConfig
-from afunet_core.data.draws import uniform
-from afunet_core.data.lighting import background
-from afunet_core.data.motion import REFERENCE, blur_along, draw_motion, pixel_grid, warp
-from afunet_core.data.objects import composite, draw_objects
-from afunet_core.data.resample import OUTER, follow_things, register_frames, registration_positions
+from afunet_core.data.displacement import displacement_range, displacements
+from afunet_core.data.draws import select
+from afunet_core.data.motion import OUTER, REFERENCE
+from afunet_core.data.plan import BracketPlan, draw_plan, draw_shot
+from afunet_core.data.rendering import moved_mask, render_radiance
+from afunet_core.data.resample import follow_things, register, registration_positions
 from afunet_core.data.scenes import SceneBank
-from afunet_core.data.sensor import record
+from afunet_core.data.sensor import draw_noise, record
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA
 
 __all__ = ["KINDS", "SynthesisConfig", "Synthesizer", "SyntheticBatch", "validation_brackets"]
 
 _SMALLEST = 16
+# On a CPU so many pixels at a time: their three frames stay in the cache of a core. Elsewhere, all of a batch.
+_CACHED_PIXELS = 1 << 15
 
 
 @dataclass
@@ -94,8 +98,8 @@ class Synthesizer:
     Args:
         bank: where the light comes from.
         config: all ranges and probabilities.
-        device: where pictures are computed. Everything but the noise is drawn on the CPU, so that the same generator
-            gives the same scene on every device.
+        device: where pictures are computed, all brackets of a batch together. Everything but the noise is drawn on the
+            CPU, so that the same generator gives the same scene on every device.
 
     Example:
         >>> maker = Synthesizer(SceneBank.procedural(seed=0))
@@ -132,86 +136,52 @@ class Synthesizer:
         if kind is not None and kind not in KINDS:
             raise ArgumentError("kind", f"one of {', '.join(KINDS)}", kind)
         seeds = torch.randint(2**62, (batch,), generator=generator).tolist()
-        return SyntheticBatch.concatenate(
-            [self._bracket(np.random.default_rng(s), (height, width), kind) for s in seeds]
-        )
+        together = max(1, _CACHED_PIXELS // (height * width)) if self.device.type == "cpu" else batch
+        pieces = [seeds[start : start + together] for start in range(0, batch, together)]
+        return SyntheticBatch.concatenate([self._make(piece, (height, width), kind) for piece in pieces])
 
     @torch.no_grad()
-    def _bracket(self, rng: np.random.Generator, size: tuple[int, int], kind: str | None) -> SyntheticBatch:
-        config = self.config
-        if kind is None:
-            kind = KINDS[rng.choice(len(KINDS), p=np.array(config.kind_weights) / sum(config.kind_weights))]
-        first, second = config.ev_steps[rng.integers(len(config.ev_steps))]
-        times = np.exp2([0.0, first, first + second])
-        registered = kind in ("camera", "both") and bool(rng.random() < config.registered_share)
-
-        motion = draw_motion(rng, config, size, kind, registered)
-        radiance, passed = self._three_instants(rng, size, kind, motion.total, times)
-        if kind in ("camera", "both") and rng.random() < config.blur_share:
-            radiance = _shake(rng, config, radiance)
-        frames, bits = record(rng, config, radiance, times)
-        seen = radiance
-        if registered and motion.camera is not None:
-            positions = registration_positions(rng, config, motion.camera)
-            frames = register_frames(rng, frames, positions, times)
-            seen = radiance.clone()
-            seen[list(OUTER)] = warp(radiance[list(OUTER)], positions.to(self.device))
-        steady = registered or kind == "objects"
-        if steady and rng.random() < config.followed_share:
-            frames = follow_things(frames, times)
+    def _make(self, seeds: Sequence[int], size: tuple[int, int], kind: Kind | None) -> SyntheticBatch:
+        """Brackets of some seeds: drawn one by one, then rendered, recorded and aligned together."""
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        shots = [draw_shot(rng, self.config, size, kind) for rng in rngs]
+        motions, banks = [shot.motion for shot in shots], (self._backgrounds, self.bank)
+        displacement, cameras = displacements(motions, size, self.device)
+        ranges = displacement_range(displacement, motions)
+        plans = [
+            draw_plan(rng, self.config, banks, size, *drawn) for rng, *drawn in zip(rngs, shots, ranges, strict=True)
+        ]
+        radiance, passed = render_radiance(plans, displacement)
+        sensors = [plan.sensor for plan in plans]
+        frames = record(radiance, sensors, draw_noise(sensors, radiance))
+        times = torch.tensor([plan.shot.times for plan in plans]).to(radiance)
+        seen = _register(plans, frames, radiance, cameras, times)
+        follow_things(frames, {place: plan.shot.times for place, plan in enumerate(plans) if plan.followed})
         return SyntheticBatch(
-            frames=frames[None],
-            times=torch.tensor(times, dtype=torch.float32, device=self.device)[None],
-            truth=radiance[REFERENCE].clamp(0, 1)[None],
-            moved=_moved_mask(seen, passed)[None],
-            radiance=radiance[None],
-            kind=[kind],
-            registered=[registered],
-            bit_depth=[bits],
+            frames=frames,
+            times=times,
+            truth=radiance[:, REFERENCE].clamp(0, 1),
+            moved=moved_mask(seen, passed),
+            radiance=radiance,
+            kind=[plan.shot.kind for plan in plans],
+            registered=[plan.shot.registered for plan in plans],
+            bit_depth=[sensor.bits for sensor in sensors],
         )
 
-    def _three_instants(
-        self, rng: np.random.Generator, size: tuple[int, int], kind: str, flow: Tensor | None, times: np.ndarray
-    ) -> tuple[Tensor, Tensor | None]:
-        """Radiance of the three instants, 3×3×H×W, and where objects pass, 1×H×W."""
-        margin = 0 if flow is None else int(np.ceil(float(flow.abs().max()))) + 3
-        canvas_size = (size[0] + 2 * margin, size[1] + 2 * margin)
-        canvas = background(rng, self.config, self._backgrounds, canvas_size, times).to(self.device)
-        grid = pixel_grid(*size, device=self.device) + margin
-        if flow is None:
-            positions = grid.expand(3, -1, -1, -1)
-            radiance = canvas.repeat(3, 1, 1, 1)
-        else:
-            positions = grid + flow.to(self.device)
-            radiance = warp(canvas, positions)
-        passed: Tensor | None = None
-        if kind in ("objects", "both"):
-            for thing in draw_objects(rng, self.config, self.bank, size, margin, times):
-                covered = composite(radiance, positions, thing, margin)
-                if covered is not None:
-                    passed = covered if passed is None else torch.maximum(passed, covered)
-        return radiance, passed
 
-
-def _shake(rng: np.random.Generator, config: SynthesisConfig, radiance: Tensor) -> Tensor:
-    """Blur each frame in a direction of its own, longer exposures more; a blurred reference has a blurred truth."""
-    frames = list(radiance)
-    length = uniform(rng, config.blur)
-    for index, share in ((2, 1.0), (1, 0.3), (0, 0.1)):
-        angle = rng.uniform(0, np.pi)
-        reach = length * share * rng.uniform(0.5, 1.0)
-        if reach > 0.3:
-            frames[index] = blur_along(frames[index][None], (reach * np.cos(angle), reach * np.sin(angle)))[0]
-    return torch.stack(frames)
-
-
-def _moved_mask(radiance: Tensor, passed: Tensor | None) -> Tensor:
-    """1×H×W: 1 where an object passes or radiance changes by more than 5 % of itself and 0.002 of white."""
-    reference = radiance[REFERENCE]
-    change = (radiance - reference).abs().amax(dim=0)
-    mask = (change / (0.05 * reference + 0.002)).amax(dim=0, keepdim=True).clamp(0, 1)
-    mask = window_max(mask[None], 3)[0]
-    return mask if passed is None else torch.maximum(mask, passed)
+def _register(
+    plans: Sequence[BracketPlan], frames: Tensor, radiance: Tensor, cameras: Mapping[int, Tensor], times: Tensor
+) -> Tensor:
+    """Register frames, in place, where that is planned. Returns the radiance that they then show."""
+    registrations = {place: plan.registration for place, plan in enumerate(plans) if plan.registration is not None}
+    if not registrations:
+        return radiance
+    index, drawn = select(list(registrations), frames.device), list(registrations.values())
+    positions = registration_positions(drawn, torch.stack([cameras[place] for place in registrations]))
+    registered, shown = register(frames[index], radiance[index], drawn, positions, times[index])
+    seen = radiance.clone()
+    frames[index, OUTER], seen[index, OUTER] = registered, shown
+    return seen
 
 
 def validation_brackets(
