@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from afunet_core.device import choose_training_precision
 from afunet_core.errors import ArgumentError, DependencyError
 from afunet_core.losses import HDRLoss
 from afunet_core.model.afunet import AFUNet
@@ -114,7 +115,8 @@ def train(
 
     if accelerator == "auto" and not torch.cuda.is_available():
         accelerator = "cpu"
-    precision: Any = config.precision
+    place = torch.device("cuda" if accelerator in ("auto", "cuda", "gpu") else accelerator)
+    precision: Any = choose_training_precision(config.precision, place)
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
     fabric.launch()
     folder = Path(out)
@@ -139,7 +141,7 @@ def train(
         average.model.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step, best = state["step"], state["best"]
-    if config.native and config.precision == "bf16-mixed" and fabric.device.type == "cpu" and not config.compile:
+    if config.native and config.precision != "32-true" and fabric.device.type == "cpu" and not config.compile:
         accelerate(model)
     objective: Any = TrainingObjective(model, config)
     if config.compile:

@@ -37,9 +37,10 @@ class TrainingConfig:
         optimizer: ``"adam"`` or ``"adamw"``; ``betas``, ``weight_decay`` go with it.
         ema: decay of the averaged weights that are validated and shipped; 0 for none.
         clip: largest gradient norm.
-        precision: ``"32-true"`` or ``"bf16-mixed"``, as Lightning Fabric names them.
+        precision: ``"32-true"`` or ``"bf16-mixed"``, as Lightning Fabric names them, or ``"auto"``: the latter where
+            the device multiplies bfloat16 itself (:func:`afunet_core.device.choose_training_precision`).
         compile: use ``torch.compile``; pays on a GPU and on long runs.
-        native: on a CPU and with ``"bf16-mixed"``, use the compiled kernels of :mod:`afunet_core.native` where a C++
+        native: on a CPU, unless with ``"32-true"``, use the compiled kernels of :mod:`afunet_core.native` where a C++
             compiler is at hand; without one, training is slower.
         validate_every, validation_count, validation_size: steps between validations, their brackets and side.
         checkpoint_every, log_every: steps between checkpoints and between log lines.
@@ -67,7 +68,7 @@ class TrainingConfig:
     weight_decay: float = 1e-4
     ema: float = 0.999
     clip: float = 1.0
-    precision: str = "bf16-mixed"
+    precision: str = "auto"
     compile: bool = False
     native: bool = True
     validate_every: int = 1000

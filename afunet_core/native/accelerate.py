@@ -28,8 +28,8 @@ def accelerate(model: nn.Module) -> bool:
     checkpoints and averages work as before; results agree with the modules under bfloat16 autocast within rounding.
 
     Args:
-        model: a network, or a part of one. Its parameters are float32 and on the CPU, and stay so. It is changed in
-            place.
+        model: a network, or a part of one, changed in place. Parts with parameters of another type than float32, or
+            on another device than the CPU, are left as they are; later on they must not be moved.
 
     Returns:
         Whether any module uses them: False without a C++ compiler, or for sizes they are not made for.
@@ -55,6 +55,8 @@ def _suitable(module: nn.Module) -> bool:
     if not isinstance(module, SwinBlock | SpatialAlignment):
         return False
     attention = module.attention
+    if any(p.dtype != torch.float32 or p.device.type != "cpu" for p in module.parameters()):
+        return False
     channels = attention.project.out_features
     size = channels // attention.heads
     return module.window == WINDOW and channels >= NARROWEST and size % 2 == 0 and size <= LARGEST_HEAD

@@ -7,7 +7,6 @@ namespace afunet {
 
 struct Heads {
   int count, size;
-  int padded() const { return round_up(size, 16); }
   int channels() const { return count * size; }
 };
 
@@ -54,12 +53,12 @@ class Attention {
       if (labels != nullptr) separate(share, labels);
       pack_pairs(q + first, heads.size, queries);
       stand_upright(k + first);
-      multiply(left(upright), INNER, queries, TOKENS, share, TOKENS, TOKENS, TOKENS, INNER, true);
+      multiply(left(upright), INNER, queries, TOKENS, share, TOKENS, TOKENS, TOKENS, heads.size, true);
       softmax(share);
       pack_pairs(share, TOKENS, wide);
       pack_rows(v + first, heads.size, rows);
       // Rows beyond this head are zero, and the next head writes over them.
-      multiply(rows, TOKENS, wide, TOKENS, result + first, TOKENS, heads.padded(), TOKENS, TOKENS, false);
+      multiply(rows, TOKENS, wide, TOKENS, result + first, TOKENS, heads.size, TOKENS, TOKENS, false);
     }
   }
 
@@ -77,7 +76,7 @@ class Attention {
 
       stand_upright(v + first);
       pack_pairs(gradient + first, heads.size, pairs);
-      multiply(left(upright), INNER, pairs, TOKENS, square, TOKENS, TOKENS, TOKENS, INNER, false);
+      multiply(left(upright), INNER, pairs, TOKENS, square, TOKENS, TOKENS, TOKENS, heads.size, false);
       softmax_backward(share, square, to_bias + (size_t)head * TOKENS * TOKENS);
 
       pack_pairs(square, TOKENS, wide);
@@ -108,7 +107,7 @@ class Attention {
 
   // rows · right → size×64.
   void product(const uint32_t* right, float* to) {
-    multiply(rows, TOKENS, right, TOKENS, small, TOKENS, heads.padded(), TOKENS, TOKENS, false);
+    multiply(rows, TOKENS, right, TOKENS, small, TOKENS, heads.size, TOKENS, TOKENS, false);
     std::memcpy(to, small, sizeof(float) * heads.size * TOKENS);
   }
 

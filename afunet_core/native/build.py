@@ -19,7 +19,9 @@ __all__ = ["library"]
 
 SOURCES = ("swin.cpp", "alignment.cpp")
 # No -ffast-math: exponentials round by adding and subtracting a large number, which it would remove.
-FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-shared", "-fopenmp")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-shared")
+# Not every compiler has OpenMP; without it, one thread does all.
+PARALLEL = ("-fopenmp",)
 
 
 @functools.cache
@@ -29,7 +31,7 @@ def library() -> ctypes.CDLL | None:
     if compiler is None:
         return None
     try:
-        return ctypes.CDLL(str(_compiled(compiler)))
+        return ctypes.CDLL(str(_with_or_without_threads(compiler)))
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or str(error)
         warnings.warn(
@@ -38,9 +40,16 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
-def _compiled(compiler: str) -> Path:
+def _with_or_without_threads(compiler: str) -> Path:
+    try:
+        return _compiled(compiler, (*FLAGS, *PARALLEL))
+    except subprocess.CalledProcessError:
+        return _compiled(compiler, FLAGS)
+
+
+def _compiled(compiler: str, flags: tuple[str, ...]) -> Path:
     folder = Path(__file__).parent
-    key = hashlib.sha256(" ".join((compiler, *FLAGS, _cpu())).encode())
+    key = hashlib.sha256(" ".join((compiler, *flags, _cpu())).encode())
     for source in sorted(folder.glob("*.[ch]pp")):
         key.update(source.read_bytes())
     target = cache_folder() / "native" / f"{key.hexdigest()[:24]}.so"
@@ -49,7 +58,7 @@ def _compiled(compiler: str) -> Path:
         temporary = target.with_name(f".{secrets.token_hex(4)}.so")
         sources = [str(folder / source) for source in SOURCES]
         try:
-            command = [compiler, *FLAGS, *sources, "-o", str(temporary)]
+            command = [compiler, *flags, *sources, "-o", str(temporary)]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
             os.replace(temporary, target)
         finally:

@@ -82,31 +82,43 @@ inline void finish_thread() {}
 
 inline Vec low_half(Word words) { return (Vec)(words << 16); }
 inline Vec high_half(Word words) { return (Vec)(words & 0xffff0000u); }
-inline float widened(bf16 value) {
-  const uint32_t bits = (uint32_t)value << 16;
-  float result;
-  std::memcpy(&result, &bits, sizeof result);
-  return result;
+
+// Two neighbours of a row. By intrinsics, because compilers split a broadcast word in a general register, and moving two
+// halves from there to a vector takes twice as long as the products.
+inline Word in_all_lanes(const bf16* two) {
+#if defined(__AVX512F__)
+  return (Word)_mm512_broadcastss_ps(_mm_load_ss(reinterpret_cast<const float*>(two)));
+#elif defined(__AVX__)
+  return (Word)_mm256_broadcast_ss(reinterpret_cast<const float*>(two));
+#else
+  uint32_t word;
+  std::memcpy(&word, two, sizeof word);
+  return Word{} + word;
+#endif
 }
 
-// 16×16 of the result with ordinary vectors.
+// With ordinary vectors: TILE_ROWS×16 of the result, as many sums as stay in the registers. The numbers of the sums are
+// spelt out as N, because compilers keep arrays in registers only if they see every index.
+constexpr int TILE_ROWS = LANES == 16 ? 16 : 4, TILE_PARTS = 16 / LANES;
+
+template <size_t... N>
 inline void plain_tile(const bf16* a, size_t a_stride, const uint32_t* b, size_t b_stride, float* c, size_t c_stride,
-                       int inner, bool add) {
-  Vec sums[16];
-  for (int row = 0; row < 16; ++row) sums[row] = add ? load(c + row * c_stride) : Vec{};
+                       int inner, bool add, std::index_sequence<N...>) {
+  const auto left = [&](size_t number, int k) { return in_all_lanes(a + number / TILE_PARTS * a_stride + k); };
+  const auto right = [&](size_t number, int k) {
+    return *reinterpret_cast<const LooseWord*>(b + k / 2 * b_stride + number % TILE_PARTS * LANES);
+  };
+  const auto place = [&](size_t number) { return c + number / TILE_PARTS * c_stride + number % TILE_PARTS * LANES; };
+  Vec sums[] = {(add ? load(place(N)) : Vec{})...};
   for (int k = 0; k < inner; k += 2) {
-    const Word words = *reinterpret_cast<const LooseWord*>(b + k / 2 * b_stride);
-    const Vec even = low_half(words), odd = high_half(words);
-    for (int row = 0; row < 16; ++row) {
-      const bf16* left = a + row * a_stride + k;
-      sums[row] += even * widened(left[0]) + odd * widened(left[1]);
-    }
+    ((sums[N] += low_half(right(N, k)) * low_half(left(N, k))), ...);
+    ((sums[N] += high_half(right(N, k)) * high_half(left(N, k))), ...);
   }
-  for (int row = 0; row < 16; ++row) store(c + row * c_stride, sums[row]);
+  (store(place(N), sums[N]), ...);
 }
 
-// c (rows×columns) = a (rows×inner) · b (inner/2 × columns words), or added to it. Rows and columns are multiples of
-// 16, inner of 32; strides count elements.
+// c (rows×columns) = a (rows×inner) · b (inner/2 × columns words), or added to it. Columns are a multiple of 16; rows are
+// rounded up to one, at most, and inner to one of 32, so that a and b end in zeros and c has room; strides count elements.
 inline void multiply(const bf16* a, size_t a_stride, const uint32_t* b, size_t b_stride, float* c, size_t c_stride,
                      int rows, int columns, int inner, bool add) {
 #if defined(AFUNET_MATRIX_UNIT)
@@ -116,16 +128,17 @@ inline void multiply(const bf16* a, size_t a_stride, const uint32_t* b, size_t b
         const bf16* left = a + row * a_stride;
         const uint32_t* right = b + column;
         float* result = c + row * c_stride + column;
-        const bool tall = rows - row >= 32, wide = columns - column >= 32;
+        const bool tall = rows - row > 16, wide = columns - column >= 32;
         auto tile = tall ? (wide ? tiles<2, 2> : tiles<2, 1>) : (wide ? tiles<1, 2> : tiles<1, 1>);
         tile(left, a_stride, right, b_stride, result, c_stride, inner, add);
       }
     return;
   }
 #endif
-  for (int row = 0; row < rows; row += 16)
+  for (int row = 0; row < rows; row += TILE_ROWS)
     for (int column = 0; column < columns; column += 16)
-      plain_tile(a + row * a_stride, a_stride, b + column, b_stride, c + row * c_stride + column, c_stride, inner, add);
+      plain_tile(a + row * a_stride, a_stride, b + column, b_stride, c + row * c_stride + column, c_stride, inner, add,
+                 std::make_index_sequence<TILE_ROWS * TILE_PARTS>{});
 }
 
 }  // namespace afunet

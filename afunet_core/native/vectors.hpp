@@ -1,23 +1,35 @@
-// Vectors of sixteen numbers, bfloat16 and the layouts that matrix products take. Compiles anywhere GCC or Clang does.
+// Vectors as wide as the CPU has them, bfloat16 and the layouts that matrix products take. Compiles anywhere GCC or Clang
+// does.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX512F__)
+#include <utility>
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
 namespace afunet {
 
-typedef float Vec __attribute__((vector_size(64)));
-typedef int32_t Int __attribute__((vector_size(64)));
-typedef uint32_t Word __attribute__((vector_size(64)));  // two bfloat16 of one column, the even row in the low half
-typedef float LooseVec __attribute__((vector_size(64), aligned(4), may_alias));
-typedef uint32_t LooseWord __attribute__((vector_size(64), aligned(4), may_alias));
-typedef uint16_t bf16;
-
+// Wider than its registers, a compiler would keep vectors in memory.
+#if defined(__AVX512F__)
 constexpr int LANES = 16;
+#elif defined(__AVX__)
+constexpr int LANES = 8;
+#else
+constexpr int LANES = 4;
+#endif
+
+typedef uint16_t bf16;
+typedef float Vec __attribute__((vector_size(4 * LANES)));
+typedef int32_t Int __attribute__((vector_size(4 * LANES)));
+typedef uint32_t Word __attribute__((vector_size(4 * LANES)));  // two bfloat16 of a column, the even row in the low half
+typedef bf16 Half __attribute__((vector_size(2 * LANES)));
+typedef float LooseVec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t LooseWord __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef bf16 LooseHalf __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+
 constexpr int TOKENS = 64;  // pixels of a window of 8×8: every matrix of a window has so many columns
 
 inline int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
@@ -88,7 +100,7 @@ inline Word rounded(Vec value) {
   return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
 }
 
-// Two rows of sixteen numbers as words: what a product wants of two neighbouring rows of its right side.
+// Two rows of numbers as words: what a product wants of two neighbouring rows of its right side.
 inline Word pair(Vec even, Vec odd) {
 #if defined(__AVX512BF16__)
   const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even);  // even numbers in the lower half
@@ -104,8 +116,7 @@ inline void store_rounded(bf16* to, Vec value) {
 #if defined(__AVX512BF16__)
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh((__m512)value));
 #else
-  const Word half = rounded(value);
-  for (int lane = 0; lane < LANES; ++lane) to[lane] = (bf16)half[lane];
+  *reinterpret_cast<LooseHalf*>(to) = __builtin_convertvector(rounded(value), Half);
 #endif
 }
 
@@ -130,32 +141,33 @@ inline void pack_rows(const float* from, int rows, bf16* to) {
   for (int place = 0; place < rows * TOKENS; place += LANES) store_rounded(to + place, load(from + place));
 }
 
+// Two rows of a matrix exchange the lanes whose number has the bit STEP in one and lacks it in the other.
+template <int STEP, size_t... LANE>
+inline void exchange(Word& first, Word& second, std::index_sequence<LANE...>) {
+  const Word upper = first, lower = second;
+  first = __builtin_shufflevector(upper, lower, (LANE & STEP ? LANES + LANE - STEP : LANE)...);
+  second = __builtin_shufflevector(upper, lower, (LANE & STEP ? LANES + LANE : LANE + STEP)...);
+}
+
+template <int STEP = 1>
+inline void transpose_rows(Word* rows) {
+  if constexpr (STEP < LANES) {
+    for (int row = 0; row < LANES; ++row)
+      if (!(row & STEP)) exchange<STEP>(rows[row], rows[row + STEP], std::make_index_sequence<LANES>{});
+    transpose_rows<2 * STEP>(rows);
+  }
+}
+
 // Transpose 16×16 words, from rows at `from(row)` to rows at `to(row)`.
 template <typename From, typename To>
 inline void transpose_block(const From& from, const To& to) {
-  Word a[16], b[16];
-  for (int row = 0; row < 16; ++row) a[row] = *reinterpret_cast<const LooseWord*>(from(row));
-#define AFUNET_EXCHANGE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-  for (int row = 0; row < 16; row += 2) {
-    b[row] = AFUNET_EXCHANGE(a[row], a[row + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
-    b[row + 1] = AFUNET_EXCHANGE(a[row], a[row + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
-  }
-  for (int base = 0; base < 16; base += 4)
-    for (int row = base; row < base + 2; ++row) {
-      a[row] = AFUNET_EXCHANGE(b[row], b[row + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
-      a[row + 2] = AFUNET_EXCHANGE(b[row], b[row + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+  for (int top = 0; top < 16; top += LANES)
+    for (int left = 0; left < 16; left += LANES) {
+      Word rows[LANES];
+      for (int row = 0; row < LANES; ++row) rows[row] = *reinterpret_cast<const LooseWord*>(from(top + row) + left);
+      transpose_rows(rows);
+      for (int row = 0; row < LANES; ++row) store(to(left + row) + top, rows[row]);
     }
-  for (int base = 0; base < 16; base += 8)
-    for (int row = base; row < base + 4; ++row) {
-      b[row] = AFUNET_EXCHANGE(a[row], a[row + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
-      b[row + 4] = AFUNET_EXCHANGE(a[row], a[row + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
-    }
-  for (int row = 0; row < 8; ++row) {
-    a[row] = AFUNET_EXCHANGE(b[row], b[row + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-    a[row + 8] = AFUNET_EXCHANGE(b[row], b[row + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
-  }
-#undef AFUNET_EXCHANGE
-  for (int row = 0; row < 16; ++row) store(to(row), a[row]);
 }
 
 // rows×columns words, both multiples of 16 → columns×rows.

@@ -178,7 +178,7 @@ struct Linear {
         const Vec start = same(bias[out]);
         store(result + out * TOKENS + token, base ? load(base + out * TOKENS + token) + start : start);
       }
-    multiply(forward, inner_ins(), packed, TOKENS, result, TOKENS, padded_outs(), TOKENS, inner_ins(), true);
+    multiply(forward, inner_ins(), packed, TOKENS, result, TOKENS, outs, TOKENS, ins, true);
   }
 };
 
@@ -202,16 +202,15 @@ struct LinearGradient {
     pack_rows(gradient, layer.outs, rows);
     pack_rows(input, layer.ins, reinterpret_cast<bf16*>(seen_rows));
     transpose(seen_rows, layer.padded_ins(), TOKENS / 2, TOKENS / 2, seen, layer.padded_ins());
-    multiply(rows, TOKENS, seen, layer.padded_ins(), weight, layer.padded_ins(), layer.padded_outs(),
-             layer.padded_ins(), TOKENS, true);
+    multiply(rows, TOKENS, seen, layer.padded_ins(), weight, layer.padded_ins(), layer.outs, layer.padded_ins(), TOKENS,
+             true);
     for (int out = 0; out < layer.outs; ++out) {
       Vec total = load(bias + out * LANES);
       for (int token = 0; token < TOKENS; token += LANES) total += load(gradient + out * TOKENS + token);
       store(bias + out * LANES, total);
     }
     pack_pairs(gradient, layer.outs, pairs);
-    multiply(layer.backward, layer.inner_outs(), pairs, TOKENS, to, TOKENS, layer.padded_ins(), TOKENS,
-             layer.inner_outs(), add);
+    multiply(layer.backward, layer.inner_outs(), pairs, TOKENS, to, TOKENS, layer.ins, TOKENS, layer.outs, add);
   }
 
   // Adds the sums to gradients outs×ins and outs, as the layer was given them.

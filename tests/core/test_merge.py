@@ -19,7 +19,14 @@ from hypothesis.extra import numpy as hnp
 
 import afunet_core as af
 from afunet_core import merging, network_run
-from afunet_core.device import automatic_budget, choose_device, choose_precision, is_out_of_memory, parse_memory
+from afunet_core.device import (
+    automatic_budget,
+    choose_device,
+    choose_precision,
+    choose_training_precision,
+    is_out_of_memory,
+    parse_memory,
+)
 from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
 from afunet_core.noise import NoiseModel
 
@@ -241,6 +248,9 @@ def test_devices_and_precisions() -> None:
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
     assert choose_precision("auto", torch.device("cpu")) == torch.float32
     assert choose_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
+    own = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert choose_training_precision("auto", torch.device("cpu")) == ("bf16-mixed" if own else "32-true")
+    assert choose_training_precision("bf16-mixed", torch.device("cpu")) == "bf16-mixed"
     budget = automatic_budget(torch.device("cpu"))
     assert budget is None or budget >= 0
 

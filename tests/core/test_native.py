@@ -30,12 +30,14 @@ SIZES = [(48, 3), (72, 4), (24, 2)]
 NO_FARTHER = 2.0
 
 
-@pytest.fixture(params=["as the CPU allows", "without the matrix unit"])
+@pytest.fixture(params=["as the CPU allows", "without the matrix unit", "with narrow vectors"])
 def kernels(request, monkeypatch, tmp_path_factory) -> ctypes.CDLL:
-    """The library as training compiles it, and as it is on a CPU without a matrix unit."""
+    """The library as training compiles it, and as it is on lesser CPUs."""
     build.library.cache_clear()
     if request.param == "without the matrix unit":
         monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "-DAFUNET_PLAIN_PRODUCTS"))
+    elif request.param == "with narrow vectors":
+        monkeypatch.setattr(build, "FLAGS", tuple(flag for flag in build.FLAGS if flag != "-march=native"))
     library = build.library()
     assert library is not None
     yield library
@@ -146,6 +148,27 @@ def test_number_of_threads_changes_nothing_but_the_order_of_sums(kernels):
         torch.set_num_threads(threads)
     torch.testing.assert_close(results[0], results[1], rtol=1e-4, atol=1e-4)
     assert torch.equal(results[0][0], results[1][0])
+
+
+@compiled
+def test_without_openmp_one_thread_does_all(monkeypatch, tmp_path):
+    """As with Apple's compiler, which knows no -fopenmp."""
+    monkeypatch.setattr(build, "PARALLEL", ("-fno-such-option",))
+    monkeypatch.setenv("AFUNET_CACHE", str(tmp_path))
+    build.library.cache_clear()
+    try:
+        block = drawn(SwinBlock(AFUNetConfig(embed_dim=48, fusion_heads=3), 0))
+        x = picture(48, 2, grad=False)
+        expected = block(x, None)
+        assert accelerate(block)
+        torch.testing.assert_close(block(x, None), expected, rtol=0.05, atol=0.05)
+    finally:
+        build.library.cache_clear()
+
+
+@compiled
+def test_other_types_of_numbers_are_left_alone():
+    assert not accelerate(SwinBlock(AFUNetConfig(embed_dim=48, fusion_heads=3), 0).double())
 
 
 @compiled
