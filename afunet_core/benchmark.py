@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from afunet_core.device import choose_device, multiplies_bfloat16
 from afunet_core.errors import AFUNetError, ArgumentError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def benchmark(
     models: Sequence[str] = ("compact", "published"),
     sizes: Sequence[tuple[int, int]] = SIZES,
     devices: Sequence[str] = ("cpu",),
-    precisions: Sequence[str] = ("float32", "bfloat16"),
+    precisions: Sequence[str] | None = None,
     engines: Sequence[str] = ("stream",),
     *,
     repeat: int = 1,
@@ -85,7 +86,8 @@ def benchmark(
         models: configurations (``compact``, ``published``, …), shipped models or files.
         sizes: height and width of random brackets.
         devices: such as ``cpu``, ``cuda``.
-        precisions: ``float32``, ``bfloat16``, ``float16``.
+        precisions: ``float32``, ``bfloat16``, ``float16``; by default the first, and the second where the device
+            multiplies it itself.
         engines: ``stream`` and, to compare, ``plain``.
         repeat: runs of each, of which the fastest counts.
         memory_budget: bytes of features in memory, the rest goes to a scratch file.
@@ -105,7 +107,7 @@ def benchmark(
     for model in models:
         for height, width in sizes:
             for device in devices:
-                for precision in precisions:
+                for precision in precisions or usual_precisions(device):
                     for engine in engines:
                         job = {
                             "model": model,
@@ -122,6 +124,11 @@ def benchmark(
                         if on_result is not None:
                             on_result(results[-1])
     return results
+
+
+def usual_precisions(device: str) -> tuple[str, ...]:
+    """float32, and bfloat16 where it pays."""
+    return ("float32", "bfloat16") if multiplies_bfloat16(choose_device(device)) else ("float32",)
 
 
 def _in_own_process(job: dict[str, object]) -> Measurement:

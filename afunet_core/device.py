@@ -17,6 +17,7 @@ __all__ = [
     "choose_training_precision",
     "describe_device",
     "is_out_of_memory",
+    "multiplies_bfloat16",
     "parse_memory",
     "release_memory",
 ]
@@ -70,8 +71,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         torch.float32
     """
     if name == "auto":
-        fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-        return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if device.type == "cuda" and multiplies_bfloat16(device) else torch.float32
     if name not in PRECISIONS:
         raise ArgumentError("precision", "auto, " + ", ".join(PRECISIONS), repr(name))
     return PRECISIONS[name]
@@ -80,8 +80,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def choose_training_precision(name: str, device: torch.device) -> str:
     """The precision of a training run on ``device``, as Lightning Fabric names it.
 
-    ``"auto"`` is ``"bf16-mixed"`` where the device multiplies bfloat16 itself, else ``"32-true"``: a CPU that has to
-    imitate it takes several times as long.
+    ``"auto"`` is ``"bf16-mixed"`` where :func:`multiplies_bfloat16`, else ``"32-true"``.
 
     Example:
         >>> choose_training_precision("32-true", torch.device("cpu"))
@@ -89,9 +88,19 @@ def choose_training_precision(name: str, device: torch.device) -> str:
     """
     if name != "auto":
         return name
+    return "bf16-mixed" if multiplies_bfloat16(device) else "32-true"
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 pays there. A device that has to imitate it takes several times as long as for float32.
+
+    Example:
+        >>> multiplies_bfloat16(torch.device("mps"))
+        False
+    """
     if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.get_device_capability(device) >= (8, 0) else "32-true"
-    return "bf16-mixed" if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32-true"
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def parse_memory(amount: int | float | str | None) -> int | None:

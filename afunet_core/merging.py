@@ -15,7 +15,7 @@ from torch import Tensor
 from afunet_core.baselines import exposure_fusion, weighted_merge
 from afunet_core.bracket import Bracket
 from afunet_core.brightness import empty_frames
-from afunet_core.device import choose_device, choose_precision, parse_memory
+from afunet_core.device import choose_device, choose_precision, multiplies_bfloat16, parse_memory
 from afunet_core.drift import compensate_drift, estimate_drift
 from afunet_core.errors import ArgumentError
 from afunet_core.frame_plan import FramePlan, plan_frames
@@ -135,6 +135,8 @@ def merge(
     dtype = choose_precision(precision, place)
     budget = parse_memory(memory_budget)
     run = Run(on_progress, should_cancel)
+    if dtype == torch.bfloat16 and not multiplies_bfloat16(place):
+        run.warn("This processor does not multiply bfloat16 itself: precision='float32' is several times as fast.")
     for sentence in empty_frames(bracket.frames, bracket.names):
         run.warn(sentence)
     uses_network = method in ("auto", "afunet")

@@ -14,6 +14,7 @@ import time
 import torch
 
 import afunet_core as af
+from afunet_core.benchmark import usual_precisions
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
 
@@ -38,11 +39,11 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines = ["| model | precision | s | MiB so far |", "|---|---|---:|---:|"]
     for model in options.model:
-        for precision in ("float32", "bfloat16"):
+        for precision in usual_precisions("cpu"):
             seconds = []
             for _ in range(options.repeat):
                 start = time.perf_counter()
-                result = af.merge(frames, model=model, precision=precision)
+                result = af.merge(frames, model=model, device="cpu", precision=precision)
                 seconds.append(time.perf_counter() - start)
             moved = [entry["decision"] for entry in result.info["registration"]]
             peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024

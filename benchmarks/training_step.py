@@ -3,7 +3,8 @@
     python benchmarks/training_step.py [--write docs/performance.md] [--repeats 5]
 
 A step is the loss, its gradient and the update of the weights for four windows of 128×128 pixels, in the precision that
-a run takes by itself on this CPU; making the brackets is not in it. The ways are measured in turn, in one process, and the least of the repetitions counts.
+a run takes by itself on this CPU; making the brackets is not in it. The ways are measured in turn, in one process, and
+the least of the repetitions counts.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch
 from report import write_section
 
 from afunet_core.benchmark import describe_machine
-from afunet_core.device import choose_training_precision
+from afunet_core.device import multiplies_bfloat16
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.allocator import freed_memory_kept
 from afunet_core.model.config import AFUNetConfig
@@ -25,7 +26,7 @@ from afunet_core.training import TrainingConfig, TrainingObjective
 TITLE = "A training step"
 NAMES = ("compact", "full", "published")
 WINDOWS, SIDE = 4, 128
-MIXED = choose_training_precision("auto", torch.device("cpu")) == "bf16-mixed"
+MIXED = multiplies_bfloat16(torch.device("cpu"))
 
 
 class Steps:
@@ -76,8 +77,8 @@ def main() -> None:
     text = f"{describe_machine()}.\n\n```sh\npython benchmarks/training_step.py\n```\n\n" + "\n".join(lines)
     text += (
         f"\n\nLoss, gradient and update for {WINDOWS} windows of {SIDE}×{SIDE} pixels, brackets not included; "
-        f"{'bfloat16' if MIXED else 'float32'} outside the kernels, which always multiply bfloat16. What the kernels are is said in "
-        "[decision 0008](decisions/0008-native-training.md)."
+        f"{'bfloat16' if MIXED else 'float32'} outside the kernels, which always multiply bfloat16. What the kernels "
+        "are is said in [decision 0008](decisions/0008-native-training.md)."
     )
     if options.write:
         write_section(options.write, TITLE, text)

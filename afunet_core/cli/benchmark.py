@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", nargs="+", metavar="NAME|FILE", help="default: compact published")
     parser.add_argument("--size", nargs="+", type=_size, metavar="HxW", help="default: 256x384 500x752 1000x1504")
     parser.add_argument("--device", nargs="+", default=["cpu"], help="default: cpu")
-    parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16", "float16"))
+    help_precision = "default: float32, and bfloat16 where the device multiplies it itself"
+    parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16", "float16"), help=help_precision)
     parser.add_argument("--engine", nargs="+", choices=("stream", "plain"), help="the product, or the plain forward")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each, of which the fastest counts (1)")
     parser.add_argument("--memory", metavar="SIZE", help="for features, such as 2GB; the rest goes to a scratch file")

@@ -25,6 +25,7 @@ from afunet_core.device import (
     choose_precision,
     choose_training_precision,
     is_out_of_memory,
+    multiplies_bfloat16,
     parse_memory,
 )
 from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
@@ -142,6 +143,7 @@ def test_two_frames_are_merged_and_the_missing_side_is_told() -> None:
     np.testing.assert_allclose(weighted, scene(), rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.filterwarnings("ignore:This processor does not multiply bfloat16")
 @pytest.mark.parametrize(("precision", "decibel"), [("bfloat16", 40.0), ("float16", 50.0)])
 def test_low_precision_stays_close(precision: str, decibel: float) -> None:
     model, bracket = anchored_model(), bracket_of(scene())
@@ -153,6 +155,17 @@ def test_low_precision_stays_close(precision: str, decibel: float) -> None:
         (af.mu_law(torch.from_numpy(rough.radiance)) - af.mu_law(torch.from_numpy(exact.radiance))).numpy() ** 2
     )
     assert 0 < error < 10 ** (-decibel / 10)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_bfloat16_that_does_not_pay_is_told(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(merging, "multiplies_bfloat16", lambda device: own)
+    told = {}
+    for precision in ("bfloat16", "float32"):
+        with warnings.catch_warnings(record=True):
+            result = af.merge(bracket_of(scene()), model=anchored_model(), align="off", precision=precision)
+        told[precision] = any("bfloat16" in sentence for sentence in result.info["warnings"])
+    assert told == {"bfloat16": not own, "float32": False}
 
 
 def test_a_small_memory_budget_changes_nothing() -> None:
@@ -248,7 +261,7 @@ def test_devices_and_precisions() -> None:
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
     assert choose_precision("auto", torch.device("cpu")) == torch.float32
     assert choose_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
-    own = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    own = multiplies_bfloat16(torch.device("cpu"))
     assert choose_training_precision("auto", torch.device("cpu")) == ("bf16-mixed" if own else "32-true")
     assert choose_training_precision("bf16-mixed", torch.device("cpu")) == "bf16-mixed"
     budget = automatic_budget(torch.device("cpu"))
