@@ -14,7 +14,7 @@ import time
 import torch
 
 import afunet_core as af
-from afunet_core.benchmark import usual_precisions
+from afunet_core.benchmark import describe_machine, usual_precisions
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
 
@@ -54,9 +54,10 @@ def main() -> None:
     if options.write:
         from report import write_section
 
+        size = f"{options.size[0]}×{options.size[1]}"
         about = (
-            f"All of `merge()` on a hand-held bracket of {options.size[0]}×{options.size[1]} with moving objects, "
-            f"registration included (`benchmarks/merge_time.py`, best of {options.repeat}); memory beyond the input."
+            f"{describe_machine()}. All of `merge()` on a hand-held bracket of {size} with moving objects, registration "
+            f"included (`benchmarks/merge_time.py`, best of {options.repeat}); memory beyond the input."
         )
         write_section(options.write, "A whole merge", "\n".join([about, "", *lines]))
 
