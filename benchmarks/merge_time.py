@@ -56,8 +56,8 @@ def main() -> None:
 
         size = f"{options.size[0]}×{options.size[1]}"
         about = (
-            f"{describe_machine()}. All of `merge()` on a hand-held bracket of {size} with moving objects, registration "
-            f"included (`benchmarks/merge_time.py`, best of {options.repeat}); memory beyond the input."
+            f"{describe_machine()}. All of `merge()` on a hand-held bracket of {size} with moving objects, registration"
+            f" included (`benchmarks/merge_time.py`, best of {options.repeat}); memory beyond the input."
         )
         write_section(options.write, "A whole merge", "\n".join([about, "", *lines]))
 
