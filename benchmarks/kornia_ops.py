@@ -163,7 +163,8 @@ def _following(half: Tensor, grey: Tensor, draw: torch.Generator) -> Iterator[tu
     flow = 3 * torch.randn(4, 2, *quarter.shape[-2:], generator=draw)
 
     def mapped() -> Tensor:
-        places = create_meshgrid(*quarter.shape[-2:], normalized_coordinates=False) + flow.permute(0, 2, 3, 1)
+        height, width = quarter.shape[-2:]
+        places = create_meshgrid(height, width, normalized_coordinates=False) + flow.permute(0, 2, 3, 1)
         return remap(quarter, places[..., 0], places[..., 1], padding_mode="border", align_corners=True)
 
     yield "sampling along the motion", lambda: optical_flow.sample_at(quarter, flow), mapped, 0

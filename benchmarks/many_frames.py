@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import afunet_core as af
-from afunet_core.data.motion import pixel_grid, warp
+from afunet_core.data.sampling import pixel_grid, warp
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.sensor import add_sensor_noise, quantize
 from afunet_core.metrics import psnr_mu
@@ -48,7 +48,7 @@ def make_bracket(
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     times, frames, truth = [2.0 ** (value - ev[0]) for value in ev], [], canvas
     for index, time in enumerate(times):
-        view = warp(canvas, (grid + torch.tensor(shake[index], dtype=torch.float32))[None])[0]
+        view = warp(canvas[None], (grid + torch.tensor(shake[index], dtype=torch.float32))[None, None])[0, 0]
         if kind != "static":
             centre = size * np.array([0.4, 0.5]) + velocity * (index - reference)
             top, left = (round(value) - RADIUS for value in centre)
