@@ -81,9 +81,9 @@ class _GaussianBlur(nn.Module):
         self.size, self.sigma = (int(kernel_size),) * 2, (float(sigma),) * 2
 
     def forward(self, x: Tensor) -> Tensor:
-        from kornia.filters import gaussian_blur2d
+        import kornia
 
-        return gaussian_blur2d(x, self.size, self.sigma, border_type="reflect")
+        return kornia.filters.gaussian_blur2d(x, self.size, self.sigma, border_type="reflect")
 
 
 @contextmanager

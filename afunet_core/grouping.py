@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import afunet_core.io  # noqa: F401  # The package before its parts, see tests/core/test_imports.py.
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 from afunet_core.io.folder import list_bracket_folder, natural_key

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import SimpleNamespace
 
+import kornia
 import torch
 import torch.nn.functional as F
-from kornia.geometry import remap
 from torch import Tensor
 
 from afunet_core.agreement import spread_over
@@ -203,5 +203,6 @@ def _sampled(frame: Tensor, x: Tensor, y: Tensor, stack: ExposureStack) -> Tenso
     first = max(int(y.min()) - _CUBIC_REACH, 0)
     slab = frame[:, first : int(y.max()) + _CUBIC_REACH + 1]
     light = linearize(slab[None].to(x), stack.encoding, stack.gamma)
-    found = remap(light, x[None, None], (y - first)[None, None], "bicubic", "border", align_corners=True)
+    x, y = x[None, None], (y - first)[None, None]
+    found = kornia.geometry.remap(light, x, y, "bicubic", "border", align_corners=True)
     return encode(found.clamp(0, 1), stack.encoding, stack.gamma)[0, :, 0].to(frame)

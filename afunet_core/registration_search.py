@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import kornia
 import torch
 import torch.nn.functional as F
-from kornia.geometry import angle_to_rotation_matrix, create_meshgrid
 from torch import Tensor
 
 from afunet_core.registration_decision import Evidence
@@ -131,7 +131,7 @@ def search(moving: Level, reference: Level, frame: Frame, most: int = 6) -> Tens
     if min(height, width) < 8:
         return identity
     turned = identity.repeat(len(ANGLES), 1, 1)
-    turned[:, :2, :2] = angle_to_rotation_matrix(-torch.tensor(ANGLES, dtype=torch.float64))
+    turned[:, :2, :2] = kornia.geometry.angle_to_rotation_matrix(-torch.tensor(ANGLES, dtype=torch.float64))
     rotated = _resample(moving.feature * moving.valid, turned, frame, reference)
     template = reference.feature * reference.valid
 
@@ -174,8 +174,8 @@ def search(moving: Level, reference: Level, frame: Frame, most: int = 6) -> Tens
 def _resample(image: Tensor, homography: Tensor, frame: Frame, level: Level) -> Tensor:
     """A level's picture seen through K centred homographies, K×1×h×w, zero outside."""
     height, width = image.shape[-2:]
-    places = create_meshgrid(height, width, normalized_coordinates=False, dtype=image.dtype).reshape(-1, 2)
-    points = frame.to_centred(places, level.factor)
+    places = kornia.geometry.create_meshgrid(height, width, normalized_coordinates=False, dtype=image.dtype)
+    points = frame.to_centred(places.reshape(-1, 2), level.factor)
     positions = transfer_centred(homography.to(image.dtype), points)
     pixels = frame.to_level(positions, level.factor)
     grid = (pixels / pixels.new_tensor([width, height]) * 2 - 1).view(-1, height, width, 2)

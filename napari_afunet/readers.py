@@ -35,7 +35,7 @@ def get_bracket_reader(path: str | Sequence[str]) -> Reader | None:
         return None
     if not paths[0].is_dir():
         return read_bracket if paths[0].name.casefold() in EXPOSURE_FILES else None
-    from afunet_core.io.folder import find_exposure_file
+    from afunet_core.io import find_exposure_file
 
     return read_bracket if find_exposure_file(paths[0]) is not None else None
 

@@ -253,6 +253,6 @@ def _noise(text: str) -> str | tuple[float, float]:
 
 
 def _is_file_name(output: str) -> bool:
-    from afunet_core.io.write import WRITABLE
+    from afunet_core.io import WRITABLE
 
     return Path(output).suffix.lower() in WRITABLE and not Path(output).is_dir()

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import kornia
 import numpy as np
 import torch
-from kornia.geometry.linalg import transform_points
 from torch import Tensor
 
 from afunet_core.data.draws import per_sample, select, tensor
@@ -82,7 +82,8 @@ def camera_displacement(homographies: Sequence[np.ndarray], size: Size, device: 
     matrices = tensor(np.stack(homographies)).to(device)
     grid = pixel_grid(*size, device=device)
     points = (grid - grid[-1, -1] / 2).flatten(0, 1)
-    moved = transform_points(matrices.flatten(0, 1), points.expand(matrices[..., 0, 0].numel(), -1, -1)) - points
+    points = points.expand(matrices[..., 0, 0].numel(), -1, -1)
+    moved = kornia.geometry.transform_points(matrices.flatten(0, 1), points) - points
     return moved.view(*matrices.shape[:2], *size, 2)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import kornia
 import numpy as np
 import torch
-from kornia.filters import filter2d
 from torch import Tensor
 
 from afunet_core.data.config import SynthesisConfig
@@ -59,7 +59,7 @@ def blur_along(pictures: Tensor, vectors: np.ndarray) -> Tensor:
     """
     radius = max(_radius(vector) for vector in vectors)
     kernels = tensor(np.stack([line_kernel(vector, radius) for vector in vectors])).to(pictures)
-    return filter2d(pictures, kernels, border_type="replicate")
+    return kornia.filters.filter2d(pictures, kernels, border_type="replicate")
 
 
 def line_kernel(vector: np.ndarray, radius: int) -> np.ndarray:

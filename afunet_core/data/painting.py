@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+import kornia
 import numpy as np
 import torch
 import torch.nn.functional as F
-from kornia.geometry.transform import remap
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -257,4 +257,5 @@ def _sample_textures(textures: Sequence[Tensor], places: Tensor) -> Tensor:
     scale = [(4 * texture.shape[2] / (width - 1), 4 * texture.shape[1] / (height - 1)) for texture in textures]
     first = places.new_tensor([1 + 1 / (width - 1), 1 + 1 / (height - 1)])[:, None]
     x, y = ((turns - turns.round()).abs() * places.new_tensor(scale)[..., None] - first).unbind(1)
-    return remap(stack, x[:, None], y[:, None], "bilinear", "border", True, normalized_coordinates=True)[:, :, 0]
+    x, y = x[:, None], y[:, None]
+    return kornia.geometry.remap(stack, x, y, "bilinear", "border", True, normalized_coordinates=True)[:, :, 0]

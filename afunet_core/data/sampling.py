@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import kornia
 import numpy as np
 import torch
 import torch.nn.functional as F
-from kornia.geometry import create_meshgrid
 from torch import Tensor
 
 from afunet_core.data.draws import tensor
@@ -25,7 +25,7 @@ def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> T
         >>> pixel_grid(2, 3)[1, 2]
         tensor([2., 1.])
     """
-    return create_meshgrid(height, width, False, torch.device(device), torch.float32)[0]
+    return kornia.geometry.create_meshgrid(height, width, False, torch.device(device), torch.float32)[0]
 
 
 def warp(pictures: Tensor, positions: Tensor) -> Tensor:

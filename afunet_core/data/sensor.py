@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import kornia
 import numpy as np
 import torch
-from kornia.color import linear_rgb_to_rgb, rgb_to_linear_rgb
-from kornia.enhance import jpeg_codec_differentiable
 from torch import Tensor
 
 from afunet_core.data.config import SynthesisConfig
@@ -127,11 +126,11 @@ def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, ga
         lambda some: encode(linear[some], gamma=per_sample((sensors[place].gamma for place in some), linear[some])),
     )
     srgb = [sensor.srgb for sensor in sensors]
-    encoded = _replace(encoded, srgb, lambda some: linear_rgb_to_rgb(linear[some]))
+    encoded = _replace(encoded, srgb, lambda some: kornia.color.linear_rgb_to_rgb(linear[some]))
     stored = quantize(encoded, [sensor.bits for sensor in sensors])
     compressed = [sensor.jpeg_quality is not None for sensor in sensors]
     stored = _replace(stored, compressed, lambda some: _as_jpeg(stored[some], [sensors[place] for place in some]))
-    return _replace(stored, srgb, lambda some: encode(rgb_to_linear_rgb(stored[some])))
+    return _replace(stored, srgb, lambda some: encode(kornia.color.rgb_to_linear_rgb(stored[some])))
 
 
 def _replace(pictures: Tensor, wanted: Sequence[bool], make: Callable[[list[int]], Tensor]) -> Tensor:
@@ -214,4 +213,4 @@ def jpeg_artefacts(encoded: Tensor, quality: int | Sequence[int]) -> Tensor:
         tensor([128., 128.])
     """
     qualities = torch.tensor([quality] if isinstance(quality, int) else list(quality), dtype=torch.float32)
-    return quantize(jpeg_codec_differentiable(encoded, qualities).clamp(0, 1), 8)
+    return quantize(kornia.enhance.jpeg_codec_differentiable(encoded, qualities).clamp(0, 1), 8)
