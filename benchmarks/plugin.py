@@ -103,7 +103,7 @@ def enlarged_bracket(size: tuple[int, int]) -> tuple[list[np.ndarray], tuple[flo
 
 def merge(viewer: Viewer, widget: MergeWidget, heart: Heartbeat, timeout: float) -> None:
     """Press Merge; the phase changes when the first result layer comes."""
-    from qtpy.QtTest import QTest
+    from napari_afunet.demo import wait
 
     def on_progress(fraction: float, message: str) -> None:
         if message == "Showing the result" and heart.phase.endswith("merging"):
@@ -113,8 +113,8 @@ def merge(viewer: Viewer, widget: MergeWidget, heart: Heartbeat, timeout: float)
     end = time.monotonic() + timeout
     widget.merge()
     while widget.worker is not None and time.monotonic() < end:
-        QTest.qWait(5)
-    QTest.qWait(300)  # what the layers still cause: drawing, thumbnails
+        wait(5)
+    wait(300)  # what the layers still cause: drawing, thumbnails
     widget.run.progressed.disconnect(on_progress)
 
 
@@ -178,9 +178,8 @@ def main() -> None:
     height, width = (int(part) for part in options.size.split("x"))
 
     import napari
-    from qtpy.QtTest import QTest
 
-    from napari_afunet.demo import PLUGIN, WIDGET, register_plugin
+    from napari_afunet.demo import PLUGIN, WIDGET, register_plugin, wait
 
     register_plugin()
     viewer = napari.Viewer()
@@ -188,15 +187,15 @@ def main() -> None:
     frames, evs = enlarged_bracket((height, width))
     for frame, ev in zip(frames, evs, strict=True):
         viewer.add_image(frame, name=f"garage {ev:+.0f} EV", metadata={"ev": ev}, rgb=True)
-    QTest.qWait(1000)  # the thumbnails are drawn
+    wait(1000)  # the thumbnails are drawn
     heart = Heartbeat(options.where and options.where / 1000)
     heart.enter("opening the widget")
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    QTest.qWait(1)
+    wait(1)
     heart.enter("libraries load in the background")
     end = time.monotonic() + options.timeout
     while widget.badge_label.text() == "…" and time.monotonic() < end:
-        QTest.qWait(20)
+        wait(20)
     heart.enter("settings")
     settings = widget.options.settings().replace(method=options.method, model=options.model)
     widget.options.set_settings(settings.replace(stages=not options.no_stages))

@@ -66,13 +66,23 @@ def open_sample(viewer: Viewer) -> MergeWidget:
     return widget
 
 
+def wait(milliseconds: int) -> None:
+    """Let the event loop run, asleep between events.
+
+    ``QTest.qWait`` is not asleep where vispy replaces it (PySide6): it would take one core from the merge.
+    """
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec_()
+
+
 def wait_for_merge(widget: Any, timeout: float) -> bool:
     """Let the event loop run until the merge is over; whether it succeeded."""
-    from qtpy.QtTest import QTest
-
     end = time.monotonic() + timeout
     while widget.worker is not None and time.monotonic() < end:
-        QTest.qWait(20)
+        wait(20)
     if widget.worker is not None:
         widget.cancel()
     return widget.outcome is not None
