@@ -65,12 +65,15 @@ lint: $(VENV)/.stamp-dev
 	$(VENV)/bin/npe2 validate napari.yaml
 
 # Two processes for the core, one thread each. The plugin's tests run one after the other on a screen, on two screens at once.
+NAPARI_SECOND := $(wildcard tests/napari/test_[m-z]*.py)
+NAPARI_FIRST := $(filter-out $(NAPARI_SECOND),$(wildcard tests/napari/test_*.py)) napari_afunet
+
 unit: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb
 ifeq ($(strip $(PYTEST_ARGS)),)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(CORE_TESTS) </dev/null
-	sh tools/with-display.sh --virtual $(PY) -m pytest napari_afunet tests/napari/test_[a-l]*.py </dev/null & first=$$!; \
-	sh tools/with-display.sh --virtual $(PY) -m pytest tests/napari/test_[m-z]*.py </dev/null; second=$$?; \
+	sh tools/with-display.sh --virtual $(PY) -m pytest $(NAPARI_FIRST) </dev/null & first=$$!; \
+	sh tools/with-display.sh --virtual $(PY) -m pytest $(NAPARI_SECOND) </dev/null; second=$$?; \
 	wait $$first && exit $$second
 else
 	sh tools/with-display.sh --virtual $(PY) -m pytest $(PYTEST_ARGS) </dev/null

@@ -115,7 +115,8 @@ def train(
 
     if accelerator == "auto" and not torch.cuda.is_available():
         accelerator = "cpu"
-    place = torch.device("cuda" if accelerator in ("auto", "cuda", "gpu") else accelerator)
+    gpu = "cuda" if torch.cuda.is_available() else "mps"
+    place = torch.device(gpu if accelerator in ("auto", "gpu") else accelerator)
     precision: Any = choose_training_precision(config.precision, place)
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
     fabric.launch()
