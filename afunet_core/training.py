@@ -29,7 +29,7 @@ from afunet_core.model.afunet import AFUNet
 from afunet_core.model.allocator import freed_memory_kept
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.model.growth import grow
-from afunet_core.native import accelerate
+from afunet_core.native.accelerate import accelerate
 from afunet_core.training_config import TrainingConfig, learning_rate, load_config
 
 __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config", "train"]

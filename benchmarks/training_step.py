@@ -20,7 +20,7 @@ from afunet_core.device import multiplies_bfloat16
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.allocator import freed_memory_kept
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.native import accelerate
+from afunet_core.native.accelerate import accelerate
 from afunet_core.training import TrainingConfig, TrainingObjective
 
 TITLE = "A training step"

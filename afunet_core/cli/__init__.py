@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from afunet_core import __version__
-from afunet_core.cli.console import complain, show_warning
 from afunet_core.errors import AFUNetError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
@@ -57,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``afunet``; by default those of this process.
     """
+    from afunet_core.cli.console import complain, show_warning
+
     words = sys.argv[1:] if arguments is None else arguments
     options = build_parser().parse_args([_plain(word) for word in words])
     previous = _on_terminate(_interrupt)

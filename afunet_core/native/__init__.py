@@ -6,7 +6,3 @@ pass instead of storing it, and use the matrix unit (AMX) where the CPU has one.
 compiler when training asks for them; without a compiler, training runs as it is written in the modules.
 See ``docs/decisions/0008-native-training.md``.
 """
-
-from afunet_core.native.accelerate import accelerate
-
-__all__ = ["accelerate"]

@@ -1,21 +1,25 @@
 """The first use of the package may come from several threads at once, as in napari or in a pipeline.
 
 Python takes a module's lock before that of its package. So a thread that begins with a part of a package, and another
-that begins with the package, can wait for each other, and then one of them sees modules that are half loaded. kornia's
-parts import each other; whoever needs one of them says ``import kornia``, and nothing else.
+that begins with the package, can wait for each other; Python then fails one of the imports, or shows it modules that
+are half loaded. So nothing here loads in circles, and a package loads none of its parts. kornia's parts import each
+other; whoever needs one of them says ``import kornia``, and nothing else.
 """
 
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(path for package in ("afunet_core", "napari_afunet") for path in (ROOT / package).rglob("*.py"))
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES}
 FIRST = ("metrics", "tonemap", "registration", "motion_compensation", "merging", "grouping", "data.demo", "io.folder")
 
 AT_ONCE = """
@@ -47,6 +51,45 @@ def test_kornia_is_imported_whole(path: Path) -> None:
     taken_from = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     assert not {name for name in named if name.startswith("kornia.")}
     assert not {name for name in taken_from if name.split(".")[0] == "kornia"}
+
+
+def loaded_with(module: str) -> set[str]:
+    """Our modules that this one waits for: what it imports outside functions, and the packages around each."""
+    nodes = _at_load(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    named = {module}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            named |= {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in named]
+    around = {".".join(words[:length]) for words in parts for length in range(1, len(words) + 1)}
+    return (around & MODULES.keys()) - {module}
+
+
+def _at_load(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        for_types_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not for_types_only and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from _at_load(node)
+
+
+def test_the_names_of_a_package_that_loads_them_late_are_its_parts_own() -> None:
+    from afunet_core import io
+
+    assert {name for names in io._PARTS.values() for name in names} == set(io.__all__)
+    assert all(name in dir(io) and getattr(io, name) is not None for name in io.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'read_video'"):
+        io.read_video  # noqa: B018
+
+
+def test_nothing_loads_in_circles() -> None:
+    graph = {module: loaded_with(module) for module in MODULES}
+    assert "afunet_core.io" in graph["afunet_core.io.folder"]
+    assert "afunet_core.errors" in graph["afunet_core.bracket"]
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+    assert set(order) == MODULES.keys()
 
 
 @pytest.mark.parametrize("order", [FIRST, FIRST[::-1]], ids=["forwards", "backwards"])

@@ -17,7 +17,8 @@ from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.attention import shift_mask
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.fusion import SwinBlock
-from afunet_core.native import accelerate, build
+from afunet_core.native import build
+from afunet_core.native.accelerate import accelerate
 from afunet_core.training import TrainingConfig, train
 
 compiled = pytest.mark.skipif(
