@@ -1,4 +1,4 @@
-"""Tables of who merges how well: any methods, any scenes with truth, the field's metrics, per scene and per kind.
+"""Who merges how well: any methods, any scenes with truth, the field's metrics, per scene and per kind.
 
 Decibels are averaged over scenes, as the field does. Ghosts are measured on their own, as PSNR-μ inside and outside the
 regions that moved: an average over the picture hides a ghost that covers a hundredth of it.
@@ -6,16 +6,12 @@ regions that moved: an average over the picture hides a ghost that covers a hund
 
 from __future__ import annotations
 
-import csv
 import importlib.util
-import io
 import math
-import os
 import re
-import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +20,7 @@ from torch import Tensor
 
 from afunet_core.baselines import exposure_fusion, reference_only, weighted_merge
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.evaluation_table import INSIDE, OUTSIDE, Evaluation, Row
 from afunet_core.median_threshold import median_threshold_merge
 from afunet_core.metrics import METRICS, Metric, psnr_mu
 from afunet_core.radiometry import GAMMA, linearize, network_input, to_radiance
@@ -46,11 +43,6 @@ __all__ = [
 ]
 
 DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
-INSIDE, OUTSIDE = "PSNR-μ moved", "PSNR-μ still"
-_GHOST_DEFINITIONS = {
-    INSIDE: "PSNR-μ over the pixels where the scene moved between the frames; dB, peak 1",
-    OUTSIDE: "PSNR-μ over the pixels where it did not; dB, peak 1",
-}
 
 
 @dataclass(frozen=True)
@@ -101,98 +93,6 @@ class Sample:
 
 Method: TypeAlias = Callable[[Sample], Tensor]
 SampleTuple: TypeAlias = "tuple[str, str, Sequence[Tensor] | Tensor, Tensor, Tensor, Tensor | None]"
-
-
-@dataclass(frozen=True)
-class Row:
-    """The scores of one method on one scene."""
-
-    method: str
-    scene: str
-    kind: str
-    scores: dict[str, float]
-    seconds: float
-
-
-@dataclass
-class Evaluation:
-    """All rows, and what can be said about them."""
-
-    columns: tuple[str, ...]
-    rows: list[Row] = field(default_factory=list)
-    more_metrics: Mapping[str, Metric] = field(default_factory=dict)
-
-    @property
-    def methods(self) -> list[str]:
-        """In the order in which they were given."""
-        return list(dict.fromkeys(row.method for row in self.rows))
-
-    @property
-    def kinds(self) -> list[str]:
-        """In the order in which they appeared."""
-        return list(dict.fromkeys(row.kind for row in self.rows))
-
-    def mean(self, method: str, kind: str | None = None) -> dict[str, float]:
-        """Averages of one method over the scenes of a kind, or over all scenes.
-
-        Scenes in which a score does not exist (no pixel moved) are left out of its average.
-
-        Raises:
-            ArgumentError: if there is no such row.
-        """
-        rows = [row for row in self.rows if row.method == method and kind in (None, row.kind)]
-        if not rows:
-            raise ArgumentError("method, kind", f"from {self.methods} and {self.kinds}", (method, kind))
-        means = {}
-        for column in self.columns:
-            known = [row.scores[column] for row in rows if not math.isnan(row.scores[column])]
-            means[column] = statistics.fmean(known) if known else math.nan
-        return means
-
-    def to_csv(self) -> str:
-        """One line per method and scene; an empty cell where a score does not exist."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["method", "scene", "kind", *self.columns, "seconds"])
-        for row in self.rows:
-            scores = ["" if math.isnan(row.scores[c]) else f"{row.scores[c]:.6g}" for c in self.columns]
-            writer.writerow([row.method, row.scene, row.kind, *scores, f"{row.seconds:.4g}"])
-        return buffer.getvalue()
-
-    def to_markdown(self) -> str:
-        """Averages over all scenes and over each kind, then the definition of every column."""
-        lines = [
-            "| scenes | method | " + " | ".join(self.columns) + " | seconds |",
-            "|---|---|" + "---:|" * (len(self.columns) + 1),
-        ]
-        groups: list[str | None] = [None, *self.kinds] if len(self.kinds) > 1 else [None]
-        for kind in groups:
-            for method in self.methods:
-                rows = [row for row in self.rows if row.method == method and kind in (None, row.kind)]
-                if not rows:
-                    continue
-                means = self.mean(method, kind)
-                cells = [_cell(means[column], column) for column in self.columns]
-                seconds = statistics.fmean(row.seconds for row in rows)
-                lines.append(f"| {kind or 'all'} ({len(rows)}) | {method} | {' | '.join(cells)} | {seconds:.3g} |")
-        lines += ["", "Averages over scenes of the score of each scene.", ""]
-        lines += [f"- {column}: {_definition(column, self.more_metrics)}" for column in self.columns]
-        return "\n".join(lines) + "\n"
-
-    def write(self, path: str | Path) -> None:
-        """Write ``.csv`` (every scene) or ``.md`` (averages and definitions), at once or not at all.
-
-        Raises:
-            ArgumentError: for another suffix.
-            OSError: if the folder is missing or cannot be written.
-        """
-        path = Path(path)
-        texts = {".csv": self.to_csv, ".md": self.to_markdown}
-        if path.suffix not in texts:
-            raise ArgumentError("path", "a name that ends in .csv or .md", path.name)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(texts[path.suffix](), encoding="utf-8")
-        os.replace(partial, path)
 
 
 def evaluate(
@@ -383,16 +283,3 @@ def _write_error_map(folder: Path, sample: Sample, method: str, result: Tensor, 
 def _file_name(name: str) -> str:
     """A name that is a file name on every system and cannot climb out of its folder."""
     return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "unnamed"
-
-
-def _definition(column: str, more: Mapping[str, Metric]) -> str:
-    if column in _GHOST_DEFINITIONS:
-        return _GHOST_DEFINITIONS[column]
-    metric = (METRICS | dict(more))[column]
-    return f"{metric.definition}; {metric.unit + ', ' if metric.unit else ''}peak {metric.peak:g}"
-
-
-def _cell(value: float, column: str) -> str:
-    if math.isnan(value):
-        return "–"
-    return f"{value:.2f}" if "PSNR" in column else f"{value:.4f}"

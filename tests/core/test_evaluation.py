@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 
@@ -60,6 +61,30 @@ class TestScores:
         everything = np.mean([scores[name]["PSNR-l"] for name in "abc"])
         assert rows.mean("weighted")["PSNR-l"] == pytest.approx(everything)
 
+    def test_standard_errors_are_those_of_an_independent_source(self):
+        rng = np.random.default_rng(3)
+        rows = evaluation.Evaluation(("PSNR-l",))
+        base, gain = rng.normal(30, 8, 40), rng.normal(1.5, 0.2, 40)
+        for index in range(40):  # names may repeat; the scenes are others
+            name, kind = f"scene {index % 20}", "static"
+            rows.rows.append(evaluation.Row("old", name, kind, {"PSNR-l": base[index]}, 0.0))
+            rows.rows.append(evaluation.Row("new", name, kind, {"PSNR-l": base[index] + gain[index]}, 0.0))
+        mean, error = rows.difference("new", "old")["PSNR-l"]
+        assert rows.mean("old")["PSNR-l"] == pytest.approx(base.mean())
+        assert rows.standard_error("old")["PSNR-l"] == pytest.approx(scipy.stats.sem(base))
+        assert (mean, error) == pytest.approx((gain.mean(), scipy.stats.sem(gain)))
+        assert 20 * error < rows.standard_error("new")["PSNR-l"]  # what makes the comparison worth its while
+
+    def test_how_sure_one_scene_makes_is_not_known(self, table):
+        rows, _ = table
+        assert math.isnan(rows.standard_error("weighted", "objects")["PSNR-l"])
+        assert math.isnan(rows.difference("weighted", "reference", "objects")["PSNR-l"][1])
+        assert not math.isnan(rows.standard_error("weighted", "static")["PSNR-l"])
+        with pytest.raises(ArgumentError, match="'weighted', 'reference'"):
+            rows.difference("weighted", "unknown")
+        alone = evaluate({"weighted": weighted_merge}, [make_sample()])
+        assert "standard error" not in alone.to_markdown()
+
     def test_ghosts_are_seen_where_they_are(self, table):
         rows, samples = table
         moving = rows.mean("weighted", "objects")
@@ -112,6 +137,10 @@ class TestFiles:
         for column in rows.columns:
             assert f"- {column}: " in text
         assert sorted(path.name for path in tmp_path.iterdir()) == ["table.md"]
+        error = rows.standard_error("weighted")["PSNR-μ"]
+        assert f"| weighted | ± {error:.2f} |" in text
+        gain, error = rows.difference("reference", "weighted")["PSNR-μ"]
+        assert f"| reference less weighted | {gain:+.2f} ± {error:.2f} |" in text
 
     def test_other_files_are_refused(self, table, tmp_path):
         with pytest.raises(ArgumentError, match=r"ends in \.csv or \.md"):

@@ -1,0 +1,196 @@
+"""The scores of an evaluation, and what can be said about them: averages, how sure they are, differences, files.
+
+Decibels are averaged over scenes, as the field does. Ghosts have columns of their own, PSNR-μ inside and outside the
+regions that moved: an average over the picture hides a ghost that covers a hundredth of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from afunet_core.errors import ArgumentError
+from afunet_core.metrics import METRICS, Metric
+
+__all__ = ["INSIDE", "OUTSIDE", "Evaluation", "Row"]
+
+INSIDE, OUTSIDE = "PSNR-μ moved", "PSNR-μ still"
+_GHOST_DEFINITIONS = {
+    INSIDE: "PSNR-μ over the pixels where the scene moved between the frames; dB, peak 1",
+    OUTSIDE: "PSNR-μ over the pixels where it did not; dB, peak 1",
+}
+SceneKey: TypeAlias = tuple[str, str, int]
+"""Kind, name, and which of the scenes of that name."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one method on one scene."""
+
+    method: str
+    scene: str
+    kind: str
+    scores: dict[str, float]
+    seconds: float
+
+
+@dataclass
+class Evaluation:
+    """All rows, and what can be said about them."""
+
+    columns: tuple[str, ...]
+    rows: list[Row] = field(default_factory=list)
+    more_metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+    @property
+    def methods(self) -> list[str]:
+        """In the order in which they were given."""
+        return list(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def kinds(self) -> list[str]:
+        """In the order in which they appeared."""
+        return list(dict.fromkeys(row.kind for row in self.rows))
+
+    def mean(self, method: str, kind: str | None = None) -> dict[str, float]:
+        """Averages of one method over the scenes of a kind, or over all scenes.
+
+        Scenes in which a score does not exist (no pixel moved) are left out of its average.
+
+        Raises:
+            ArgumentError: if there is no such row.
+        """
+        return {column: _mean_and_error(scores.values())[0] for column, scores in self._scores(method, kind).items()}
+
+    def standard_error(self, method: str, kind: str | None = None) -> dict[str, float]:
+        """How far the averages of :meth:`mean` would be off had other scenes of the same sort been drawn.
+
+        Returns:
+            One standard error for each column; NaN with fewer than two scenes.
+
+        Raises:
+            ArgumentError: if there is no such row.
+        """
+        return {column: _mean_and_error(scores.values())[1] for column, scores in self._scores(method, kind).items()}
+
+    def difference(self, method: str, other: str, kind: str | None = None) -> dict[str, tuple[float, float]]:
+        """How much better a method is than another on the same scenes, taken scene by scene.
+
+        Scenes differ from each other by far more than methods do, so that two averages may each be uncertain and their
+        difference not.
+
+        Returns:
+            For each column the mean of the differences and its standard error (NaN with fewer than two scenes).
+
+        Raises:
+            ArgumentError: if there is no such row.
+        """
+        ours, theirs = self._scores(method, kind), self._scores(other, kind)
+        return {
+            column: _mean_and_error([scores[scene] - theirs[column][scene] for scene in scores.keys() & theirs[column]])
+            for column, scores in ours.items()
+        }
+
+    def _scores(self, method: str, kind: str | None) -> dict[str, dict[SceneKey, float]]:
+        """Column → scene → score, without the scenes that have none."""
+        rows = [row for row in self.rows if row.method == method and kind in (None, row.kind)]
+        if not rows:
+            raise ArgumentError("method, kind", f"from {self.methods} and {self.kinds}", (method, kind))
+        seen: Counter[tuple[str, str]] = Counter()
+        scores: dict[str, dict[SceneKey, float]] = {column: {} for column in self.columns}
+        for row in rows:
+            seen[row.kind, row.scene] += 1
+            for column in self.columns:
+                if not math.isnan(row.scores[column]):
+                    scores[column][row.kind, row.scene, seen[row.kind, row.scene]] = row.scores[column]
+        return scores
+
+    def to_csv(self) -> str:
+        """One line per method and scene; an empty cell where a score does not exist."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["method", "scene", "kind", *self.columns, "seconds"])
+        for row in self.rows:
+            scores = ["" if math.isnan(row.scores[c]) else f"{row.scores[c]:.6g}" for c in self.columns]
+            writer.writerow([row.method, row.scene, row.kind, *scores, f"{row.seconds:.4g}"])
+        return buffer.getvalue()
+
+    def to_markdown(self) -> str:
+        """Averages over all scenes and over each kind, how sure they are, and the definition of every column."""
+        lines = [
+            "| scenes | method | " + " | ".join(self.columns) + " | seconds |",
+            "|---|---|" + "---:|" * (len(self.columns) + 1),
+        ]
+        groups: list[str | None] = [None, *self.kinds] if len(self.kinds) > 1 else [None]
+        for kind in groups:
+            for method in self.methods:
+                rows = [row for row in self.rows if row.method == method and kind in (None, row.kind)]
+                if not rows:
+                    continue
+                means = self.mean(method, kind)
+                cells = [_cell(means[column], column) for column in self.columns]
+                seconds = statistics.fmean(row.seconds for row in rows)
+                lines.append(f"| {kind or 'all'} ({len(rows)}) | {method} | {' | '.join(cells)} | {seconds:.3g} |")
+        lines += ["", "Averages over scenes of the score of each scene.", "", *self._uncertainty()]
+        lines += [f"- {column}: {_definition(column, self.more_metrics)}" for column in self.columns]
+        return "\n".join(lines) + "\n"
+
+    def _uncertainty(self) -> list[str]:
+        """Standard errors over all scenes, and the last method beside each of the others."""
+        *others, last = self.methods
+        errors = {method: self.standard_error(method) for method in self.methods}
+        if all(math.isnan(error) for error in errors[last].values()):
+            return []
+        lines = ["| over all scenes | " + " | ".join(self.columns) + " |", "|---|" + "---:|" * len(self.columns)]
+        for method, error in errors.items():
+            cells = [f"± {_cell(error[column], column)}" for column in self.columns]
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+        for other in others:
+            pairs = self.difference(last, other)
+            cells = [f"{_cell(pairs[c][0], c, '+')} ± {_cell(pairs[c][1], c)}" for c in self.columns]
+            lines.append(f"| {last} less {other} | {' | '.join(cells)} |")
+        told = "One standard error: how far averages, and differences scene by scene, hang on which scenes these are."
+        return [*lines, "", told, ""]
+
+    def write(self, path: str | Path) -> None:
+        """Write ``.csv`` (every scene) or ``.md`` (averages and definitions), at once or not at all.
+
+        Raises:
+            ArgumentError: for another suffix.
+            OSError: if the folder is missing or cannot be written.
+        """
+        path = Path(path)
+        texts = {".csv": self.to_csv, ".md": self.to_markdown}
+        if path.suffix not in texts:
+            raise ArgumentError("path", "a name that ends in .csv or .md", path.name)
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(texts[path.suffix](), encoding="utf-8")
+        os.replace(partial, path)
+
+
+def _definition(column: str, more: Mapping[str, Metric]) -> str:
+    if column in _GHOST_DEFINITIONS:
+        return _GHOST_DEFINITIONS[column]
+    metric = (METRICS | dict(more))[column]
+    return f"{metric.definition}; {metric.unit + ', ' if metric.unit else ''}peak {metric.peak:g}"
+
+
+def _mean_and_error(scores: Iterable[float]) -> tuple[float, float]:
+    """The mean and its standard error, √(s² / n) with s² the variance of a sample."""
+    values = list(scores)
+    mean = statistics.fmean(values) if values else math.nan
+    return mean, statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+
+
+def _cell(value: float, column: str, sign: str = "") -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:{sign}.2f}" if "PSNR" in column else f"{value:{sign}.4f}"
