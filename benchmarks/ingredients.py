@@ -24,7 +24,7 @@ from afunet_core.model.checkpoint import load_model
 from afunet_core.training import TrainingConfig, train
 
 LOSS = {"radiance": 0.3, "radiance_kind": "l1", "decibel": 0.02}
-# What is left out: entries of the synthesis, of the loss, or of the run itself.
+# What is left out: entries of the synthesis, of the loss, of the run itself, or of the network's design.
 INGREDIENTS: dict[str, dict[str, dict[str, Any]]] = {
     "all ingredients": {},
     "no photographs": {"data": {"photo_share": 0.0}},
@@ -38,6 +38,9 @@ INGREDIENTS: dict[str, dict[str, dict[str, Any]]] = {
     "loss after the μ-law only": {"loss": {"radiance": 0.0, "decibel": 0.0}},
     "no decibels in the loss": {"loss": {"decibel": 0.0}},
     "no averaged weights": {"run": {"ema": 0.0}},
+    "the direct head of the paper": {"model": {"head": "direct"}},
+    "frames not folded, as in the paper": {"model": {"downscale": 1}},
+    "the published design": {"model": {"head": "direct", "downscale": 1, "mu_input": False, "agreement_input": False}},
 }
 KINDS = ("all", "static", "camera", "objects", "both")
 
@@ -48,9 +51,10 @@ def configuration(name: str, seed: int, options: argparse.Namespace) -> Training
     data = {**training_data(options.scenes, options.photos), **left_out.get("data", {})}
     if "ev_steps" in data:
         data["ev_steps"] = tuple(tuple(steps) for steps in data["ev_steps"])
+    narrow = {"embed_dim": options.embed, "fusion_heads": 2, "depths": [options.blocks] * 3}
     return TrainingConfig(
         model="compact",
-        model_overrides={"embed_dim": options.embed, "fusion_heads": 2, "depths": [options.blocks] * 3},
+        model_overrides=narrow | left_out.get("model", {}),
         data=data,
         loss={**LOSS, **left_out.get("loss", {})},
         steps=options.steps,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import math
 from pathlib import Path
@@ -92,3 +93,11 @@ def test_differences_count_from_two_standard_errors(ablation: ModuleType) -> Non
     assert ablation.verdict(-1.0, 0.1) == "reversed"
     assert "| M2 | 22.50 |" in text
     assert "| 44.48 |" in text
+
+
+def test_the_published_design_is_the_published_arithmetic() -> None:
+    ingredients = load(SCRIPT.with_name("ingredients.py"))
+    options = argparse.Namespace(scenes=None, photos=None, embed=24, blocks=1, steps=10, batch=1, patch=32, rate=1e-3)
+    forms = {name: ingredients.configuration(name, 0, options).network() for name in ingredients.INGREDIENTS}
+    assert [name for name, form in forms.items() if form.published_form] == ["the published design"]
+    assert {form.downscale for name, form in forms.items() if form.head == "direct"} == {1, 2}
