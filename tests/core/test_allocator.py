@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
-import torch
 
 from afunet_core.model import allocator
-from afunet_core.model.allocator import _FreedMemoryKept, freed_memory_kept
+from afunet_core.model.allocator import _FreedMemoryKept
 
+ROOT = Path(__file__).parents[2]
 glibc = pytest.mark.skipif(allocator._glibc() is None, reason="not the GNU C library")
 
 
@@ -29,28 +31,49 @@ class Library:
         return 1
 
 
-def page_faults(repetitions: int = 50, size: int = 4 << 20) -> int:
-    import resource
+HELD = """
+import ctypes, resource
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of one size, whatever the machine prefers
+import torch
+from afunet_core.model import allocator
+from afunet_core.model.allocator import freed_memory_kept
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(repetitions):
-        # A pair of them, so that the freed memory is at the end of the heap, where it would be given back.
-        pair = [torch.empty(size // 4).fill_(1.0) for _ in range(2)]
-        del pair
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+PAGE = resource.getpagesize()
+
+def pages_held():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1])
+
+def use_and_free():
+    before, faults = pages_held(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [torch.empty(1 << 20).fill_(1.0) for _ in range(32)]  # 4 MiB each
+    del blocks
+    return pages_held() - before, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+
+use_and_free()  # what torch itself allocates on first use
+allocator._glibc().mallopt(allocator.M_MMAP_THRESHOLD, 128 << 10)  # what the library starts with
+usual = use_and_free()
+start = pages_held()
+with freed_memory_kept():
+    first, second = use_and_free(), use_and_free()
+print(PAGE, *usual, *first, *second, pages_held() - start)
+"""
 
 
 @glibc
 def test_memory_used_again_and_again_is_cleared_once():
-    with freed_memory_kept():
-        page_faults(3)
-        kept = page_faults()
-    allocator._glibc().mallopt(allocator.M_TRIM_THRESHOLD, 1 << 20)  # what the library starts with, nearly
-    try:
-        returned = page_faults()
-    finally:
-        allocator._glibc().mallopt(allocator.M_TRIM_THRESHOLD, allocator.USUAL_BYTES)
-    assert kept < returned / 10
+    """In a process of its own: the heap of this one holds what a thousand tests left there."""
+    command = [sys.executable, "-c", HELD]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    page, usual, usual_faults, first, first_faults, second, second_faults, after = map(int, done.stdout.split())
+    blocks = 32 * (4 << 20) // page
+    assert min(usual_faults, first_faults) > 0.9 * blocks  # the system clears every page
+    assert usual < 0.1 * blocks  # and has it back
+    assert first > 0.9 * blocks  # inside the context it stays
+    assert second_faults < 0.1 * blocks  # and is used again
+    assert abs(second) < 0.1 * blocks
+    assert after < 0.1 * blocks  # after it, it goes back
 
 
 def test_runs_may_overlap_and_the_last_one_gives_memory_back():
