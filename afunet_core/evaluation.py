@@ -1,7 +1,6 @@
 """Who merges how well: any methods, any scenes with truth, the field's metrics, per scene and per kind.
 
-Decibels are averaged over scenes, as the field does. Ghosts are measured on their own, as PSNR-μ inside and outside the
-regions that moved: an average over the picture hides a ghost that covers a hundredth of it.
+What can be said about the scores, and how they are written, is in :mod:`afunet_core.evaluation_table`.
 """
 
 from __future__ import annotations
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from afunet_core.data.synthesis import SyntheticBatch
 
 __all__ = [
-    "Evaluation",
-    "Row",
     "Sample",
     "baseline_methods",
     "dataset_samples",

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation import Evaluation, Sample
+from afunet_core.evaluation import Sample
+from afunet_core.evaluation_table import Evaluation
 from afunet_core.figure import comparison_figure
 
 __all__ = ["choose_scenes", "write_pictures"]
@@ -28,7 +29,7 @@ def choose_scenes(table: Evaluation, method: str, metric: str = "PSNR-μ") -> di
         ArgumentError: if there are no such scores.
 
     Example:
-        >>> from afunet_core.evaluation import Row
+        >>> from afunet_core.evaluation_table import Row
         >>> scores = [Row("ours", scene, "static", {"PSNR-μ": value}, 0.0) for scene, value in zip("abc", (40, 45, 30))]
         >>> choose_scenes(Evaluation(("PSNR-μ",), scores), "ours")
         {'best': 'b', 'median': 'a', 'worst': 'c'}

@@ -145,6 +145,8 @@ class Evaluation:
 
     def _uncertainty(self) -> list[str]:
         """Standard errors over all scenes, and the last method beside each of the others."""
+        if not self.rows:
+            return []
         *others, last = self.methods
         errors = {method: self.standard_error(method) for method in self.methods}
         if all(math.isnan(error) for error in errors[last].values()):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation import Evaluation
+from afunet_core.evaluation_table import Evaluation
 from afunet_core.published import PUBLISHED_ROWS
 
 __all__ = ["Run", "beside_published", "read_run"]
@@ -63,7 +63,7 @@ def beside_published(table: Evaluation, pairs: Iterable[tuple[str, str]]) -> str
         ArgumentError: for a row the paper does not have, or a method that was not evaluated.
 
     Example:
-        >>> from afunet_core.evaluation import Row
+        >>> from afunet_core.evaluation_table import Row
         >>> scores = {"PSNR-μ": 44.51, "SSIM-μ": 0.9919}
         >>> print(beside_published(Evaluation(("PSNR-μ", "SSIM-μ"), [Row("mine", "a", "all", scores, 1.0)]),
         ...                        [("mine", "M2")]))

@@ -16,7 +16,8 @@ from afunet_core.baselines_opencv import opencv_debevec
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.synthesis import validation_brackets
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
-from afunet_core.evaluation import INSIDE, OUTSIDE, Sample, evaluate
+from afunet_core.evaluation import Sample, evaluate
+from afunet_core.evaluation_table import INSIDE, OUTSIDE, Evaluation, Row
 from afunet_core.metrics import psnr_mu, ssim_linear
 from afunet_core.radiometry import expose
 
@@ -63,12 +64,12 @@ class TestScores:
 
     def test_standard_errors_are_those_of_an_independent_source(self):
         rng = np.random.default_rng(3)
-        rows = evaluation.Evaluation(("PSNR-l",))
+        rows = Evaluation(("PSNR-l",))
         base, gain = rng.normal(30, 8, 40), rng.normal(1.5, 0.2, 40)
         for index in range(40):  # names may repeat; the scenes are others
             name, kind = f"scene {index % 20}", "static"
-            rows.rows.append(evaluation.Row("old", name, kind, {"PSNR-l": base[index]}, 0.0))
-            rows.rows.append(evaluation.Row("new", name, kind, {"PSNR-l": base[index] + gain[index]}, 0.0))
+            rows.rows.append(Row("old", name, kind, {"PSNR-l": base[index]}, 0.0))
+            rows.rows.append(Row("new", name, kind, {"PSNR-l": base[index] + gain[index]}, 0.0))
         mean, error = rows.difference("new", "old")["PSNR-l"]
         assert rows.mean("old")["PSNR-l"] == pytest.approx(base.mean())
         assert rows.standard_error("old")["PSNR-l"] == pytest.approx(scipy.stats.sem(base))
@@ -84,6 +85,7 @@ class TestScores:
             rows.difference("weighted", "unknown")
         alone = evaluate({"weighted": weighted_merge}, [make_sample()])
         assert "standard error" not in alone.to_markdown()
+        assert "standard error" not in evaluate({"weighted": weighted_merge}, []).to_markdown()
 
     def test_ghosts_are_seen_where_they_are(self, table):
         rows, samples = table

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation import Evaluation, Row, Sample, evaluate
+from afunet_core.evaluation import Sample, evaluate
 from afunet_core.evaluation_pictures import choose_scenes, write_pictures
+from afunet_core.evaluation_table import Evaluation, Row
 
 
 def scenes(count: int) -> list[Sample]:

@@ -14,7 +14,7 @@ from afunet_core.cli import main
 from afunet_core.data.scenes import SceneBank
 from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation import Evaluation, Row
+from afunet_core.evaluation_table import Evaluation, Row
 from afunet_core.io import write_image
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import complexity
