@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.baselines import ExposureStack
+from afunet_core.baselines.weighted import ExposureStack
 from afunet_core.errors import DependencyError
 from afunet_core.radiometry import linearize
 

@@ -12,11 +12,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from afunet_core.baselines.mertens import check_frames, fuse_frames
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.mertens import check_frames, fuse_frames
+from afunet_core.ops.smoothstep import smoothstep
+from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, Scalar, encode, linearize, to_radiance
-from afunet_core.smoothstep import smoothstep
-from afunet_core.strips import in_strips
 
 __all__ = [
     "SATURATION_FADE",
@@ -33,7 +33,7 @@ SATURATION_FADE = (0.90, 0.99)
 
 
 class ExposureStack(Protocol):
-    """The part of a :class:`~afunet_core.bracket.Bracket` that merging needs."""
+    """The part of a :class:`~afunet_core.bracket.bracket.Bracket` that merging needs."""
 
     @property
     def frames(self) -> tuple[Tensor, ...]: ...

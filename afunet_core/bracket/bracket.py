@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afunet_core.black_level import resolve_black_level
-from afunet_core.brightness import check_brightness
+from afunet_core.bracket.exposure_checks import check_brightness
+from afunet_core.bracket.exposures import both_given, light_admitted
+from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
+from afunet_core.camera.black_level import resolve_black_level
+from afunet_core.camera.response import curve_from
+from afunet_core.camera.response_detection import detect_response
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
-from afunet_core.exposures import both_given, light_admitted
-from afunet_core.frames import PixelFormat, to_encoded_frames
 from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input, to_radiance
-from afunet_core.response import curve_from
-from afunet_core.response_detection import detect_response
 
 __all__ = ["Bracket"]
 
@@ -45,7 +45,8 @@ class Bracket:
             frames, the intercept of intensity over exposure time. Linear frames then keep what noise pushed below
             black, so that the mean of dark regions stays true.
         response: how stored values relate to light, instead of ``encoding``: a
-            :class:`~afunet_core.response.ResponseCurve`, the file of one, ``"estimate"`` from these frames, which must
+            :class:`~afunet_core.camera.response.ResponseCurve`, the file of one, ``"estimate"`` from these frames,
+            which must
             not have moved, or ``"auto"``: estimated, wherever things are, if the frames contradict ``encoding``. The
             bracket then holds the frames encoded anew with ``gamma``.
         reference: which of the frames, as given, the result is aligned to; default the middle one by exposure.
@@ -175,7 +176,7 @@ class Bracket:
             ArgumentError: for an unknown channel.
             ExposureError, BracketError, ShapeError: as for the constructor.
         """
-        from afunet_core.bracket_files import channel_of_dark_frame, load_bracket_files
+        from afunet_core.bracket.files import channel_of_dark_frame, load_bracket_files
 
         if ev is not None and times is not None:
             raise both_given()
@@ -207,7 +208,7 @@ class Bracket:
             ImageFileError: the folder is missing, or a file in it damaged.
             BracketError: there are fewer than two frames in it.
         """
-        from afunet_core.io import list_bracket_folder
+        from afunet_core.bracket.folders import list_bracket_folder
 
         paths = list_bracket_folder(folder)
         if len(paths) < 2:

@@ -11,16 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder, natural_key
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
-from afunet_core.io import (
-    ImageFile,
-    find_exposure_file,
-    list_bracket_folder,
-    natural_key,
-    read_exposure_file,
-    read_image,
-    relative_exposures,
-)
+from afunet_core.io import ImageFile, read_exposure_file, read_image, relative_exposures
 
 CHANNELS = ("red", "green", "blue")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import afunet_core.io  # noqa: F401  # The package before its parts, see tests/core/test_imports.py.
+from afunet_core.bracket.folders import list_bracket_folder, natural_key
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
-from afunet_core.io.folder import list_bracket_folder, natural_key
 from afunet_core.io.raw import RAW_SUFFIXES, read_raw_exposure
 
 __all__ = ["Grouping", "Shot", "group_folder", "group_shots", "read_shot"]

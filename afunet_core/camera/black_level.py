@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.frames import PixelFormat, to_encoded_frames
 
 __all__ = ["estimate_black_level", "resolve_black_level"]
 
@@ -35,7 +35,7 @@ def resolve_black_level(
 
     Args:
         black_level: a number, a dark frame (array, tensor or path), or ``"auto"``.
-        frames: as given to :class:`~afunet_core.bracket.Bracket`.
+        frames: as given to :class:`~afunet_core.bracket.bracket.Bracket`.
         times: relative light of every frame.
         names, encoding, bit_depth: as for the bracket.
 

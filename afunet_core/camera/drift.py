@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from afunet_core.bracket import Bracket
+from afunet_core.bracket.bracket import Bracket
 from afunet_core.radiometry import encode, linearize
 
 __all__ = ["Drift", "compensate_drift", "estimate_drift"]

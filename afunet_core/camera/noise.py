@@ -20,10 +20,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from afunet_core.baselines import SATURATION_FADE, ExposureStack, merge_frames, merge_weights
+from afunet_core.baselines.weighted import SATURATION_FADE, ExposureStack, merge_frames, merge_weights
 from afunet_core.errors import ArgumentError
+from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import Scalar, linearize
-from afunet_core.strips import in_strips
 
 __all__ = [
     "NOISE",

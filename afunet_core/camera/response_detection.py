@@ -15,9 +15,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from afunet_core.camera.response import ResponseCurve, estimate_response
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA, Scalar, linearize
-from afunet_core.response import ResponseCurve, estimate_response
 
 __all__ = ["detect_response", "tone_departure"]
 

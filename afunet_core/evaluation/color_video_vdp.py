@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import DependencyError, ShapeError
+from afunet_core.evaluation.display import Display
 from afunet_core.metrics import Metric
-from afunet_core.visibility import Display
 
 __all__ = ["color_video_vdp"]
 
@@ -33,7 +33,7 @@ def color_video_vdp(display: Display | None = None) -> Metric:
     Returns:
         A metric whose function takes radiance B×3×H×W (or B×1×H×W), image and truth, and returns JOD (B,). It is
         differentiable. Its definition names the version and the display. Pass it to
-        :func:`~afunet_core.evaluation.evaluate` as one of ``more_metrics``.
+        :func:`~afunet_core.evaluation.evaluator.evaluate` as one of ``more_metrics``.
 
     Raises:
         DependencyError: without the package ``cvvdp``.

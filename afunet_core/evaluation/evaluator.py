@@ -1,6 +1,6 @@
 """Who merges how well: any methods, any scenes with truth, the field's metrics, per scene and per kind.
 
-What can be said about the scores, and how they are written, is in :mod:`afunet_core.evaluation_table`.
+What can be said about the scores, and how they are written, is in :mod:`afunet_core.evaluation.scores`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from afunet_core.baselines import exposure_fusion, reference_only, weighted_merge
+from afunet_core.baselines.weighted import exposure_fusion, reference_only, weighted_merge
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
-from afunet_core.evaluation_table import INSIDE, OUTSIDE, Evaluation, Row
-from afunet_core.median_threshold import median_threshold_merge
+from afunet_core.evaluation.scores import INSIDE, OUTSIDE, Evaluation, Row
 from afunet_core.metrics import METRICS, Metric, psnr_mu
 from afunet_core.radiometry import GAMMA, linearize, network_input, to_radiance
 
 if TYPE_CHECKING:
-    from afunet_core.bracket import Bracket
+    from afunet_core.bracket.bracket import Bracket
     from afunet_core.data.datasets import BracketSample
-    from afunet_core.data.synthesis import SyntheticBatch
+    from afunet_core.data.synthesis.brackets import SyntheticBatch
 
 __all__ = [
     "Sample",
@@ -75,8 +74,8 @@ class Sample:
         return network_input(self.frames, self.times, self.encoding, self.gamma)
 
     def to_bracket(self) -> Bracket:
-        """The same frames as a :class:`~afunet_core.bracket.Bracket`, for :func:`~afunet_core.merge`."""
-        from afunet_core.bracket import Bracket
+        """The same frames as a :class:`~afunet_core.bracket.bracket.Bracket`, for :func:`~afunet_core.merge`."""
+        from afunet_core.bracket.bracket import Bracket
 
         return Bracket(
             self.frames,
@@ -110,7 +109,8 @@ def evaluate(
         samples: scenes, as :class:`Sample` or as tuples (name, kind, frames, times, truth, moved).
         metrics: names from :data:`~afunet_core.metrics.METRICS`.
         more_metrics: metrics of other origin under names of their own, such as
-            :func:`~afunet_core.cvvdp.color_video_vdp` and :func:`~afunet_core.hdrvdp.hdr_vdp` make.
+            :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` and
+            :func:`~afunet_core.evaluation.hdr_vdp.hdr_vdp` make.
         error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law as a heat map.
         max_error: the error shown as the hottest colour.
         on_progress: called with (scenes done, scenes in all or 0 if unknown, message).
@@ -177,16 +177,15 @@ def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
 
     Example:
         >>> list(baseline_methods(opencv=False))
-        ['reference only', 'weighted merge', 'MTB and weighted merge', 'Mertens fusion']
+        ['reference only', 'weighted merge', 'Mertens fusion']
     """
     methods: dict[str, Method] = {
         "reference only": reference_only,
         "weighted merge": weighted_merge,
-        "MTB and weighted merge": median_threshold_merge,
         "Mertens fusion": fusion_radiance,
     }
     if opencv or (opencv is None and importlib.util.find_spec("cv2") is not None):
-        from afunet_core.baselines_opencv import opencv_debevec
+        from afunet_core.baselines.opencv import opencv_debevec
 
         methods["OpenCV Debevec"] = opencv_debevec
     return methods
@@ -205,7 +204,7 @@ def merge_method(**options: Any) -> Method:
         >>> merge_method(method="weighted")(sample).shape
         torch.Size([1, 3, 16, 16])
     """
-    from afunet_core.merging import merge
+    from afunet_core.merging.pipeline import merge
 
     def run(sample: Sample) -> Tensor:
         radiance = torch.from_numpy(merge(sample.to_bracket(), **options).radiance)
@@ -237,7 +236,7 @@ def fusion_radiance(sample: Sample) -> Tensor:
 
 def synthetic_samples(batches: Iterable[SyntheticBatch]) -> Iterator[Sample]:
     """One sample for each bracket of synthetic batches, such as
-    :func:`~afunet_core.data.synthesis.validation_brackets` makes.
+    :func:`~afunet_core.data.synthesis.brackets.validation_brackets` makes.
     """
     number = 0
     for batch in batches:
@@ -268,7 +267,7 @@ def _scores(result: Tensor, sample: Sample, metrics: Mapping[str, Metric]) -> di
 
 
 def _write_error_map(folder: Path, sample: Sample, method: str, result: Tensor, maximum: float) -> None:
-    from afunet_core.figure import error_map, heat
+    from afunet_core.evaluation.figures import error_map, heat
     from afunet_core.io import write_image
 
     image, truth = (x[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy() for x in (result, sample.truth))

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import AFUNetError, ArgumentError, DependencyError, ShapeError
+from afunet_core.evaluation.display import Display
 from afunet_core.metrics import Metric
-from afunet_core.visibility import Display
 
 __all__ = ["hdr_vdp"]
 

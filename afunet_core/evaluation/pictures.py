@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation import Sample
-from afunet_core.evaluation_table import Evaluation
-from afunet_core.figure import comparison_figure
+from afunet_core.evaluation.evaluator import Sample
+from afunet_core.evaluation.figures import comparison_figure
+from afunet_core.evaluation.scores import Evaluation
 
 __all__ = ["choose_scenes", "write_pictures"]
 
@@ -21,7 +21,7 @@ def choose_scenes(table: Evaluation, method: str, metric: str = "PSNR-μ") -> di
     """Names of the scenes in which a method scored best, median (the lower of two) and worst.
 
     Args:
-        table: what :func:`afunet_core.evaluation.evaluate` returned.
+        table: what :func:`afunet_core.evaluation.evaluator.evaluate` returned.
         method: one of its methods.
         metric: one of its columns; more is better.
 
@@ -29,7 +29,7 @@ def choose_scenes(table: Evaluation, method: str, metric: str = "PSNR-μ") -> di
         ArgumentError: if there are no such scores.
 
     Example:
-        >>> from afunet_core.evaluation_table import Row
+        >>> from afunet_core.evaluation.scores import Row
         >>> scores = [Row("ours", scene, "static", {"PSNR-μ": value}, 0.0) for scene, value in zip("abc", (40, 45, 30))]
         >>> choose_scenes(Evaluation(("PSNR-μ",), scores), "ours")
         {'best': 'b', 'median': 'a', 'worst': 'c'}
@@ -50,7 +50,8 @@ def write_pictures(
     judged: str,
     width: int = 1200,
 ) -> list[Path]:
-    """Lay out ``best.jpg``, ``median.jpg`` and ``worst.jpg`` of one method as :mod:`afunet_core.figure` does.
+    """Lay out ``best.jpg``, ``median.jpg`` and ``worst.jpg`` of one method as :mod:`afunet_core.evaluation.figures`
+    does.
 
     Args:
         folder: is made if it is missing.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation_table import Evaluation
-from afunet_core.published import PUBLISHED_ROWS
+from afunet_core.evaluation.published import PUBLISHED_ROWS
+from afunet_core.evaluation.scores import Evaluation
 
 __all__ = ["Run", "beside_published", "read_run"]
 
@@ -57,13 +57,14 @@ def beside_published(table: Evaluation, pairs: Iterable[tuple[str, str]]) -> str
 
     Args:
         table: of an evaluation.
-        pairs: name of the method in the table, and of the row in :data:`~afunet_core.published.PUBLISHED_ROWS`.
+        pairs: name of the method in the table, and of the row in
+        :data:`~afunet_core.evaluation.published.PUBLISHED_ROWS`.
 
     Raises:
         ArgumentError: for a row the paper does not have, or a method that was not evaluated.
 
     Example:
-        >>> from afunet_core.evaluation_table import Row
+        >>> from afunet_core.evaluation.scores import Row
         >>> scores = {"PSNR-μ": 44.51, "SSIM-μ": 0.9919}
         >>> print(beside_published(Evaluation(("PSNR-μ", "SSIM-μ"), [Row("mine", "a", "all", scores, 1.0)]),
         ...                        [("mine", "M2")]))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.perceptual import VGGFeatures
+from afunet_core.losses.perceptual import VGGFeatures
 from afunet_core.radiometry import MU, mu_law
 
 __all__ = [
@@ -117,7 +117,7 @@ def perceptual_loss(prediction: Tensor, target: Tensor, features: VGGFeatures, m
     Args:
         prediction: linear radiance B×3×H×W.
         target: the truth, of the same shape; no gradient flows into it.
-        features: the network, from :meth:`~afunet_core.perceptual.VGGFeatures.from_file`.
+        features: the network, from :meth:`~afunet_core.losses.perceptual.VGGFeatures.from_file`.
         mu: strength of the compression that makes pictures of the radiance, or ``None`` if both are pictures already.
 
     Returns:
@@ -219,7 +219,7 @@ class VGGPerceptualLoss(nn.Module):
     """Module twin of :func:`perceptual_loss`, with the VGG-19 features it compares.
 
     Args:
-        weights_path: a VGG-19 file, as :meth:`~afunet_core.perceptual.VGGFeatures.from_file` reads.
+        weights_path: a VGG-19 file, as :meth:`~afunet_core.losses.perceptual.VGGFeatures.from_file` reads.
         layers: names such as ``"relu2_1"``; ``None`` takes those of relu1_1 … relu5_1 that the file holds.
         mu: strength of the compression, or ``None`` if inputs are pictures already.
 

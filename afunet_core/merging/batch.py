@@ -1,6 +1,7 @@
 """Merging brackets from files to files: one job is one bracket; a batch goes on past a bad one.
 
-A job is plain values, so that it can travel to another process (:mod:`afunet_core.cluster`). Its main output is written
+A job is plain values, so that it can travel to another process (:mod:`afunet_core.merging.cluster`). Its main output
+is written
 last and atomically: where it exists, the job is done, and a batch that is started again goes on where it stopped.
 """
 
@@ -18,8 +19,8 @@ from afunet_core.errors import AFUNetError, ArgumentError, ImageFileError, Merge
 if TYPE_CHECKING:
     import numpy as np
 
-    from afunet_core.merging import MergeResult
-    from afunet_core.progress import OnProgress, ShouldCancel
+    from afunet_core.merging.pipeline import MergeResult
+    from afunet_core.utils.progress import OnProgress, ShouldCancel
 
 __all__ = ["MergeJob", "Outcome", "attempt", "check_destination", "folder_jobs", "group_jobs", "run_batch", "run_job"]
 
@@ -89,7 +90,7 @@ def run_job(
         bracket = af.Bracket.from_folder(job.folder or ".", **job.bracket)
     options = {**job.merge, "stages": job.stages is not None}
     if isinstance(options.get("noise"), tuple):
-        from afunet_core.noise import NoiseModel
+        from afunet_core.camera.noise import NoiseModel
 
         gain, read_noise = options["noise"]
         options["noise"] = NoiseModel.from_counts(gain, read_noise, bracket.scale)
@@ -154,7 +155,7 @@ def attempt(job: MergeJob, overwrite: bool = False, on_progress: OnProgress | No
     except (AFUNetError, OSError, MemoryError) as error:
         return Outcome(job.name, "failed", " ".join(str(error).split()) or type(error).__name__)
     except RuntimeError as error:
-        from afunet_core.device import is_out_of_memory
+        from afunet_core.utils.device import is_out_of_memory
 
         if not is_out_of_memory(error):
             raise
@@ -190,7 +191,7 @@ def folder_jobs(roots: Sequence[str | Path], output: str | Path, template: Merge
     """
     from dataclasses import replace
 
-    from afunet_core.io import find_brackets
+    from afunet_core.bracket.folders import find_brackets
 
     jobs: dict[str, MergeJob] = {}
     for root in (Path(root) for root in roots):
@@ -233,7 +234,7 @@ def group_jobs(
     """
     from dataclasses import replace
 
-    from afunet_core.grouping import group_folder
+    from afunet_core.bracket.grouping import group_folder
 
     jobs: dict[str, MergeJob] = {}
     single: list[Path] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from afunet_core.bracket import Bracket
+from afunet_core.bracket.bracket import Bracket
 
 __all__ = ["BracketRows"]
 

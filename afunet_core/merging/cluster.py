@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from afunet_core.batch import MergeJob, Outcome, attempt
 from afunet_core.errors import ArgumentError, DependencyError
+from afunet_core.merging.batch import MergeJob, Outcome, attempt
 
 __all__ = ["run_on_cluster"]
 
@@ -36,7 +36,7 @@ def run_on_cluster(
         scheduler: address of a running dask scheduler instead.
 
     Yields:
-        One :class:`~afunet_core.batch.Outcome` a job, each exactly once.
+        One :class:`~afunet_core.merging.batch.Outcome` a job, each exactly once.
 
     Raises:
         ArgumentError: for fewer than one worker, for workers and a scheduler, or a scheduler that does not answer.

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.agreement import consistent_short_frame
-from afunet_core.bracket import Bracket
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import NoiseModel, dependable_noise
 from afunet_core.errors import BracketError
-from afunet_core.noise import NoiseModel, dependable_noise
+from afunet_core.motion.consistency import consistent_short_frame
 from afunet_core.radiometry import linearize
 
 __all__ = ["FramePlan", "choose_reference", "plan_frames"]

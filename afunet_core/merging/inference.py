@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afunet_core.bracket import Bracket
-from afunet_core.bracket_rows import BracketRows
-from afunet_core.device import automatic_budget, describe_device, is_out_of_memory, release_memory
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.merging.bracket_rows import BracketRows
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
-from afunet_core.model.streaming import stream
-from afunet_core.progress import Run
+from afunet_core.model.streaming.stream import stream
+from afunet_core.utils.device import automatic_budget, describe_device, is_out_of_memory, release_memory
+from afunet_core.utils.progress import Run
 
 __all__ = ["Model", "network_input", "obtain_model", "placed", "run_network"]
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import torch
 
-from afunet_core.bracket import Bracket
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.merging.inference import placed
 from afunet_core.model.afunet import AFUNet, StageState
-from afunet_core.network_run import placed
 
 __all__ = ["LazyMaps", "sources", "stages_hdr"]
 
 
 def sources(model: AFUNet, bracket: Bracket, last: StageState) -> np.ndarray:
     """Which frame each pixel of the network's image came from."""
-    from afunet_core.source_map import source_map
+    from afunet_core.merging.source_map import source_map
 
     return source_map(placed(model, torch.device("cpu")), bracket.to_tensor(), last.reference.cpu())
 

@@ -1,6 +1,7 @@
 """Brackets of two, or of four to nine frames, for a network that takes three.
 
-What the network makes of three of them (:mod:`~afunet_core.frame_plan`) is the picture that every frame, seen or not,
+What the network makes of three of them (:mod:`~afunet_core.merging.frame_selection`) is the picture that every frame,
+seen or not,
 is held against: where a frame agrees within the noise it joins in the mean with one over its variance; where it
 disagrees, something moved, and it has no say. A shorter frame adds range (where the three are clipped, anything at
 least as bright agrees), a longer one takes noise from the shadows, and where nothing agrees the picture stands alone.
@@ -17,14 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.agreement import HALO, agreement, contradiction, spread_over, unsaturated
-from afunet_core.box_filter import window_max
-from afunet_core.bracket import Bracket
-from afunet_core.frame_plan import FramePlan
-from afunet_core.noise import NoiseModel, dependable_noise
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import NoiseModel, dependable_noise
+from afunet_core.merging.frame_selection import FramePlan
+from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over, unsaturated
+from afunet_core.ops.box_filter import window_max
+from afunet_core.ops.smoothstep import smoothstep
+from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
-from afunet_core.smoothstep import smoothstep
-from afunet_core.strips import in_haloed_strips
 
 __all__ = ["Combination", "combine_frames", "guess_unrecorded"]
 

@@ -12,24 +12,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.baselines import exposure_fusion, weighted_merge
-from afunet_core.bracket import Bracket
-from afunet_core.brightness import empty_frames
-from afunet_core.device import choose_device, choose_precision, multiplies_bfloat16, parse_memory
-from afunet_core.drift import compensate_drift, estimate_drift
+from afunet_core.baselines.weighted import exposure_fusion, weighted_merge
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.bracket.exposure_checks import empty_frames
+from afunet_core.camera.drift import compensate_drift, estimate_drift
+from afunet_core.camera.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
 from afunet_core.errors import ArgumentError
-from afunet_core.frame_plan import FramePlan, plan_frames
-from afunet_core.gating import is_at_rest, merge_at_rest
-from afunet_core.ghosts import ghost_map
-from afunet_core.many_frames import combine_frames, guess_unrecorded
-from afunet_core.merge_maps import LazyMaps, sources, stages_hdr
+from afunet_core.merging.frame_selection import FramePlan, plan_frames
+from afunet_core.merging.inference import Model, network_input, obtain_model, run_network
+from afunet_core.merging.maps import LazyMaps, sources, stages_hdr
+from afunet_core.merging.multi_frame import combine_frames, guess_unrecorded
+from afunet_core.merging.report import describe_bracket, versions
+from afunet_core.merging.static_scene import is_at_rest, merge_at_rest
 from afunet_core.model.afunet import StageState
-from afunet_core.motion_compensation import follow_motion
-from afunet_core.network_run import Model, network_input, obtain_model, run_network
-from afunet_core.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
-from afunet_core.progress import OnProgress, Run, ShouldCancel
-from afunet_core.provenance import describe_bracket, versions
-from afunet_core.registration import BORDERS, Registration, common_area, covered_areas, register
+from afunet_core.motion.compensation import follow_motion
+from afunet_core.motion.ghosts import ghost_map
+from afunet_core.registration.frames import BORDERS, Registration, common_area, covered_areas, register
+from afunet_core.utils.device import choose_device, choose_precision, multiplies_bfloat16, parse_memory
+from afunet_core.utils.progress import OnProgress, Run, ShouldCancel
 
 __all__ = ["METHODS", "MergeResult", "merge"]
 
@@ -97,7 +97,7 @@ def merge(
             (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or
             ``"mertens"`` (exposure fusion, for display only).
         align: ``"auto"`` warps outer frames onto the reference where they moved and the motion is certain, and then
-            follows what moved on its own, see :func:`~afunet_core.motion_compensation.follow_motion`; ``"camera"`` does
+            follows what moved on its own, see :func:`~afunet_core.motion.compensation.follow_motion`; ``"camera"`` does
             the former only; ``"on"`` both, however uncertain; ``"off"`` neither.
         border: where a warped frame shows nothing, ``"fill"`` lets the reference stand in; ``"crop"`` cuts the result
             to what all frames show (``info["area"]`` tells where it lies in the reference).
@@ -107,7 +107,8 @@ def merge(
         memory_budget: bytes (or ``"4GB"``) the network may use beside its input and output; ``None`` decides by what
             is free.
         drift: ``"auto"`` estimates changes of exposure and white balance between the frames and divides them out.
-        noise: of the camera, for scenes at rest: a :class:`~afunet_core.noise.NoiseModel`; ``"estimate"`` learns it
+        noise: of the camera, for scenes at rest: a :class:`~afunet_core.camera.noise.NoiseModel`; ``"estimate"``
+        learns it
             from the bracket; ``"photons"`` weighs the frames of ``method="weighted"`` by exposure time alone.
         units: ``"relative"`` (1.0 = saturation of the shortest frame) or ``"counts"``, those of the data above black,
             as the shortest frame would have counted them had it neither noise nor saturation.

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from afunet_core.bracket import Bracket
+from afunet_core.bracket.bracket import Bracket
 
 __all__ = ["describe_bracket", "versions"]
 

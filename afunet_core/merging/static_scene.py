@@ -12,13 +12,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from afunet_core.baselines import ExposureStack
-from afunet_core.box_filter import window_mean
-from afunet_core.ghosts import ghost_map
-from afunet_core.noise import NoiseModel, estimate_noise, merge_with_variance
+from afunet_core.baselines.weighted import ExposureStack
+from afunet_core.camera.noise import NoiseModel, estimate_noise, merge_with_variance
+from afunet_core.motion.ghosts import ghost_map
+from afunet_core.ops.box_filter import window_mean
+from afunet_core.ops.smoothstep import smoothstep
+from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
-from afunet_core.smoothstep import smoothstep
-from afunet_core.strips import in_haloed_strips
 
 __all__ = ["AT_REST", "is_at_rest", "merge_at_rest", "within_noise"]
 
@@ -55,7 +55,7 @@ def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], 
         check: called several times a second; it raises when the caller no longer wants the answer.
 
     Returns:
-        True where :func:`~afunet_core.ghosts.ghost_map` finds no ghost worth the name.
+        True where :func:`~afunet_core.motion.ghosts.ghost_map` finds no ghost worth the name.
 
     Example:
         >>> import torch

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from afunet_core.errors import AFUNetError, ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
-    from afunet_core.progress import OnProgress
+    from afunet_core.utils.progress import OnProgress
 
 __all__ = ["LICENCE_STATEMENT", "PUBLISHED", "FetchError", "PublishedWeights", "fetch", "fetched_models", "git_blob_id"]
 

@@ -18,15 +18,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.agreement import spread_over
-from afunet_core.baselines import ExposureStack
-from afunet_core.box_filter import block_mean, window_mean
+from afunet_core.baselines.weighted import ExposureStack
 from afunet_core.errors import MergeCancelled
-from afunet_core.ghosts import ghost_map
-from afunet_core.optical_flow import flow_inconsistency, optical_flow
-from afunet_core.progress import ShouldCancel
+from afunet_core.motion.consistency import spread_over
+from afunet_core.motion.ghosts import ghost_map
+from afunet_core.motion.optical_flow import flow_inconsistency, optical_flow
+from afunet_core.ops.box_filter import block_mean, window_mean
 from afunet_core.radiometry import encode, expose, linearize, to_radiance
-from afunet_core.registration import reduction
+from afunet_core.registration.frames import reduction
+from afunet_core.utils.progress import ShouldCancel
 
 __all__ = ["follow_motion"]
 
@@ -52,7 +52,7 @@ def follow_motion(
     """Move what moved in the outer frames to where the reference shows it.
 
     Args:
-        stack: two or more registered frames; a :class:`~afunet_core.bracket.Bracket` is one.
+        stack: two or more registered frames; a :class:`~afunet_core.bracket.bracket.Bracket` is one.
         should_cancel: asked before and while each frame is moved.
 
     Returns:

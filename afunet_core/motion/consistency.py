@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.baselines import SATURATION_FADE
-from afunet_core.box_filter import window_max, window_mean, window_min
-from afunet_core.bracket import Bracket
-from afunet_core.noise import NoiseModel
+from afunet_core.baselines.weighted import SATURATION_FADE
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import NoiseModel
+from afunet_core.ops.box_filter import window_max, window_mean, window_min
+from afunet_core.ops.smoothstep import smoothstep
+from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import expose, linearize
-from afunet_core.smoothstep import smoothstep
-from afunet_core.strips import in_haloed_strips
 
 __all__ = ["HALO", "agreement", "consistent_short_frame", "contradiction", "spread_over", "unsaturated"]
 

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from afunet_core.baselines import ExposureStack
-from afunet_core.box_filter import block_mean, window_mean
+from afunet_core.baselines.weighted import ExposureStack
+from afunet_core.camera.noise import ORDINARY_CAMERA
 from afunet_core.errors import ArgumentError
-from afunet_core.noise import ORDINARY_CAMERA
+from afunet_core.ops.box_filter import block_mean, window_mean
+from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.radiometry import linearize
-from afunet_core.smoothstep import smoothstep
 
 __all__ = ["ghost_map"]
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.box_filter import block_mean, window_mean
 from afunet_core.errors import ShapeError
+from afunet_core.ops.box_filter import block_mean, window_mean
 
 __all__ = ["flow_inconsistency", "optical_flow", "sample_at"]
 

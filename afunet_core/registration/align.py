@@ -11,10 +11,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from afunet_core.ops.warp import largest_rectangle, strip_rows, valid_area, warp_homography, warp_rows
 from afunet_core.radiometry import encode, expose, linearize, to_radiance
-from afunet_core.registration_decision import Registration
-from afunet_core.registration_features import SATURATION
-from afunet_core.warping import largest_rectangle, strip_rows, valid_area, warp_homography, warp_rows
+from afunet_core.registration.decision import Registration
+from afunet_core.registration.features import SATURATION
 
 __all__ = ["align_frame", "common_area", "covered_areas", "unseen_content"]
 
@@ -28,12 +28,13 @@ def common_area(registrations: Sequence[Registration], height: int, width: int) 
         width: columns of the frames.
 
     Returns:
-        Top, left, height and width, as :meth:`Bracket.crop <afunet_core.bracket.Bracket.crop>` takes them; no height
+        Top, left, height and width, as :meth:`Bracket.crop <afunet_core.bracket.bracket.Bracket.crop>` takes them; no
+        height
         and width where the frames share nothing.
 
     Example:
         >>> from dataclasses import replace
-        >>> from afunet_core.registration_decision import unmoved
+        >>> from afunet_core.registration.decision import unmoved
         >>> shift = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
         >>> moved = replace(unmoved("a", "moved"), homography=shift, decision="warped")
         >>> common_area([moved, unmoved("b", "the reference frame")], 40, 60)
@@ -60,7 +61,7 @@ def covered_areas(registrations: Sequence[Registration], frames: int, height: in
 
     Example:
         >>> from dataclasses import replace
-        >>> from afunet_core.registration_decision import unmoved
+        >>> from afunet_core.registration.decision import unmoved
         >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
         >>> still = unmoved("b", "the reference frame")
         >>> moved = replace(still, homography=shift, decision="warped")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from afunet_core.registration_geometry import Frame
-from afunet_core.registration_local import NOTICEABLE, LocalMotion
-from afunet_core.registration_solver import Fit
-from afunet_core.warping import covered_share, displacement
+from afunet_core.ops.warp import covered_share, displacement
+from afunet_core.registration.gauss_newton import Fit
+from afunet_core.registration.homography import Frame
+from afunet_core.registration.parallax import NOTICEABLE, LocalMotion
 
 __all__ = ["Evidence", "Registration", "chained", "decide", "refused", "unmoved"]
 

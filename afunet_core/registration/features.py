@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.box_filter import block_mean
+from afunet_core.ops.box_filter import block_mean
 
 __all__ = ["SATURATION", "Level", "common_signal", "feature_pyramid", "noise_level"]
 

@@ -2,11 +2,12 @@
 
 A hand moves a frame by tens to hundreds of pixels, further than any merging network reaches. That motion is, for a
 scene at some distance, one homography. It is estimated on what both frames record
-(:mod:`~afunet_core.registration_features`): candidates by correlation over shifts and rotations at a coarse level, then
-robust Gauss–Newton from similarity to homography over finer levels (:mod:`~afunet_core.registration_search`,
-:mod:`~afunet_core.registration_solver`). A frame is resampled once, in linear light. A frame that did not move stays as
+(:mod:`~afunet_core.registration.features`): candidates by correlation over shifts and rotations at a coarse level, then
+robust Gauss–Newton from similarity to homography over finer levels (:mod:`~afunet_core.registration.search`,
+:mod:`~afunet_core.registration.gauss_newton`). A frame is resampled once, in linear light. A frame that did not move
+stays as
 it is, bit for bit, and one whose motion is not certain is left alone with the reason given
-(:mod:`~afunet_core.registration_decision`).
+(:mod:`~afunet_core.registration.decision`).
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from afunet_core.box_filter import block_mean
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
-from afunet_core.progress import OnProgress, ShouldCancel
+from afunet_core.ops.box_filter import block_mean
+from afunet_core.ops.warp import strip_rows
 from afunet_core.radiometry import encode, to_radiance
-from afunet_core.registration_decision import Registration, chained, decide, refused, unmoved
-from afunet_core.registration_features import SATURATION, common_signal, feature_pyramid, noise_level
-from afunet_core.registration_geometry import Frame
-from afunet_core.registration_search import coarse_to_fine
-from afunet_core.registration_warp import align_frame, common_area, covered_areas, unseen_content
-from afunet_core.warping import strip_rows
+from afunet_core.registration.align import align_frame, common_area, covered_areas, unseen_content
+from afunet_core.registration.decision import Registration, chained, decide, refused, unmoved
+from afunet_core.registration.features import SATURATION, common_signal, feature_pyramid, noise_level
+from afunet_core.registration.homography import Frame
+from afunet_core.registration.search import coarse_to_fine
+from afunet_core.utils.progress import OnProgress, ShouldCancel
 
 if TYPE_CHECKING:
-    from afunet_core.bracket import Bracket
+    from afunet_core.bracket.bracket import Bracket
 
 __all__ = [
     "BORDERS",
@@ -84,7 +85,7 @@ def register(
         MergeCancelled: after ``should_cancel`` returned true.
 
     Example:
-        >>> from afunet_core.bracket import Bracket
+        >>> from afunet_core.bracket.bracket import Bracket
         >>> bracket = Bracket([torch.rand(1, 3, 40, 60) ** t for t in (2.0, 1.0, 0.5)], ev=(0, 2, 4), override=True)
         >>> same, found = register(bracket, "off")
         >>> same is bracket, [entry.decision for entry in found]

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.registration_features import Level
-from afunet_core.registration_geometry import (
+from afunet_core.registration.features import Level
+from afunet_core.registration.homography import (
     PARAMETERS,
     Frame,
     corner_spread,

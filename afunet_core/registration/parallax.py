@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from afunet_core.registration_features import Level
-from afunet_core.registration_geometry import Frame, transfer_centred
-from afunet_core.registration_solver import CORRELATED_PIXELS, Template, difference
+from afunet_core.registration.features import Level
+from afunet_core.registration.gauss_newton import CORRELATED_PIXELS, Template, difference
+from afunet_core.registration.homography import Frame, transfer_centred
 
 __all__ = ["NOTICEABLE", "LocalMotion", "local_motion"]
 

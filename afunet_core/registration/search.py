@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.registration_decision import Evidence
-from afunet_core.registration_features import Level
-from afunet_core.registration_geometry import Frame, transfer_centred
-from afunet_core.registration_local import local_motion
-from afunet_core.registration_solver import Fit, Template, refine, shared_agreement
-from afunet_core.warping import transfer_points
+from afunet_core.ops.warp import transfer_points
+from afunet_core.registration.decision import Evidence
+from afunet_core.registration.features import Level
+from afunet_core.registration.gauss_newton import Fit, Template, refine, shared_agreement
+from afunet_core.registration.homography import Frame, transfer_centred
+from afunet_core.registration.parallax import local_motion
 
 __all__ = ["coarse_to_fine", "search"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from afunet_core.errors import ArgumentError
+from afunet_core.evaluation.published import PUBLISHED_ROWS
 from afunet_core.model.config import VARIANTS, AFUNetConfig
-from afunet_core.published import PUBLISHED_ROWS
 
 __all__ = ["TrainingConfig", "learning_rate", "load_config"]
 
@@ -24,10 +24,10 @@ class TrainingConfig:
         model: name of a variant, see ``afunet info --variants``.
         model_overrides: fields of :class:`AFUNetConfig` that differ from the variant.
         start_from: weights to start from (name or file) instead of a random draw; those of a smaller network are
-            grown, see :func:`afunet_core.model.growth.grow`.
+            grown, see :func:`afunet_core.training.deepen.grow`.
         data: ``{"kind": "synthetic", "hdr": folder, "photos": folder, "holdout": 12, …SynthesisConfig fields}`` or
             ``{"kind": "folder", "root": folder, "layout": "auto", "validation": folder}``.
-        loss: arguments of :class:`afunet_core.losses.HDRLoss`.
+        loss: arguments of :class:`afunet_core.losses.hdr.HDRLoss`.
         prior_weight: share of the same loss on the image decoded from the features alone (anchored head only). Without
             it the head trusts the frames from the start and the features never learn.
         steps: length of the run; a finished run can be resumed with more.
@@ -38,14 +38,12 @@ class TrainingConfig:
         ema: decay of the averaged weights that are validated and shipped; 0 for none.
         clip: largest gradient norm.
         precision: ``"32-true"`` or ``"bf16-mixed"``, as Lightning Fabric names them, or ``"auto"``: the latter where
-            the device multiplies bfloat16 itself (:func:`afunet_core.device.choose_training_precision`).
+            the device multiplies bfloat16 itself (:func:`afunet_core.utils.device.choose_training_precision`).
         compile: use ``torch.compile``; pays on a GPU and on long runs.
-        native: on a CPU, unless with ``"32-true"``, use the compiled kernels of :mod:`afunet_core.native` where a C++
-            compiler is at hand; without one, training is slower.
         validate_every, validation_count, validation_size: steps between validations, their brackets and side.
         checkpoint_every, log_every: steps between checkpoints and between log lines.
         seed: of the weights and of the data.
-        row: of the paper that the run regenerates, see :data:`afunet_core.published.PUBLISHED_ROWS`;
+        row: of the paper that the run regenerates, see :data:`afunet_core.evaluation.published.PUBLISHED_ROWS`;
             ``afunet evaluate --run`` prints it beside the measurement.
     """
 
@@ -70,7 +68,6 @@ class TrainingConfig:
     clip: float = 1.0
     precision: str = "auto"
     compile: bool = False
-    native: bool = True
     validate_every: int = 1000
     validation_count: int = 24
     validation_size: int = 256

@@ -12,7 +12,7 @@ from afunet_core.errors import ArgumentError
 from afunet_core.model.afunet import AFUNet, Stage
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.fusion import SwinBlock
-from afunet_core.model.widening import widen
+from afunet_core.training.widen import widen
 
 __all__ = ["grow"]
 
@@ -31,7 +31,7 @@ def grow(model: AFUNet, config: AFUNetConfig) -> AFUNet:
     estimate on as it is.
 
     **Widened**, it computes nearly the same: norms and channel attention run over all channels, and new ones cannot be
-    hidden from them altogether (:mod:`afunet_core.model.widening` says what is left). From 48 to 72 channels, the
+    hidden from them altogether (:mod:`afunet_core.training.widen` says what is left). From 48 to 72 channels, the
     mean PSNR-μ of the shipped ``full`` over four rendered brackets changed by at most 0.03 dB, a single one by 0.1 dB.
 
     Training starts where the smaller network stopped, not from noise (Chen, Goodfellow and Shlens, "Net2Net", ICLR

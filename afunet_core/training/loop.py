@@ -22,15 +22,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from afunet_core.device import choose_training_precision
 from afunet_core.errors import ArgumentError, DependencyError
-from afunet_core.losses import HDRLoss
+from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
-from afunet_core.model.allocator import freed_memory_kept
 from afunet_core.model.checkpoint import load_model, save_model
-from afunet_core.model.growth import grow
-from afunet_core.native.accelerate import accelerate
-from afunet_core.training_config import TrainingConfig, learning_rate, load_config
+from afunet_core.model.streaming.allocator import freed_memory_kept
+from afunet_core.training.config import TrainingConfig, learning_rate, load_config
+from afunet_core.training.deepen import grow
+from afunet_core.utils.device import choose_training_precision
 
 __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config", "train"]
 
@@ -142,8 +141,6 @@ def train(
         average.model.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
         step, best = state["step"], state["best"]
-    if config.native and config.precision != "32-true" and fabric.device.type == "cpu" and not config.compile:
-        accelerate(model)
     objective: Any = TrainingObjective(model, config)
     if config.compile:
         objective = torch.compile(objective)
@@ -242,7 +239,7 @@ def _log(path: Path, active: bool, **values: float) -> None:
 
 
 def _data_source(config: TrainingConfig, device: torch.device) -> Any:
-    from afunet_core.data.sources import FolderSource, SyntheticSource
+    from afunet_core.training.sources import FolderSource, SyntheticSource
 
     kinds: dict[str, Any] = {"synthetic": SyntheticSource, "folder": FolderSource}
     kind = config.data.get("kind", "synthetic")

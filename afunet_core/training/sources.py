@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from afunet_core.data.datasets import BracketDataset
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.synthesis import SynthesisConfig, Synthesizer, validation_brackets
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer, validation_brackets
+from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.metrics import psnr_linear, psnr_mu
 from afunet_core.radiometry import mu_law, network_input
 
 if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
-    from afunet_core.training_config import TrainingConfig
+    from afunet_core.training.config import TrainingConfig
 
 __all__ = ["FolderSource", "SyntheticSource"]
 

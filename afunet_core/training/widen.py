@@ -30,7 +30,7 @@ from afunet_core.model.attention import ChannelCrossAttention, WindowCrossAttent
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.fusion import ChannelFusion, DataConsistency, SpatialFusion, SwinBlock
 from afunet_core.model.layers import MLP
-from afunet_core.model.widening_parts import (
+from afunet_core.training.widen_parts import (
     WindowAttention,
     flat_response,
     head_size,
@@ -47,7 +47,7 @@ __all__ = ["widen"]
 
 @torch.no_grad()
 def widen(model: AFUNet, config: AFUNetConfig) -> AFUNet:
-    """A wider network that computes nearly what ``model`` does; :func:`afunet_core.model.growth.grow` deepens too.
+    """A wider network that computes nearly what ``model`` does; :func:`afunet_core.training.deepen.grow` deepens too.
 
     Args:
         model: the trained network.

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.live_display import LivePicture
 from afunet_core.tonemap import OPERATORS, tone_map
+from afunet_core.tonemap_lut import LivePicture
 
 
 def computed(radiance, operator, ev):

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.config import SynthesisConfig
-from afunet_core.data.draws import per_sample, select, tensor, uniform
-from afunet_core.data.motion import OUTER, REFERENCE
-from afunet_core.data.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
-from afunet_core.motion_compensation import follow_motion
+from afunet_core.data.synthesis.config import SynthesisConfig
+from afunet_core.data.synthesis.draws import per_sample, select, tensor, uniform
+from afunet_core.data.synthesis.motion import OUTER, REFERENCE
+from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
+from afunet_core.motion.compensation import follow_motion
 from afunet_core.radiometry import GAMMA, encode, linearize
-from afunet_core.registration import unseen_content
+from afunet_core.registration.frames import unseen_content
 
 __all__ = ["Registration", "UnseenStrip", "draw_registration", "follow_things", "register", "registration_positions"]
 
@@ -93,7 +93,8 @@ def register(
     """Resample the outer frames onto the reference, noise and all, in linear light.
 
     A strip at the border that an outer frame did not see, as a large motion leaves it, is filled as
-    `afunet_core.registration` does it: from the reference, and by repeating the edge where the reference is clipped and
+    `afunet_core.registration.frames` does it: from the reference, and by repeating the edge where the reference is
+    clipped and
     the edge is brighter; now and then by the repeated edge alone.
 
     Args:

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.config import KINDS, Kind, SynthesisConfig
-from afunet_core.data.displacement import displacement_range, displacements
-from afunet_core.data.draws import select
-from afunet_core.data.motion import OUTER, REFERENCE
-from afunet_core.data.plan import BracketPlan, draw_plan, draw_shot
-from afunet_core.data.rendering import moved_mask, render_radiance
-from afunet_core.data.resample import follow_things, register, registration_positions
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.sensor import draw_noise, record
+from afunet_core.data.synthesis.alignment_artifacts import follow_things, register, registration_positions
+from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
+from afunet_core.data.synthesis.displacement import displacement_range, displacements
+from afunet_core.data.synthesis.draws import select
+from afunet_core.data.synthesis.motion import OUTER, REFERENCE
+from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
+from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.data.synthesis.sensor import draw_noise, record
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA
 

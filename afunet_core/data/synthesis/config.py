@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from afunet_core.data.draws import Range
+from afunet_core.data.synthesis.draws import Range
 from afunet_core.errors import ArgumentError
 
 __all__ = ["KINDS", "Kind", "SynthesisConfig"]

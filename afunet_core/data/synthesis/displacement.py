@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.draws import per_sample, select, tensor
-from afunet_core.data.motion import Parallax, SceneMotion, Sway
-from afunet_core.data.sampling import pixel_grid, smooth_fields
+from afunet_core.data.synthesis.draws import per_sample, select, tensor
+from afunet_core.data.synthesis.motion import Parallax, SceneMotion, Sway
+from afunet_core.data.synthesis.sampling import pixel_grid, smooth_fields
 
 __all__ = ["camera_displacement", "displacement_range", "displacements"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.synthesis import SyntheticBatch
+from afunet_core.data.synthesis.brackets import SyntheticBatch
 from afunet_core.io import write_image
 from afunet_core.radiometry import encode, mu_law
 

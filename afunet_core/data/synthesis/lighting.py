@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.data.config import SynthesisConfig
-from afunet_core.data.draws import log_uniform, per_sample, tensor, uniform, uniform_array
-from afunet_core.data.motion import REFERENCE
-from afunet_core.data.sampling import draw_coarse_field, smooth_fields
-from afunet_core.data.scenes import SceneBank
+from afunet_core.data.synthesis.config import SynthesisConfig
+from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
+from afunet_core.data.synthesis.motion import REFERENCE
+from afunet_core.data.synthesis.sampling import draw_coarse_field, smooth_fields
+from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.radiometry import GAMMA
 
 __all__ = ["Background", "choose_exposure", "draw_background", "object_texture", "render_backgrounds"]

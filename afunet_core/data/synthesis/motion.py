@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from afunet_core.data.config import SynthesisConfig
-from afunet_core.data.draws import log_uniform, uniform, uniform_array
-from afunet_core.data.sampling import draw_coarse_field
+from afunet_core.data.synthesis.config import SynthesisConfig
+from afunet_core.data.synthesis.draws import log_uniform, uniform, uniform_array
+from afunet_core.data.synthesis.sampling import draw_coarse_field
 
 __all__ = ["OUTER", "REFERENCE", "Parallax", "SceneMotion", "Sway", "draw_motion", "homographies"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.config import SynthesisConfig
-from afunet_core.data.draws import tensor, uniform
+from afunet_core.data.synthesis.config import SynthesisConfig
+from afunet_core.data.synthesis.draws import tensor, uniform
 
 __all__ = ["blur_along", "draw_shake", "line_kernel", "shake"]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from afunet_core.data.config import SynthesisConfig
-from afunet_core.data.draws import log_uniform, uniform
-from afunet_core.data.lighting import object_texture
-from afunet_core.data.scenes import SceneBank
+from afunet_core.data.synthesis.config import SynthesisConfig
+from afunet_core.data.synthesis.draws import log_uniform, uniform
+from afunet_core.data.synthesis.lighting import object_texture
+from afunet_core.data.synthesis.scenes import SceneBank
 
 __all__ = ["FAR_AWAY", "MovingObject", "draw_objects"]
 

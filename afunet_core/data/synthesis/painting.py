@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from afunet_core.data.draws import tensor
-from afunet_core.data.objects import FAR_AWAY, MovingObject
-from afunet_core.data.sampling import pixel_grid
+from afunet_core.data.synthesis.draws import tensor
+from afunet_core.data.synthesis.objects import FAR_AWAY, MovingObject
+from afunet_core.data.synthesis.sampling import pixel_grid
 
 __all__ = ["Sighting", "find_sightings", "paint", "render_objects"]
 

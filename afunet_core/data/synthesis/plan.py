@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from afunet_core.data.config import KINDS, Kind, SynthesisConfig
-from afunet_core.data.lighting import Background, draw_background
-from afunet_core.data.motion import SceneMotion, draw_motion
-from afunet_core.data.motion_blur import draw_shake
-from afunet_core.data.objects import MovingObject, draw_objects
-from afunet_core.data.resample import Registration, draw_registration
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.sensor import Sensor, draw_sensor
+from afunet_core.data.synthesis.alignment_artifacts import Registration, draw_registration
+from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
+from afunet_core.data.synthesis.lighting import Background, draw_background
+from afunet_core.data.synthesis.motion import SceneMotion, draw_motion
+from afunet_core.data.synthesis.motion_blur import draw_shake
+from afunet_core.data.synthesis.objects import MovingObject, draw_objects
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.data.synthesis.sensor import Sensor, draw_sensor
 
 __all__ = ["BracketPlan", "Shot", "draw_plan", "draw_shot"]
 

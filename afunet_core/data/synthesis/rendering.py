@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from afunet_core.box_filter import window_max
-from afunet_core.data.draws import per_sample, select
-from afunet_core.data.lighting import render_backgrounds
-from afunet_core.data.motion import OUTER, REFERENCE
-from afunet_core.data.motion_blur import shake
-from afunet_core.data.painting import find_sightings, paint
-from afunet_core.data.plan import BracketPlan
-from afunet_core.data.sampling import pixel_grid, warp
+from afunet_core.data.synthesis.draws import per_sample, select
+from afunet_core.data.synthesis.lighting import render_backgrounds
+from afunet_core.data.synthesis.motion import OUTER, REFERENCE
+from afunet_core.data.synthesis.motion_blur import shake
+from afunet_core.data.synthesis.painting import find_sightings, paint
+from afunet_core.data.synthesis.plan import BracketPlan
+from afunet_core.data.synthesis.sampling import pixel_grid, warp
+from afunet_core.ops.box_filter import window_max
 
 __all__ = ["moved_mask", "render_radiance"]
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.data.draws import tensor
+from afunet_core.data.synthesis.draws import tensor
 
 __all__ = ["draw_coarse_field", "pixel_grid", "smooth_fields", "warp"]
 

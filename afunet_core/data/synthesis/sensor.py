@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.config import SynthesisConfig
-from afunet_core.data.draws import log_uniform, per_sample, tensor, uniform, uniform_array
-from afunet_core.data.motion import REFERENCE
+from afunet_core.data.synthesis.config import SynthesisConfig
+from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
+from afunet_core.data.synthesis.motion import REFERENCE
 from afunet_core.radiometry import GAMMA, encode
 
 __all__ = ["Sensor", "add_sensor_noise", "draw_noise", "draw_sensor", "jpeg_artefacts", "quantize", "record"]

@@ -14,8 +14,8 @@ from torch import Tensor
 from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.attention import ChannelCrossAttention
 from afunet_core.model.fusion import ChannelFusion, DataConsistency, SwinBlock
-from afunet_core.model.operators import Linear, Norm, Numerics, PreparedMLP, side_by_side
-from afunet_core.model.window_attention import WindowKernel, in_windows, window_room
+from afunet_core.model.streaming.folded_layers import Linear, Norm, Numerics, PreparedMLP, side_by_side
+from afunet_core.model.streaming.window_attention import WindowKernel, in_windows, window_room
 
 __all__ = ["AlignmentKernel", "ChannelFusionKernel", "ConsistencyKernel", "SwinKernel"]
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from afunet_core.model.afunet import Stage
-from afunet_core.model.cutting import Cutting
 from afunet_core.model.fusion import SwinBlock
-from afunet_core.model.kernels import AlignmentKernel, ChannelFusionKernel, ConsistencyKernel, SwinKernel
-from afunet_core.model.operators import Numerics, PreparedMLP, convolution, depthwise
-from afunet_core.model.pieces import RowBuffer, Scratch
-from afunet_core.model.workers import Workers
+from afunet_core.model.streaming.buffers import RowBuffer, Scratch
+from afunet_core.model.streaming.folded_layers import Numerics, PreparedMLP, convolution, depthwise
+from afunet_core.model.streaming.kernels import AlignmentKernel, ChannelFusionKernel, ConsistencyKernel, SwinKernel
+from afunet_core.model.streaming.threads import Workers
+from afunet_core.model.streaming.tiling import Cutting
 
 __all__ = ["Features", "Machinery", "StageKernels", "align", "fuse", "update"]
 

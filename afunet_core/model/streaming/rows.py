@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.model.cutting import row_ranges
 from afunet_core.model.heads import AnchoredHead, anchored_merge, times_from_means
-from afunet_core.model.operators import convolution
+from afunet_core.model.streaming.folded_layers import convolution
+from afunet_core.model.streaming.tiling import row_ranges
 
 if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
-    from afunet_core.model.workers import Workers
+    from afunet_core.model.streaming.threads import Workers
 
 __all__ = ["FrameRows", "FrameSource", "TensorSource"]
 

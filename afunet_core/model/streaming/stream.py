@@ -2,7 +2,8 @@
 
 Nothing in AFUNet but the channel fusion looks further than its window and one pixel around, and the channel fusion sees
 the image only through sums over pixels. So each stage runs as passes that walk down the image in strips of window rows
-(:mod:`afunet_core.model.stage_passes`). Between passes only whole features rest, in memory or in a scratch file. The
+(:mod:`afunet_core.model.streaming.passes`). Between passes only whole features rest, in memory or in a scratch file.
+The
 result is that of the plain forward up to the rounding of floating-point sums, for any size of the pieces.
 """
 
@@ -18,14 +19,14 @@ from torch import Tensor
 
 from afunet_core.errors import ArgumentError, MergeCancelled
 from afunet_core.model.afunet import AFUNet, Stage, StageState, check_frames
-from afunet_core.model.allocator import freed_memory_kept
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.model.cutting import Cutting, row_ranges
-from afunet_core.model.frame_rows import FrameRows, FrameSource, TensorSource
-from afunet_core.model.operators import Numerics, Workspace
-from afunet_core.model.pieces import Scratch
-from afunet_core.model.stage_passes import Features, Machinery, StageKernels, align, fuse, update
-from afunet_core.model.workers import Workers
+from afunet_core.model.streaming.allocator import freed_memory_kept
+from afunet_core.model.streaming.buffers import Scratch
+from afunet_core.model.streaming.folded_layers import Numerics, Workspace
+from afunet_core.model.streaming.passes import Features, Machinery, StageKernels, align, fuse, update
+from afunet_core.model.streaming.rows import FrameRows, FrameSource, TensorSource
+from afunet_core.model.streaming.threads import Workers
+from afunet_core.model.streaming.tiling import Cutting, row_ranges
 
 __all__ = ["stream"]
 

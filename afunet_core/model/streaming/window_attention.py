@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.model.attention import _WindowAttention
-from afunet_core.model.operators import Affine, Linear, Numerics, side_by_side, stacked
+from afunet_core.model.streaming.folded_layers import Affine, Linear, Numerics, side_by_side, stacked
 
 __all__ = ["WindowKernel", "in_windows", "window_room"]
 

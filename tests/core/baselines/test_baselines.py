@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afunet_core import baselines, mertens
+from afunet_core.baselines import mertens
+from afunet_core.baselines import weighted as baselines
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.metrics import psnr_mu
 from afunet_core.radiometry import encode, expose, to_radiance

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
+from afunet_core.bracket.grouping import group_folder, read_shot
 from afunet_core.errors import ArgumentError, ImageFileError
-from afunet_core.grouping import group_folder, read_shot
 from afunet_core.io.exposure import Exposure
 
 NOON = datetime(2026, 6, 21, 12)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 import afunet_core as af
-from afunet_core.baselines import weighted_merge
-from afunet_core.drift import compensate_drift, estimate_drift
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.camera.drift import compensate_drift, estimate_drift
 from afunet_core.radiometry import encode
 
 GAINS = torch.tensor([[1.05, 0.95, 1.1], [1.0, 1.0, 1.0], [0.9, 0.92, 0.88]])

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import afunet_core as af
-from afunet_core.baselines import weighted_merge
-from afunet_core.black_level import estimate_black_level
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.camera.black_level import estimate_black_level
+from afunet_core.camera.noise import NoiseModel, estimate_noise, noise_optimal_merge
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.io import write_image
-from afunet_core.noise import NoiseModel, estimate_noise, noise_optimal_merge
 
 WHITE, BLACK, GAIN, READ = 4095, 100.0, 0.5, 4.0  # 12 bits; counts an electron; counts
 SECONDS = (1 / 64, 1 / 16, 1 / 4, 1.0)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 import afunet_core as af
+from afunet_core.camera.response import ResponseCurve, estimate_response, load_response
+from afunet_core.camera.response_detection import detect_response, tone_departure
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.radiometry import encode
-from afunet_core.response import ResponseCurve, estimate_response, load_response
-from afunet_core.response_detection import detect_response, tone_departure
 
 GRID = torch.linspace(0, 1, 256, dtype=torch.float64)
 

@@ -16,13 +16,13 @@ import tifffile
 import torch
 
 import afunet_core as af
-from afunet_core import batch
-from afunet_core.batch import MergeJob, attempt, run_job
 from afunet_core.cli import COMMANDS, main, options
 from afunet_core.data.demo import demo_bracket
-from afunet_core.device import PRECISIONS
-from afunet_core.merging import METHODS, REGISTERING
+from afunet_core.merging import batch
+from afunet_core.merging.batch import MergeJob, attempt, run_job
+from afunet_core.merging.pipeline import METHODS, REGISTERING
 from afunet_core.tonemap import OPERATORS
+from afunet_core.utils.device import PRECISIONS
 
 EV = (-2.0, 0.0, 2.0)
 
@@ -579,7 +579,7 @@ def test_fetching_states_the_licence_first(
 def test_export_options_reach_the_exporter(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from afunet_core import export
+    from afunet_core.model import export
 
     out = tmp_path / "model.pt2"
 
@@ -623,7 +623,7 @@ def test_benchmark_options_reach_the_measurement(
 def test_training_options_reach_the_trainer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from afunet_core import training
+    from afunet_core.training import loop as training
 
     (tmp_path / "run.toml").write_text('model = "compact"\nsteps = 100\nbatch = 4\n')
     seen: dict[str, Any] = {}

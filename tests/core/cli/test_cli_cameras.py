@@ -11,9 +11,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
+from afunet_core.camera.response import load_response
 from afunet_core.cli import main
 from afunet_core.errors import ArgumentError
-from afunet_core.response import load_response
 
 TIMES = (1, 4, 16)
 

@@ -14,20 +14,26 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from afunet_core.data.config import Kind, SynthesisConfig
-from afunet_core.data.displacement import camera_displacement, displacement_range, displacements
-from afunet_core.data.motion import OUTER, SceneMotion, draw_motion, homographies
-from afunet_core.data.motion_blur import blur_along
-from afunet_core.data.objects import MovingObject
-from afunet_core.data.painting import find_sightings, paint, render_objects
-from afunet_core.data.plan import BracketPlan, draw_plan, draw_shot
-from afunet_core.data.rendering import moved_mask, render_radiance
-from afunet_core.data.resample import Registration, UnseenStrip, draw_registration, register, registration_positions
-from afunet_core.data.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
-from afunet_core.data.scenes import SceneBank, scene_group, split_scenes
-from afunet_core.data.sensor import Sensor, add_sensor_noise, draw_noise, jpeg_artefacts, quantize, record
-from afunet_core.data.sheets import contact_sheet, write_bracket_folder, write_contact_sheet
-from afunet_core.data.synthesis import KINDS, Synthesizer, SyntheticBatch, validation_brackets
+from afunet_core.data.synthesis.alignment_artifacts import (
+    Registration,
+    UnseenStrip,
+    draw_registration,
+    register,
+    registration_positions,
+)
+from afunet_core.data.synthesis.brackets import KINDS, Synthesizer, SyntheticBatch, validation_brackets
+from afunet_core.data.synthesis.config import Kind, SynthesisConfig
+from afunet_core.data.synthesis.displacement import camera_displacement, displacement_range, displacements
+from afunet_core.data.synthesis.export import contact_sheet, write_bracket_folder, write_contact_sheet
+from afunet_core.data.synthesis.motion import OUTER, SceneMotion, draw_motion, homographies
+from afunet_core.data.synthesis.motion_blur import blur_along
+from afunet_core.data.synthesis.objects import MovingObject
+from afunet_core.data.synthesis.painting import find_sightings, paint, render_objects
+from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
+from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
+from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
+from afunet_core.data.synthesis.scenes import SceneBank, scene_group, split_scenes
+from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, draw_noise, jpeg_artefacts, quantize, record
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
 from afunet_core.io import read_exposure_file, read_image, write_image
 from afunet_core.radiometry import expose, network_input
@@ -297,7 +303,7 @@ class TestBatches:
         singly, generator = [maker.sample(1, (40, 48), seeded(9))], seeded(9)
         maker.sample(1, (40, 48), generator)
         singly += [maker.sample(1, (40, 48), generator) for _ in range(7)]
-        monkeypatch.setattr("afunet_core.data.synthesis._CACHED_PIXELS", 1 << 20)
+        monkeypatch.setattr("afunet_core.data.synthesis.brackets._CACHED_PIXELS", 1 << 20)
         together = maker.sample(8, (40, 48), seeded(9))
         expected = SyntheticBatch.concatenate(singly)
         assert together.kind == expected.kind

@@ -21,14 +21,14 @@ import pytest
 import torch
 from scipy.ndimage import correlate1d
 
-from afunet_core import cvvdp
 from afunet_core.cli import main
-from afunet_core.cvvdp import color_video_vdp
 from afunet_core.errors import AFUNetError, ArgumentError, DependencyError, ShapeError
-from afunet_core.evaluation import Sample, evaluate
-from afunet_core.hdrvdp import hdr_vdp
+from afunet_core.evaluation import color_video_vdp as cvvdp
+from afunet_core.evaluation.color_video_vdp import color_video_vdp
+from afunet_core.evaluation.display import Display
+from afunet_core.evaluation.evaluator import Sample, evaluate
+from afunet_core.evaluation.hdr_vdp import hdr_vdp
 from afunet_core.metrics import Metric
-from afunet_core.visibility import Display
 
 DISPLAY = Display(peak=400.0, contrast=1000.0, ambient=0.0, pixels_per_degree=50.0)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.figure import BOX_COLOURS, Box, choose_boxes, comparison_figure, error_map, heat
+from afunet_core.evaluation.figures import BOX_COLOURS, Box, choose_boxes, comparison_figure, error_map, heat
 
 
 def picture(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:

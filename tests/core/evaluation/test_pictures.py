@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation import Sample, evaluate
-from afunet_core.evaluation_pictures import choose_scenes, write_pictures
-from afunet_core.evaluation_table import Evaluation, Row
+from afunet_core.evaluation.evaluator import Sample, evaluate
+from afunet_core.evaluation.pictures import choose_scenes, write_pictures
+from afunet_core.evaluation.scores import Evaluation, Row
 
 
 def scenes(count: int) -> list[Sample]:

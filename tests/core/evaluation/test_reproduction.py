@@ -11,19 +11,19 @@ import pytest
 import torch
 
 from afunet_core.cli import main
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation_table import Evaluation, Row
+from afunet_core.evaluation.published import PUBLISHED_ROWS
+from afunet_core.evaluation.reproduction import beside_published, read_run
+from afunet_core.evaluation.scores import Evaluation, Row
 from afunet_core.io import write_image
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import complexity
 from afunet_core.model.config import VARIANTS
-from afunet_core.published import PUBLISHED_ROWS
-from afunet_core.reproduction import beside_published, read_run
-from afunet_core.training import load_config
+from afunet_core.training.loop import load_config
 
-RECIPES = Path(__file__).resolve().parents[2] / "configs" / "paper"
+RECIPES = Path(__file__).resolve().parents[3] / "configs" / "paper"
 FILES = {  # names of the three frames, the exposure file and the truth
     "kalantari": (("262A0898.tif", "262A0899.tif", "262A0900.tif"), "exposure.txt", "HDRImg.hdr"),
     "tel": (("input_1.tif", "input_2.tif", "input_3.tif"), "exposure.txt", "HDRImg.hdr"),

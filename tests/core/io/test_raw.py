@@ -12,8 +12,8 @@ import pytest
 import tifffile
 
 import afunet_core as af
+from afunet_core.bracket.grouping import group_folder
 from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
-from afunet_core.grouping import group_folder
 from afunet_core.io import read_exposure, read_raw
 from afunet_core.io.raw import DEMOSAIC, read_raw_moment
 

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from afunet_core import losses
 from afunet_core.errors import ArgumentError, CheckpointError, ShapeError
+from afunet_core.losses import hdr as losses
+from afunet_core.losses.perceptual import VGGFeatures
 from afunet_core.metrics import psnr_linear
-from afunet_core.perceptual import VGGFeatures
 from afunet_core.radiometry import mu_law
 
 WIDTHS = {"1_1": (3, 64), "1_2": (64, 64), "2_1": (64, 128), "2_2": (128, 128), "3_1": (128, 256)}

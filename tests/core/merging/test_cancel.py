@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from afunet_core.errors import MergeCancelled
-from afunet_core.gating import is_at_rest
-from afunet_core.ghosts import ghost_map
-from afunet_core.motion_compensation import follow_motion
-from afunet_core.registration import align_frame
+from afunet_core.merging.static_scene import is_at_rest
+from afunet_core.motion.compensation import follow_motion
+from afunet_core.motion.ghosts import ghost_map
+from afunet_core.registration.frames import align_frame
 
 SIZE = (700, 900)
 """Several strips."""

@@ -13,11 +13,11 @@ import pytest
 import tifffile
 
 import afunet_core as af
-from afunet_core import batch, cluster
-from afunet_core.batch import MergeJob, Outcome, attempt, folder_jobs
 from afunet_core.cli import main
 from afunet_core.data.demo import demo_bracket
 from afunet_core.errors import ArgumentError
+from afunet_core.merging import batch, cluster
+from afunet_core.merging.batch import MergeJob, Outcome, attempt, folder_jobs
 
 COUNT = 6
 

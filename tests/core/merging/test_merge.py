@@ -18,8 +18,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import afunet_core as af
-from afunet_core import merging, network_run
-from afunet_core.device import (
+from afunet_core.camera.noise import NoiseModel
+from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
+from afunet_core.merging import inference as network_run
+from afunet_core.merging import pipeline as merging
+from afunet_core.utils.device import (
     automatic_budget,
     choose_device,
     choose_precision,
@@ -28,8 +31,6 @@ from afunet_core.device import (
     multiplies_bfloat16,
     parse_memory,
 )
-from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
-from afunet_core.noise import NoiseModel
 
 SIZES = {"embed_dim": 12, "fusion_heads": 2, "drop_path": 0.2, "dormant_norm": False}
 TIMES = (1.0, 4.0, 16.0)

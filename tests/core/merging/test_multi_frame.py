@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 import afunet_core as af
-from afunet_core import agreement, many_frames
-from afunet_core.baselines import weighted_merge
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.sensor import add_sensor_noise, quantize
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.camera.noise import NoiseModel
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.data.synthesis.sensor import add_sensor_noise, quantize
 from afunet_core.errors import BracketError
-from afunet_core.frame_plan import choose_reference, plan_frames
-from afunet_core.many_frames import Combination, combine_frames, guess_unrecorded
+from afunet_core.merging import multi_frame as many_frames
+from afunet_core.merging.frame_selection import choose_reference, plan_frames
+from afunet_core.merging.multi_frame import Combination, combine_frames, guess_unrecorded
 from afunet_core.metrics import psnr_mu
-from afunet_core.noise import NoiseModel
+from afunet_core.motion import consistency as agreement
+from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode
-from afunet_core.strips import in_haloed_strips
 
 SIZE, DISC = 96, 14
 

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from afunet_core import gating
-from afunet_core.baselines import weighted_merge
-from afunet_core.bracket import Bracket
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
-from afunet_core.gating import AT_REST, is_at_rest, merge_at_rest, within_noise
-from afunet_core.ghosts import ghost_map
-from afunet_core.merging import merge
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import NoiseModel, estimate_noise, merge_with_variance, noise_optimal_merge
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.merging import static_scene as gating
+from afunet_core.merging.pipeline import merge
+from afunet_core.merging.static_scene import AT_REST, is_at_rest, merge_at_rest, within_noise
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.noise import NoiseModel, estimate_noise, merge_with_variance, noise_optimal_merge
+from afunet_core.motion.ghosts import ghost_map
 
 
 @pytest.fixture(scope="module")

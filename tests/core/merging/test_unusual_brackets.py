@@ -15,8 +15,8 @@ from torch import Tensor
 
 import afunet_core as af
 from afunet_core.cli import main
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.sensor import add_sensor_noise
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.data.synthesis.sensor import add_sensor_noise
 from afunet_core.metrics import psnr_mu
 
 HEIGHT, WIDTH = 128, 160

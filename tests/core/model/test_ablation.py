@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "ablation.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "ablation.py"
 TINY = ["--steps=1", "--batch=1", "--patch=16", "--embed=12", "--blocks=1", "--brackets=1", "--size=32"]
 
 

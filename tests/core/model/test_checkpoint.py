@@ -28,7 +28,7 @@ from afunet_core.model.checkpoint import (
     read_checkpoint,
     shipped_models,
 )
-from afunet_core.model.naming import from_published, to_published
+from afunet_core.model.published_names import from_published, to_published
 
 Change = Callable[[dict[str, torch.Tensor]], Any]
 

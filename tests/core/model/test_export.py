@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from afunet_core.errors import ArgumentError
-from afunet_core.export import export_model, export_program
 from afunet_core.model.config import COMPACT, AFUNetConfig
+from afunet_core.model.export import export_model, export_program
 
 TINY = AFUNetConfig(embed_dim=6, depths=(2,), window_size=4, fusion_heads=1, alignment_heads=1, channel_heads=1)
 SMALL_COMPACT = replace(
@@ -63,7 +63,7 @@ def test_a_failed_export_leaves_the_old_file(drawn, tmp_path, monkeypatch):
     def full_disk(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("afunet_core.export.export_program", lambda model: None)
+    monkeypatch.setattr("afunet_core.model.export.export_program", lambda model: None)
     monkeypatch.setattr(torch.export, "save", full_disk)
     with pytest.raises(OSError, match="no space"):
         export_model(drawn(TINY), old)

@@ -11,7 +11,7 @@ import torch
 
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.model.naming import to_published
+from afunet_core.model.published_names import to_published
 
 FIXTURE = Path(__file__).with_name("afunet_4stage.npz")
 

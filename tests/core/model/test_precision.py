@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.synthesis import Synthesizer
+from afunet_core.data.synthesis.brackets import Synthesizer
+from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.metrics import psnr_mu
 from afunet_core.model.checkpoint import load_model
-from afunet_core.model.streaming import stream
+from afunet_core.model.streaming.stream import stream
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ import torch
 
 from afunet_core import AFUNet, AFUNetConfig, load_model
 from afunet_core.errors import ArgumentError, CheckpointError
-from afunet_core.fetch import BASE_URL, PUBLISHED, FetchError, fetch, fetched_models, git_blob_id
 from afunet_core.model.checkpoint import describe_checkpoint, model_path
-from afunet_core.model.naming import to_published
+from afunet_core.model.pretrained import BASE_URL, PUBLISHED, FetchError, fetch, fetched_models, git_blob_id
+from afunet_core.model.published_names import to_published
 
 
 class Server:

@@ -14,13 +14,13 @@ from torch import Tensor
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.model.cutting import column_ranges
-from afunet_core.model.kernels import SwinKernel
 from afunet_core.model.layers import Depthwise3x3
-from afunet_core.model.operators import Numerics, Workspace, _fused_linear, depthwise
-from afunet_core.model.pieces import RowBuffer, Scratch
-from afunet_core.model.streaming import stream
-from afunet_core.model.workers import Workers
+from afunet_core.model.streaming.buffers import RowBuffer, Scratch
+from afunet_core.model.streaming.folded_layers import Numerics, Workspace, _fused_linear, depthwise
+from afunet_core.model.streaming.kernels import SwinKernel
+from afunet_core.model.streaming.stream import stream
+from afunet_core.model.streaming.threads import Workers
+from afunet_core.model.streaming.tiling import column_ranges
 
 TINY = AFUNetConfig(embed_dim=12, depths=(2,), fusion_heads=2, alignment_heads=2, channel_heads=2)
 VARIANTS = {
@@ -287,15 +287,15 @@ def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
     fused = stream(model, frames)
     narrow = stream(model, frames, precision="bfloat16")
     assert _fused_linear("cpu", torch.float64) is None
-    monkeypatch.setattr("afunet_core.model.operators._fused_linear", lambda device, dtype: None)
+    monkeypatch.setattr("afunet_core.model.streaming.folded_layers._fused_linear", lambda device, dtype: None)
     torch.testing.assert_close(stream(model, frames), fused, rtol=0, atol=2e-5)
     # In bfloat16 attention takes another way then: values and their sums lie across where products are fused.
     torch.testing.assert_close(stream(model, frames, precision="bfloat16"), narrow, rtol=0, atol=2e-2)
 
 
 def test_a_bracket_gives_its_rows_when_they_are_asked_for():
-    from afunet_core.bracket import Bracket
-    from afunet_core.bracket_rows import BracketRows
+    from afunet_core.bracket.bracket import Bracket
+    from afunet_core.merging.bracket_rows import BracketRows
 
     frames = [bracket(2, 3, 21, 27, seed=seed) * 0.5 for seed in range(3)]
     three = Bracket(frames, ev=(0, 2, 4), encoding="srgb", override=True)

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import afunet_core as af
-from afunet_core import motion_compensation
 from afunet_core.errors import MergeCancelled
-from afunet_core.motion_compensation import follow_motion
+from afunet_core.motion import compensation as motion_compensation
+from afunet_core.motion.compensation import follow_motion
 from afunet_core.radiometry import expose
 
 TIMES = torch.tensor([1.0, 4.0, 16.0])

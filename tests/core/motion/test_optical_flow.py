@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from afunet_core.errors import ShapeError
-from afunet_core.optical_flow import flow_inconsistency, optical_flow, sample_at
+from afunet_core.motion.optical_flow import flow_inconsistency, optical_flow, sample_at
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from afunet_core.box_filter import block_mean, window_max, window_mean, window_min
 from afunet_core.errors import ArgumentError
+from afunet_core.ops.box_filter import block_mean, window_max, window_mean, window_min
 
 sizes = st.integers(1, 19)
 sides = st.sampled_from([1, 3, 5, 7, 11, 15])
@@ -60,7 +60,7 @@ def test_blocks_same_as_pooling(height: int, width: int, side: int, seed: int) -
 def test_blocks_of_large_images_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.rand(1, 3, 70, 64)
     whole = block_mean(values, 4)
-    monkeypatch.setattr("afunet_core.box_filter.STRIP_PIXELS", 64 * 4 * 3)
+    monkeypatch.setattr("afunet_core.ops.box_filter.STRIP_PIXELS", 64 * 4 * 3)
     assert torch.equal(block_mean(values, 4), whole)
 
 

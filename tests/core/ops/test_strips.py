@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from afunet_core import ghosts, registration, warping
-from afunet_core.bracket import Bracket
-from afunet_core.ghosts import ghost_map
-from afunet_core.registration import align_frame
-from afunet_core.strips import in_strips
-from afunet_core.warping import covered_share, valid_area, warp_homography, warp_rows
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.motion import ghosts
+from afunet_core.motion.ghosts import ghost_map
+from afunet_core.ops import warp as warping
+from afunet_core.ops.strips import in_strips
+from afunet_core.ops.warp import covered_share, valid_area, warp_homography, warp_rows
+from afunet_core.registration import frames as registration
+from afunet_core.registration.frames import align_frame
 
 HEIGHT, WIDTH = 61, 47
 
@@ -105,5 +107,5 @@ def test_the_overlap_of_a_large_frame_is_told_from_some_of_its_rows(monkeypatch:
     turned = torch.tensor([[0.99, -0.14, 20.0], [0.14, 0.99, -31.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
     exact = float(valid_area(turned, 300, 400).float().mean())
     assert covered_share(turned, 300, 400) == pytest.approx(exact, abs=1e-6)
-    monkeypatch.setattr("afunet_core.warping.STRIP_PIXELS", 400 * 30)
+    monkeypatch.setattr("afunet_core.ops.warp.STRIP_PIXELS", 400 * 30)
     assert covered_share(turned, 300, 400) == pytest.approx(exact, abs=0.01)

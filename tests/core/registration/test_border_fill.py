@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from afunet_core.radiometry import encode, expose, linearize, to_radiance
-from afunet_core.registration import align_frame
+from afunet_core.registration.frames import align_frame
 
 SHIFT = torch.tensor([[1.0, 0.0, 4.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
 

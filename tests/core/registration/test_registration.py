@@ -16,11 +16,9 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from afunet_core.bracket import Bracket
+from afunet_core.bracket.bracket import Bracket
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
-from afunet_core.radiometry import expose
-from afunet_core.registration import align_frame, common_area, estimate_homography, register
-from afunet_core.warping import (
+from afunet_core.ops.warp import (
     WarpHomography,
     displacement,
     largest_rectangle,
@@ -28,6 +26,8 @@ from afunet_core.warping import (
     valid_area,
     warp_homography,
 )
+from afunet_core.radiometry import expose
+from afunet_core.registration.frames import align_frame, common_area, estimate_homography, register
 
 HEIGHT, WIDTH = 280, 400
 

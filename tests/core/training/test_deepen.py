@@ -12,8 +12,8 @@ from afunet_core.errors import ArgumentError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.attention import shift_mask
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.model.growth import grow
-from afunet_core.model.widening_parts import mixtures, places
+from afunet_core.training.deepen import grow
+from afunet_core.training.widen_parts import mixtures, places
 
 SMALL = AFUNetConfig(embed_dim=12, depths=(1, 2), fusion_heads=1, drop_path=0.0)
 SMALL_ANCHORED = replace(COMPACT, embed_dim=12, depths=(1, 2), fusion_heads=1)
@@ -106,7 +106,7 @@ def test_a_wider_network_computes_nearly_the_same(drawn, wide, tolerance):
     ids=["branches", "query-key-value", "heads", "zeros before the first norm", "mean not made up for"],
 )
 def test_widening_wrongly_would_be_noticed(drawn, monkeypatch, name, wrong):
-    monkeypatch.setattr(f"afunet_core.model.widening.{name}", wrong)
+    monkeypatch.setattr(f"afunet_core.training.widen.{name}", wrong)
     assert _difference(drawn(NARROW), WIDE) > 1.5 * 0.002
 
 

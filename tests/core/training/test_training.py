@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.sheets import write_bracket_folder
-from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.export import write_bracket_folder
+from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError
 from afunet_core.model.checkpoint import load_model
-from afunet_core.training import TrainingConfig, learning_rate, load_config, train
+from afunet_core.training.loop import TrainingConfig, learning_rate, load_config, train
 
 SMALL = {"embed_dim": 12, "depths": [1], "fusion_heads": 1, "window_size": 4}
 CONFIG = TrainingConfig(
@@ -33,7 +33,7 @@ CONFIG = TrainingConfig(
     checkpoint_every=3,
     log_every=2,
 )
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -117,7 +117,7 @@ def test_unknown_names_are_refused(tmp_path):
 
 def test_without_folders_other_scenes_are_rendered_for_validation(tmp_path: Path) -> None:
     """`afunet train --config configs/compact.toml` as it stands, with no data at hand."""
-    from afunet_core.data.sources import SyntheticSource
+    from afunet_core.training.sources import SyntheticSource
 
     config = TrainingConfig(
         model="compact", data={"kind": "synthetic"}, validate_every=1, validation_count=1, validation_size=32

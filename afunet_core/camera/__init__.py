@@ -1,0 +1,1 @@
+"""Properties of a camera: noise, response curve, black level, exposure drift."""
