@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.saturation import BRIGHT, DARK
 from afunet_core.radiometry import encode, linearize
 
 __all__ = ["Drift", "compensate_drift", "estimate_drift"]
 
-_DARK, _BRIGHT = 0.06, 0.92
 _ENOUGH = 500
 _SAMPLES = 2**18
 _LARGEST = 0.5
@@ -97,7 +97,7 @@ def compensate_drift(bracket: Bracket, drifts: list[Drift]) -> Bracket:
             light = linearize(frame, bracket.encoding, bracket.gamma)
             corrected = encode((light / factor).clamp(max=1.0), bracket.encoding, bracket.gamma)
             # Towards saturation the correction fades out: 1 means "at least this bright" and must remain 1.
-            fade = ((frame.detach() - _BRIGHT) / (1 - _BRIGHT)).clamp(0.0, 1.0)
+            fade = ((frame.detach() - BRIGHT) / (1 - BRIGHT)).clamp(0.0, 1.0)
             frame = torch.lerp(corrected, frame, fade)
         frames.append(frame)
     compensated = bracket.with_frames(frames)
@@ -115,7 +115,7 @@ def _stops_between(bracket: Bracket, index: int, other: int) -> Tensor | None:
     stops, uneven = [], []
     for channel in range(3):
         x, y = a[:, channel], b[:, channel]
-        recorded = (torch.minimum(x, y) > _DARK) & (torch.maximum(x, y) < _BRIGHT)
+        recorded = (torch.minimum(x, y) > DARK) & (torch.maximum(x, y) < BRIGHT)
         if int(recorded.sum()) < _ENOUGH:
             return None
         ratio = (light[0][:, channel][recorded] / light[1][:, channel][recorded]).log2()

@@ -16,13 +16,15 @@ import torch
 from torch import Tensor
 
 from afunet_core.camera.response import ResponseCurve, estimate_response
+from afunet_core.camera.saturation import BRIGHT, DARK
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA, Scalar, linearize
 
 __all__ = ["detect_response", "tone_departure"]
 
 _RANKS, _SAMPLES = 4096, 2**18
-_DARK, _BRIGHT, _ENOUGH = 0.06, 0.92, 0.025
+_ENOUGH = 0.025
+"""Share of the ranks that a quarter of the recorded ones must exceed."""
 _SUSPECT, _EXPLAINED = 0.5, 0.3
 """Stops from which a tone curve is suspected, and the share of them that may remain with the curve that is found.
 Frames encoded with an exact gamma stay below 0.3, whatever moved; two cameras' JPEGs showed 1.0 and 1.3."""
@@ -90,7 +92,7 @@ def tone_departure(frames: Sequence[Tensor], times: Sequence[float] | Tensor, li
     found = []
     for (a, b), (shorter, longer) in zip(pairwise(ranked), pairwise(map(float, times)), strict=True):
         for values, brighter in zip(a, b, strict=True):
-            recorded = (values > _DARK) & (brighter < _BRIGHT)
+            recorded = (values > DARK) & (brighter < BRIGHT)
             quarter = int(recorded.sum()) // 4
             if shorter < longer and quarter > _ENOUGH * len(values):
                 ratio = (light(brighter[recorded]) / light(values[recorded])).log2()

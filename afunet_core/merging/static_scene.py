@@ -12,8 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import ExposureStack
-from afunet_core.camera.noise import NoiseModel, estimate_noise, merge_with_variance
+from afunet_core.baselines.noise_optimal import merge_with_variance
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.ops.smoothstep import smoothstep

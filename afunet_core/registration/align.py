@@ -14,7 +14,7 @@ from torch import Tensor
 from afunet_core.ops.warp import largest_rectangle, strip_rows, valid_area, warp_homography, warp_rows
 from afunet_core.radiometry import encode, expose, linearize, to_radiance
 from afunet_core.registration.decision import Registration
-from afunet_core.registration.features import SATURATION
+from afunet_core.camera.saturation import BRIGHT
 
 __all__ = ["align_frame", "common_area", "covered_areas", "unseen_content"]
 
@@ -151,5 +151,5 @@ def unseen_content(own: Tensor, told: Tensor, reference: Tensor) -> Tensor:
     Returns:
         ``told``; where the reference is clipped, ``own`` if that is brighter.
     """
-    clipped = ((reference - SATURATION) / (1 - SATURATION)).clamp(0, 1)
+    clipped = ((reference - BRIGHT) / (1 - BRIGHT)).clamp(0, 1)
     return told + clipped * (own - told).clamp_min(0)

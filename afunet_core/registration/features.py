@@ -16,11 +16,10 @@ from torch import Tensor
 
 from afunet_core.ops.box_filter import block_mean
 
-__all__ = ["SATURATION", "Level", "common_signal", "feature_pyramid", "noise_level"]
+__all__ = ["Level", "common_signal", "feature_pyramid", "noise_level"]
 
-SATURATION = 0.92
-"""Encoded values above are taken for clipped."""
-CONTEXT = 2.0  # σ of the local mean and contrast, in pixels of a four times reduced level
+CONTEXT = 2.0
+"""σ of the local mean and contrast, in pixels of a four times reduced level."""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.camera.saturation import BRIGHT
 from afunet_core.ops.box_filter import block_mean
 from afunet_core.ops.warp import strip_rows
 from afunet_core.radiometry import encode, to_radiance
 from afunet_core.registration.align import align_frame, common_area, covered_areas, unseen_content
 from afunet_core.registration.decision import Registration, chained, decide, refused, unmoved
-from afunet_core.registration.features import SATURATION, common_signal, feature_pyramid, noise_level
+from afunet_core.registration.features import common_signal, feature_pyramid, noise_level
 from afunet_core.registration.homography import Frame
 from afunet_core.registration.search import coarse_to_fine
 from afunet_core.utils.progress import OnProgress, ShouldCancel
@@ -167,7 +168,7 @@ def estimate_homography(
     masks = [_as_mask(mask, reference) for mask in (valid_moving, valid_reference)]
     with torch.no_grad():
         peaks = [float(x.nan_to_num(0.0, 0.0, 0.0).amax()) for x in (moving, reference)]
-        ceiling = SATURATION * min(peaks) if ceiling is None else ceiling
+        ceiling = BRIGHT * min(peaks) if ceiling is None else ceiling
         floor = DARKEST * max(peaks) if floor is None else floor
         factor = reduction(height, width)
         small = [block_mean(x, factor) for x in (moving.float(), reference.float(), *masks)]
@@ -224,7 +225,7 @@ def _register_pair(
     """Estimate from one frame of a bracket to another, on reduced pictures: the full ones are looked at lightly."""
     times = [float(time) for time in bracket.times]
     gamma = float(bracket.gamma)
-    ceiling = SATURATION / max(times[i] for i in pair)
+    ceiling = BRIGHT / max(times[i] for i in pair)
     floor = DARKEST / min(times[i] for i in pair)
     height, width = bracket.shape
     factor = reduction(height, width)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afunet_core.ops.robust import median_deviation
 from afunet_core.registration.features import Level
 from afunet_core.registration.homography import (
     PARAMETERS,
@@ -211,8 +212,8 @@ def difference(
     energy_wanted = (inside * wanted.square()).sum(dim=1)
     gain = (energy_wanted / energy_moving.clamp(min=1e-12)).sqrt().clamp(0.5, 2.0)
     error = (gain[:, None] * values - wanted) * inside
-    magnitude = torch.where(inside > 0, error.abs(), torch.full_like(error, float("nan")))
-    sigma = (1.4826 * magnitude.nanmedian(dim=1).values).nan_to_num(1.0).clamp(min=1e-3)
+    compared = torch.where(inside > 0, error, torch.full_like(error, float("nan")))
+    sigma = median_deviation(compared).nan_to_num(1.0).clamp(min=1e-3)
     return error, inside, sigma
 
 
