@@ -10,12 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CLEAN = ("afunet_core/ops", "afunet_core/camera", "afunet_core/motion", "afunet_core/baselines", "afunet_core/registration")
-CLEAN_FILES = ("bracket", "stack", "pixels", "exposure_checks")
-FILES = sorted(
-    [path for folder in CLEAN for path in (ROOT / folder).rglob("*.py")]
-    + [ROOT / "afunet_core/bracket" / f"{name}.py" for name in CLEAN_FILES]
-)
+CLEAN = [ROOT / "afunet_core" / name for name in ("ops", "camera", "motion", "baselines", "registration")]
+CLEAN_FILES = [ROOT / "afunet_core/bracket" / f"{name}.py" for name in ("bracket", "stack", "pixels", "exposure_checks")]
+FILES = sorted([path for folder in CLEAN for path in folder.rglob("*.py")] + CLEAN_FILES)
 OPENER = re.compile(r"(What|Whether|Where|How|Which|Who|Why|When)\b")
 LONGEST = 60
 """Lines of code of a function, its docstring not counted: what a screen shows."""
@@ -47,5 +44,5 @@ def test_functions_fit_on_a_screen(path: Path) -> None:
 
 
 def test_the_rule_catches_what_it_should() -> None:
-    assert OPENER.match("Whether frames agree") and OPENER.match("What a camera stores")
-    assert not OPENER.match("Whole frames") and not OPENER.match("Return True where frames agree")
+    assert OPENER.match("Whether frames agree")
+    assert not OPENER.match("Whole frames")

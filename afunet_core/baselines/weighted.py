@@ -25,6 +25,7 @@ __all__ = [
     "weighted_merge",
 ]
 
+
 def reference_only(bracket: ExposureStack) -> Tensor:
     """Radiance of the reference frame alone: no ghosts, clipped highlights, all of its noise.
 
@@ -58,8 +59,8 @@ def merge_weights(
     r"""Weights of the weighted merge: exposure time × a fade to 0 near saturation.
 
     Photon noise makes the variance of a frame's radiance :math:`\propto 1 / t`, so :math:`w = t` is the inverse
-    variance. The second factor falls smoothly from 1 to 0 over ``fade``. The shortest frame keeps its whole weight: what
-    saturates even there is known no better, and the weights never sum to zero.
+    variance. The second factor falls smoothly from 1 to 0 over ``fade``. The shortest frame keeps its whole weight:
+    what saturates even there is known no better, and the weights never sum to zero.
 
     Debevec and Malik, "Recovering High Dynamic Range Radiance Maps from Photographs", SIGGRAPH 1997, with the noise
     model in place of their hat function (Hasinoff et al., "Noise-Optimal Capture", CVPR 2010).

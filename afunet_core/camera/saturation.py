@@ -14,7 +14,7 @@ noise reduction and clipping act.
 Exceptions, each with its reason:
 
 - `model/heads.py` (0.90–0.985) and `model/afunet.py` (0.97, 0.07): trained weights depend on them.
-- `camera/noise.py` (0.88): the noise itself must fit below `SATURATION_FADE`, or its upper half is cut off and it looks smaller.
+- `camera/noise.py` (0.88): the noise itself must fit below `SATURATION_FADE`, or it is cut off and looks smaller.
 - `camera/response.py` (0.05–0.98): a curve is wanted as far up as values are stored.
 - `bracket/exposure_checks.py` (0.04–0.96): a wide range, so that few frames share too little to be checked.
 - `merging/frame_selection.py` (0.08): counts what is well exposed, not what can just be measured.

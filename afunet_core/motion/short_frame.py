@@ -61,9 +61,7 @@ def consistent_short_frame(
     return in_haloed_strips(filled, HALO, torch.cat(shares, 1), *bracket.frames)
 
 
-def _share(
-    bracket: Bracket, which: tuple[int, int, int], clipped: Tensor, wrong: Tensor, noise: NoiseModel
-) -> Tensor:
+def _share(bracket: Bracket, which: tuple[int, int, int], clipped: Tensor, wrong: Tensor, noise: NoiseModel) -> Tensor:
     """The share of a frame that stands in, B×1×H×W.
 
     Args:

@@ -14,7 +14,7 @@ from torch import Tensor
 from afunet_core.errors import ArgumentError
 from afunet_core.ops.strips import row_strips
 
-__all__ = ["block_mean", "window_max", "window_mean", "window_min"]
+__all__ = ["block_mean", "reduction", "window_max", "window_mean", "window_min"]
 
 STRIP_PIXELS = 1 << 18
 """Of large images this many are averaged to blocks at a time: the sums between need little memory."""
@@ -49,6 +49,19 @@ def block_mean(values: Tensor, side: int) -> Tensor:
                 rows = rows.select(axis, 0) + rows.select(axis, 1)
         result[..., cut.start // side : cut.stop // side, :] = rows / side**2
     return result
+
+
+def reduction(height: int, width: int, pixels: float) -> int:
+    """Choose the power of two by which an image is reduced to at most so many pixels.
+
+    Example:
+        >>> reduction(1000, 1500, 0.45e6)
+        2
+    """
+    factor = 1
+    while height * width / factor**2 > pixels:
+        factor *= 2
+    return factor
 
 
 # kornia's box_blur counts what lies beyond the border as 0, and takes 0.9 to 4.6 times as long.

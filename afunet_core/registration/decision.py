@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from afunet_core.ops.warp import covered_share, displacement
+from afunet_core.ops.warp import displacement
+from afunet_core.registration.align import covered_share
 from afunet_core.registration.gauss_newton import Fit
 from afunet_core.registration.homography import Frame
 from afunet_core.registration.parallax import NOTICEABLE, LocalMotion

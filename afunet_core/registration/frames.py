@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.camera.saturation import BRIGHT
-from afunet_core.ops.box_filter import block_mean
-from afunet_core.ops.warp import strip_rows
+from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.ops.box_filter import block_mean, reduction
+from afunet_core.ops.strips import row_strips
+from afunet_core.ops.warp import STRIP_PIXELS
 from afunet_core.radiometry import encode, to_radiance
 from afunet_core.registration.align import align_frame, common_area, covered_areas, unseen_content
 from afunet_core.registration.decision import Registration, chained, decide, refused, unmoved
@@ -42,7 +43,6 @@ __all__ = [
     "common_area",
     "covered_areas",
     "estimate_homography",
-    "reduction",
     "register",
     "unseen_content",
 ]
@@ -170,7 +170,7 @@ def estimate_homography(
         peaks = [float(x.nan_to_num(0.0, 0.0, 0.0).amax()) for x in (moving, reference)]
         ceiling = BRIGHT * min(peaks) if ceiling is None else ceiling
         floor = DARKEST * max(peaks) if floor is None else floor
-        factor = reduction(height, width)
+        factor = reduction(height, width, WORKING_PIXELS)
         small = [block_mean(x, factor) for x in (moving.float(), reference.float(), *masks)]
         pair = _Pair(small[0], small[1], small[2], small[3], ceiling, floor, factor, (height, width))
         return _estimate(pair, mode, name, lambda: None)
@@ -228,7 +228,7 @@ def _register_pair(
     ceiling = BRIGHT / max(times[i] for i in pair)
     floor = DARKEST / min(times[i] for i in pair)
     height, width = bracket.shape
-    factor = reduction(height, width)
+    factor = reduction(height, width, WORKING_PIXELS)
     radiance = []
     with torch.no_grad():
         for i in pair:
@@ -245,10 +245,9 @@ def _register_pair(
 
 def _clipped_and_reduced(frame: Tensor, top: float, factor: int) -> Tensor:
     """Means over ``factor×factor`` pixels of a frame held between 0 and ``top``; never a second frame in memory."""
-    step = factor * max(1, strip_rows(frame.shape[-1]) // factor)
-    whole = frame.shape[-2] // factor * factor
-    strips = (frame[..., row : min(row + step, whole), :] for row in range(0, whole, step))
-    return torch.cat([block_mean(strip.clamp(0.0, top), factor) for strip in strips], dim=-2)
+    height, width = frame.shape[-2:]
+    strips = row_strips(height // factor * factor, width, STRIP_PIXELS, multiple=factor)
+    return torch.cat([block_mean(frame[..., rows, :].clamp(0.0, top), factor) for rows in strips], dim=-2)
 
 
 class _Pair(NamedTuple):
@@ -280,14 +279,6 @@ def _estimate(pair: _Pair, mode: str, name: str, check: Callable[[], None]) -> R
     if evidence is None:
         return refused(name, "too little texture in what both frames record")
     return decide(evidence, frame, mode, name)
-
-
-def reduction(height: int, width: int, pixels: float = WORKING_PIXELS) -> int:
-    """The power of two by which frames are reduced before anything is estimated, to at most so many pixels."""
-    factor = 1
-    while height * width / factor**2 > pixels:
-        factor *= 2
-    return factor
 
 
 def _as_picture(argument: str, picture: Tensor) -> Tensor:
