@@ -1,12 +1,11 @@
-"""Global alignment of hand-held frames: outer frames are brought onto the reference before they are merged.
+"""Registration of hand-held frames: outer frames are brought onto the reference before they are merged.
 
 A hand moves a frame by tens to hundreds of pixels, further than any merging network reaches. That motion is, for a
 scene at some distance, one homography. It is estimated on what both frames record
 (:mod:`~afunet_core.registration.features`): candidates by correlation over shifts and rotations at a coarse level, then
 robust Gauss–Newton from similarity to homography over finer levels (:mod:`~afunet_core.registration.search`,
 :mod:`~afunet_core.registration.gauss_newton`). A frame is resampled once, in linear light. A frame that did not move
-stays as
-it is, bit for bit, and one whose motion is not certain is left alone with the reason given
+stays as it is, bit for bit, and one whose motion is not certain is left alone with the reason given
 (:mod:`~afunet_core.registration.decision`).
 """
 
@@ -28,7 +27,7 @@ from afunet_core.radiometry import encode, to_radiance
 from afunet_core.registration.align import align_frame, common_area, covered_areas, unseen_content
 from afunet_core.registration.decision import Registration, chained, decide, refused, unmoved
 from afunet_core.registration.features import common_signal, feature_pyramid, noise_level
-from afunet_core.registration.homography import Frame
+from afunet_core.registration.homography import CentredFrame
 from afunet_core.registration.search import coarse_to_fine
 from afunet_core.utils.progress import OnProgress, ShouldCancel
 
@@ -49,12 +48,13 @@ __all__ = [
 
 MODES = ("auto", "on", "off")
 BORDERS = ("fill", "crop")
-# The finest level estimated on has at most this many pixels: 1500×1000 is halved once. Precision there is a few
-# hundredths of a pixel, so that more would cost time and gain nothing.
 WORKING_PIXELS = 0.45e6
+"""Most pixels of the finest level estimated on: 1500×1000 is halved once. Precision there is a few hundredths of a
+pixel, so that more would cost time and gain nothing."""
 SEARCH_SIDE = 256
-# Radiance below this, in units of the shorter frame's saturation, is mostly noise and quantisation of 8 bits.
+"""Longer side of the coarsest level, pixels."""
 DARKEST = 0.002
+"""Radiance below this, in units of the shorter frame's saturation, is mostly noise and quantisation of 8 bits."""
 
 
 def register(
@@ -274,7 +274,7 @@ def _estimate(pair: _Pair, mode: str, name: str, check: Callable[[], None]) -> R
     check()
     moving = feature_pyramid(signals[0], pair.valid_moving, noise, pair.factor, SEARCH_SIDE)
     reference = feature_pyramid(signals[1], pair.valid_reference, noise, pair.factor, SEARCH_SIDE)
-    frame = Frame(*pair.size)
+    frame = CentredFrame(*pair.size)
     evidence = coarse_to_fine(moving, reference, frame, check)
     if evidence is None:
         return refused(name, "too little texture in what both frames record")

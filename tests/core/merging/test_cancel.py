@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def test_following_asks_between_its_steps(stack: ExposureStack) -> None:
     moved = torch.nn.functional.avg_pool2d(moved, 5, 1, 2) * 0.2
     other = moved.clone()
     other[..., 40:110, 40:120] = moved[..., 40:110, 46:126]  # a part that moved by six pixels
-    stack.frames = (other, 4 * moved)
+    stack = replace(stack, frames=(other, 4 * moved))
     calls = []
     follow_motion(stack, lambda: calls.append(1) is not None)
     assert len(calls) >= 3  # at the start, before the motion is found, and after

@@ -70,7 +70,7 @@ def test_what_is_at_rest_is_left_alone(checks: Any) -> None:
     still = stack(*(scene(checks, 48),) * 3)
     noisy = [(frame + 0.004 * torch.randn(frame.shape, generator=torch.Generator().manual_seed(i))).clamp(0, 1)
              for i, frame in enumerate(still.frames)]  # fmt: skip
-    still.frames = tuple(noisy)
+    still = replace(still, frames=tuple(noisy))
     found, shares = follow_motion(still)
     assert all(a is b for a, b in zip(found, still.frames, strict=True))
     assert shares == [[0.0, 0.0, 0.0]]
