@@ -14,7 +14,7 @@ from afunet_core.merging.inference import Network
 from afunet_core.merging.multi_frame import unrecorded_area
 from afunet_core.merging.options import MergeOptions
 from afunet_core.motion.compensation import follow_motion
-from afunet_core.motion.consistency import consistent_short_frame
+from afunet_core.motion.short_frame import consistent_short_frame
 
 __all__ = ["consistent_three", "guess_unrecorded", "merge_moving"]
 

@@ -21,7 +21,7 @@ from afunet_core.merging.frame_selection import select_frames
 from afunet_core.merging.moving_scene import brightened, consistent_three
 from afunet_core.merging.multi_frame import Combination, combine_frames, unrecorded_area
 from afunet_core.metrics import psnr_mu
-from afunet_core.motion import consistency as agreement
+from afunet_core.motion import short_frame
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode
 
@@ -220,7 +220,7 @@ def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPa
         combine_frames(picture, bracket, selection, dependable_noise(bracket), covered=covered),
         consistent_three(bracket, selection, CameraNoise(bracket)).frames[0],
     )
-    for module in (agreement, multi_frame):
+    for module in (short_frame, multi_frame):
         monkeypatch.setattr(module, "in_haloed_strips", partial(in_haloed_strips, pixels=10 * SIZE))
     pieces = (
         combine_frames(picture, bracket, selection, dependable_noise(bracket), covered=covered),
