@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _only_bracket(folders: list[Path]) -> Path:
-    """The one bracket there is, for a result that is one file."""
+    """Return the only bracket of the folders, for a result that is one file."""
     from afunet_core.bracket.folders import find_brackets
 
     brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
@@ -141,7 +141,7 @@ def _run(jobs: list[MergeJob], options: argparse.Namespace, stack: ExitStack) ->
 
 
 def _report(outcomes: Iterable[Outcome], total: int) -> int:
-    """Say what became of every bracket as it is known, and of all at the end."""
+    """Print each outcome as it is known and the sums at the end; return 1 if a bracket failed."""
     counts = dict.fromkeys(("merged", "skipped", "failed"), 0)
     failed: list[Outcome] = []
     for number, outcome in enumerate(outcomes, 1):
@@ -157,7 +157,7 @@ def _report(outcomes: Iterable[Outcome], total: int) -> int:
 
 
 def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
-    """The job that the options describe."""
+    """Return the job that the options describe."""
     exposures = {"ev": flat(options.ev), "times": flat(options.times)}
     return MergeJob(
         tonemapped=options.tonemapped,

@@ -30,7 +30,7 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["Combination", "combine_frames", "join_frames", "unrecorded_area"]
+__all__ = ["Combination", "combine_frames", "join_frames"]
 
 PRIOR_SHARE = 0.1
 """Weight of the network's picture over that of the frames it was made of: they are more precise wherever they agree."""
@@ -47,9 +47,6 @@ reference is clipped, no frame bears out what the network shows."""
 
 UNSUPPORTED_SHARE = 0.5
 """Weight of a second guess beside what no frame bears out: neither is the better one."""
-
-CONTEXT = 48
-"""Pixels around what is guessed that the network sees as well."""
 
 _NOTHING: Mapping[int, Tensor] = MappingProxyType({})
 
@@ -216,27 +213,6 @@ def _short_frame_reliability(
 
     clipped, wrong, differs = in_haloed_strips(rows, HALO, image, short, *bracket.frames).split(1, 1)
     return clipped * (1 - spread_over(wrong, differs))
-
-
-def unrecorded_area(unrecorded: Tensor, frames: FrameSelection) -> tuple[int, int, int, int] | None:
-    """Return the rectangle in which the network is worth asking once more, with a shorter frame.
-
-    Args:
-        unrecorded: of a :class:`Combination`.
-        frames: with ``wider``, the frames to ask it with.
-
-    Returns:
-        Top, left, height and width, with context around; ``None`` if there is nothing to ask.
-    """
-    if frames.wider is None or not bool((unrecorded > UNSUPPORTED_SHARE / 2).any()):
-        return None
-    spans = []
-    for axis, size in ((-1, unrecorded.shape[-2]), (-2, unrecorded.shape[-1])):
-        held = (unrecorded > 0).any(axis).flatten(0, -2).any(0).nonzero()
-        first, last = max(0, int(held[0]) - CONTEXT), min(size, int(held[-1]) + 1 + CONTEXT)
-        spans.append((first, last - first))
-    (top, height), (left, width) = spans
-    return top, left, height, width
 
 
 def _squared_slope(image: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from afunet_core.merging.static_scene import merge_static
 from afunet_core.model.afunet import AFUNet
 from afunet_core.utils.progress import OnProgress, ProgressReporter, ShouldCancel
 
-__all__ = ["MergeResult", "merge"]
+__all__ = ["merge"]
 
 
 def merge(

@@ -18,8 +18,8 @@ from afunet_core.data.synthesis.sensor import add_sensor_noise, quantize
 from afunet_core.merging import multi_frame
 from afunet_core.merging.alignment import CameraNoise
 from afunet_core.merging.frame_selection import select_frames
-from afunet_core.merging.moving_scene import brightened, consistent_three
-from afunet_core.merging.multi_frame import Combination, combine_frames, unrecorded_area
+from afunet_core.merging.moving_scene import brightened, consistent_three, unrecorded_area
+from afunet_core.merging.multi_frame import Combination, combine_frames
 from afunet_core.metrics import psnr_mu
 from afunet_core.motion import short_frame
 from afunet_core.ops.strips import in_haloed_strips
