@@ -136,7 +136,8 @@ def _reached(ghost: Tensor, moving: Tensor) -> Tensor:
 
 def _reduced(stack: ExposureStack, number: int) -> ExposureStack:
     """One sample of the batch, its frames averaged down to the working size."""
-    factor = reduction(*stack.frames[0].shape[-2:], WORKING_PIXELS)
+    height, width = stack.frames[0].shape[-2:]
+    factor = reduction(height, width, WORKING_PIXELS)
     small = tuple(block_mean(frame[number : number + 1].float(), factor) for frame in stack.frames)
     return ExposureStack(small, stack.times, stack.encoding, stack.gamma, stack.reference)
 
