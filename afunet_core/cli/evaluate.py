@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from afunet_core.cli.console import progress_bar
 from afunet_core.cli.options import ALIGNMENTS, PRECISIONS
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation.published import PUBLISHED_ROWS
+from afunet_core.evaluation.paper import PUBLISHED_ROWS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from afunet_core.evaluation.evaluator import Sample
-    from afunet_core.evaluation.reproduction import Run
+    from afunet_core.evaluation.paper import Run
     from afunet_core.metrics import Metric
 
 EXAMPLES = """examples:
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     if options.data and options.synthetic is not None:
         raise ArgumentError("data", "either a data set or synthetic brackets", "both")
     from afunet_core.evaluation.evaluator import DEFAULT_METRICS, evaluate
-    from afunet_core.evaluation.reproduction import beside_published
+    from afunet_core.evaluation.paper import beside_published
 
     runs = _take_runs(options)
     methods, models = _methods(options)
@@ -136,7 +136,7 @@ def run(options: argparse.Namespace) -> int:
         table.write(folder / "scenes.csv")
         table.write(folder / "table.md")
         if options.pictures:
-            from afunet_core.evaluation.pictures import write_pictures
+            from afunet_core.evaluation.figures import write_pictures
 
             *others, judged = methods
             shown = {name: methods[name] for name in [*(name for name in others if name != "Mertens fusion"), judged]}
@@ -148,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _take_runs(options: argparse.Namespace) -> list[Run]:
     """The runs, with their weights and their common test set entered as if given by ``--model`` and ``--data``."""
-    from afunet_core.evaluation.reproduction import read_run
+    from afunet_core.evaluation.paper import read_run
 
     runs = [read_run(folder) for folder in options.runs]
     if not runs:

@@ -7,6 +7,7 @@ which fill only a small part of the compressed range: :func:`~afunet_core.losses
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,7 @@ class HDRLoss(nn.Module):
             raise ArgumentError("mu_l1, radiance, fourier, perceptual, decibel", "one weight above 0", 0.0)
         if perceptual > 0 and features is None:
             raise ArgumentError("features", "VGG-19 features", None, "Give the path of a VGG-19 file.")
-        self.features = VGGFeatures.from_file(features) if isinstance(features, str | Path) else features
+        self.features: Any = VGGFeatures.from_file(features) if isinstance(features, str | Path) else features
         self.radiance_kind, self.mu = radiance_kind, mu
 
     def terms(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:

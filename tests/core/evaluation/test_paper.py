@@ -14,8 +14,7 @@ from afunet_core.cli import main
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation.published import PUBLISHED_ROWS
-from afunet_core.evaluation.reproduction import beside_published, read_run
+from afunet_core.evaluation.paper import PUBLISHED_ROWS, beside_published, read_run
 from afunet_core.evaluation.scores import Evaluation, Row
 from afunet_core.io import write_image
 from afunet_core.model.checkpoint import load_model
