@@ -21,7 +21,7 @@ from afunet_core.errors import AFUNetError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
-COMMANDS = ("merge", "info", "response", "synthesize", "evaluate", "train", "fetch", "export", "benchmark", "figure")
+COMMANDS = ("merge", "info", "response", "synthesize", "evaluate", "train", "fetch", "export", "figure")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -154,7 +154,7 @@ def heat(values: np.ndarray, maximum: float) -> Picture:
     """
     if not maximum > 0:
         raise ArgumentError("max_error", "a number above 0", maximum)
-    colours: np.ndarray = _matplotlib().colormaps["inferno"](np.clip(values / maximum, 0, 1))
+    colours: np.ndarray = import_matplotlib().colormaps["inferno"](np.clip(values / maximum, 0, 1))
     return colours[..., :3].astype(np.float32)
 
 
@@ -231,7 +231,7 @@ def _draw(
     max_error: float,
 ) -> NDArray[np.uint8]:
     """Draw the overview, and for each box a row of patches and a row of errors; captions stand under the last row."""
-    _matplotlib()
+    import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -286,7 +286,12 @@ def _axes(figure: Any, place: Any) -> Any:
     return figure.add_subplot(place, xticks=[], yticks=[])
 
 
-def _matplotlib() -> Any:
+def import_matplotlib() -> Any:
+    """Import matplotlib.
+
+    Raises:
+        DependencyError: without it, with the extra to install.
+    """
     try:
         import matplotlib
     except ImportError as error:
