@@ -1,4 +1,4 @@
-"""What the network adds to the classical merge of scenes at rest, and what each part of the rule for it is worth.
+"""Gain of the network over the classical merge of scenes at rest, with each part of the rule for it.
 
     python benchmarks/at_rest.py [--scenes FOLDER] [--photos FOLDER] [--model compact full] [--count 32] [--size 320]
 

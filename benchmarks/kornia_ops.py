@@ -1,4 +1,4 @@
-"""What kornia's operator costs wherever this package has one of its own, at the sizes of a 1000×1504 ``merge()``.
+"""Cost of kornia's operators where this package has its own, at the sizes of a 1000×1504 ``merge()``.
 
     python benchmarks/kornia_ops.py [--repeat 15]
 

@@ -59,7 +59,7 @@ def hdr_vdp(
     octave: str = "octave",
     timeout: float = 1800.0,
 ) -> Metric:
-    """HDR-VDP on a display, computed by the authors' code in Octave.
+    """Make the metric HDR-VDP for a display, computed by the authors' code in Octave.
 
     Args:
         toolbox: folder with ``hdrvdp3.m`` or ``hdrvdp.m``; where both are, version 3 is taken.
@@ -116,7 +116,7 @@ def _version(folder: Path, series: str) -> str:
 
 
 def _ask(program: str, toolbox: Path, call: str, image: Tensor, truth: Tensor, timeout: float) -> float:
-    """One picture 3×H×W against its truth, in a process of its own."""
+    """Score one picture 3×H×W against its truth, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="afunet-hdrvdp-") as name:
         work = Path(name)
         for picture, file in ((image, "image.f32"), (truth, "truth.f32")):
@@ -140,7 +140,7 @@ def _ask(program: str, toolbox: Path, call: str, image: Tensor, truth: Tensor, t
 
 
 def _quoted(path: Path) -> str:
-    """A string of Octave.
+    """Quote a path as a string of Octave.
 
     Example:
         >>> _quoted(Path("it's"))

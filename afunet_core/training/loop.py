@@ -59,7 +59,7 @@ class TrainingObjective(nn.Module):
         self.prior_weight = config.prior_weight if model.config.head == "anchored" else 0.0
 
     def forward(self, frames: Tensor, truth: Tensor) -> Tensor:
-        """``B×18×H×W`` and ``B×3×H×W`` → the loss."""
+        """Compute the loss of ``B×18×H×W`` and ``B×3×H×W``."""
         radiance, prior = self.model.forward_with_prior(frames)
         loss = self.loss(radiance.float(), truth)
         return loss + self.prior_weight * self.loss(prior.float(), truth) if self.prior_weight else loss

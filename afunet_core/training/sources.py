@@ -152,7 +152,7 @@ class FolderSource:
 
 
 def _network_input(frames: Tensor, times: Tensor) -> Tensor:
-    """``3×3×H×W`` encoded frames → ``18×H×W``."""
+    """Make the network input ``18×H×W`` of encoded frames ``3×3×H×W``."""
     return network_input([frame[None] for frame in frames], times.to(frames))[0]
 
 
