@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.export import write_bracket_folder
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError, CheckpointError
+from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model
 from afunet_core.training.config import TrainingConfig, learning_rate, load_config
 from afunet_core.training.loop import _warmed_up_average, train
@@ -86,6 +88,14 @@ def test_the_average_follows_the_weights_with_a_rising_decay():
     assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run of one step."""
+    folder = tmp_path_factory.mktemp("finished")
+    run(replace(CONFIG, steps=1), folder)
+    return folder
+
+
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
 
@@ -95,8 +105,9 @@ def not_a_checkpoint(path: Path) -> None:
 
 
 def of_another_network(path: Path) -> None:
-    run(replace(CONFIG, model_overrides={**SMALL, "depths": [2]}, steps=1), path.parent / "other")
-    path.write_bytes((path.parent / "other" / "last.ckpt").read_bytes())
+    saved = torch.load(path, weights_only=True)
+    saved["model"] = AFUNet(replace(CONFIG, model_overrides={**SMALL, "depths": [2]}).network()).state_dict()
+    torch.save(saved, path)
 
 
 def without_the_optimiser(path: Path) -> None:
@@ -106,14 +117,21 @@ def without_the_optimiser(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncated, not_a_checkpoint, of_another_network, without_the_optimiser])
-def test_a_damaged_checkpoint_is_refused_and_nothing_overwritten(tmp_path, damage):
-    run(replace(CONFIG, steps=1), tmp_path)
-    damage(tmp_path / "last.ckpt")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+def test_a_damaged_checkpoint_is_refused_and_nothing_overwritten(finished, tmp_path, damage):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    damage(folder / "last.ckpt")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be resumed from: .*--restart"):
-        run(replace(CONFIG, steps=2), tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-    run(replace(CONFIG, steps=1), tmp_path, resume=False)
+        run(replace(CONFIG, steps=2), folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_restart_ignores_what_is_there(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    truncated(folder / "last.ckpt")
+    again = run(replace(CONFIG, steps=1), folder, resume=False)
+    first = load_file(finished / "model.safetensors")
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
 def test_trains_on_a_folder_of_brackets_and_starts_from_weights(tmp_path):
