@@ -97,7 +97,7 @@ def run_network(
                 on_progress=run.report,
                 should_cancel=run.cancelled,
                 precision=dtype,
-                piece_windows=pieces,
+                tile_windows=pieces,
             )
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or number == len(attempts) - 1:

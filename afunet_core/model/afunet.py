@@ -1,4 +1,4 @@
-"""AFUNet: embed → unfolded stages → reconstruct."""
+"""AFUNet: embedding, unfolded stages, reconstruction."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 from afunet_core.errors import ShapeError
-from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.model.fusion import ChannelFusion, DataConsistency, SpatialFusion
 from afunet_core.model.heads import AnchoredHead, DirectHead, estimate_times
-from afunet_core.model.layers import MLP, Conv3x3
+from afunet_core.model.layers import Conv3x3
+from afunet_core.model.stages import Stage
 from afunet_core.ops.box_filter import block_mean
 
-__all__ = ["AFUNet", "Embedding", "Stage", "StageState", "pad_to_multiple"]
+__all__ = ["AFUNet", "Embedding", "StageState", "pad_to_multiple"]
 
 MU = 5000.0
 
@@ -48,9 +47,9 @@ class Embedding(nn.Module):
             self.dormant_norm = nn.LayerNorm(dim).requires_grad_(False)
 
     def frame_inputs(self, frames: Tensor, which: Sequence[int] = (0, 1, 2)) -> list[Tensor]:
-        """Per frame in ``which``, what its convolution sees, channels last: ``B×H/fold×W/fold×inputs``.
+        """Make the inputs of the convolution of each frame in ``which``, channels last: ``B×H/fold×W/fold×inputs``.
 
-        Nothing here looks beyond its own fold, so that pieces of an image give pieces of the result.
+        No pixel depends on another fold, so that rows of an image give rows of the result.
         """
         parts = frames.chunk(3, dim=1)
         compressed: list[Tensor] = []
@@ -58,8 +57,8 @@ class Embedding(nn.Module):
             compressed = [torch.log1p(MU * frame[:, :3].clamp_min(0)) / math.log1p(MU) for frame in parts]
         inputs = []
         for slot in which:
-            seen = torch.cat([parts[slot], compressed[slot]], dim=1) if self.mu_input else parts[slot]
-            image = pixel_unshuffle(seen, self.fold)
+            frame = torch.cat([parts[slot], compressed[slot]], dim=1) if self.mu_input else parts[slot]
+            image = pixel_unshuffle(frame, self.fold)
             if self.agreement_input:
                 # Under and over are compared with the reference, the reference's slot holds under against over.
                 one, other = ((0, 1), (0, 2), (2, 1))[slot]
@@ -75,50 +74,6 @@ class Embedding(nn.Module):
         under, reference, over = self.frame_inputs(frames)
         skip = self.reference(reference)
         return self.norm(torch.cat([self.under(under), skip, self.over(over)], dim=-1)), skip
-
-
-class Stage(nn.Module):
-    """One iteration: align the sides to the estimate, fuse, restore data consistency (Eq. 10 to 15)."""
-
-    def __init__(self, config: AFUNetConfig, depth: int, fusion_drop: list[float], alignment_drop: float) -> None:
-        super().__init__()
-        dim = config.branch_dim
-        hidden = int(dim * config.mlp_ratio)
-        self.order = config.order
-        self.align_under = SpatialAlignment(config, alignment_drop) if config.alignment else None
-        self.align_over = SpatialAlignment(config, alignment_drop) if config.alignment else None
-        self.fuse = SpatialFusion(config, depth, fusion_drop)
-        self.fuse_under = ChannelFusion(config) if config.channel_fusion else None
-        self.fuse_over = ChannelFusion(config) if config.channel_fusion else None
-        self.consistency = DataConsistency(config) if config.data_consistency else None
-        self.update = MLP(3 * dim, hidden, dim)
-
-    def forward(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """α₁, x, α₃ and y₂, ``B×H×W×C`` each → the new α₁, x, α₃."""
-        if self.order == "AF":
-            under, over = self.align(under, estimate, over)
-            estimate = self.fuse_all(under, estimate, over, observed)
-        else:
-            estimate = self.fuse_all(under, estimate, over, observed)
-            under, over = self.align(under, estimate, over)
-        return under, estimate, over
-
-    def align(self, under: Tensor, estimate: Tensor, over: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 11 for both sides."""
-        if self.align_under is not None and self.align_over is not None:
-            under, over = self.align_under(under, estimate), self.align_over(over, estimate)
-        return under, over
-
-    def fuse_all(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> Tensor:
-        """Eq. 13 to 15: the new estimate."""
-        joined = self.fuse(torch.cat([under, estimate, over], dim=-1))
-        side_under, residual, side_over = joined.chunk(3, dim=-1)
-        if self.fuse_under is not None and self.fuse_over is not None:
-            u, v = self.fuse_under(side_under, estimate), self.fuse_over(side_over, estimate)
-        else:
-            u, v = side_under + estimate, side_over + estimate
-        preliminary = estimate if self.consistency is None else self.consistency(observed, u, v)
-        return self.update(torch.cat([u, preliminary, v], dim=-1)) + residual
 
 
 class AFUNet(nn.Module):
@@ -207,20 +162,20 @@ class AFUNet(nn.Module):
 
 
 def agreement_maps(one: Tensor, other: Tensor, encoded_one: Tensor, encoded_other: Tensor) -> Tensor:
-    """How far two frames agree where neither is clipped: ``B×5×H×W``.
+    """Compare two frames where neither is clipped: ``B×5×H×W``.
 
     Args:
         one, other: radiance after the μ-law, ``B×3×H×W``.
         encoded_one, encoded_other: the frames as encoded, ``B×3×H×W`` in [0, 1].
 
     Returns:
-        Signed differences (3 channels), their mean size, and how far it can be told at all. Differences are scaled by
-        4, to bring those that matter near 1.
+        Signed differences (3 channels), their mean size, and a weight that falls to 0 where a frame is clipped.
+        Differences are scaled by 4, to bring those that matter near 1.
     """
     clipped = torch.maximum(encoded_one, encoded_other).amax(1, keepdim=True)
-    told = ((0.97 - clipped) / 0.07).clamp(0, 1)
-    difference = 4.0 * told * (one - other)
-    return torch.cat([difference, difference.abs().mean(1, keepdim=True), told], dim=1)
+    weight = ((0.97 - clipped) / 0.07).clamp(0, 1)
+    difference = 4.0 * weight * (one - other)
+    return torch.cat([difference, difference.abs().mean(1, keepdim=True), weight], dim=1)
 
 
 def check_frames(frames: Tensor) -> None:

@@ -136,8 +136,7 @@ class ChannelCrossAttention(nn.Module):
     """Channel-to-channel attention whose context is every pixel of the image.
 
     Query and key enter only through sums over pixels (their Gram matrix and their norms), see :meth:`statistics`; with
-    those known, the result is a per-pixel linear map, see :meth:`mixing`. That is what makes exact piecewise execution
-    possible.
+    those known, the result is a per-pixel linear map, see :meth:`mixing`. This makes exact streaming possible.
     """
 
     def __init__(self, dim: int, heads: int) -> None:

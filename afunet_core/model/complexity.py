@@ -1,7 +1,7 @@
-"""What a configuration costs: parameters, and floating-point operations by formula.
+"""Parameters and floating-point operations of a configuration, by formula.
 
-Counted are the matrix products and convolutions, two operations a multiply-add, as papers do; norms, activations and
-softmaxes, a few percent, are not. ``tests/core/test_complexity.py`` holds the formula against what torch executes.
+Counts the matrix products and convolutions, two operations a multiply-add, as papers do; leaves out norms, activations
+and softmaxes, a few percent. ``tests/core/model/test_complexity.py`` compares the formula with what torch executes.
 """
 
 from __future__ import annotations

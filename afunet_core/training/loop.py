@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from afunet_core.errors import ArgumentError, DependencyError
 from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
-from afunet_core.model.streaming.allocator import freed_memory_kept
 from afunet_core.training.config import TrainingConfig, learning_rate, load_config
 from afunet_core.training.deepen import grow
 from afunet_core.utils.device import choose_training_precision
@@ -157,42 +155,39 @@ def train(
             os.replace(temporary, checkpoint)
             save_model(average.model, folder / "model.safetensors", {"step": str(step), "seed": str(config.seed)})
 
-    # As in streaming: on a CPU, memory that is freed and asked for again at each operation stays with the process.
-    memory = freed_memory_kept() if fabric.device.type == "cpu" else nullcontext()
     bar = tqdm(total=config.steps, initial=step, disable=not (progress and fabric.is_global_zero), unit="step")
     running = torch.zeros((), device=fabric.device)
-    with memory:
-        for batch in _prefetch(source.batches, step, config.steps, fabric.global_rank):
-            rate = learning_rate(config, step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            _seed_step(config.seed, step, fabric.global_rank)
-            frames, truth = batch
-            loss = objective(frames, truth)
-            fabric.backward(loss)
-            norm = fabric.clip_gradients(objective, optimizer, max_norm=config.clip, error_if_nonfinite=False)
-            if norm is None or bool(torch.isfinite(norm)):
-                optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step += 1
-            average.update(inner, step)
-            running += loss.detach()
-            bar.update()
-            if step % config.log_every == 0:
-                mean = float(running) / config.log_every
-                running.zero_()
-                bar.set_postfix(loss=f"{mean:.4f}", lr=f"{rate:.1e}")
-                _log(folder / "log.csv", fabric.is_global_zero, step=step, loss=mean, learning_rate=rate)
-            if config.validate_every and step % config.validate_every == 0 and fabric.is_global_zero:
-                scores = source.validate(average.model, folder / f"validation-{step:07d}.png")
-                _log(folder / "validation.csv", True, step=step, **scores)
-                if scores["psnr_mu"] > best:
-                    best = scores["psnr_mu"]
-                    save_model(average.model, folder / "best.safetensors", {"step": str(step), **_strings(scores)})
-            if step % config.checkpoint_every == 0:
-                save()
-            if time.monotonic() > deadline:
-                break
+    for batch in _prefetch(source.batches, step, config.steps, fabric.global_rank):
+        rate = learning_rate(config, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        _seed_step(config.seed, step, fabric.global_rank)
+        frames, truth = batch
+        loss = objective(frames, truth)
+        fabric.backward(loss)
+        norm = fabric.clip_gradients(objective, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+        if norm is None or bool(torch.isfinite(norm)):
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        step += 1
+        average.update(inner, step)
+        running += loss.detach()
+        bar.update()
+        if step % config.log_every == 0:
+            mean = float(running) / config.log_every
+            running.zero_()
+            bar.set_postfix(loss=f"{mean:.4f}", lr=f"{rate:.1e}")
+            _log(folder / "log.csv", fabric.is_global_zero, step=step, loss=mean, learning_rate=rate)
+        if config.validate_every and step % config.validate_every == 0 and fabric.is_global_zero:
+            scores = source.validate(average.model, folder / f"validation-{step:07d}.png")
+            _log(folder / "validation.csv", True, step=step, **scores)
+            if scores["psnr_mu"] > best:
+                best = scores["psnr_mu"]
+                save_model(average.model, folder / "best.safetensors", {"step": str(step), **_strings(scores)})
+        if step % config.checkpoint_every == 0:
+            save()
+        if time.monotonic() > deadline:
+            break
     bar.close()
     save()
     return folder / "model.safetensors"
