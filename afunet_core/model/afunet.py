@@ -16,11 +16,11 @@ from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.heads import AnchoredHead, DirectHead, estimate_times
 from afunet_core.model.layers import Conv3x3
 from afunet_core.model.stages import Stage
+from afunet_core.ops.arguments import check_tensor
 from afunet_core.ops.box_filter import block_mean
+from afunet_core.radiometry import MU, exposure_times
 
 __all__ = ["AFUNet", "Embedding", "StageState", "pad_to_multiple"]
-
-MU = 5000.0
 
 
 class StageState(NamedTuple):
@@ -85,8 +85,10 @@ class AFUNet(nn.Module):
     Shape:
         - Input: ``B×18×H×W``, per frame (under, normal, over) first the linearised radiance ``L^γ / t`` (3 channels),
           then the encoded frame ``L`` (3 channels), as :meth:`afunet_core.Bracket.to_tensor` makes
-          it. Any height and width.
-        - Output: ``B×3×H×W`` linear radiance; 1.0 is the saturation of the frame with ``t = 1``.
+          it. Any height and width, and any number of samples, 0 included.
+        - Times, optional: the relative exposure times, ``(3,)`` or ``(B, 3)``.
+        - Output: ``B×3×H×W`` linear radiance in the dtype of the input; 1.0 is the saturation of the frame with
+          ``t = 1``.
 
     References:
         [1] X. Li, Z. Ni, W. Yang, "AFUNet: Cross-Iterative Alignment-Fusion Synergy for HDR Reconstruction via Deep
@@ -102,8 +104,8 @@ class AFUNet(nn.Module):
         super().__init__()
         self.config = config = config or AFUNetConfig()
         self.embed = Embedding(config)
-        fusion_drop = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
-        alignment_drop = torch.linspace(0, config.drop_path, config.stages).tolist()
+        fusion_drop = _rates(config.drop_path, sum(config.depths))
+        alignment_drop = _rates(config.drop_path, config.stages)
         stages = []
         for index, depth in enumerate(config.depths):
             first = sum(config.depths[:index])
@@ -112,37 +114,56 @@ class AFUNet(nn.Module):
         self.skip = Conv3x3(config.branch_dim, config.branch_dim)
         self.head = AnchoredHead(config) if config.head == "anchored" else DirectHead(config)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, times: Tensor | Sequence[float] | None = None) -> Tensor:
         """Merge a bracket.
 
-        Raises:
-            ShapeError: if ``frames`` is not ``B×18×H×W`` or is empty.
-        """
-        return self._run(frames, keep_states=False)[0]
+        Args:
+            frames: ``B×18×H×W`` network input.
+            times: relative exposure times, ``(3,)`` or ``(B, 3)``. Without them they are estimated from the frames,
+                which hold radiance and encoded values; give them if an augmentation changes one and not the other.
 
-    def forward_stages(self, frames: Tensor) -> tuple[Tensor, list[StageState]]:
-        """Merge a bracket and keep the state after every stage.
+        Raises:
+            TensorTypeError: if ``frames`` is not a floating-point tensor.
+            ShapeError: if ``frames`` is not ``B×18×H×W`` with at least one pixel, or ``times`` fit it not.
+            ArgumentError: for a time that is not above 0.
+        """
+        return self._run(frames, times, keep_states=False)[0]
+
+    def forward_stages(
+        self, frames: Tensor, times: Tensor | Sequence[float] | None = None
+    ) -> tuple[Tensor, list[StageState]]:
+        """Merge a bracket and keep the state after every stage; arguments as for :meth:`forward`.
 
         Returns:
             The radiance ``B×3×H×W``, and per stage the features ``B×C×⌈H/s⌉×⌈W/s⌉`` with ``s`` the configuration's
             ``downscale`` (1 as published: cropped exactly like the output).
         """
-        radiance, _, states = self._run(frames, keep_states=True)
+        radiance, _, states = self._run(frames, times, keep_states=True)
         return radiance, states
 
-    def forward_with_prior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_with_prior(
+        self, frames: Tensor, times: Tensor | Sequence[float] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Merge a bracket and also return the image decoded from the features alone, for training.
 
         Returns:
             The radiance and the prior of the anchored head, ``B×3×H×W`` each; the same image twice for a direct head.
         """
-        radiance, prior, _ = self._run(frames, keep_states=False)
+        radiance, prior, _ = self._run(frames, times, keep_states=False)
         return radiance, prior
 
-    def _run(self, frames: Tensor, keep_states: bool) -> tuple[Tensor, Tensor, list[StageState]]:
+    def _run(
+        self, frames: Tensor, times: Tensor | Sequence[float] | None, keep_states: bool
+    ) -> tuple[Tensor, Tensor, list[StageState]]:
         check_frames(frames)
         height, width = frames.shape[-2:]
-        times = estimate_times(frames) if self.config.head == "anchored" else frames.new_ones(frames.shape[0], 3)
+        if times is not None:
+            times = exposure_times(times, frames).expand(frames.shape[0], 3)
+        else:
+            times = estimate_times(frames) if self.config.head == "anchored" else frames.new_ones(frames.shape[0], 3)
+        if frames.shape[0] == 0:
+            return self._nothing(frames, keep_states)
+        dtype = frames.dtype
         frames = pad_to_multiple(frames, self.config.multiple)
         joined, skip = self.embed(frames)
         under, estimate, over = joined.chunk(3, dim=-1)
@@ -153,7 +174,14 @@ class AFUNet(nn.Module):
             if keep_states:
                 states.append(self._state(under, estimate, over, height, width))
         radiance, prior = self.head(estimate + self.skip(skip), frames, times)
-        return _crop(radiance, height, width), _crop(prior, height, width), states
+        return _crop(radiance, height, width).to(dtype), _crop(prior, height, width).to(dtype), states
+
+    def _nothing(self, frames: Tensor, keep_states: bool) -> tuple[Tensor, Tensor, list[StageState]]:
+        """Return results for no samples, of the shapes and dtype that samples would have."""
+        height, width = frames.shape[-2:]
+        rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)
+        image, feature = frames[:, :3], frames.new_empty(0, self.config.branch_dim, rows, columns)
+        return image, image, [StageState(feature, feature, feature)] * (self.config.stages * keep_states)
 
     def _state(self, under: Tensor, estimate: Tensor, over: Tensor, height: int, width: int) -> StageState:
         rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)
@@ -178,17 +206,22 @@ def agreement_maps(one: Tensor, other: Tensor, encoded_one: Tensor, encoded_othe
     return torch.cat([difference, difference.abs().mean(1, keepdim=True), weight], dim=1)
 
 
+def _rates(largest: float, count: int) -> list[float]:
+    """Stochastic depth of each block, growing from 0 to the largest."""
+    return [largest * index / max(count - 1, 1) for index in range(count)]
+
+
 def check_frames(frames: Tensor) -> None:
-    """Refuse anything but a non-empty ``B×18×H×W`` floating tensor.
+    """Refuse anything but a ``B×18×H×W`` floating tensor with pixels.
 
     Raises:
-        ShapeError: naming the actual shape or dtype.
+        TensorTypeError: if it is no floating-point tensor.
+        ShapeError: naming the actual shape.
     """
-    if frames.dim() != 4 or frames.shape[1] != 18 or 0 in frames.shape:
+    check_tensor("frames", frames)
+    if frames.dim() != 4 or frames.shape[1] != 18 or 0 in frames.shape[2:]:
         advice = "Use Bracket.to_tensor() or network_input() to build it."
         raise ShapeError("frames", "a tensor B×18×H×W", tuple(frames.shape), advice)
-    if not frames.is_floating_point():
-        raise ShapeError("frames", "a floating-point tensor", frames.dtype, "Convert with .float().")
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -36,18 +36,19 @@ class FrameSource(Protocol):
 
 
 class TensorSource:
-    """A tensor ``B×18×H×W`` as a source of rows."""
+    """A tensor ``B×18×H×W``, and relative exposure times ``B×3`` if they are known, as a source of rows."""
 
-    def __init__(self, frames: Tensor) -> None:
+    def __init__(self, frames: Tensor, times: Tensor | None = None) -> None:
         self.frames, self.shape, self.device = frames, tuple(frames.shape), frames.device
+        self.known_times = times
 
     def rows(self, index: int, start: int, stop: int) -> Tensor:
         """Rows of one sample, as a view."""
         return self.frames[index, :, start:stop]
 
     def times(self, index: int) -> Tensor | None:
-        """Return None: the times are estimated from the frames."""
-        return None
+        """Return the times of one sample; None if they have to be estimated from the frames."""
+        return None if self.known_times is None else self.known_times[index]
 
 
 class FrameRows:

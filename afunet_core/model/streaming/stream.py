@@ -8,7 +8,7 @@ scratch file. The result is that of the plain forward up to the rounding of floa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from afunet_core.errors import ArgumentError, MergeCancelled
 from afunet_core.model.afunet import AFUNet, StageState, check_frames
+from afunet_core.model.attention import full_precision
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.stages import Stage
 from afunet_core.model.streaming.buffers import Scratch
@@ -25,6 +26,7 @@ from afunet_core.model.streaming.passes import Features, FoldedStage, PassContex
 from afunet_core.model.streaming.rows import FrameRows, FrameSource, TensorSource
 from afunet_core.model.streaming.threads import Workers
 from afunet_core.model.streaming.tiling import Tiling, row_ranges
+from afunet_core.radiometry import exposure_times
 
 __all__ = ["stream"]
 
@@ -42,6 +44,7 @@ def stream(
     model: AFUNet,
     frames: Tensor | FrameSource,
     *,
+    times: Tensor | Sequence[float] | None = None,
     memory_budget: int | None = None,
     stages: bool = False,
     on_progress: Progress | None = None,
@@ -54,6 +57,7 @@ def stream(
     Args:
         model: the network; its device is where the tiles are computed.
         frames: ``B×18×H×W`` network input, on any device; or a source that makes its rows when they are asked for.
+        times: relative exposure times of a tensor, as for :meth:`AFUNet.forward`; a source knows its own.
         memory_budget: bytes the features may take in memory; the rest goes to a scratch file (None: all in memory).
         stages: also return the state after every stage, as :meth:`AFUNet.forward_stages` does.
         on_progress: called as ``on_progress(done, total, message)``; ``done`` counts tiles and never decreases.
@@ -71,7 +75,8 @@ def stream(
     """
     if isinstance(frames, Tensor):
         check_frames(frames)
-        source: FrameSource = TensorSource(frames)
+        known = None if times is None else exposure_times(times, frames).expand(frames.shape[0], 3)
+        source: FrameSource = TensorSource(frames, known)
     else:
         source = frames
     dtype = _dtype(model, precision)
@@ -80,7 +85,7 @@ def stream(
     radiance = torch.empty(batch, 3, height, width, dtype=outer, device=source.device)
     run = _Run(model, dtype, (batch, height, width), tile_windows, on_progress, should_cancel)
     states = [run.empty_state(batch, outer, source.device) for _ in model.stages] if stages else []
-    with torch.inference_mode(), torch.autocast(run.device.type, enabled=False), run.workers:
+    with torch.inference_mode(), full_precision(run.device), run.workers:
         for index in range(batch):
             with Scratch(memory_budget, run.device, run.dtype) as scratch:
                 run.image(
