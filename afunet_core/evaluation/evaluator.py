@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import exposure_fusion, reference_only, weighted_merge
+from afunet_core.baselines.mertens import exposure_fusion
+from afunet_core.baselines.weighted import reference_only, weighted_merge
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.evaluation.scores import INSIDE, OUTSIDE, Evaluation, Row
 from afunet_core.metrics import METRICS, Metric, psnr_mu
@@ -43,7 +45,7 @@ DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
 
 @dataclass(frozen=True)
 class Sample:
-    """A bracket with its truth. It has what the baselines need, so it can be passed to them as it is.
+    """A bracket with its truth.
 
     Attributes:
         name: of the scene.
@@ -72,6 +74,10 @@ class Sample:
     def to_tensor(self) -> Tensor:
         """The B×18×H×W input of the network, for brackets of three."""
         return network_input(self.frames, self.times, self.encoding, self.gamma)
+
+    def to_stack(self) -> ExposureStack:
+        """The same frames as the baselines take them."""
+        return ExposureStack(self.frames, self.times, self.encoding, self.gamma, self.reference)
 
     def to_bracket(self) -> Bracket:
         """The same frames as a :class:`~afunet_core.bracket.bracket.Bracket`, for :func:`~afunet_core.merge`."""
@@ -180,14 +186,14 @@ def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
         ['reference only', 'weighted merge', 'Mertens fusion']
     """
     methods: dict[str, Method] = {
-        "reference only": reference_only,
-        "weighted merge": weighted_merge,
+        "reference only": lambda sample: reference_only(sample.to_stack()),
+        "weighted merge": lambda sample: weighted_merge(sample.to_stack()),
         "Mertens fusion": fusion_radiance,
     }
     if opencv or (opencv is None and importlib.util.find_spec("cv2") is not None):
         from afunet_core.baselines.opencv import opencv_debevec
 
-        methods["OpenCV Debevec"] = opencv_debevec
+        methods["OpenCV Debevec"] = lambda sample: opencv_debevec(sample.to_stack())
     return methods
 
 
@@ -220,7 +226,7 @@ def fusion_radiance(sample: Sample) -> Tensor:
     Exposure fusion yields a picture without a unit. It is linearised and scaled so that its median over the pixels that
     the reference frame sees well equals theirs; no truth is used. Its compressed contrast remains, and costs it.
     """
-    linear = linearize(exposure_fusion(sample))
+    linear = linearize(exposure_fusion(sample.to_stack()))
     index = sample.reference
     frame = sample.frames[index]
     known = to_radiance(frame, sample.times[index], sample.encoding, sample.gamma)
