@@ -1,4 +1,4 @@
-"""How long the window does not answer: while the widget opens, during a merge, while its layers appear, and at every
+"""Pauses of napari's window: while the widget opens, during a merge, while its layers appear, and at every
 live display step.
 
     sh tools/with-display.sh --virtual python benchmarks/plugin.py [--size 1000x1500] [--method auto] [--where 60]
