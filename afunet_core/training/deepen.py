@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from afunet_core.errors import ArgumentError
-from afunet_core.model.afunet import AFUNet, Stage
+from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.model.fusion import SwinBlock
+from afunet_core.model.stages import Stage, SwinBlock
 from afunet_core.training.widen import widen
 
 __all__ = ["grow"]

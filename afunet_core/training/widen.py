@@ -24,12 +24,18 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from afunet_core.model.afunet import AFUNet, Embedding, Stage
-from afunet_core.model.alignment import SpatialAlignment
+from afunet_core.model.afunet import AFUNet, Embedding
 from afunet_core.model.attention import ChannelCrossAttention, WindowCrossAttention, WindowSelfAttention
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.model.fusion import ChannelFusion, DataConsistency, SpatialFusion, SwinBlock
 from afunet_core.model.layers import MLP
+from afunet_core.model.stages import (
+    ChannelFusion,
+    DataConsistency,
+    SpatialAlignment,
+    SpatialFusion,
+    Stage,
+    SwinBlock,
+)
 
 __all__ = ["widen"]
 
