@@ -2,9 +2,6 @@ from .exposure import (
     Exposure as Exposure,
 )
 from .exposure import (
-    read_exposure as read_exposure,
-)
-from .exposure import (
     read_exposure_file as read_exposure_file,
 )
 from .exposure import (
@@ -27,6 +24,9 @@ from .read import (
 )
 from .read import (
     ImageFile as ImageFile,
+)
+from .read import (
+    read_exposure as read_exposure,
 )
 from .read import (
     read_image as read_image,

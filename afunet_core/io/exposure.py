@@ -95,21 +95,6 @@ def relative_exposures(exposures: Sequence[Exposure]) -> list[float]:
     ]
 
 
-def read_exposure(path: str | Path) -> Exposure | None:
-    """Exposure time, aperture and sensitivity from the metadata of an image file; ``None`` where it has no exposure
-    time.
-
-    Raises:
-        ImageFileError: the file is missing, damaged, or no image.
-    """
-    from afunet_core.io.raw import RAW_SUFFIXES, read_raw_exposure
-    from afunet_core.io.read import read_attributes
-
-    if Path(path).suffix.lower() in RAW_SUFFIXES:
-        return read_raw_exposure(path)
-    return exposure_from_attributes(read_attributes(path))
-
-
 def read_exposure_file(path: str | Path) -> list[float]:
     """Exposure values (EV, stops) from a text file: one a line, in the natural order of the frames' file names.
 

@@ -13,7 +13,7 @@ import numpy as np
 from afunet_core.errors import ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 from afunet_core.io.metadata import from_attributes, from_hdr_header
-from afunet_core.io.raw import RAW_SUFFIXES, read_raw
+from afunet_core.io.raw import RAW_SUFFIXES, read_raw, read_raw_exposure
 
 READABLE = frozenset({".bmp", ".exr", ".hdr", ".jpeg", ".jpg", ".pic", ".png", ".tif", ".tiff"}) | RAW_SUFFIXES
 """File types that are read, in lower case."""
@@ -83,6 +83,17 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
     """The header fields of an image file, without reading its pixels. Raises ``ImageFileError`` like
     :func:`read_image`."""
     return _read(Path(path), with_pixels=False)[1]
+
+
+def read_exposure(path: str | Path) -> Exposure | None:
+    """Read exposure time, aperture and sensitivity from a file's metadata; ``None`` where it has no exposure time.
+
+    Raises:
+        ImageFileError: the file is missing, damaged, or no image.
+    """
+    if Path(path).suffix.lower() in RAW_SUFFIXES:
+        return read_raw_exposure(path)
+    return exposure_from_attributes(read_attributes(path))
 
 
 def _read(path: Path, with_pixels: bool) -> tuple[np.ndarray | None, dict[str, Any]]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import ShapeError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.io.metadata import to_json
-from afunet_core.io.write import _finite, _write_atomically, write_image
+from afunet_core.io.write import cannot_be_written, to_finite, write_image
 
 __all__ = ["write_stack"]
 
@@ -79,7 +80,7 @@ def _ome_axes(names: Sequence[str], count: int) -> str:
 def _write_ome(path: Path, pixels: np.ndarray, axes: str, metadata: Mapping[str, Any] | None) -> None:
     import tifffile
 
-    image = _finite(pixels, float(np.finfo(np.float32).max))
+    image = to_finite(pixels, float(np.finfo(np.float32).max))
 
     def write(temporary: Path) -> None:
         tifffile.imwrite(
@@ -92,4 +93,7 @@ def _write_ome(path: Path, pixels: np.ndarray, axes: str, metadata: Mapping[str,
             metadata={"axes": axes, "Description": to_json(dict(metadata or {}))},
         )
 
-    _write_atomically(path, write)
+    try:
+        write_atomically(path, write)
+    except Exception as error:  # codecs raise anything
+        raise cannot_be_written(path, error) from error

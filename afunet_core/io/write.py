@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import secrets
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.io.metadata import BLOCK, HDR_KEY, PREFIX, to_json
 
 _HALF_MAX = 65504.0
@@ -58,7 +56,17 @@ def write_image(
     image = _to_display(image, suffix) if suffix in _DISPLAY else _to_radiance(image, suffix, half)
     writer = _WRITERS[suffix]
     options = {"metadata": dict(metadata or {}), "half": half, "quality": quality}
-    _write_atomically(path, lambda temporary: writer(temporary, image, options))
+    try:
+        write_atomically(path, lambda temporary: writer(temporary, image, options))
+    except Exception as error:  # codecs raise anything
+        raise cannot_be_written(path, error) from error
+
+
+def cannot_be_written(path: Path, error: Exception) -> ImageFileError:
+    """The error of a failed write, in the words of the operating system and with what to do."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    advice = "Check that the folder exists, may be written to and has room left, or choose another."
+    return ImageFileError(f"{path}: cannot be written: {reason}. {advice}")
 
 
 def _as_image(pixels: Any) -> np.ndarray:
@@ -81,7 +89,7 @@ def _as_image(pixels: Any) -> np.ndarray:
     return image
 
 
-def _finite(image: np.ndarray, largest: float) -> np.ndarray:
+def to_finite(image: np.ndarray, largest: float) -> np.ndarray:
     """``image`` as float32 without NaN (0) and infinities (the largest value the format holds); a warning says how
     many."""
     with np.errstate(over="ignore"):
@@ -104,7 +112,7 @@ def _to_display(image: np.ndarray, suffix: str) -> np.ndarray:
         return image
     if image.dtype.kind == "u":
         raise ArgumentError("pixels", f"floats in [0, 1] or uint8 for {suffix}", image.dtype, "Scale to [0, 1] first.")
-    return np.rint(np.clip(_finite(image, 1.0), 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.rint(np.clip(to_finite(image, 1.0), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def _to_radiance(image: np.ndarray, suffix: str, half: bool) -> np.ndarray:
@@ -113,7 +121,7 @@ def _to_radiance(image: np.ndarray, suffix: str, half: bool) -> np.ndarray:
             return image
         raise ArgumentError("pixels", f"floats for {suffix}", image.dtype, "Radiance is floating point; convert it.")
     largest = _HALF_MAX if half else float(np.finfo(np.float32).max)
-    image = _finite(image, largest)
+    image = to_finite(image, largest)
     if half:
         image = _limited(image, -_HALF_MAX, _HALF_MAX, "a half float")
     if suffix == ".hdr":
@@ -222,25 +230,3 @@ _WRITERS: dict[str, Callable[[Path, np.ndarray, dict[str, Any]], None]] = {
 _DISPLAY = frozenset({".jpeg", ".jpg", ".png"})
 WRITABLE = frozenset(_WRITERS)
 """File types that are written, in lower case."""
-
-
-# --- all or nothing --------------------------------------------------------------------------------------------------
-
-
-def _write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Run ``write`` on a temporary file in the same folder, which then takes the place of ``path`` in one step."""
-    advice = "Check that the folder exists, may be written to and has room left, or choose another."
-    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
-    try:
-        with temporary.open("xb"):
-            pass  # reserves the name with the user's own permissions, and tells early if the folder refuses
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except Exception as error:  # codecs raise anything
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise ImageFileError(f"{path}: cannot be written: {reason}. {advice}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, DependencyError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
@@ -152,9 +153,7 @@ def train(
         if fabric.is_global_zero:
             parts = {"model": inner.state_dict(), "average": average.model.state_dict()}
             state = {**parts, "optimizer": optimizer.state_dict(), "step": step, "best": best}
-            temporary = checkpoint.with_suffix(".partial")
-            torch.save(state, temporary)
-            os.replace(temporary, checkpoint)
+            write_atomically(checkpoint, lambda temporary: torch.save(state, temporary))
             save_model(average.model, folder / "model.safetensors", {"step": str(step), "seed": str(config.seed)})
 
     # As in streaming: on a CPU, memory that is freed and asked for again at each operation stays with the process.
