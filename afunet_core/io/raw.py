@@ -11,13 +11,7 @@ import numpy as np
 from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 
-__all__ = ["DEMOSAIC", "RAW_SUFFIXES", "read_raw", "read_raw_exposure", "read_raw_moment"]
-
-RAW_SUFFIXES = frozenset(
-    {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf"}
-    | {".pef", ".raf", ".raw", ".rw2", ".srf", ".sr2", ".srw", ".x3f"}
-)
-"""File types read as raw, in lower case."""
+__all__ = ["DEMOSAIC", "read_raw", "read_raw_exposure", "read_raw_moment"]
 
 DEMOSAIC = ("ahd", "linear", "vng", "ppg", "dcb", "dht", "aahd", "half")
 """Ways to fill the colours between the sensor's filters; ``half`` makes one pixel of each 2×2 block, inventing none."""
@@ -55,6 +49,7 @@ def read_raw(
         "gamma": (1, 1),
         "no_auto_bright": True,
         "output_bps": 16,
+        "adjust_maximum_thr": 0.0,  # or LibRaw stretches each frame whose brightest pixel is near white by itself
         "highlight_mode": rawpy.HighlightMode.Clip,
         "half_size": demosaic == "half",
         **({} if demosaic == "half" else {"demosaic_algorithm": getattr(rawpy.DemosaicAlgorithm, demosaic.upper())}),
@@ -115,7 +110,7 @@ def _stated_iso(path: Path) -> Any:
         with tifffile.TiffFile(path) as file:
             tag = file.pages.first.tags.get(34855)
             return None if tag is None else tag.value
-    except (OSError, ValueError, tifffile.TiffFileError):  # not every maker's raw file is a TIFF
+    except Exception:  # not every maker's raw file is a TIFF, and damaged ones raise anything
         return None
 
 
