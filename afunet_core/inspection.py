@@ -7,7 +7,7 @@ so every function walks through them in strips of rows and holds only its own re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
@@ -21,6 +21,7 @@ from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.model.afunet import AFUNet, check_frames, pad_to_multiple
 from afunet_core.model.heads import estimate_times
 from afunet_core.motion.ghosts import ghost_map
+from afunet_core.ops.strips import row_strips
 
 __all__ = [
     "SIDES",
@@ -240,7 +241,7 @@ def stage_movement(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
     result = np.zeros((len(stages), height, width), np.float32)
     for index in range(1, len(stages)):
         before, after = getattr(stages[index - 1], side)[sample], getattr(stages[index], side)[sample]
-        for rows in _strips(height, width):
+        for rows in row_strips(height, width, _STRIP_PIXELS):
             result[index, rows] = _rms(_pixels(after, rows) - _pixels(before, rows))
     return result
 
@@ -301,14 +302,9 @@ def _map_stages(
     result = np.empty((len(stages), height, width, *[channels] * (channels > 0)), np.float32)
     for index, stage in enumerate(stages):
         features = [getattr(stage, side)[sample] for side in sides]
-        for rows in _strips(height, width):
+        for rows in row_strips(height, width, _STRIP_PIXELS):
             result[index, rows] = function(*(_pixels(feature, rows) for feature in features))
     return result
-
-
-def _strips(height: int, width: int) -> Iterator[slice]:
-    step = max(1, _STRIP_PIXELS // max(1, width))
-    return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
 def _pixels(feature: Any, rows: slice) -> NDArray[np.float32]:

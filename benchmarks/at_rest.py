@@ -18,9 +18,9 @@ import torch
 from runs import add_scenes, held_out_bank
 from torch import Tensor
 
+from afunet_core.baselines.noise_optimal import noise_optimal_merge
 from afunet_core.baselines.weighted import weighted_merge
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import noise_optimal_merge
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.merging import static_scene as gating

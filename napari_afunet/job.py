@@ -166,7 +166,8 @@ def _covered(result: MergeResult, shape: tuple[int, int]) -> Area:
     """What all frames of a plane show, from what is known of their registration."""
     import torch
 
-    from afunet_core.ops.warp import largest_rectangle, valid_area
+    from afunet_core.ops.warp import valid_area
+    from afunet_core.registration.align import largest_rectangle
 
     covered = torch.ones(shape, dtype=torch.bool)
     for entry in result.info.get("registration") or []:

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.exposure_checks import check_brightness
-from afunet_core.bracket.exposures import both_given, light_admitted
+from afunet_core.bracket.exposures import both_given, relative_exposure
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.black_level import resolve_black_level
-from afunet_core.camera.response import curve_from
+from afunet_core.camera.response import ResponseCurve, curve_from
 from afunet_core.camera.response_detection import detect_response
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
-from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input, to_radiance
+from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input
 
 __all__ = ["Bracket"]
 
 
-class Bracket:
+class Bracket(ExposureStack):
     """Frames of one scene at different exposures.
 
     Frames are converted to encoded B×3×H×W tensors in [0, 1] and sorted, shortest exposure first. A bracket is not
@@ -77,14 +78,9 @@ class Bracket:
         (('short', 'middle', 'long'), [1.0, 4.0, 16.0], torch.Size([1, 18, 4, 4]))
     """
 
-    frames: tuple[Tensor, ...]
-    times: Tensor
     seconds: tuple[float, ...] | None
-    encoding: str
-    gamma: Scalar
     is_grey: bool
     names: tuple[str, ...]
-    reference: int
     reference_given: bool
     black_level: float
     scale: float
@@ -114,7 +110,7 @@ class Bracket:
             )
         _check_format(encoding, gamma, bit_depth)
         names = _frame_names(names, count)
-        light = light_admitted(ev, times, names)
+        light = relative_exposure(ev, times, names)
         black = resolve_black_level(black_level, frames, light.detach().tolist(), names, encoding, bit_depth)
         pixel_format = PixelFormat(encoding, bit_depth, black)
         tensors, self.is_grey, white = to_encoded_frames(frames, names, pixel_format)
@@ -122,24 +118,20 @@ class Bracket:
 
         amounts = light.detach().tolist()
         order = sorted(range(count), key=amounts.__getitem__)
-        self.frames = tuple(tensors[i] for i in order)
-        self.times = light[order] / light[order[0]]
+        relative = light[order] / light[order[0]]
+        sorted_frames = tuple(tensors[i] for i in order)
         self.seconds = None if times is None else tuple(amounts[i] for i in order)
-        self.encoding, self.gamma = encoding, gamma
         self.names = tuple(names[i] for i in order)
         self.reference_given = reference is not None
-        self.reference = count // 2 if reference is None else order.index(_frame_index(reference, count))
+        chosen = count // 2 if reference is None else order.index(_frame_index(reference, count))
         self.metadata = dict(metadata or {})
-        seconds = self.times.tolist()
-        if response == "auto":
-            response = detect_response(self.frames, seconds, encoding, gamma)
-        if response is not None:
-            curve = curve_from(response, self.frames, seconds)
-            self.frames = tuple(encode(curve(frame), "gamma", gamma) for frame in self.frames)
-            self.encoding, encoding = "gamma", "gamma"
+        curve = _response_curve(response, sorted_frames, relative.tolist(), encoding, gamma)
+        if curve is not None:
+            sorted_frames, encoding = tuple(encode(curve(frame), "gamma", gamma) for frame in sorted_frames), "gamma"
             self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
+        super().__init__(sorted_frames, relative, encoding, gamma, chosen)
         if not override:
-            check_brightness(self.frames, seconds, self.names, encoding, gamma)
+            check_brightness(self.frames, relative.tolist(), self.names, encoding, gamma)
 
     @classmethod
     def from_files(
@@ -242,10 +234,6 @@ class Bracket:
         frames = f"{len(self)} {colour} frames {height}×{width}"
         return f"Bracket({frames}, EV {exposures}, {self.encoding}, reference {self.reference})"
 
-    def radiance(self, index: int) -> Tensor:
-        """Linear light of one frame, B×3×H×W, 1.0 = saturation of the shortest frame."""
-        return to_radiance(self.frames[index], self.times[index], self.encoding, self.gamma)
-
     def triplet(self) -> Bracket:
         """The reference with its next shorter and next longer neighbour, exposures relative to the shorter.
 
@@ -330,7 +318,7 @@ class Bracket:
         other = copy.copy(self)
         other.metadata = dict(self.metadata)
         for name, value in changes.items():
-            setattr(other, name, value)
+            object.__setattr__(other, name, value)  # a stack is frozen for everybody else
         return other
 
 
@@ -342,6 +330,15 @@ def _check_format(encoding: str, gamma: Scalar, bit_depth: int | None) -> None:
         raise ArgumentError("gamma", "a finite number above 0", value, "Cameras use about 2.2.")
     if bit_depth is not None and not 1 <= bit_depth <= 32:
         raise ArgumentError("bit_depth", "a number of bits from 1 to 32", bit_depth)
+
+
+def _response_curve(
+    response: Any, frames: Sequence[Tensor], times: Sequence[float], encoding: str, gamma: Scalar
+) -> ResponseCurve | None:
+    """The response curve that the caller gave or asked for, if there is one."""
+    if response == "auto":
+        response = detect_response(frames, times, encoding, gamma)
+    return None if response is None else curve_from(response, frames, times)
 
 
 def _frame_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ def both_given() -> ExposureError:
     return ExposureError("ev, times", "one of them", "both", "Give exposures in stops or in seconds.")
 
 
-def light_admitted(
+def relative_exposure(
     ev: Sequence[float] | Tensor | None, times: Sequence[float] | Tensor | None, names: Sequence[str]
 ) -> Tensor:
     """Relative light of every frame, (N,) float64, from stops or seconds."""

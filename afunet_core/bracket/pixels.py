@@ -1,4 +1,4 @@
-"""From whatever a frame comes as (arrays of any kind, tensors) to an encoded B×C×H×W tensor in [0, 1]."""
+"""Pixels of any kind of array or tensor as encoded B×3×H×W tensors in [0, 1]."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LAYOUT = "Arrays are H×W, H×W×3 or H×W×4, tensors H×W, C×H×W or B×C×H
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How stored numbers relate to light.
+    """Relation of stored numbers to light.
 
     Args:
         encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
@@ -57,7 +57,7 @@ class _Stored(NamedTuple):
 def to_encoded_frames(
     frames: Sequence[Any], names: Sequence[str], pixel_format: PixelFormat
 ) -> tuple[list[Tensor], bool, float]:
-    """Frames as B×3×H×W tensors in [0, 1], whether they were greyscale, and the stored value of saturation.
+    """Convert frames to B×3×H×W tensors in [0, 1]; tell if they were grey, and the stored value of saturation.
 
     Floating-point tensors keep their dtype, device and graph; everything else becomes float32. Values above saturation
     are clipped; NaN, infinities and negative values are replaced, with a warning that counts them. Linear frames from

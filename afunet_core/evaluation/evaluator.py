@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import exposure_fusion, reference_only, weighted_merge
+from afunet_core.baselines.mertens import exposure_fusion
+from afunet_core.baselines.weighted import reference_only, weighted_merge
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.evaluation.scores import INSIDE, OUTSIDE, Evaluation, Row
 from afunet_core.metrics import METRICS, Metric, psnr_mu

@@ -15,7 +15,7 @@ from torch import Tensor
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import NoiseModel, dependable_noise
 from afunet_core.errors import BracketError
-from afunet_core.motion.consistency import consistent_short_frame
+from afunet_core.motion.short_frame import consistent_short_frame
 from afunet_core.radiometry import linearize
 
 __all__ = ["FramePlan", "choose_reference", "plan_frames"]

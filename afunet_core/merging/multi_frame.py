@@ -20,8 +20,9 @@ from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import NoiseModel, dependable_noise
+from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.frame_selection import FramePlan
-from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over, unsaturated
+from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over
 from afunet_core.ops.box_filter import window_max
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import exposure_fusion, weighted_merge
+from afunet_core.baselines.mertens import exposure_fusion
+from afunet_core.baselines.noise_optimal import noise_optimal_merge
+from afunet_core.baselines.weighted import weighted_merge
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.bracket.exposure_checks import empty_frames
 from afunet_core.camera.drift import compensate_drift, estimate_drift
-from afunet_core.camera.noise import NOISE, NoiseModel, estimate_noise, noise_optimal_merge
+from afunet_core.camera.noise import NOISE, NoiseModel, estimate_noise
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.frame_selection import FramePlan, plan_frames
 from afunet_core.merging.inference import Model, network_input, obtain_model, run_network

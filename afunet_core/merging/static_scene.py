@@ -12,8 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import ExposureStack
-from afunet_core.camera.noise import NoiseModel, estimate_noise, merge_with_variance
+from afunet_core.baselines.noise_optimal import merge_with_variance
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.ops.smoothstep import smoothstep
@@ -59,10 +60,9 @@ def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], 
 
     Example:
         >>> import torch
-        >>> from types import SimpleNamespace
         >>> frames = tuple(torch.full((1, 3, 20, 30), value) for value in (0.1, 0.4))
         >>> times = torch.tensor([1.0, 4.0])
-        >>> is_at_rest(SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1))
+        >>> is_at_rest(ExposureStack(frames, times, encoding="linear", reference=1))
         True
     """
     block = min(BLOCK, *bracket.frames[0].shape[-2:])
@@ -82,10 +82,9 @@ def merge_at_rest(network: Tensor, bracket: ExposureStack, noise: NoiseModel | N
         B×3×H×W radiance, or ``None`` where the bracket does not tell its noise: then the classic should stand alone.
 
     Example:
-        >>> from types import SimpleNamespace
         >>> light, times = torch.rand(1, 3, 200, 200) * 0.2, torch.tensor([1.0, 4.0])
         >>> noisy = tuple(light * t + 0.01 * torch.randn(light.shape) for t in (1.0, 4.0))
-        >>> stack = SimpleNamespace(frames=noisy, times=times, encoding="linear", gamma=2.2, reference=1)
+        >>> stack = ExposureStack(noisy, times, encoding="linear", reference=1)
         >>> merged = merge_at_rest(light, stack)  # a network that knows the truth
         >>> bool((merged - light).square().mean() < 0.6 * (noisy[1] / 4 - light).square().mean())
         True

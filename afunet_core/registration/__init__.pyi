@@ -20,9 +20,6 @@ from .frames import (
     estimate_homography as estimate_homography,
 )
 from .frames import (
-    reduction as reduction,
-)
-from .frames import (
     register as register,
 )
 from .frames import (

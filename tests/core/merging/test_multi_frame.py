@@ -20,7 +20,7 @@ from afunet_core.merging import multi_frame as many_frames
 from afunet_core.merging.frame_selection import choose_reference, plan_frames
 from afunet_core.merging.multi_frame import Combination, combine_frames, guess_unrecorded
 from afunet_core.metrics import psnr_mu
-from afunet_core.motion import consistency as agreement
+from afunet_core.motion import short_frame
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode
 
@@ -283,7 +283,7 @@ def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPa
     covered = {i: torch.arange(SIZE).view(1, 1, -1, 1).expand(1, 1, SIZE, SIZE) > 3 * i for i in (1, 6)}
     picture = picture_of(plan.network_bracket(bracket)) / times[plan.three[0]]
     whole = combine_frames(picture, bracket, plan, covered=covered), plan.consistent_bracket(bracket).frames[0]
-    for module in (agreement, many_frames):
+    for module in (short_frame, many_frames):
         monkeypatch.setattr(module, "in_haloed_strips", partial(in_haloed_strips, pixels=10 * SIZE))
     pieces = combine_frames(picture, bracket, plan, covered=covered), plan.consistent_bracket(bracket).frames[0]
     torch.testing.assert_close(pieces[0].image, whole[0].image, rtol=1e-5, atol=1e-7)

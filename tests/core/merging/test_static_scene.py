@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from afunet_core.baselines.noise_optimal import merge_with_variance, noise_optimal_merge
 from afunet_core.baselines.weighted import weighted_merge
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel, estimate_noise, merge_with_variance, noise_optimal_merge
+from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.merging import static_scene as gating

@@ -8,10 +8,12 @@ from torch import Tensor
 
 import afunet_core as af
 from afunet_core.camera.noise import NoiseModel
+from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.frame_selection import plan_frames
 from afunet_core.merging.multi_frame import combine_frames
 from afunet_core.metrics import psnr_mu
-from afunet_core.motion.consistency import agreement, consistent_short_frame, contradiction, spread_over, unsaturated
+from afunet_core.motion.consistency import agreement, contradiction, spread_over
+from afunet_core.motion.short_frame import consistent_short_frame
 from afunet_core.radiometry import linearize
 
 SIZE, NOISE = 96, NoiseModel(1e-4, 1e-3)

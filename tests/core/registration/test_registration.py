@@ -21,12 +21,12 @@ from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.ops.warp import (
     WarpHomography,
     displacement,
-    largest_rectangle,
     transfer_points,
     valid_area,
     warp_homography,
 )
 from afunet_core.radiometry import expose
+from afunet_core.registration.align import largest_rectangle
 from afunet_core.registration.frames import align_frame, common_area, estimate_homography, register
 
 HEIGHT, WIDTH = 280, 400
