@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder, natural_key
+from afunet_core.camera.white_level import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
 from afunet_core.io.exposure import read_exposure_list, relative_exposures
 from afunet_core.io.read import ImageFile, read_image, read_planes, turned
@@ -35,6 +36,7 @@ class BracketFiles:
         encoding: of all of them.
         ev, seconds: where the files state it.
         metadata: for the result's provenance; ``colour`` in it takes linear RGB of the files to linear sRGB.
+        is_raw: whether they are raw files, whose levels are taken off.
     """
 
     pixels: list[np.ndarray]
@@ -43,10 +45,16 @@ class BracketFiles:
     ev: list[float] | None
     seconds: list[float] | None
     metadata: dict[str, Any]
+    is_raw: bool = False
 
 
 def load_bracket_files(
-    paths: Sequence[str | Path], *, encoding: str, exposures_given: bool, channel: str | None = None
+    paths: Sequence[str | Path],
+    *,
+    encoding: str,
+    exposures_given: bool,
+    channel: str | None = None,
+    white_level: float | str | None = None,
 ) -> BracketFiles:
     """Read files and find their exposures: in the list beside them, else in their metadata.
 
@@ -64,7 +72,7 @@ def load_bracket_files(
     if channel is not None and channel not in CHANNELS:
         raise ArgumentError("channel", "one of " + ", ".join(CHANNELS), repr(channel))
     files = [Path(path) for path in paths]
-    images = [read_image(file) for file in files]
+    images, is_raw = _read_all(files, check_white_level(white_level))
     if len(files) == 1 and images[0].planes > 1:
         images = read_planes(files[0])
         names = [f"{files[0].name} [{number}]" for number in range(len(images))]
@@ -84,7 +92,25 @@ def load_bracket_files(
     metadata |= {} if channel is None else {"channel": channel}
     metadata |= {} if colour is None else {"colour": colour}
     pixels = [_of_channel(image.pixels, channel) for image in _on_one_canvas(images)]
-    return BracketFiles(pixels, names, encoding, ev, seconds, metadata)
+    return BracketFiles(pixels, names, encoding, ev, seconds, metadata, is_raw)
+
+
+def _read_all(files: Sequence[Path], white_level: float | str | None) -> tuple[list[ImageFile], bool]:
+    """Read the files, raw ones with one white level for all of them; and whether they are raw."""
+    images = [read_image(file) for file in files]
+    raw = [image.attributes["raw"] for image in images if "raw" in image.attributes]
+    if len(raw) < len(images):
+        return images, False
+    level = white_level
+    if level is None or isinstance(level, str):
+        found = [camera["clips_at"] for camera in raw if camera["clips_at"] is not None]
+        if not found:
+            return images, True
+        level, stated = min(found), max(camera["white_level"] for camera in raw)
+        if white_level is None:
+            message = f"The sensor clips at {level}, below the white level of its files ({stated}): {level} is taken."
+            warnings.warn(f"{message} State white_level= to take another.", UserWarning, stacklevel=5)
+    return [read_image(file, white_level=level) for file in files], True
 
 
 def _warn_of_planes(images: Sequence[ImageFile], names: Sequence[str]) -> None:

@@ -67,12 +67,16 @@ class ImageFile:
         return replace(self, pixels=decode_pixels(self.pixels, self.colour), encoding="linear", bit_depth=None)
 
 
-def read_image(path: str | Path) -> ImageFile:
+def read_image(path: str | Path, *, white_level: float | None = None) -> ImageFile:
     """Read a picture (EXR, Radiance, TIFF, PNG, JPEG, HEIC, AVIF, JPEG XL, WebP…) or a camera's raw file.
 
     Pixels are as stored; only the orientation flag of cameras is applied, and alpha is not multiplied into the colours.
     Of an EXR with several parts or layers the first with colour is read, of a TIFF the first page of full size;
-    channels are found by name. :func:`read_raw` has options for raw files.
+    channels are found by name. :func:`read_raw` has more options for raw files.
+
+    Args:
+        path: the file.
+        white_level: of a raw file, instead of the one that it states.
 
     Raises:
         ImageFileError: the file is missing, truncated, damaged, or no image; the message says which and what to do.
@@ -90,7 +94,7 @@ def read_image(path: str | Path) -> ImageFile:
     suffix = path.suffix.lower()
     if suffix in RAW_SUFFIXES:
         check_file(path)
-        developed, exposure, camera = read_raw(path)
+        developed, exposure, camera = read_raw(path, white_level=white_level)
         return ImageFile(developed, "linear", 16, exposure, {}, {"raw": camera})
     if suffix in HEIF_SUFFIXES:
         check_file(path)
