@@ -77,10 +77,10 @@ from .io.write import (
     write_image as write_image,
 )
 from .merging.pipeline import (
-    MergeResult as MergeResult,
-)
-from .merging.pipeline import (
     merge as merge,
+)
+from .merging.result import (
+    MergeResult as MergeResult,
 )
 from .model.afunet import (
     AFUNet as AFUNet,

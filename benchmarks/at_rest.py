@@ -21,9 +21,10 @@ from torch import Tensor
 from afunet_core.baselines.noise_optimal import noise_optimal_merge
 from afunet_core.baselines.weighted import weighted_merge
 from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import estimate_noise
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.scenes import SceneBank
-from afunet_core.merging import static_scene as gating
+from afunet_core.merging import evidence, static_scene
 from afunet_core.metrics import psnr, psnr_mu
 from afunet_core.model.checkpoint import load_model
 from afunet_core.ops.smoothstep import smoothstep
@@ -35,8 +36,8 @@ def tempered(**settings: Any) -> Way:
     """The rule of merge(), with some of its numbers changed."""
 
     def way(network: Tensor, bracket: Bracket) -> Tensor:
-        with mock.patch.multiple(gating, **{"TOLERANCE": gating.TOLERANCE, **settings}):
-            result = gating.merge_at_rest(network, bracket)
+        with mock.patch.multiple(static_scene, **{"TOLERANCE": static_scene.TOLERANCE, **settings}):
+            result = static_scene.denoise_classic(network, bracket, estimate_noise(bracket))
         return weighted_merge(bracket) if result is None else result
 
     return way
@@ -44,7 +45,7 @@ def tempered(**settings: Any) -> Way:
 
 def in_the_shadows(network: Tensor, bracket: Bracket) -> Tensor:
     """The rule before: the network in the shadows, the weighted merge in the lights."""
-    return network.lerp(weighted_merge(bracket), smoothstep(bracket.frames[bracket.reference], *gating.LIGHTS))
+    return network.lerp(weighted_merge(bracket), smoothstep(bracket.frames[bracket.reference], *static_scene.LIGHTS))
 
 
 ALWAYS, ANYTHING = (-2.0, -1.0), 1e6
@@ -90,9 +91,9 @@ def gains(model: str, bank: SceneBank, options: argparse.Namespace) -> dict[str,
 
 def found_at_rest(bank: SceneBank, options: argparse.Namespace, block: int) -> int:
     """How many of the brackets merge() takes for scenes at rest if blocks of so many pixels squared are asked."""
-    with mock.patch.object(gating, "BLOCK", block):
+    with mock.patch.object(evidence, "BLOCK", block):
         stacks = (bracket for bracket, *_ in brackets(bank, options.count, options.size, options.seed))
-        return sum(gating.is_at_rest(stack) for stack in stacks)
+        return sum(evidence.is_at_rest(stack) for stack in stacks)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -15,7 +15,7 @@ from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
     from afunet_core.inspection import FeatureBasis
-    from afunet_core.merging.pipeline import MergeResult
+    from afunet_core.merging.result import MergeResult
 
 __all__ = ["Outcome", "Step", "merge_source"]
 

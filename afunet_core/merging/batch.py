@@ -20,7 +20,7 @@ from afunet_core.io.atomic import remove_partial_files
 if TYPE_CHECKING:
     import numpy as np
 
-    from afunet_core.merging.pipeline import MergeResult
+    from afunet_core.merging.result import MergeResult
     from afunet_core.utils.progress import OnProgress, ShouldCancel
 
 __all__ = [
