@@ -19,7 +19,7 @@ from afunet_core.errors import AFUNetError, ArgumentError, ImageFileError, Merge
 if TYPE_CHECKING:
     import numpy as np
 
-    from afunet_core.merging.pipeline import MergeResult
+    from afunet_core.merging.result import MergeResult
     from afunet_core.utils.progress import OnProgress, ShouldCancel
 
 __all__ = ["MergeJob", "Outcome", "attempt", "check_destination", "folder_jobs", "group_jobs", "run_batch", "run_job"]

@@ -11,7 +11,7 @@ from torch import Tensor
 import afunet_core as af
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.camera.saturation import unsaturated
-from afunet_core.merging.frame_selection import plan_frames
+from afunet_core.merging.frame_selection import select_frames
 from afunet_core.merging.multi_frame import combine_frames
 from afunet_core.metrics import psnr_mu
 from afunet_core.motion.consistency import agreement, contradiction, radiance_gap, spread_over
@@ -152,7 +152,7 @@ class TestCombination:
             truth.append(torch.where(lamp, 0.9, 0.3).expand(1, 3, SIZE, SIZE))
             frames.append((truth[-1] * time).clamp(0, 1) ** (1 / 2.2))
         bracket = af.Bracket(frames, times=times, reference=5, override=True)
-        plan = plan_frames(bracket)
+        plan = select_frames(bracket)
         assert plan.three[0] == 3  # saturates at 1/8: the lamp and its surroundings are beyond
         picture = truth[1].clamp(max=1 / times[3])
         combined = combine_frames(picture, bracket, plan, NOISE).image
@@ -170,9 +170,9 @@ class TestCombination:
             light = light + torch.randn(light.shape, generator=generator) * NOISE.variance(light).sqrt()
             frames.append(light.clamp(0, 1) ** (1 / 2.2))
         bracket = af.Bracket(frames, times=times, reference=1, override=True)
-        plan = plan_frames(bracket)
+        plan = select_frames(bracket)
         hazy = torch.where(bracket.frames[1] > 0.99, 0.9 * scene, scene)
-        combined = combine_frames(hazy, bracket, plan).image
+        combined = combine_frames(hazy, bracket, plan, NOISE).image
         weighted = af.merge(bracket, method="weighted", align="off").radiance
         expected = float(psnr_mu(torch.from_numpy(weighted).permute(2, 0, 1)[None], scene))
         assert float(psnr_mu(combined, scene)) > expected - 0.3
