@@ -1,6 +1,6 @@
-"""Who merges how well: any methods, any scenes with truth, the field's metrics, per scene and per kind.
+"""Evaluation of merge methods on scenes with ground truth, with the field's metrics.
 
-What can be said about the scores, and how they are written, is in :mod:`afunet_core.evaluation.scores`.
+Averages, standard errors and files of the scores are in :mod:`afunet_core.evaluation.scores`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Sample:
         return len(self.frames) // 2
 
     def to_tensor(self) -> Tensor:
-        """The B×18×H×W input of the network, for brackets of three."""
+        """Return the B×18×H×W input of the network, for brackets of three."""
         return network_input(self.frames, self.times, self.encoding, self.gamma)
 
     def to_stack(self) -> ExposureStack:
@@ -80,7 +80,7 @@ class Sample:
         return ExposureStack(self.frames, self.times, self.encoding, self.gamma, self.reference)
 
     def to_bracket(self) -> Bracket:
-        """The same frames as a :class:`~afunet_core.bracket.bracket.Bracket`, for :func:`~afunet_core.merge`."""
+        """Return the same frames as a :class:`~afunet_core.bracket.bracket.Bracket`, for :func:`~afunet_core.merge`."""
         from afunet_core.bracket.bracket import Bracket
 
         return Bracket(
@@ -169,14 +169,13 @@ def evaluate(
 
 
 def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
-    """What every table should hold for comparison.
+    """Return the classical methods for comparison.
 
     Args:
         opencv: include OpenCV's AlignMTB + MergeDebevec; ``None`` does where OpenCV is installed.
 
     Returns:
-        ``reference only``, ``weighted merge``, the same after shifting the frames by Ward's median threshold bitmaps
-        (``MTB and weighted merge``), ``Mertens fusion`` and perhaps ``OpenCV Debevec``.
+        ``reference only``, ``weighted merge``, ``Mertens fusion`` and perhaps ``OpenCV Debevec``.
 
     Raises:
         DependencyError: with ``opencv=True`` and no OpenCV.
@@ -198,7 +197,7 @@ def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
 
 
 def merge_method(**options: Any) -> Method:
-    """:func:`~afunet_core.merge` as a row of the table.
+    """Make a method of :func:`~afunet_core.merge`.
 
     Args:
         **options: of ``merge``, such as ``method="auto"``, ``model="compact"``, ``align="off"``.
@@ -221,7 +220,7 @@ def merge_method(**options: Any) -> Method:
 
 
 def fusion_radiance(sample: Sample) -> Tensor:
-    """Mertens fusion as radiance, so that it can stand in a table of radiance at all.
+    """Scale Mertens fusion to radiance, so that it can be compared with radiance.
 
     Exposure fusion yields a picture without a unit. It is linearised and scaled so that its median over the pixels that
     the reference frame sees well equals theirs; no truth is used. Its compressed contrast remains, and costs it.
@@ -241,7 +240,7 @@ def fusion_radiance(sample: Sample) -> Tensor:
 
 
 def synthetic_samples(batches: Iterable[SyntheticBatch]) -> Iterator[Sample]:
-    """One sample for each bracket of synthetic batches, such as
+    """Yield one sample for each bracket of synthetic batches, such as
     :func:`~afunet_core.data.synthesis.brackets.validation_brackets` makes.
     """
     number = 0
@@ -255,7 +254,7 @@ def synthetic_samples(batches: Iterable[SyntheticBatch]) -> Iterator[Sample]:
 
 
 def dataset_samples(dataset: Iterable[BracketSample], kind: str = "all") -> Iterator[Sample]:
-    """One sample for each scene of a :class:`~afunet_core.data.datasets.BracketDataset`; what moved is not known."""
+    """Yield one sample for each scene of a :class:`~afunet_core.data.datasets.BracketDataset`, its motion unknown."""
     for scene in dataset:
         frames = tuple(frame.unsqueeze(0) for frame in scene["frames"])
         yield Sample(scene["name"], kind, frames, scene["times"], scene["truth"].unsqueeze(0))
@@ -283,5 +282,5 @@ def _write_error_map(folder: Path, sample: Sample, method: str, result: Tensor, 
 
 
 def _file_name(name: str) -> str:
-    """A name that is a file name on every system and cannot climb out of its folder."""
+    """Make a file name that is valid on every system and cannot leave its folder."""
     return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "unnamed"

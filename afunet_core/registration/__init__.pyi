@@ -1,3 +1,4 @@
+from .align import homographies as homographies
 from .frames import BORDERS as BORDERS
 from .frames import MODES as MODES
 from .frames import Registration as Registration
