@@ -138,5 +138,3 @@ def _from_preference(each: Option, stored: Any) -> Any:
 
 def _is_file_only(each: Option, stored: Any) -> bool:
     return each.kind == "choice" and stored not in each.choices
-
-

@@ -149,7 +149,7 @@ def test_the_names_of_a_package_are_found_on_first_use() -> None:
 
     assert {"read_image", "write_image"} <= set(io.__all__)
     assert all(name in dir(io) and getattr(io, name) is not None for name in io.__all__)
-    with pytest.raises(AttributeError, match=r"(?i)no .*attribute.*read_video"):
+    with pytest.raises(AttributeError, match="attribute read_video"):
         io.read_video  # noqa: B018
 
 
