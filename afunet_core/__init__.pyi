@@ -83,10 +83,10 @@ from .losses.hdr import (
     HDRLoss as HDRLoss,
 )
 from .merging.pipeline import (
-    MergeResult as MergeResult,
-)
-from .merging.pipeline import (
     merge as merge,
+)
+from .merging.result import (
+    MergeResult as MergeResult,
 )
 from .metrics import (
     psnr as psnr,

@@ -23,6 +23,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_afunet.widget import MergeWidget
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # demo.py is no part of the package
 
 BEAT = 0.005
 STEPS = 8
@@ -102,20 +105,14 @@ def enlarged_bracket(size: tuple[int, int]) -> tuple[list[np.ndarray], tuple[flo
 
 
 def merge(viewer: Viewer, widget: MergeWidget, heart: Heartbeat, timeout: float) -> None:
-    """Press Merge; the phase changes when the first result layer comes."""
-    from napari_afunet.demo import wait
+    """Press Merge; the phase includes showing the layers."""
+    from demo import wait
 
-    def on_progress(fraction: float, message: str) -> None:
-        if message == "Showing the result" and heart.phase.endswith("merging"):
-            heart.enter(heart.phase.replace("merging", "showing the layers"))
-
-    widget.run.progressed.connect(on_progress)
     end = time.monotonic() + timeout
     widget.merge()
     while widget.worker is not None and time.monotonic() < end:
         wait(5)
     wait(300)  # what the layers still cause: drawing, thumbnails
-    widget.run.progressed.disconnect(on_progress)
 
 
 def display_step(viewer: Viewer, change: Callable[[], Any], is_shown: Callable[[], bool]) -> float:
@@ -140,7 +137,7 @@ def display_step(viewer: Viewer, change: Callable[[], Any], is_shown: Callable[[
 
 def display_steps(viewer: Viewer, widget: MergeWidget) -> dict[str, list[float]]:
     """Every control of the display, several times, with the tone-mapped view on top."""
-    from napari_afunet.display import OPERATORS
+    from napari_afunet.display.tone_view import OPERATORS
 
     panel = widget.display
     seconds: dict[str, list[float]] = {"exposure": [], "gamma": [], "operator": [], "highlight warning": []}
@@ -178,8 +175,7 @@ def main() -> None:
     height, width = (int(part) for part in options.size.split("x"))
 
     import napari
-
-    from napari_afunet.demo import PLUGIN, WIDGET, register_plugin, wait
+    from demo import PLUGIN, WIDGET, register_plugin, wait
 
     register_plugin()
     viewer = napari.Viewer()

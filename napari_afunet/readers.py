@@ -93,7 +93,7 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
 
 def read_frames(paths: Sequence[str]) -> list[LayerData]:
     """Picture files as frames of a bracket, in the order given, with what file or folder says of their exposure."""
-    from napari_afunet.exposures import common_exposures, file_exposure
+    from napari_afunet.layers.exposures import common_exposures, file_exposure
 
     files = _paths(paths)
     ev, seconds = common_exposures([file_exposure(file) for file in files])

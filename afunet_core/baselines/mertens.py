@@ -7,7 +7,7 @@ every second: another pyramid.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -29,22 +29,27 @@ FLOOR = 1e-6
 """Least value of a measure: where one says nothing, as saturation does of grey pixels, the others count."""
 
 
-def exposure_fusion(bracket: ExposureStack) -> Tensor:
+def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] = lambda: None) -> Tensor:
     """Fuse the frames as a display shows them (see :func:`fuse_frames`).
 
     Args:
         bracket: the exposures.
+        check: as for :func:`fuse_frames`.
 
     Returns:
         B×3×H×W display-encoded picture in [0, 1]. It is not radiance and has no exposure.
     """
     if bracket.encoding == "linear":
-        return fuse_frames([encode(frame, "gamma", bracket.gamma) for frame in bracket.frames])
-    return fuse_frames(bracket.frames)
+        return fuse_frames([encode(frame, "gamma", bracket.gamma) for frame in bracket.frames], check=check)
+    return fuse_frames(bracket.frames, check=check)
 
 
 def fuse_frames(
-    frames: Tensor | Sequence[Tensor], contrast: float = 1.0, saturation: float = 1.0, exposedness: float = 1.0
+    frames: Tensor | Sequence[Tensor],
+    contrast: float = 1.0,
+    saturation: float = 1.0,
+    exposedness: float = 1.0,
+    check: Callable[[], None] = lambda: None,
 ) -> Tensor:
     r"""Blend display-encoded frames on many scales by what looks good in each.
 
@@ -57,6 +62,7 @@ def fuse_frames(
         contrast: exponent of the contrast measure, at least 0.
         saturation: exponent of the saturation measure, at least 0.
         exposedness: exponent of the well-exposedness measure, at least 0.
+        check: called before each step on a whole frame; it raises when the caller no longer wants the picture.
 
     Returns:
         B×3×H×W display-encoded picture in [0, 1].
@@ -75,12 +81,17 @@ def fuse_frames(
     for name, exponent in exponents.items():
         if not exponent >= 0:
             raise ArgumentError(name, "an exponent of at least 0", exponent)
-    qualities = [_quality(frame, contrast, saturation, exposedness) for frame in frames]
+    qualities = []
+    for frame in frames:
+        check()
+        qualities.append(_quality(frame, contrast, saturation, exposedness))
     total = torch.stack(qualities).sum(0)
     levels: list[Tensor] = []
     for frame, quality in zip(frames, qualities, strict=True):
+        check()
         own = _weighted_pyramid(frame, quality / total)
         levels = [level + more for level, more in zip(levels, own, strict=True)] if levels else own
+    check()
     return _collapse(levels).clamp(0.0, 1.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from afunet_core.bracket.exposure_checks import check_brightness
 from afunet_core.bracket.exposures import both_given, relative_exposure
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.bracket.stack import ExposureStack
+from afunet_core.bracket.transparency import fill_hidden, hidden_parts
 from afunet_core.camera.black_level import resolve_black_level
 from afunet_core.camera.response import ResponseCurve, curve_from
 from afunet_core.camera.response_detection import detect_response
+from afunet_core.camera.white_level import check_white_level, find_white_level
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input
 
@@ -31,10 +34,10 @@ class Bracket(ExposureStack):
     changed once made: :meth:`to`, :meth:`crop` and the like return new ones that share what they can.
 
     Args:
-        frames: two or more frames of one size: arrays H×W, H×W×1, H×W×3 or H×W×4 (alpha is dropped) of unsigned
-            integers or floats, or tensors H×W, C×H×W or B×C×H×W with one or three channels. Greyscale frames are
-            expanded to three channels. Values beyond saturation are clipped; NaN, infinite and negative ones replaced,
-            with a warning.
+        frames: two or more frames of one size: arrays H×W, H×W×1, H×W×3, or with alpha H×W×2 or H×W×4, of unsigned
+            integers or floats, or tensors H×W, C×H×W or B×C×H×W with one or three channels. Where alpha is 0 a frame
+            shows nothing, and others fill it. Greyscale frames are expanded to three channels. Values beyond saturation
+            are clipped; NaN, infinite and negative ones replaced, with a warning.
         ev: exposure of every frame in stops; only differences count. Excludes ``times``.
         times: exposure time of every frame in seconds. A tensor that requires gradients keeps its graph.
         encoding: ``"gamma"``, ``"srgb"`` or ``"linear"`` (sensors, microscopes).
@@ -45,6 +48,8 @@ class Bracket(ExposureStack):
             out like the frames, or the path of an image file), subtracted pixel by pixel; or ``"auto"``, for linear
             frames, the intercept of intensity over exposure time. Linear frames then keep what noise pushed below
             black, so that the mean of dark regions stays true.
+        white_level: stored value of saturation, in the units of the data, where the camera clips below the largest
+            number; ``"auto"`` finds it where the frames pile up.
         response: how stored values relate to light, instead of ``encoding``: a
             :class:`~afunet_core.camera.response.ResponseCurve`, the file of one, ``"estimate"`` from these frames,
             which must
@@ -96,6 +101,7 @@ class Bracket(ExposureStack):
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
         black_level: Any = 0.0,
+        white_level: float | str | None = None,
         response: Any = None,
         reference: int | None = None,
         names: Sequence[str] | None = None,
@@ -112,7 +118,9 @@ class Bracket(ExposureStack):
         names = _frame_names(names, count)
         light = relative_exposure(ev, times, names)
         black = resolve_black_level(black_level, frames, light.detach().tolist(), names, encoding, bit_depth)
-        pixel_format = PixelFormat(encoding, bit_depth, black)
+        stated_white = check_white_level(white_level)
+        fixed = None if stated_white is None or isinstance(stated_white, str) else stated_white
+        pixel_format = PixelFormat(encoding, bit_depth, black, fixed)
         tensors, self.is_grey, white = to_encoded_frames(frames, names, pixel_format)
         self.black_level, self.scale = pixel_format.black, white - pixel_format.black
 
@@ -120,11 +128,18 @@ class Bracket(ExposureStack):
         order = sorted(range(count), key=amounts.__getitem__)
         relative = light[order] / light[order[0]]
         sorted_frames = tuple(tensors[i] for i in order)
+        if fixed is None:
+            share = find_white_level(sorted_frames, relative.tolist(), encoding, gamma)
+            sorted_frames = self._up_to_white(sorted_frames, share, white, find=stated_white == "auto")
         self.seconds = None if times is None else tuple(amounts[i] for i in order)
         self.names = tuple(names[i] for i in order)
         self.reference_given = reference is not None
         chosen = count // 2 if reference is None else order.index(_frame_index(reference, count))
         self.metadata = dict(metadata or {})
+        hidden = hidden_parts(frames, names)
+        sorted_frames = fill_hidden(
+            sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen
+        )
         curve = _response_curve(response, sorted_frames, relative.tolist(), encoding, gamma)
         if curve is not None:
             sorted_frames, encoding = tuple(encode(curve(frame), "gamma", gamma) for frame in sorted_frames), "gamma"
@@ -132,6 +147,22 @@ class Bracket(ExposureStack):
         super().__init__(sorted_frames, relative, encoding, gamma, chosen)
         if not override:
             check_brightness(self.frames, relative.tolist(), self.names, encoding, gamma)
+
+    def _up_to_white(self, frames: tuple[Tensor, ...], share: float, white: float, find: bool) -> tuple[Tensor, ...]:
+        """Scale frames that pile up below the end of the scale, or tell of it."""
+        if share == 1.0:
+            return frames
+        level = share * self.scale + self.black_level
+        if not find:
+            warnings.warn(
+                f"The frames pile up at {level:.6g}, below the largest value they could have ({white:.6g}). If the "
+                f"camera saturates there, state white_level={level:.6g}, or white_level='auto'.",
+                UserWarning,
+                stacklevel=3,
+            )
+            return frames
+        self.scale *= share
+        return tuple((frame / share).clamp(max=1.0) for frame in frames)
 
     @classmethod
     def from_files(
@@ -144,6 +175,7 @@ class Bracket(ExposureStack):
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
         black_level: Any = 0.0,
+        white_level: float | str | None = None,
         response: Any = None,
         channel: str | None = None,
         reference: int | None = None,
@@ -160,6 +192,7 @@ class Bracket(ExposureStack):
                 linear; state ``"linear"`` for the TIFF files of sensors and microscopes.
             channel: ``"red"``, ``"green"`` or ``"blue"``: that channel of colour files alone, as greyscale, for a dye
                 that shines in one and only leaks into the others.
+            white_level: as for the constructor; of raw files in counts of the sensor, found where they clip.
             ev, times, gamma, bit_depth, black_level, response, reference, override: as for the constructor, in the
                 order of ``paths``.
 
@@ -173,7 +206,9 @@ class Bracket(ExposureStack):
         if ev is not None and times is not None:
             raise both_given()
         given = ev is not None or times is not None
-        files = load_bracket_files(paths, encoding=encoding, exposures_given=given, channel=channel)
+        files = load_bracket_files(
+            paths, encoding=encoding, exposures_given=given, channel=channel, white_level=white_level
+        )
         bracket = cls(
             files.pixels,
             ev=files.ev if ev is None and times is None else ev,
@@ -182,6 +217,7 @@ class Bracket(ExposureStack):
             gamma=gamma,
             bit_depth=bit_depth,
             black_level=channel_of_dark_frame(black_level, channel),
+            white_level=None if files.is_raw else white_level,
             response=response,
             reference=reference,
             names=files.names,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from afunet_core.errors import ArgumentError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.metrics import METRICS, Metric
 
 __all__ = ["INSIDE", "OUTSIDE", "Evaluation", "Row"]
@@ -178,9 +178,8 @@ class Evaluation:
         texts = {".csv": self.to_csv, ".md": self.to_markdown}
         if path.suffix not in texts:
             raise ArgumentError("path", "a name that ends in .csv or .md", path.name)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(texts[path.suffix](), encoding="utf-8")
-        os.replace(partial, path)
+        text = texts[path.suffix]()
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _definition(column: str, more: Mapping[str, Metric]) -> str:

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import CheckpointError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AGREEMENT_MAPS, AFUNetConfig
 from afunet_core.model.published_names import from_published, to_published
@@ -104,15 +104,8 @@ def save_model(model: AFUNet, path: str | os.PathLike[str], metadata: Mapping[st
     target = Path(path)
     tensors = {to_published(key): value.detach().cpu().contiguous() for key, value in model.named_parameters()}
     notes = {**(metadata or {}), "afunet_config": json.dumps(model.config.to_dict())}
-    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}.safetensors")
-    try:
-        # Opened here, so that the file has the permissions of the user's other files; temporary files are private.
-        with temporary.open("xb") as file:
-            file.write(save(tensors, metadata=notes))
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    data = save(tensors, metadata=notes)
+    write_atomically(target, lambda temporary: temporary.write_bytes(data))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from afunet_core.errors import CheckpointError, DependencyError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
@@ -200,9 +201,7 @@ class _TrainingState:
             "step": self.step,
             "best": self.best,
         }
-        temporary = folder / "last.partial"
-        torch.save(saved, temporary)
-        os.replace(temporary, folder / "last.ckpt")
+        write_atomically(folder / "last.ckpt", lambda temporary: torch.save(saved, temporary))
         save_model(self.averaged, folder / "model.safetensors", {"step": str(self.step), "seed": str(config.seed)})
 
 

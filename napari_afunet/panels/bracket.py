@@ -21,9 +21,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_afunet.choosing import candidate_layers, full_resolution, guess_layers, guess_stack
-from napari_afunet.exposures import common_exposures, layer_exposure, parse_exposure, stack_exposures
-from napari_afunet.inputs import BracketSource, bracket_source, stack_source
+from napari_afunet.layers.exposures import common_exposures, layer_exposure, parse_exposure, stack_exposures
+from napari_afunet.layers.selection import candidate_layers, full_resolution, guess_layers, guess_stack
+from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
-from napari_afunet.compare import COMPARISONS
+from napari_afunet.display.compare import COMPARISONS
 
 __all__ = ["ComparePanel"]
 

@@ -19,8 +19,8 @@ import afunet_core as af
 from afunet_core.cli import COMMANDS, main, options
 from afunet_core.data.demo import demo_bracket
 from afunet_core.merging import batch
+from afunet_core.merging.alignment import REGISTRATION_MODES
 from afunet_core.merging.batch import MergeJob, attempt, run_job
-from afunet_core.merging.pipeline import METHODS, REGISTERING
 from afunet_core.tonemap import OPERATORS
 from afunet_core.utils.device import PRECISIONS
 
@@ -82,8 +82,7 @@ def test_help_needs_no_torch() -> None:
 
 
 def test_the_choices_offered_are_those_there_are() -> None:
-    assert options.METHODS == METHODS
-    assert sorted(options.ALIGNMENTS) == sorted(REGISTERING)
+    assert sorted(options.ALIGNMENTS) == sorted(REGISTRATION_MODES)
     assert ("auto", *PRECISIONS) == options.PRECISIONS
     assert sorted(options.OPERATORS) == sorted(OPERATORS)
 

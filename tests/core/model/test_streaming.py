@@ -294,7 +294,7 @@ def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
 
 def test_a_bracket_gives_its_rows_when_they_are_asked_for():
     from afunet_core.bracket.bracket import Bracket
-    from afunet_core.merging.bracket_rows import BracketRows
+    from afunet_core.merging.inference import BracketRows
 
     frames = [bracket(2, 3, 21, 27, seed=seed) * 0.5 for seed in range(3)]
     three = Bracket(frames, ev=(0, 2, 4), encoding="srgb", override=True)

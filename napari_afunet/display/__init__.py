@@ -1,0 +1,1 @@
+"""How HDR layers look, and how results are compared."""
