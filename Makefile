@@ -87,8 +87,7 @@ docs: $(VENV)/.stamp-dev
 	$(VENV)/bin/mkdocs build --strict
 
 bench: $(VENV)/.stamp-dev
-	$(VENV)/bin/afunet benchmark -o docs/performance.md
-	$(PY) benchmarks/merge_time.py --write docs/performance.md
+	$(PY) benchmarks/merge_speed.py --write docs/performance.md
 	$(PY) benchmarks/literal.py 512 512 --write docs/performance.md
 	$(PY) benchmarks/classical.py --write docs/performance.md
 

@@ -1,5 +1,4 @@
-"""Longest time in which the window does not answer: while the widget opens, during a merge, and at every
-live display step.
+"""Pauses of napari's window: while the widget opens, during a merge, and at every live display step.
 
     sh tools/with-display.sh --virtual python benchmarks/plugin.py [--size 1000x1500] [--method auto] [--where 60]
 

@@ -24,10 +24,9 @@ def _black_level(text: str) -> float | str:
 
 @dataclass(frozen=True)
 class BracketOptions:
-    """How the stored values of a bracket are understood.
+    """Options of :meth:`Bracket.from_files <afunet_core.bracket.bracket.Bracket.from_files>`, save the exposures.
 
-    Defaults are those of :meth:`Bracket.from_files <afunet_core.bracket.bracket.Bracket.from_files>`, which a test
-    holds to this class. :mod:`afunet_core.utils.options` tells how an interface is built from it.
+    A test holds that method to this class. :mod:`afunet_core.utils.options` tells how an interface is built from it.
 
     Example:
         >>> BracketOptions(encoding="linear").encoding

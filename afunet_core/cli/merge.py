@@ -51,9 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--half", action="store_true", help="16-bit floats in EXR")
     results.add_argument("--format", default=".exr", metavar="SUFFIX", help="of a batch's results (.exr)")
 
-    cluster = parser.add_argument_group("many brackets at once (needs the extra 'cluster')")
+    cluster = parser.add_argument_group("many brackets at once")
     cluster.add_argument("--workers", type=int, metavar="N", help="processes on this machine")
-    cluster.add_argument("--scheduler", metavar="ADDRESS", help="a running dask scheduler, such as tcp://host:8786")
+    cluster.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="a running dask scheduler, such as tcp://host:8786 (needs the extra 'cluster')",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -72,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _only_bracket(folders: list[Path]) -> Path:
-    """The one bracket there is, for a result that is one file."""
+    """Return the only bracket of the folders, for a result that is one file."""
     from afunet_core.bracket.folders import find_brackets
 
     brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
@@ -126,10 +130,16 @@ def _merge_jobs(options: argparse.Namespace, jobs: list[MergeJob], suffix: str) 
 
 
 def _run(jobs: list[MergeJob], options: argparse.Namespace, stack: ExitStack) -> Iterable[Outcome]:
-    if options.workers is not None or options.scheduler is not None:
+    if options.workers is not None and options.scheduler is not None:
+        raise ArgumentError("workers", "either workers here or a scheduler", "both")
+    if options.scheduler is not None:
         from afunet_core.merging.cluster import run_on_cluster
 
-        return run_on_cluster(jobs, options.overwrite, workers=options.workers, scheduler=options.scheduler)
+        return run_on_cluster(jobs, options.overwrite, scheduler=options.scheduler)
+    if options.workers is not None:
+        from afunet_core.merging.cluster import run_on_processes
+
+        return run_on_processes(jobs, options.overwrite, options.workers)
     bars = ExitStack()
     stack.push(bars)
 
@@ -141,7 +151,7 @@ def _run(jobs: list[MergeJob], options: argparse.Namespace, stack: ExitStack) ->
 
 
 def _report(outcomes: Iterable[Outcome], total: int) -> int:
-    """Say what became of every bracket as it is known, and of all at the end."""
+    """Print each outcome as it is known and the sums at the end; return 1 if a bracket failed."""
     counts = dict.fromkeys(("merged", "skipped", "failed"), 0)
     failed: list[Outcome] = []
     for number, outcome in enumerate(outcomes, 1):
@@ -157,7 +167,7 @@ def _report(outcomes: Iterable[Outcome], total: int) -> int:
 
 
 def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
-    """The job that the options describe."""
+    """Return the job that the options describe."""
     exposures = {"ev": flat(options.ev), "times": flat(options.times)}
     return MergeJob(
         tonemapped=options.tonemapped,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from afunet_core.baselines.weighted import exposure_fusion, weighted_merge
+from afunet_core.baselines.mertens import exposure_fusion
+from afunet_core.baselines.noise_optimal import noise_optimal_merge
+from afunet_core.baselines.weighted import weighted_merge
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel, noise_optimal_merge
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.options import MergeOptions
@@ -21,7 +23,7 @@ def merge_classic(
 ) -> Estimate:
     """Merge by ``method="weighted"`` or ``"mertens"``; can be cancelled between strips of rows."""
     if options.method == "mertens":
-        return Estimate.of_classic(exposure_fusion(aligned.bracket))
+        return Estimate.of_classic(exposure_fusion(aligned.bracket, reporter.check))
     model = None if options.noise == "photons" else noise.model
     return Estimate.of_classic(_weighted(aligned.bracket, model, reporter), model or "photons")
 

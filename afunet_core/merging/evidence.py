@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from afunet_core.baselines.weighted import ExposureStack
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.merging.alignment import AlignedBracket
 from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.merging.options import MergeOptions
@@ -69,10 +69,9 @@ def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], 
 
     Example:
         >>> import torch
-        >>> from types import SimpleNamespace
         >>> frames = tuple(torch.full((1, 3, 20, 30), value) for value in (0.1, 0.4))
         >>> times = torch.tensor([1.0, 4.0])
-        >>> is_at_rest(SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1))
+        >>> is_at_rest(ExposureStack(frames, times, encoding="linear", reference=1))
         True
     """
     block = min(BLOCK, *bracket.frames[0].shape[-2:])

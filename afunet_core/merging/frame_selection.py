@@ -122,7 +122,7 @@ def choose_reference(bracket: Bracket) -> int:
 
 
 def _relative_sharpness(bracket: Bracket, small: list[Tensor], mask: Tensor, first: int, second: int) -> float:
-    """Return the energy of the gradients of one frame over that of another, in radiance, where both record the scene."""
+    """Return the ratio of two frames' energies of gradients, in radiance, where both record the scene."""
     energies = []
     for index in (first, second):
         radiance = linearize(small[index], bracket.encoding, bracket.gamma) / float(bracket.times[index])

@@ -11,18 +11,21 @@ from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.merging.inference import Network
-from afunet_core.merging.multi_frame import unrecorded_area
+from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE
 from afunet_core.merging.options import MergeOptions
 from afunet_core.motion.compensation import follow_motion
-from afunet_core.motion.consistency import consistent_short_frame
+from afunet_core.motion.short_frame import consistent_short_frame
 
-__all__ = ["consistent_three", "guess_unrecorded", "merge_moving"]
+__all__ = ["brightened", "consistent_three", "guess_unrecorded", "merge_moving", "unrecorded_area"]
 
 FOLLOWING = ("auto", "on")
 """Choices of ``align`` that also follow what moved on its own."""
 
 MENDED = 0.02
 """Encoded difference from which a pixel of the short frame counts as replaced."""
+
+CONTEXT = 48
+"""Pixels around what is guessed that the network sees as well."""
 
 
 def merge_moving(
@@ -86,6 +89,27 @@ def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelectio
     image = brightened(estimate.image, guess, estimate.unrecorded, area)
     brighter = (image > estimate.image).any(1)
     return replace(estimate, image=image, guessed=float(brighter.float().mean()))
+
+
+def unrecorded_area(unrecorded: Tensor, frames: FrameSelection) -> tuple[int, int, int, int] | None:
+    """Return the rectangle in which the network is worth asking once more, with a shorter frame.
+
+    Args:
+        unrecorded: of an :class:`~afunet_core.merging.estimate.Estimate`, B×1×H×W.
+        frames: with ``wider``, the frames to ask it with.
+
+    Returns:
+        Top, left, height and width, with context around; ``None`` if there is nothing to ask.
+    """
+    if frames.wider is None or not bool((unrecorded > UNSUPPORTED_SHARE / 2).any()):
+        return None
+    spans = []
+    for axis, size in ((-1, unrecorded.shape[-2]), (-2, unrecorded.shape[-1])):
+        held = (unrecorded > 0).any(axis).flatten(0, -2).any(0).nonzero()
+        first, last = max(0, int(held[0]) - CONTEXT), min(size, int(held[-1]) + 1 + CONTEXT)
+        spans.append((first, last - first))
+    (top, height), (left, width) = spans
+    return top, left, height, width
 
 
 def brightened(image: Tensor, guess: Tensor, weight: Tensor, area: tuple[int, int, int, int]) -> Tensor:

@@ -19,17 +19,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel
+from afunet_core.camera.noise import NoiseModel, dependable_noise
+from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
-from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over, unsaturated
+from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over
 from afunet_core.ops.box_filter import window_max
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["Combination", "combine_frames", "join_frames", "unrecorded_area"]
+__all__ = ["Combination", "combine_frames", "join_frames"]
 
 PRIOR_SHARE = 0.1
 """Weight of the network's picture over that of the frames it was made of: they are more precise wherever they agree."""
@@ -46,9 +47,6 @@ reference is clipped, no frame bears out what the network shows."""
 
 UNSUPPORTED_SHARE = 0.5
 """Weight of a second guess beside what no frame bears out: neither is the better one."""
-
-CONTEXT = 48
-"""Pixels around what is guessed that the network sees as well."""
 
 _NOTHING: Mapping[int, Tensor] = MappingProxyType({})
 
@@ -98,7 +96,7 @@ def combine_frames(
         image: B×3×H×W radiance that the network made of ``frames.three``, in the unit of the bracket's shortest frame.
         bracket: all frames, registered.
         frames: what the network saw, and what joins.
-        noise: of the camera, with some read noise.
+        noise: of the camera.
         three: the bracket the network saw, where a frame of it was mended; by default the one of ``frames``.
         covered: for each frame that registration moved, B×1×H×W, where it has content of its own. Elsewhere its weight
             is zero, for what stands in is the reference again; and it is uncertain along edges.
@@ -106,6 +104,7 @@ def combine_frames(
     Returns:
         The radiance in the same unit, and where nothing recorded it.
     """
+    noise = dependable_noise(bracket, noise)  # without read noise, the weight of black would be one over nothing
     short = (three or frames.for_network(bracket)).frames[0].to(image)
     reliability = _short_frame_reliability(image, short, bracket, frames, noise)
 
@@ -215,27 +214,6 @@ def _short_frame_reliability(
 
     clipped, wrong, differs = in_haloed_strips(rows, HALO, image, short, *bracket.frames).split(1, 1)
     return clipped * (1 - spread_over(wrong, differs))
-
-
-def unrecorded_area(unrecorded: Tensor, frames: FrameSelection) -> tuple[int, int, int, int] | None:
-    """Return the rectangle in which the network is worth asking once more, with a shorter frame.
-
-    Args:
-        unrecorded: of a :class:`Combination`.
-        frames: with ``wider``, the frames to ask it with.
-
-    Returns:
-        Top, left, height and width, with context around; ``None`` if there is nothing to ask.
-    """
-    if frames.wider is None or not bool((unrecorded > UNSUPPORTED_SHARE / 2).any()):
-        return None
-    spans = []
-    for axis, size in ((-1, unrecorded.shape[-2]), (-2, unrecorded.shape[-1])):
-        held = (unrecorded > 0).any(axis).flatten(0, -2).any(0).nonzero()
-        first, last = max(0, int(held[0]) - CONTEXT), min(size, int(held[-1]) + 1 + CONTEXT)
-        spans.append((first, last - first))
-    (top, height), (left, width) = spans
-    return top, left, height, width
 
 
 def _squared_slope(image: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from afunet_core.merging.static_scene import merge_static
 from afunet_core.model.afunet import AFUNet
 from afunet_core.utils.progress import OnProgress, ProgressReporter, ShouldCancel
 
-__all__ = ["MergeResult", "merge"]
+__all__ = ["merge"]
 
 
 def merge(
@@ -83,6 +83,7 @@ def merge(
         MergeCancelled: after ``should_cancel`` returned true.
 
     Example:
+        >>> import numpy as np
         >>> frames = [np.full((4, 5, 3), value, np.float32) for value in (0.1, 0.4)]
         >>> bracket = Bracket(frames, ev=(0, 2), encoding="linear")
         >>> result = merge(bracket, method="weighted", align="off")

@@ -13,8 +13,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import ExposureStack, weighted_merge
-from afunet_core.camera.noise import NoiseModel, merge_with_variance
+from afunet_core.baselines.noise_optimal import merge_with_variance
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
@@ -77,12 +79,11 @@ def denoise_classic(network: Tensor, bracket: ExposureStack, noise: NoiseModel |
         B×3×H×W radiance, or ``None`` where the noise is not known: then the classic should stand alone.
 
     Example:
-        >>> from types import SimpleNamespace
         >>> generator, times = torch.Generator().manual_seed(0), torch.tensor([1.0, 4.0])
         >>> light, first, second = torch.rand(3, 1, 3, 200, 200, generator=generator)
         >>> light, noises = light * 0.2, (first, second)
         >>> noisy = tuple(light * t + 0.03 * (n - 0.5) for t, n in zip((1.0, 4.0), noises, strict=True))
-        >>> stack = SimpleNamespace(frames=noisy, times=times, encoding="linear", gamma=2.2, reference=1)
+        >>> stack = ExposureStack(noisy, times, encoding="linear", reference=1)
         >>> merged = denoise_classic(light, stack, NoiseModel(0.0, 0.01))  # a network that knows the truth
         >>> bool((merged - light).square().mean() < 0.6 * (noisy[1] / 4 - light).square().mean())
         True

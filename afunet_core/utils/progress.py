@@ -22,6 +22,8 @@ class ProgressReporter:
     Inside the package a step that may take longer than a moment calls :meth:`check`, which raises, several times a
     second; ``should_cancel`` is what callers from outside pass.
 
+    Make it in the public function that callers from outside call: warnings name the line of that call.
+
     Args:
         on_progress: called with ``(done, total, message)``; ``done`` counts thousandths of the whole and never falls.
         should_cancel: asked at every report and every check.
@@ -32,6 +34,9 @@ class ProgressReporter:
     def __init__(self, on_progress: OnProgress | None = None, should_cancel: ShouldCancel | None = None) -> None:
         self._on_progress, self._should_cancel = on_progress, should_cancel
         self._start = self._end = self._shown = 0
+        # Warnings name the line that asked for the job, however deep in the package they come up.
+        self._caller = sys._getframe(2)
+        self._line = self._caller.f_lineno
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
 
@@ -73,12 +78,6 @@ class ProgressReporter:
     def warn(self, message: str) -> None:
         """Tell the user, and keep the message for the provenance."""
         self.warnings.append(message)
-        warnings.warn(message, UserWarning, stacklevel=_level_of_caller())
-
-
-def _level_of_caller() -> int:
-    """Return the stack level, as seen from the function that asks, of the first caller outside this package."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("afunet_core."):
-        frame, level = frame.f_back, level + 1
-    return level
+        source = self._caller
+        registry = source.f_globals.setdefault("__warningregistry__", {})
+        warnings.warn_explicit(message, UserWarning, source.f_code.co_filename, self._line, registry=registry)

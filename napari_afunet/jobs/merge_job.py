@@ -15,7 +15,7 @@ from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
     from afunet_core.inspection import FeatureBasis
-    from afunet_core.merging.pipeline import MergeResult
+    from afunet_core.merging.result import MergeResult
 
 __all__ = ["Outcome", "Step", "merge_source"]
 
@@ -162,7 +162,8 @@ def _covered(result: MergeResult, shape: tuple[int, int]) -> Area:
     """Return the area that all frames of a plane show, from their registration."""
     import torch
 
-    from afunet_core.ops.warp import largest_rectangle, valid_area
+    from afunet_core.ops.warp import valid_area
+    from afunet_core.registration.align import largest_rectangle
 
     covered = torch.ones(shape, dtype=torch.bool)
     for entry in result.info.get("registration") or []:

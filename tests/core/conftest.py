@@ -1,6 +1,6 @@
-"""What the tests of the core share: a seeded source of tensors and checks every operator must pass.
+"""Fixtures of the core's tests: a seeded source of tensors and checks every operator must pass.
 
-The device is the CPU unless ``AFUNET_TEST_DEVICE`` names another one (``cuda``, ``mps``).
+``--device cuda`` (or the variable ``AFUNET_TEST_DEVICE``) runs them on another device.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class OperatorChecks:
 
 
 @pytest.fixture(scope="session")
-def device() -> torch.device:
-    return torch.device(os.environ.get("AFUNET_TEST_DEVICE", "cpu"))
+def device(pytestconfig: pytest.Config) -> torch.device:
+    return torch.device(os.environ.get("AFUNET_TEST_DEVICE") or pytestconfig.getoption("--device"))
 
 
 @pytest.fixture(scope="session")

@@ -18,19 +18,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import afunet_core as af
-from afunet_core.camera.noise import NoiseModel
+from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
-from afunet_core.merging import inference as network_run
-from afunet_core.merging import pipeline as merging
-from afunet_core.utils.device import (
-    automatic_budget,
-    choose_device,
-    choose_precision,
-    choose_training_precision,
-    is_out_of_memory,
-    multiplies_bfloat16,
-    parse_memory,
-)
+from afunet_core.merging import alignment, inference, maps
 
 SIZES = {"embed_dim": 12, "fusion_heads": 2, "drop_path": 0.2, "dormant_norm": False}
 TIMES = (1.0, 4.0, 16.0)
@@ -160,7 +150,7 @@ def test_low_precision_stays_close(precision: str, decibel: float) -> None:
 
 @pytest.mark.parametrize("own", [True, False])
 def test_bfloat16_that_does_not_pay_is_told(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(merging, "multiplies_bfloat16", lambda device: own)
+    monkeypatch.setattr(inference, "multiplies_bfloat16", lambda device: own)
     told = {}
     for precision in ("bfloat16", "float32"):
         with warnings.catch_warnings(record=True):
@@ -257,32 +247,6 @@ def test_unknown_model() -> None:
         af.merge(bracket_of(scene()), model="no-such-model")
 
 
-def test_devices_and_precisions() -> None:
-    assert choose_device("cpu").type == "cpu"
-    assert choose_device("auto").type in ("cpu", "cuda", "mps")
-    assert choose_precision("auto", torch.device("cpu")) == torch.float32
-    assert choose_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
-    own = multiplies_bfloat16(torch.device("cpu"))
-    assert choose_training_precision("auto", torch.device("cpu")) == ("bf16-mixed" if own else "32-true")
-    assert choose_training_precision("bf16-mixed", torch.device("cpu")) == "bf16-mixed"
-    budget = automatic_budget(torch.device("cpu"))
-    assert budget is None or budget >= 0
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("4GB", 4 * 1024**3), ("1.5 gib", 3 * 2**29), ("512m", 2**29), (1000, 1000), (2e9, 2 * 10**9), ("auto", None)],
-)
-def test_amounts_of_memory(text: Any, size: int | None) -> None:
-    assert parse_memory(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "GB", "-1", "0", "nan", "1e400", "4 horses", "1.2.3", True])
-def test_amounts_that_are_none(text: Any) -> None:
-    with pytest.raises(ArgumentError, match="memory_budget"):
-        parse_memory(text)
-
-
 # --- the model and its identity ---
 
 
@@ -318,6 +282,47 @@ def test_provenance_is_complete_and_plain() -> None:
     assert {"afunet", "torch", "kornia", "numpy", "python"} <= set(info["versions"])
     assert [entry["decision"] for entry in info["registration"]][1] == "identity"
     assert set(info["seconds"]) == {"Registering the frames", "Merging", "Finishing"}
+
+
+# --- noise ---
+
+
+@pytest.mark.parametrize("moving", [False, True], ids=["still", "moving"])
+@pytest.mark.parametrize("count", [3, 5])
+def test_the_noise_given_serves_every_step_and_is_not_estimated(
+    count: int, moving: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, radiance = np.random.default_rng(0), scene(64, 64)
+    times = tuple(2.0**k for k in range(count))
+    frames = []
+    for index, time in enumerate(times):
+        light = radiance * time / 2
+        if moving:
+            light[20:44, 10 + 8 * index : 26 + 8 * index] *= 0.3
+        frames.append(np.clip(light + 0.003 * generator.normal(size=light.shape), 0, 1) ** (1 / 2.2))
+    bracket, model = af.Bracket(frames, times=times), anchored_model()
+    estimated: list[NoiseModel | None] = []
+
+    def count_estimates(stack: af.Bracket) -> NoiseModel | None:
+        estimated.append(estimate_noise(stack))
+        return estimated[-1]
+
+    monkeypatch.setattr(alignment, "estimate_noise", count_estimates)
+    found = af.merge(bracket, model=model, align="off")
+    assert found.info["at_rest"] is not moving
+    assert len(estimated) == (count > 3 or not moving)
+    if not estimated:
+        return
+    noise = estimated.pop()
+    assert noise is not None
+    given = af.merge(bracket, model=model, align="off", noise=noise)
+    np.testing.assert_array_equal(given.radiance, found.radiance)
+    in_counts = (noise.gain * bracket.scale, noise.read_noise * bracket.scale)
+    counted = af.merge(bracket, model=model, align="off", noise=in_counts)
+    np.testing.assert_allclose(counted.radiance, found.radiance, rtol=1e-5)
+    other = af.merge(bracket, model=model, align="off", noise=NoiseModel(noise.gain, 10 * noise.read_noise))
+    assert np.abs(other.radiance - found.radiance).max() > 1e-4
+    assert not estimated
 
 
 # --- registration ---
@@ -367,11 +372,11 @@ def test_the_border_is_filled_or_cropped(shifted: tuple[af.Bracket, np.ndarray])
 def test_maps_are_made_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def ghost(bracket: af.Bracket) -> np.ndarray:
+    def ghost(bracket: af.Bracket, sample: int) -> np.ndarray:
         calls.append(bracket)
         return np.zeros(bracket.shape, np.float32)
 
-    monkeypatch.setattr(merging, "ghost_map", ghost)
+    monkeypatch.setattr(maps, "ghost_map", ghost)
     result = af.merge(bracket_of(scene()), method="weighted", align="off")
     assert list(result.maps) == ["ghost"]
     assert "ghost" in result.maps
@@ -388,6 +393,18 @@ def test_the_ghost_map_shows_what_moved() -> None:
     ghost = af.merge(af.Bracket(frames, times=TIMES), method="weighted", align="off").maps["ghost"]
     assert ghost.shape == (64, 64)
     assert ghost[24:32, 44:52].mean() > 10 * ghost[40:, :30].mean() + 0.1
+
+
+def test_the_ghost_map_of_a_batch_is_a_stack() -> None:
+    truth = np.repeat(scene(64, 64)[..., :1], 3, -1)
+    still, moved = exposed(truth), exposed(truth)
+    moved[2][20:36, 40:56] *= 0.4
+    frames = [torch.from_numpy(np.stack(pair)).permute(0, 3, 1, 2) for pair in zip(still, moved, strict=True)]
+    ghost = af.merge(af.Bracket(frames, times=TIMES), method="weighted", align="off").maps["ghost"]
+    for found, sample in zip(ghost, (still, moved), strict=True):
+        alone = af.merge(af.Bracket(sample, times=TIMES), method="weighted", align="off").maps["ghost"]
+        np.testing.assert_array_equal(found, alone)
+    assert ghost[1].sum() > ghost[0].sum()
 
 
 def test_the_source_map_explains_the_result() -> None:
@@ -435,28 +452,49 @@ def test_progress_never_falls_and_ends() -> None:
     assert len(set(done)) > 6, "the stages of the network must show"
 
 
-@pytest.mark.parametrize("method", ["auto", "weighted"])
-def test_cancel_at_every_moment(method: str) -> None:
-    model, bracket = tiny_model(), bracket_of(scene())
-    asked = 0
-
-    def count() -> bool:
-        nonlocal asked
-        asked += 1
-        return False
-
-    af.merge(bracket, method=method, model=model, should_cancel=count)
-    assert asked >= 5
-    for moment in {1, 2, asked // 2, asked}:
-        left = moment
-
-        def cancel() -> bool:
-            nonlocal left
-            left -= 1
-            return left <= 0
-
+@pytest.mark.parametrize("method", ["auto", "afunet", "weighted", "mertens"])
+def test_a_cancel_at_any_report_ends_the_merge(method: str) -> None:
+    """Whatever the moment of the cancel, nothing is reported after it."""
+    bracket, options = bracket_of(scene()), {"method": method, "model": tiny_model()}
+    whole: list[str] = []
+    af.merge(bracket, **options, on_progress=lambda done, total, message: whole.append(message))
+    messages = dict.fromkeys(whole)
+    assert set(messages) >= {"Registering the frames", "Merging", "Finishing"}
+    for last in messages:
+        seen: list[str] = []
         with pytest.raises(MergeCancelled):
-            af.merge(bracket, method=method, model=model, should_cancel=cancel)
+            af.merge(
+                bracket,
+                **options,
+                on_progress=lambda done, total, message, seen=seen: seen.append(message),
+                should_cancel=lambda seen=seen, last=last: last in seen,
+            )
+        assert seen[-1] == last
+        assert seen.count(last) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "noise"), [("weighted", "estimate"), ("weighted", "photons"), ("mertens", "estimate")]
+)
+def test_a_classical_merge_can_be_left_midway(method: str, noise: str) -> None:
+    bracket = bracket_of(np.random.default_rng(0).uniform(0.005, 0.01, (512, 512, 3)), TIMES[:2])
+    seen: list[str] = []
+    asked: list[int] = []
+
+    def cancel() -> bool:
+        asked.extend([1] * ("Merging" in seen))
+        return len(asked) == 3  # in the third of four strips, or of the many steps of exposure fusion
+
+    with pytest.raises(MergeCancelled):
+        af.merge(
+            bracket,
+            method=method,
+            align="off",
+            noise=noise,
+            on_progress=lambda done, total, message: seen.append(message),
+            should_cancel=cancel,
+        )
+    assert seen.count("Merging") == 1
 
 
 def test_merging_in_another_thread() -> None:
@@ -472,13 +510,13 @@ class _Short:
     """Runs out of memory on a device, or for pieces of more than so many windows."""
 
     def __init__(self, refuse: Callable[[str, Any], bool]) -> None:
-        self.refuse, self.stream = refuse, network_run.stream
+        self.refuse, self.stream = refuse, inference.stream
         self.tried: list[tuple[str, int | None]] = []
 
     def __call__(self, model: af.AFUNet, frames: torch.Tensor, **options: Any) -> Any:
         device = next(model.parameters()).device
-        self.tried.append((device.type, options["piece_windows"]))
-        if self.refuse(device.type, options["piece_windows"]):
+        self.tried.append((device.type, options["tile_windows"]))
+        if self.refuse(device.type, options["tile_windows"]):
             options["on_progress"](1, 2, "half-way")
             raise torch.OutOfMemoryError("out of memory")
         return self.stream(model, frames, **options)
@@ -487,16 +525,16 @@ class _Short:
 def test_the_input_is_made_in_rows_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     model, bracket = anchored_model(), bracket_of(scene(45, 37))
     rows = af.merge(bracket, model=model, method="afunet", align="off")
-    assert not isinstance(network_run.network_input(bracket, torch.device("cpu")), torch.Tensor)
-    assert isinstance(network_run.network_input(bracket, torch.device("cuda")), torch.Tensor)
-    monkeypatch.setattr(merging, "network_input", lambda bracket, device: bracket.to_tensor())
+    assert not isinstance(inference.network_input(bracket, torch.device("cpu")), torch.Tensor)
+    assert isinstance(inference.network_input(bracket, torch.device("cuda")), torch.Tensor)
+    monkeypatch.setattr(inference, "network_input", lambda bracket, device: bracket.to_tensor())
     whole = af.merge(bracket, model=model, method="afunet", align="off")
     np.testing.assert_allclose(rows.radiance, whole.radiance, rtol=0, atol=2e-6)
 
 
 def test_a_gpu_gets_rows_of_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_run, "LARGEST_WHOLE_INPUT", 0)
-    found = network_run.network_input(bracket_of(scene(45, 37)), torch.device("cuda"))
+    monkeypatch.setattr(inference, "LARGEST_WHOLE_INPUT", 0)
+    found = inference.network_input(bracket_of(scene(45, 37)), torch.device("cuda"))
     assert not isinstance(found, torch.Tensor)
 
 
@@ -504,7 +542,7 @@ def test_short_of_memory_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None
     model, bracket = tiny_model(), bracket_of(scene())
     expected = af.merge(bracket, method="afunet", model=model, align="off")
     short = _Short(lambda device, pieces: pieces is None or pieces > 8)
-    monkeypatch.setattr(network_run, "stream", short)
+    monkeypatch.setattr(inference, "stream", short)
     seen: list[int] = []
     with pytest.warns(UserWarning, match="smaller pieces") as told:
         result = af.merge(
@@ -521,9 +559,9 @@ def test_short_of_memory_on_the_device_the_cpu(monkeypatch: pytest.MonkeyPatch) 
     """The meta device stands for one that never has enough."""
     model, bracket = tiny_model(), bracket_of(scene())
     expected = af.merge(bracket, method="afunet", model=model, align="off")
-    monkeypatch.setattr(merging, "choose_device", lambda name: torch.device("meta"))
+    monkeypatch.setattr(inference, "choose_device", lambda name: torch.device("meta"))
     short = _Short(lambda device, pieces: device == "meta")
-    monkeypatch.setattr(network_run, "stream", short)
+    monkeypatch.setattr(inference, "stream", short)
     with pytest.warns(UserWarning, match="CPU") as told:
         result = af.merge(bracket, method="afunet", model=model, align="off")
     assert len(told) == 1
@@ -533,7 +571,7 @@ def test_short_of_memory_on_the_device_the_cpu(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_out_of_memory_everywhere_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network_run, "stream", _Short(lambda *_: True))
+    monkeypatch.setattr(inference, "stream", _Short(lambda *_: True))
     with pytest.raises(torch.OutOfMemoryError):
         af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), align="off")
 
@@ -542,8 +580,6 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.Mon
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(network_run, "stream", broken)
+    monkeypatch.setattr(inference, "stream", broken)
     with pytest.raises(RuntimeError, match="mat1"):
         af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), align="off")
-    assert is_out_of_memory(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"))
-    assert is_out_of_memory(RuntimeError("MPS backend out of memory"))

@@ -14,8 +14,7 @@ from afunet_core.cli import main
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation.published import PUBLISHED_ROWS
-from afunet_core.evaluation.reproduction import beside_published, read_run
+from afunet_core.evaluation.paper import PUBLISHED_ROWS, beside_published, read_run
 from afunet_core.evaluation.scores import Evaluation, Row
 from afunet_core.io import write_image
 from afunet_core.model.checkpoint import load_model
@@ -90,9 +89,10 @@ def test_a_data_set_of_the_paper_end_to_end(
     assert f"| run/model, measured here | {measured:.2f} |" in (report / "beside.md").read_text()
 
 
-def test_every_ablation_trains_and_stands_beside_its_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ablations_train_and_stand_beside_their_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of each table; that every recipe is its variant is tested below."""
     write_data_set(tmp_path, "kalantari")
-    names = [name for name in PUBLISHED_ROWS if name not in FILES]
+    names = ["M2", "FA", "stages-2"]
     for name in names:
         assert train(name, tmp_path / "runs" / name, tmp_path, "steps=1", "validate_every=0") == 0
         config = load_model(tmp_path / "runs" / name / "model.safetensors").config
