@@ -20,6 +20,7 @@ from torch import Tensor
 from afunet_core.errors import ArgumentError, MergeCancelled
 from afunet_core.model.afunet import AFUNet, Stage, StageState, check_frames
 from afunet_core.model.config import AFUNetConfig
+from afunet_core.model.heads import AnchoredHead
 from afunet_core.model.streaming.allocator import freed_memory_kept
 from afunet_core.model.streaming.buffers import Scratch
 from afunet_core.model.streaming.folded_layers import Numerics, Workspace
@@ -46,6 +47,7 @@ def stream(
     *,
     memory_budget: int | None = None,
     stages: bool = False,
+    maps: bool = False,
     on_progress: Progress | None = None,
     should_cancel: Callable[[], bool] | None = None,
     precision: torch.dtype | str | None = None,
@@ -58,6 +60,7 @@ def stream(
         frames: ``B×18×H×W`` network input, on any device; or a source that makes its rows when they are asked for.
         memory_budget: bytes the features may take in memory; the rest goes to a scratch file (None: all in memory).
         stages: also return the state after every stage, as :meth:`AFUNet.forward_stages` does.
+        maps: return what the anchored head decodes instead of the image: the prior (3 channels) and the log-trusts (4).
         on_progress: called as ``on_progress(done, total, message)``; ``done`` counts pieces and never decreases.
         should_cancel: asked between pieces.
         precision: ``torch.float32`` (default: that of the parameters), ``"bfloat16"``, … of features and products; sums
@@ -65,10 +68,11 @@ def stream(
         piece_windows: windows per piece (None: what measured fastest).
 
     Returns:
-        ``B×3×H×W`` radiance, and the list of :class:`StageState` if ``stages``.
+        ``B×3×H×W`` radiance (``B×7×H×W`` if ``maps``), and the list of :class:`StageState` if ``stages``.
 
     Raises:
         ShapeError: for an input that is not ``B×18×H×W``.
+        ArgumentError: for the maps of a network with a direct head.
         MergeCancelled: when ``should_cancel`` said so.
     """
     if isinstance(frames, Tensor):
@@ -79,7 +83,9 @@ def stream(
     dtype = _dtype(model, precision)
     batch, _, height, width = source.shape
     outer = _wide(next(model.parameters()).dtype)
-    radiance = torch.empty(batch, 3, height, width, dtype=outer, device=source.device)
+    if maps and not isinstance(model.head, AnchoredHead):
+        raise ArgumentError("maps", "a network with an anchored head", model.config.head)
+    radiance = torch.empty(batch, 7 if maps else 3, height, width, dtype=outer, device=source.device)
     run = _Run(model, dtype, (batch, height, width), piece_windows, on_progress, should_cancel)
     states = [run.empty_state(batch, outer, source.device) for _ in model.stages] if stages else []
     memory = freed_memory_kept() if run.device.type == "cpu" else nullcontext()
@@ -156,7 +162,7 @@ class _Run:
     def image(
         self, frames: FrameSource, index: int, radiance: Tensor, scratch: Scratch, states: list[list[Tensor]]
     ) -> None:
-        """One sample → ``radiance`` ``3×H×W`` and the ``states``, all written in place."""
+        """One sample → ``radiance`` ``3×H×W`` (or maps, ``7×H×W``) and the ``states``, all written in place."""
         size = self.cutting.height, self.cutting.width
         features = Features(scratch, *size, self.config.branch_dim)
         source = FrameRows(self.model, frames, index, size, self.dtype, self.workers)
@@ -195,7 +201,8 @@ class _Run:
                 plane.read(max(start - reach, 0), min(stop + reach, self.cutting.height))
                 for plane, reach in ((features.estimate, 1), (features.skipped, 2))
             )
-            image = source.radiance(start, stop, estimate, skipped)
+            decode = source.radiance if len(radiance) == 3 else source.maps
+            image = decode(start, stop, estimate, skipped)
             kept = max(min(stop * fold, self.image_height) - start * fold, 0)
             radiance[:, start * fold : start * fold + kept] = image[:, :kept, : self.image_width]
 
