@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-import os
 import queue
+import threading
 import time
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,32 +40,29 @@ def encode_chunk(batch: SyntheticBatch) -> Chunk:
     return (planes * WHITE).round().to(torch.int32).numpy().astype(np.uint16), batch.times.numpy().astype(np.float32)
 
 
-def make_chunks(bank: SceneBank, curves: str | None, seed: int, end: float, sink: multiprocessing.Queue) -> None:
-    """A worker process: chunks into the queue until the time is over."""
+def make_chunks(
+    bank: SceneBank, curves: str | None, seed: int, end: float, sink: Connection, inherited: list[Connection]
+) -> None:
+    """A worker process: chunks into the pipe, which waits for its reader, until the time is over or nobody reads."""
+    for end_of_parent in inherited:  # else a pipe would still have a reader when the parent is gone
+        end_of_parent.close()
     torch.set_num_threads(1)
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     # Following costs two thirds of the time of all synthesis; half of the usual share leaves more brackets.
-    common = {"camera_share": 0.5, "camera_curves": curves}
+    common: dict[str, Any] = {"camera_share": 0.5, "camera_curves": curves}
     makers = {
         SMALL: Synthesizer(bank, SynthesisConfig(followed_share=0.3, **common)),
         LARGE: Synthesizer(bank, SynthesisConfig(followed_share=0.15, **common)),
     }
-    parent = os.getppid()
-    while time.time() < end and os.getppid() == parent:
-        side = LARGE if rng.random() < LARGE_SHARE else SMALL
-        enlarge = 2 if side == LARGE and rng.random() < SOFT_SHARE else 1
-        chunk = encode_chunk(makers[side].sample(CHUNKS[side], side, generator, enlarge=enlarge))
-        while time.time() < end and os.getppid() == parent:
-            try:
-                sink.put(chunk, timeout=2.0)
-                break
-            except queue.Full:
-                continue
-    sink.cancel_join_thread()
+    with contextlib.suppress(BrokenPipeError):
+        while time.time() < end:
+            side = LARGE if rng.random() < LARGE_SHARE else SMALL
+            enlarge = 2 if side == LARGE and rng.random() < SOFT_SHARE else 1
+            sink.send(encode_chunk(makers[side].sample(CHUNKS[side], side, generator, enlarge=enlarge)))
 
 
 class Workers:
-    """Processes that synthesise brackets, forked: they share the scenes' memory.
+    """Processes that synthesise brackets, forked: they share the scenes' memory. A thread reads what they send.
 
     Args:
         bank: of scenes.
@@ -74,18 +74,31 @@ class Workers:
 
     def __init__(self, bank: SceneBank, curves: str | None, count: int, end: float, seed: int) -> None:
         context = multiprocessing.get_context("fork")
-        self.queue: multiprocessing.Queue = context.Queue(maxsize=8 * count)
-        self.processes = [
-            context.Process(target=make_chunks, args=(bank, curves, seed + 7919 * index, end, self.queue), daemon=True)
-            for index in range(count)
-        ]
-        for process in self.processes:
-            process.start()
+        self.pipes: list[Connection] = []
+        self.processes: list[Any] = []
+        for index in range(count):
+            source, sink = context.Pipe(duplex=False)
+            self.pipes.append(source)
+            given = (bank, curves, seed + 7919 * index, end, sink, self.pipes)
+            self.processes.append(context.Process(target=make_chunks, args=given, daemon=True))
+            self.processes[-1].start()
+            sink.close()
+        self.ready: queue.Queue[Chunk] = queue.Queue(maxsize=8 * count)
         self.made = 0
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        pipes = list(self.pipes)
+        while pipes:
+            for pipe in wait(pipes):
+                try:
+                    self.ready.put(pipe.recv())
+                except (EOFError, OSError):
+                    pipes.remove(pipe)
 
     def alive(self) -> bool:
-        """Whether any is."""
-        return any(process.is_alive() for process in self.processes)
+        """Whether any is, or something is left to deliver."""
+        return any(process.is_alive() for process in self.processes) or not self.ready.empty()
 
     def deliver(self, small: Store, large: Store, most: int = 32, wait: float = 0.0) -> None:
         """Move what is ready into the stores.
@@ -97,7 +110,7 @@ class Workers:
         """
         for index in range(most):
             try:
-                planes, times = self.queue.get(block=wait > 0 and index == 0, timeout=wait or None)
+                planes, times = self.ready.get(block=wait > 0 and index == 0, timeout=wait or None)
             except queue.Empty:
                 return
             (small if planes.shape[-1] == SMALL else large).add(planes, times)

@@ -1,7 +1,7 @@
 """Train `full` and `compact` further for some minutes by the clock, on one GPU (or, to try it, on a CPU).
 
     python benchmarks/gpu_training.py --out FOLDER --hdr FOLDER --photos FOLDER [--held FOLDER] [--curves FILE.npz]
-        [--minutes 8] [--networks full compact] [--device auto]
+        [--minutes 8] [--networks full compact] [--device cuda]
 
 Started by `benchmarks/gpu.py`; stands alone, too. Worker processes synthesise brackets: half by a camera that is as
 stated, half by cameras as people have them; sharp ones of 128 pixels and soft ones of 256. A store on the device keeps
@@ -274,10 +274,37 @@ def train(options: argparse.Namespace) -> None:
     ]
     generator = torch.Generator().manual_seed(int(started))
     source = batches(small, large, options.batch, generator)
+    if options.profile:
+        try:
+            profile(trainees, source, device)
+        except Exception as error:  # it must not cost the training
+            print(f"no profile: {error}", flush=True)
     if device.type == "cuda" and not options.eager:
         capture(trainees, source)
     run(trainees, source, workers, (small, large), validation, out, begin=time.time(), end=end, device=device)
     workers.stop()
+
+
+def profile(trainees: list[Trainee], source: Iterator[tuple[int, tuple[Tensor, ...]]], device: torch.device) -> None:
+    """Print where the time of a step goes, kernel by kernel; the rate of these steps is 0."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as record
+
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    for trainee in trainees:
+        scale, batch = next(part for part in source if part[0] == 1)
+        trainee.learn(scale, batch, 0.0)
+        with record(activities=activities) as found:
+            start = time.perf_counter()
+            for _ in range(2):
+                trainee.learn(scale, batch, 0.0)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            print(f"{trainee.name}: {(time.perf_counter() - start) / 2:.4f} s a step, kernel by kernel", flush=True)
+        order = "self_cuda_time_total" if device.type == "cuda" else "self_cpu_time_total"
+        table = found.key_averages().table(sort_by=order, row_limit=22, max_name_column_width=60)
+        columns = [line[:62] + line[-90:] for line in table.splitlines()]
+        print("\n".join(columns), flush=True)
 
 
 def capture(trainees: list[Trainee], source: Iterator[tuple[int, tuple[Tensor, ...]]]) -> None:
@@ -367,12 +394,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--ready", help="a file that lets the training begin earlier when it appears")
     parser.add_argument("--end", type=float, help="seconds since 1970; goes before --minutes")
     parser.add_argument("--networks", nargs="+", default=["full", "compact"])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="cuda")
     parser.add_argument("--workers", type=int, default=max((os.cpu_count() or 2) - 2, 1))
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--keep", type=int, default=6144, help="brackets of 128 pixels in the store")
     parser.add_argument("--brackets", type=int, default=24, help="of each kind of validation")
     parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
+    parser.add_argument("--profile", action="store_true", help="first print where the time of a step goes")
     parser.add_argument("--eager", action="store_true", help="no CUDA graphs")
     parser.add_argument(
         "--resume", action="store_true", help="from the weights in the output folder, where there are any"
