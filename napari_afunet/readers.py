@@ -120,7 +120,7 @@ def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:
 
 
 def _notes(provenance: dict[str, Any]) -> dict[str, Any]:
-    """What a merge of ours wrote about itself; such an image is a result, not a frame to merge again."""
+    """Return the provenance that a merge wrote; such an image is a result, not a frame to merge again."""
     return {"afunet": {"role": "radiance", "info": provenance}} if "method" in provenance else provenance
 
 

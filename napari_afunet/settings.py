@@ -26,7 +26,7 @@ def _encoding() -> dict[str, Option]:
 
 
 @dataclass(frozen=True)
-class MergeSettings(BracketOptions, MergeOptions):
+class MergeSettings(MergeOptions, BracketOptions):
     """Everything a merge depends on besides the pixels.
 
     The fields are those of :class:`~afunet_core.bracket.options.BracketOptions` and
@@ -56,7 +56,7 @@ class MergeSettings(BracketOptions, MergeOptions):
         ),
     )
     ghost_map: bool = field(
-        default=True,
+        default=False,
         metadata=option(
             label="Ghost map",
             help="Add a map of where a plain weighted merge would have failed.",

@@ -125,7 +125,7 @@ class MergeWidget(QWidget):
         return self.controller.outcome
 
     def settings(self) -> MergeSettings:
-        """What the view shows now, exposures included."""
+        """Return the settings shown now, exposures included."""
         ev, times = self.bracket.exposures()
         return self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
 
@@ -267,8 +267,9 @@ class MergeWidget(QWidget):
     def _adopt_encoding(self) -> None:
         """Take the encoding that the chosen layers state about themselves."""
         stated = {layer.metadata.get("encoding") for layer in self.bracket.layers()}
-        if len(stated) == 1 and (index := self.options.encoding_box.findData(stated.pop())) >= 0:
-            self.options.encoding_box.setCurrentIndex(index)
+        encoding = stated.pop() if len(stated) == 1 else None
+        if encoding in self.options.fields["encoding"].option.choices:
+            self.options.choose("encoding", encoding)
 
     def _update(self) -> None:
         if self.suggestion.layers and set(self.suggestion.layers) == set(self.bracket.layers()):
@@ -278,14 +279,14 @@ class MergeWidget(QWidget):
             self._precheck.schedule()
 
     def _request(self) -> Request | None:
-        """What would be merged now, for the alignment check."""
+        """Return what would be merged now, for the alignment check."""
         if self.worker is not None or self.bracket.problem():
             return None
         pixels = tuple((id(layer), id(layer.data)) for layer in self.bracket.layers())
         return pixels, self._chosen_source(), self.settings()
 
     def _forecast(self) -> str:
-        """What can be said before merging: warnings, and the time it takes where that is known."""
+        """Return the warnings before a merge, and the time it takes where that is known."""
         try:
             source = self._chosen_source()
         except AFUNetError as error:

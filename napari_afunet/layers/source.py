@@ -20,7 +20,7 @@ __all__ = ["BracketSource", "Placement", "bracket_source", "layer_path", "stack_
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies in the world: what result layers copy. One entry per axis, without the RGB axis."""
+    """Place of an image in the world, which result layers copy. One entry per axis, without the RGB axis."""
 
     scale: tuple[float, ...]
     translate: tuple[float, ...]
@@ -78,7 +78,7 @@ class BracketSource:
 
     @property
     def plane_count(self) -> int:
-        """How many images to merge."""
+        """Number of images to merge."""
         return math.prod(self.planes)
 
     @property
