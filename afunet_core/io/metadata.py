@@ -57,8 +57,12 @@ def to_json(value: Any) -> str:
     return json.dumps(plain(value))
 
 
-def to_xmp(metadata: Mapping[str, Any]) -> bytes:
+def to_xmp(metadata: Mapping[str, Any], attributes: str = "", content: str = "") -> bytes:
     """Write an XMP packet that holds the dictionary.
+
+    Args:
+        metadata: the dictionary; none is written of an empty one.
+        attributes, content: further XML, of the description.
 
     Example:
         >>> from_xmp(to_xmp({"note": "a < b & \\"c\\""}))
@@ -67,10 +71,11 @@ def to_xmp(metadata: Mapping[str, Any]) -> bytes:
     text, name = to_json(metadata), BLOCK
     if len(text) > _LONGEST_XMP // 2:  # quotes become six characters each
         text, name = base64.b64encode(zlib.compress(text.encode())).decode(), _PACKED
+    own = f'xmlns:afunet="{_NAMESPACE}" {name}={quoteattr(text, _QUOTES)}' if metadata else ""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
-        f'xmlns:afunet="{_NAMESPACE}" {name}={quoteattr(text, _QUOTES)}/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+        f'{own} {attributes}>{content}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     ).encode()
 
 
