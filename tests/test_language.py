@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CLEAN = [ROOT / "afunet_core" / name for name in ("ops", "camera", "motion", "baselines", "registration")]
+CLEAN = [ROOT / "afunet_core" / name for name in ("ops", "camera", "motion", "baselines", "registration", "model")]
 CLEAN_FILES = [ROOT / f"afunet_core/bracket/{name}.py" for name in ("bracket", "stack", "pixels", "exposure_checks")]
+CLEAN_FILES += [
+    ROOT / f"afunet_core/{name}.py" for name in ("radiometry", "tonemap", "tonemap_lut", "metrics", "inspection")
+]
+CLEAN_FILES += [ROOT / "afunet_core/utils/device.py"]
 FILES = sorted([path for folder in CLEAN for path in folder.rglob("*.py")] + CLEAN_FILES)
 OPENER = re.compile(r"(What|Whether|Where|How|Which|Who|Why|When)\b")
 LONGEST = 60

@@ -37,6 +37,7 @@ def noise_optimal_merge(
         B×3×H×W linear radiance, 1.0 at saturation of the shortest frame.
 
     Example:
+        >>> import torch
         >>> frames, times = tuple(torch.full((1, 3, 4, 4), v) for v in (0.1, 0.4)), torch.tensor([1.0, 4.0])
         >>> stack = ExposureStack(frames, times, encoding="linear")
         >>> noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).unique()
@@ -72,6 +73,7 @@ def merge_with_variance(
         B×C×H×W linear radiance, 1.0 at saturation of the shortest frame, and the variance that noise leaves in it.
 
     Example:
+        >>> import torch
         >>> radiance, variance = merge_with_variance(
         ...     [torch.full((1, 1, 1, 1), v) for v in (0.1, 0.4)], [1.0, 4.0], "linear", 1.0, NoiseModel(1e-4, 0.0)
         ... )

@@ -26,7 +26,7 @@ def both_given() -> ExposureError:
 def relative_exposure(
     ev: Sequence[float] | Tensor | None, times: Sequence[float] | Tensor | None, names: Sequence[str]
 ) -> Tensor:
-    """Relative light of every frame, (N,) float64, from stops or seconds."""
+    """Convert stops or seconds to the relative exposure of every frame, (N,) float64."""
     if ev is not None and times is not None:
         raise both_given()
     if ev is None and times is None:

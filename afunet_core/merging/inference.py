@@ -102,7 +102,7 @@ class Network:
             on_progress=self.reporter.report,
             should_cancel=self.reporter.cancelled,
             precision=self.dtype,
-            piece_windows=pieces,
+            tile_windows=pieces,
         )
 
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel
+from afunet_core.camera.noise import NoiseModel, dependable_noise
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
@@ -96,7 +96,7 @@ def combine_frames(
         image: B×3×H×W radiance that the network made of ``frames.three``, in the unit of the bracket's shortest frame.
         bracket: all frames, registered.
         frames: what the network saw, and what joins.
-        noise: of the camera, with some read noise.
+        noise: of the camera.
         three: the bracket the network saw, where a frame of it was mended; by default the one of ``frames``.
         covered: for each frame that registration moved, B×1×H×W, where it has content of its own. Elsewhere its weight
             is zero, for what stands in is the reference again; and it is uncertain along edges.
@@ -104,6 +104,7 @@ def combine_frames(
     Returns:
         The radiance in the same unit, and where nothing recorded it.
     """
+    noise = dependable_noise(bracket, noise)  # without read noise, the weight of black would be one over nothing
     short = (three or frames.for_network(bracket)).frames[0].to(image)
     reliability = _short_frame_reliability(image, short, bracket, frames, noise)
 

@@ -23,6 +23,7 @@ from afunet_core.merging.maps import build_maps
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.result import MergeResult
 from afunet_core.model.afunet import StageState
+from afunet_core.ops.strips import row_strips
 from afunet_core.radiometry import encode, linearize
 from afunet_core.utils.progress import ProgressReporter
 
@@ -163,13 +164,13 @@ def _to_pixels(image: Tensor, is_grey: bool, reporter: ProgressReporter) -> np.n
     batch, channels, height, width = image.shape
     pixels = np.empty((batch, height, width, *(() if is_grey else (channels,))), np.float32)
     broken = 0
-    for top in range(0, height, step := max(1, STRIP_PIXELS // width)):
+    for cut in row_strips(height, width, STRIP_PIXELS):
         reporter.check()
-        rows = image[..., top : top + step, :].float().cpu()
+        rows = image[..., cut, :].float().cpu()
         if not math.isfinite(float(rows.sum())):  # of large values even a finite sum may overflow: then it counts none
             broken += int((~torch.isfinite(rows)).sum())
             rows = rows.nan_to_num(0.0, 0.0, 0.0)
-        pixels[:, top : top + step] = (rows.mean(1) if is_grey else rows.permute(0, 2, 3, 1)).numpy()
+        pixels[:, cut] = (rows.mean(1) if is_grey else rows.permute(0, 2, 3, 1)).numpy()
     if broken:
         reporter.warn(f"{broken} of {image.numel()} values came out NaN or infinite and were set to 0.")
     return pixels[0] if batch == 1 else pixels

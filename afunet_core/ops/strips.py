@@ -102,7 +102,7 @@ def in_haloed_strips(
     """
     height, width = images[0].shape[-2:]
     cuts = list(row_strips(height, width, pixels))
-    if height <= cuts[0].stop + 2 * halo or images[0].device.type != "cpu":
+    if len(cuts) <= 1 or height <= cuts[0].stop + 2 * halo or images[0].device.type != "cpu":
         return function(*images)
     result: Tensor | None = None
     for rows in cuts:

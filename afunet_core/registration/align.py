@@ -20,7 +20,15 @@ from afunet_core.radiometry import encode, expose, linearize, to_radiance
 if TYPE_CHECKING:
     from afunet_core.registration.decision import Registration
 
-__all__ = ["align_frame", "common_area", "covered_areas", "covered_share", "largest_rectangle", "unseen_content"]
+__all__ = [
+    "align_frame",
+    "common_area",
+    "covered_areas",
+    "covered_share",
+    "homographies",
+    "largest_rectangle",
+    "unseen_content",
+]
 
 
 def common_area(registrations: Sequence[Registration], height: int, width: int) -> tuple[int, int, int, int]:
@@ -79,6 +87,25 @@ def covered_areas(registrations: Sequence[Registration], frames: int, height: in
             shown = [valid_area(x.homography, height, width) if x.decision == "warped" else whole for x in entries]
             areas[index] = torch.cat(shown)
     return areas
+
+
+def homographies(registrations: Sequence[Registration], frames: int) -> Tensor:
+    """Stack the homographies that were applied as :func:`~afunet_core.ops.warp.warp_homography` and kornia take them.
+
+    Args:
+        registrations: from :func:`register`, those of all frames of the first bracket, then of the next.
+        frames: how many a bracket has.
+
+    Returns:
+        N×B×3×3: for each frame those of the batch, from its pixels to the reference's.
+
+    Example:
+        >>> from afunet_core.registration.decision import unmoved
+        >>> homographies([unmoved("a", ""), unmoved("b", ""), unmoved("c", "")], frames=3).shape
+        torch.Size([3, 1, 3, 3])
+    """
+    stacked = torch.stack([entry.homography for entry in registrations])
+    return stacked.unflatten(0, (-1, frames)).transpose(0, 1)
 
 
 def covered_share(homography: Tensor, height: int, width: int) -> float:

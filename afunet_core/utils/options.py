@@ -139,7 +139,7 @@ def option(**facts: Any) -> dict[str, Option]:
 
 def options_of(options: type | Any) -> dict[str, Option]:
     """The options that a class declares, by name, in the order of their declaration."""
-    declared = ((each, each.metadata["option"]) for each in fields(options))
+    declared = ((each, each.metadata["option"]) for each in fields(options) if "option" in each.metadata)
     return {each.name: replace(entry, name=each.name, default=each.default) for each, entry in declared}
 
 

@@ -515,8 +515,8 @@ class _Short:
 
     def __call__(self, model: af.AFUNet, frames: torch.Tensor, **options: Any) -> Any:
         device = next(model.parameters()).device
-        self.tried.append((device.type, options["piece_windows"]))
-        if self.refuse(device.type, options["piece_windows"]):
+        self.tried.append((device.type, options["tile_windows"]))
+        if self.refuse(device.type, options["tile_windows"]):
             options["on_progress"](1, 2, "half-way")
             raise torch.OutOfMemoryError("out of memory")
         return self.stream(model, frames, **options)

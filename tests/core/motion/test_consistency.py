@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.frame_selection import select_frames
 from afunet_core.merging.multi_frame import combine_frames
 from afunet_core.metrics import psnr_mu
-from afunet_core.motion.consistency import agreement, contradiction, spread_over
+from afunet_core.motion.consistency import agreement, contradiction, radiance_gap, spread_over
 from afunet_core.motion.short_frame import consistent_short_frame
 from afunet_core.radiometry import linearize
 
@@ -49,6 +51,17 @@ def shoot(views: list[Tensor]) -> af.Bracket:
 
 def shown_by(bracket: af.Bracket, frame: Tensor) -> Tensor:
     return linearize(frame, bracket.encoding, bracket.gamma) / TIMES[UNDER]
+
+
+def test_the_gap_between_intervals_is_signed_and_vanishes_where_they_overlap(checks: Any) -> None:
+    low, other = checks.uniform(2, 50), checks.uniform(2, 50, seed=1)
+    high, other_high = low + checks.uniform(2, 50, seed=2), other + checks.uniform(2, 50, seed=3)
+    gap = radiance_gap(low, high, other, other_high)
+    overlapping = (low <= other_high) & (other <= high)
+    assert 0 < int(overlapping.sum()) < overlapping.numel()
+    assert torch.equal(gap == 0, overlapping)
+    assert torch.equal(gap, -radiance_gap(other, other_high, low, high))
+    assert torch.equal(gap > 0, other > high)
 
 
 class TestAgreement:
