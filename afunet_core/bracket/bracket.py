@@ -141,7 +141,7 @@ class Bracket(ExposureStack):
         self.light_of_shortest = amounts[order[0]]
         hidden = hidden_parts(frames, names)
         sorted_frames = fill_hidden(
-            sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen
+            sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen, self.names
         )
         curve = _response_curve(response, sorted_frames, relative.tolist(), encoding, gamma)
         if curve is not None:

@@ -7,7 +7,7 @@ import struct
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,8 +112,7 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
         offset, planes = (0, 0), 1
     else:
         pixels, attributes, profile, offset, planes = _read(path, plane)
-    orientation = attributes.get("Orientation", 1)
-    orientation = orientation if orientation in range(2, 9) else 1
+    orientation = _orientation(attributes)
     pixels = turned(_plain_numbers(pixels), orientation)
     attributes["Orientation"] = 1
     colour = colour_from_attributes(attributes, profile)
@@ -130,6 +129,50 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
         offset=offset,
         planes=planes,
     )
+
+
+class FileFacts(NamedTuple):
+    """What a file says about its pixels, read from its header: for pixels that another program has read.
+
+    ``encoding``, ``colour`` and ``orientation`` are those of :class:`ImageFile`, ``shape`` is H×W as stored.
+    """
+
+    encoding: str | None
+    colour: ColourEncoding | None
+    orientation: int
+    shape: tuple[int, int]
+
+
+def read_facts(path: str | Path) -> FileFacts:
+    """Read what a picture's header says about light, colours and orientation.
+
+    Raises:
+        ImageFileError: the file is missing, damaged, or no image.
+    """
+    path = Path(path)
+    with opened(path) as source:
+        source.seek_subimage(main_pages(source, path)[0][0], 0)
+        spec = source.spec()
+        attributes, profile = _attributes(spec, path)
+    colour = colour_from_attributes(attributes, profile)
+    kind = np.dtype(_NUMPY_TYPES.get(str(spec.format), "float32"))
+    encoding = _default_encoding(np.empty(0, kind)) if colour is None else colour.encoding
+    return FileFacts(encoding, colour, _orientation(attributes), (spec.height, spec.width))
+
+
+_NUMPY_TYPES = {
+    "uint8": "uint8",
+    "uint16": "uint16",
+    "uint": "uint32",
+    "int8": "int8",
+    "int16": "int16",
+    "int": "int32",
+}
+
+
+def _orientation(attributes: dict[str, Any]) -> int:
+    orientation = attributes.get("Orientation", 1)
+    return orientation if orientation in range(2, 9) else 1
 
 
 def count_planes(path: str | Path) -> int:
