@@ -244,14 +244,17 @@ class Bracket(ExposureStack):
 
         Raises:
             ImageFileError: the folder is missing, or a file in it damaged.
-            BracketError: there are fewer than two frames in it.
+            BracketError: there are fewer than two frames in it, or those of several brackets.
         """
         from afunet_core.bracket.folders import list_bracket_folder
+        from afunet_core.bracket.grouping import refuse_several_brackets
 
         paths = list_bracket_folder(folder)
         if len(paths) < 2:
             advice = "Give the folder that holds the frames of one bracket."
             raise BracketError("folder", "at least 2 images", f"{len(paths)} in {folder}", advice)
+        if not options.get("override") and options.get("ev") is None and options.get("times") is None:
+            refuse_several_brackets(folder, paths)
         return cls.from_files(paths, **options)
 
     @property

@@ -29,8 +29,8 @@ def as_options(message: str) -> str:
     Example:
         >>> as_options("Give ev=(-2, 0, 2), or method='weighted'. override=True merges them all the same.")
         'Give --ev -2 0 2, or --method weighted. --override merges them all the same.'
-        >>> as_options("group_folder() finds them; state encoding=.")
-        'afunet merge FOLDER --group finds them; state --encoding.'
+        >>> as_options("group_folder() tells them apart; state encoding=.")
+        '--group tells them apart; state --encoding.'
     """
 
     def option(match: re.Match[str]) -> str:
@@ -48,7 +48,7 @@ _OPTIONS = {"memory_budget": "memory"}
 """Options that are called something else on the command line."""
 
 _WORDS = {
-    "group_folder()": "afunet merge FOLDER --group",
+    "group_folder()": "--group",
     "Bracket.from_folder": "the folder itself",
     "Bracket.from_files": "the files",
 }
