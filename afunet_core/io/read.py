@@ -310,7 +310,22 @@ def _attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | None]:
             attributes[attribute.name] = attribute.value
     if path.suffix.lower() == ".png":
         attributes |= _png_chunks(path)
+    if attributes.get("Exif:ColorSpace") == _UNCALIBRATED and profile is None:
+        attributes["Exif:InteroperabilityIndex"] = _interoperability(path)
     return attributes, profile
+
+
+_UNCALIBRATED = 65535
+"""EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0)."""
+
+
+def _interoperability(path: Path) -> str:
+    """The interoperability index, which OpenImageIO does not read."""
+    from PIL import Image
+
+    with contextlib.suppress(Exception), Image.open(path) as picture:  # damage is told by whoever reads pixels
+        return str(picture.getexif().get_ifd(0xA005).get(1, ""))
+    return ""
 
 
 def _png_chunks(path: Path) -> dict[str, Any]:

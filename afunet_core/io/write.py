@@ -229,6 +229,8 @@ def _write_tiff(path: Path, image: np.ndarray, options: _Options) -> None:
         bigtiff=image.nbytes > _LARGEST_TIFF,
         **resolution_tags(options.pixel_size),
     )
+    if photograph is not None:
+        photograph.attach(path)
 
 
 _LARGEST_TIFF = 2**32 - 2**25
