@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from afunet_core.bracket.options import BracketOptions
-from afunet_core.cli.console import complain, progress_bar
+from afunet_core.cli.console import as_options, complain, progress_bar
 from afunet_core.cli.options import OPERATORS, add_declared_options, declared_options, flat, numbers
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.batch import MergeJob, Outcome, check_destination, folder_jobs, run_batch, run_job
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     results = parser.add_argument_group("output files")
     results.add_argument("--tonemapped", metavar="FILE|FOLDER", help="also a picture for the screen (.png, .jpg)")
-    results.add_argument("--operator", default="mu_law", choices=OPERATORS, help="tone mapping (mu_law)")
+    results.add_argument("--operator", default="reinhard", choices=OPERATORS, help="tone mapping (reinhard)")
     results.add_argument("--exposure", type=float, default=0.0, metavar="EV", help="brightens the picture (0)")
     results.add_argument("--stages", metavar="FOLDER", help="also pictures of how every stage aligned the frames")
     results.add_argument("--half", action="store_true", help="16-bit floats in EXR and DNG")
@@ -187,7 +187,7 @@ def _report(outcomes: Iterable[Outcome], total: int) -> int:
     for number, outcome in enumerate(outcomes, 1):
         counts[outcome.status] += 1
         detail = outcome.message or f"{outcome.seconds:.1f} s"
-        print(f"[{number}/{total}] {outcome.name}: {outcome.status} ({detail})", flush=True)
+        print(f"[{number}/{total}] {outcome.name}: {outcome.status} ({as_options(detail)})", flush=True)
         if outcome.status == "failed":
             failed.append(outcome)
     print(", ".join(f"{count} {status}" for status, count in counts.items()))

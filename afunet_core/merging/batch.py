@@ -72,7 +72,7 @@ class MergeJob:
     folder: str | None = None
     tonemapped: str | None = None
     stages: str | None = None
-    operator: str = "mu_law"
+    operator: str = "reinhard"
     exposure: float = 0.0
     half: bool = False
     gain_map: bool = False

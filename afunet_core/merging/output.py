@@ -79,7 +79,7 @@ def _write_picture(path: Path, job: MergeJob, result: MergeResult, photograph: P
         write_image(path, picture, metadata=result.info, photograph=photograph)
 
 
-def display_picture(result: MergeResult, operator: str = "mu_law", exposure: float = 0.0) -> np.ndarray:
+def display_picture(result: MergeResult, operator: str = "reinhard", exposure: float = 0.0) -> np.ndarray:
     """Return the result as a screen shows it: display-encoded, in [0, 1], ``H×W×3`` or ``H×W``.
 
     Args:
