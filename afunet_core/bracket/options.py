@@ -145,13 +145,24 @@ class BracketOptions:
         default=None,
         metadata=option(
             label="White level",
-            help="Stored value at which the camera saturates, in the units of the data, where it clips below the "
-            "largest number; auto finds it where the frames pile up.",
+            help="Value of a pixel at saturation, in the units of the data (of raw files, counts of the sensor), for a "
+            "camera that clips below the largest number; auto finds it where the frames pile up.",
             group="camera",
-            choices={None: "Largest number", "auto": "auto"},
+            choices={None: "As stored", "auto": "auto"},
             is_open=True,
             parse=_white_level,
             metavar="VALUE|auto",
+        ),
+    )
+    plane: int | None = field(
+        default=None,
+        metadata=option(
+            label="Plane",
+            help="Of files with several pages each, one page, counted from 0; all of them, one by one, if not stated.",
+            group="frames",
+            parse=int,
+            metavar="INDEX",
+            form=False,
         ),
     )
     override: bool = field(
