@@ -56,8 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``afunet``; by default those of this process.
     """
-    from afunet_core.cli.console import complain, show_warning
+    from afunet_core.cli.console import complain, printable_output, show_warning
 
+    printable_output()
     words = sys.argv[1:] if arguments is None else arguments
     options, unknown = build_parser().parse_known_args([_plain(word) for word in words])
     if unknown:
