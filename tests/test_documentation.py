@@ -1,4 +1,4 @@
-"""The documentation says what the program does: its code runs as printed, its names exist, its pages are well formed."""
+"""The documentation says what the program does: code runs as printed, names exist, pages are well formed."""
 
 from __future__ import annotations
 
