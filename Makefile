@@ -1,10 +1,12 @@
 # Every target does its own set-up, from a fresh clone: make demo · make test · make docs · make bench · make screenshots
 # Options: PYTHON=python3.12 (which Python makes the virtual environment), WORKERS=4 (test processes),
-# PYTEST_ARGS="tests/core -k bracket" (only these tests).
+# PYTEST_ARGS="tests/core -k bracket" (only these tests), TORCH="torch==2.13.0 --index-url ADDRESS" (which build of PyTorch).
 
 VENV ?= .venv
 PY := $(VENV)/bin/python
-PIP_INSTALL := $(PY) -m pip install -qq --disable-pip-version-check --no-input --progress-bar off
+# On a terminal pip shows what it downloads; in a log one line a step is enough.
+PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-input $(shell [ -t 2 ] || echo -q)
+TORCH ?= $(shell grep -i '^torch==' constraints.txt)
 PYTEST_ARGS ?=
 WORKERS ?= 2
 CORE_TESTS := tests/core $(wildcard tests/test_*.py) afunet_core docs/tools
@@ -29,19 +31,21 @@ help:
 # --- set-up: one stamp file for each step, so that a second run installs nothing ---------------------------------------
 
 $(VENV)/.stamp-torch: constraints.txt
-	@echo "Setting up $(VENV) and installing torch (a minute or two, once)"
+	@echo "1 of 2: PyTorch ($(TORCH)), into $(VENV), once."
+	@echo "   pip takes the build your system's index offers: 0.2 GB (CPU, macOS, Windows) or, on Linux, 3 GB with CUDA (7 GB on disk)."
+	@echo "   For the small CPU build on Linux, or another CUDA: make $(MAKECMDGOALS) TORCH=\"…\" with the line from pytorch.org/get-started."
 	@python="$${PYTHON:-$$(sh tools/find-python.sh)}" && "$$python" -m venv $(VENV)
-	@# torch first and by its exact pin: any other request may pull in gigabytes of GPU libraries
-	@$(PIP_INSTALL) "$$(grep -i '^torch==' constraints.txt)" </dev/null
+	@# before everything else and by its exact pin, so that no other request chooses a build
+	@$(PIP_INSTALL) $(TORCH) </dev/null
 	@touch $@
 
 $(VENV)/.stamp-qt: $(VENV)/.stamp-torch pyproject.toml
-	@echo "Installing napari and the package (a minute or two, once)"
+	@echo "2 of 2: napari, Qt and this package (0.5 GB), once."
 	@$(PIP_INSTALL) -c constraints.txt -e ".[qt]" </dev/null
 	@touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
-	@echo "Installing napari, the package and the tools of its developers (a minute or two, once)"
+	@echo "2 of 2: napari, Qt, this package and its developers' tools (1 GB), once."
 	@$(PIP_INSTALL) -c constraints.txt -e ".[dev]" </dev/null
 	@touch $@ $(VENV)/.stamp-qt
 
@@ -80,7 +84,7 @@ else
 endif
 
 docs: $(VENV)/.stamp-dev
-	$(VENV)/bin/mkdocs build --strict --quiet
+	$(VENV)/bin/mkdocs build --strict
 
 bench: $(VENV)/.stamp-dev
 	$(VENV)/bin/afunet benchmark -o docs/performance.md

@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afunet_core.device import choose_device, multiplies_bfloat16
 from afunet_core.errors import AFUNetError, ArgumentError
+from afunet_core.utils.device import choose_device, multiplies_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -202,7 +202,7 @@ def _network(name: str, device: str) -> AFUNet:
 def _engine(model: AFUNet, frames: Tensor, job: dict[str, object]) -> Callable[[], Tensor]:
     import torch
 
-    from afunet_core.model.streaming import stream
+    from afunet_core.model.streaming.stream import stream
 
     device = _device(model)
     dtype = getattr(torch, str(job["precision"]))

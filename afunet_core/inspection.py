@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.ghosts import ghost_map
 from afunet_core.model.afunet import AFUNet, check_frames, pad_to_multiple
 from afunet_core.model.heads import estimate_times
+from afunet_core.motion.ghosts import ghost_map
 
 __all__ = [
     "SIDES",

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import MU, mu_law
-from afunet_core.strips import in_haloed_strips
 
 __all__ = ["METRICS", "Metric", "psnr", "psnr_linear", "psnr_mu", "ssim", "ssim_authors", "ssim_linear", "ssim_mu"]
 

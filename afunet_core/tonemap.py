@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, MU, Scalar, encode
 from afunet_core.radiometry import mu_law as compress_mu
-from afunet_core.strips import in_strips
 
 __all__ = ["OPERATORS", "ToneMap", "automatic_ev", "exposure", "filmic", "mu_law", "reinhard", "tone_map"]
 

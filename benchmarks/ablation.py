@@ -20,13 +20,13 @@ from typing import Any
 
 from runs import command_line, held_out_bank, run_missing, training_data
 
-from afunet_core.data.synthesis import validation_brackets
-from afunet_core.evaluation import Sample, evaluate, synthetic_samples
+from afunet_core.data.synthesis.brackets import validation_brackets
+from afunet_core.evaluation.evaluator import Sample, evaluate, synthetic_samples
+from afunet_core.evaluation.published import PUBLISHED_ROWS
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import complexity
 from afunet_core.model.config import VARIANTS
-from afunet_core.published import PUBLISHED_ROWS
-from afunet_core.training import TrainingConfig, train
+from afunet_core.training.loop import TrainingConfig, train
 
 ROWS = ("M1", "M2", "M3", "M4", "published", "FA", "stages-2", "stages-3", "stages-5", "stages-6")
 COMPARISONS = (  # (table, worse, better) as the paper reports PSNR-μ

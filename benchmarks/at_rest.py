@@ -18,15 +18,15 @@ import torch
 from runs import add_scenes, held_out_bank
 from torch import Tensor
 
-from afunet_core import gating
-from afunet_core.baselines import weighted_merge
-from afunet_core.bracket import Bracket
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import noise_optimal_merge
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.merging import static_scene as gating
 from afunet_core.metrics import psnr, psnr_mu
 from afunet_core.model.checkpoint import load_model
-from afunet_core.noise import noise_optimal_merge
-from afunet_core.smoothstep import smoothstep
+from afunet_core.ops.smoothstep import smoothstep
 
 Way = Callable[[Tensor, Bracket], Tensor]
 

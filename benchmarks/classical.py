@@ -21,10 +21,9 @@ import torch
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from afunet_core.baselines import fuse_frames, merge_frames
-from afunet_core.bracket import Bracket
-from afunet_core.median_threshold import median_threshold_shifts, shift_frame
-from afunet_core.registration import register
+from afunet_core.baselines.weighted import fuse_frames, merge_frames
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.registration.frames import register
 
 EV = (0, 2, 4)
 
@@ -41,15 +40,9 @@ def methods(height: int, width: int, seed: int = 0) -> dict[str, tuple[Callable[
     pictures = [np.ascontiguousarray((frame * 255).round().astype(np.uint8)) for frame in encoded]
     frames = [torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255 for picture in pictures]
     frames = [frame.contiguous() for frame in frames]
-    shifted = [shift_frame(frame, (3 * index, -5 * index)) for index, frame in enumerate(frames)]
+    shifted = [frame.roll((-5 * index, 3 * index), (2, 3)) for index, frame in enumerate(frames)]
     moved = [np.ascontiguousarray((frame[0] * 255).round().byte().permute(1, 2, 0).numpy()) for frame in shifted]
     bracket = Bracket(shifted, times=times.tolist(), override=True)
-
-    def shift_back() -> list[torch.Tensor]:
-        found = median_threshold_shifts(shifted, 1)
-        return [
-            shift_frame(frame, shift) if shift.any() else frame for frame, shift in zip(shifted, found, strict=True)
-        ]
 
     def align_mtb() -> None:
         aligned = [picture.copy() for picture in moved]
@@ -64,7 +57,6 @@ def methods(height: int, width: int, seed: int = 0) -> dict[str, tuple[Callable[
             lambda: fuse_frames(frames),
             lambda: cv2.createMergeMertens().process(pictures),
         ),
-        "median threshold bitmaps · AlignMTB": (shift_back, align_mtb),
         "registration by homographies · AlignMTB": (lambda: register(bracket, "on"), align_mtb),
     }
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from runs import command_line, held_out_bank, run_missing, training_data
 
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.synthesis import validation_brackets
+from afunet_core.data.synthesis.brackets import validation_brackets
+from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.model.checkpoint import load_model
-from afunet_core.training import TrainingConfig, train
+from afunet_core.training.loop import TrainingConfig, train
 
 LOSS = {"radiance": 0.3, "radiance_kind": "l1", "decibel": 0.02}
 # What is left out: entries of the synthesis, of the loss, of the run itself, or of the network's design.
@@ -71,7 +71,7 @@ def configuration(name: str, seed: int, options: argparse.Namespace) -> Training
 
 def run_once(name: str, seed: int, bank: SceneBank, options: argparse.Namespace) -> dict[str, Any]:
     """Train, score, and return a line of runs.csv."""
-    from afunet_core.data.sources import validate
+    from afunet_core.training.sources import validate
 
     with tempfile.TemporaryDirectory() as folder:
         model = load_model(train(configuration(name, seed, options), folder, accelerator="cpu", progress=False))

@@ -19,22 +19,19 @@ import kornia
 import torch
 import torch.nn.functional as F
 from kornia.filters import box_blur, filter2d, filter2d_separable, gaussian_blur2d, spatial_gradient
-from kornia.geometry import create_meshgrid, pyrdown, remap, transform_points, translate, warp_perspective
+from kornia.geometry import create_meshgrid, pyrdown, remap, transform_points, warp_perspective
 from torch import Tensor
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from afunet_core import (
-    box_filter,
-    median_threshold,
-    mertens,
-    motion_compensation,
-    optical_flow,
-    radiometry,
-    registration_features,
-    warping,
-)
+from afunet_core import radiometry
+from afunet_core.baselines import mertens
+from afunet_core.motion import compensation as motion_compensation
+from afunet_core.motion import optical_flow
+from afunet_core.ops import box_filter
+from afunet_core.ops import warp as warping
+from afunet_core.registration import features as registration_features
 
 Run = Callable[[], Tensor]
 MOTION = torch.tensor([[0.9995, -0.02, 12.3], [0.021, 1.0003, -7.2], [1e-6, -2e-6, 1.0]], dtype=torch.float64)
@@ -186,7 +183,7 @@ def _following(half: Tensor, grey: Tensor, draw: torch.Generator) -> Iterator[tu
 
 
 def _fusing(frame: Tensor, strip: Tensor) -> Iterator[tuple[str, Run, Run, int]]:
-    weights, four = torch.tensor(median_threshold.GREY), torch.tensor([[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]])
+    four = torch.tensor([[[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]])
     red, green, blue = strip.unbind(1)
     yield (
         "grey for exposure fusion",
@@ -202,18 +199,6 @@ def _fusing(frame: Tensor, strip: Tensor) -> Iterator[tuple[str, Run, Run, int]]
         0,
     )
     yield "halving for a pyramid", lambda: mertens._halve(frame), lambda: pyrdown(frame), 0
-    yield (
-        "grey for median thresholds",
-        lambda: median_threshold._grey(frame[0])[None, None],
-        lambda: kornia.color.rgb_to_grayscale(frame, weights),
-        0,
-    )
-    yield (
-        "shift by whole pixels",
-        lambda: median_threshold.shift_frame(frame, (5, -3)),
-        lambda: translate(frame, torch.tensor([[5.0, -3.0]]), padding_mode="border"),
-        0,
-    )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -25,7 +25,7 @@ if __name__ == "__main__":
 
 import afunet_core as af
 from afunet_core.benchmark import _PeakMemory, describe_machine
-from afunet_core.data.scenes import SceneBank
+from afunet_core.data.synthesis.scenes import SceneBank
 
 TIMES = (1.0, 4.0, 16.0)
 TURN, SHIFT = math.radians(0.25), (31.4, -17.8)

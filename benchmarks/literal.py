@@ -25,7 +25,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from afunet_core.model.afunet import AFUNet
-from afunet_core.model.naming import to_published
+from afunet_core.model.published_names import to_published
 
 Parameters = Mapping[str, Tensor]
 WINDOW = 8
@@ -176,8 +176,8 @@ def conv3x3(p: Parameters, name: str, x: Tensor) -> Tensor:
 
 def measure(height: int, width: int) -> list[tuple[str, float, float, float]]:
     """Name, seconds, seconds of processor time and largest difference to the first of every way to run the network."""
-    from afunet_core.device import multiplies_bfloat16
-    from afunet_core.model.streaming import stream
+    from afunet_core.model.streaming.stream import stream
+    from afunet_core.utils.device import multiplies_bfloat16
 
     torch.manual_seed(0)
     model, frames = AFUNet().eval(), torch.rand(1, 18, height, width)

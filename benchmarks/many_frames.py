@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,9 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import afunet_core as af
-from afunet_core.data.sampling import pixel_grid, warp
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.sensor import add_sensor_noise, quantize
+from afunet_core.data.synthesis.sampling import pixel_grid, warp
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.data.synthesis.sensor import add_sensor_noise, quantize
 from afunet_core.metrics import psnr_mu
 from afunet_core.radiometry import encode
 
@@ -60,7 +61,7 @@ def make_bracket(
     return af.Bracket(frames, times=times, reference=reference, override=True), truth.clamp(0, 1)[None]
 
 
-def score(bracket: af.Bracket, truth: Tensor, unit: float = 1.0, **options: object) -> float:
+def score(bracket: af.Bracket, truth: Tensor, unit: float = 1.0, **options: Any) -> float:
     """PSNR-μ of a merge whose radiance is worth ``unit`` of the truth's."""
     radiance = torch.from_numpy(af.merge(bracket, **options).radiance).permute(2, 0, 1)[None] * unit
     return float(psnr_mu(radiance.clamp(0, 1), truth))

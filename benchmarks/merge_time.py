@@ -15,8 +15,8 @@ import torch
 
 import afunet_core as af
 from afunet_core.benchmark import describe_machine, usual_precisions
-from afunet_core.data.scenes import SceneBank
-from afunet_core.data.synthesis import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.scenes import SceneBank
 
 
 def bracket(height: int, width: int) -> af.Bracket:

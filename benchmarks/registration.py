@@ -31,8 +31,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core import Bracket, merge
-from afunet_core.registration import Registration, estimate_homography
-from afunet_core.warping import transfer_points
+from afunet_core.ops.warp import transfer_points
+from afunet_core.registration.frames import Registration, estimate_homography
 
 BUNDLED = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina", "camera")
 FULL_WELL, READ_NOISE = 15000.0, 4.0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from afunet_core.data.scenes import SceneBank
+from afunet_core.data.synthesis.scenes import SceneBank
 
 HELD_OUT = 12
 

@@ -15,7 +15,7 @@ from napari_afunet.choosing import KEY
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from afunet_core.live_display import LivePicture
+    from afunet_core.tonemap_lut import LivePicture
 
 __all__ = [
     "OPERATORS",
@@ -174,7 +174,7 @@ class _Last:
         self._entry: tuple[weakref.ref[np.ndarray], LivePicture] | None = None
 
     def of(self, radiance: np.ndarray) -> LivePicture:
-        from afunet_core.live_display import LivePicture
+        from afunet_core.tonemap_lut import LivePicture
 
         entry = self._entry
         if entry is not None and entry[0]() is radiance:
@@ -197,7 +197,7 @@ def prepare(radiance: np.ndarray) -> LivePicture:
 
 
 def _render_block(block: np.ndarray, settings: DisplaySettings, planes: int) -> np.ndarray:
-    from afunet_core.live_display import LivePicture
+    from afunet_core.tonemap_lut import LivePicture
 
     plane = LivePicture(block[(0,) * planes])
     return _finish(plane.render(settings.operator, settings.ev), settings)[(np.newaxis,) * planes]

@@ -102,8 +102,8 @@ def _number(value: Any) -> float | None:
 
 def file_exposure(path: Path) -> LayerExposure:
     """Exposure of a picture file, without reading its pixels."""
+    from afunet_core.bracket.folders import find_exposure_file
     from afunet_core.errors import AFUNetError
-    from afunet_core.io import find_exposure_file
 
     try:
         listed = find_exposure_file(path.parent)
@@ -116,8 +116,9 @@ def file_exposure(path: Path) -> LayerExposure:
 @lru_cache(maxsize=256)
 def _read_file_exposure(path: Path, listed: Path | None, changed: tuple[int, int]) -> LayerExposure:
     """Read once, until a file changes: the view asks often."""
+    from afunet_core.bracket.folders import list_bracket_folder
     from afunet_core.errors import AFUNetError
-    from afunet_core.io import list_bracket_folder, read_exposure, read_exposure_file
+    from afunet_core.io import read_exposure, read_exposure_file
 
     try:
         if listed is not None:  # written for this bracket, so it knows better than the camera
@@ -165,8 +166,9 @@ def stack_exposures(layer: Layer, count: int) -> list[LayerExposure]:
 
 def _listed_beside(path: Path) -> list[float]:
     """EV from the exposure list in a file's folder; empty where there is none."""
+    from afunet_core.bracket.folders import find_exposure_file
     from afunet_core.errors import AFUNetError
-    from afunet_core.io import find_exposure_file, read_exposure_file
+    from afunet_core.io import read_exposure_file
 
     try:
         listed = find_exposure_file(path.parent)

@@ -11,7 +11,7 @@ from napari_afunet.inputs import BracketSource
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
-    from afunet_core.registration import Registration
+    from afunet_core.registration.frames import Registration
 
 __all__ = ["alignment_warnings"]
 
@@ -33,7 +33,7 @@ def alignment_warnings(source: BracketSource, settings: MergeSettings, should_st
     """
     from afunet_core import Bracket
     from afunet_core.errors import AFUNetError, MergeCancelled
-    from afunet_core.registration import register
+    from afunet_core.registration.frames import register
 
     if settings.ev is None and settings.times is None:
         return []

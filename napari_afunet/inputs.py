@@ -109,7 +109,7 @@ class BracketSource:
         Raises:
             ArgumentError: for a channel that is none.
         """
-        from afunet_core.bracket_files import CHANNELS
+        from afunet_core.bracket.files import CHANNELS
 
         if channel is None:
             return self

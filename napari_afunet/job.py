@@ -15,7 +15,7 @@ from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
     from afunet_core.inspection import FeatureBasis
-    from afunet_core.merging import MergeResult
+    from afunet_core.merging.pipeline import MergeResult
 
 __all__ = ["Outcome", "Step", "merge_source"]
 
@@ -140,8 +140,8 @@ def _merge_plane(
     should_cancel: Callable[[], bool] | None,
 ) -> tuple[MergeResult, dict[str, np.ndarray]]:
     from afunet_core import Bracket, merge
-    from afunet_core.bracket_files import channel_of_dark_frame
-    from afunet_core.noise import NoiseModel
+    from afunet_core.bracket.files import channel_of_dark_frame
+    from afunet_core.camera.noise import NoiseModel
 
     metadata: dict[str, Any] = {"paths": list(source.paths)} if any(source.paths) else {}
     if settings.channel is not None:
@@ -166,7 +166,7 @@ def _covered(result: MergeResult, shape: tuple[int, int]) -> Area:
     """What all frames of a plane show, from what is known of their registration."""
     import torch
 
-    from afunet_core.warping import largest_rectangle, valid_area
+    from afunet_core.ops.warp import largest_rectangle, valid_area
 
     covered = torch.ones(shape, dtype=torch.bool)
     for entry in result.info.get("registration") or []:

@@ -33,11 +33,8 @@ def look_around() -> Machine:
         import torch
 
         # What the first merge and its display need, loaded while the user still looks around.
-        import afunet_core.inspection
-        import afunet_core.live_display
-        import afunet_core.merging  # noqa: F401
-    from afunet_core.device import choose_device
     from afunet_core.model.checkpoint import shipped_models
+    from afunet_core.utils.device import choose_device
 
     best = choose_device("auto")
     devices = ["auto", "cpu"]

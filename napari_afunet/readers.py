@@ -35,7 +35,7 @@ def get_bracket_reader(path: str | Sequence[str]) -> Reader | None:
         return None
     if not paths[0].is_dir():
         return read_bracket if paths[0].name.casefold() in EXPOSURE_FILES else None
-    from afunet_core.io import find_exposure_file
+    from afunet_core.bracket.folders import find_exposure_file
 
     return read_bracket if find_exposure_file(paths[0]) is not None else None
 
@@ -74,8 +74,9 @@ def _part(file: Path, name: str, pixels: Any) -> LayerData:
 
 def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
     """The frames of a bracket folder, shortest exposure first, each with its exposure in the metadata."""
+    from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
     from afunet_core.errors import ExposureError
-    from afunet_core.io import find_exposure_file, list_bracket_folder, read_exposure_file
+    from afunet_core.io import read_exposure_file
 
     given = _paths(path)[0]
     folder = given if given.is_dir() else given.parent

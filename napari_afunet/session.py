@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-    from afunet_core.merging import MergeResult
+    from afunet_core.merging.pipeline import MergeResult
     from napari_afunet.display import DisplaySettings
     from napari_afunet.inputs import BracketSource
 

@@ -143,8 +143,8 @@ def batch_in_thread(
     is_cancelled: Callable[[], bool],
 ) -> Iterator[BracketDone | Failed]:
     """One bracket after the other, going on past a bad one; exposures come from the files."""
-    from afunet_core.batch import MergeJob, folder_jobs, group_jobs, run_batch
     from afunet_core.errors import AFUNetError, MergeCancelled
+    from afunet_core.merging.batch import MergeJob, folder_jobs, group_jobs, run_batch
 
     try:
         report(0.0, "Looking for brackets")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -127,8 +128,19 @@ class TestMetadata:
         assert not [line for line in required if line.lower().startswith(("pyqt", "pyside")) or "napari[" in line]
 
     def test_every_extra_exists(self, metadata):
-        extras = {"qt", "train", "metrics", "raw", "onnx", "cluster", "docs", "dev"}
-        assert extras == set(metadata.get_all("Provides-Extra"))
+        extras = {"napari", "qt", "samples", "train", "evaluation", "metrics", "raw", "onnx", "cluster", "docs", "dev"}
+        assert extras <= set(metadata.get_all("Provides-Extra"))
+
+    def test_the_core_needs_no_napari_qt_scipy_or_dask(self, metadata):
+        required = {
+            re.split(r"[^\w-]", line)[0].lower() for line in metadata.get_all("Requires-Dist") if ";" not in line
+        }
+        assert "torch" in required
+        assert not required & {"napari", "superqt", "qtpy", "npe2", "magicgui", "scipy", "scikit-image", "dask"}
+
+    def test_the_index_page_links_to_the_source_the_documentation_and_the_issues(self, metadata):
+        named = {line.split(",")[0] for line in metadata.get_all("Project-URL")}
+        assert {"Source", "Documentation", "Issues", "Changelog"} <= named
 
 
 class TestImports:

@@ -1,1 +1,1 @@
-"""What a camera does to light before it is stored: response curve, saturation, black level, noise, drift."""
+"""Properties of a camera: noise, response curve, black level, exposure drift."""

@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain("error: " + (" ".join(str(error).split()) or type(error).__name__))
         return 2
     except RuntimeError as error:
-        from afunet_core.device import is_out_of_memory
+        from afunet_core.utils.device import is_out_of_memory
 
         if options.debug or not is_out_of_memory(error):
             raise

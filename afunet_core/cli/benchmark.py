@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     if options.output and not Path(options.output).parent.is_dir():
         raise ImageFileError(f"{options.output}: its folder does not exist. Create it, or choose another.")
     from afunet_core.benchmark import benchmark, format_table, write_report
-    from afunet_core.device import choose_device, parse_memory
+    from afunet_core.utils.device import choose_device, parse_memory
 
     for device in options.device:
         choose_device(device)

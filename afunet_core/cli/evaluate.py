@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from afunet_core.cli.console import progress_bar
 from afunet_core.cli.options import ALIGNMENTS, PRECISIONS
 from afunet_core.errors import ArgumentError
-from afunet_core.published import PUBLISHED_ROWS
+from afunet_core.evaluation.published import PUBLISHED_ROWS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from afunet_core.evaluation import Sample
+    from afunet_core.evaluation.evaluator import Sample
+    from afunet_core.evaluation.reproduction import Run
     from afunet_core.metrics import Metric
-    from afunet_core.reproduction import Run
 
 EXAMPLES = """examples:
   afunet evaluate --data Kalantari/Test --model kalantari --beside kalantari -o report/
@@ -109,8 +109,8 @@ def run(options: argparse.Namespace) -> int:
             raise ArgumentError(name.replace("_", "-"), "an output folder as well", "none", "Add -o FOLDER.")
     if options.data and options.synthetic is not None:
         raise ArgumentError("data", "either a data set or synthetic brackets", "both")
-    from afunet_core.evaluation import DEFAULT_METRICS, evaluate
-    from afunet_core.reproduction import beside_published
+    from afunet_core.evaluation.evaluator import DEFAULT_METRICS, evaluate
+    from afunet_core.evaluation.reproduction import beside_published
 
     runs = _take_runs(options)
     methods, models = _methods(options)
@@ -136,7 +136,7 @@ def run(options: argparse.Namespace) -> int:
         table.write(folder / "scenes.csv")
         table.write(folder / "table.md")
         if options.pictures:
-            from afunet_core.evaluation_pictures import write_pictures
+            from afunet_core.evaluation.pictures import write_pictures
 
             *others, judged = methods
             shown = {name: methods[name] for name in [*(name for name in others if name != "Mertens fusion"), judged]}
@@ -148,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _take_runs(options: argparse.Namespace) -> list[Run]:
     """The runs, with their weights and their common test set entered as if given by ``--model`` and ``--data``."""
-    from afunet_core.reproduction import read_run
+    from afunet_core.evaluation.reproduction import read_run
 
     runs = [read_run(folder) for folder in options.runs]
     if not runs:
@@ -168,7 +168,7 @@ def _take_runs(options: argparse.Namespace) -> list[Run]:
 
 def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], Tensor]], list[str]]:
     """Every method by name, and which of them are models, in the order given."""
-    from afunet_core.evaluation import baseline_methods
+    from afunet_core.evaluation.evaluator import baseline_methods
 
     wanted = [BASELINES.get(name, name) for name in options.baselines]
     known = baseline_methods(opencv="opencv" in wanted)
@@ -215,31 +215,31 @@ def _network(model: str, options: argparse.Namespace, way: str, align: str) -> C
 
 def _visibility(options: argparse.Namespace) -> dict[str, Metric]:
     """What people would see; the columns are named with version and pixels per degree, the definitions say the rest."""
-    from afunet_core.visibility import Display
+    from afunet_core.evaluation.display import Display
 
     display = Display(peak=options.display_peak, pixels_per_degree=options.ppd)
     metrics = []
     if options.cvvdp:
-        from afunet_core.cvvdp import color_video_vdp
+        from afunet_core.evaluation.color_video_vdp import color_video_vdp
 
         metrics.append(color_video_vdp(display))
     if options.hdr_vdp:
-        from afunet_core.hdrvdp import hdr_vdp
+        from afunet_core.evaluation.hdr_vdp import hdr_vdp
 
         metrics.append(hdr_vdp(options.hdr_vdp, display))
     return {f"{metric.definition.split(',')[0]} at {options.ppd:g} ppd": metric for metric in metrics}
 
 
 def _samples(options: argparse.Namespace) -> Sequence[Any]:
-    from afunet_core.evaluation import dataset_samples, synthetic_samples
+    from afunet_core.evaluation.evaluator import dataset_samples, synthetic_samples
 
     if options.data:
         from afunet_core.data.datasets import BracketDataset
 
         dataset = BracketDataset(options.data, layout=options.layout)
         return _Lazy(len(dataset), lambda index: next(dataset_samples([dataset[index]])))
-    from afunet_core.data.scenes import SceneBank
-    from afunet_core.data.synthesis import validation_brackets
+    from afunet_core.data.synthesis.brackets import validation_brackets
+    from afunet_core.data.synthesis.scenes import SceneBank
 
     count = 8 if options.synthetic is None else options.synthetic
     if count < 1:

@@ -34,8 +34,8 @@ def run(options: argparse.Namespace) -> int:
         raise ImageFileError(f"{target}: the folder {target.parent} does not exist. Create it, or choose another.")
     if target.exists() and not options.overwrite:
         raise ImageFileError(f"{target}: exists already. Add --overwrite to replace it.")
-    from afunet_core.export import export_model
     from afunet_core.model.checkpoint import load_model
+    from afunet_core.model.export import export_model
 
     path = export_model(load_model(options.model), target)
     print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")

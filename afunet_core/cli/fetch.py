@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fetch."""
-    from afunet_core.fetch import LICENCE_STATEMENT, fetch
+    from afunet_core.model.pretrained import LICENCE_STATEMENT, fetch
 
     complain(LICENCE_STATEMENT)
     with progress_bar(options.name) as show:

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afunet_core.batch import check_destination
 from afunet_core.cli.options import OPERATORS, flat, numbers
 from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.merging.batch import check_destination
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make the figure."""
     check_destination(options.output, options.overwrite)
-    from afunet_core.figure import comparison_figure
+    from afunet_core.evaluation.figures import comparison_figure
     from afunet_core.io import write_image
 
     frames, truth = [Path(path) for path in options.inputs], options.truth
@@ -75,8 +75,8 @@ def _box(values: list[float]) -> list[int]:
 
 def _bracket_files(folder: Path) -> tuple[list[Path], Path | None]:
     """The frames, shortest first, and the truth beside them."""
-    from afunet_core.bracket import Bracket
-    from afunet_core.io import list_bracket_folder
+    from afunet_core.bracket.bracket import Bracket
+    from afunet_core.bracket.folders import list_bracket_folder
 
     bracket = Bracket.from_folder(folder)
     by_name = {path.name: path for path in list_bracket_folder(folder)}

@@ -55,8 +55,8 @@ def _describe(file: str, height: int, width: int) -> dict[str, Any]:
 
 
 def _show_models(as_json: bool) -> None:
-    from afunet_core.fetch import fetched_models
     from afunet_core.model.checkpoint import model_path, shipped_models
+    from afunet_core.model.pretrained import fetched_models
 
     models = {**shipped_models(), **fetched_models()}
     if not models:

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from afunet_core.batch import MergeJob, Outcome, check_destination, folder_jobs, run_batch, run_job
 from afunet_core.cli.console import complain, progress_bar
 from afunet_core.cli.options import ALIGNMENTS, METHODS, OPERATORS, add_network_options, flat, network_options, numbers
 from afunet_core.errors import ArgumentError
+from afunet_core.merging.batch import MergeJob, Outcome, check_destination, folder_jobs, run_batch, run_job
 
 EXAMPLES = """examples:
   afunet merge u.tif n.tif o.tif -o out.exr --tonemapped out.png
@@ -118,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _only_bracket(folders: list[Path]) -> Path:
     """The one bracket there is, for a result that is one file."""
-    from afunet_core.io import find_brackets
+    from afunet_core.bracket.folders import find_brackets
 
     brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
     if len(brackets) != 1:
@@ -148,7 +148,7 @@ def _merge_one(options: argparse.Namespace, files: list[Path], folder: Path | No
 
 
 def _merge_groups(options: argparse.Namespace, folders: list[Path]) -> int:
-    from afunet_core.batch import group_jobs
+    from afunet_core.merging.batch import group_jobs
 
     suffix = "." + options.format.lower().lstrip(".")
     jobs, single = group_jobs(folders, options.output, _job(options, name="", output=""), suffix)
@@ -172,7 +172,7 @@ def _merge_jobs(options: argparse.Namespace, jobs: list[MergeJob], suffix: str) 
 
 def _run(jobs: list[MergeJob], options: argparse.Namespace, stack: ExitStack) -> Iterable[Outcome]:
     if options.workers is not None or options.scheduler is not None:
-        from afunet_core.cluster import run_on_cluster
+        from afunet_core.merging.cluster import run_on_cluster
 
         return run_on_cluster(jobs, options.overwrite, workers=options.workers, scheduler=options.scheduler)
     bars = ExitStack()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from afunet_core.cli.options import flat, numbers
 
@@ -30,13 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Estimate and write."""
     import afunet_core as af
-    from afunet_core.registration import register
-    from afunet_core.response import estimate_response
+    from afunet_core.camera.response import estimate_response
+    from afunet_core.registration.frames import register
 
     inputs = [Path(path) for path in options.inputs]
-    given = {"ev": flat(options.ev), "times": flat(options.times), "encoding": "gamma", "override": True}
+    given: dict[str, Any] = {
+        "ev": flat(options.ev),
+        "times": flat(options.times),
+        "encoding": "gamma",
+        "override": True,
+    }
     one_folder = len(inputs) == 1 and inputs[0].is_dir()
-    read = af.Bracket.from_folder if one_folder else af.Bracket.from_files
+    read: Any = af.Bracket.from_folder if one_folder else af.Bracket.from_files
     bracket, _ = register(read(inputs[0] if one_folder else inputs, **given))
     curve = estimate_response(bracket.frames, bracket.times, shared=options.shared)
     curve.save(options.output)

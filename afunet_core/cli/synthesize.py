@@ -40,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
         raise ArgumentError("size", "a side, or height and width", options.size)
     import torch
 
-    from afunet_core.data.scenes import SceneBank
-    from afunet_core.data.sheets import write_bracket_folder, write_contact_sheet
-    from afunet_core.data.synthesis import Synthesizer, SyntheticBatch
+    from afunet_core.data.synthesis.brackets import Synthesizer, SyntheticBatch
+    from afunet_core.data.synthesis.export import write_bracket_folder, write_contact_sheet
+    from afunet_core.data.synthesis.scenes import SceneBank
 
     given = options.scenes or options.photos
     bank = (

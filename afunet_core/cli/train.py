@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train."""
     overrides = dict(_assignment(text) for text in options.set)
-    from afunet_core.training import load_config, train
+    from afunet_core.training.loop import load_config, train
 
     weights = train(
         load_config(options.config, **overrides),

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from afunet_core.box_filter import block_mean
 from afunet_core.errors import ShapeError
 from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.fusion import ChannelFusion, DataConsistency, SpatialFusion
 from afunet_core.model.heads import AnchoredHead, DirectHead, estimate_times
 from afunet_core.model.layers import MLP, Conv3x3
+from afunet_core.ops.box_filter import block_mean
 
 __all__ = ["AFUNet", "Embedding", "Stage", "StageState", "pad_to_multiple"]
 

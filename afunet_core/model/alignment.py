@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
 from afunet_core.model.attention import WindowCrossAttention, merge_windows, split_windows
@@ -28,8 +26,6 @@ class SpatialAlignment(nn.Module):
         self.attention = WindowCrossAttention(dim, config.alignment_heads, config.window_size)
         self.refine = Depthwise3x3(dim)
         self.drop_path = DropPath(drop_path)
-        # Another way to compute `attend`, see `afunet_core.native`.
-        self.kernel: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def forward(self, side: Tensor, estimate: Tensor) -> Tensor:
         """Align ``side`` (α_i) to ``estimate`` (x); both ``B×H×W×C``, height and width multiples of the window."""
@@ -38,8 +34,6 @@ class SpatialAlignment(nn.Module):
 
     def attend(self, side: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
         """The part that stays inside windows: ``d = D_i(x)`` and ``r = d + attention(α; d + α)``."""
-        if self.kernel is not None:
-            return self.kernel(side, estimate)
         batch, height, width, _ = side.shape
         degraded = self.degrade(estimate)
         query = split_windows(side, self.window)

@@ -17,7 +17,7 @@ from torch import Tensor
 from afunet_core.errors import CheckpointError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AGREEMENT_MAPS, AFUNetConfig
-from afunet_core.model.naming import from_published, to_published
+from afunet_core.model.published_names import from_published, to_published
 
 __all__ = [
     "describe_checkpoint",

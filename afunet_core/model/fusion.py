@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -32,13 +30,9 @@ class SwinBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = MLP(dim, int(dim * config.mlp_ratio), dim)
         self.drop_path = DropPath(drop_path)
-        # Another way to compute the same, see `afunet_core.native`.
-        self.kernel: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, features: Tensor, mask: Tensor | None) -> Tensor:
         """``B×H×W×C`` → the same; ``mask`` from :func:`shift_mask` when this block is shifted."""
-        if self.kernel is not None:
-            return self.kernel(features)
         batch, height, width, _ = features.shape
         if self.shift:
             features = torch.roll(features, (-self.shift, -self.shift), (1, 2))

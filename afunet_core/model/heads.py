@@ -18,7 +18,7 @@ from torch.nn.functional import pixel_shuffle
 
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.layers import Conv3x3
-from afunet_core.smoothstep import smoothstep
+from afunet_core.ops.smoothstep import smoothstep
 
 __all__ = ["AnchoredHead", "DirectHead", "anchored_merge", "estimate_times", "frame_log_precision", "times_from_means"]
 

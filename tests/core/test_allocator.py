@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from afunet_core.model import allocator
-from afunet_core.model.allocator import _FreedMemoryKept
+from afunet_core.model.streaming import allocator
+from afunet_core.model.streaming.allocator import _FreedMemoryKept
 
 ROOT = Path(__file__).parents[2]
 glibc = pytest.mark.skipif(allocator._glibc() is None, reason="not the GNU C library")
@@ -35,8 +35,8 @@ HELD = """
 import ctypes, resource
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of one size, whatever the machine prefers
 import torch
-from afunet_core.model import allocator
-from afunet_core.model.allocator import freed_memory_kept
+from afunet_core.model.streaming import allocator
+from afunet_core.model.streaming.allocator import freed_memory_kept
 
 PAGE = resource.getpagesize()
 

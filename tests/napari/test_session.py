@@ -10,8 +10,8 @@ import pytest
 import torch
 from napari.components import ViewerModel
 
+from afunet_core.camera.response import ResponseCurve
 from afunet_core.errors import AFUNetError, MergeCancelled
-from afunet_core.response import ResponseCurve
 from napari_afunet import merge_layers
 from napari_afunet.choosing import candidate_layers
 from napari_afunet.inputs import bracket_source

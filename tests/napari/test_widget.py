@@ -45,7 +45,7 @@ def names(viewer):
 
 def slow_down(monkeypatch, started=None):
     """Make the core merge forever, in small steps, until it is cancelled."""
-    import afunet_core.merging
+    import afunet_core.merging.pipeline
     from afunet_core.errors import MergeCancelled
 
     def merge(bracket, *, on_progress, should_cancel, **_):
@@ -57,7 +57,7 @@ def slow_down(monkeypatch, started=None):
             on_progress(min(step, 999), 1000, f"Step {step}")
             time.sleep(0.005)
 
-    monkeypatch.setattr(afunet_core.merging, "merge", merge)
+    monkeypatch.setattr(afunet_core.merging.pipeline, "merge", merge)
 
 
 def test_from_sample_frames_to_layers_and_again(viewer, widget, qtbot, frames, add_bracket):
@@ -201,17 +201,17 @@ def test_closing_the_viewer_during_a_merge_stops_it(viewer, widget, qtbot, frame
 def test_deleting_an_input_layer_during_a_merge_changes_nothing(
     viewer, widget, qtbot, frames, monkeypatch, add_bracket
 ):
-    import afunet_core.merging
+    import afunet_core.merging.pipeline
 
     inside, go_on = threading.Event(), threading.Event()
-    real = afunet_core.merging.merge
+    real = afunet_core.merging.pipeline.merge
 
     def held(bracket, **options):
         inside.set()
         assert go_on.wait(30)
         return real(bracket, **options)
 
-    monkeypatch.setattr(afunet_core.merging, "merge", held)
+    monkeypatch.setattr(afunet_core.merging.pipeline, "merge", held)
     layers = add_bracket(viewer, frames)
     widget.merge()
     qtbot.waitUntil(inside.is_set, timeout=WAIT)

@@ -1,0 +1,3 @@
+from .bracket import (
+    Bracket as Bracket,
+)

@@ -1,0 +1,152 @@
+"""Which pictures of a camera folder belong together: brackets among single shots, by time and exposure.
+
+A camera takes a bracket in one burst: the same camera, the same aperture, moments apart, each exposure unlike the
+others of the set. A repeated exposure or a pause begins the next set.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import afunet_core.io  # noqa: F401  # The package before its parts, see tests/core/test_imports.py.
+from afunet_core.bracket.folders import list_bracket_folder, natural_key
+from afunet_core.errors import ArgumentError, ImageFileError
+from afunet_core.io.exposure import Exposure, exposure_from_attributes
+from afunet_core.io.raw import RAW_SUFFIXES, read_raw_exposure
+
+__all__ = ["Grouping", "Shot", "group_folder", "group_shots", "read_shot"]
+
+PAUSE = 2.0
+"""Seconds, beside the exposure itself, after which a shot belongs to another set. EXIF times count whole seconds."""
+
+_SAME_EXPOSURE = 0.2
+"""Stops; cameras bracket in steps of a third at least."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One picture and what its file says.
+
+    Args:
+        path: the file.
+        taken: when, or ``None`` where the file does not say.
+        exposure: or ``None``.
+        camera: maker, model and type of the file: frames of a bracket have all in common.
+    """
+
+    path: Path
+    taken: datetime | None
+    exposure: Exposure | None
+    camera: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Brackets, each in the order in which it was taken, and the pictures that belong to none."""
+
+    brackets: list[list[Path]]
+    single: list[Path]
+
+
+def group_folder(folder: str | Path, pause: float = PAUSE) -> Grouping:
+    """Find the brackets among the pictures of a folder by their metadata.
+
+    Args:
+        folder: pictures of a camera, mixed.
+        pause: longest pause between frames of a bracket, seconds.
+
+    Raises:
+        ImageFileError: the folder cannot be read. Damaged pictures count as single.
+        ArgumentError: a pause that is not a positive number.
+    """
+    return group_shots([read_shot(path) for path in list_bracket_folder(folder)], pause)
+
+
+def group_shots(shots: Sequence[Shot], pause: float = PAUSE) -> Grouping:
+    """Find the brackets among shots.
+
+    Example:
+        >>> noon = datetime(2026, 6, 21, 12)
+        >>> shots = [Shot(Path(f"{i}.jpg"), noon, Exposure(t)) for i, t in enumerate((0.01, 0.04, 0.0025, 0.01))]
+        >>> grouping = group_shots(shots)
+        >>> [len(bracket) for bracket in grouping.brackets], [path.name for path in grouping.single]
+        ([3], ['3.jpg'])
+    """
+    if not (math.isfinite(pause) and pause >= 0):
+        raise ArgumentError("pause", "seconds, 0 or more", pause)
+    usable = [shot for shot in shots if shot.taken is not None and shot.exposure is not None]
+    usable.sort(key=lambda shot: (shot.camera, shot.taken, natural_key(shot.path)))
+    sets: list[list[Shot]] = []
+    for shot in usable:
+        if sets and _belongs(shot, sets[-1], pause):
+            sets[-1].append(shot)
+        else:
+            sets.append([shot])
+    brackets = [[shot.path for shot in found] for found in sets if len(found) > 1]
+    taken = {path for bracket in brackets for path in bracket}
+    brackets.sort(key=lambda bracket: natural_key(bracket[0]))
+    return Grouping(brackets, [shot.path for shot in shots if shot.path not in taken])
+
+
+def read_shot(path: str | Path) -> Shot:
+    """What grouping needs to know of a file; a damaged one says nothing."""
+    from afunet_core.io.read import read_attributes
+
+    path = Path(path)
+    try:
+        if path.suffix.lower() in RAW_SUFFIXES:
+            return _raw_shot(path)
+        attributes = read_attributes(path)
+    except ImageFileError:
+        return Shot(path, None, None)
+    taken = _moment(attributes)
+    camera = tuple(str(attributes.get(name, "")) for name in ("Make", "Model"))
+    return Shot(path, taken, exposure_from_attributes(attributes), (*camera, path.suffix.lower()))
+
+
+def _raw_shot(path: Path) -> Shot:
+    from afunet_core.io.raw import read_raw_moment
+
+    return Shot(path, read_raw_moment(path), read_raw_exposure(path), (path.suffix.lower(),))
+
+
+def _belongs(shot: Shot, group: Sequence[Shot], pause: float) -> bool:
+    last = group[-1]
+    assert shot.taken is not None
+    assert last.taken is not None
+    assert shot.exposure is not None
+    assert last.exposure is not None
+    # Cameras note the time at which the exposure began, some at which it ended.
+    allowed = timedelta(seconds=pause + max(shot.exposure.seconds, last.exposure.seconds))
+    if shot.camera != last.camera or shot.taken - last.taken > allowed:
+        return False
+    if any(abs(_stops(shot) - _stops(other)) < _SAME_EXPOSURE for other in group):
+        return False
+    # Within a bracket the aperture stays; a photographer who turns it has begun anew.
+    return shot.exposure.f_number == last.exposure.f_number
+
+
+def _stops(shot: Shot) -> float:
+    assert shot.exposure is not None
+    return math.log2(shot.exposure.value)
+
+
+def _moment(attributes: dict[str, Any]) -> datetime | None:
+    """When the picture was taken, to the fraction of a second where the camera notes it."""
+    for name, fraction in (
+        ("Exif:DateTimeOriginal", "Exif:SubsecTimeOriginal"),
+        ("Exif:DateTimeDigitized", "Exif:SubsecTimeDigitized"),
+        ("DateTime", "Exif:SubsecTime"),
+    ):
+        try:
+            moment = datetime.strptime(str(attributes[name]).strip()[:19], "%Y:%m:%d %H:%M:%S")
+        except (KeyError, ValueError):
+            continue
+        digits = str(attributes.get(fraction, "")).strip()
+        return moment + timedelta(seconds=float(f"0.{digits}") if digits.isdigit() else 0.0)
+    return None

@@ -1,0 +1,299 @@
+r"""How noisy a camera is, learned from the bracket, and the merge that makes the best of it.
+
+A linear sensor stores a value :math:`L` in [0, 1] whose variance is :math:`gL + r^2`: photon noise, with one over the
+number of electrons of full well as *gain*, and *read noise* (Foi et al., "Practical Poissonian-Gaussian noise modeling
+and fitting for single-image raw-data", TIP 2008). Its radiance :math:`X = L / t` has the variance
+
+.. math:: \sigma^2(X) = g X / t + r^2 / t^2,
+
+and the mean with weights :math:`1 / \sigma^2` is the best linear unbiased estimate of any number of frames (Granados et
+al., "Optimal HDR Reconstruction with Linear Digital Cameras", CVPR 2010).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from afunet_core.baselines.weighted import SATURATION_FADE, ExposureStack, merge_frames, merge_weights
+from afunet_core.errors import ArgumentError
+from afunet_core.ops.strips import in_strips
+from afunet_core.radiometry import Scalar, linearize
+
+__all__ = [
+    "NOISE",
+    "ORDINARY_CAMERA",
+    "NoiseModel",
+    "dependable_noise",
+    "estimate_noise",
+    "merge_with_variance",
+    "noise_optimal_merge",
+    "photon_noise",
+]
+
+NOISE = ("estimate", "photons")
+"""What :func:`afunet_core.merge` can be told of a camera's noise instead of its numbers."""
+
+_RECORDED = 0.88
+"""Encoded value up to which a pair of frames tells about noise."""
+
+_LEAST_READ_NOISE = 2e-4
+
+_SAMPLES, _BINS, _ENOUGH = 2**17, 20, 200
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """Noise of a linear sensor whose saturation is 1: variance ``gain · L + read_noise²``.
+
+    Args:
+        gain: one over the electrons of full well; 3e-5 (a large sensor at base sensitivity) to 3e-3.
+        read_noise: standard deviation without light.
+
+    Raises:
+        ArgumentError: for a negative or infinite number, or when both are 0.
+
+    Example:
+        >>> NoiseModel.from_counts(gain=0.5, read_noise=2.0, scale=4000.0)
+        NoiseModel(gain=0.000125, read_noise=0.0005)
+    """
+
+    gain: float
+    read_noise: float
+
+    def __post_init__(self) -> None:
+        for name in ("gain", "read_noise"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ArgumentError(name, "a finite number, 0 or more", value)
+        if self.gain == 0 and self.read_noise == 0:
+            raise ArgumentError("gain, read_noise", "at least one above 0", "0, 0", "No camera is free of noise.")
+
+    @classmethod
+    def from_counts(cls, gain: float, read_noise: float, scale: float) -> NoiseModel:
+        """The model in the units of a data sheet.
+
+        Args:
+            gain: counts an electron.
+            read_noise: in counts.
+            scale: counts between black and saturation (``bracket.scale``).
+        """
+        return cls(gain / scale, read_noise / scale)
+
+    def variance(self, linear: Tensor) -> Tensor:
+        """Variance of linear light, 1.0 at saturation."""
+        return self.gain * linear.clamp(min=0.0) + self.read_noise**2
+
+
+ORDINARY_CAMERA = NoiseModel(gain=2e-4, read_noise=2e-3)
+"""Photon noise of 5000 electrons of full well, read noise of a five-hundredth of saturation."""
+
+
+@torch.no_grad()
+def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
+    """Gain and read noise, from how much the frames of the bracket differ where both record the scene.
+
+    For every pair of frames the differences of radiance are collected by brightness. Their spread in a class, measured
+    with three-sigma clipping around the median, is noise: motion and edges are outliers, wrong exposure times move the
+    median. Two non-negative numbers, gain and squared read noise, are then fitted to the spreads of all pairs.
+
+    Args:
+        bracket: two or more frames.
+
+    Returns:
+        The noise model, or ``None`` where the frames share too few recorded pixels to tell.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> light, times = torch.rand(1, 3, 200, 200) * 0.2, torch.tensor([1.0, 4.0])
+        >>> noisy = tuple(light * t + (1e-3 * light * t + 1e-4).sqrt() * torch.randn(light.shape) for t in (1.0, 4.0))
+        >>> stack = SimpleNamespace(frames=noisy, times=times, encoding="linear", gamma=2.2, reference=1)
+        >>> model = estimate_noise(stack)
+        >>> 0.9 < model.gain / 1e-3 < 1.1, 0.9 < model.read_noise / 1e-2 < 1.1
+        (True, True)
+    """
+    step = max(1, math.isqrt(bracket.frames[0][:, :1].numel() // _SAMPLES))
+    is_grey = all(frame.stride(1) == 0 for frame in bracket.frames)  # one channel, shown as three
+    encoded = [frame[:, : 1 if is_grey else None, ::step, ::step].float() for frame in bracket.frames]
+    times = [float(t) for t in bracket.times]
+    level = merge_frames(encoded, times, bracket.encoding, bracket.gamma).flatten()
+    linear = [linearize(frame, bracket.encoding, bracket.gamma).flatten() for frame in encoded]
+    values = [frame.flatten() for frame in encoded]
+    rows: list[tuple[float, float, float, float]] = []
+    for i, j in combinations(range(len(times)), 2):
+        recorded = (values[i] < _RECORDED) & (values[j] < _RECORDED)
+        if bracket.encoding != "linear":  # clipped at black, noise is cut in half; sensors with an offset keep it
+            recorded &= (values[i] > 1e-3) & (values[j] > 1e-3)
+        difference = (linear[i] / times[i] - linear[j] / times[j])[recorded]
+        rows += _spreads(difference, level[recorded], times[i], times[j])
+    return _fit(rows)
+
+
+def dependable_noise(bracket: ExposureStack, noise: NoiseModel | None = None) -> NoiseModel:
+    """The noise of the camera: that given, else that which the bracket shows, else that of an ordinary camera.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> frames, times = tuple(torch.full((1, 3, 4, 4), v) for v in (0.1, 0.4)), torch.tensor([1.0, 4.0])
+        >>> dependable_noise(SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1))
+        NoiseModel(gain=0.0002, read_noise=0.002)
+    """
+    noise = noise or estimate_noise(bracket) or ORDINARY_CAMERA
+    # Black that is clipped looks free of noise; a weight of one over nothing would follow.
+    return NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
+
+
+def noise_optimal_merge(
+    bracket: ExposureStack, noise: NoiseModel | None = None, fade: tuple[float, float] = SATURATION_FADE
+) -> Tensor:
+    """Merge any number of frames with weights of one over their variance.
+
+    The variance follows from an estimate of the radiance (the mean weighted by exposure time), not from each noisy
+    value itself, which would favour values that noise made small.
+
+    Args:
+        bracket: the frames; linear ones may be slightly negative where there is no light.
+        noise: of the camera; estimated from the bracket where ``None``.
+        fade: encoded values over which a longer frame loses its say as it saturates.
+
+    Returns:
+        B×3×H×W linear radiance, 1.0 at saturation of the shortest frame.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> frames, times = tuple(torch.full((1, 3, 4, 4), v) for v in (0.1, 0.4)), torch.tensor([1.0, 4.0])
+        >>> stack = SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1)
+        >>> noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).unique()
+        tensor([0.1000])
+    """
+    noise = noise or estimate_noise(bracket) or photon_noise()
+
+    def merge_rows(*rows: Tensor) -> Tensor:
+        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade)[0]
+
+    return in_strips(merge_rows, *bracket.frames)
+
+
+def merge_with_variance(
+    frames: Sequence[Tensor],
+    times: Tensor | Sequence[float],
+    encoding: str,
+    gamma: Scalar,
+    noise: NoiseModel,
+    fade: tuple[float, float] = SATURATION_FADE,
+) -> tuple[Tensor, Tensor]:
+    """What :func:`noise_optimal_merge` returns, and how far to trust it.
+
+    Args:
+        frames: N encoded frames, each B×C×H×W.
+        times: their N exposure times, the shortest as 1.
+        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
+        gamma: exponent of the ``gamma`` encoding.
+        noise: of the camera.
+        fade: as for :func:`noise_optimal_merge`.
+
+    Returns:
+        B×C×H×W linear radiance, 1.0 at saturation of the shortest frame, and the variance that noise leaves in it.
+
+    Example:
+        >>> radiance, variance = merge_with_variance(
+        ...     [torch.full((1, 1, 1, 1), v) for v in (0.1, 0.4)], [1.0, 4.0], "linear", 1.0, NoiseModel(1e-4, 0.0)
+        ... )
+        >>> round(float(variance / radiance), 9) == 1e-4 / 5  # five times the light of the shortest frame
+        True
+    """
+    seconds = [float(time) for time in times]
+    trusts = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
+    linear = [linearize(frame, encoding, gamma) for frame in frames]
+    rough = _ratio(trusts, linear, seconds, [1.0] * len(seconds))
+    # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
+    # Without read noise black would have none at all: the floor stands for the last bit of 16.
+    precisions = [time / noise.variance(rough * time).clamp(min=1e-10) for time in seconds]
+    radiance = _ratio(trusts, linear, seconds, precisions)
+    parts = list(zip(trusts, precisions, seconds, strict=True))
+    total = sum((trust * precision * time for trust, precision, time in parts), start=rough.new_zeros(()))
+    return radiance, sum((w * w * p * t for w, p, t in parts), start=rough.new_zeros(())) / total**2
+
+
+def photon_noise() -> NoiseModel:
+    """A camera whose noise is all photons: weights are then exposure times."""
+    return NoiseModel(gain=1.0, read_noise=1e-6)
+
+
+def _ratio(
+    trusts: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float], factors: Sequence[Tensor | float]
+) -> Tensor:
+    """Mean radiance with the weights trust · factor · time."""
+    light, weight = linear[0].new_zeros(()), linear[0].new_zeros(())
+    for trust, value, time, factor in zip(trusts, linear, times, factors, strict=True):
+        light = light + trust * factor * value
+        weight = weight + trust * factor * time
+    return light / weight
+
+
+def _spreads(difference: Tensor, level: Tensor, first: float, second: float) -> list[tuple[float, float, float, float]]:
+    """For each brightness class of a pair: factors of gain and squared read noise, variance found, number of values."""
+    if len(difference) < _ENOUGH * 4:
+        return []
+    order = level.argsort()
+    rows = []
+    for chosen in order.tensor_split(min(_BINS, len(order) // _ENOUGH)):
+        mean = max(float(level[chosen].mean()), 0.0)
+        variance, count = _clipped_variance(difference[chosen])
+        if variance > 0:
+            read = 1 / first**2 + 1 / second**2
+            rows.append((mean * (1 / first + 1 / second), read, variance, float(count)))
+    return rows
+
+
+def _clipped_variance(values: Tensor) -> tuple[float, int]:
+    """Variance around the median of what lies within three standard deviations, and of how many values."""
+    values = values.double() - values.double().median()
+    deviation = 1.4826 * float(values.abs().median()) or float(values.abs().mean())
+    count = 0
+    for _ in range(4):
+        kept = values[values.abs() <= 3.0 * deviation]
+        count = len(kept)
+        if count < 16:
+            return 0.0, 0
+        deviation = math.sqrt(float(kept.square().mean()) / 0.9733)  # a normal variable keeps this much of its variance
+    return deviation**2, count
+
+
+def _fit(rows: Sequence[tuple[float, float, float, float]]) -> NoiseModel | None:
+    """Weighted least squares of variance = gain · a + read² · b, both at least 0, without classes that stand out."""
+    if len(rows) < 4:
+        return None
+    a, b, found, count = torch.tensor(rows, dtype=torch.float64).unbind(1)
+    weight = count / found**2  # the inverse variance of a variance, up to a factor
+    gain, read = 0.0, 0.0
+    for _ in range(6):
+        gain, read = _two_unknowns(a, b, found, weight)
+        predicted = (gain * a + read * b).clamp(min=1e-300)
+        typical = found < 3.0 * predicted  # texture that moved raises the variance and never lowers it
+        if int(typical.sum()) < 3:
+            break
+        weight = torch.where(typical, count / predicted**2, 0.0)
+    if gain <= 0 and read <= 0:
+        return None
+    return NoiseModel(gain, math.sqrt(read))
+
+
+def _two_unknowns(a: Tensor, b: Tensor, y: Tensor, w: Tensor) -> tuple[float, float]:
+    """Non-negative least squares in two unknowns."""
+    aa, ab, bb = float((w * a * a).sum()), float((w * a * b).sum()), float((w * b * b).sum())
+    ay, by = float((w * a * y).sum()), float((w * b * y).sum())
+    determinant = aa * bb - ab * ab
+    if determinant > 1e-9 * aa * bb:
+        first, second = (bb * ay - ab * by) / determinant, (aa * by - ab * ay) / determinant
+        if first >= 0 and second >= 0:
+            return first, second
+    only_first, only_second = (ay / aa if aa > 0 else 0.0), (by / bb if bb > 0 else 0.0)
+    cost_first = float((w * (y - only_first * a) ** 2).sum())
+    cost_second = float((w * (y - only_second * b) ** 2).sum())
+    return (only_first, 0.0) if cost_first <= cost_second else (0.0, only_second)

@@ -1,0 +1,206 @@
+"""Exposure brackets with motion and exact truth, synthesised from HDR scenes and photographs.
+
+Brackets are first drawn, each from a random generator of its own, on the CPU (`plan`), then made together in the order
+light takes, on any device: pieces of scenes are lit and exposed (`lighting`), seen at three instants by cameras that
+move (`motion`, `displacement`), crossed by objects (`objects`, `painting`), all in `rendering`; recorded by sensors
+(`sensor`), and some of them aligned (`resample`). The truth is the radiance of the reference instant before any noise:
+nothing is estimated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afunet_core.data.synthesis.alignment_artifacts import follow_things, register, registration_positions
+from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
+from afunet_core.data.synthesis.displacement import displacement_range, displacements
+from afunet_core.data.synthesis.draws import select
+from afunet_core.data.synthesis.motion import OUTER, REFERENCE
+from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
+from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.data.synthesis.sensor import draw_noise, record
+from afunet_core.errors import ArgumentError
+from afunet_core.radiometry import GAMMA
+
+__all__ = ["KINDS", "SynthesisConfig", "Synthesizer", "SyntheticBatch", "validation_brackets"]
+
+_SMALLEST = 16
+# On a CPU so many pixels at a time: their three frames stay in the cache of a core. Elsewhere, all of a batch.
+_CACHED_PIXELS = 1 << 15
+
+
+@dataclass
+class SyntheticBatch:
+    """Brackets with their truth.
+
+    Attributes:
+        frames: B×3×3×H×W, three RGB frames, shortest first, encoded with gamma 2.2 in [0, 1], after sensor,
+            quantisation and (where `registered`) registration; in some, things are followed to where the reference
+            shows them.
+        times: B×3 exposure times relative to the shortest frame.
+        truth: B×3×H×W linear radiance at the instant of the middle frame, in the short frame's unit, clipped to [0, 1].
+        moved: B×1×H×W in [0, 1], where the content differs between the instants by motion or occlusion (where
+            `registered`: still differs after it), whether or not it was followed.
+        radiance: B×3×3×H×W noise-free radiance of each instant, before registration; not clipped to [0, 1].
+        kind: "static", "camera", "objects" or "both", one for each bracket.
+        registered: whether the outer frames were resampled onto the reference.
+        bit_depth: of the files, None where not quantised.
+    """
+
+    frames: Tensor
+    times: Tensor
+    truth: Tensor
+    moved: Tensor
+    radiance: Tensor
+    kind: list[str]
+    registered: list[bool]
+    bit_depth: list[int | None]
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def network_input(self) -> Tensor:
+        """B×18×H×W as the network takes it: for each frame the radiance L**2.2 / t, then the encoded frame L."""
+        radiance = self.frames**GAMMA / self.times[:, :, None, None, None]
+        return torch.cat([radiance, self.frames], dim=2).flatten(1, 2)
+
+    def to(self, device: torch.device | str) -> SyntheticBatch:
+        """The batch on another device."""
+        names = [entry.name for entry in fields(self) if isinstance(getattr(self, entry.name), Tensor)]
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+    def __getitem__(self, index: int) -> SyntheticBatch:
+        """One bracket, as a batch of one."""
+        one = slice(index, index + 1) if index != -1 else slice(-1, None)
+        return replace(self, **{entry.name: getattr(self, entry.name)[one] for entry in fields(self)})
+
+    @staticmethod
+    def concatenate(batches: Sequence[SyntheticBatch]) -> SyntheticBatch:
+        """One batch from several with pictures of the same size."""
+        columns = {entry.name: [getattr(batch, entry.name) for batch in batches] for entry in fields(SyntheticBatch)}
+        joined: dict[str, Any] = {
+            name: torch.cat(parts) if isinstance(parts[0], Tensor) else [value for part in parts for value in part]
+            for name, parts in columns.items()
+        }
+        return replace(batches[0], **joined)
+
+
+class Synthesizer:
+    """Draws brackets from a bank of scenes.
+
+    Args:
+        bank: where the light comes from.
+        config: all ranges and probabilities.
+        device: where pictures are computed, all brackets of a batch together. Everything but the noise is drawn on the
+            CPU, so that the same generator gives the same scene on every device.
+
+    Example:
+        >>> maker = Synthesizer(SceneBank.procedural(seed=0))
+        >>> batch = maker.sample(2, 64, torch.Generator().manual_seed(0))
+        >>> tuple(batch.frames.shape), tuple(batch.network_input().shape)
+        ((2, 3, 3, 64, 64), (2, 18, 64, 64))
+    """
+
+    def __init__(
+        self, bank: SceneBank, config: SynthesisConfig | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        self.bank, self.config, self.device = bank, config or SynthesisConfig(), torch.device(device)
+        self._backgrounds = bank.without_noise()
+
+    def sample(
+        self, batch: int, size: int | tuple[int, int], generator: torch.Generator, kind: Kind | None = None
+    ) -> SyntheticBatch:
+        """Make brackets.
+
+        Args:
+            batch: how many.
+            size: side, or height and width, of at least 16 pixels.
+            generator: on the CPU; the same state gives the same brackets.
+            kind: make this kind only; by default kinds are drawn with `config.kind_weights`.
+
+        Raises:
+            ArgumentError: nothing asked for, too small, or an unknown kind.
+        """
+        height, width = (size, size) if isinstance(size, int) else size
+        if batch < 1:
+            raise ArgumentError("batch", "at least 1", batch)
+        if min(height, width) < _SMALLEST:
+            raise ArgumentError("size", f"at least {_SMALLEST} pixels", size, "Motion needs some room.")
+        if kind is not None and kind not in KINDS:
+            raise ArgumentError("kind", f"one of {', '.join(KINDS)}", kind)
+        seeds = torch.randint(2**62, (batch,), generator=generator).tolist()
+        together = max(1, _CACHED_PIXELS // (height * width)) if self.device.type == "cpu" else batch
+        pieces = [seeds[start : start + together] for start in range(0, batch, together)]
+        return SyntheticBatch.concatenate([self._make(piece, (height, width), kind) for piece in pieces])
+
+    @torch.no_grad()
+    def _make(self, seeds: Sequence[int], size: tuple[int, int], kind: Kind | None) -> SyntheticBatch:
+        """Brackets of some seeds: drawn one by one, then rendered, recorded and aligned together."""
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        shots = [draw_shot(rng, self.config, size, kind) for rng in rngs]
+        motions, banks = [shot.motion for shot in shots], (self._backgrounds, self.bank)
+        displacement, cameras = displacements(motions, size, self.device)
+        ranges = displacement_range(displacement, motions)
+        plans = [
+            draw_plan(rng, self.config, banks, size, *drawn) for rng, *drawn in zip(rngs, shots, ranges, strict=True)
+        ]
+        radiance, passed = render_radiance(plans, displacement)
+        sensors = [plan.sensor for plan in plans]
+        frames = record(radiance, sensors, draw_noise(sensors, radiance))
+        times = torch.tensor([plan.shot.times for plan in plans]).to(radiance)
+        seen = _register(plans, frames, radiance, cameras, times)
+        follow_things(frames, {place: plan.shot.times for place, plan in enumerate(plans) if plan.followed})
+        return SyntheticBatch(
+            frames=frames,
+            times=times,
+            truth=radiance[:, REFERENCE].clamp(0, 1),
+            moved=moved_mask(seen, passed),
+            radiance=radiance,
+            kind=[plan.shot.kind for plan in plans],
+            registered=[plan.shot.registered for plan in plans],
+            bit_depth=[sensor.bits for sensor in sensors],
+        )
+
+
+def _register(
+    plans: Sequence[BracketPlan], frames: Tensor, radiance: Tensor, cameras: Mapping[int, Tensor], times: Tensor
+) -> Tensor:
+    """Register frames, in place, where that is planned. Returns the radiance that they then show."""
+    registrations = {place: plan.registration for place, plan in enumerate(plans) if plan.registration is not None}
+    if not registrations:
+        return radiance
+    index, drawn = select(list(registrations), frames.device), list(registrations.values())
+    positions = registration_positions(drawn, torch.stack([cameras[place] for place in registrations]))
+    registered, shown = register(frames[index], radiance[index], drawn, positions, times[index])
+    seen = radiance.clone()
+    frames[index, OUTER], seen[index, OUTER] = registered, shown
+    return seen
+
+
+def validation_brackets(
+    bank: SceneBank, count: int = 24, size: int | tuple[int, int] = 384, seed: int = 0
+) -> list[SyntheticBatch]:
+    """A fixed set to choose checkpoints on: equal shares of the four kinds, EV 0, 2, 4, half 8-bit and half 16-bit.
+
+    The camera is well calibrated and noisy, motion reaches 60 pixels, and nothing has been registered. The same
+    arguments give the same brackets (on the same release of torch). Difficulty: `SynthesisConfig.evaluation`.
+
+    Returns:
+        `count` batches of one bracket, the kinds in rotation.
+
+    Example:
+        >>> [bracket.kind[0] for bracket in validation_brackets(SceneBank.procedural(), 4, 64)]
+        ['static', 'camera', 'objects', 'both']
+    """
+    generator = torch.Generator().manual_seed(seed)
+    makers = [Synthesizer(bank, SynthesisConfig.evaluation(bits)) for bits in (8, 16)]
+    return [
+        makers[index // len(KINDS) % 2].sample(1, size, generator, KINDS[index % len(KINDS)]) for index in range(count)
+    ]

@@ -1,0 +1,58 @@
+"""Looking at synthetic brackets, and writing them as the data sets of the field are stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afunet_core.data.synthesis.brackets import SyntheticBatch
+from afunet_core.io import write_image
+from afunet_core.radiometry import encode, mu_law
+
+__all__ = ["contact_sheet", "write_bracket_folder", "write_contact_sheet"]
+
+
+def contact_sheet(batch: SyntheticBatch, gap: int = 4) -> np.ndarray:
+    """One row for each bracket: the three frames, the truth (μ-law, then plain gamma), the moved mask.
+
+    Returns:
+        H×W×3 uint8.
+    """
+    truth = batch.truth.clamp(0, 1)
+    columns = [*batch.frames.unbind(1), mu_law(truth), encode(truth), batch.moved.expand(-1, 3, -1, -1)]
+    height, width = truth.shape[-2:]
+    sheet = torch.ones(3, len(batch) * (height + gap) + gap, len(columns) * (width + gap) + gap)
+    for row in range(len(batch)):
+        for place, pictures in enumerate(columns):
+            top, left = gap + row * (height + gap), gap + place * (width + gap)
+            sheet[:, top : top + height, left : left + width] = pictures[row].cpu()
+    return _to_uint(sheet, 255, np.uint8)
+
+
+def write_contact_sheet(path: Path | str, batch: SyntheticBatch) -> Path:
+    """Write `contact_sheet` as a PNG."""
+    write_image(path, contact_sheet(batch))
+    return Path(path)
+
+
+def write_bracket_folder(batch: SyntheticBatch, folder: Path | str, index: int = 0) -> Path:
+    """Write one bracket of a batch in Kalantari's layout.
+
+    The folder gets `1.tif`, `2.tif`, `3.tif` (16 bits, gamma 2.2, shortest first), `exposure.txt` (EV, one a line,
+    relative to the shortest frame) and the truth `HDRImg.hdr` (linear).
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(batch.frames[index], 1):
+        write_image(folder / f"{number}.tif", _to_uint(frame, 65535, np.uint16))
+    evs = torch.log2(batch.times[index].double()).tolist()
+    (folder / "exposure.txt").write_text("".join(f"{ev:.6f}\n" for ev in evs), encoding="utf-8")
+    write_image(folder / "HDRImg.hdr", batch.truth[index])
+    return folder
+
+
+def _to_uint(picture: Tensor, levels: int, dtype: type) -> np.ndarray:
+    return (picture.clamp(0, 1) * levels).round().permute(1, 2, 0).cpu().numpy().astype(dtype)

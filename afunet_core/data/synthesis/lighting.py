@@ -1,0 +1,178 @@
+"""From a stored scene or photograph to radiance in the unit of a bracket: crop, grade, expand, expose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.data.synthesis.config import SynthesisConfig
+from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
+from afunet_core.data.synthesis.motion import REFERENCE
+from afunet_core.data.synthesis.sampling import draw_coarse_field, smooth_fields
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.radiometry import GAMMA
+
+__all__ = ["Background", "choose_exposure", "draw_background", "object_texture", "render_backgrounds"]
+
+_PROBES = 1500
+
+
+@dataclass(frozen=True)
+class Background:
+    """A piece of a scene, and how it is lit and exposed.
+
+    Attributes:
+        source: 3×h×w linear light at any scale.
+        size: height and width of the canvas it is resampled to.
+        gains: 3, white balance.
+        saturation: 1 leaves colours as they are.
+        power: contrast.
+        scale: from graded light to radiance.
+        clip: radiance is cut here.
+    """
+
+    source: Tensor
+    size: tuple[int, int]
+    gains: np.ndarray
+    saturation: float
+    power: float
+    scale: float
+    clip: float
+
+
+def draw_background(
+    rng: np.random.Generator, config: SynthesisConfig, bank: SceneBank, size: tuple[int, int], times: np.ndarray
+) -> Background:
+    """A piece of a scene for a canvas of `size`, exposed so that the white of the short frame is 1."""
+    from_photo = not bank.hdr or (len(bank.photos) > 0 and rng.random() < config.photo_share)
+    source = _interesting_crop(rng, config, bank.photos if from_photo else bank.hdr, size)
+    source = _expand_photo(rng, config, source) if from_photo else source.float()
+    gains = uniform_array(rng, config.white_balance, 3)
+    saturation, power = uniform(rng, config.saturation), uniform(rng, config.scene_gamma)
+    probe = source.flatten(1)[:, :: max(1, source[0].numel() // _PROBES), None]
+    scale = choose_exposure(rng, config, _grade(probe, tensor(gains)[:, None, None], saturation, power), times)
+    return Background(source, size, gains, saturation, power, scale, uniform(rng, config.clip))
+
+
+def render_backgrounds(backgrounds: Sequence[Background], device: torch.device | str = "cpu") -> Tensor:
+    """B×3×H×W radiance; H and W those of the largest canvas, beyond the others there is nothing.
+
+    Each piece of a scene is resampled by a factor of its own, one after the other; the rest is done together.
+    """
+    height, width = (max(background.size[axis] for background in backgrounds) for axis in (0, 1))
+    canvases = torch.zeros(len(backgrounds), 3, height, width, device=device)
+    for canvas, background in zip(canvases, backgrounds, strict=True):
+        # Cut the sun before it is resampled, roughly since grading follows, and exactly afterwards.
+        brightest = (2 * background.clip / background.scale) ** (1 / background.power)
+        light = background.source.to(device).clamp_max(max(brightest, 1e-6))
+        resampled = F.interpolate(light[None], background.size, mode="bilinear", align_corners=False, antialias=True)
+        canvas[:, : background.size[0], : background.size[1]] = resampled[0]
+
+    gains = tensor(np.stack([background.gains for background in backgrounds])).to(device)[..., None, None]
+    saturation, power, scale, clip = (
+        per_sample((getattr(background, name) for background in backgrounds), canvases)
+        for name in ("saturation", "power", "scale", "clip")
+    )
+    return torch.minimum(_grade(canvases, gains, saturation, power) * scale, clip)
+
+
+def _grade(light: Tensor, gains: Tensor, saturation: float | Tensor, power: float | Tensor) -> Tensor:
+    """White balance, saturation and contrast of …×3×H×W linear light."""
+    light = light * gains
+    grey = light.mean(dim=-3, keepdim=True)
+    return (grey + saturation * (light - grey)).clamp_min(0) ** power
+
+
+def object_texture(
+    rng: np.random.Generator, config: SynthesisConfig, bank: SceneBank, radius: float, times: np.ndarray
+) -> Tensor:
+    """3×h×w radiance of an object, anywhere from what only the long frame lifts out of the noise to a lamp."""
+    from_photo = not bank.hdr or (len(bank.photos) > 0 and rng.random() < 0.75)
+    pool = bank.photos if from_photo else bank.hdr
+    side = int(np.clip(2.2 * radius, 12, 128))
+    texture = _crop(rng, pool[rng.integers(len(pool))], (side, side), uniform(rng, (0.8, 1.5))).float()
+    if from_photo:
+        texture = (texture / 255) ** GAMMA
+    # Light falls on it from one side, like on anything round.
+    slope = (
+        torch.linspace(-1, 1, texture.shape[2]) * rng.normal()
+        + torch.linspace(-1, 1, texture.shape[1])[:, None] * rng.normal()
+    )
+    texture = texture * torch.exp2(0.7 * slope)
+    mean = float(texture.mean()) + 1e-6
+    lamp = rng.random() < config.lamp_share
+    target = log_uniform(rng, (1.0, 3.0) if lamp else (0.04 / times[2], 0.7))
+    tint = tensor(rng.uniform(0.75, 1.25, (3, 1, 1)))
+    return (texture * (target / mean) * tint).clamp_max(max(1.5, 2.5 * target))
+
+
+def choose_exposure(rng: np.random.Generator, config: SynthesisConfig, probe: Tensor, times: np.ndarray) -> float:
+    """Scale of the scene such that the frames saturate as a photographer's would.
+
+    The short frame keeps nearly all highlights, the middle one a good part of the picture; a scene with more range than
+    the bracket gives up highlights rather than let even the long frame drown in noise.
+
+    Args:
+        probe: 3×… radiance of some pixels at any scale.
+        times: three exposure times, 1 for the shortest.
+    """
+    peaks = np.sort(probe.amax(dim=0).flatten().numpy())
+    last = len(peaks) - 1
+
+    def level(saturated: float) -> float:
+        """Radiance that this share of the pixels exceeds."""
+        return max(float(peaks[round((1 - saturated) * last)]), 1e-9)
+
+    scale = 1 / level(uniform(rng, config.short_saturated))
+    scale = min(scale, 1 / (level(uniform(rng, config.reference_saturated)) * times[REFERENCE]))
+    darkest = 0.08 * uniform(rng, (0.5, 2.0)) / (level(0.5) * times[2])
+    return min(max(scale, darkest), 1 / level(max(0.08, config.short_saturated[1])))
+
+
+def _expand_photo(rng: np.random.Generator, config: SynthesisConfig, photo: Tensor) -> Tensor:
+    """A display-encoded uint8 photograph → plausible scene radiance: whites glow, smooth light spans several stops."""
+    linear = (photo.float() / 255) ** GAMMA
+    boost, knee = uniform(rng, config.highlight_boost), rng.uniform(2, 8)
+    size = (photo.shape[1], photo.shape[2])
+    light = smooth_fields([draw_coarse_field(rng, 1, 2, size)], size)[0] * (uniform(rng, config.light_field_stops) / 2)
+    return linear * (1 + boost * linear.mean(dim=0, keepdim=True) ** knee) * torch.exp2(light)
+
+
+def _interesting_crop(
+    rng: np.random.Generator, config: SynthesisConfig, pool: tuple[Tensor, ...], size: tuple[int, int]
+) -> Tensor:
+    """A random window of a random picture; often the more textured of two, since much of the world is sky and wall."""
+    ratio = log_uniform(rng, config.source_scale)
+    crop = _crop(rng, pool[rng.integers(len(pool))], size, ratio)
+    if rng.random() < config.detail_share:
+        other = _crop(rng, pool[rng.integers(len(pool))], size, ratio)
+        crop = max(crop, other, key=_detail)
+    return crop
+
+
+def _detail(picture: Tensor) -> float:
+    """Mean relative difference between neighbours, on a sparse grid."""
+    here, there = picture[1, :-4:9, :-4:9].float(), picture[1, 4::9, 4::9].float()
+    rows, columns = min(here.shape[0], there.shape[0]), min(here.shape[1], there.shape[1])
+    here, there = here[:rows, :columns], there[:rows, :columns]
+    return float(((here - there).abs() / (here + there + 0.01)).mean())
+
+
+def _crop(rng: np.random.Generator, picture: Tensor, size: tuple[int, int], ratio: float) -> Tensor:
+    """A random window of `ratio` × `size` source pixels (less if there are not so many), turned and mirrored."""
+    turned = bool(rng.random() < 0.25)
+    window = (size[1], size[0]) if turned else size
+    height, width = picture.shape[1:]
+    ratio = min(ratio, height / window[0], width / window[1])
+    tall, wide = (max(2, min(int(side * ratio), full)) for side, full in zip(window, (height, width), strict=True))
+    top, left = int(rng.integers(height - tall + 1)), int(rng.integers(width - wide + 1))
+    piece = picture[:, top : top + tall, left : left + wide]
+    if turned:
+        piece = piece.transpose(1, 2)
+    mirrored = [axis for axis, share in ((1, 0.15), (2, 0.5)) if rng.random() < share]
+    return piece.flip(mirrored) if mirrored else piece

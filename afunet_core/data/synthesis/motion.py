@@ -1,0 +1,183 @@
+"""How the camera, layers of the scene and soft things in the wind move between the three instants.
+
+What is drawn is small: homographies, and coarse fields that `displacement` turns into a displacement of every pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from afunet_core.data.synthesis.config import SynthesisConfig
+from afunet_core.data.synthesis.draws import log_uniform, uniform, uniform_array
+from afunet_core.data.synthesis.sampling import draw_coarse_field
+
+__all__ = ["OUTER", "REFERENCE", "Parallax", "SceneMotion", "Sway", "draw_motion", "homographies"]
+
+REFERENCE = 1
+OUTER = slice(0, 3, 2)
+_OUTER_ONLY = np.array([1.0, 0.0, 1.0])
+# Perspective brings nothing nearer than to this share of its distance.
+_NEAREST = 0.2
+
+
+@dataclass(frozen=True)
+class Parallax:
+    """Near things shift more than far ones.
+
+    Attributes:
+        depth: 1×h×w, coarse.
+        steepness: of the steps between layers; None where depth changes smoothly.
+        vectors: 3×2, shift (x, y) of what is near, in pixels.
+    """
+
+    depth: Tensor
+    steepness: float | None
+    vectors: np.ndarray
+
+
+@dataclass(frozen=True)
+class Sway:
+    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant.
+
+    Attributes:
+        field: 4×h×w, coarse: (x, y) before and (x, y) after the reference instant.
+        region: 1×h×w, coarse: where things sway.
+        bias: added to the region; more makes it larger.
+        amplitude: in pixels.
+        swing: the share of the displacement before that is undone and repeated after; None where both are independent.
+    """
+
+    field: Tensor
+    region: Tensor
+    bias: float
+    amplitude: float
+    swing: float | None
+
+
+@dataclass(frozen=True)
+class SceneMotion:
+    """Motion of camera and scene (not of objects); each part None where there is none.
+
+    Attributes:
+        camera: 3×3×3, a homography for each instant, see `homographies`. In a bracket that is to be registered, the
+            part of the motion that registration will undo.
+        parallax: of layers of the scene.
+        sway: of soft things.
+    """
+
+    camera: np.ndarray | None = None
+    parallax: Parallax | None = None
+    sway: Sway | None = None
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything need be resampled."""
+        return self.camera is not None or self.sway is not None
+
+
+def draw_motion(
+    rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], kind: str, registered: bool
+) -> SceneMotion:
+    """Motion of camera and scene for a bracket of some kind.
+
+    A bracket that is to be registered afterwards gets only the sub-pixel part of a camera's motion, since registration
+    would take the rest away again.
+    """
+    camera: np.ndarray | None = None
+    parallax: Parallax | None = None
+    if kind in ("camera", "both"):
+        if registered:
+            camera = _registrable_motion(rng, size)
+            if rng.random() < config.parallax_share:  # which no homography takes away
+                heading = rng.uniform(0, 2 * np.pi)
+                reach = np.array([-rng.random(), 0.0, rng.random()]) * uniform(rng, config.parallax)
+                parallax = _draw_parallax(rng, size, reach[:, None] * np.array([np.cos(heading), np.sin(heading)]))
+        else:
+            camera, parallax = _camera_motion(rng, config, size)
+    sways = kind in ("objects", "both") and rng.random() < config.flow_share
+    return SceneMotion(camera, parallax, _draw_sway(rng, config, size) if sways else None)
+
+
+def _camera_motion(
+    rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int]
+) -> tuple[np.ndarray, Parallax | None]:
+    reach = log_uniform(rng, config.camera_translation)
+    # Hands drift more than they tremble: the outer frames often lie on opposite sides of the reference.
+    direction, tremble = rng.uniform(0, 2 * np.pi), rng.random()
+    shifts = np.zeros((3, 2))
+    for index, side in ((0, np.pi), (2, 0.0)):
+        angle = direction + side + tremble * rng.normal()
+        shifts[index] = reach * rng.uniform(0.4, 1.0) * np.array([np.cos(angle), np.sin(angle)])
+    # The reference lies between pixels half of the time, so that it is not always the sharpest of the three.
+    between = float(rng.random() < 0.5)
+    shifts[REFERENCE] = rng.uniform(-0.5, 0.5, 2) * between
+    # Small translations come with small rotations; some cameras only shift.
+    turn = (0.0 if rng.random() < 0.25 else min(1.0, reach / 10 + 0.1)) * np.array([1.0, 0.02 * between, 1.0])
+    camera = homographies(
+        size,
+        shifts,
+        uniform_array(rng, config.camera_angle, 3) * turn,
+        uniform_array(rng, config.camera_zoom, 3) * turn,
+        uniform_array(rng, config.camera_tilt, 3, 2) * turn[:, None],
+    )
+    if rng.random() >= config.parallax_share:
+        return camera, None
+    vectors = shifts / max(np.abs(shifts).max(), 1e-6) * min(uniform(rng, config.parallax), reach)
+    return camera, _draw_parallax(rng, size, vectors * _OUTER_ONLY[:, None])
+
+
+def _registrable_motion(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Sub-pixel phases that change across the picture: what registration resamples away again."""
+    shifts = rng.uniform(-1.0, 1.0, (3, 2)) * _OUTER_ONLY[:, None]
+    angles = rng.uniform(-0.01, 0.01, 3) * _OUTER_ONLY
+    return homographies(size, shifts, angles, np.zeros(3), np.zeros((3, 2)))
+
+
+def _draw_parallax(rng: np.random.Generator, size: tuple[int, int], vectors: np.ndarray) -> Parallax:
+    depth = draw_coarse_field(rng, 1, int(rng.integers(2, 5)), size)
+    return Parallax(depth, rng.uniform(3, 12) if rng.random() < 0.5 else None, vectors)
+
+
+def _draw_sway(rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int]) -> Sway:
+    amplitude = log_uniform(rng, config.flow)
+    field = draw_coarse_field(rng, 4, int(rng.integers(2, 9)), size)
+    swing = rng.uniform(0.5, 1.0) if rng.random() < 0.5 else None
+    return Sway(field, draw_coarse_field(rng, 1, 3, size), rng.uniform(-0.6, 0.6), amplitude, swing)
+
+
+def homographies(
+    size: tuple[int, int], translation: np.ndarray, angle: np.ndarray, zoom: np.ndarray, tilt: np.ndarray
+) -> np.ndarray:
+    """Homographies about the centre of a picture: where the scene has what each pixel shows.
+
+    Args:
+        size: height and width of the picture.
+        translation: K×2, in pixels.
+        angle: K, in radians.
+        zoom: K, relative magnification minus one.
+        tilt: K×2, perspective: relative change of scale from the centre to the edge.
+
+    Returns:
+        K×3×3, for (x, y, 1) in pixels from the centre.
+
+    Example:
+        >>> zero = np.zeros(1)
+        >>> homographies((2, 2), np.array([[3.0, 0.0]]), zero, zero, np.zeros((1, 2)))[0] + 0.0
+        array([[1., 0., 3.],
+               [0., 1., 0.],
+               [0., 0., 1.]])
+    """
+    centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+    steepest = np.abs(tilt).sum(axis=1, keepdims=True)
+    tilt = tilt * np.minimum(1.0, (1 - _NEAREST) / np.maximum(steepest, 1e-9))
+    matrices = np.zeros((len(angle), 3, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = np.cos(angle) * (1 + zoom)
+    matrices[:, 1, 0] = np.sin(angle) * (1 + zoom)
+    matrices[:, 0, 1] = -matrices[:, 1, 0]
+    matrices[:, :2, 2] = translation
+    matrices[:, 2, :2] = tilt / np.maximum(centre, 1)
+    matrices[:, 2, 2] = 1
+    return matrices

@@ -1,0 +1,261 @@
+"""Moving objects put before the instants of a batch of brackets, in place and in linear light.
+
+An object seen at one instant of one bracket is a *sighting*. It is rendered only in a window that holds it. Rendering
+does not depend on what lies behind, so that sightings of about the same size are rendered together, whatever bracket
+they are of; then they are laid over their frames in order. kornia has nothing for soft-edged shapes; it samples the
+textures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import kornia
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from afunet_core.data.synthesis.draws import tensor
+from afunet_core.data.synthesis.objects import FAR_AWAY, MovingObject
+from afunet_core.data.synthesis.sampling import pixel_grid
+
+__all__ = ["Sighting", "find_sightings", "paint", "render_objects"]
+
+# Sightings are rendered together while the largest window has at most this many times the pixels of the smallest.
+_ALIKE = 2.0
+
+
+class Sighting(NamedTuple):
+    """An object at one instant (0 to 2) of a bracket, and the window of the frame that holds it."""
+
+    thing: MovingObject
+    bracket: int
+    instant: int
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+def find_sightings(
+    objects: Sequence[Sequence[MovingObject]],
+    ranges: Sequence[np.ndarray],
+    margins: Sequence[int],
+    size: tuple[int, int],
+) -> list[Sighting]:
+    """Where objects are seen.
+
+    Args:
+        objects: of each bracket, those further behind first.
+        ranges: of each bracket, 3×2×2 smallest and largest displacements, see `displacement_range`.
+        margins: of each bracket, in pixels: no displacement is longer.
+        size: height and width of the frames.
+
+    Returns:
+        All sightings, those further behind first.
+    """
+    return [
+        seen
+        for bracket, things in enumerate(objects)
+        for thing in things
+        for seen in _sightings(thing, bracket, ranges[bracket].tolist(), margins[bracket], size)
+    ]
+
+
+def _sightings(
+    thing: MovingObject, bracket: int, ranges: list[list[list[float]]], margin: int, size: tuple[int, int]
+) -> Iterator[Sighting]:
+    # A pixel that shows a place p of the scene is at p minus its displacement.
+    centres = thing.centres.tolist()
+    visible = [centre for centre in centres if max(map(abs, centre)) < FAR_AWAY / 2]
+    reach = thing.reach() + margin
+    limits = [(min(places) - reach, math.ceil(max(places) + reach)) for places in zip(*visible, strict=True)]
+    for instant, centre in enumerate(centres):
+        half = thing.half_extent(instant)
+        starts, lengths = [], []
+        for axis in (1, 0):
+            nearest, furthest = ranges[instant][axis]
+            start = math.floor(max(centre[axis] - half[axis] - furthest, limits[axis][0], 0.0))
+            stop = min(math.floor(centre[axis] + half[axis] - nearest) + 1, limits[axis][1], size[1 - axis])
+            starts.append(start)
+            lengths.append(stop - start)
+        if min(lengths) > 0:
+            yield Sighting(thing, bracket, instant, *starts, *lengths)
+
+
+def paint(radiance: Tensor, displacement: Tensor, sightings: Sequence[Sighting]) -> Tensor:
+    """Put objects before the instants.
+
+    Args:
+        radiance: B×3×3×H×W (instant, RGB), changed.
+        displacement: B×3×H×W×2, in pixels: a pixel shows the scene there.
+        sightings: those further behind first.
+
+    Returns:
+        B×1×H×W: how much of each pixel is covered at any instant.
+    """
+    height, width = radiance.shape[-2:]
+    passed = radiance.new_zeros(len(radiance), 1, height, width)
+    if not sightings:
+        return passed
+    grid = pixel_grid(height, width, radiance.device)
+    rendered: dict[int, tuple[Tensor, Tensor]] = {}
+    for places in _alike(sightings):
+        group = [sightings[place] for place in places]
+        rendered.update(zip(places, _render_windows(grid, displacement, group), strict=True))
+    for place, seen in enumerate(sightings):
+        colour, coverage = rendered[place]
+        rows, columns = seen.window
+        radiance[seen.bracket, seen.instant, :, rows, columns].lerp_(colour, coverage.expand_as(colour))
+        covered = passed[seen.bracket, :, rows, columns]
+        torch.maximum(covered, coverage, out=covered)
+    return passed
+
+
+def _alike(sightings: Sequence[Sighting]) -> Iterator[list[int]]:
+    """The places of sightings in groups of similar size, in each group shape by shape."""
+    areas = [seen.height * seen.width for seen in sightings]
+    group: list[int] = []
+    for place in sorted(range(len(sightings)), key=areas.__getitem__):
+        if group and areas[place] > _ALIKE * areas[group[0]]:
+            yield sorted(group, key=lambda member: sightings[member].thing.shape)
+            group = []
+        group.append(place)
+    if group:
+        yield sorted(group, key=lambda member: sightings[member].thing.shape)
+
+
+def _render_windows(
+    grid: Tensor, displacement: Tensor, sightings: Sequence[Sighting]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Radiance 3×h×w and coverage 1×h×w of each sighting in its window, of which the pixels form one long row."""
+    seen_there = [grid[seen.window] + displacement[seen.bracket, seen.instant, *seen.window] for seen in sightings]
+    positions = pad_sequence([window.flatten(0, 1) for window in seen_there], batch_first=True)
+    colours, coverages = render_objects(
+        positions, [seen.thing for seen in sightings], [seen.instant for seen in sightings]
+    )
+    for index, seen in enumerate(sightings):
+        shape, count = (seen.height, seen.width), seen.height * seen.width
+        yield colours[index, :, :count].unflatten(1, shape), coverages[index, :, :count].unflatten(1, shape)
+
+
+def render_objects(positions: Tensor, things: Sequence[MovingObject], instants: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Radiance and coverage of objects, each at one instant and seen at positions of its own.
+
+    Args:
+        positions: N×P×2 (x, y) in the scene, in pixels.
+        things: N objects.
+        instants: N indices of instants, 0 to 2.
+
+    Returns:
+        N×3×P radiance and N×1×P coverage in [0, 1].
+    """
+    poses = [_pose(thing, instant) for thing, instant in zip(things, instants, strict=True)]
+    columns = tensor(np.array(poses)).to(positions.device).T[..., None]
+    centre_x, centre_y, x_x, x_y, y_x, y_y, bend, steepness, opacity, zoom_x, zoom_y = columns
+    offset_x, offset_y = positions[..., 0] - centre_x, positions[..., 1] - centre_y
+    x, y = torch.addcmul(offset_x * x_x, offset_y, x_y), torch.addcmul(offset_x * y_x, offset_y, y_y)
+    x, y = torch.addcmul(x, bend, torch.sin(2.1 * y)), torch.addcmul(y, bend, torch.sin(2.6 * x + 1.0))
+    coverage = (_inside(x, y, things) * steepness + 0.5).clamp(0, 1) * opacity
+    places = torch.stack([x * zoom_x, y * zoom_y], dim=1)
+    return _sample_textures([thing.texture for thing in things], places), coverage[:, None]
+
+
+def _pose(thing: MovingObject, instant: int) -> list[float]:
+    """The numbers of an object at an instant that `render_objects` asks for."""
+    radius, angle = float(thing.radii[instant]), float(thing.angles[instant])
+    cos, sin, tall = math.cos(angle), math.sin(angle), radius * thing.aspect
+    # One scale in both directions, whatever the aspect: a texture squeezed into a wire would be aliased.
+    zoom = 0.8 / max(1.0, thing.aspect)
+    return [
+        *thing.centres[instant],
+        *(cos / radius, sin / radius, -sin / tall, cos / tall),
+        thing.wobble[instant],
+        radius * min(1.0, thing.aspect) / thing.edge,
+        thing.opacity,
+        *(zoom, zoom * thing.aspect),
+    ]
+
+
+def _inside(x: Tensor, y: Tensor, things: Sequence[MovingObject]) -> Tensor:
+    """N×P signed distance to the outlines in units of the radius, positive inside; near enough for a soft edge."""
+    distances = []
+    for shape, run in groupby(range(len(things)), key=lambda place: things[place].shape):
+        places = list(run)
+        chosen = slice(places[0], places[-1] + 1)
+        waves = [things[place].harmonics for place in places]
+        longest = max(map(len, waves))
+        padded = np.array([[*wave, *[(0.0, 0.0, 0.0)] * (longest - len(wave))] for wave in waves])
+        harmonics = tensor(padded.reshape(len(places), longest, 3)).to(x.device)
+        distances.append(_OUTLINES[shape](x[chosen], y[chosen], harmonics))
+    return torch.cat(distances)
+
+
+def _bar(x: Tensor, y: Tensor, harmonics: Tensor) -> Tensor:
+    return torch.minimum(1 - x.abs(), 1 - y.abs())
+
+
+def _ellipse(x: Tensor, y: Tensor, harmonics: Tensor) -> Tensor:
+    return 1 - _radius(x, y)
+
+
+def _polygon(x: Tensor, y: Tensor, harmonics: Tensor) -> Tensor:
+    corners, roundness, phase = harmonics[:, 0].T[..., None]
+    distance, half_sector = _radius(x, y), torch.pi / corners
+    folded = torch.remainder(torch.atan2(y, x) + phase, 2 * half_sector) - half_sector
+    flat = torch.cos(half_sector) - distance * torch.cos(folded)
+    return flat * (1 - roundness) + (1 - distance) * roundness
+
+
+def _blob(x: Tensor, y: Tensor, harmonics: Tensor) -> Tensor:
+    direction, outline = torch.atan2(y, x), 1 - _radius(x, y)
+    for order, amplitude, phase in harmonics.permute(1, 2, 0)[..., None]:
+        outline = torch.addcmul(outline, amplitude, torch.cos(order * direction + phase))
+    return outline
+
+
+_OUTLINES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "bar": _bar,
+    "ellipse": _ellipse,
+    "polygon": _polygon,
+    "blob": _blob,
+}
+
+
+def _radius(x: Tensor, y: Tensor) -> Tensor:
+    return torch.sqrt(x * x + y * y + 1e-6)
+
+
+def _sample_textures(textures: Sequence[Tensor], places: Tensor) -> Tensor:
+    """Textures of any sizes, 3×h×w, where ±1 are their edges and beyond them their mirror images.
+
+    Args:
+        textures: N, in which the same may appear several times.
+        places: N×2×P, (x, y).
+
+    Returns:
+        N×3×P.
+    """
+    height, width = (max(texture.shape[axis] for texture in textures) + 1 for axis in (1, 2))
+    padded = {
+        id(texture): F.pad(texture, (0, width - texture.shape[2], 0, height - texture.shape[1]), mode="replicate")
+        for texture in {id(texture): texture for texture in textures}.values()
+    }
+    stack = torch.stack([padded[id(texture)] for texture in textures]).to(places.device)
+    # There and back in four units; the distance from a whole number of turns leads from edge to edge.
+    turns = places / 4 + 0.25
+    scale = [(4 * texture.shape[2] / (width - 1), 4 * texture.shape[1] / (height - 1)) for texture in textures]
+    first = places.new_tensor([1 + 1 / (width - 1), 1 + 1 / (height - 1)])[:, None]
+    x, y = ((turns - turns.round()).abs() * places.new_tensor(scale)[..., None] - first).unbind(1)
+    x, y = x[:, None], y[:, None]
+    return kornia.geometry.remap(stack, x, y, "bilinear", "border", True, normalized_coordinates=True)[:, :, 0]

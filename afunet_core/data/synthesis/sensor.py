@@ -1,0 +1,216 @@
+"""From radiance to the numbers in a picture file: photon and read noise, camera curves, quantisation, JPEG.
+
+`record` and its parts are differentiable with respect to radiance and exposures, the noise once drawn. Gradients pass
+through the rounding to a file's levels as if it were not there, stop where a value is clipped, and follow kornia's
+smooth model of JPEG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import kornia
+import numpy as np
+import torch
+from torch import Tensor
+
+from afunet_core.data.synthesis.config import SynthesisConfig
+from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
+from afunet_core.data.synthesis.motion import REFERENCE
+from afunet_core.radiometry import GAMMA, encode
+
+__all__ = ["Sensor", "add_sensor_noise", "draw_noise", "draw_sensor", "jpeg_artefacts", "quantize", "record"]
+
+Bits = int | None
+# Keeps the gradient of the noise finite where there is neither light nor read noise.
+_LEAST_VARIANCE = 1e-30
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A camera and its settings for one bracket.
+
+    Attributes:
+        gains: 3×3 (frame, channel) exposures: the times, with errors of the outer frames relative to the reference.
+        photon_noise: one over the electrons of full well.
+        read_noise: standard deviation, of full well.
+        noise_seed: of the generator that draws the noise; None for a camera without any.
+        black_level: added to the signal.
+        gamma: of the camera's curve, unless `srgb`.
+        srgb: whether the file is sRGB.
+        bits: of the file; None where it is not quantised.
+        jpeg_quality: None for files without loss.
+    """
+
+    gains: np.ndarray
+    photon_noise: float
+    read_noise: float
+    noise_seed: int | None
+    black_level: float
+    gamma: float
+    srgb: bool
+    bits: Bits
+    jpeg_quality: int | None
+
+
+def draw_sensor(rng: np.random.Generator, config: SynthesisConfig, times: np.ndarray) -> Sensor:
+    """A random camera for the three nominal exposure times."""
+    gains = _draw_gains(rng, config, times)
+    photon_noise, read_noise = log_uniform(rng, config.gain), log_uniform(rng, config.read_noise)
+    seed = int(rng.integers(2**62)) if photon_noise > 0 or read_noise > 0 else None
+    black_level = uniform(rng, config.black_level) if rng.random() < config.black_level_share else 0.0
+    srgb = bool(rng.random() < config.srgb_share)
+    gamma = GAMMA
+    if not srgb and rng.random() < config.curve_error_share:
+        gamma *= 1 + uniform(rng, (-config.curve_error, config.curve_error))
+    bits = config.bit_depths[rng.integers(len(config.bit_depths))]
+    quality: int | None = None
+    if bits == 8 and rng.random() < config.jpeg_share:
+        quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
+    return Sensor(gains, photon_noise, read_noise, seed, black_level, gamma, srgb, bits, quality)
+
+
+def _draw_gains(rng: np.random.Generator, config: SynthesisConfig, times: np.ndarray) -> np.ndarray:
+    errors = np.ones((3, 3))
+    if rng.random() < config.exposure_error_share:
+        errors *= 1 + uniform_array(rng, (-config.exposure_error, config.exposure_error), 3, 1)
+    if rng.random() < config.white_balance_drift_share:
+        errors *= 1 + uniform_array(rng, (-config.white_balance_drift, config.white_balance_drift), 3, 3)
+    errors[REFERENCE] = 1  # its exposure defines the unit of the truth
+    return errors * times[:, None]
+
+
+def draw_noise(sensors: Sequence[Sensor], radiance: Tensor) -> Tensor | None:
+    """Standard normal values of the shape B×3×3×H×W of `radiance`, each bracket's from the generator of its sensor.
+
+    None if no sensor has noise.
+    """
+    if all(sensor.noise_seed is None for sensor in sensors):
+        return None
+    noise = torch.empty_like(radiance)
+    for values, sensor in zip(noise, sensors, strict=True):
+        if sensor.noise_seed is None:
+            values.zero_()
+        else:
+            values.normal_(generator=torch.Generator(radiance.device).manual_seed(sensor.noise_seed))
+    return noise
+
+
+def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, gains: Tensor | None = None) -> Tensor:
+    """What cameras store of three instants.
+
+    Args:
+        radiance: B×3×3×H×W (frame, RGB), saturating at 1 / time.
+        sensors: B cameras.
+        noise: from `draw_noise`.
+        gains: B×3×3 (frame, channel) exposures in place of those of the sensors, for example to differentiate.
+
+    Returns:
+        B×3×3×H×W encoded with gamma 2.2 in [0, 1]. An sRGB file is decoded and encoded again, as its reader would; the
+        curve of a camera that deviates from gamma 2.2 is not known to any reader.
+    """
+    gains = tensor(np.stack([sensor.gains for sensor in sensors])).to(radiance) if gains is None else gains
+    exposed = radiance * gains[..., None, None]
+    if noise is not None:
+        photons = per_sample((sensor.photon_noise for sensor in sensors), radiance)
+        read = per_sample((sensor.read_noise for sensor in sensors), radiance)
+        exposed = add_sensor_noise(exposed, photons, read, noise)
+    if any(sensor.black_level for sensor in sensors):
+        exposed = exposed + per_sample((sensor.black_level for sensor in sensors), radiance)
+    linear = exposed.clamp(0, 1)
+    encoded = _replace(
+        encode(linear),
+        [sensor.gamma != GAMMA for sensor in sensors],
+        lambda some: encode(linear[some], gamma=per_sample((sensors[place].gamma for place in some), linear[some])),
+    )
+    srgb = [sensor.srgb for sensor in sensors]
+    encoded = _replace(encoded, srgb, lambda some: kornia.color.linear_rgb_to_rgb(linear[some]))
+    stored = quantize(encoded, [sensor.bits for sensor in sensors])
+    compressed = [sensor.jpeg_quality is not None for sensor in sensors]
+    stored = _replace(stored, compressed, lambda some: _as_jpeg(stored[some], [sensors[place] for place in some]))
+    return _replace(stored, srgb, lambda some: encode(kornia.color.rgb_to_linear_rgb(stored[some])))
+
+
+def _replace(pictures: Tensor, wanted: Sequence[bool], make: Callable[[list[int]], Tensor]) -> Tensor:
+    """Brackets with those that are wanted replaced by what `make` makes of their places."""
+    places = [place for place, chosen in enumerate(wanted) if chosen]
+    return pictures.index_copy(0, torch.tensor(places).to(pictures.device), make(places)) if places else pictures
+
+
+def _as_jpeg(frames: Tensor, sensors: Sequence[Sensor]) -> Tensor:
+    qualities = [sensor.jpeg_quality or 100 for sensor in sensors for _ in range(3)]
+    return jpeg_artefacts(frames.flatten(0, 1), qualities).view_as(frames)
+
+
+def add_sensor_noise(exposed: Tensor, gain: float | Tensor, read: float | Tensor, noise: Tensor) -> Tensor:
+    """Photon and read noise of a linear sensor: variance gain·x + read², where 1.0 is full well.
+
+    Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data", TIP 2008. The
+    photons' part is Gaussian here too; where they are so few that it matters, read noise hides it.
+
+    Args:
+        exposed: radiance times exposure time, not clipped.
+        gain: one over the electrons of full well, 3e-5 at ISO 100 to 3e-3 at ISO 6400.
+        read: standard deviation of the read noise.
+        noise: a standard normal draw of the same shape.
+
+    Example:
+        >>> add_sensor_noise(torch.tensor([0.25]), 0.0, 0.1, torch.tensor([1.0]))
+        tensor([0.3500])
+    """
+    variance = gain * exposed.clamp_min(0) + (read**2 + _LEAST_VARIANCE)
+    return torch.addcmul(exposed, noise, variance.sqrt())
+
+
+def quantize(encoded: Tensor, bits: Bits | Sequence[Bits]) -> Tensor:
+    """Round encoded values in [0, 1] to the levels of a `bits`-bit file; None leaves them as they are.
+
+    The gradient passes as if nothing were rounded ("straight through"; Bengio et al., arXiv:1308.3432): the true one
+    is zero nearly everywhere.
+
+    Args:
+        encoded: of any shape.
+        bits: for all, or one for each entry of the first axis.
+
+    Example:
+        >>> quantize(torch.tensor([0.4, 0.6]), 1)
+        tensor([0., 1.])
+        >>> quantize(torch.tensor([0.4, 0.4]), [1, None])
+        tensor([0.0000, 0.4000])
+    """
+    depths = list(bits) if isinstance(bits, Sequence) else [bits]
+    if len(set(depths)) == 1:
+        return encoded if depths[0] is None else _StraightThrough.apply(encoded, 2 ** depths[0] - 1)
+    rounded = _StraightThrough.apply(encoded, per_sample((2 ** (depth or 1) - 1 for depth in depths), encoded))
+    if None not in depths:
+        return rounded
+    return torch.where(per_sample((depth is None for depth in depths), encoded) > 0, encoded, rounded)
+
+
+class _StraightThrough(torch.autograd.Function):
+    """Rounding to levels whose gradient is that of the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, encoded: Tensor, levels: Tensor | int) -> Tensor:
+        return (encoded * levels).round_().div_(levels)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def jpeg_artefacts(encoded: Tensor, quality: int | Sequence[int]) -> Tensor:
+    """Pass N×3×H×W encoded pictures through JPEG files of a quality (one for all, or for each), and back to 8 bits.
+
+    By kornia's differentiable codec (Reich et al., "Differentiable JPEG: The Devil is in the Details", WACV 2024). It
+    rounds softly, so that photographs differ from libjpeg's: at quality 80, 90 and 98 by 1.4, 1.2 and 0.8 levels of 255
+    (root mean square), where the files of libjpeg differ from their originals by 3.9, 2.8 and 1.4 levels.
+
+    Example:
+        >>> jpeg_artefacts(torch.full((1, 3, 16, 16), 0.5), 90)[0, 0, 0, :2] * 255
+        tensor([128., 128.])
+    """
+    qualities = torch.tensor([quality] if isinstance(quality, int) else list(quality), dtype=torch.float32)
+    return quantize(kornia.enhance.jpeg_codec_differentiable(encoded, qualities).clamp(0, 1), 8)

@@ -1,0 +1,5 @@
+"""Evaluation of merge methods on scenes with known radiance."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,281 @@
+"""Who merges how well: any methods, any scenes with truth, the field's metrics, per scene and per kind.
+
+What can be said about the scores, and how they are written, is in :mod:`afunet_core.evaluation.scores`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from afunet_core.baselines.weighted import exposure_fusion, reference_only, weighted_merge
+from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.evaluation.scores import INSIDE, OUTSIDE, Evaluation, Row
+from afunet_core.metrics import METRICS, Metric, psnr_mu
+from afunet_core.radiometry import GAMMA, linearize, network_input, to_radiance
+
+if TYPE_CHECKING:
+    from afunet_core.bracket.bracket import Bracket
+    from afunet_core.data.datasets import BracketSample
+    from afunet_core.data.synthesis.brackets import SyntheticBatch
+
+__all__ = [
+    "Sample",
+    "baseline_methods",
+    "dataset_samples",
+    "evaluate",
+    "fusion_radiance",
+    "merge_method",
+    "synthetic_samples",
+]
+
+DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A bracket with its truth. It has what the baselines need, so it can be passed to them as it is.
+
+    Attributes:
+        name: of the scene.
+        kind: of motion, or any other group to average over ("static", "camera", ...).
+        frames: B×3×H×W each, encoded in [0, 1], shortest first.
+        times: (N,), relative to the shortest frame.
+        truth: B×3×H×W linear radiance at the instant of the reference frame.
+        moved: B×1×H×W, above 0.5 where the content moved between the frames, or ``None`` if unknown.
+        encoding, gamma: how the frames are encoded.
+    """
+
+    name: str
+    kind: str
+    frames: tuple[Tensor, ...]
+    times: Tensor
+    truth: Tensor
+    moved: Tensor | None = None
+    encoding: str = "gamma"
+    gamma: float = GAMMA
+
+    @property
+    def reference(self) -> int:
+        """Index of the frame the truth belongs to, the middle one."""
+        return len(self.frames) // 2
+
+    def to_tensor(self) -> Tensor:
+        """The B×18×H×W input of the network, for brackets of three."""
+        return network_input(self.frames, self.times, self.encoding, self.gamma)
+
+    def to_bracket(self) -> Bracket:
+        """The same frames as a :class:`~afunet_core.bracket.bracket.Bracket`, for :func:`~afunet_core.merge`."""
+        from afunet_core.bracket.bracket import Bracket
+
+        return Bracket(
+            self.frames,
+            times=self.times,
+            encoding=self.encoding,
+            gamma=self.gamma,
+            reference=self.reference,
+            override=True,
+        )
+
+
+Method: TypeAlias = Callable[[Sample], Tensor]
+SampleTuple: TypeAlias = "tuple[str, str, Sequence[Tensor] | Tensor, Tensor, Tensor, Tensor | None]"
+
+
+def evaluate(
+    methods: Mapping[str, Method],
+    samples: Iterable[Sample | SampleTuple],
+    *,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    more_metrics: Mapping[str, Metric] | None = None,
+    error_maps: str | Path | None = None,
+    max_error: float = 0.1,
+    on_progress: Callable[[int, int, str], None] | None = None,
+    should_cancel: Callable[[], bool] | None = None,
+) -> Evaluation:
+    """Run every method on every scene and score the results against the truth.
+
+    Args:
+        methods: name → function from a :class:`Sample` to radiance, B×3×H×W.
+        samples: scenes, as :class:`Sample` or as tuples (name, kind, frames, times, truth, moved).
+        metrics: names from :data:`~afunet_core.metrics.METRICS`.
+        more_metrics: metrics of other origin under names of their own, such as
+            :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` and
+            :func:`~afunet_core.evaluation.hdr_vdp.hdr_vdp` make.
+        error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law as a heat map.
+        max_error: the error shown as the hottest colour.
+        on_progress: called with (scenes done, scenes in all or 0 if unknown, message).
+        should_cancel: asked before every method.
+
+    Returns:
+        A table with a row for every method and scene.
+
+    Raises:
+        ArgumentError: for an unknown metric, or without methods.
+        ShapeError: if a method returns another shape than the truth.
+        MergeCancelled: if ``should_cancel`` says so.
+
+    Example:
+        >>> light = torch.full((1, 3, 16, 16), 0.02)
+        >>> frames = [(light * time) ** (1 / 2.2) for time in (1, 4, 16)]
+        >>> sample = Sample("flat", "static", tuple(frames), torch.tensor([1.0, 4.0, 16.0]), light)
+        >>> evaluate({"weighted": weighted_merge}, [sample]).mean("weighted")["PSNR-μ"] > 90
+        True
+    """
+    if not methods:
+        raise ArgumentError("methods", "at least one method", "none", "baseline_methods() returns the classics.")
+    for name in metrics:
+        if name not in METRICS:
+            raise ArgumentError("metrics", f"names from {', '.join(METRICS)}", repr(name))
+    more = dict(more_metrics or {})
+    chosen = {name: METRICS[name] for name in metrics} | more
+    table = Evaluation((*chosen, INSIDE, OUTSIDE), more_metrics=more)
+    total = len(samples) if isinstance(samples, Sequence) else 0
+    for done, item in enumerate(samples):
+        sample = item if isinstance(item, Sample) else Sample(item[0], item[1], tuple(item[2]), *item[3:])
+        for name, method in methods.items():
+            if should_cancel is not None and should_cancel():
+                raise MergeCancelled(f"Evaluation stopped after {done} scenes.")
+            if on_progress is not None:
+                on_progress(done, total, f"{sample.name}: {name}")
+            started = time.perf_counter()
+            with torch.no_grad():
+                result = method(sample)
+            seconds = time.perf_counter() - started
+            if result.shape != sample.truth.shape:
+                raise ShapeError(f"methods[{name!r}]", f"a result of {tuple(sample.truth.shape)}", tuple(result.shape))
+            result = result.to(sample.truth)
+            table.rows.append(Row(name, sample.name, sample.kind, _scores(result, sample, chosen), seconds))
+            if error_maps is not None:
+                _write_error_map(Path(error_maps), sample, name, result, max_error)
+    if on_progress is not None:
+        on_progress(total, total, "done")
+    return table
+
+
+def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
+    """What every table should hold for comparison.
+
+    Args:
+        opencv: include OpenCV's AlignMTB + MergeDebevec; ``None`` does where OpenCV is installed.
+
+    Returns:
+        ``reference only``, ``weighted merge``, the same after shifting the frames by Ward's median threshold bitmaps
+        (``MTB and weighted merge``), ``Mertens fusion`` and perhaps ``OpenCV Debevec``.
+
+    Raises:
+        DependencyError: with ``opencv=True`` and no OpenCV.
+
+    Example:
+        >>> list(baseline_methods(opencv=False))
+        ['reference only', 'weighted merge', 'Mertens fusion']
+    """
+    methods: dict[str, Method] = {
+        "reference only": reference_only,
+        "weighted merge": weighted_merge,
+        "Mertens fusion": fusion_radiance,
+    }
+    if opencv or (opencv is None and importlib.util.find_spec("cv2") is not None):
+        from afunet_core.baselines.opencv import opencv_debevec
+
+        methods["OpenCV Debevec"] = opencv_debevec
+    return methods
+
+
+def merge_method(**options: Any) -> Method:
+    """:func:`~afunet_core.merge` as a row of the table.
+
+    Args:
+        **options: of ``merge``, such as ``method="auto"``, ``model="compact"``, ``align="off"``.
+
+    Example:
+        >>> light = torch.full((1, 3, 16, 16), 0.02)
+        >>> frames = tuple((light * time) ** (1 / 2.2) for time in (1, 4, 16))
+        >>> sample = Sample("flat", "static", frames, torch.tensor([1.0, 4.0, 16.0]), light)
+        >>> merge_method(method="weighted")(sample).shape
+        torch.Size([1, 3, 16, 16])
+    """
+    from afunet_core.merging.pipeline import merge
+
+    def run(sample: Sample) -> Tensor:
+        radiance = torch.from_numpy(merge(sample.to_bracket(), **options).radiance)
+        batch, _, height, width = sample.truth.shape
+        return radiance.view(batch, height, width, -1).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
+
+    return run
+
+
+def fusion_radiance(sample: Sample) -> Tensor:
+    """Mertens fusion as radiance, so that it can stand in a table of radiance at all.
+
+    Exposure fusion yields a picture without a unit. It is linearised and scaled so that its median over the pixels that
+    the reference frame sees well equals theirs; no truth is used. Its compressed contrast remains, and costs it.
+    """
+    linear = linearize(exposure_fusion(sample))
+    index = sample.reference
+    frame = sample.frames[index]
+    known = to_radiance(frame, sample.times[index], sample.encoding, sample.gamma)
+    seen = (frame > 0.05) & (frame < 0.95)
+    gains = [
+        known[i][seen[i]].median() / linear[i][seen[i]].median().clamp(min=1e-6)
+        if seen[i].any()
+        else known.new_ones(())
+        for i in range(len(frame))
+    ]
+    return linear * torch.stack(gains).view(-1, 1, 1, 1)
+
+
+def synthetic_samples(batches: Iterable[SyntheticBatch]) -> Iterator[Sample]:
+    """One sample for each bracket of synthetic batches, such as
+    :func:`~afunet_core.data.synthesis.brackets.validation_brackets` makes.
+    """
+    number = 0
+    for batch in batches:
+        for index in range(len(batch.truth)):
+            kind = batch.kind[index]
+            one = slice(index, index + 1)
+            frames = tuple(batch.frames[one].unbind(1))
+            yield Sample(f"{number:03d}-{kind}", kind, frames, batch.times[index], batch.truth[one], batch.moved[one])
+            number += 1
+
+
+def dataset_samples(dataset: Iterable[BracketSample], kind: str = "all") -> Iterator[Sample]:
+    """One sample for each scene of a :class:`~afunet_core.data.datasets.BracketDataset`; what moved is not known."""
+    for scene in dataset:
+        frames = tuple(frame.unsqueeze(0) for frame in scene["frames"])
+        yield Sample(scene["name"], kind, frames, scene["times"], scene["truth"].unsqueeze(0))
+
+
+def _scores(result: Tensor, sample: Sample, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    with torch.no_grad():
+        scores = {name: metric.function(result, sample.truth).mean().item() for name, metric in metrics.items()}
+    if sample.moved is None:
+        return scores | {INSIDE: math.nan, OUTSIDE: math.nan}
+    moved = sample.moved > 0.5
+    for column, mask in ((INSIDE, moved), (OUTSIDE, ~moved)):
+        scores[column] = psnr_mu(result, sample.truth, mask=mask).nanmean().item()
+    return scores
+
+
+def _write_error_map(folder: Path, sample: Sample, method: str, result: Tensor, maximum: float) -> None:
+    from afunet_core.evaluation.figures import error_map, heat
+    from afunet_core.io import write_image
+
+    image, truth = (x[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy() for x in (result, sample.truth))
+    path = folder / _file_name(sample.name) / f"{_file_name(method)}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, heat(error_map(image, truth), maximum))
+
+
+def _file_name(name: str) -> str:
+    """A name that is a file name on every system and cannot climb out of its folder."""
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "unnamed"

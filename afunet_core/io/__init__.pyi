@@ -1,0 +1,42 @@
+from .exposure import (
+    Exposure as Exposure,
+)
+from .exposure import (
+    read_exposure as read_exposure,
+)
+from .exposure import (
+    read_exposure_file as read_exposure_file,
+)
+from .exposure import (
+    relative_exposures as relative_exposures,
+)
+from .exr_parts import (
+    ImagePart as ImagePart,
+)
+from .exr_parts import (
+    read_parts as read_parts,
+)
+from .raw import (
+    RAW_SUFFIXES as RAW_SUFFIXES,
+)
+from .raw import (
+    read_raw as read_raw,
+)
+from .read import (
+    READABLE as READABLE,
+)
+from .read import (
+    ImageFile as ImageFile,
+)
+from .read import (
+    read_image as read_image,
+)
+from .stack import (
+    write_stack as write_stack,
+)
+from .write import (
+    WRITABLE as WRITABLE,
+)
+from .write import (
+    write_image as write_image,
+)

@@ -1,0 +1,141 @@
+"""Which frames of a bracket the network sees, and which are held against what it makes of them.
+
+The network takes three: the reference, chosen for what is well exposed and sharp, and the frames nearest to two stops
+either side. With two frames the missing side is the reference once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import NoiseModel, dependable_noise
+from afunet_core.errors import BracketError
+from afunet_core.motion.consistency import consistent_short_frame
+from afunet_core.radiometry import linearize
+
+__all__ = ["FramePlan", "choose_reference", "plan_frames"]
+
+OUTER_STOPS = 2.0
+"""Stops from the reference to the outer frames: the network's training saw mostly these."""
+
+WIDEST_STOPS = 4.0
+"""Stops from the reference within which the network is asked to guess what nothing recorded: as far as it learned."""
+
+_DARK, _BRIGHT = 0.08, 0.92
+_SHARPER, _NEARLY_AS_WELL = 1.25, 0.85
+
+
+@dataclass(frozen=True)
+class FramePlan:
+    """Which frames the network sees, and which join afterwards; indices into ``bracket.frames``.
+
+    Attributes:
+        reference: the frame the result is aligned to.
+        three: under, reference and over; the missing side of two frames repeats the reference.
+        joining: frames held against the network's picture and averaged with it afterwards.
+        missing: ``"shorter"`` or ``"longer"``, the side that repeats the reference, or ``None``.
+        wider: the same three with a shorter first one, where there is one; the network sees them where no frame that
+            agrees recorded how bright it is.
+    """
+
+    reference: int
+    three: tuple[int, int, int]
+    joining: tuple[int, ...]
+    missing: str | None = None
+    wider: tuple[int, int, int] | None = None
+
+    def network_bracket(self, bracket: Bracket) -> Bracket:
+        """The three frames, as a bracket whose times are relative to the first of them."""
+        return bracket.select(self.three, reference=1)
+
+    def consistent_bracket(self, bracket: Bracket, noise: NoiseModel | None = None) -> Bracket:
+        """The same three, but where the short one contradicts the clipped reference, what another short frame shows.
+
+        Args:
+            bracket: all frames, registered.
+            noise: of the camera; estimated where ``None``.
+        """
+        under = self.three[0]
+        others = [i for i in self.joining if i != under and bracket.times[i] < bracket.times[self.reference]]
+        three = self.network_bracket(bracket)
+        if under == self.reference or not others:
+            return three
+        noise = dependable_noise(bracket, noise)
+        mended = consistent_short_frame(bracket, under, self.reference, others, noise)
+        return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
+
+
+def plan_frames(bracket: Bracket, everything: bool = True) -> FramePlan:
+    """Choose the reference, unless the caller did, and the outer frames for the network.
+
+    Args:
+        bracket: two or more frames.
+        everything: let frames join afterwards; three frames, which the network weighs itself, never do.
+
+    Raises:
+        BracketError: a chosen reference has only frames of its own exposure beside it.
+
+    Example:
+        >>> frames = [torch.full((1, 3, 8, 8), min(1.0, 0.02 * 2.0**k) ** (1 / 2.2)) for k in range(7)]
+        >>> plan = plan_frames(Bracket(frames, ev=range(7), reference=3))
+        >>> plan.three, plan.joining
+        ((1, 3, 5), (0, 1, 2, 3, 4, 5, 6))
+    """
+    reference = bracket.reference if bracket.reference_given else choose_reference(bracket)
+    stops = [float(value - bracket.ev[reference]) for value in bracket.ev]
+    shorter = [i for i, value in enumerate(stops) if value < -0.01]
+    longer = [i for i, value in enumerate(stops) if value > 0.01]
+    if not shorter and not longer:
+        raise BracketError("reference", "a frame with others of different exposure", repr(bracket.names[reference]))
+    under = min(shorter, key=lambda i: abs(stops[i] + OUTER_STOPS), default=reference)
+    over = min(longer, key=lambda i: abs(stops[i] - OUTER_STOPS), default=reference)
+    three = (under, reference, over)
+    missing = None if shorter and longer else "longer" if shorter else "shorter"
+    joining = tuple(range(len(bracket))) if everything and (len(bracket) > 3 or missing) else ()
+    shortest = min((i for i in shorter if -stops[i] <= WIDEST_STOPS + 0.1), key=stops.__getitem__, default=under)
+    wider = (shortest, reference, over) if joining and stops[shortest] < stops[under] else None
+    return FramePlan(reference, three, joining, missing, wider)
+
+
+@torch.no_grad()
+def choose_reference(bracket: Bracket) -> int:
+    """The frame that records most of the scene between shadows and saturation, or a sharper one nearly as good.
+
+    Of three frames and more, the shortest and the longest are not considered: they lack a neighbour.
+
+    Example:
+        >>> frames = [torch.full((1, 3, 8, 8), value) for value in (0.02, 0.06, 0.3, 0.99, 1.0)]
+        >>> choose_reference(Bracket(frames, ev=(0, 3, 8, 12, 14), override=True))
+        2
+    """
+    candidates = range(len(bracket))[1:-1] or range(len(bracket))
+    if len(candidates) == 1:
+        return candidates[0]
+    step = max(1, max(bracket.shape) // 512)
+    small = [F.avg_pool2d(frame.float(), step) if step > 1 else frame.float() for frame in bracket.frames]
+    recorded = [((frame > _DARK) & (frame < _BRIGHT)).all(1, keepdim=True) for frame in small]
+    shares = [float(mask.float().mean()) for mask in recorded]
+    best = max(candidates, key=lambda i: (shares[i], -abs(i - len(bracket) // 2)))
+    chosen, gain = best, _SHARPER
+    for other in candidates:
+        if other != best and shares[other] >= _NEARLY_AS_WELL * shares[best]:
+            sharper = _relative_sharpness(bracket, small, recorded[best] & recorded[other], other, best)
+            if sharper > gain:
+                chosen, gain = other, sharper
+    return chosen
+
+
+def _relative_sharpness(bracket: Bracket, small: list[Tensor], mask: Tensor, first: int, second: int) -> float:
+    """Energy of the gradients of the first frame over that of the second, in radiance, where both record the scene."""
+    energies = []
+    for index in (first, second):
+        radiance = linearize(small[index], bracket.encoding, bracket.gamma) / float(bracket.times[index])
+        grey = F.avg_pool2d(radiance.mean(1, keepdim=True), 2, stride=1) * 1.0  # noise must not pass for sharpness
+        slope = grey.diff(dim=-1)[..., 1:, :].square() + grey.diff(dim=-2)[..., 1:].square()
+        energies.append(float((slope * mask[..., 2:, 2:]).sum()))
+    return (energies[0] + 1e-12) / (energies[1] + 1e-12)

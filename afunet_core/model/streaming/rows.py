@@ -1,0 +1,174 @@
+"""The two ends of piecewise execution: rows of frames in, rows of radiance out."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.model.heads import AnchoredHead, anchored_merge, times_from_means
+from afunet_core.model.streaming.folded_layers import convolution
+from afunet_core.model.streaming.tiling import row_ranges
+
+if TYPE_CHECKING:
+    from afunet_core.model.afunet import AFUNet
+    from afunet_core.model.streaming.threads import Workers
+
+__all__ = ["FrameRows", "FrameSource", "TensorSource"]
+
+
+class FrameSource(Protocol):
+    """Network input that is made when it is asked for: ``B×18×H×W`` as :attr:`shape`, given out in rows."""
+
+    shape: tuple[int, ...]
+    device: torch.device
+
+    def rows(self, index: int, start: int, stop: int) -> Tensor:
+        """Rows ``start`` to ``stop`` of one sample, ``18×rows×W``."""
+        ...
+
+    def times(self, index: int) -> Tensor | None:
+        """The sample's relative exposure times, ``(3,)``, where they are known."""
+        ...
+
+
+class TensorSource:
+    """A tensor ``B×18×H×W`` as a source of rows."""
+
+    def __init__(self, frames: Tensor) -> None:
+        self.frames, self.shape, self.device = frames, tuple(frames.shape), frames.device
+
+    def rows(self, index: int, start: int, stop: int) -> Tensor:
+        """Rows of one sample, as a view."""
+        return self.frames[index, :, start:stop]
+
+    def times(self, index: int) -> Tensor | None:
+        """Unknown: the frames have to tell."""
+        return None
+
+
+class FrameRows:
+    """The padded network input of one image, a few rows at a time, and what the first and last layers make of it.
+
+    Args:
+        model: the network.
+        source: the frames.
+        index: of the sample.
+        shape: height and width of the padded features.
+        dtype: of features.
+        workers: share the work of looking through the frames once.
+    """
+
+    def __init__(
+        self,
+        model: AFUNet,
+        source: FrameSource,
+        index: int,
+        shape: tuple[int, int],
+        dtype: torch.dtype,
+        workers: Workers,
+    ) -> None:
+        self.model, self.source, self.index, self.dtype = model, source, index, dtype
+        self.device, self.fold = next(model.parameters()).device, model.config.downscale
+        self.height, self.width = shape
+        embed = model.embed
+        self.convolutions = [convolution(layer, dtype) for layer in (embed.under, embed.reference, embed.over)]
+        self.skip = convolution(model.skip, dtype)
+        self.head = convolution(model.head.conv, dtype)
+        self.times: Tensor | None = None
+        if isinstance(model.head, AnchoredHead):
+            known = source.times(index)
+            times = self._times(workers) if known is None else known
+            self.times = times[None].to(self.device, dtype)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Rows of the padded input, ``1×18×rows×W``, on the device."""
+        height, width = self.source.shape[2:]
+        inside = self.source.rows(self.index, min(start, height), min(stop, height))
+        if stop > height:
+            beyond = _padding(height, self.height * self.fold)[max(start, height) - height : stop - height]
+            first = min(beyond)
+            mirrored = self.source.rows(self.index, first, max(beyond) + 1)
+            inside = torch.cat([inside, mirrored[:, [row - first for row in beyond]]], dim=1)
+        if self.width * self.fold > width:
+            inside = torch.cat([inside, inside[:, :, _padding(width, self.width * self.fold)]], dim=2)
+        return inside[None].to(self.device, self.dtype)
+
+    def embedding(self, start: int, stop: int) -> tuple[Tensor, ...]:
+        """Normalised α₁, y₂, α₃ of feature rows ``start`` to ``stop``, and y₂ before the norm, for the skip."""
+        first, last = max(start - 1, 0), min(stop + 1, self.height)
+        images = self.model.embed.frame_inputs(self.rows(first * self.fold, last * self.fold))
+        parts = [
+            layer(self._pad(image[0], first == start, last == stop))
+            for layer, image in zip(self.convolutions, images, strict=True)
+        ]
+        joined, norm = torch.cat(parts, dim=-1), self.model.embed.norm
+        weight, bias = norm.weight.to(self.dtype), norm.bias.to(self.dtype)
+        return *F.layer_norm(joined, joined.shape[-1:], weight, bias, norm.eps).chunk(3, dim=-1), parts[1]
+
+    def radiance(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
+        """Feature rows ``start`` to ``stop`` → ``3×rows×W`` of the padded image.
+
+        Args:
+            start, stop: the rows wanted.
+            estimate: x, of those rows and one more on either side where the image has it.
+            skipped: y₂ before the norm, of those rows and two more on either side where the image has them.
+        """
+        first, last = max(start - 1, 0), min(stop + 1, self.height)
+        wide, narrow = (max(start - 2, 0) == first, min(stop + 2, self.height) == last), (first == start, last == stop)
+        features = self.skip(self._pad(skipped, *wide)) + estimate
+        maps = self.head(self._pad(features, *narrow))
+        maps = F.pixel_shuffle(maps.permute(2, 0, 1)[None], self.fold)
+        image = torch.sigmoid(maps[:, :3])
+        if self.times is not None:
+            frames = self.rows(start * self.fold, stop * self.fold)
+            image = anchored_merge(frames, self.times, image, maps[:, 3:])
+        return image[0]
+
+    @staticmethod
+    def _pad(rows: Tensor, top: bool, bottom: bool) -> Tensor:
+        """One reflected column at both sides, and one reflected row where the rows end at a border of the image."""
+        height, width, channels = rows.shape
+        out = rows.new_empty(height + top + bottom, width + 2, channels)
+        inner = out[int(top) : int(top) + height]
+        inner[:, 1:-1] = rows
+        inner[:, 0], inner[:, -1] = inner[:, 2], inner[:, -3]
+        if top:
+            out[0] = out[2]
+        if bottom:
+            out[-1] = out[-3]
+        return out
+
+    def _times(self, workers: Workers) -> Tensor:
+        """Exposure times ``(3,)``: what :func:`estimate_times` finds, from sums over strips."""
+        height, width = self.source.shape[2:]
+        strips = row_ranges(height, max(1, TIMES_PIXELS // width))
+        sums = torch.zeros(len(strips), 2, 3, dtype=torch.float64)
+
+        def add_up(index: int, start: int, stop: int) -> None:
+            rows = self.source.rows(self.index, start, stop).unflatten(0, (3, 2, 3)).to(self.dtype)
+            linear = rows[:, 1].clamp(0, 1).pow(2.2)
+            sums[index] = torch.stack([part.sum((1, 2, 3)).double().cpu() for part in (rows[:, 0], linear)])
+
+        workers.run(partial(add_up, index, *ends) for index, ends in enumerate(strips))
+        radiance, linear = sums.sum(0) / (3 * height * width)
+        return times_from_means(radiance, linear)
+
+
+TIMES_PIXELS = 1 << 16
+"""Pixels of one strip when the exposure times are estimated."""
+
+
+def _padding(size: int, padded: int) -> list[int]:
+    """Where :func:`pad_to_multiple` takes the rows (or columns) beyond ``size`` from.
+
+    Example:
+        >>> _padding(5, 8), _padding(2, 8)
+        ([3, 2, 1], [1, 1, 1, 1, 1, 1])
+    """
+    if padded - size < size:
+        return [2 * (size - 1) - index for index in range(size, padded)]
+    return [size - 1] * (padded - size)

@@ -1,0 +1,1 @@
+"""Motion between frames: consistency, ghost maps, optical flow, motion compensation."""

@@ -1,0 +1,1 @@
+"""Image operators that know nothing of brackets."""

@@ -1,0 +1,155 @@
+"""What follows from a registration: frames brought onto the reference, and what all of them show.
+
+A frame is resampled once, in linear light. Where it shows nothing, the reference stands in at the frame's exposure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from afunet_core.ops.warp import largest_rectangle, strip_rows, valid_area, warp_homography, warp_rows
+from afunet_core.radiometry import encode, expose, linearize, to_radiance
+from afunet_core.registration.decision import Registration
+from afunet_core.registration.features import SATURATION
+
+__all__ = ["align_frame", "common_area", "covered_areas", "unseen_content"]
+
+
+def common_area(registrations: Sequence[Registration], height: int, width: int) -> tuple[int, int, int, int]:
+    """The largest rectangle that all registered frames cover, for those who want nothing filled in.
+
+    Args:
+        registrations: from :func:`register`.
+        height: rows of the frames.
+        width: columns of the frames.
+
+    Returns:
+        Top, left, height and width, as :meth:`Bracket.crop <afunet_core.bracket.bracket.Bracket.crop>` takes them; no
+        height
+        and width where the frames share nothing.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from afunet_core.registration.decision import unmoved
+        >>> shift = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+        >>> moved = replace(unmoved("a", "moved"), homography=shift, decision="warped")
+        >>> common_area([moved, unmoved("b", "the reference frame")], 40, 60)
+        (0, 5, 38, 55)
+    """
+    covered = torch.ones(1, 1, height, width, dtype=torch.bool)
+    for entry in registrations:
+        if entry.decision == "warped":
+            covered &= valid_area(entry.homography, height, width)
+    return largest_rectangle(covered[0, 0])
+
+
+def covered_areas(registrations: Sequence[Registration], frames: int, height: int, width: int) -> dict[int, Tensor]:
+    """Where frames that were warped have content of their own.
+
+    Args:
+        registrations: from :func:`register`, those of all frames of the first bracket, then of the next.
+        frames: how many a bracket has.
+        height: rows of the frames.
+        width: columns of the frames.
+
+    Returns:
+        For the index of each frame that was warped in some bracket, a boolean mask B×1×H×W.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from afunet_core.registration.decision import unmoved
+        >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
+        >>> still = unmoved("b", "the reference frame")
+        >>> moved = replace(still, homography=shift, decision="warped")
+        >>> covered_areas([moved, still], 2, 1, 4)
+        {0: tensor([[[[False,  True,  True,  True]]]])}
+    """
+    areas = {}
+    for index in range(frames):
+        entries = registrations[index::frames]
+        if any(entry.decision == "warped" for entry in entries):
+            whole = torch.ones(1, 1, height, width, dtype=torch.bool)
+            shown = [valid_area(x.homography, height, width) if x.decision == "warped" else whole for x in entries]
+            areas[index] = torch.cat(shown)
+    return areas
+
+
+def align_frame(
+    frame: Tensor,
+    homography: Tensor,
+    reference: Tensor,
+    time: float,
+    reference_time: float,
+    encoding: str = "gamma",
+    gamma: float | Tensor = 2.2,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[Tensor, Tensor]:
+    """Warp one encoded frame in linear light and fill what it does not cover from the reference.
+
+    Args:
+        frame: B×C×H×W, encoded.
+        homography: 3×3, from the frame's pixels to the reference's.
+        reference: B×C×H×W, encoded.
+        time: exposure time of the frame.
+        reference_time: exposure time of the reference, in the same unit.
+        encoding: of both frames.
+        gamma: of both frames.
+        check: called several times a second; it raises when the caller no longer wants the result.
+
+    Returns:
+        The aligned frame, encoded; outside its own area it shows the reference's radiance at the frame's exposure, and
+        where the reference is clipped and so says only "at least", its own repeated border if that is brighter. And the
+        mask B×1×H×W of its own area.
+
+    Example:
+        >>> frame = torch.rand(1, 3, 8, 8)
+        >>> aligned, valid = align_frame(frame, torch.eye(3), frame, 1.0, 1.0)
+        >>> torch.allclose(aligned, frame, atol=1e-6), bool(valid.all())
+        (True, True)
+    """
+
+    def unseen(own: Tensor, shown: Tensor) -> Tensor:
+        told = expose(to_radiance(shown, reference_time, encoding, gamma), time, encoding, gamma)
+        return unseen_content(own, told, shown)
+
+    differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in (frame, homography, reference))
+    if differentiable or frame.device.type != "cpu" or torch.as_tensor(gamma).ndim:
+        warped, valid = warp_homography(linearize(frame, encoding, gamma), homography)
+        own = encode(warped, encoding, gamma)
+        return torch.where(valid, own, unseen(own, reference)), valid
+    # In strips: a large frame warped whole takes ten times its own memory.
+    height, width = frame.shape[-2:]
+    aligned, covered = torch.empty_like(frame), frame.new_empty(len(frame), 1, height, width, dtype=torch.bool)
+    step = strip_rows(width)
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        linear = partial(linearize, encoding=encoding, gamma=gamma)
+        check()
+        warped, valid = warp_rows(frame, homography, rows.start, rows.stop, linear)
+        own = encode(warped, encoding, gamma)
+        beyond = valid[0].logical_not().flatten().nonzero()[:, 0]
+        if len(beyond):  # mostly little: the powers of what stands in are computed there alone
+            flat, shown = own.flatten(2), reference[..., rows, :].flatten(2)
+            flat[..., beyond] = unseen(flat[..., beyond], shown[..., beyond])
+        aligned[..., rows, :] = own
+        covered[..., rows, :] = valid
+    return aligned, covered
+
+
+def unseen_content(own: Tensor, told: Tensor, reference: Tensor) -> Tensor:
+    """What stands in where a frame shows nothing: what the reference tells, which where it is clipped is "at least".
+
+    Args:
+        own: the frame with its border repeated.
+        told: the reference at the frame's exposure, encoded like ``own`` or as linear as that.
+        reference: encoded, in [0, 1].
+
+    Returns:
+        ``told``; where the reference is clipped, ``own`` if that is brighter.
+    """
+    clipped = ((reference - SATURATION) / (1 - SATURATION)).clamp(0, 1)
+    return told + clipped * (own - told).clamp_min(0)

@@ -1,0 +1,309 @@
+"""Global alignment of hand-held frames: outer frames are brought onto the reference before they are merged.
+
+A hand moves a frame by tens to hundreds of pixels, further than any merging network reaches. That motion is, for a
+scene at some distance, one homography. It is estimated on what both frames record
+(:mod:`~afunet_core.registration.features`): candidates by correlation over shifts and rotations at a coarse level, then
+robust Gauss–Newton from similarity to homography over finer levels (:mod:`~afunet_core.registration.search`,
+:mod:`~afunet_core.registration.gauss_newton`). A frame is resampled once, in linear light. A frame that did not move
+stays as
+it is, bit for bit, and one whose motion is not certain is left alone with the reason given
+(:mod:`~afunet_core.registration.decision`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.ops.box_filter import block_mean
+from afunet_core.ops.warp import strip_rows
+from afunet_core.radiometry import encode, to_radiance
+from afunet_core.registration.align import align_frame, common_area, covered_areas, unseen_content
+from afunet_core.registration.decision import Registration, chained, decide, refused, unmoved
+from afunet_core.registration.features import SATURATION, common_signal, feature_pyramid, noise_level
+from afunet_core.registration.homography import Frame
+from afunet_core.registration.search import coarse_to_fine
+from afunet_core.utils.progress import OnProgress, ShouldCancel
+
+if TYPE_CHECKING:
+    from afunet_core.bracket.bracket import Bracket
+
+__all__ = [
+    "BORDERS",
+    "MODES",
+    "Registration",
+    "align_frame",
+    "common_area",
+    "covered_areas",
+    "estimate_homography",
+    "reduction",
+    "register",
+    "unseen_content",
+]
+
+MODES = ("auto", "on", "off")
+BORDERS = ("fill", "crop")
+# The finest level estimated on has at most this many pixels: 1500×1000 is halved once. Precision there is a few
+# hundredths of a pixel, so that more would cost time and gain nothing.
+WORKING_PIXELS = 0.45e6
+SEARCH_SIDE = 256
+# Radiance below this, in units of the shorter frame's saturation, is mostly noise and quantisation of 8 bits.
+DARKEST = 0.002
+
+
+def register(
+    bracket: Bracket,
+    mode: str = "auto",
+    *,
+    on_progress: OnProgress | None = None,
+    should_cancel: ShouldCancel | None = None,
+) -> tuple[Bracket, list[Registration]]:
+    """Warp the outer frames of a bracket onto its reference frame.
+
+    A frame that shares too little with the reference, being many stops away, is found by way of a frame between them.
+    What a warped frame does not cover is filled from the reference, at the frame's exposure. To do without, cut the
+    result to :func:`common_area`.
+
+    Args:
+        bracket: frames of one size; its reference frame stays as it is.
+        mode: ``"auto"`` warps a frame that moved when the transform is certain; ``"on"`` warps with the best transform
+            found wherever there is one; ``"off"`` returns the bracket untouched.
+        on_progress: called with ``(done, total, message)``, frames done and to do.
+        should_cancel: asked several times a frame.
+
+    Returns:
+        The registered bracket (the same object when nothing was warped) and one :class:`Registration` for each frame
+        in the order of ``bracket.frames``; batches list all frames of their first bracket, then of the next.
+
+    Raises:
+        ArgumentError: for an unknown mode.
+        MergeCancelled: after ``should_cancel`` returned true.
+
+    Example:
+        >>> from afunet_core.bracket.bracket import Bracket
+        >>> bracket = Bracket([torch.rand(1, 3, 40, 60) ** t for t in (2.0, 1.0, 0.5)], ev=(0, 2, 4), override=True)
+        >>> same, found = register(bracket, "off")
+        >>> same is bracket, [entry.decision for entry in found]
+        (True, ['identity', 'identity', 'identity'])
+    """
+    if mode not in MODES:
+        raise ArgumentError("mode", "auto, on or off", repr(mode))
+
+    def check() -> None:
+        if should_cancel is not None and should_cancel():
+            raise MergeCancelled("The registration was cancelled.")
+
+    found: list[Registration] = []
+    samples: list[list[Tensor]] = []
+    total, done = bracket.batch_size * (len(bracket) - 1), 0
+    for sample in range(bracket.batch_size):
+        frames = [frame[sample : sample + 1] for frame in bracket.frames]
+        known = {bracket.reference: unmoved(bracket.names[bracket.reference], "the reference frame")}
+        # From the reference outwards, so that a frame may be found by way of those before it.
+        for index in sorted(range(len(frames)), key=lambda i: abs(i - bracket.reference))[1:]:
+            if mode == "off":
+                known[index] = unmoved(bracket.names[index], "registration is off")
+                continue
+            if on_progress is not None:
+                on_progress(done, total, f"Registering frame {done + 1} of {total}")
+            known[index] = _find(bracket, frames, index, known, mode, check)
+            done += 1
+        entries = [known[index] for index in range(len(frames))]
+        found += entries
+        samples.append([_applied(bracket, frames, index, entry, check) for index, entry in enumerate(entries)])
+    warped = {i % len(bracket) for i, entry in enumerate(found) if entry.decision == "warped"}
+    check()
+    if not warped:
+        return bracket, found
+    columns = list(zip(*samples, strict=True))
+    merged = [torch.cat(columns[i]) if i in warped else frame for i, frame in enumerate(bracket.frames)]
+    return bracket.with_frames(merged), found
+
+
+def estimate_homography(
+    moving: Tensor,
+    reference: Tensor,
+    valid_moving: Tensor | None = None,
+    valid_reference: Tensor | None = None,
+    *,
+    ceiling: float | None = None,
+    floor: float | None = None,
+    mode: str = "auto",
+    name: str = "moving",
+) -> Registration:
+    """Find the homography from one frame to another of the same scene, whatever their exposures.
+
+    Args:
+        moving: linear radiance, C×H×W or 1×C×H×W.
+        reference: linear radiance in the same unit, of the same shape.
+        valid_moving: boolean H×W (or broadcastable 1×1×H×W); False where the frame must not be looked at.
+        valid_reference: likewise for the reference.
+        ceiling: radiance that both frames record without clipping; by default a little below the smaller of their
+            maxima.
+        floor: radiance at which the noisier frame's signal rises above its noise; by default 1/500 of the larger of
+            their maxima, the shorter frame's saturation.
+        mode: ``"auto"`` refuses what is uncertain, ``"on"`` accepts any transform found.
+        name: for the result.
+
+    Returns:
+        The :class:`Registration`; nothing is warped here.
+
+    Raises:
+        ShapeError: unless both have one shape, C×H×W or 1×C×H×W.
+
+    Example:
+        >>> estimate_homography(torch.zeros(3, 64, 64), torch.zeros(3, 64, 64)).decision
+        'refused'
+    """
+    moving, reference = _as_picture("moving", moving), _as_picture("reference", reference)
+    if moving.shape != reference.shape:
+        raise ShapeError("moving", f"the shape of the reference, {tuple(reference.shape)}", tuple(moving.shape))
+    height, width = reference.shape[-2:]
+    masks = [_as_mask(mask, reference) for mask in (valid_moving, valid_reference)]
+    with torch.no_grad():
+        peaks = [float(x.nan_to_num(0.0, 0.0, 0.0).amax()) for x in (moving, reference)]
+        ceiling = SATURATION * min(peaks) if ceiling is None else ceiling
+        floor = DARKEST * max(peaks) if floor is None else floor
+        factor = reduction(height, width)
+        small = [block_mean(x, factor) for x in (moving.float(), reference.float(), *masks)]
+        pair = _Pair(small[0], small[1], small[2], small[3], ceiling, floor, factor, (height, width))
+        return _estimate(pair, mode, name, lambda: None)
+
+
+def _find(
+    bracket: Bracket,
+    frames: Sequence[Tensor],
+    index: int,
+    known: Mapping[int, Registration],
+    mode: str,
+    check: Callable[[], None],
+) -> Registration:
+    """A frame against the reference, or, where that tells nothing certain, by way of a frame between them.
+
+    Frames many stops apart record little that both can see, each of them more in common with what lies between.
+    """
+    direct = _register_pair(bracket, frames, (index, bracket.reference), mode, check)
+    if direct.certain:
+        return direct
+    between = range(*sorted((index, bracket.reference)))[1:] if bracket.reference != index else ()
+    for via in sorted((i for i in between if known[i].certain), key=lambda i: abs(i - index)):
+        step = _register_pair(bracket, frames, (index, via), "auto", check)
+        if step.certain:
+            return chained(step, known[via], *bracket.shape)
+    return direct
+
+
+def _applied(
+    bracket: Bracket, frames: Sequence[Tensor], index: int, entry: Registration, check: Callable[[], None]
+) -> Tensor:
+    """The frame itself, or warped."""
+    if entry.decision != "warped":
+        return frames[index]
+    check()
+    time, reference_time = (float(bracket.times[i]) for i in (index, bracket.reference))
+    return align_frame(
+        frames[index],
+        entry.homography,
+        frames[bracket.reference],
+        time,
+        reference_time,
+        bracket.encoding,
+        bracket.gamma,
+        check,
+    )[0]
+
+
+def _register_pair(
+    bracket: Bracket, frames: Sequence[Tensor], pair: tuple[int, int], mode: str, check: Callable[[], None]
+) -> Registration:
+    """Estimate from one frame of a bracket to another, on reduced pictures: the full ones are looked at lightly."""
+    times = [float(time) for time in bracket.times]
+    gamma = float(bracket.gamma)
+    ceiling = SATURATION / max(times[i] for i in pair)
+    floor = DARKEST / min(times[i] for i in pair)
+    height, width = bracket.shape
+    factor = reduction(height, width)
+    radiance = []
+    with torch.no_grad():
+        for i in pair:
+            check()
+            # Clipping must come before averaging; the average of gamma-encoded values scales with exposure as well as
+            # that of linear ones does, and needs no power function on the full frame.
+            top = float(encode(torch.tensor(ceiling * times[i], dtype=torch.float64), bracket.encoding, gamma))
+            small = _clipped_and_reduced(frames[i], top, factor).to("cpu", torch.float32)
+            radiance.append(to_radiance(small, times[i], bracket.encoding, gamma))
+        full = torch.ones_like(radiance[0][:, :1])
+        reduced = _Pair(radiance[0], radiance[1], full, full, ceiling, floor, factor, (height, width))
+        return _estimate(reduced, mode, bracket.names[pair[0]], check)
+
+
+def _clipped_and_reduced(frame: Tensor, top: float, factor: int) -> Tensor:
+    """Means over ``factor×factor`` pixels of a frame held between 0 and ``top``; never a second frame in memory."""
+    step = factor * max(1, strip_rows(frame.shape[-1]) // factor)
+    whole = frame.shape[-2] // factor * factor
+    strips = (frame[..., row : min(row + step, whole), :] for row in range(0, whole, step))
+    return torch.cat([block_mean(strip.clamp(0.0, top), factor) for strip in strips], dim=-2)
+
+
+class _Pair(NamedTuple):
+    """Two frames in radiance, reduced by a factor; where they may be looked at; and the range both record."""
+
+    moving: Tensor
+    reference: Tensor
+    valid_moving: Tensor
+    valid_reference: Tensor
+    ceiling: float
+    floor: float
+    factor: int
+    size: tuple[int, int]
+
+
+def _estimate(pair: _Pair, mode: str, name: str, check: Callable[[], None]) -> Registration:
+    """Features, search, refinement and decision."""
+    if min(pair.moving.shape[-2:]) < 16:
+        return refused(name, "the frames are too small to compare")
+    if not (math.isfinite(pair.ceiling) and pair.ceiling > 2 * pair.floor > 0):
+        return refused(name, "the frames have no range of brightness in common")
+    signals = [common_signal(x, pair.floor, pair.ceiling) for x in (pair.moving, pair.reference)]
+    noise = max(noise_level(signal) for signal in signals)
+    check()
+    moving = feature_pyramid(signals[0], pair.valid_moving, noise, pair.factor, SEARCH_SIDE)
+    reference = feature_pyramid(signals[1], pair.valid_reference, noise, pair.factor, SEARCH_SIDE)
+    frame = Frame(*pair.size)
+    evidence = coarse_to_fine(moving, reference, frame, check)
+    if evidence is None:
+        return refused(name, "too little texture in what both frames record")
+    return decide(evidence, frame, mode, name)
+
+
+def reduction(height: int, width: int, pixels: float = WORKING_PIXELS) -> int:
+    """The power of two by which frames are reduced before anything is estimated, to at most so many pixels."""
+    factor = 1
+    while height * width / factor**2 > pixels:
+        factor *= 2
+    return factor
+
+
+def _as_picture(argument: str, picture: Tensor) -> Tensor:
+    if picture.ndim == 3:
+        picture = picture[None]
+    if picture.ndim != 4 or picture.shape[0] != 1:
+        raise ShapeError(
+            argument, "C×H×W or 1×C×H×W", tuple(picture.shape), "Register the frames of a batch one by one."
+        )
+    return picture
+
+
+def _as_mask(mask: Tensor | None, picture: Tensor) -> Tensor:
+    ones = torch.ones_like(picture[:, :1], dtype=torch.float32)
+    if mask is None:
+        return ones
+    try:
+        return ones * mask
+    except RuntimeError:
+        raise ShapeError("valid", f"{tuple(picture.shape[-2:])} or broadcastable", tuple(mask.shape)) from None

@@ -1,0 +1,132 @@
+"""What one transform for the whole frame leaves over: parallax, and things that moved by a little on their own.
+
+A homography is exact for a scene far away or a camera that only turns. A hand also shifts the camera, and then what is
+near moves further than what is far. That cannot be undone by one transform; it can be measured and told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from afunet_core.registration.features import Level
+from afunet_core.registration.gauss_newton import CORRELATED_PIXELS, Template, difference
+from afunet_core.registration.homography import Frame, transfer_centred
+
+__all__ = ["NOTICEABLE", "LocalMotion", "local_motion"]
+
+# Blocks across the longer side; blocks with less texture than determines their motion this well (pixels) do not count.
+_BLOCKS, _SMALLEST, _CERTAIN = 24, 32, 0.25
+_FEWEST_POINTS, _LEAST_CORRELATION = 24, 0.5
+_STEPS, _LONGEST_STEP, _ROUNDS = 4, 1.5, 10
+NOTICEABLE = 1.5
+"""Pixels; less is within what the network follows without effort."""
+
+
+@dataclass(frozen=True)
+class LocalMotion:
+    """How far parts of a frame remain from the reference after the transform.
+
+    Attributes:
+        distance: full-resolution pixels that a tenth of the textured blocks is off by, or more.
+        share: of the textured blocks, that which is off by more than `NOTICEABLE` pixels, in [0, 1].
+        centres: N×2, where the textured blocks lie in the moving frame, centred coordinates.
+        shifts: N×2, how far each is from where the transform puts it, in the same.
+        extent: how far over the frame the textured blocks are spread: 1 for evenly, near 0 for all in one place.
+    """
+
+    distance: float
+    share: float
+    centres: Tensor
+    shifts: Tensor
+    extent: float
+
+    def correct(self, homography: Tensor) -> Tensor:
+        """The transform followed by the affinity that most blocks want: a better start where it had gone astray.
+
+        Args:
+            homography: 1×3×3 centred, the one these blocks were measured with.
+        """
+        source = torch.cat((self.centres, torch.ones(len(self.centres), 1)), dim=1).double()
+        goal = (self.centres + self.shifts).double()
+        weight = torch.ones(len(goal), 1, dtype=torch.float64)
+        for _ in range(_ROUNDS):
+            ridge = 1e-6 * torch.eye(3, dtype=torch.float64)
+            solution = torch.linalg.solve(
+                source.T @ (weight * source) + ridge, source.T @ (weight * goal) + ridge[:, :2]
+            )
+            off = (source @ solution - goal).norm(dim=-1, keepdim=True)
+            weight = 1 / (1 + (off / off.median().clamp(min=1e-6)).square()).square()
+        affinity = torch.eye(3, dtype=torch.float64)
+        affinity[:2] = solution.T
+        return affinity @ homography
+
+
+def local_motion(
+    moving: Sequence[Level], templates: Sequence[Template], frame: Frame, homography: Tensor
+) -> LocalMotion | None:
+    """Let every block of the frame move on its own, by up to about ten pixels, and see how far it goes.
+
+    One shift for each block is found by Gauss–Newton (Lucas and Kanade, 1981) on the two finest levels.
+
+    Args:
+        moving: levels of the moving frame, finest first.
+        templates: pixels of the same levels of the reference.
+        frame: the full-resolution frame.
+        homography: 1×3×3 centred, from the reference to the moving frame.
+
+    Returns:
+        What remains; ``None`` where no block has the texture to tell.
+    """
+    size = max(_SMALLEST, max(frame.height, frame.width) // _BLOCKS)
+    across = -(-frame.width // size)
+    count = across * -(-frame.height // size)
+    shift = torch.zeros(count, 2)
+    for level, template in reversed(list(zip(moving[:2], templates[:2], strict=True))):
+        pixels = frame.to_level(template.points, 1).clamp(min=0).div(size, rounding_mode="floor").long()
+        block = pixels[:, 1].clamp(max=count // across - 1) * across + pixels[:, 0].clamp(max=across - 1)
+        slopes = template.slopes[:, 2:4] * (level.factor / frame.unit)  # along x and y, for a pixel of the level
+        for _ in range(_STEPS):
+            error, inside, _ = difference(level, template, frame, homography, shift[block] / level.factor)
+            weight = inside[0]
+            normal = _sums(weight[:, None, None] * slopes[:, :, None] * slopes[:, None, :], block, count)
+            pull = _sums(weight[:, None] * slopes * error[0][:, None], block, count)
+            step = -torch.linalg.solve(normal + 1e-4 * torch.eye(2), pull[..., None])[..., 0]
+            length = step.norm(dim=-1, keepdim=True).clamp(min=1e-6)
+            shift = shift + step * (_LONGEST_STEP / length).clamp(max=1.0) * level.factor
+    error, inside, _ = difference(level, template, frame, homography, shift[block] / level.factor)
+    points = _sums(inside[0], block, count)
+    left = _sums(error[0].square(), block, count)
+    energy = _sums(inside[0] * template.values.square(), block, count).clamp(min=1e-6)
+    weakest = torch.linalg.eigvalsh(normal)[:, 0].clamp(min=1e-9)
+    spread = (left / points.clamp(min=1) * CORRELATED_PIXELS / weakest).sqrt() * level.factor
+    told = (points >= _FEWEST_POINTS) & (1 - left / (2 * energy) > _LEAST_CORRELATION) & (spread < _CERTAIN)
+    if not bool(told.any()):
+        return None
+    distance = shift[told].norm(dim=-1)
+    index = torch.arange(count)
+    middle = torch.stack((index % across, index // across), dim=-1) * size + size / 2 - 0.5
+    centres = transfer_centred(homography.to(middle), frame.to_centred(middle, 1))[0]
+    return LocalMotion(
+        float(distance.quantile(0.9)),
+        float((distance > NOTICEABLE).float().mean()),
+        centres[told],
+        shift[told] / frame.unit,
+        _extent(middle[told], frame),
+    )
+
+
+def _extent(pixels: Tensor, frame: Frame) -> float:
+    """Standard deviation of places over that of places all over the frame, geometric mean of both axes."""
+    if len(pixels) < 2:
+        return 0.0
+    even = pixels.new_tensor([frame.width, frame.height]) / 12**0.5
+    return float((pixels.std(dim=0) / even).clamp(max=1.0).prod().sqrt())
+
+
+def _sums(values: Tensor, block: Tensor, count: int) -> Tensor:
+    """Sums over the points of every block."""
+    return values.new_zeros(count, *values.shape[1:]).index_add_(0, block, values)

@@ -1,0 +1,194 @@
+"""From candidates to the one transform: correlation over shifts and rotations, then refinement level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import kornia
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.ops.warp import transfer_points
+from afunet_core.registration.decision import Evidence
+from afunet_core.registration.features import Level
+from afunet_core.registration.gauss_newton import Fit, Template, refine, shared_agreement
+from afunet_core.registration.homography import Frame, transfer_centred
+from afunet_core.registration.parallax import local_motion
+
+__all__ = ["coarse_to_fine", "search"]
+
+LARGEST_SHIFT = 0.45
+# Full-resolution pixels of predicted error from which it pays to look at more than the strongest pixels, and how many.
+_UNCERTAIN, _ALL_POINTS = 0.04, 120_000
+# Share of the textured parts that are off from which a fit is doubted.
+_ASTRAY = 0.25
+_STILL = torch.eye(3, dtype=torch.float64)[None]
+ANGLES = (0.0, -1.5, 1.5, -3.0, 3.0, -4.5, 4.5, -6.0, 6.0)
+
+
+def coarse_to_fine(
+    moving: Sequence[Level], reference: Sequence[Level], frame: Frame, check: Callable[[], None]
+) -> Evidence | None:
+    """The best fit and what speaks for it; nothing when there is too little texture.
+
+    Args:
+        moving: levels of the moving frame, finest first.
+        reference: the same of the reference.
+        frame: the full-resolution frame.
+        check: called between steps; it raises when the caller no longer wants the result.
+    """
+    templates = [Template.of(level, frame, most) for level, most in zip(reference, _points(reference), strict=True)]
+    if templates[0].count < 64 or templates[-1].count < 32:
+        return None
+    second = max(len(moving) - 2, 0)
+    check()
+    fits = _nearby(moving[second], templates[second], frame)
+    if fits is None:
+        candidates = search(moving[-1], reference[-1], frame)
+        check()
+        fits = refine(moving[-1], templates[-1], frame, candidates, parameters=4, iterations=8)
+        # Noise and repeated patterns decide too much at the coarsest level: the best few meet again on a finer one.
+        favourites = fits.homography[_score(fits).topk(min(3, len(candidates))).indices]
+        check()
+        fits = refine(moving[second], templates[second], frame, favourites, parameters=6, iterations=6)
+    best = int(_score(fits).argmax())
+    fit = fits[best]
+    for level, template in list(zip(moving, templates, strict=True))[second::-1]:
+        check()
+        fit = refine(level, template, frame, fit.homography, parameters=6, iterations=4)
+        check()
+        fit = refine(level, template, frame, fit.homography, parameters=8, iterations=12)
+    finest = templates[0]
+    if float(fit.uncertainty) > _UNCERTAIN:  # little texture: look at all of it
+        check()
+        finest = Template.of(reference[0], frame, _ALL_POINTS)
+        fit = refine(moving[0], finest, frame, fit.homography, parameters=8, iterations=12)
+    check()
+    local = local_motion(moving, templates, frame, fit.homography)
+    if local is not None and local.share > _ASTRAY:
+        # Much of the frame is off: either it has depth, or the fit has gone astray, and the parts know where to.
+        starts = torch.cat((fit.homography, local.correct(fit.homography)))
+        again = refine(moving[0], finest, frame, starts, parameters=8, iterations=12)
+        check()
+        fit = again[int(_score(again).argmax())]
+        local = local_motion(moving, templates, frame, fit.homography)
+    # Looked at together, both are judged by the same scale.
+    both = torch.cat((fit.homography, _STILL))
+    fit = refine(moving[0], finest, frame, both, parameters=8, iterations=0)[0]
+    agreement, before = shared_agreement(moving[0], finest, frame, both).tolist()
+    return Evidence(fit, agreement, before, _distinctness(fits, best, frame, moving[-1].factor), local)
+
+
+def _nearby(moving: Level, template: Template, frame: Frame) -> Fit | None:
+    """The fit found from where the frames are, if they hardly moved and agree beyond doubt: tripods need no search."""
+    fit = refine(moving, template, frame, _STILL, parameters=4, iterations=4)
+    corners = frame.corners()
+    moved = float((transfer_points(fit.homography[0], corners) - corners).norm(dim=-1).max())
+    return fit if moved * frame.unit < 3 * moving.factor and float(fit.correlation) > 0.7 else None
+
+
+def _points(levels: Sequence[Level]) -> list[int]:
+    """How many pixels to look at: all that matter at the finest level, fewer where candidates are only compared."""
+    counts = [30000, 15000] + [6000] * len(levels)
+    return [*counts[: len(levels) - 1], 6000] if len(levels) > 1 else counts[:1]
+
+
+def _distinctness(fits: Fit, best: int, frame: Frame, factor: int) -> float:
+    """By how much the best candidate beats the best that ended elsewhere, relative to itself."""
+    corners = frame.corners()
+    ends = torch.stack([transfer_points(h, corners) for h in fits.homography])
+    apart = (ends - ends[best]).norm(dim=-1).amax(dim=1).nan_to_num(torch.inf) * frame.unit > 3 * factor
+    if not bool(apart.any()):
+        return 1.0
+    scores = _score(fits)
+    leader, rival = float(scores[best]), float(scores[apart].amax())
+    return (leader - rival) / max(leader, 1e-6)
+
+
+def _score(fits: Fit) -> Tensor:
+    """How good fits are beside each other: those that agree in many places and correlate where they overlap."""
+    return fits.agreement * fits.correlation.clamp(min=1e-3)
+
+
+def search(moving: Level, reference: Level, frame: Frame, most: int = 6) -> Tensor:
+    """Candidate transforms from masked normalised cross-correlation over shifts, for several rotations.
+
+    Padfield, "Masked Object Registration in the Fourier Domain", 2012: the correlation at each shift is normalised by
+    the energy of just those pixels that overlap there, so that large shifts compete fairly with small ones.
+
+    Args:
+        moving: a coarse level of the moving frame.
+        reference: the same level of the reference frame.
+        frame: the full-resolution frame.
+        most: number of candidates wanted.
+
+    Returns:
+        K×3×3 centred homographies, float64, K ≤ most + 1; the identity is always the first.
+    """
+    identity = torch.eye(3, dtype=torch.float64)[None]
+    height, width = reference.feature.shape[-2:]
+    if min(height, width) < 8:
+        return identity
+    turned = identity.repeat(len(ANGLES), 1, 1)
+    turned[:, :2, :2] = kornia.geometry.angle_to_rotation_matrix(-torch.tensor(ANGLES, dtype=torch.float64))
+    rotated = _resample(moving.feature * moving.valid, turned, frame, reference)
+    template = reference.feature * reference.valid
+
+    reach_y, reach_x = int(height * LARGEST_SHIFT), int(width * LARGEST_SHIFT)
+    size = (_fast_length(height + reach_y), _fast_length(width + reach_x))
+
+    def correlate(a: Tensor, b: Tensor) -> Tensor:
+        """Σ a(p + s) b(p) over p for every shift s of up to the reach, s = 0 in the middle."""
+        product = torch.fft.rfft2(a, s=size) * torch.fft.rfft2(b, s=size).conj()
+        full = torch.fft.fftshift(torch.fft.irfft2(product, s=size), dim=(-2, -1))
+        top, left = size[0] // 2 - reach_y, size[1] // 2 - reach_x
+        return full[..., top : top + 2 * reach_y + 1, left : left + 2 * reach_x + 1]
+
+    # Overlap and energy hardly change with a few degrees of rotation: one set serves all.
+    overlap = correlate(moving.valid, reference.valid) / max(float(reference.valid.sum()), 1.0)
+    energy = correlate((moving.feature * moving.valid).square(), reference.valid) * correlate(
+        moving.valid, template.square()
+    )
+    floor = 1e-3 * float(template.square().sum()) ** 2 + 1e-6
+    score = correlate(rotated, template) / energy.clamp(min=floor).sqrt() * overlap.clamp(min=0).sqrt()
+    score = torch.where(overlap > 0.2, score, torch.full_like(score, -1.0))[:, 0]
+
+    candidates = [identity[0]]
+    for _ in range(most):
+        best = int(score.argmax())
+        which, rest = divmod(best, score.shape[1] * score.shape[2])
+        row, column = divmod(rest, score.shape[2])
+        if float(score.view(-1)[best]) <= 0:
+            break
+        shift = turned[which].clone()
+        step = reference.factor / frame.unit
+        offset = torch.tensor([(column - reach_x) * step, (row - reach_y) * step], dtype=torch.float64)
+        # The moving frame was rotated before it was shifted: rotate the shift as well.
+        shift[:2, 2] = turned[which, :2, :2] @ offset
+        candidates.append(shift)
+        score[:, max(row - 4, 0) : row + 5, max(column - 4, 0) : column + 5] = -1.0
+    return torch.stack(candidates)
+
+
+def _resample(image: Tensor, homography: Tensor, frame: Frame, level: Level) -> Tensor:
+    """A level's picture seen through K centred homographies, K×1×h×w, zero outside."""
+    height, width = image.shape[-2:]
+    places = kornia.geometry.create_meshgrid(height, width, normalized_coordinates=False, dtype=image.dtype)
+    points = frame.to_centred(places.reshape(-1, 2), level.factor)
+    positions = transfer_centred(homography.to(image.dtype), points)
+    pixels = frame.to_level(positions, level.factor)
+    grid = (pixels / pixels.new_tensor([width, height]) * 2 - 1).view(-1, height, width, 2)
+    return F.grid_sample(image.expand(len(homography), -1, -1, -1), grid, mode="bilinear", align_corners=False)
+
+
+def _fast_length(length: int) -> int:
+    """The next length whose only factors are 2, 3 and 5."""
+    while True:
+        rest = length
+        for factor in (2, 3, 5):
+            while rest % factor == 0:
+                rest //= factor
+        if rest == 1:
+            return length
+        length += 1

@@ -1,0 +1,159 @@
+"""Everything a training run depends on, read from one TOML file."""
+
+from __future__ import annotations
+
+import math
+import os
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from afunet_core.errors import ArgumentError
+from afunet_core.evaluation.published import PUBLISHED_ROWS
+from afunet_core.model.config import VARIANTS, AFUNetConfig
+
+__all__ = ["TrainingConfig", "learning_rate", "load_config"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything a run depends on. Written beside its results, so that it can be repeated.
+
+    Args:
+        model: name of a variant, see ``afunet info --variants``.
+        model_overrides: fields of :class:`AFUNetConfig` that differ from the variant.
+        start_from: weights to start from (name or file) instead of a random draw; those of a smaller network are
+            grown, see :func:`afunet_core.training.deepen.grow`.
+        data: ``{"kind": "synthetic", "hdr": folder, "photos": folder, "holdout": 12, …SynthesisConfig fields}`` or
+            ``{"kind": "folder", "root": folder, "layout": "auto", "validation": folder}``.
+        loss: arguments of :class:`afunet_core.losses.hdr.HDRLoss`.
+        prior_weight: share of the same loss on the image decoded from the features alone (anchored head only). Without
+            it the head trusts the frames from the start and the features never learn.
+        steps: length of the run; a finished run can be resumed with more.
+        batch, patch: brackets per step and device, and their side in pixels.
+        learning_rate, final_learning_rate, warmup: peak and last rate, and steps to reach the peak.
+        schedule: ``"cosine"`` over all steps, or ``"constant"`` until the last ``decay`` steps, then cosine.
+        optimizer: ``"adam"`` or ``"adamw"``; ``betas``, ``weight_decay`` go with it.
+        ema: decay of the averaged weights that are validated and shipped; 0 for none.
+        clip: largest gradient norm.
+        precision: ``"32-true"`` or ``"bf16-mixed"``, as Lightning Fabric names them, or ``"auto"``: the latter where
+            the device multiplies bfloat16 itself (:func:`afunet_core.utils.device.choose_training_precision`).
+        compile: use ``torch.compile``; pays on a GPU and on long runs.
+        validate_every, validation_count, validation_size: steps between validations, their brackets and side.
+        checkpoint_every, log_every: steps between checkpoints and between log lines.
+        seed: of the weights and of the data.
+        row: of the paper that the run regenerates, see :data:`afunet_core.evaluation.published.PUBLISHED_ROWS`;
+            ``afunet evaluate --run`` prints it beside the measurement.
+    """
+
+    model: str = "compact"
+    model_overrides: dict[str, Any] = field(default_factory=dict)
+    start_from: str | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)
+    prior_weight: float = 0.5
+    steps: int = 10_000
+    batch: int = 4
+    patch: int = 128
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-6
+    warmup: int = 200
+    schedule: str = "cosine"
+    decay: int = 0
+    optimizer: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 1e-4
+    ema: float = 0.999
+    clip: float = 1.0
+    precision: str = "auto"
+    compile: bool = False
+    validate_every: int = 1000
+    validation_count: int = 24
+    validation_size: int = 256
+    checkpoint_every: int = 500
+    log_every: int = 50
+    seed: int = 0
+    row: str | None = None
+
+    def __post_init__(self) -> None:
+        choices = {
+            "model": (self.model, tuple(VARIANTS)),
+            "schedule": (self.schedule, ("cosine", "constant")),
+            "optimizer": (self.optimizer, ("adam", "adamw")),
+            "row": (self.row, (None, *PUBLISHED_ROWS)),
+        }
+        for name, (value, allowed) in choices.items():
+            if value not in allowed:
+                raise ArgumentError(name, f"one of {', '.join(map(str, allowed))}", value)
+        for name in ("steps", "batch", "patch", "learning_rate", "log_every"):
+            if not getattr(self, name) > 0:
+                raise ArgumentError(name, "above 0", getattr(self, name))
+
+    def network(self) -> AFUNetConfig:
+        """The configuration of the network."""
+        overrides = dict(self.model_overrides)
+        if "depths" in overrides:
+            overrides["depths"] = tuple(overrides["depths"])
+        return replace(VARIANTS[self.model], **overrides)
+
+
+def load_config(path: str | os.PathLike[str], **overrides: Any) -> TrainingConfig:
+    """Read a TOML file; keyword arguments win.
+
+    A file may name another one as its ``base``, relative to itself, and hold only what differs. Its tables are merged
+    with those of the base entry by entry, except that a table with a ``kind`` of its own stands alone.
+
+    Args:
+        path: the file.
+        **overrides: entries of the configuration; ``"data.root"`` is the entry ``root`` of the table ``data``.
+
+    Raises:
+        ArgumentError: for a name the configuration does not have, or files that are each other's base.
+        OSError: if the file or its base cannot be read.
+    """
+    values = _read_toml(Path(path).resolve(), ())
+    for key, value in overrides.items():
+        if value is not None:
+            table, _, entry = key.partition(".")
+            values[table] = {**values.get(table, {}), entry: value} if entry else value
+    unknown = sorted(set(values) - set(TrainingConfig.__dataclass_fields__))
+    if unknown:
+        raise ArgumentError("config", f"names among {sorted(TrainingConfig.__dataclass_fields__)}", unknown)
+    if "betas" in values:
+        values["betas"] = tuple(values["betas"])
+    return TrainingConfig(**values)
+
+
+def _read_toml(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    """The entries of a file over those of its base."""
+    if path in children:
+        raise ArgumentError("base", "a file that does not lead back to itself", path.name)
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    inherited = _read_toml((path.parent / base).resolve(), (*children, path))
+    for key, value in values.items():
+        if isinstance(value, dict) and "kind" not in value:
+            value = {**inherited.get(key, {}), **value}
+        inherited[key] = value
+    return inherited
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Rate at a step: linear warm-up, then cosine (or constant, with cosine over the last ``decay`` steps).
+
+    Example:
+        >>> config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0, final_learning_rate=0.0)
+        >>> [round(learning_rate(config, step), 2) for step in (0, 9, 55, 100)]
+        [0.1, 1.0, 0.5, 0.0]
+    """
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    start = config.warmup if config.schedule == "cosine" else max(config.steps - config.decay, config.warmup)
+    if step < start:
+        return config.learning_rate
+    progress = min((step - start) / max(config.steps - start, 1), 1.0)
+    span = config.learning_rate - config.final_learning_rate
+    return config.final_learning_rate + span * 0.5 * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,139 @@
+"""What training draws from: batches by step number, and a fixed validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from afunet_core.data.datasets import BracketDataset
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer, validation_brackets
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.metrics import psnr_linear, psnr_mu
+from afunet_core.radiometry import mu_law, network_input
+
+if TYPE_CHECKING:
+    from afunet_core.model.afunet import AFUNet
+    from afunet_core.training.config import TrainingConfig
+
+__all__ = ["FolderSource", "SyntheticSource"]
+
+
+def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
+    """Randomness of one step: depends on nothing else, so that a resumed run repeats it."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 64 + rank + 1)
+
+
+class SyntheticSource:
+    """Brackets synthesised on the fly from HDR scenes and photographs (or from procedural scenes without any)."""
+
+    def __init__(self, config: TrainingConfig, device: torch.device) -> None:
+        options = {key: value for key, value in config.data.items() if key != "kind"}
+        hdr, photos = options.pop("hdr", None), options.pop("photos", None)
+        holdout, split_seed = options.pop("holdout", 12), options.pop("split_seed", 0)
+        if hdr or photos:
+            bank = SceneBank.from_folders(hdr=[hdr] if hdr else [], photos=[photos] if photos else [])
+            training, held_out = bank.split(holdout=holdout, seed=split_seed) if holdout else (bank, bank)
+        else:  # none of these few scenes need be held out: others can be had
+            training, held_out = (SceneBank.procedural(config.seed + other) for other in (0, 1_000_000))
+        options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+        self.config = config
+        self.device = device
+        self.synthesizer = Synthesizer(training, SynthesisConfig(**options), device)
+        self.validation = (
+            validation_brackets(held_out, config.validation_count, config.validation_size, seed=1)
+            if config.validate_every
+            else []
+        )
+
+    def batches(self, step: int, rank: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step: network input ``B×18×H×W`` and truth ``B×3×H×W``."""
+        generator = step_generator(self.config.seed, step, rank)
+        batch = self.synthesizer.sample(self.config.batch, self.config.patch, generator)
+        return batch.network_input().to(self.device), batch.truth.to(self.device)
+
+    def validate(self, model: AFUNet, picture: Path) -> dict[str, float]:
+        """Scores overall and by kind of motion, see :func:`validate`."""
+        samples = ((batch.kind[0], batch.network_input(), batch.truth) for batch in self.validation)
+        return validate(model, samples, picture, self.device)
+
+
+class FolderSource:
+    """Brackets of a data set on disk, in any layout of the field: random windows, turned and mirrored."""
+
+    def __init__(self, config: TrainingConfig, device: torch.device) -> None:
+        options = {key: value for key, value in config.data.items() if key != "kind"}
+        layout = options.get("layout", "auto")
+        self.config = config
+        self.device = device
+        self.scenes = BracketDataset(options["root"], layout, crop=config.patch, augment=True)
+        held_out = options.get("validation")
+        self.validation = BracketDataset(held_out, layout) if held_out and config.validate_every else None
+
+    def batches(self, step: int, rank: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step; which scenes, windows and turns depends on (seed, step, rank) alone."""
+        generator = step_generator(self.config.seed, step, rank)
+        chosen = torch.randint(len(self.scenes), (self.config.batch,), generator=generator).tolist()
+        # The data set draws from torch's global generator, as its workers' seeds expect.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+            samples = [self.scenes[index] for index in chosen]
+        inputs = torch.stack([_network_input(sample["frames"], sample["times"]) for sample in samples])
+        return inputs.to(self.device), torch.stack([sample["truth"] for sample in samples]).to(self.device)
+
+    def validate(self, model: AFUNet, picture: Path) -> dict[str, float]:
+        """Scores over the held-out scenes, see :func:`validate`."""
+        scenes = self.validation if self.validation is not None else self.scenes
+        samples = (scenes[index] for index in range(len(scenes)))
+        ready = (("all", _network_input(s["frames"], s["times"])[None], s["truth"][None]) for s in samples)
+        return validate(model, ready, picture, self.device)
+
+
+def _network_input(frames: Tensor, times: Tensor) -> Tensor:
+    """``3×3×H×W`` encoded frames → ``18×H×W``."""
+    return network_input([frame[None] for frame in frames], times.to(frames))[0]
+
+
+@torch.inference_mode()
+def validate(
+    model: AFUNet, samples: Iterable[tuple[str, Tensor, Tensor]], picture: Path, device: torch.device
+) -> dict[str, float]:
+    """PSNR-μ and PSNR-l in dB (peak 1), mean over brackets, overall and by kind; the first results go to a picture.
+
+    Args:
+        model: the network.
+        samples: kind of motion, network input ``1×18×H×W`` and truth ``1×3×H×W``.
+        picture: where results beside truths are written.
+        device: where the network is.
+    """
+    scores: dict[str, list[tuple[float, float]]] = {}
+    strips: list[Tensor] = []
+    for kind, frames, truth in samples:
+        truth = truth.to(device)
+        estimate = model(frames.to(device)).float().clamp(0, 1)
+        pair = float(psnr_mu(estimate, truth)), float(psnr_linear(estimate, truth))
+        scores.setdefault(kind, []).append(pair)
+        if len(strips) < 8 and all(strip.shape[1] == truth.shape[2] for strip in strips):
+            strips.append(torch.cat([mu_law(estimate), mu_law(truth)], dim=-1)[0])
+    width = min(strip.shape[2] for strip in strips)
+    _write_picture(picture, torch.cat([strip[:, :, :width] for strip in strips], dim=-2))
+    pairs = [pair for values in scores.values() for pair in values]
+    result = {"psnr_mu": _mean([a for a, _ in pairs]), "psnr_l": _mean([b for _, b in pairs])}
+    for kind, values in sorted(scores.items()):
+        result[f"{kind}_mu"] = _mean([a for a, _ in values])
+        result[f"{kind}_l"] = _mean([b for _, b in values])
+    return result
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+def _write_picture(path: Path, image: Tensor) -> None:
+    import imageio.v3 as imageio
+
+    pixels = image.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    imageio.imwrite(path, pixels)

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from afunet_core.baselines import mertens
+from afunet_core.baselines import weighted as baselines
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.metrics import psnr_mu
+from afunet_core.radiometry import encode, expose, to_radiance
+
+TIMES = (1.0, 4.0, 16.0)
+
+
+def shoot(radiance, times=TIMES, encoding="gamma", noise=0.0, seed=0):
+    """Frames of a still scene, with Gaussian sensor noise before the encoding."""
+    generator = torch.Generator().manual_seed(seed)
+    frames = []
+    for time in times:
+        light = radiance * time + noise * torch.randn(radiance.shape, generator=generator, dtype=radiance.dtype)
+        frames.append(encode(light.clamp(0, 1), encoding))
+    return SimpleNamespace(
+        frames=tuple(frames), times=torch.tensor(times, dtype=torch.float64), encoding=encoding, gamma=2.2, reference=1
+    )
+
+
+@pytest.fixture
+def scene(checks):
+    """Three decades of radiance, smooth and bright enough to saturate the longer frames in places."""
+    coarse = checks.uniform(2, 3, 4, 5, low=-3.0, high=0.0)
+    return 10 ** torch.nn.functional.interpolate(coarse, (32, 41), mode="bilinear")
+
+
+class TestWeightedMerge:
+    @pytest.mark.parametrize("encoding", ["gamma", "srgb", "linear"])
+    def test_recovers_a_still_scene(self, checks, scene, encoding):
+        checks.close(baselines.weighted_merge(shoot(scene, encoding=encoding)), scene, tolerance=1e-6)
+
+    def test_beats_every_single_frame_under_noise(self, scene):
+        bracket = shoot(scene, noise=0.01)
+        merged = psnr_mu(baselines.weighted_merge(bracket), scene)
+        singles = [psnr_mu(to_radiance(f, t), scene) for f, t in zip(bracket.frames, bracket.times, strict=True)]
+        assert (merged > torch.stack(singles).amax(0)).all()
+
+    def test_is_the_quotient_its_weights_promise(self, checks, scene):
+        bracket = shoot(scene, noise=0.01)
+        weights = baselines.merge_weights(bracket.frames, bracket.times)
+        radiances = torch.stack([to_radiance(f, t) for f, t in zip(bracket.frames, bracket.times, strict=True)])
+        checks.close(baselines.weighted_merge(bracket), (weights * radiances).sum(0) / weights.sum(0))
+
+    def test_saturation_everywhere_returns_the_short_frame(self, checks):
+        white = torch.ones(1, 3, 4, 4)
+        assert torch.equal(baselines.merge_frames([white] * 3, TIMES), white)
+
+    def test_a_frame_past_the_fade_has_no_say(self, checks):
+        frames = [torch.full((1, 3, 2, 2), value) for value in (0.3, 0.995, 1.0)]
+        checks.close(baselines.merge_frames(frames, TIMES), to_radiance(frames[0], 1.0))
+
+    def test_weights_fall_smoothly_and_never_vanish_together(self, checks):
+        ramp = torch.linspace(0, 1, 1001, dtype=torch.float64).view(1, 1, 1, -1)
+        weights = baselines.merge_weights([ramp] * 3, TIMES)
+        short, normal, over = weights.flatten(1)
+        assert (short == 1).all()
+        assert normal[:900].allclose(torch.tensor(4.0, dtype=torch.float64))
+        assert normal[991:].abs().max() == 0
+        assert (normal.diff() <= 0).all()
+        assert normal.diff().abs().max() < 4 * 0.02  # no jump: nothing flickers where values cross the fade
+        checks.close(over, 4 * normal)
+
+    def test_any_order_of_frames(self, checks, scene):
+        bracket = shoot(scene, noise=0.01)
+        shuffled = [bracket.frames[i] for i in (2, 0, 1)]
+        checks.close(baselines.merge_frames(shuffled, bracket.times[[2, 0, 1]]), baselines.weighted_merge(bracket))
+
+    def test_times_per_sample(self, checks, scene):
+        bracket = shoot(scene, noise=0.01)
+        times = torch.tensor([[1.0, 4.0, 16.0], [1.0, 2.0, 4.0]])
+        together = baselines.merge_frames(bracket.frames, times)
+        for index in range(2):
+            alone = baselines.merge_frames([f[index : index + 1] for f in bracket.frames], times[index])
+            checks.close(together[index : index + 1], alone)
+
+    def test_strips_do_not_show(self, checks):
+        frames = [checks.uniform(1, 3, 300, 500, seed=seed) for seed in range(3)]
+        whole = baselines.merge_frames(frames, TIMES)
+        assert whole.shape == (1, 3, 300, 500)
+        rows = slice(120, 140)
+        checks.close(whole[..., rows, :], baselines.merge_frames([f[..., rows, :] for f in frames], TIMES))
+
+    def test_contract(self, checks):
+        frames = [checks.uniform(1, 3, 3, 3, low=0.1, high=0.89, seed=seed) for seed in range(3)]
+        checks.keeps_dtype(lambda *f: baselines.merge_frames(f, TIMES), *frames)
+        times = torch.tensor(TIMES)
+        checks.gradients(lambda a, b, c, t: baselines.merge_frames((a, b, c), t), *frames, times)
+        fading = checks.uniform(1, 3, 3, 3, low=0.91, high=0.98)
+        checks.gradients(lambda x: baselines.merge_weights((frames[0], x), TIMES[:2]), fading)
+
+    def test_errors(self):
+        frame = torch.zeros(1, 3, 4, 4)
+        with pytest.raises(ShapeError, match="at least one frame"):
+            baselines.merge_frames([], [])
+        with pytest.raises(ShapeError, match=r"frames\[1\]"):
+            baselines.merge_frames([frame, frame[..., :2]], [1.0, 2.0])
+        with pytest.raises(ShapeError, match=r"times: expected shape \(2,\)"):
+            baselines.merge_frames([frame] * 2, TIMES)
+        with pytest.raises(ArgumentError, match="fade"):
+            baselines.merge_weights([frame] * 2, [1.0, 2.0], fade=(0.9, 0.9))
+
+
+def test_reference_only_is_the_reference(checks, scene):
+    bracket = shoot(scene)
+    checks.close(baselines.reference_only(bracket), scene.clamp(max=1 / 4))
+
+
+class TestExposureFusion:
+    @staticmethod
+    def pictures(height, width, seed=0):
+        """A textured 8-bit bracket, nothing clipped: OpenCV gives flat areas no weight at all, we do."""
+        texture = np.random.default_rng(seed).random((height, width, 3)).astype(np.float32)
+        texture = cv2.normalize(cv2.GaussianBlur(texture, (0, 0), 1.0), None, 0, 1, cv2.NORM_MINMAX)
+        return [np.round(np.clip(texture * gain, 0.02, 0.98) * 255).astype(np.uint8) for gain in (0.3, 0.6, 0.98)]
+
+    @pytest.mark.parametrize("size", [(64, 64), (96, 128), (128, 200)])
+    @pytest.mark.parametrize(
+        ("exponents", "worst", "mean"), [((0, 0, 1), 2e-4, 1e-4), ((1, 0, 0), 2e-3, 1e-4), ((1, 1, 1), 5e-2, 2e-4)]
+    )
+    def test_agrees_with_opencv(self, size, exponents, worst, mean):
+        # Pixels with no contrast or no colour differ (OpenCV adds 1e-12 to the product, we floor each factor), and
+        # so do the borders of odd pyramid levels.
+        pictures = self.pictures(*size)
+        theirs = cv2.createMergeMertens(*exponents).process(pictures).clip(0, 1)
+        frames = [torch.from_numpy(p).permute(2, 0, 1)[None].double() / 255 for p in pictures]
+        ours = baselines.fuse_frames(frames, *exponents)[0].permute(1, 2, 0).numpy()
+        difference = np.abs(ours - theirs)
+        assert difference.max() < worst
+        assert difference.mean() < mean
+
+    def test_odd_sizes_agree_with_opencv_up_to_the_border_rule(self):
+        pictures = self.pictures(61, 87)
+        theirs = cv2.createMergeMertens(1, 1, 1).process(pictures).clip(0, 1)
+        frames = [torch.from_numpy(p).permute(2, 0, 1)[None].double() / 255 for p in pictures]
+        ours = baselines.fuse_frames(frames)[0].permute(1, 2, 0).numpy()
+        assert np.abs(ours - theirs).mean() < 3e-3
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 4))
+    def test_any_size_and_any_number_of_frames(self, height, width, count):
+        generator = torch.Generator().manual_seed(height * 32 + width)
+        frames = [torch.rand(1, 3, height, width, generator=generator) for _ in range(count)]
+        fused = baselines.fuse_frames(frames)
+        assert fused.shape == frames[0].shape
+        assert torch.isfinite(fused).all()
+        assert 0 <= fused.min() <= fused.max() <= 1
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.integers(1, 17), st.integers(1, 17))
+    def test_pyramid_reproduces_its_input(self, height, width):
+        image = torch.rand(1, 3, height, width, dtype=torch.float64)
+        blended = mertens._blend(image, torch.ones_like(image[:, :1]))
+        torch.testing.assert_close(blended, image, rtol=1e-10, atol=1e-12)
+
+    @pytest.mark.parametrize("size", [(64, 48), (65, 49), (97, 2)])
+    def test_large_images_do_not_show_their_strips(self, checks, monkeypatch, size):
+        frames = [checks.uniform(2, 3, *size, seed=seed).float() for seed in range(4)]
+        whole = baselines.fuse_frames([frame.requires_grad_() for frame in frames]).detach()
+        monkeypatch.setattr(mertens, "STRIP_PIXELS", 8 * size[1])
+        with torch.no_grad():
+            torch.testing.assert_close(baselines.fuse_frames(frames), whole, rtol=0, atol=1e-5)
+
+    def test_equal_frames_fuse_to_themselves(self, checks):
+        frame = checks.uniform(1, 3, 17, 23)
+        checks.close(baselines.fuse_frames([frame, frame, frame]), frame)
+
+    def test_grey_frames_fuse_by_exposedness(self):
+        flat = [torch.full((1, 3, 16, 16), value, dtype=torch.float64) for value in (0.01, 0.5, 0.99)]
+        fused = baselines.fuse_frames(flat)
+        assert (fused - 0.5).abs().max() < 0.02
+
+    def test_the_order_of_frames_does_not_matter(self, checks):
+        frames = [checks.uniform(1, 3, 20, 31, seed=seed) for seed in range(3)]
+        checks.close(baselines.fuse_frames(frames[::-1]), baselines.fuse_frames(frames), tolerance=1e-9)
+
+    def test_linear_brackets_are_encoded_first(self, checks, scene):
+        linear, gamma = shoot(scene, encoding="linear"), shoot(scene)
+        checks.close(baselines.exposure_fusion(linear), baselines.exposure_fusion(gamma), tolerance=1e-6)
+
+    def test_contract(self, checks):
+        frames = [checks.uniform(2, 3, 6, 5, low=0.1, high=0.9, seed=seed) for seed in range(2)]
+        checks.gradients(lambda a, b: baselines.fuse_frames((a, b)), *frames)
+        checks.keeps_dtype(lambda a, b: baselines.fuse_frames((a, b)), *frames, low_precision=False)
+        black = torch.zeros(1, 3, 4, 4)
+        checks.finite_gradients(lambda a, b: baselines.fuse_frames((a, b)), black, torch.ones_like(black))
+
+    def test_errors(self):
+        with pytest.raises(ShapeError, match=r"frames\[0\]: expected B×3×H×W"):
+            baselines.fuse_frames([torch.zeros(1, 1, 4, 4)])
+        with pytest.raises(ArgumentError, match="contrast"):
+            baselines.fuse_frames([torch.zeros(1, 3, 4, 4)], contrast=-1)
+
+
+def test_expose_then_merge_is_the_identity(checks, scene):
+    frames = [expose(scene, time) for time in TIMES]
+    checks.close(baselines.merge_frames(frames, TIMES), scene, tolerance=1e-6)

@@ -1,0 +1,201 @@
+"""Noise, black level and the noise-optimal merge, against a camera whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import afunet_core as af
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.camera.black_level import estimate_black_level
+from afunet_core.camera.noise import NoiseModel, estimate_noise, noise_optimal_merge
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.io import write_image
+
+WHITE, BLACK, GAIN, READ = 4095, 100.0, 0.5, 4.0  # 12 bits; counts an electron; counts
+SECONDS = (1 / 64, 1 / 16, 1 / 4, 1.0)
+LEVELS = 0.95 * 10 ** -np.arange(0, 5.01, 0.5)  # radiance of the fluorescent strips, five decades
+STRIP = 64
+
+
+def phantom() -> np.ndarray:
+    """Strips of even brightness, each 64×128 pixels."""
+    return np.repeat(LEVELS, STRIP)[:, None] * np.ones((1, 128))
+
+
+def photograph(radiance: np.ndarray, seconds: float, random: np.random.Generator, dark: Any = BLACK) -> np.ndarray:
+    electrons = random.poisson(radiance * (WHITE - BLACK) / GAIN * seconds / min(SECONDS))
+    counts = electrons * GAIN + dark + READ * random.standard_normal(radiance.shape)
+    return np.clip(np.round(counts), 0, WHITE).astype(np.uint16)
+
+
+def series(seed: int = 0, seconds: tuple[float, ...] = SECONDS, dark: Any = BLACK) -> list[np.ndarray]:
+    random = np.random.default_rng(seed)
+    return [photograph(phantom(), t, random, dark) for t in seconds]
+
+
+def bracket(**options: object) -> af.Bracket:
+    defaults = {"times": SECONDS, "encoding": "linear", "bit_depth": 12, "black_level": BLACK}
+    return af.Bracket(series(), **{**defaults, **options})
+
+
+def strip_means(image: np.ndarray) -> np.ndarray:
+    return image.reshape(len(LEVELS), -1).mean(1)
+
+
+class TestFluorescence:
+    def test_linear_over_five_decades(self) -> None:
+        """Below 2 % wherever the mean of a strip can be known to 2 % at all (three standard errors below that)."""
+        result = af.merge(bracket(), method="weighted", align="off")
+        means = strip_means(result.radiance)
+        photons = LEVELS * 64 * (WHITE - BLACK) / GAIN  # in the longest exposure, were it not saturated
+        pixels = STRIP * 128
+        deviation = np.sqrt(photons + (READ / GAIN) ** 2) / photons / np.sqrt(pixels)
+        knowable = 3 * deviation < 0.02
+        assert knowable[LEVELS >= 0.95e-4].all()  # four decades for certain
+        np.testing.assert_allclose(means[knowable], LEVELS[knowable], rtol=0.02)
+        np.testing.assert_array_less(np.abs(means / LEVELS - 1), np.maximum(0.02, 4 * deviation))  # and never a bias
+
+    def test_recovers_what_saturated_in_the_long_frame(self) -> None:
+        frames = series()
+        saturated = frames[-1].reshape(len(LEVELS), -1).min(1) == WHITE
+        assert saturated.sum() >= 3
+        means = strip_means(af.merge(bracket(), method="weighted", align="off").radiance)
+        np.testing.assert_allclose(means[saturated], LEVELS[saturated], rtol=0.002)
+
+    def test_same_units_out(self) -> None:
+        """A strip that the shortest frame records well has the counts it had there."""
+        result = af.merge(bracket(), method="weighted", align="off", units="counts")
+        expected = series()[0][:STRIP].astype(float).mean() - BLACK
+        assert strip_means(result.radiance)[0] == pytest.approx(expected, rel=0.002)
+        assert result.info["units"] == "counts"
+        assert result.info["scale"] == WHITE - BLACK
+        assert result.info["black_level"] == BLACK
+
+    def test_noise_is_recorded_in_counts(self) -> None:
+        info = af.merge(bracket(), method="weighted", align="off").info["noise"]
+        assert info["counts_per_electron"] == pytest.approx(GAIN, rel=0.06)
+        assert info["read_noise_counts"] == pytest.approx(READ, rel=0.06)
+
+    @pytest.mark.parametrize("seconds", [SECONDS[:2], SECONDS[1:3], (1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)])
+    def test_any_number_of_frames(self, seconds: tuple[float, ...]) -> None:
+        frames = series(seconds=seconds)
+        taken = af.Bracket(frames, times=seconds, encoding="linear", bit_depth=12, black_level=BLACK)
+        truth = LEVELS * min(seconds) / min(SECONDS)
+        means = strip_means(af.merge(taken, method="weighted", align="off").radiance)
+        recorded = (truth < 0.97) & (truth * max(seconds) / min(seconds) > 0.02)
+        np.testing.assert_allclose(means[recorded], truth[recorded], rtol=0.02)
+
+
+class TestNoise:
+    def test_weights_of_one_over_variance_beat_weights_of_time(self) -> None:
+        taken = bracket()
+        dim = slice(int(9 * STRIP), None)  # where read noise rules
+        optimal, by_time = (m(taken)[0, 0, dim].std() for m in (noise_optimal_merge, weighted_merge))
+        assert optimal < 0.8 * by_time
+
+    def test_reaches_the_theoretical_variance(self) -> None:
+        model = NoiseModel.from_counts(GAIN, READ, WHITE - BLACK)
+        merged = noise_optimal_merge(bracket(), model)[0, 0]
+        times = np.array(SECONDS) / min(SECONDS)
+        for index in (5, 7, 9):  # in the first of these the longest frame is just not saturated
+            precision = (times**2 / (model.gain * LEVELS[index] * times + model.read_noise**2)).sum()
+            found = float(merged[index * STRIP : (index + 1) * STRIP].std())
+            assert found == pytest.approx(precision**-0.5, rel=0.05)
+
+    @pytest.mark.parametrize("gain", [2e-5, 2e-3])
+    @pytest.mark.parametrize("read", [1e-3, 1e-2])
+    def test_estimate(self, gain: float, read: float) -> None:
+        """The variance over the recorded range, the only thing that weights depend on."""
+        generator = torch.Generator().manual_seed(0)
+        light = 10 ** -(3 * torch.rand(1, 1, 256, 256, generator=generator))
+        frames = []
+        for time in (1.0, 4.0, 16.0):
+            deviation = (gain * light * time + read**2).sqrt()
+            noise = torch.randn(light.shape, generator=generator)
+            frames.append((0.1 + 0.9 * (light * time + deviation * noise)).clamp(0, 1))
+        model = estimate_noise(af.Bracket(frames, ev=(0, 2, 4), encoding="linear", black_level=0.1))
+        assert model is not None
+        for value in (0.01, 0.1, 0.6):
+            expected = gain * value + read**2
+            assert float(model.variance(torch.tensor(value))) == pytest.approx(expected, rel=0.2)
+
+    def test_motion_does_not_pass_for_noise(self) -> None:
+        frames = series()
+        frames[1] = frames[1].copy()
+        frames[1][:, :20] = np.roll(frames[1], STRIP, axis=0)[:, :20]
+        model = estimate_noise(af.Bracket(frames, times=SECONDS, encoding="linear", bit_depth=12, black_level=BLACK))
+        assert model is not None
+        assert model.gain * (WHITE - BLACK) == pytest.approx(GAIN, rel=0.3)  # a sixth of the picture is ten times wrong
+
+    def test_nothing_to_learn_from(self) -> None:
+        black, white = torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)
+        assert estimate_noise(af.Bracket([black, white], ev=(0, 3), encoding="linear")) is None
+        merged = noise_optimal_merge(af.Bracket([black, white], ev=(0, 3), encoding="linear"))
+        assert torch.isfinite(merged).all()
+
+    def test_gradients(self, checks: Any) -> None:
+        stack = [0.1 + 0.7 * torch.rand(1, 3, 3, 3, dtype=torch.float64) for _ in range(3)]
+
+        def merged(*frames: torch.Tensor) -> torch.Tensor:
+            taken = af.Bracket(list(frames), ev=(0, 1, 2), encoding="linear", override=True)
+            return noise_optimal_merge(taken, NoiseModel(1e-3, 1e-2))
+
+        checks.gradients(merged, *stack)
+
+    @pytest.mark.parametrize("numbers", [(-1.0, 0.1), (0.0, 0.0), (float("nan"), 0.1), (0.1, float("inf"))])
+    def test_impossible_numbers(self, numbers: tuple[float, float]) -> None:
+        with pytest.raises(ArgumentError, match="expected"):
+            NoiseModel(*numbers)
+
+    @pytest.mark.parametrize("options", [{"noise": "loud"}, {"units": "lux"}])
+    def test_unknown_choices(self, options: dict[str, str]) -> None:
+        with pytest.raises(ArgumentError, match=f"{next(iter(options))}: expected"):
+            af.merge(bracket(), method="weighted", **options)
+
+
+class TestBlackLevel:
+    def test_estimate_is_within_a_tenth_of_a_count(self) -> None:
+        assert bracket(black_level="auto").black_level == pytest.approx(BLACK, abs=0.1)
+
+    def test_estimate_ignores_what_moves(self) -> None:
+        frames = [torch.from_numpy(f.astype(np.float32) / WHITE)[None, None] for f in series()]
+        frames[3][..., :25] = frames[3].flip(2)[..., :25]
+        assert estimate_black_level(frames, SECONDS) * WHITE == pytest.approx(BLACK, abs=0.5)
+
+    def test_dark_frame_removes_its_pattern(self, tmp_path: Path) -> None:
+        pattern = BLACK + np.random.default_rng(3).uniform(-40, 400, phantom().shape).round()
+        frames = series(dark=pattern)
+        path = tmp_path / "dark.tif"
+        write_image(path, pattern.astype(np.float32))
+        for dark in (pattern.astype(np.uint16), torch.from_numpy(pattern), path):
+            taken = af.Bracket(frames, times=SECONDS, encoding="linear", bit_depth=12, black_level=dark)
+            merged = af.merge(taken, method="weighted", align="off")
+            counts = merged.radiance.reshape(len(LEVELS), -1) * merged.info["scale"]
+            expected = LEVELS * (WHITE - BLACK)
+            np.testing.assert_allclose(counts.mean(1)[1:9], expected[1:9], rtol=0.02)
+
+    def test_saturated_pixels_of_a_dark_frame_stay_saturated(self) -> None:
+        dark = np.array([[0.0, 400.0, 0.0]])
+        frames = [np.array([[0, 500, 800]], np.uint16), np.array([[10, 1023, 1023]], np.uint16)]
+        taken = af.Bracket(frames, ev=(0, 2), encoding="linear", bit_depth=10, black_level=dark)
+        assert taken.frames[1][0, 0, 0].tolist() == pytest.approx([10 / 1023, 1.0, 1.0])
+
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [
+            ({"black_level": "auto", "encoding": "gamma"}, ArgumentError),
+            ({"black_level": "dusk.tif"}, af.ImageFileError),
+            ({"black_level": np.zeros((3, 3))}, ShapeError),
+            ({"black_level": np.zeros(3)}, ArgumentError),
+            ({"black_level": np.full(phantom().shape, np.nan)}, ArgumentError),
+            ({"black_level": WHITE}, ArgumentError),
+        ],
+    )
+    def test_refusals(self, options: dict[str, object], error: type[Exception]) -> None:
+        with pytest.raises(error, match=r"black_level|dusk"):
+            bracket(**options)

@@ -1,0 +1,194 @@
+"""The camera response: estimated on curves whose truth is known, beside OpenCV's, kept in files, used by brackets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import afunet_core as af
+from afunet_core.camera.response import ResponseCurve, estimate_response, load_response
+from afunet_core.camera.response_detection import detect_response, tone_departure
+from afunet_core.errors import ArgumentError, ImageFileError
+from afunet_core.radiometry import encode
+
+GRID = torch.linspace(0, 1, 256, dtype=torch.float64)
+
+
+def contrasty(light: Tensor) -> Tensor:
+    """Gamma with an S on top, as cameras draw it."""
+    value = light.clamp(0, 1) ** (1 / 2.2)
+    return 0.5 * value + 0.5 * value * value * (3 - 2 * value)
+
+
+CURVES: dict[str, Callable[[Tensor], Tensor]] = {
+    "gamma 1.8": lambda light: light.clamp(0, 1) ** (1 / 1.8),
+    "srgb": lambda light: encode(light.clamp(0, 1), "srgb"),
+    "contrasty": contrasty,
+    "film": lambda light: torch.log1p(40 * light.clamp(0, 1)) / np.log1p(40),
+    "toe": lambda light: 1.35 * light.clamp(0, 1) ** 0.45 / (1 + 0.35 * light.clamp(0, 1) ** 0.45),
+}
+
+
+def scene(size: int = 120) -> Tensor:
+    """Four decades of light: smooth patches of three different colours."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = -4 + 4 * torch.rand(1, 3, size // 6, size // 6, generator=generator, dtype=torch.float64)
+    return 10 ** torch.nn.functional.interpolate(coarse, (size, size), mode="nearest")
+
+
+def photograph(curve: Callable[[Tensor], Tensor], times: tuple[float, ...], noise: float = 0.002) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    light = scene()
+    shots = [light * t + noise * torch.randn(light.shape, generator=generator) * (light * t).sqrt() for t in times]
+    return [(curve(shot) * 255).round() / 255 for shot in shots]
+
+
+def truth_of(curve: Callable[[Tensor], Tensor]) -> Tensor:
+    """Light at the values of `GRID`, by bisection."""
+    low, high = torch.zeros_like(GRID), torch.ones_like(GRID)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = curve(middle) < GRID
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return (low + high) / 2
+
+
+def error(light: Tensor, truth: Tensor) -> float:
+    """Largest relative error over the well-exposed range, up to the common factor nobody can know."""
+    inside = (GRID > 0.1) & (GRID < 0.9)
+    ratio = light[..., inside] / truth[inside]
+    return float((ratio / ratio.median() - 1).abs().max())
+
+
+@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("shared", [False, True])
+def test_within_three_percent_and_no_worse_than_opencv(name: str, shared: bool) -> None:
+    curve, times = CURVES[name], (1.0, 4.0, 16.0, 64.0)
+    frames = photograph(curve, times)
+    truth = truth_of(curve)
+    found = estimate_response(frames, times, shared=shared)
+    assert found.light.shape == (1 if shared else 3, 256)
+    assert error(found.light, truth) < 0.02
+
+    if shared:
+        return
+    pictures = [(f[0].permute(1, 2, 0).numpy()[..., ::-1] * 255).round().astype(np.uint8).copy() for f in frames]
+    theirs = cv2.createCalibrateDebevec(samples=70).process(pictures, np.array(times, np.float32))
+    light = torch.from_numpy(theirs[:, 0, ::-1].copy()).double().T
+    assert error(found.light, truth) < error(light, truth) + 0.01
+
+
+def test_three_frames_and_motion() -> None:
+    times = (1.0, 4.0, 16.0)
+    frames = photograph(contrasty, times)
+    frames[1][..., :30] = frames[1].flip(-2)[..., :30]  # a quarter of the picture shows something else
+    assert error(estimate_response(frames, times, shared=True).light, truth_of(contrasty)) < 0.03
+
+
+def test_a_bracket_with_the_curve_is_linear() -> None:
+    times = (1.0, 4.0, 16.0, 64.0)
+    frames = photograph(contrasty, times)
+    plain = af.Bracket(frames, times=times)
+    exact = ResponseCurve(truth_of(contrasty)[None].clamp(0, 1))
+    for response, tolerance in ((exact, 0.02), ("estimate", 0.06)):
+        bracket = af.Bracket(frames, times=times, response=response)
+        merged = af.merge(bracket, method="weighted", align="off").radiance
+        light = scene()[0].permute(1, 2, 0).numpy()
+        inside = (light > 2e-3) & (light < 0.8)
+        ratio = merged[inside] / light[inside]
+        assert np.quantile(np.abs(ratio / np.median(ratio) - 1), 0.95) < tolerance
+        without = af.merge(plain, method="weighted", align="off").radiance[inside] / light[inside]
+        assert np.quantile(np.abs(without / np.median(without) - 1), 0.95) > 2 * tolerance
+        assert bracket.metadata["response"]["source"] == ("estimated" if response == "estimate" else "given")
+
+
+class TestDetection:
+    """Wherever things are: every frame of these brackets was moved."""
+
+    @staticmethod
+    def by_hand(curve: Callable[[Tensor], Tensor], times: tuple[float, ...]) -> list[Tensor]:
+        frames = photograph(curve, times)
+        return [torch.roll(frame, (5 * i, -7 * i), (-2, -1)) for i, frame in enumerate(frames)]
+
+    @pytest.mark.parametrize("name", ["srgb", "film"])
+    def test_finds_the_curve(self, name: str) -> None:
+        curve = CURVES[name]
+        times = (1.0, 4.0, 16.0)
+        found = detect_response(self.by_hand(curve, times), times)
+        assert found is not None
+        assert error(found.light, truth_of(curve)) < 0.03
+        assert found.light.shape == (1, 256)
+
+    @pytest.mark.parametrize("times", [(1.0, 4.0), (1.0, 4.0, 16.0), (1.0, 2.0, 4.0)])
+    def test_an_exact_gamma_is_left_alone(self, times: tuple[float, ...]) -> None:
+        frames = self.by_hand(lambda light: light.clamp(0, 1) ** (1 / 2.2), times)
+        frames[-1][..., :30] = frames[-1].flip(-2)[..., :30]
+        assert detect_response(frames, times) is None
+        assert abs(tone_departure(frames, times, lambda value: value**2.2)) < 0.3
+        bracket = af.Bracket(frames, times=times, response="auto", override=True)
+        assert "response" not in bracket.metadata
+        torch.testing.assert_close(bracket.frames[0], frames[0])
+
+    def test_nothing_is_sought_in_linear_frames_nor_found_in_black_ones(self) -> None:
+        times = (1.0, 4.0)
+        assert detect_response(self.by_hand(CURVES["film"], times), times, encoding="linear") is None
+        assert detect_response([torch.zeros(1, 3, 8, 8)] * 2, times) is None
+        assert detect_response([torch.rand(1, 3, 1, 1)] * 2, times) is None
+
+    def test_a_bracket_is_linear_by_itself(self) -> None:
+        times = (1.0, 4.0, 16.0, 64.0)
+        bracket = af.Bracket(photograph(CURVES["film"], times), times=times, response="auto")
+        assert bracket.metadata["response"]["source"] == "detected"
+        merged = af.merge(bracket, method="weighted", align="off").radiance
+        light = scene()[0].permute(1, 2, 0).numpy()
+        inside = (light > 2e-3) & (light < 0.8)
+        ratio = merged[inside] / light[inside]
+        assert np.quantile(np.abs(ratio / np.median(ratio) - 1), 0.95) < 0.06
+
+
+def test_curve_and_its_inverse_agree_and_are_differentiable(checks: Any) -> None:
+    curve = ResponseCurve(torch.stack([GRID**1.8, GRID**2.2, GRID**2.4]))
+    image = checks.uniform(2, 3, 4, 5, low=0.02, high=0.98)
+    checks.close(curve.encode(curve(image)), image, tolerance=1e-9)
+    checks.gradients(curve, image)
+    checks.gradients(curve.encode, image)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_file(tmp_path: Path, suffix: str, channels: int) -> None:
+    curve = ResponseCurve(torch.stack([GRID ** (2 + 0.2 * c) for c in range(channels)]))
+    curve.save(tmp_path / f"camera{suffix}")
+    torch.testing.assert_close(load_response(tmp_path / f"camera{suffix}").light, curve.light, atol=1e-8, rtol=1e-8)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1, 2]", '{"light": [[0, 1, 0.5]]}', '{"light": "none"}', "\0\0"])
+@pytest.mark.parametrize("name", ["a.json", "a.csv"])
+def test_files_that_hold_no_curve(tmp_path: Path, content: str, name: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises((ImageFileError, ArgumentError), match=r"response curve|light"):
+        load_response(tmp_path / name)
+    with pytest.raises(ImageFileError, match="cannot be read"):
+        load_response(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize(
+    "light", [torch.zeros(1, 8), torch.linspace(0, 1, 8), torch.linspace(0, 2, 8)[None], torch.rand(2, 8)]
+)
+def test_curves_that_are_none(light: Tensor) -> None:
+    with pytest.raises(ArgumentError, match="light"):
+        ResponseCurve(light)
+
+
+def test_nothing_to_learn_from() -> None:
+    with pytest.raises(ArgumentError, match="two frames record"):
+        estimate_response([torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)], (1, 8))
+    with pytest.raises(ArgumentError, match="times"):
+        estimate_response([torch.zeros(1, 3, 64, 64)], (1,))

@@ -1,0 +1,640 @@
+"""The command line: what it writes, what it says, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+import afunet_core as af
+from afunet_core.cli import COMMANDS, main, options
+from afunet_core.data.demo import demo_bracket
+from afunet_core.merging import batch
+from afunet_core.merging.batch import MergeJob, attempt, run_job
+from afunet_core.merging.pipeline import METHODS, REGISTERING
+from afunet_core.tonemap import OPERATORS
+from afunet_core.utils.device import PRECISIONS
+
+EV = (-2.0, 0.0, 2.0)
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[np.ndarray]:
+    return demo_bracket(reduction=12).frames
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    config = af.AFUNetConfig(
+        embed_dim=12, depths=(1,), fusion_heads=2, downscale=2, head="anchored", dormant_norm=False
+    )
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    af.save_model(af.AFUNet(config), path)
+    return str(path)
+
+
+def write_bracket(folder: Path, frames: list[np.ndarray], exposures: bool = True) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number}.tif" for number in range(1, len(frames) + 1)]
+    for path, frame in zip(paths, frames, strict=True):
+        tifffile.imwrite(path, frame, photometric="rgb" if frame.ndim == 3 else "minisblack")
+    if exposures:
+        (folder / "exposure.txt").write_text("".join(f"{ev}\n" for ev in EV))
+    return [str(path) for path in paths]
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    return af.read_image(path).pixels
+
+
+def complaint(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr."""
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("afunet: error: ")
+    return lines[0]
+
+
+# --- starting ---
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([command, "--help"])
+    assert end.value.code == 0
+    assert f"afunet {command}" in capsys.readouterr().out
+
+
+def test_help_needs_no_torch() -> None:
+    script = "import sys, afunet_core.cli as c; c.build_parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=120).returncode == 0
+
+
+def test_the_choices_offered_are_those_there_are() -> None:
+    assert options.METHODS == METHODS
+    assert sorted(options.ALIGNMENTS) == sorted(REGISTERING)
+    assert ("auto", *PRECISIONS) == options.PRECISIONS
+    assert sorted(options.OPERATORS) == sorted(OPERATORS)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.strip() == f"afunet {af.__version__}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["paint"],
+        ["merge"],
+        ["merge", "a.tif", "-o", "b.exr", "--ev", "x"],
+        ["merge", "a", "-o", "b", "--noise", "1,2,3"],
+    ],
+)
+def test_misuse_ends_with_two(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+
+
+# --- merge: one bracket ---
+
+
+def test_merge_writes_what_merge_returns(frames: list[np.ndarray], model: str, tmp_path: Path) -> None:
+    paths = write_bracket(tmp_path, frames)
+    arguments = ["-o", str(tmp_path / "out.exr"), "--model", model, "--tonemapped", str(tmp_path / "out.png")]
+    assert main(["merge", *paths, *arguments, "--stages", str(tmp_path / "stages"), "-q"]) == 0
+    expected = af.merge(af.Bracket.from_files(paths), model=model)
+    np.testing.assert_array_equal(pixels(tmp_path / "out.exr"), expected.radiance)
+    picture = batch.display_picture(expected)
+    np.testing.assert_allclose(pixels(tmp_path / "out.png") / 255, picture, atol=0.5 / 255 + 1e-6)
+    assert {path.name for path in (tmp_path / "stages").iterdir()} == {
+        "ghost.png",
+        *(f"stage1_{side}.png" for side in ("under", "reference", "over")),
+    }
+    stored = af.read_image(tmp_path / "out.exr").metadata
+    assert stored["ev"] == [0, 2, 4]
+    assert stored["model"]["sha256"] == expected.info["model"]["sha256"]
+
+
+@pytest.mark.parametrize(
+    "exposures",
+    [
+        ["--ev", "-2", "0", "2"],
+        ["--ev", "-2,0,2"],
+        ["--ev=-2,0,2"],
+        ["--times", "1/100", "1/25", "4/25"],
+        ["--times", "0.01", "0.04", "0.16"],
+    ],
+)
+def test_ways_to_state_exposures(exposures: list[str], frames: list[np.ndarray], tmp_path: Path) -> None:
+    paths = write_bracket(tmp_path, frames, exposures=False)
+    out = str(tmp_path / "out.exr")
+    assert main(["merge", *paths, "-o", out, "--method", "weighted", "--align", "off", *exposures]) == 0
+    expected = af.merge(af.Bracket(frames, ev=EV), method="weighted", align="off")
+    np.testing.assert_allclose(pixels(out), expected.radiance, rtol=1e-5, atol=1e-7)
+
+
+def test_the_order_of_frames_does_not_matter(frames: list[np.ndarray], tmp_path: Path) -> None:
+    low, middle, high = write_bracket(tmp_path, frames, exposures=False)
+    out = str(tmp_path / "out.exr")
+    assert main(["merge", high, low, middle, "--ev=2,-2,0", "-o", out, "--method", "weighted", "--align", "off"]) == 0
+    expected = af.merge(af.Bracket(frames, ev=EV), method="weighted", align="off")
+    np.testing.assert_array_equal(pixels(out), expected.radiance)
+
+
+def test_twelve_bits_of_grey_from_a_sensor(tmp_path: Path) -> None:
+    light = np.linspace(0.01, 0.9, 24 * 30).reshape(24, 30)
+    counts = [
+        np.round(np.clip(light * time, 0, 1) * 4095 + 64).clip(0, 4095).astype(np.uint16) for time in (0.25, 1, 4)
+    ]
+    paths = write_bracket(tmp_path, counts, exposures=False)
+    out = str(tmp_path / "out.tif")
+    flags = ["--encoding", "linear", "--bit-depth", "12", "--black-level", "64", "--ev", "-2", "0", "2"]
+    assert main(["merge", *paths, "-o", out, "--method", "weighted", "--align", "off", *flags]) == 0
+    merged = pixels(out)
+    assert merged.shape == light.shape
+    np.testing.assert_allclose(merged, light * 0.25 * 4095 / (4095 - 64), atol=1.5e-3)
+
+
+def test_dark_frames_noise_and_counts(tmp_path: Path) -> None:
+    """A sensor's data in, light above black in its counts out, however black and noise are stated."""
+    light = np.linspace(50.0, 900.0, 24 * 30).reshape(24, 30)
+    counts = [np.round(np.clip(light * time + 64, 0, 4095)).astype(np.uint16) for time in (1, 2, 4)]
+    paths = write_bracket(tmp_path / "in", counts, exposures=False)
+    tifffile.imwrite(tmp_path / "dark.tif", np.full((24, 30), 64, np.uint16))
+    base = ["merge", *paths, "--encoding", "linear", "--bit-depth", "12", "--times", "1", "2", "4", "--align", "off"]
+    base += ["--method", "weighted", "--units", "counts", "--overwrite", "-o", str(tmp_path / "out.exr")]
+    for black in ("64", str(tmp_path / "dark.tif"), "auto"):
+        for noise in ("estimate", "photons", "0.5,2.0"):
+            assert main([*base, "--black-level", black, "--noise", noise]) == 0
+            np.testing.assert_allclose(pixels(tmp_path / "out.exr"), light, atol=2.5)
+    flags = ["--black-level", "64", "--noise", "photons", "--tonemapped"]
+    assert main([*base, *flags, str(tmp_path / "counts.png")]) == 0
+    assert main([*base, *flags, str(tmp_path / "relative.png"), "--units", "relative"]) == 0
+    np.testing.assert_allclose(pixels(tmp_path / "counts.png"), pixels(tmp_path / "relative.png"), atol=1)
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".tif", ".png", ".jpg"])
+def test_formats(suffix: str, frames: list[np.ndarray], tmp_path: Path) -> None:
+    paths = write_bracket(tmp_path, frames)
+    out = tmp_path / f"out{suffix}"
+    assert main(["merge", *paths, "-o", str(out), "--method", "weighted", "--align", "off"]) == 0
+    assert pixels(out).shape == frames[0].shape
+    assert (pixels(out).dtype == np.uint8) == (suffix in (".png", ".jpg"))
+
+
+def test_half_floats_and_exposure_fusion(frames: list[np.ndarray], tmp_path: Path) -> None:
+    paths = write_bracket(tmp_path, frames)
+    base = ["merge", *paths, "--align", "off", "-o"]
+    assert main([*base, str(tmp_path / "full.exr"), "--method", "weighted"]) == 0
+    assert main([*base, str(tmp_path / "half.exr"), "--method", "weighted", "--half"]) == 0
+    np.testing.assert_allclose(pixels(tmp_path / "half.exr"), pixels(tmp_path / "full.exr"), rtol=1e-3, atol=1e-6)
+    assert main([*base, str(tmp_path / "fused.png"), "--method", "mertens"]) == 0
+
+
+def test_one_bracket_folder_into_one_file(frames: list[np.ndarray], tmp_path: Path) -> None:
+    write_bracket(tmp_path / "all" / "scene", frames)
+    for folder in (tmp_path / "all" / "scene", tmp_path / "all"):
+        out = tmp_path / f"{folder.name}.exr"
+        assert main(["merge", str(folder), "-o", str(out), "--method", "weighted", "--align", "off"]) == 0
+        assert out.is_file()
+
+
+def test_what_is_there_is_kept(frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = write_bracket(tmp_path, frames)
+    out = tmp_path / "out.exr"
+    out.write_bytes(b"precious")
+    words = ["merge", *paths, "-o", str(out), "--method", "weighted", "--align", "off"]
+    assert main(words) == 2
+    assert "--overwrite" in complaint(capsys)
+    assert out.read_bytes() == b"precious"
+    assert main([*words, "--overwrite"]) == 0
+    assert pixels(out).shape == frames[0].shape
+
+
+def test_warnings_are_one_line(
+    frames: list[np.ndarray], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = write_bracket(tmp_path, frames[:2], exposures=False)
+    out = tmp_path / "o.exr"
+    assert main(["merge", *paths, "-o", str(out), "--model", model, "--ev", "-2", "0", "--align", "off"]) == 0
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("afunet: warning: There is no frame")
+    assert out.is_file()
+
+
+# --- merge: what users get wrong ---
+
+
+def wrong_exposures(folder: Path, frames: list[np.ndarray]) -> list[str]:
+    return [*write_bracket(folder, frames, exposures=False), "--ev", "2", "0", "-2"]
+
+
+def no_exposures(folder: Path, frames: list[np.ndarray]) -> list[str]:
+    return write_bracket(folder, frames, exposures=False)
+
+
+def a_missing_file(folder: Path, frames: list[np.ndarray]) -> list[str]:
+    return [*write_bracket(folder, frames)[:2], str(folder / "gone.tif")]
+
+
+def a_damaged_file(folder: Path, frames: list[np.ndarray]) -> list[str]:
+    paths = write_bracket(folder, frames)
+    Path(paths[1]).write_bytes(Path(paths[1]).read_bytes()[:500])
+    return paths
+
+
+def other_sizes(folder: Path, frames: list[np.ndarray]) -> list[str]:
+    return write_bracket(folder, [frames[0], frames[1][:-3], frames[2]])
+
+
+def no_such_model(folder: Path, frames: list[np.ndarray]) -> list[str]:
+    return [*write_bracket(folder, frames), "--model", "imaginary", "--method", "afunet"]
+
+
+def no_such_device(folder: Path, frames: list[np.ndarray]) -> list[str]:
+    return [*write_bracket(folder, frames), "--device", "abacus"]
+
+
+def frames_and_folders(folder: Path, frames: list[np.ndarray]) -> list[str]:
+    return [*write_bracket(folder, frames), str(folder)]
+
+
+def fusion_as_radiance(folder: Path, frames: list[np.ndarray]) -> list[str]:
+    return [*write_bracket(folder, frames), "--method", "mertens"]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (wrong_exposures, "--override"),
+        (no_exposures, "exposure.txt"),
+        (a_missing_file, "gone.tif"),
+        (a_damaged_file, "2.tif"),
+        (other_sizes, "size"),
+        (no_such_model, "imaginary"),
+        (no_such_device, "abacus"),
+        (frames_and_folders, "either frames or folders"),
+        (fusion_as_radiance, ".png"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_users_error_is_one_line(
+    make: Any, said: str, frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = make(tmp_path / "in", frames)
+    out = tmp_path / "out"
+    out.mkdir()
+    method = [] if "--method" in words else ["--method", "weighted"]
+    assert main(["merge", *words, *method, "-o", str(out / "out.exr")]) == 2
+    assert said in complaint(capsys)
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("output", ["missing/out.exr", "out.gif", "out", "folder.exr"])
+def test_bad_destinations_are_told_before_the_work(
+    output: str,
+    frames: list[np.ndarray],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = write_bracket(tmp_path / "in", frames)
+    (tmp_path / "folder.exr").mkdir()
+    monkeypatch.setattr(af, "merge", lambda *_, **__: pytest.fail("the work was begun"), raising=False)
+    assert main(["merge", *paths, "-o", str(tmp_path / output)]) == 2
+    assert output.split("/")[-1] in complaint(capsys)
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    with pytest.raises(af.AFUNetError):
+        main(["--debug", "merge", "gone.tif", "gone too.tif", "-o", str(tmp_path / "out.exr")])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX knows them")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_nothing(
+    number: int,
+    request: pytest.FixtureRequest,
+    frames: list[np.ndarray],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The signal arrives while the picture is being written."""
+    # A test run in the background of a shell inherits SIGINT ignored, and so would the command, rightly.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    paths = write_bracket(tmp_path / "in", frames)
+    out = tmp_path / "out"
+    out.mkdir()
+    replace = os.replace
+
+    def interrupted(source: str, target: str) -> None:
+        signal.raise_signal(number)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    handler = signal.getsignal(signal.SIGTERM)
+    words = ["merge", *paths, "-o", str(out / "out.exr"), "--method", "weighted", "--align", "off"]
+    assert main(words) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert list(out.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_lack_of_memory_is_one_line(
+    frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr("afunet_core.cli.merge.run_job", short)
+    assert main(["merge", *write_bracket(tmp_path, frames), "-o", str(tmp_path / "out.exr")]) == 2
+    assert "--memory" in complaint(capsys)
+
+
+# --- merge: many brackets ---
+
+
+def test_a_batch_goes_on_past_a_bad_bracket_and_resumes(
+    frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, out = tmp_path / "brackets", tmp_path / "merged"
+    for name in ("a", "deeper/b", "deeper/c"):
+        write_bracket(root / name, frames)
+    (root / "a" / "2.tif").write_bytes(b"spoilt")
+    words = ["merge", str(root), "-o", str(out), "--method", "weighted", "--align", "off", "-q"]
+    words += ["--tonemapped", str(tmp_path / "pictures")]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert "2 merged, 0 skipped, 1 failed" in said.out
+    assert said.err.startswith("afunet: error: a: ")
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.exr")) == ["deeper/b.exr", "deeper/c.exr"]
+    assert (tmp_path / "pictures" / "deeper" / "b.png").is_file()
+
+    before = (out / "deeper" / "b.exr").stat().st_mtime_ns
+    write_bracket(root / "a", frames)
+    assert main(words) == 0
+    assert "1 merged, 2 skipped, 0 failed" in capsys.readouterr().out
+    assert (out / "deeper" / "b.exr").stat().st_mtime_ns == before
+    assert main([*words, "--overwrite"]) == 0
+    assert "3 merged, 0 skipped, 0 failed" in capsys.readouterr().out
+    assert (out / "deeper" / "b.exr").stat().st_mtime_ns > before
+
+
+def test_batches_that_cannot_be(frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one/scene", "two/scene"):
+        write_bracket(tmp_path / name, frames)
+    both = [str(tmp_path / "one"), str(tmp_path / "two")]
+    assert main(["merge", *both, "-o", str(tmp_path / "out")]) == 2
+    assert "different names" in complaint(capsys)
+    assert main(["merge", *both, "-o", str(tmp_path / "out.exr")]) == 2
+    assert "a folder for the results" in complaint(capsys)
+    (tmp_path / "empty").mkdir()
+    assert main(["merge", str(tmp_path / "empty"), "-o", str(tmp_path / "out")]) == 2
+    assert "folders with brackets" in complaint(capsys)
+    assert main(["merge", *both[:1], "-o", str(tmp_path / "out"), "--format", "gif"]) == 2
+    assert ".gif" in complaint(capsys)
+
+
+def test_one_job_alone(frames: list[np.ndarray], tmp_path: Path) -> None:
+    write_bracket(tmp_path / "in", frames)
+    job = MergeJob("x", str(tmp_path / "new" / "x.exr"), folder=str(tmp_path / "in"), merge={"method": "weighted"})
+    with pytest.raises(af.AFUNetError, match="cannot be written"):
+        run_job(job)
+    assert attempt(job).status == "merged"
+    assert attempt(job).status == "skipped"
+    assert attempt(job, overwrite=True).status == "merged"
+
+
+# --- the other commands ---
+
+
+def test_info_on_models_images_and_variants(
+    frames: list[np.ndarray], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", model, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["config"]["head"] == "anchored"
+    assert main(["info", model]) == 0
+    assert f"parameters: {found['parameters']}" in capsys.readouterr().out
+    out = str(tmp_path / "out.exr")
+    assert main(["merge", *write_bracket(tmp_path, frames), "-o", out, "--method", "weighted", "--align", "off"]) == 0
+    capsys.readouterr()
+    assert main(["info", out]) == 0
+    assert 'method: "weighted"' in capsys.readouterr().out
+    assert main(["info", "--variants", "--json"]) == 0
+    variants = json.loads(capsys.readouterr().out)
+    assert variants["published"] == {"parameters": 1162035, "flops": variants["stages-4"]["flops"]}
+    assert main(["info", "--variants", "--size", "64", "96"]) == 0
+    assert "GFLOP at 64×96" in capsys.readouterr().out
+    assert main(["info"]) == 0
+    assert "(default)" in capsys.readouterr().out
+
+
+def test_info_on_nothing_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.pth").write_bytes(b"not a model")
+    assert main(["info", str(tmp_path / "a.pth")]) == 2
+    assert "a.pth" in complaint(capsys)
+    assert main(["info", "imaginary"]) == 2
+    assert "imaginary" in complaint(capsys)
+    assert main(["info", "--variants", "--size", "0", "5"]) == 2
+    assert "size" in complaint(capsys)
+
+
+def test_from_synthesis_to_figure(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """synthesize, merge, evaluate and figure hand over to one another through files."""
+    scenes, merged, report = tmp_path / "scenes", tmp_path / "merged", tmp_path / "report"
+    assert main(["synthesize", "-o", str(scenes), "--count", "2", "--size", "48", "64", "--sheet", "--seed", "3"]) == 0
+    assert sorted(path.name for path in scenes.iterdir()) == ["0000-static", "0001-camera", "sheet.png"]
+    assert main(["merge", str(scenes), "-o", str(merged), "--model", model, "--align", "off"]) == 0
+    assert (
+        main(
+            [
+                "merge",
+                str(scenes / "0000-static"),
+                "-o",
+                str(merged / "w.exr"),
+                "--method",
+                "weighted",
+                "--align",
+                "off",
+            ]
+        )
+        == 0
+    )
+    capsys.readouterr()
+    words = ["evaluate", "--data", str(scenes), "--model", model, "--baselines", "weighted", "reference", "-q"]
+    assert main([*words, "-o", str(report), "--error-maps", "--beside", "M2"]) == 0
+    said = capsys.readouterr().out
+    assert (report / "table.md").read_text() in said
+    assert "| Table 4, M2 | PSNR-μ |" in said
+    assert "| the paper | 44.48 |" in said
+    rows = (report / "scenes.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * 3
+    assert len(list((report / "errors").rglob("*.png"))) == 6
+    words = ["figure", "--bracket", str(scenes / "0000-static"), "-o", str(tmp_path / "figure.png"), "--width", "500"]
+    words += ["--result", f"ours={merged / '0000-static.exr'}", "--result", str(merged / "w.exr")]
+    assert main([*words, "--box", "4,4,16,16"]) == 0
+    assert pixels(tmp_path / "figure.png").shape[1] == 500
+
+
+def test_the_score_of_the_table_is_that_of_the_file(model: str, tmp_path: Path) -> None:
+    """What `evaluate` scores is what `merge` writes."""
+    from afunet_core.metrics import psnr_mu
+
+    assert main(["synthesize", "-o", str(tmp_path / "s"), "--count", "1", "--size", "48", "--kind", "both"]) == 0
+    scene = tmp_path / "s" / "0000-both"
+    assert main(["merge", str(scene), "-o", str(tmp_path / "o.exr"), "--model", model, "--align", "off"]) == 0
+    words = [
+        "evaluate",
+        "--data",
+        str(tmp_path / "s"),
+        "--model",
+        model,
+        "--baselines",
+        "-q",
+        "-o",
+        str(tmp_path / "r"),
+    ]
+    assert main(words) == 0
+    header, row = ((tmp_path / "r" / "scenes.csv").read_text().splitlines()[i].split(",") for i in (0, 1))
+    stated = float(row[header.index("PSNR-μ")])
+    merged, truth = (
+        torch.from_numpy(pixels(path)).permute(2, 0, 1)[None] for path in (tmp_path / "o.exr", scene / "HDRImg.hdr")
+    )
+    assert stated == pytest.approx(float(psnr_mu(merged, truth)), abs=1e-3)
+
+
+def test_evaluate_synthetic_brackets(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--synthetic", "2", "--size", "48", "--no-model", "--metrics", "PSNR-l", "-q"]) == 0
+    said = capsys.readouterr().out
+    assert "| all (2) | weighted merge |" in said
+    assert "SSIM" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "--data", "gone"], "gone"),
+        (["evaluate", "--data", "gone", "--synthetic", "3"], "either"),
+        (["evaluate", "--synthetic", "0"], "synthetic"),
+        (["evaluate", "--error-maps"], "-o FOLDER"),
+        (["evaluate", "--model", "imaginary"], "imaginary"),
+        (["evaluate", "--no-model", "--baselines"], "methods"),
+        (["evaluate", "--no-model", "--synthetic", "1", "--size", "32", "--metrics", "beauty"], "beauty"),
+        (["synthesize", "-o", "x", "--count", "0"], "count"),
+        (["synthesize", "-o", "x", "--size", "8"], "16"),
+        (["synthesize", "-o", "x", "--size", "64", "64", "64"], "size"),
+        (["synthesize", "-o", "x", "--scenes", "gone"], "gone"),
+        (["figure", "--result", "gone.exr", "-o", "f.png"], "gone.exr"),
+        (["figure", "--result", "gone.exr", "-o", "f.exe"], "f.exe"),
+        (["fetch", "kalantari", "--url", "ftp://nowhere"], "http"),
+        (["export", "model.exe"], ".onnx"),
+        (["export", "gone/model.onnx"], "gone"),
+        (["benchmark", "--device", "abacus"], "abacus"),
+        (["benchmark", "-o", "gone/page.md"], "gone"),
+        (["train", "--config", "gone.toml", "-o", "run"], "gone.toml"),
+        (["train", "--config", "gone.toml", "-o", "run", "--set", "steps"], "NAME=VALUE"),
+    ],
+    ids=" ".join,
+)
+def test_errors_of_the_other_commands(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AFUNET_CACHE", str(tmp_path / "cache"))
+    assert main(words) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("afunet: error: ")
+    assert said in last
+
+
+def test_fetching_states_the_licence_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AFUNET_CACHE", str(tmp_path))
+    assert main(["fetch", "hu", "--url", "http://127.0.0.1:9"]) == 2
+    first, last = capsys.readouterr().err.strip().splitlines()
+    assert "no licence file" in first
+    assert "Check the connection" in last
+
+
+def test_export_options_reach_the_exporter(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from afunet_core.model import export
+
+    out = tmp_path / "model.pt2"
+
+    def write(network: af.AFUNet, path: Path) -> Path:
+        path.write_bytes(b"x" * sum(parameter.numel() for parameter in network.parameters()))
+        return path
+
+    monkeypatch.setattr(export, "export_model", write)
+    assert main(["export", str(out), "--model", model]) == 0
+    assert str(out) in capsys.readouterr().out
+    assert out.stat().st_size == sum(parameter.numel() for parameter in af.load_model(model).parameters())
+    assert main(["export", str(out), "--model", model]) == 2
+    assert "--overwrite" in complaint(capsys)
+    assert main(["export", str(out), "--model", model, "--overwrite"]) == 0
+
+
+def test_benchmark_options_reach_the_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from afunet_core import benchmark
+
+    one = benchmark.Measurement("compact", 16, 24, "cpu", "float32", "stream", 2.0, 3.0, 1 << 20, 0, 1e-7)
+    seen: dict[str, Any] = {}
+
+    def measure(**arguments: Any) -> list[benchmark.Measurement]:
+        seen.update(arguments)
+        arguments["on_result"](one)
+        return [one]
+
+    monkeypatch.setattr(benchmark, "benchmark", measure)
+    words = ["benchmark", "--model", "compact", "--size", "16x24", "8x8", "--precision", "float32", "--memory", "1GB"]
+    assert main([*words, "-o", str(tmp_path / "page.md")]) == 0
+    assert (seen["models"], seen["sizes"], seen["memory_budget"]) == (["compact"], [(16, 24), (8, 8)], 2**30)
+    assert "engines" not in seen
+    said = capsys.readouterr()
+    assert benchmark.format_table([one]) in said.out
+    assert "compact 16×24 cpu float32 stream: 2.00 s" in said.err
+    assert benchmark.format_table([one]) in (tmp_path / "page.md").read_text()
+
+
+def test_training_options_reach_the_trainer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from afunet_core.training import loop as training
+
+    (tmp_path / "run.toml").write_text('model = "compact"\nsteps = 100\nbatch = 4\n')
+    seen: dict[str, Any] = {}
+
+    def train(config: training.TrainingConfig, out: str, **arguments: Any) -> Path:
+        seen.update(arguments, config=config, out=out)
+        return Path(out) / "model.safetensors"
+
+    monkeypatch.setattr(training, "train", train)
+    words = ["train", "--config", str(tmp_path / "run.toml"), "-o", "runs/x", "--set", "steps=7", "--set", "model=M2"]
+    assert main([*words, "--restart", "--minutes", "5", "-q"]) == 0
+    assert (seen["config"].steps, seen["config"].batch, seen["config"].model) == (7, 4, "M2")
+    assert (seen["out"], seen["resume"], seen["minutes"], seen["progress"]) == ("runs/x", False, 5.0, False)
+    assert capsys.readouterr().out.strip() == str(Path("runs/x/model.safetensors"))

@@ -1,0 +1,242 @@
+"""Every layout of the field, on tiny data sets that the tests write themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from afunet_core.data.datasets import BracketDataset, find_scenes, read_scene
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.export import write_bracket_folder
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.errors import ArgumentError, BracketError, ImageFileError, ShapeError
+from afunet_core.io import write_image
+
+SIZE = (12, 20)
+
+
+def frame(number: int, scene: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """16-bit pixels that tell frame, scene and place apart."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    grey = 10_000 * number + 1000 * scene + 20 * y + x
+    return np.stack([grey, grey + 300, grey + 600], axis=-1).astype(np.uint16)
+
+
+def radiance(scene: int = 0) -> np.ndarray:
+    return (frame(0, scene) / 65535).astype(np.float32) + 0.125
+
+
+def write_scene(folder: Path, frames: list[str], exposures: str, truth: str, evs: str, scene: int = 0) -> None:
+    folder.mkdir(parents=True)
+    for number, name in enumerate(frames, 1):
+        write_image(folder / name, frame(number, scene))
+    (folder / exposures).write_text(evs)
+    write_image(folder / truth, radiance(scene))
+
+
+@pytest.fixture
+def kalantari(tmp_path: Path) -> Path:
+    for scene, name in enumerate(("Training/001", "Training/002", "Training/010")):
+        frames = [f"262A0{900 + 3 * scene + k}.tif" for k in range(3)]
+        write_scene(tmp_path / name, frames, "exposure.txt", "HDRImg.hdr", "-2.00\n0.00\n2.00\n", scene)
+    return tmp_path
+
+
+@pytest.fixture
+def tel(tmp_path: Path) -> Path:
+    for scene, name in enumerate(("scene_0001_1", "scene_0001_2")):
+        frames = [f"input_{k}.tif" for k in (1, 2, 3)]
+        write_scene(tmp_path / "Training" / name, frames, "exposure.txt", "HDRImg.hdr", "0\n3\n6\n", scene)
+    return tmp_path
+
+
+@pytest.fixture
+def hu(tmp_path: Path) -> Path:
+    for scene, name in enumerate(("001", "002")):
+        folder = tmp_path / "Training" / name
+        frames = [f"input_{k}_aligned.tif" for k in (1, 2, 3)]
+        write_scene(folder, frames, "input_exp.txt", "ref_hdr_aligned_linear.hdr", "0.0\n2.0\n4.0\n", scene)
+        write_image(folder / "ref_2_aligned.tif", frame(6))  # stored beside the inputs; not one of them
+    return tmp_path
+
+
+@pytest.fixture
+def challenge123(tmp_path: Path) -> Path:
+    for scene, number in enumerate(("001", "002")):
+        for k in (1, 2, 3):  # every folder holds a still bracket; only its k-th frame is used
+            frames = [f"ldr_img_{j}.tif" for j in (1, 2, 3)]
+            folder = tmp_path / f"{number}_{k}"
+            write_scene(folder, frames, "exposure.txt", "hdr_img.hdr", "-3\n0\n3\n", scene)
+            for j in (1, 2, 3):
+                if j != k:
+                    write_image(folder / f"ldr_img_{j}.tif", np.zeros((*SIZE, 3), np.uint16))
+    return tmp_path
+
+
+LAYOUTS = {
+    "kalantari": (["Training/001", "Training/002", "Training/010"], [1.0, 4.0, 16.0]),
+    "tel": (["Training/scene_0001_1", "Training/scene_0001_2"], [1.0, 8.0, 64.0]),
+    "hu": (["Training/001", "Training/002"], [1.0, 4.0, 16.0]),
+    "challenge123": (["001", "002"], [1.0, 8.0, 64.0]),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("named", [True, False])
+def test_layout(layout: str, named: bool, request: pytest.FixtureRequest) -> None:
+    root = request.getfixturevalue(layout)
+    names, times = LAYOUTS[layout]
+    dataset = BracketDataset(root, layout if named else "auto")
+    assert [scene.name for scene in dataset.scenes] == names
+    assert len(dataset) == len(names)
+    for scene, sample in enumerate(dataset):
+        assert sample["name"] == names[scene]
+        assert sample["times"].tolist() == times
+        assert sample["frames"].shape == (3, 3, *SIZE)
+        assert sample["frames"].dtype == torch.float32
+        for number in (1, 2, 3):
+            expected = frame(number, scene).transpose(2, 0, 1) / 65535
+            np.testing.assert_allclose(sample["frames"][number - 1], expected, atol=1e-6)
+        np.testing.assert_allclose(sample["truth"], radiance(scene).transpose(2, 0, 1), rtol=0.01)
+
+
+def test_one_scene_folder_is_a_data_set(kalantari: Path) -> None:
+    (sample,) = BracketDataset(kalantari / "Training" / "002")
+    assert sample["name"] == "002"
+
+
+def test_frames_come_shortest_first_whatever_their_names(tmp_path: Path) -> None:
+    write_scene(tmp_path / "s", ["a.tif", "b.tif", "c.tif"], "exposure.txt", "HDRImg.hdr", "2\n-1\n0\n")
+    sample = BracketDataset(tmp_path)[0]
+    assert sample["times"].tolist() == [1.0, 2.0, 8.0]
+    blue_corner = [round(float(value) * 65535) // 10_000 for value in sample["frames"][:, 0, 0, 0]]
+    assert blue_corner == [2, 3, 1]
+
+
+def test_names_are_counted_not_spelled(tmp_path: Path) -> None:
+    write_scene(tmp_path / "s", ["img8.tif", "img9.tif", "img10.tif"], "exposure.txt", "HDRImg.hdr", "0\n2\n4\n")
+    (scene,) = find_scenes(tmp_path)
+    assert [path.name for path in scene.frames] == ["img8.tif", "img9.tif", "img10.tif"]
+
+
+def test_grey_and_eight_bit_frames(tmp_path: Path) -> None:
+    write_scene(tmp_path / "s", ["1.tif", "2.tif", "3.tif"], "exposure.txt", "HDRImg.hdr", "0\n2\n4\n")
+    for name in ("1.tif", "2.tif", "3.tif"):
+        write_image(tmp_path / "s" / name, np.full(SIZE, 51, np.uint8))
+    frames = BracketDataset(tmp_path)[0]["frames"]
+    torch.testing.assert_close(frames, torch.full((3, 3, *SIZE), 0.2))
+
+
+def test_crop_takes_the_same_window_of_everything(kalantari: Path) -> None:
+    torch.manual_seed(0)
+    dataset = BracketDataset(kalantari, crop=(8, 6), repeats=6)
+    assert len(dataset) == 18
+    corners = set()
+    for index in range(0, len(dataset), 3):
+        sample = dataset[index]
+        assert sample["frames"].shape == (3, 3, 8, 6)
+        offset = round(float(sample["frames"][0, 0, 0, 0]) * 65535) - 10_000
+        expected = (sample["frames"][0] * 65535 - 10_000) / 65535 + 0.125
+        torch.testing.assert_close(sample["truth"], expected, rtol=0.01, atol=0)
+        corners.add(offset)
+    assert len(corners) > 1
+
+
+def test_augmentation_keeps_frames_and_truth_together(kalantari: Path) -> None:
+    torch.manual_seed(1)
+    dataset = BracketDataset(kalantari / "Training" / "001", augment=True, repeats=24)
+    seen = set()
+    for sample in dataset:
+        expected = (sample["frames"][1] * 65535 - 20_000) / 65535 + 0.125
+        torch.testing.assert_close(sample["truth"], expected, rtol=0.01, atol=0)
+        corner = sample["frames"][0, 0, :2, :2] * 65535
+        seen.add((sample["truth"].shape[-1], *corner.round().flatten().tolist()))
+    assert len(seen) == 8
+
+
+def test_random_windows_follow_torchs_seed(kalantari: Path) -> None:
+    dataset = BracketDataset(kalantari, crop=5, augment=True)
+    torch.manual_seed(5)
+    first = dataset[0]["frames"]
+    torch.manual_seed(5)
+    assert torch.equal(first, dataset[0]["frames"])
+
+
+def test_data_loader_stacks_samples(kalantari: Path) -> None:
+    batch = next(iter(DataLoader(BracketDataset(kalantari, crop=8), batch_size=3)))
+    assert batch["frames"].shape == (3, 3, 3, 8, 8)
+    assert batch["times"].shape == (3, 3)
+    assert batch["name"] == ["Training/001", "Training/002", "Training/010"]
+
+
+def test_synthetic_brackets_can_be_read_back(tmp_path: Path) -> None:
+    maker = Synthesizer(SceneBank.procedural(seed=1), SynthesisConfig())
+    batch = maker.sample(2, 24, torch.Generator().manual_seed(0))
+    for index in range(2):
+        write_bracket_folder(batch, tmp_path / f"{index}", index)
+    for index, sample in enumerate(BracketDataset(tmp_path, "kalantari")):
+        torch.testing.assert_close(sample["frames"], batch.frames[index], rtol=0, atol=1e-5)
+        torch.testing.assert_close(sample["times"], batch.times[index], rtol=1e-5, atol=0)
+        torch.testing.assert_close(sample["truth"], batch.truth[index], rtol=0.01, atol=0.01)
+
+
+class TestFaults:
+    @pytest.mark.parametrize("missing", ["exposure.txt", "HDRImg.hdr", "262A0903.tif"])
+    def test_a_scene_that_lacks_a_file_is_named(self, kalantari: Path, missing: str) -> None:
+        (kalantari / "Training" / "002" / missing).unlink()
+        wanted = "three frames" if missing.endswith(".tif") else missing
+        for layout in ("kalantari", "auto"):
+            with pytest.raises(ImageFileError, match=rf"002: lacks {wanted}"):
+                BracketDataset(kalantari, layout)
+
+    def test_challenge_frame_missing(self, challenge123: Path) -> None:
+        (challenge123 / "002_3" / "ldr_img_3.tif").unlink()
+        with pytest.raises(ImageFileError, match=r"002_3.*ldr_img_3\.tif: missing"):
+            BracketDataset(challenge123, "challenge123")
+
+    def test_wrong_layout_finds_nothing(self, challenge123: Path) -> None:
+        with pytest.raises(BracketError, match="layout hu"):
+            BracketDataset(challenge123, "hu")
+
+    def test_empty_folder_and_no_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(BracketError, match="none below"):
+            BracketDataset(tmp_path)
+        with pytest.raises(ImageFileError, match="no such folder"):
+            BracketDataset(tmp_path / "nowhere")
+
+    def test_unknown_layout(self, tmp_path: Path) -> None:
+        with pytest.raises(ArgumentError, match="layout"):
+            BracketDataset(tmp_path, "sen")
+
+    def test_wrong_number_of_exposures(self, kalantari: Path) -> None:
+        (kalantari / "Training" / "001" / "exposure.txt").write_text("0\n2\n")
+        with pytest.raises(BracketError, match="3 EV values"):
+            BracketDataset(kalantari)[0]
+
+    def test_damaged_frame(self, kalantari: Path) -> None:
+        (scene, *_) = find_scenes(kalantari)
+        scene.frames[1].write_bytes(b"no picture")
+        with pytest.raises(ImageFileError, match=scene.frames[1].name):
+            read_scene(scene)
+
+    def test_frames_and_truth_of_different_size(self, kalantari: Path) -> None:
+        (scene, *_) = find_scenes(kalantari)
+        write_image(scene.frames[2], frame(3, size=(5, 5)))
+        with pytest.raises(ShapeError, match=scene.frames[2].name):
+            read_scene(scene)
+
+    def test_crop_larger_than_the_pictures(self, kalantari: Path) -> None:
+        with pytest.raises(ShapeError, match="at most 12×20"):
+            BracketDataset(kalantari, crop=16)[0]
+
+    def test_senseless_numbers(self, kalantari: Path) -> None:
+        with pytest.raises(ArgumentError, match="crop"):
+            BracketDataset(kalantari, crop=0)
+        with pytest.raises(ArgumentError, match="repeats"):
+            BracketDataset(kalantari, repeats=0)
+        with pytest.raises(IndexError):
+            BracketDataset(kalantari)[3]

@@ -1,0 +1,887 @@
+"""Synthetic brackets: repeatable, exact truth, motion where the mask says so, and no surprises from wild input."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from afunet_core.data.synthesis.alignment_artifacts import (
+    Registration,
+    UnseenStrip,
+    draw_registration,
+    register,
+    registration_positions,
+)
+from afunet_core.data.synthesis.brackets import KINDS, Synthesizer, SyntheticBatch, validation_brackets
+from afunet_core.data.synthesis.config import Kind, SynthesisConfig
+from afunet_core.data.synthesis.displacement import camera_displacement, displacement_range, displacements
+from afunet_core.data.synthesis.export import contact_sheet, write_bracket_folder, write_contact_sheet
+from afunet_core.data.synthesis.motion import OUTER, SceneMotion, draw_motion, homographies
+from afunet_core.data.synthesis.motion_blur import blur_along
+from afunet_core.data.synthesis.objects import MovingObject
+from afunet_core.data.synthesis.painting import find_sightings, paint, render_objects
+from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
+from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
+from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
+from afunet_core.data.synthesis.scenes import SceneBank, scene_group, split_scenes
+from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, draw_noise, jpeg_artefacts, quantize, record
+from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
+from afunet_core.io import read_exposure_file, read_image, write_image
+from afunet_core.radiometry import expose, network_input
+
+
+@pytest.fixture(scope="module")
+def bank() -> SceneBank:
+    return SceneBank.procedural(seed=3, size=(160, 200))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tensors(batch: SyntheticBatch) -> dict[str, Tensor]:
+    values = {entry.name: getattr(batch, entry.name) for entry in fields(batch)}
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
+
+class TestSynthesizer:
+    @pytest.mark.parametrize("kind", [*KINDS, None])
+    def test_shapes_ranges_and_units(self, bank: SceneBank, kind: Kind | None) -> None:
+        batch = Synthesizer(bank).sample(3, (40, 56), seeded(), kind)
+        assert batch.frames.shape == (3, 3, 3, 40, 56)
+        assert batch.truth.shape == (3, 3, 40, 56)
+        assert batch.moved.shape == (3, 1, 40, 56)
+        assert batch.times.shape == (3, 3)
+        assert len(batch) == len(batch.kind) == len(batch.registered) == len(batch.bit_depth) == 3
+        for name in ("frames", "truth", "moved"):
+            values = getattr(batch, name)
+            assert values.dtype == torch.float32
+            assert values.min() >= 0
+            assert values.max() <= 1
+        assert torch.equal(batch.times[:, 0], torch.ones(3))
+        assert (batch.times.diff(dim=1) > 0).all()
+        if kind:
+            assert set(batch.kind) == {kind}
+
+    def test_same_generator_state_same_brackets(self, bank: SceneBank) -> None:
+        maker = Synthesizer(bank)
+        first, again, other = (maker.sample(4, 48, seeded(seed)) for seed in (7, 7, 8))
+        for name, values in tensors(first).items():
+            assert torch.equal(values, getattr(again, name)), name
+        assert first.kind == again.kind
+        assert not torch.equal(first.frames, other.frames)
+
+    def test_generator_advances(self, bank: SceneBank) -> None:
+        maker, generator = Synthesizer(bank), seeded()
+        assert not torch.equal(maker.sample(1, 32, generator).frames, maker.sample(1, 32, generator).frames)
+
+    def test_global_random_state_is_neither_used_nor_changed(self, bank: SceneBank) -> None:
+        torch.manual_seed(1)
+        first = Synthesizer(bank).sample(2, 32, seeded())
+        state = torch.get_rng_state()
+        torch.manual_seed(2)
+        second = Synthesizer(bank).sample(2, 32, seeded())
+        assert torch.equal(first.frames, second.frames)
+        torch.manual_seed(1)
+        assert torch.equal(state, torch.get_rng_state())
+
+    @pytest.mark.parametrize("bits", [8, 12, 16])
+    def test_static_noiseless_frames_are_the_exposed_truth(self, bank: SceneBank, bits: int) -> None:
+        batch = Synthesizer(bank, SynthesisConfig.noiseless(bit_depths=(bits,))).sample(3, 48, seeded(), "static")
+        levels = 2**bits - 1
+        for index, time in enumerate((1.0, 4.0, 16.0)):
+            expected = (expose(batch.truth, time) * levels).round() / levels
+            torch.testing.assert_close(batch.frames[:, index], expected, rtol=0, atol=1.01 / levels)
+            # At most rounding ties may differ between the two orders of computing.
+            assert (batch.frames[:, index] != expected).float().mean() < 1e-3
+        assert batch.moved.max() == 0
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_reference_frame_shows_the_truth_whatever_moves(self, bank: SceneBank, kind: Kind) -> None:
+        config = SynthesisConfig.noiseless(registered_share=0.5, bit_depths=(None,))
+        batch = Synthesizer(bank, config).sample(6, 48, seeded(2), kind)
+        expected = expose(batch.truth, 4.0)
+        torch.testing.assert_close(batch.frames[:, 1], expected, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize("kind", ["camera", "objects", "both"])
+    def test_something_moves_and_the_mask_covers_it(self, bank: SceneBank, kind: Kind) -> None:
+        batch = Synthesizer(bank, SynthesisConfig.noiseless()).sample(6, 64, seeded(4), kind)
+        change = (batch.radiance - batch.radiance[:, 1:2]).abs().amax(dim=(1, 2))
+        assert (change.amax(dim=(1, 2)) > 0.01).all()
+        still = batch.moved[:, 0] < 0.01
+        allowed = 0.01 * (0.05 * batch.radiance[:, 1].amax(dim=1) + 0.002)
+        assert (change[still] <= allowed[still]).all()
+
+    def test_objects_alone_leave_the_rest_untouched(self, bank: SceneBank) -> None:
+        config = SynthesisConfig.noiseless(flow_share=0.0, object_count=(1, 2), object_radius=(4.0, 6.0))
+        batch = Synthesizer(bank, config).sample(4, 96, seeded(), "objects")
+        outside = (batch.moved == 0).expand_as(batch.truth)
+        assert 0.5 < outside.float().mean() < 1
+        for index in (0, 2):
+            assert torch.equal(batch.radiance[:, index][outside], batch.radiance[:, 1][outside])
+
+    def test_camera_motion_of_known_size_can_be_undone(self, bank: SceneBank) -> None:
+        """A pure translation leaves frames that are shifted copies: phase correlation finds the shifts."""
+        config = SynthesisConfig.noiseless(
+            camera_translation=(6.0, 6.0),
+            camera_angle=(0.0, 0.0),
+            camera_zoom=(0.0, 0.0),
+            camera_tilt=(0.0, 0.0),
+            parallax_share=0.0,
+            blur_share=0.0,
+        )
+        batch = Synthesizer(bank, config).sample(3, 96, seeded(), "camera")
+        for radiance in batch.radiance.clamp(0, 1).mean(dim=2).log1p():
+            window = torch.hann_window(96)[:, None] * torch.hann_window(96)
+            spectrum = torch.fft.fft2((radiance - radiance.mean(dim=(1, 2), keepdim=True)) * window)
+            for outer in (0, 2):
+                cross = spectrum[outer] * spectrum[1].conj()
+                peak = int(torch.fft.ifft2(cross / (cross.abs() + 1e-9)).real.argmax())
+                dy, dx = ((value + 48) % 96 - 48 for value in divmod(peak, 96))
+                assert 1 <= np.hypot(dx, dy) <= 8
+
+    def test_registered_frames_lie_on_the_reference(self, bank: SceneBank) -> None:
+        registered = SynthesisConfig.noiseless(
+            registered_share=1.0, residual=(0.0, 0.0), parallax_share=0.0, blur_share=0.0
+        )
+        moving = SynthesisConfig.noiseless(camera_translation=(15.0, 20.0), blur_share=0.0)
+        errors = []
+        for config in (registered, moving):
+            batch = Synthesizer(bank, config).sample(8, 64, seeded(5), "camera")
+            assert batch.registered == [config is registered] * 8
+            error = (batch.frames[:, 0] - expose(batch.truth, 1.0)).abs()[..., 8:-8, 8:-8]
+            errors.append(float(error.mean()))
+        assert errors[0] < 0.2 * errors[1]
+        assert errors[0] > 0
+
+    def test_what_registration_repairs_has_not_moved(self, bank: SceneBank) -> None:
+        config = SynthesisConfig.noiseless(blur_share=0.0, parallax_share=0.0, residual=(0.0, 0.0))
+        moving = Synthesizer(bank, config).sample(6, 48, seeded(6), "camera")
+        registered = SynthesisConfig.noiseless(**{**config.__dict__, "registered_share": 1.0})
+        repaired = Synthesizer(bank, registered).sample(6, 48, seeded(6), "camera")
+        assert repaired.moved.mean() < 0.7 * moving.moved.mean()
+
+    def test_network_input_is_the_contracts(self, bank: SceneBank) -> None:
+        batch = Synthesizer(bank).sample(2, 32, seeded())
+        for index in range(2):
+            frames = [frame[None] for frame in batch.frames[index]]
+            expected = network_input(frames, batch.times[index])
+            torch.testing.assert_close(batch.network_input()[index : index + 1], expected)
+
+    def test_ev_steps_become_times(self, bank: SceneBank) -> None:
+        config = SynthesisConfig.noiseless(ev_steps=((1.0, 3.0),))
+        batch = Synthesizer(bank, config).sample(1, 32, seeded())
+        assert batch.times.tolist() == [[1.0, 2.0, 16.0]]
+
+    def test_kind_weights_decide_what_is_made(self, bank: SceneBank) -> None:
+        config = SynthesisConfig(kind_weights=(0, 0, 1, 0))
+        assert set(Synthesizer(bank, config).sample(6, 16, seeded()).kind) == {"objects"}
+
+    def test_exposure_is_a_photographers(self, bank: SceneBank) -> None:
+        batch = Synthesizer(bank, SynthesisConfig.noiseless()).sample(24, 48, seeded(), "static")
+        saturated = (batch.frames >= 1).float().mean(dim=(2, 3, 4))
+        assert saturated[:, 0].median() < 0.05
+        assert (saturated.diff(dim=1) >= 0).all()
+        assert saturated[:, 1].max() > 0.1
+        assert (batch.frames[:, 2].mean(dim=(1, 2, 3)) > 0.15).all()
+
+    @pytest.mark.parametrize("value", [0.0, 1e-12, 1.0, 1e6, 1e30])
+    def test_flat_scenes_of_any_level(self, value: float) -> None:
+        flat = SceneBank.from_tensors([torch.full((3, 48, 64), value)])
+        for kind in KINDS:
+            batch = Synthesizer(flat).sample(2, 32, seeded(), kind)
+            assert all(torch.isfinite(values).all() for values in tensors(batch).values())
+
+    def test_suns_and_black_holes_stay_finite_and_do_not_ring(self) -> None:
+        scene = torch.full((3, 96, 96), 0.1)
+        scene[:, 40:44, 40:44] = 1e6
+        scene[:, 60:, :20] = 0.0
+        config = SynthesisConfig.noiseless(saturation=(1.0, 1.0))
+        batch = Synthesizer(SceneBank.from_tensors([scene]), config).sample(8, 48, seeded(), "camera")
+        assert all(torch.isfinite(values).all() for values in tensors(batch).values())
+        assert batch.radiance.min() >= 0
+        assert batch.radiance.max() <= config.clip[1]
+
+    def test_tiny_sources_and_photographs_only(self) -> None:
+        photo = torch.rand(3, 20, 12, generator=seeded())
+        batch = Synthesizer(SceneBank.from_tensors(photos=[photo])).sample(4, 64, seeded())
+        assert torch.isfinite(batch.frames).all()
+
+    def test_wrong_arguments(self, bank: SceneBank) -> None:
+        maker = Synthesizer(bank)
+        with pytest.raises(ArgumentError, match="batch"):
+            maker.sample(0, 32, seeded())
+        with pytest.raises(ArgumentError, match="size"):
+            maker.sample(1, (64, 8), seeded())
+        with pytest.raises(ArgumentError, match=r"kind.*static"):
+            maker.sample(1, 32, seeded(), "moving")  # type: ignore[arg-type]
+
+    @settings(max_examples=15, deadline=None)
+    @given(data=st.data())
+    def test_any_valid_configuration_works(self, bank: SceneBank, data: st.DataObject) -> None:
+        unit = st.floats(0, 1)
+
+        def span(low: float, high: float) -> st.SearchStrategy[tuple[float, float]]:
+            return st.tuples(st.floats(low, high), st.floats(low, high)).map(lambda pair: (min(pair), max(pair)))
+
+        config = SynthesisConfig(
+            ev_steps=data.draw(
+                st.lists(st.tuples(st.floats(0.1, 6), st.floats(0.1, 6)), min_size=1, max_size=3).map(tuple)
+            ),
+            source_scale=data.draw(span(0.1, 4)),
+            scene_gamma=data.draw(span(0.3, 3)),
+            saturation=data.draw(span(0, 3)),
+            clip=data.draw(span(1, 20)),
+            short_saturated=data.draw(span(0, 1)),
+            reference_saturated=data.draw(span(0, 1)),
+            registered_share=data.draw(unit),
+            camera_translation=data.draw(span(0, 90)),
+            camera_angle=data.draw(span(-1, 1)),
+            camera_tilt=data.draw(span(-0.3, 0.3)),
+            parallax_share=data.draw(unit),
+            object_radius=data.draw(span(0.3, 100)),
+            object_displacement=data.draw(span(0.01, 200)),
+            passing_share=data.draw(unit),
+            gain=data.draw(span(0, 0.1)),
+            read_noise=data.draw(span(0, 0.1)),
+            black_level_share=data.draw(unit),
+            bit_depths=(data.draw(st.sampled_from([None, 1, 8, 10, 16])),),
+            jpeg_share=data.draw(unit),
+            srgb_share=data.draw(unit),
+        )
+        batch = Synthesizer(bank, config).sample(2, data.draw(st.sampled_from([(16, 16), (17, 40)])), seeded())
+        assert all(torch.isfinite(values).all() for values in tensors(batch).values())
+        assert batch.frames.min() >= 0
+        assert batch.frames.max() <= 1
+
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    def test_scene_does_not_depend_on_the_device(self, bank: SceneBank) -> None:
+        config = SynthesisConfig.noiseless()
+        here, there = (Synthesizer(bank, config, device).sample(4, 48, seeded()) for device in ("cpu", "cuda"))
+        torch.testing.assert_close(here.truth, there.truth.cpu(), rtol=0, atol=1e-4)
+        assert there.frames.is_cuda
+
+
+class TestConfig:
+    @pytest.mark.parametrize(
+        ("change", "name"),
+        [
+            ({"registered_share": 1.5}, "registered_share"),
+            ({"clip": (4.0, 1.5)}, "clip"),
+            ({"camera_translation": (-1.0, 3.0)}, "camera_translation"),
+            ({"object_radius": (0.0, 3.0)}, "object_radius"),
+            ({"gain": (-1e-3, 1e-3)}, "gain"),
+            ({"ev_steps": ((2.0, 0.0),)}, "ev_steps"),
+            ({"ev_steps": ()}, "ev_steps"),
+            ({"kind_weights": (0.0, 0.0, 0.0, 0.0)}, "kind_weights"),
+            ({"bit_depths": (24,)}, "bit_depths"),
+        ],
+    )
+    def test_impossible_values_are_named(self, change: dict[str, object], name: str) -> None:
+        with pytest.raises(ArgumentError, match=name):
+            SynthesisConfig(**change)  # type: ignore[arg-type]
+
+    def test_two_bit_depths_are_not_a_range(self) -> None:
+        assert SynthesisConfig(bit_depths=(16, 8)).bit_depths == (16, 8)
+
+
+class TestBatches:
+    def test_a_batch_is_its_brackets_made_one_by_one(self, bank: SceneBank, monkeypatch: pytest.MonkeyPatch) -> None:
+        config = SynthesisConfig(
+            registered_share=0.5, parallax_share=0.5, flow_share=0.5, blur_share=0.5, srgb_share=0.3, jpeg_share=0.3
+        )
+        maker = Synthesizer(bank, config)
+        singly, generator = [maker.sample(1, (40, 48), seeded(9))], seeded(9)
+        maker.sample(1, (40, 48), generator)
+        singly += [maker.sample(1, (40, 48), generator) for _ in range(7)]
+        monkeypatch.setattr("afunet_core.data.synthesis.brackets._CACHED_PIXELS", 1 << 20)
+        together = maker.sample(8, (40, 48), seeded(9))
+        expected = SyntheticBatch.concatenate(singly)
+        assert together.kind == expected.kind
+        assert together.registered == expected.registered
+        assert together.bit_depth == expected.bit_depth
+        torch.testing.assert_close(together.radiance, expected.radiance, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(together.moved, expected.moved, rtol=0, atol=1e-2)
+        # Rounding may tip a value to the next level of an 8-bit file, and what is followed by a pixel or two.
+        assert ((together.frames - expected.frames).abs() > 1e-4).float().mean() < 1e-3
+
+    @pytest.mark.parametrize("device", ["cpu", "meta"])
+    def test_everything_is_rendered_on_the_device(self, bank: SceneBank, device: str) -> None:
+        """A tensor left behind on the CPU would be refused beside those of the meta device."""
+        config = SynthesisConfig(
+            registered_share=1.0, parallax_share=1.0, flow_share=1.0, blur_share=1.0, srgb_share=0.5, jpeg_share=0.0
+        )
+        plans = draw_plans(bank, config, (32, 40), ["static", "camera", "objects", "both"])
+        displacement, cameras = displacements([plan.shot.motion for plan in plans], (32, 40), device)
+        radiance, passed = render_radiance(plans, displacement)
+        frames = record(radiance, [plan.sensor for plan in plans], torch.randn_like(radiance))
+        places = [place for place, plan in enumerate(plans) if plan.registration is not None]
+        registrations = [plan.registration for plan in plans if plan.registration is not None]
+        positions = registration_positions(registrations, torch.stack([cameras[place] for place in places]))
+        times = torch.ones(len(places), 3, device=device)
+        registered, seen = register(frames[places], radiance[places], registrations, positions, times)
+        assert {t.device.type for t in (radiance, frames, registered, seen, moved_mask(radiance, passed))} == {device}
+        assert registered.shape == seen.shape == (2, 2, 3, 32, 40)
+
+    def test_plans_hold_all_that_is_random(self, bank: SceneBank) -> None:
+        plans = draw_plans(bank, SynthesisConfig(), (32, 32), ["both", "both"])
+        displacement, _ = displacements([plan.shot.motion for plan in plans], (32, 32))
+        first, again = (render_radiance(plans, displacement)[0] for _ in range(2))
+        assert torch.equal(first, again)
+
+    def test_motion_of_the_frame_stays_within_its_canvas(self, bank: SceneBank) -> None:
+        for plan in draw_plans(bank, SynthesisConfig(), (32, 40), [*KINDS] * 4):
+            assert plan.background.size == (32 + 2 * plan.margin, 40 + 2 * plan.margin)
+            assert np.abs(plan.ranges).max() <= max(plan.margin - 3, 0)
+
+
+def draw_plans(bank: SceneBank, config: SynthesisConfig, size: tuple[int, int], kinds: list[Kind]) -> list[BracketPlan]:
+    plans = []
+    for seed, kind in enumerate(kinds):
+        rng = np.random.default_rng(seed)
+        shot = draw_shot(rng, config, size, kind)
+        (ranges,) = displacement_range(displacements([shot.motion], size)[0], [shot.motion])
+        plans.append(draw_plan(rng, config, (bank, bank), size, shot, ranges))
+    return plans
+
+
+class TestMotion:
+    def test_warp_is_exact_at_whole_positions(self) -> None:
+        pictures = torch.rand(2, 3, 12, 15, generator=seeded())
+        shifted = warp(pictures, (pixel_grid(8, 10) + torch.tensor([3.0, 2.0])).expand(2, 1, -1, -1, -1))
+        torch.testing.assert_close(shifted[:, 0], pictures[:, :, 2:10, 3:13], rtol=0, atol=1e-5)
+
+    def test_every_view_of_a_picture_is_its_own(self) -> None:
+        pictures = torch.rand(2, 3, 9, 11, generator=seeded())
+        shifts = torch.tensor([[[0.3, 0.0], [1.7, 2.0]], [[2.2, 1.1], [0.0, 0.5]]])
+        positions = pixel_grid(6, 7) + shifts[:, :, None, None]
+        together = warp(pictures, positions)
+        for picture in range(2):
+            for view in range(2):
+                alone = warp(pictures[picture, None], positions[picture, view][None, None])[0, 0]
+                torch.testing.assert_close(together[picture, view], alone)
+
+    def test_warp_interpolates_a_ramp(self) -> None:
+        ramp = torch.arange(20.0).expand(1, 1, 10, 20)
+        sampled = warp(ramp, pixel_grid(10, 12)[None, None] + torch.tensor([4.3, 0.0]))
+        # The cubic kernel of grid_sample (a = −0.75) bends a ramp by at most 0.05 of a step.
+        torch.testing.assert_close(sampled[0, 0, 0, 0], torch.arange(12.0) + 4.3, rtol=0, atol=0.05)
+
+    def test_warp_samples_as_kornia_does(self) -> None:
+        from kornia.geometry.transform import remap
+
+        smooth = smooth_fields([draw_coarse_field(np.random.default_rng(0), 3, 2, (24, 30))], (24, 30))
+        positions = pixel_grid(24, 30)[None, None] + 0.37
+        expected = remap(smooth, positions[0, ..., 0], positions[0, ..., 1], "bicubic", "border", align_corners=True)
+        difference = (warp(smooth, positions)[:, 0] - expected).abs()
+        assert difference.median() < 1e-6  # elsewhere it is held between its neighbours
+        assert difference.max() < 0.02
+
+    def test_warp_does_not_ring_beside_a_lamp(self) -> None:
+        lamp = torch.full((1, 1, 9, 9), 0.01)
+        lamp[..., 4, 4] = 1000.0
+        sampled = warp(lamp, pixel_grid(9, 9)[None, None] + 0.4)
+        assert sampled.min() >= 0.01 - 1e-6
+        assert sampled.max() <= 1000.0
+
+    def flow(self, size: tuple[int, int], **parts: object) -> Tensor:
+        values = {"translation": [0.0, 0.0], "angle": 0.0, "zoom": 0.0, "tilt": [0.0, 0.0], **parts}
+        matrices = homographies(size, *(np.array([value]) for value in values.values()))
+        return camera_displacement([matrices], size)[0, 0]
+
+    def test_homography_rotates_about_the_centre(self) -> None:
+        flow = self.flow((5, 5), angle=np.pi / 2)
+        torch.testing.assert_close(flow[2, 2], torch.zeros(2), rtol=0, atol=1e-6)
+        torch.testing.assert_close(flow[0, 0], torch.tensor([4.0, 0.0]), rtol=0, atol=1e-5)
+
+    def test_homography_zoom_and_tilt(self) -> None:
+        grid = pixel_grid(5, 5)
+        torch.testing.assert_close((grid + self.flow((5, 5), zoom=0.5))[4, 4], torch.tensor([5.0, 5.0]))
+        tilted = grid + self.flow((5, 5), tilt=[0.25, 0.0])
+        torch.testing.assert_close(tilted[2, 4], torch.tensor([2 + 2 / 1.25, 2.0]), rtol=0, atol=1e-5)
+
+    def test_steep_tilts_turn_nothing_inside_out(self) -> None:
+        assert self.flow((5, 5), tilt=[-3.0, 2.0]).abs().max() < 5 * 4
+
+    def test_homographies_are_applied_as_matrices(self) -> None:
+        rng, size = np.random.default_rng(2), (7, 9)
+        values = [
+            rng.normal(size=(2, 3, *shape)) * scale for shape, scale in (((2,), 5), ((), 0.3), ((), 0.1), ((2,), 0.1))
+        ]
+        matrices = [homographies(size, *(value[bracket] for value in values)) for bracket in range(2)]
+        flow = camera_displacement(matrices, size)
+        centre = np.array([4.0, 3.0])
+        for bracket, instant, y, x in np.ndindex(2, 3, *size):
+            there = matrices[bracket][instant] @ np.array([x - centre[0], y - centre[1], 1.0])
+            expected = there[:2] / there[2] + centre - (x, y)
+            np.testing.assert_allclose(flow[bracket, instant, y, x].numpy(), expected, atol=1e-4)
+
+    @pytest.mark.parametrize("reach", [0.5, 10.0, 40.0])
+    def test_translation_stays_in_its_range(self, reach: float) -> None:
+        config = SynthesisConfig(
+            camera_translation=(reach, reach),
+            camera_angle=(0, 0),
+            camera_zoom=(0, 0),
+            camera_tilt=(0, 0),
+            parallax_share=0,
+        )
+        for seed in range(5):
+            motion = draw_motion(np.random.default_rng(seed), config, (32, 32), "camera", registered=False)
+            lengths = displacements([motion], (32, 32))[0][0].norm(dim=-1).amax(dim=(1, 2))
+            assert 0.39 * reach <= lengths[0] <= 1.01 * reach
+            assert lengths[1] < 0.71
+            assert 0.39 * reach <= lengths[2] <= 1.01 * reach
+
+    def test_registration_finds_the_camera_but_not_parallax(self) -> None:
+        for share in (0.0, 1.0):
+            config = SynthesisConfig(parallax_share=share, parallax=(4.0, 8.0))
+            motion = draw_motion(np.random.default_rng(1), config, (32, 32), "camera", registered=True)
+            total, cameras = displacements([SceneMotion(), motion], (32, 32))
+            assert list(cameras) == [1]
+            assert cameras[1].abs().max() < 2
+            assert (total[1, 1] - cameras[1][1]).abs().max() == 0
+            assert ((total[1] - cameras[1]).abs().max() > 0.5) == bool(share)
+            assert total[0].abs().max() == 0
+
+    def test_static_motion_is_none(self) -> None:
+        motion = draw_motion(np.random.default_rng(0), SynthesisConfig(), (16, 16), "static", registered=False)
+        assert motion == SceneMotion()
+        assert not motion.moves
+
+    def test_foliage_stands_still_at_the_reference_instant(self) -> None:
+        config = SynthesisConfig(flow_share=1.0)
+        motion = draw_motion(np.random.default_rng(0), config, (32, 32), "objects", registered=False)
+        flow = displacements([motion], (32, 32))[0][0]
+        assert flow[1].abs().max() == 0
+        assert flow[0].abs().max() > 0.1
+
+    def test_smooth_fields_are_smooth_and_in_order(self) -> None:
+        rng = np.random.default_rng(0)
+        coarse = [draw_coarse_field(rng, 2, cells, (64, 96)) for cells in (3, 2, 3)]
+        fields = smooth_fields(coarse, (64, 96))
+        assert fields.shape == (3, 2, 64, 96)
+        assert fields.std() > 0.2
+        assert fields.diff(dim=2).abs().max() < 0.25
+        for field, drawn in zip(fields, coarse, strict=True):
+            torch.testing.assert_close(field, smooth_fields([drawn], (64, 96))[0])
+
+    def test_blur_along_keeps_light_and_place(self) -> None:
+        point = torch.zeros(1, 3, 21, 21)
+        point[:, :, 10, 10] = 1.0
+        blurred = blur_along(point.expand(2, -1, -1, -1), np.array([[6.0, 0.0], [0.0, 2.0]]))
+        torch.testing.assert_close(blurred.sum(dim=(2, 3)), torch.ones(2, 3))
+        torch.testing.assert_close(blurred, blurred.flip(-1))
+        assert (blurred[0, 0, 10] > 1e-3).sum() == 7
+        assert blurred[0, 0, 9].max() < 1e-6
+        torch.testing.assert_close(blurred[1, 0, 9:12, 10], torch.full((3,), 1 / 3))
+
+
+class TestObjects:
+    def thing(self, **changes: object) -> MovingObject:
+        values: dict[str, object] = {
+            "texture": torch.full((3, 8, 8), 0.7),
+            "shape": "ellipse",
+            "harmonics": (),
+            "aspect": 1.0,
+            "centres": np.array([[10.0, 16.0], [16.0, 16.0], [22.0, 16.0]]),
+            "radii": np.array([5.0, 5.0, 5.0]),
+            "angles": np.zeros(3),
+            "wobble": np.zeros(3),
+            "edge": 1.0,
+        }
+        return MovingObject(**{**values, **changes})  # type: ignore[arg-type]
+
+    def painted(self, *things: MovingObject) -> tuple[Tensor, Tensor]:
+        """One bracket of 32×32 at rest with objects before black."""
+        radiance, still = torch.zeros(1, 3, 3, 32, 32), torch.zeros(1, 3, 32, 32, 2)
+        sightings = find_sightings([things], np.zeros((1, 3, 2, 2)), [0], (32, 32))
+        return radiance[0], paint(radiance, still, sightings)[0]
+
+    def test_covers_its_area_at_its_place(self) -> None:
+        radiance, passed = self.painted(self.thing())
+        area = radiance[:, 0].sum(dim=(1, 2)) / 0.7
+        torch.testing.assert_close(area, torch.full((3,), np.pi * 25), rtol=0.02, atol=0)
+        x = torch.arange(32.0)
+        centres = (radiance[:, 0].sum(dim=1) * x).sum(dim=1) / radiance[:, 0].sum(dim=(1, 2))
+        torch.testing.assert_close(centres, torch.tensor([10.0, 16.0, 22.0]), rtol=0, atol=0.02)
+        torch.testing.assert_close(passed[0], radiance[:, 0].amax(dim=0) / 0.7)
+
+    SHAPES = (
+        ("bar", ()),
+        ("polygon", ((5.0, 0.2, 0.3),)),
+        ("polygon", ((3.0, 0.0, 0.3),)),
+        ("blob", ((2.0, 0.2, 0.0), (3.0, 0.1, 1.0))),
+        ("ellipse", ()),
+    )
+
+    @pytest.mark.parametrize(("shape", "harmonics"), SHAPES)
+    @pytest.mark.parametrize("edge", [1.0, 5.0])
+    def test_every_shape_lies_within_its_extent(
+        self, shape: str, harmonics: tuple[tuple[float, ...], ...], edge: float
+    ) -> None:
+        thing = self.thing(
+            shape=shape,
+            harmonics=harmonics,
+            aspect=0.6,
+            edge=edge,
+            radii=np.full(3, 12.0),
+            wobble=np.full(3, 0.2),
+            angles=np.array([0.0, 0.7, 2.0]),
+            centres=np.array([[48.0, 48.0]] * 3),
+        )
+        positions = pixel_grid(96, 96).flatten(0, 1).expand(3, -1, -1)
+        _, coverage = render_objects(positions, [thing] * 3, [0, 1, 2])
+        assert coverage.max() == 1
+        for instant in range(3):
+            offset = (positions[instant] - 48.0).abs()[coverage[instant, 0] > 0].amax(dim=0)
+            half = torch.tensor(thing.half_extent(instant))
+            assert (offset <= half).all()
+            assert (offset >= 0.4 * half).all()  # a bound that is of some use
+
+    def test_soft_edge_has_the_width_asked_for(self) -> None:
+        thing = self.thing(edge=4.0, radii=np.full(3, 10.0), centres=np.full((3, 2), 16.0))
+        _, coverage = render_objects(pixel_grid(32, 32).flatten(0, 1)[None], [thing], [0])
+        row = coverage[0, 0].view(32, 32)[16, 16:]
+        partial = ((row > 0.01) & (row < 0.99)).sum()
+        assert 3 <= partial <= 5
+
+    def test_out_of_sight_changes_nothing(self) -> None:
+        radiance, passed = self.painted(self.thing(centres=np.full((3, 2), 500.0)))
+        assert radiance.max() == 0
+        assert passed.max() == 0
+
+    def test_objects_of_all_shapes_and_sizes_are_what_they_are_alone(self) -> None:
+        things = [
+            self.thing(
+                shape=shape,
+                harmonics=harmonics,
+                texture=torch.rand(3, 9 + 4 * k, 14 - k, generator=seeded(k)),
+                radii=np.full(3, 2.0 + 2 * k),
+                centres=np.array([[6.0 + 5 * k, 20.0 - 2 * k]] * 3),
+            )
+            for k, (shape, harmonics) in enumerate(self.SHAPES)
+        ]
+        radiance, passed = self.painted(*things)
+        expected, covered = torch.zeros(3, 3, 32, 32), torch.zeros(1, 32, 32)
+        grid = pixel_grid(32, 32).flatten(0, 1).expand(3, -1, -1)
+        for thing in things:  # the later ones lie before the earlier ones
+            colour, coverage = (part.unflatten(-1, (32, 32)) for part in render_objects(grid, [thing] * 3, [0, 1, 2]))
+            expected = torch.lerp(expected, colour, coverage.expand_as(colour))
+            covered = torch.maximum(covered, coverage.amax(dim=0))
+        torch.testing.assert_close(radiance, expected)
+        torch.testing.assert_close(passed, covered)
+
+    def test_textures_are_mirrored_at_their_edges(self) -> None:
+        texture = torch.rand(3, 8, 12, generator=seeded())
+        thing = self.thing(texture=texture, radii=np.full(3, 6.0), centres=np.full((3, 2), 16.0))
+        positions = pixel_grid(32, 32).flatten(0, 1)[None]
+        colour, _ = render_objects(positions, [thing, self.thing(texture=torch.rand(3, 20, 9))][:1], [1])
+        grid = (pixel_grid(32, 32)[None] - 16.0) / 6.0 * 0.8
+        mirrored = torch.nn.functional.grid_sample(texture[None], grid, "bilinear", "reflection", align_corners=False)
+        torch.testing.assert_close(colour.unflatten(-1, (32, 32)), mirrored, rtol=0, atol=1e-5)
+
+
+class TestSensor:
+    def test_noise_has_the_stated_variance(self) -> None:
+        noise = torch.randn(200_000, generator=seeded())
+        noisy = add_sensor_noise(torch.tensor(0.3), gain=1e-3, read=2e-2, noise=noise)
+        assert noisy.mean().item() == pytest.approx(0.3, abs=2e-4)
+        assert noisy.var().item() == pytest.approx(1e-3 * 0.3 + 4e-4, rel=0.02)
+
+    @given(bits=st.integers(1, 16), value=st.floats(0, 1))
+    def test_quantize_rounds_to_the_nearest_level(self, bits: int, value: float) -> None:
+        levels = 2**bits - 1
+        rounded = quantize(torch.tensor(value, dtype=torch.float64), bits).item()
+        assert rounded * levels == pytest.approx(round(rounded * levels), abs=1e-6)
+        assert abs(rounded - value) <= 0.5 / levels + 1e-9
+
+    def test_quantize_takes_a_depth_for_each(self) -> None:
+        values = torch.rand(4, 2, 5, generator=seeded())
+        together = quantize(values, [8, None, 12, 1])
+        for value, rounded, bits in zip(values, together, (8, None, 12, 1), strict=True):
+            assert torch.equal(rounded, quantize(value, bits))
+
+    def test_jpeg_changes_little_and_less_at_high_quality(self) -> None:
+        ramp = torch.linspace(0.1, 0.9, 32).expand(2, 3, 32, 32) + 0.1 * torch.rand(2, 3, 32, 32, generator=seeded())
+        low, high = (jpeg_artefacts(ramp.clamp(0, 1), quality) - ramp for quality in (30, 98))
+        assert 0 < high.abs().mean() < low.abs().mean() < 0.1
+
+    def test_jpeg_is_near_to_files_of_the_same_quality(self) -> None:
+        """kornia rounds softly, so: artefacts of the same size within a sixth, of the same sign nearly everywhere."""
+        qualities = (80, 90, 98)
+        photo = SceneBank.from_skimage().photos[0][:, 40:139, 180:291]  # a face; sides that no block divides
+        pictures = photo.expand(len(qualities), -1, -1, -1).float() / 255
+        ours = jpeg_artefacts(pictures, qualities)
+        for quality, picture, compressed in zip(qualities, pictures, ours, strict=True):
+            stored = io.BytesIO()
+            Image.fromarray(photo.permute(1, 2, 0).numpy()).save(stored, "JPEG", quality=quality)
+            decoded = torch.from_numpy(np.array(Image.open(stored))).permute(2, 0, 1) / 255
+            lost, modelled = decoded - picture, compressed - picture
+            assert modelled.std() == pytest.approx(lost.std().item(), rel=1 / 6)
+            assert torch.corrcoef(torch.stack([lost.flatten(), modelled.flatten()]))[0, 1] > 0.7
+            assert (compressed - decoded).std() < min(0.7 * lost.std(), 2 / 255)
+
+    def test_jpeg_of_each_quality_is_what_it_is_alone(self) -> None:
+        pictures = torch.rand(2, 3, 24, 40, generator=seeded())
+        together = jpeg_artefacts(pictures, [60, 95])
+        for index, quality in enumerate((60, 95)):
+            alone = jpeg_artefacts(pictures[index, None], quality)[0]
+            assert (together[index] - alone).abs().max() < 1.01 / 255
+            assert (together[index] != alone).float().mean() < 1e-2
+
+    def sensor(self, **changes: object) -> Sensor:
+        values: dict[str, object] = {
+            "gains": np.array([[1.0], [2.0], [4.0]]).repeat(3, axis=1),
+            "photon_noise": 1e-3,
+            "read_noise": 1e-3,
+            "noise_seed": 1,
+            "black_level": 0.0,
+            "gamma": 2.2,
+            "srgb": False,
+            "bits": None,
+            "jpeg_quality": None,
+        }
+        return Sensor(**{**values, **changes})  # type: ignore[arg-type]
+
+    def test_recording_is_differentiable_in_light_and_exposure(self) -> None:
+        """In double precision, for cameras of every curve, where nothing is clipped or rounded."""
+        sensors = [self.sensor(), self.sensor(srgb=True, black_level=1e-3), self.sensor(gamma=2.1)]
+        radiance = (0.05 + 0.15 * torch.rand(3, 3, 3, 2, 3, generator=seeded())).double().requires_grad_()
+        noise = torch.randn(radiance.shape, generator=seeded(1)).double()
+        gains = torch.tensor(np.stack([sensor.gains for sensor in sensors]), requires_grad=True)
+        assert torch.autograd.gradcheck(lambda *of: record(of[0], sensors, noise, of[1]), (radiance, gains))
+        torch.testing.assert_close(record(radiance, sensors, noise), record(radiance, sensors, noise, gains))
+
+    def test_rounding_lets_gradients_pass_and_clipping_stops_them(self) -> None:
+        values = torch.rand(2, 5, generator=seeded()).requires_grad_()
+        for bits in (8, [8, None]):
+            (gradient,) = torch.autograd.grad(quantize(values, bits).sum(), values)
+            assert torch.equal(gradient, torch.ones(2, 5))
+        radiance = torch.tensor([0.1, 0.7])[:, None, None].expand(1, 3, 3, 2, 1, 1)[..., 0].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(record(radiance, [self.sensor(bits=8)], None).sum(), radiance)
+        assert (gradient[0, :, :, 0] > 0).all()
+        assert (gradient[0, 1:, :, 1] == 0).all()  # 0.7 saturates from the second frame on
+
+    def test_gradients_are_finite_in_the_dark_and_through_files(self) -> None:
+        radiance = torch.rand(2, 3, 3, 16, 24, generator=seeded()) * 0.3
+        radiance[..., :8] = 0.0
+        radiance.requires_grad_()
+        sensors = [
+            self.sensor(read_noise=0.0, bits=8, jpeg_quality=90),
+            self.sensor(srgb=True, bits=8, jpeg_quality=70),
+        ]
+        noise = torch.randn(radiance.shape, generator=seeded(1))
+        (gradient,) = torch.autograd.grad(record(radiance, sensors, noise).square().sum(), radiance)
+        assert torch.isfinite(gradient).all()
+        assert (gradient[..., 8:] != 0).float().mean() > 0.5
+
+    def test_noise_of_a_bracket_depends_on_its_seed_alone(self) -> None:
+        sensors = [self.sensor(noise_seed=seed) for seed in (3, None, 4, 3)]
+        noise = draw_noise(sensors, torch.zeros(4, 3, 3, 16, 16))
+        assert noise is not None
+        assert torch.equal(noise[0], noise[3])
+        assert not torch.equal(noise[0], noise[2])
+        assert noise[1].abs().max() == 0
+        assert draw_noise([sensors[1]], torch.zeros(1, 3, 3, 16, 16)) is None
+
+    def test_srgb_files_are_decoded_but_unknown_curves_are_not(self, bank: SceneBank) -> None:
+        srgb = SynthesisConfig.noiseless(srgb_share=1.0)
+        odd = SynthesisConfig.noiseless(curve_error_share=1.0, curve_error=0.1)
+        errors = []
+        for config in (srgb, odd):
+            batch = Synthesizer(bank, config).sample(4, 32, seeded(), "static")
+            errors.append((batch.frames[:, 1] - expose(batch.truth, 4.0)).abs().max().item())
+        assert errors[0] < 2e-3
+        assert errors[1] > 5e-3
+
+    def test_errors_of_exposure_spare_the_reference(self, bank: SceneBank) -> None:
+        config = SynthesisConfig.noiseless(exposure_error_share=1.0, exposure_error=0.1, white_balance_drift_share=1.0)
+        batch = Synthesizer(bank, config).sample(4, 32, seeded(), "static")
+        errors = (
+            (batch.frames - expose(batch.radiance, batch.times[:, :, None, None, None])).abs().amax(dim=(0, 2, 3, 4))
+        )
+        assert errors[1] < 1e-4
+        assert errors[0] > 1e-3
+        assert errors[2] > 1e-3
+
+
+class TestRegistration:
+    def exact(self, *unseen: UnseenStrip | None) -> Registration:
+        return Registration(torch.zeros(4, 2, 2), 0.0, (unseen[0], unseen[1]) if unseen else (None, None))
+
+    def test_a_perfect_shift_is_undone(self) -> None:
+        picture = smooth_fields([draw_coarse_field(np.random.default_rng(0), 3, 6, (48, 48))], (48, 48)).sigmoid()
+        camera = torch.zeros(1, 3, 48, 48, 2)
+        camera[0, 0, ..., 0], camera[0, 2, ..., 1] = 0.5, -0.7
+        radiance = warp(picture, pixel_grid(48, 48) + camera)
+        frames = radiance ** (1 / 2.2)
+        positions = registration_positions([self.exact()], camera)
+        registered, seen = register(frames, radiance, [self.exact()], positions, torch.ones(1, 3))
+        inside = (..., slice(8, -8), slice(8, -8))
+        for moved, repaired in ((frames, registered), (radiance, seen)):
+            before = (moved[:, OUTER] - moved[:, 1:2])[inside].abs().max()
+            assert (repaired - moved[:, 1:2])[inside].abs().max() < 0.1 * before
+
+    def test_residuals_are_smooth_and_as_large_as_drawn(self) -> None:
+        registration = draw_registration(np.random.default_rng(3), SynthesisConfig(residual=(1.0, 1.5)), (40, 40))
+        off = registration_positions([registration], torch.zeros(1, 3, 40, 40, 2)) - pixel_grid(40, 40)
+        assert 0 < off.std() < 3 * registration.amplitude
+        assert off.diff(dim=3).abs().max() < registration.amplitude
+
+    def test_noise_is_resampled_too(self) -> None:
+        camera = torch.zeros(1, 3, 48, 48, 2)
+        camera[:, 0] = 0.5
+        frames = (0.5 + 0.1 * torch.randn(1, 3, 3, 48, 48, generator=seeded())).clamp(0.01, 1)
+        positions = registration_positions([self.exact()], camera)
+        registered, _ = register(frames, frames, [self.exact()], positions, torch.tensor([[1.0, 4.0, 16.0]]))
+        assert registered[0, 0, :, 12:36, 12:36].std() < 0.8 * frames[0, 0, :, 12:36, 12:36].std()
+
+    def test_unseen_strips_are_told_by_the_reference_or_repeated(self) -> None:
+        ramp = torch.linspace(0.05, 0.2, 32).expand(1, 3, 3, 32, 32).clone()
+        ramp[:, 1] = 0.1
+        times = torch.tensor([[1.0, 2.0, 4.0]])
+        frames = (ramp * times[:, :, None, None, None]) ** (1 / 2.2)
+        right = np.array([1.0, 0.0])
+        registration = self.exact(UnseenStrip(right, 4.0, False), UnseenStrip(right, 4.0, True))
+        positions = registration_positions([registration], torch.zeros(1, 3, 32, 32, 2))
+        light = register(frames, ramp, [registration], positions, times)[0] ** 2.2
+        torch.testing.assert_close(light[0, 0, :, :, -4:], torch.full((3, 32, 4), 0.1))
+        torch.testing.assert_close(light[0, 1, :, :, -4:], 4 * ramp[0, 2, :, :, 27:28].expand(-1, -1, 4))
+        torch.testing.assert_close(light[0, :, :, :, :-4], (ramp * times[0, :, None, None, None])[0, OUTER, :, :, :-4])
+
+
+class TestScenes:
+    NAMES = (
+        *(
+            "venice.hdr",
+            "venice_sunset.hdr",
+            "sunset.hdr",
+            "lab.hdr",
+            "studio.exr",
+            "studio.hdr",
+            "studio_small_05.hdr",
+        ),
+        *("brown_photostudio_01.hdr", "photo_studio_01.hdr", "wide_street_01.exr", "wide_street_02.exr", "night.hdr"),
+        *("moonless_golf.hdr", "dawn.hdr", "park.hdr", "sunrise.hdr", "hilly_terrain_01.hdr", "quarry_02.hdr"),
+    )
+
+    @given(seed=st.integers(0, 1000), holdout=st.integers(0, 17))
+    def test_split_keeps_relatives_together(self, seed: int, holdout: int) -> None:
+        train, held = split_scenes(self.NAMES, holdout, seed)
+        assert sorted([*train, *held]) == sorted(self.NAMES)
+        assert not {scene_group(name) for name in train} & {scene_group(name) for name in held}
+        assert len(held) <= holdout
+
+    def test_split_reaches_the_number_asked_for(self) -> None:
+        names = [*self.NAMES, *(f"place_{i}.hdr" for i in range(40))]
+        assert all(len(split_scenes(names, 12, seed)[1]) == 12 for seed in range(10))
+
+    def test_split_refuses_to_hold_out_everything(self) -> None:
+        with pytest.raises(ArgumentError, match="holdout"):
+            split_scenes(["a.hdr", "b.hdr"], 2)
+
+    def test_from_folders_reads_and_cuts_panoramas(self, tmp_path: Path) -> None:
+        panorama = np.random.default_rng(0).random((48, 96, 3), dtype=np.float32) + 0.5
+        panorama[:8], panorama[-8:] = 99.0, 99.0  # the poles
+        write_image(tmp_path / "place.hdr", panorama)
+        write_image(tmp_path / "photo.png", np.full((30, 60, 3), 100, np.uint8))
+        bank = SceneBank.from_folders([tmp_path], [tmp_path], max_side=40)
+        assert bank.hdr[0].shape == (3, 32, 96)
+        assert bank.hdr[0].max() < 5
+        assert bank.hdr[0].float().median().item() == pytest.approx(0.25, rel=0.01)
+        assert bank.photos[0].shape == (3, 20, 40)
+        assert (bank.photos[0] == 100).all()
+        assert bank.hdr_names == ("place.hdr",)
+
+    def test_missing_and_empty(self, tmp_path: Path) -> None:
+        with pytest.raises(ImageFileError, match="nowhere"):
+            SceneBank.from_folders([tmp_path / "nowhere"])
+        with pytest.raises(ArgumentError, match="at least one"):
+            SceneBank.from_folders([tmp_path])
+        with pytest.raises(ShapeError, match="3×H×W"):
+            SceneBank.from_tensors([torch.rand(1, 32, 32)])
+
+    def test_photographs_are_not_taken_for_light(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "photo.png", np.zeros((16, 16, 3), np.uint8))
+        with pytest.raises(ImageFileError, match="linear light"):
+            SceneBank.from_folders(hdr=[tmp_path / "photo.png"])
+
+    def test_packing_survives_anything(self) -> None:
+        wild = torch.tensor([float("nan"), float("inf"), -1.0, 1e6, 1e-30, 1.0]).repeat(3, 8, 2)
+        packed = SceneBank.from_tensors([wild]).hdr[0]
+        assert torch.isfinite(packed).all()
+        assert packed.min() >= 0
+
+    def test_subset_and_split(self) -> None:
+        bank = SceneBank.procedural(seed=0, count=5, size=(32, 48))
+        assert bank.subset(["hdr_1"]).hdr[0] is bank.hdr[1]
+        with pytest.raises(ArgumentError, match="nowhere"):
+            bank.subset(["nowhere"])
+        train, held = bank.split(holdout=2)
+        assert len(train.hdr) == 3
+        assert len(held.hdr) == 2
+        assert not set(train.photo_names) & set(held.photo_names)
+
+    def test_noisy_scenes_are_no_backgrounds(self) -> None:
+        scenes = [torch.full((3, 32, 32), 0.5), torch.full((3, 32, 32), 0.5)]
+        bank = SceneBank.from_tensors(scenes, hdr_names=["satara_night.hdr", "lab.hdr"])
+        assert bank.without_noise().hdr_names == ("lab.hdr",)
+
+    def test_skimage_photographs_need_no_download(self) -> None:
+        bank = SceneBank.from_skimage()
+        assert len(bank.photos) == 4
+        assert all(photo.dtype == torch.uint8 for photo in bank.photos)
+
+
+class TestValidation:
+    def test_fixed_equal_shares(self, bank: SceneBank) -> None:
+        first, again = (validation_brackets(bank, 8, (32, 48), seed=1) for _ in range(2))
+        assert [b.kind[0] for b in first] == [*KINDS, *KINDS]
+        assert [b.bit_depth[0] for b in first] == [8] * 4 + [16] * 4
+        assert all(b.times.tolist() == [[1.0, 4.0, 16.0]] for b in first)
+        assert not any(b.registered[0] for b in first)
+        assert all(torch.equal(a.frames, b.frames) for a, b in zip(first, again, strict=True))
+        assert first[0].frames.shape == (1, 3, 3, 32, 48)
+
+    def test_noise_is_there(self, bank: SceneBank) -> None:
+        (static,) = validation_brackets(bank, 1, 48)
+        error = static.frames[:, 0] ** 2.2 - static.truth
+        assert 1e-4 < error.std() < 0.1
+
+
+class TestSheetsAndFolders:
+    def test_contact_sheet_shows_frames_and_truth(self, bank: SceneBank, tmp_path: Path) -> None:
+        batch = Synthesizer(bank).sample(2, 32, seeded())
+        sheet = contact_sheet(batch, gap=2)
+        assert sheet.shape == (2 * 34 + 2, 6 * 34 + 2, 3)
+        expected = (batch.frames[1, 2] * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
+        np.testing.assert_array_equal(sheet[36:68, 70:102], expected)
+        path = write_contact_sheet(tmp_path / "sheet.png", batch)
+        np.testing.assert_array_equal(read_image(path).pixels, contact_sheet(batch))
+
+    def test_bracket_folder_round_trip(self, bank: SceneBank, tmp_path: Path) -> None:
+        batch = Synthesizer(bank, SynthesisConfig.noiseless()).sample(2, 32, seeded())
+        folder = write_bracket_folder(batch, tmp_path / "deep" / "scene", index=1)
+        assert read_exposure_file(folder / "exposure.txt") == [0.0, 2.0, 4.0]
+        stored = read_image(folder / "3.tif").pixels
+        assert stored.dtype == np.uint16
+        np.testing.assert_allclose(stored / 65535, batch.frames[1, 2].permute(1, 2, 0).numpy(), atol=1e-5)
+        truth = read_image(folder / "HDRImg.hdr").pixels
+        np.testing.assert_allclose(truth, batch.truth[1].permute(1, 2, 0).numpy(), atol=0.01)
+
+    def test_batches_are_sliced_and_joined(self, bank: SceneBank) -> None:
+        batch = Synthesizer(bank).sample(3, 32, seeded())
+        again = SyntheticBatch.concatenate([batch[0], batch[1], batch[-1]])
+        for name, values in tensors(batch).items():
+            assert torch.equal(values, getattr(again, name))
+        assert again.kind == batch.kind
+        assert batch.to("cpu").kind == batch.kind

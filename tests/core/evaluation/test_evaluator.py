@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from PIL import Image
+
+from afunet_core.baselines.opencv import opencv_debevec
+from afunet_core.baselines.weighted import reference_only, weighted_merge
+from afunet_core.data.synthesis.brackets import validation_brackets
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.evaluation import evaluator as evaluation
+from afunet_core.evaluation.evaluator import Sample, evaluate
+from afunet_core.evaluation.scores import INSIDE, OUTSIDE, Evaluation, Row
+from afunet_core.metrics import psnr_mu, ssim_linear
+from afunet_core.radiometry import expose
+
+TIMES = (1.0, 4.0, 16.0)
+
+
+def make_sample(name="scene", kind="static", seed=0, moved=False, size=(40, 48)):
+    """A smooth scene; with ``moved``, a patch that is ten times as bright in the outer frames."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 5, 6, generator=generator) * 2 - 2.2
+    truth = (10 ** torch.nn.functional.interpolate(coarse, size, mode="bicubic")).clamp(max=1)
+    other, mask = truth.clone(), torch.zeros(1, 1, *size)
+    if moved:
+        other[..., 10:20, 10:20] *= 10
+        mask[..., 10:20, 10:20] = 1
+    frames = tuple(expose(light, time) for light, time in zip((other, truth, other), TIMES, strict=True))
+    frames = tuple(frame + 0.01 * torch.randn(frame.shape, generator=generator) for frame in frames)
+    return Sample(name, kind, tuple(frame.clamp(0, 1) for frame in frames), torch.tensor(TIMES), truth, mask)
+
+
+@pytest.fixture
+def table():
+    samples = [make_sample("a", "static", 0), make_sample("b", "objects", 1, moved=True), make_sample("c", "static", 2)]
+    return evaluate({"weighted": weighted_merge, "reference": reference_only}, samples), samples
+
+
+class TestScores:
+    def test_every_score_is_that_of_the_metric(self, checks, table):
+        rows, samples = table
+        for row in rows.rows:
+            sample = next(s for s in samples if s.name == row.scene)
+            result = {"weighted": weighted_merge, "reference": reference_only}[row.method](sample)
+            checks.close(row.scores["PSNR-μ"], psnr_mu(result, sample.truth).item(), tolerance=1e-6)
+            checks.close(row.scores["SSIM-l"], ssim_linear(result, sample.truth).item(), tolerance=1e-6)
+            assert row.seconds > 0
+
+    def test_means_are_of_decibels_over_scenes(self, table):
+        rows, _ = table
+        scores = {row.scene: row.scores for row in rows.rows if row.method == "weighted"}
+        expected = (scores["a"]["PSNR-l"] + scores["c"]["PSNR-l"]) / 2
+        assert rows.mean("weighted", "static")["PSNR-l"] == pytest.approx(expected)
+        everything = np.mean([scores[name]["PSNR-l"] for name in "abc"])
+        assert rows.mean("weighted")["PSNR-l"] == pytest.approx(everything)
+
+    def test_standard_errors_are_those_of_an_independent_source(self):
+        rng = np.random.default_rng(3)
+        rows = Evaluation(("PSNR-l",))
+        base, gain = rng.normal(30, 8, 40), rng.normal(1.5, 0.2, 40)
+        for index in range(40):  # names may repeat; the scenes are others
+            name, kind = f"scene {index % 20}", "static"
+            rows.rows.append(Row("old", name, kind, {"PSNR-l": base[index]}, 0.0))
+            rows.rows.append(Row("new", name, kind, {"PSNR-l": base[index] + gain[index]}, 0.0))
+        mean, error = rows.difference("new", "old")["PSNR-l"]
+        assert rows.mean("old")["PSNR-l"] == pytest.approx(base.mean())
+        assert rows.standard_error("old")["PSNR-l"] == pytest.approx(scipy.stats.sem(base))
+        assert (mean, error) == pytest.approx((gain.mean(), scipy.stats.sem(gain)))
+        assert 20 * error < rows.standard_error("new")["PSNR-l"]  # what makes the comparison worth its while
+
+    def test_how_sure_one_scene_makes_is_not_known(self, table):
+        rows, _ = table
+        assert math.isnan(rows.standard_error("weighted", "objects")["PSNR-l"])
+        assert math.isnan(rows.difference("weighted", "reference", "objects")["PSNR-l"][1])
+        assert not math.isnan(rows.standard_error("weighted", "static")["PSNR-l"])
+        with pytest.raises(ArgumentError, match="'weighted', 'reference'"):
+            rows.difference("weighted", "unknown")
+        alone = evaluate({"weighted": weighted_merge}, [make_sample()])
+        assert "standard error" not in alone.to_markdown()
+        assert "standard error" not in evaluate({"weighted": weighted_merge}, []).to_markdown()
+
+    def test_ghosts_are_seen_where_they_are(self, table):
+        rows, samples = table
+        moving = rows.mean("weighted", "objects")
+        assert moving[INSIDE] < moving[OUTSIDE] - 15
+        assert rows.mean("reference", "objects")[INSIDE] > moving[INSIDE] + 10
+        expected = psnr_mu(weighted_merge(samples[1]), samples[1].truth, mask=samples[1].moved > 0.5).item()
+        assert moving[INSIDE] == pytest.approx(expected)
+
+    def test_scenes_without_motion_do_not_count_for_ghosts(self, table):
+        rows, _ = table
+        assert math.isnan(rows.mean("weighted", "static")[INSIDE])
+        assert rows.mean("weighted")[INSIDE] == rows.mean("weighted", "objects")[INSIDE]
+
+    def test_tuples_and_unknown_motion(self):
+        s = make_sample()
+        named = evaluate({"w": weighted_merge}, [s]).mean("w")
+        bare = evaluate({"w": weighted_merge}, [(s.name, s.kind, list(s.frames), s.times, s.truth, None)]).mean("w")
+        assert bare["PSNR-μ"] == named["PSNR-μ"]
+        assert math.isnan(bare[OUTSIDE])
+
+    def test_other_metrics(self):
+        rows = evaluate({"w": weighted_merge}, [make_sample()], metrics=["SSIM-μ (authors)"])
+        assert rows.columns == ("SSIM-μ (authors)", INSIDE, OUTSIDE)
+
+
+class TestFiles:
+    def test_csv_reads_back(self, table, tmp_path):
+        rows, _ = table
+        rows.write(tmp_path / "table.csv")
+        lines = list(csv.DictReader(io.StringIO((tmp_path / "table.csv").read_text(encoding="utf-8"))))
+        assert [(line["method"], line["scene"]) for line in lines] == [(row.method, row.scene) for row in rows.rows]
+        for line, row in zip(lines, rows.rows, strict=True):
+            assert float(line["PSNR-μ"]) == pytest.approx(row.scores["PSNR-μ"], rel=1e-5)
+            assert (line[INSIDE] == "") == (row.kind == "static")
+
+    def test_markdown_says_what_each_number_is(self, table, tmp_path):
+        rows, _ = table
+        rows.write(tmp_path / "table.md")
+        text = (tmp_path / "table.md").read_text(encoding="utf-8")
+        body = [line for line in text.splitlines() if line.startswith("| ")]
+        assert body[0].startswith("| scenes | method | PSNR-μ | PSNR-l")
+        labels = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in body[1:]]
+        assert labels[:4] == [
+            ("all (3)", "weighted"),
+            ("all (3)", "reference"),
+            ("static (2)", "weighted"),
+            ("static (2)", "reference"),
+        ]
+        assert f"{rows.mean('weighted')['PSNR-μ']:.2f}" in body[1]
+        for column in rows.columns:
+            assert f"- {column}: " in text
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["table.md"]
+        error = rows.standard_error("weighted")["PSNR-μ"]
+        assert f"| weighted | ± {error:.2f} |" in text
+        gain, error = rows.difference("reference", "weighted")["PSNR-μ"]
+        assert f"| reference less weighted | {gain:+.2f} ± {error:.2f} |" in text
+
+    def test_other_files_are_refused(self, table, tmp_path):
+        with pytest.raises(ArgumentError, match=r"ends in \.csv or \.md"):
+            table[0].write(tmp_path / "table.xlsx")
+
+    def test_error_maps_show_the_error(self, tmp_path):
+        sample = make_sample("../evil/001", moved=True)
+        evaluate({"a b": weighted_merge, "perfect": lambda s: s.truth}, [sample], error_maps=tmp_path / "maps")
+        found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
+        assert found == ["maps/evil-001/a-b.png", "maps/evil-001/perfect.png"]
+        ghost, perfect = (np.asarray(Image.open(tmp_path / name)).astype(float) for name in found)
+        assert ghost.shape == (40, 48, 3)
+        assert np.ptp(perfect) == np.ptp(perfect[0, 0])  # one colour
+        assert ghost[12:18, 12:18].mean() > ghost[25:, 25:].mean() + 50
+
+
+class TestRunning:
+    def test_progress_and_cancel(self):
+        seen = []
+        samples = [make_sample("a"), make_sample("b")]
+        evaluate({"w": weighted_merge}, samples, on_progress=lambda *state: seen.append(state))
+        assert seen == [(0, 2, "a: w"), (1, 2, "b: w"), (2, 2, "done")]
+        with pytest.raises(MergeCancelled, match="after 0 scenes"):
+            evaluate({"w": weighted_merge}, samples, should_cancel=lambda: True)
+
+    def test_samples_may_be_a_stream(self):
+        rows = evaluate({"w": weighted_merge}, (make_sample(str(index), seed=index) for index in range(2)))
+        assert [row.scene for row in rows.rows] == ["0", "1"]
+
+    def test_no_gradients_are_kept(self):
+        parameter = torch.ones((), requires_grad=True)
+        evaluate({"w": lambda s: _no_graph(weighted_merge(s) * parameter)}, [make_sample()])
+
+    def test_errors(self):
+        with pytest.raises(ArgumentError, match="methods: expected at least one method"):
+            evaluate({}, [])
+        with pytest.raises(ArgumentError, match="metrics: expected names from PSNR-μ"):
+            evaluate({"w": weighted_merge}, [], metrics=["LPIPS"])
+        with pytest.raises(ShapeError, match=r"methods\['bad'\]"):
+            evaluate({"bad": lambda s: s.truth[..., 1:]}, [make_sample()])
+        with pytest.raises(ArgumentError, match="method, kind"):
+            evaluate({"w": weighted_merge}, [make_sample()]).mean("v")
+
+
+def _no_graph(result):
+    assert not result.requires_grad
+    return result
+
+
+class TestMethods:
+    def test_the_classics_rank_as_everyone_knows(self):
+        samples = [make_sample(str(index), seed=index) for index in range(2)]
+        rows = evaluate(evaluation.baseline_methods(), samples)
+        assert rows.methods == ["reference only", "weighted merge", "Mertens fusion", "OpenCV Debevec"]
+        assert max(rows.methods, key=lambda method: rows.mean(method)["PSNR-μ"]) == "weighted merge"
+
+    @pytest.mark.parametrize("batch", [1, 2])
+    def test_merge_as_a_method(self, checks, batch):
+        one = make_sample()
+        frames = tuple(frame.repeat(batch, 1, 1, 1) for frame in one.frames)
+        sample = Sample("batch", "static", frames, one.times, one.truth.repeat(batch, 1, 1, 1))
+        merged = evaluation.merge_method(method="weighted", align="off")(sample)
+        checks.close(merged, weighted_merge(sample), tolerance=1e-5)
+
+    def test_fusion_is_given_the_unit_of_the_reference(self):
+        light = torch.full((1, 3, 32, 32), 0.03)
+        frames = tuple(expose(light, time) for time in TIMES)
+        fused = evaluation.fusion_radiance(Sample("flat", "static", frames, torch.tensor(TIMES), light))
+        torch.testing.assert_close(fused, light, rtol=1e-4, atol=1e-5)
+        white = tuple(torch.ones(1, 3, 8, 8) for _ in TIMES)
+        assert torch.isfinite(evaluation.fusion_radiance(Sample("w", "", white, torch.tensor(TIMES), light))).all()
+
+    @staticmethod
+    def grey_scene():
+        """Textured, grey, and dim enough that the long frame keeps a median: alignment needs one."""
+        coarse = torch.rand(1, 1, 20, 24, generator=torch.Generator().manual_seed(0)) * 1.5 - 3
+        smooth = torch.nn.functional.interpolate(coarse, (160, 192), mode="bicubic")
+        return (10**smooth).expand(1, 3, 160, 192)
+
+    @pytest.mark.parametrize("align", [False, True])
+    def test_opencv_merges_grey_light_in_our_unit(self, align):
+        light = self.grey_scene()
+        sample = Sample("grey", "static", tuple(expose(light, t) for t in TIMES), torch.tensor(TIMES), light)
+        stops = (opencv_debevec(sample, align=align) / light).log2().abs()
+        assert (stops < 0.1).float().mean() > 0.97
+
+    def test_opencv_aligns_a_shifted_frame(self):
+        light = self.grey_scene()
+        shifted = [light.roll((4, -3), (2, 3)), light, light]
+        frames = tuple(expose(x, time) for x, time in zip(shifted, TIMES, strict=True))
+        sample = Sample("shift", "camera", frames, torch.tensor(TIMES), light)
+        inner = (..., slice(16, -16), slice(16, -16))
+        aligned, not_aligned = (psnr_mu(opencv_debevec(sample, a)[inner], light[inner]).item() for a in (True, False))
+        assert aligned > not_aligned + 3
+
+
+class TestSources:
+    def test_synthetic_brackets(self):
+        samples = list(evaluation.synthetic_samples(validation_brackets(SceneBank.procedural(), 4, 48)))
+        assert [sample.kind for sample in samples] == ["static", "camera", "objects", "both"]
+        assert len({sample.name for sample in samples}) == 4
+        for sample in samples:
+            assert len(sample.frames) == 3
+            assert sample.truth.shape == sample.frames[0].shape == (1, 3, 48, 48)
+            assert sample.to_tensor().shape == (1, 18, 48, 48)
+        still = evaluate({"w": weighted_merge, "r": reference_only}, samples[:1])
+        assert still.mean("w")["PSNR-l"] > still.mean("r")["PSNR-l"]
+
+    def test_datasets(self, checks):
+        s = make_sample()
+        scene = {"frames": torch.cat(s.frames), "times": s.times, "truth": s.truth[0], "name": "Test/001"}
+        (sample,) = evaluation.dataset_samples([scene])
+        checks.close(weighted_merge(sample), weighted_merge(s))
+        assert sample.name == "Test/001"
+        assert sample.moved is None
+
+    def test_a_sample_becomes_a_bracket(self, checks):
+        sample = make_sample()
+        bracket = sample.to_bracket()
+        checks.close(bracket.to_tensor(), sample.to_tensor(), tolerance=1e-5)
+        checks.close(weighted_merge(bracket), weighted_merge(sample), tolerance=1e-5)

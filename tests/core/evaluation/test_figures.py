@@ -1,0 +1,148 @@
+"""Comparison figures: what is shown where, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.evaluation.figures import BOX_COLOURS, Box, choose_boxes, comparison_figure, error_map, heat
+
+
+def picture(height: int = 60, width: int = 90, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0.05, 0.5, (height, width, 3)).astype(np.float32)
+
+
+def grey(value: float, height: int = 60, width: int = 90) -> np.ndarray:
+    return np.full((height, width, 3), value, np.float32)
+
+
+def test_everything_is_there() -> None:
+    """Frames, result, truth and an error map, told apart by colours that occur nowhere else."""
+    frames = [grey(0.0) + colour for colour in ([1, 0, 0], [0, 1, 0], [0, 0, 1])]
+    truth = grey(0.25)
+    result = truth.copy()
+    result[10:20, 30:40] = 1.0
+    figure = comparison_figure(frames, {"ours": result}, truth, [(5, 25, 20, 20)], width=800, operator="exposure")
+    assert figure.dtype == np.uint8
+    assert figure.shape[1] == 800
+    colours = {tuple(colour) for colour in figure.reshape(-1, 3)[::1].tolist()}
+    for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255), BOX_COLOURS[0], (255, 255, 255), (0, 0, 4)):
+        assert colour in colours, colour
+    brightest = tuple(np.round(heat(np.array([[1.0]]), 1.0)[0, 0] * 255).astype(int).tolist())
+    assert brightest in colours, "an error beyond max_error has the brightest colour"
+
+
+def test_without_truth_there_are_no_errors_and_fewer_rows() -> None:
+    results = {"ours": picture(seed=1), "theirs": picture(seed=2)}
+    boxes = [Box(0, 0, 20, 20)]
+    with_truth = comparison_figure([picture()], results, picture(), boxes, width=600)
+    without = comparison_figure([picture()], results, None, boxes, width=600)
+    assert without.shape[0] < with_truth.shape[0]
+
+
+def test_more_boxes_more_rows() -> None:
+    heights = [
+        comparison_figure([picture()], {"a": picture(seed=1)}, None, [(0, 0, 16, 16)] * count, width=400).shape[0]
+        for count in (0, 1, 2)
+    ]
+    assert heights[0] < heights[1] < heights[2]
+    assert heights[2] - heights[1] == heights[1] - heights[0]
+
+
+def test_patches_show_their_part_of_the_picture() -> None:
+    """A patch of a picture that is black but for one pixel is black but for an enlarged one."""
+    result = grey(0.0)
+    result[30, 50] = 1.0
+    figure = comparison_figure([], {"a": result}, None, [(24, 44, 12, 12)], width=252, operator="exposure")
+    row = figure[-260 - 24 - 6 : -24 - 6]
+    bright = np.argwhere((row > 250).all(-1) & (np.arange(row.shape[1]) > 10) & (np.arange(row.shape[1]) < 242))
+    inside = bright[(bright[:, 0] > 30) & (bright[:, 0] < 230)]
+    assert len(inside) == 20 * 20, "240 pixels wide for 12: each pixel becomes 20×20"
+
+
+def test_grey_pictures_and_many_results() -> None:
+    figure = comparison_figure(
+        [picture()[..., 0]] * 3,
+        {f"method {i}": picture(seed=i)[..., 0] for i in range(6)},
+        picture()[..., 0],
+        width=1200,
+    )
+    assert figure.shape[1:] == (1200, 3)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    height=st.integers(1, 40), width=st.integers(1, 40), frames=st.integers(0, 4), figure_width=st.integers(300, 500)
+)
+def test_any_size_and_number(height: int, width: int, frames: int, figure_width: int) -> None:
+    result = picture(height, width, seed=3)
+    figure = comparison_figure(
+        [picture(height, width)] * frames, {"a": result}, picture(height, width), width=figure_width
+    )
+    assert figure.shape[1] == figure_width
+
+
+def test_nan_and_infinity_are_drawn() -> None:
+    result = picture()
+    result[0, 0], result[1, 1] = np.nan, np.inf
+    assert comparison_figure([], {"a": result}, picture(), width=300).shape[1] == 300
+
+
+def test_boxes_are_where_the_results_differ() -> None:
+    truth, result = grey(0.2, 120, 160), grey(0.2, 120, 160)
+    result[80:90, 120:130] = 0.6
+    result[20:24, 30:34] = 0.4
+    first, second = choose_boxes([result], truth)
+    assert first.top <= 80 < 90 <= first.top + first.height
+    assert first.left <= 120 < 130 <= first.left + first.width
+    assert second.top <= 20 < 24 <= second.top + second.height
+    assert second.left <= 30 < 34 <= second.left + second.width
+
+
+@settings(max_examples=20, deadline=None)
+@given(height=st.integers(1, 70), width=st.integers(1, 70), count=st.integers(0, 4))
+def test_boxes_lie_inside_and_apart(height: int, width: int, count: int) -> None:
+    boxes = choose_boxes([picture(height, width, 1), picture(height, width, 2)], count=count)
+    assert len(boxes) <= count
+    covered = np.zeros((height, width), int)
+    for box in boxes:
+        assert min(box) >= 0
+        assert box.top + box.height <= height
+        assert box.left + box.width <= width
+        covered[box.top : box.top + box.height, box.left : box.left + box.width] += 1
+    assert covered.max(initial=0) <= 1
+
+
+def test_errors_are_measured_after_the_mu_law() -> None:
+    expected = np.log1p(5000 * 0.3) / np.log1p(5000) - np.log1p(5000 * 0.1) / np.log1p(5000)
+    np.testing.assert_allclose(error_map(grey(0.3), grey(0.1)), expected, rtol=1e-5)
+    assert not error_map(grey(1.0), grey(7.0)).any(), "beyond saturation there is nothing to compare"
+
+
+def test_heat_grows_with_the_error() -> None:
+    brightness = heat(np.linspace(0, 1, 50)[None], 1.0).sum(-1)[0]
+    assert (np.diff(brightness) > 0).all()
+    np.testing.assert_array_equal(heat(np.array([[2.0]]), 1.0), heat(np.array([[1.0]]), 1.0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "named"),
+    [
+        (([picture()], {}), {}, ArgumentError, "results"),
+        (([picture()], {"a": picture(61)}), {}, ShapeError, "a"),
+        (([picture()], {"a": picture()}, picture(61)), {}, ShapeError, "truth"),
+        (([picture()], {"a": picture()[..., :2]}), {}, ShapeError, "a"),
+        (([picture()[0, 0]], {"a": picture()}), {}, ShapeError, r"inputs\[0\]"),
+        (([], {"a": picture()}, None, [(50, 0, 20, 20)]), {}, ArgumentError, "box"),
+        (([], {"a": picture()}, None, [(0, 0, 0, 5)]), {}, ArgumentError, "box"),
+        (([], {"a": picture()}, None), {"width": 10}, ArgumentError, "width"),
+        (([], {"a": picture()}, picture()), {"max_error": 0}, ArgumentError, "max_error"),
+        (([], {"a": picture()}), {"operator": "magic"}, ArgumentError, "operator"),
+    ],
+)
+def test_refusals(arguments: tuple, options: dict, error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=f"^{named}: expected"):
+        comparison_figure(*arguments, **options)

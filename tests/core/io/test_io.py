@@ -1,0 +1,531 @@
+"""Files in and out: fidelity of every format, exposure metadata, and what damaged files and full disks do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import OpenImageIO
+import pytest
+import tifffile
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
+
+from afunet_core.bracket.folders import find_brackets, list_bracket_folder, natural_key
+from afunet_core.errors import AFUNetError, ArgumentError, ImageFileError, ShapeError
+from afunet_core.io import Exposure, read_exposure, read_exposure_file, read_image, relative_exposures, write_image
+
+oiio: Any = OpenImageIO  # its stubs make every call optional; a None fails these tests anyway
+
+METADATA = {
+    "model": "compact",
+    "times": [1.0, 4.0, 16.0],
+    "nested": {"a": None, "b": True},
+    "text": "µ-law “quoted” = 5",
+    "looks_like_a_number": "007",
+}
+
+
+@pytest.fixture
+def radiance() -> np.ndarray:
+    """Distinct red, green and blue over seven decades, odd sizes."""
+    generator = np.random.default_rng(0)
+    image = 10.0 ** generator.uniform(-4, 3, (13, 7, 3))
+    image[..., 0] *= 2.0
+    image[..., 2] *= 0.5
+    return image.astype(np.float32)
+
+
+def _write_with_oiio(path: Path, image: np.ndarray, names: tuple[str, ...] | None = None, **attributes: object) -> None:
+    """An independent writer for what the product only reads."""
+    pixel_type = "float" if image.dtype == np.float32 else str(image.dtype)
+    spec = oiio.ImageSpec(image.shape[1], image.shape[0], image.shape[2], pixel_type)
+    if names:
+        spec.channelnames = names
+    for name, value in attributes.items():
+        spec.attribute(name, value)
+    output = oiio.ImageOutput.create(str(path))
+    assert output.open(str(path), spec)
+    assert output.write_image(np.ascontiguousarray(image))
+    assert output.close()
+
+
+def _save_with_exif(path: Path, seconds: Fraction, f_number: float, iso: int) -> None:
+    """A camera's picture, by Pillow."""
+    fields = {0x829A: IFDRational(seconds), 0x829D: IFDRational(round(f_number * 10), 10), 0x8827: iso}
+    picture = Image.new("RGB", (8, 8), (90, 80, 70))
+    if path.suffix == ".tif":
+        directory = ImageFileDirectory_v2()
+        directory[0x8769] = fields
+        picture.save(path, tiffinfo=directory)
+    else:
+        exif = Image.Exif()
+        exif[0x010F] = "Maker"  # without a plain field Pillow takes the block for empty
+        exif[0x8769] = fields
+        picture.save(path, exif=exif)
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("name", ["a.exr", "a.tif", "a.TIFF"])
+    def test_float_is_exact(self, tmp_path: Path, radiance: np.ndarray, name: str) -> None:
+        write_image(tmp_path / name, radiance, metadata=METADATA)
+        image = read_image(tmp_path / name)
+        np.testing.assert_array_equal(image.pixels, radiance)
+        assert (image.encoding, image.bit_depth, image.pixels.dtype) == ("linear", None, np.float32)
+        assert image.metadata == METADATA
+
+    def test_half(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        write_image(tmp_path / "a.exr", radiance, metadata=METADATA, half=True)
+        image = read_image(tmp_path / "a.exr")
+        np.testing.assert_allclose(image.pixels, radiance, rtol=2.0**-11, atol=2.0**-24)
+        assert image.metadata == METADATA
+        assert image.pixels.dtype == np.float32
+
+    def test_radiance_hdr(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        write_image(tmp_path / "a.hdr", radiance, metadata=METADATA)
+        image = read_image(tmp_path / "a.hdr")
+        assert np.all(np.abs(image.pixels - radiance) <= 0.008 * radiance.max(axis=2, keepdims=True))
+        assert image.metadata == METADATA
+
+    @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+    def test_display_formats(self, tmp_path: Path, name: str) -> None:
+        ramp = np.linspace(0, 1, 64, dtype=np.float32)
+        picture = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], 0.5), axis=2)
+        write_image(tmp_path / name, picture, metadata=METADATA)
+        image = read_image(tmp_path / name)
+        tolerance = 0.5 if name.endswith("png") else 8.0
+        assert np.abs(image.pixels - 255.0 * picture).max() <= tolerance + 1e-3
+        assert (image.encoding, image.bit_depth) == ("gamma", 8)
+        assert image.metadata == METADATA
+
+    @pytest.mark.parametrize("name", ["a.exr", "a.tif", "a.png", "a.jpg"])
+    def test_greyscale_stays_greyscale(self, tmp_path: Path, name: str) -> None:
+        write_image(tmp_path / name, np.full((16, 8, 1), 0.5, np.float32))
+        assert read_image(tmp_path / name).pixels.shape == (16, 8)
+
+    def test_greyscale_hdr_gets_three_equal_channels(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        write_image(tmp_path / "a.hdr", radiance[..., 1])
+        pixels = read_image(tmp_path / "a.hdr").pixels
+        assert pixels.shape == (13, 7, 3)
+        np.testing.assert_array_equal(pixels[..., 0], pixels[..., 2])
+
+    @pytest.mark.parametrize("name", ["a.exr", "a.tif"])
+    def test_alpha_is_kept_and_not_multiplied_in(self, tmp_path: Path, radiance: np.ndarray, name: str) -> None:
+        rgba = np.dstack([radiance, np.full(radiance.shape[:2], 0.25, np.float32)])
+        write_image(tmp_path / name, rgba)
+        np.testing.assert_array_equal(read_image(tmp_path / name).pixels, rgba)
+
+    @pytest.mark.parametrize("name", ["a.exr", "a.hdr", "a.tif", "a.png", "a.jpg"])
+    def test_colours_are_where_others_look_for_them(self, tmp_path: Path, name: str) -> None:
+        """Written by us, read by other libraries: red is red."""
+        image = np.zeros((16, 16, 3), np.float32)
+        image[...] = (0.75, 0.5, 0.25)
+        write_image(tmp_path / name, image)
+        source = oiio.ImageInput.open(str(tmp_path / name))
+        channels = dict(zip(source.spec().channelnames, source.read_image("float").reshape(-1, 3)[0], strict=True))
+        assert channels == pytest.approx({"R": 0.75, "G": 0.5, "B": 0.25}, abs=0.02)
+        if name in ("a.png", "a.jpg"):
+            assert Image.open(tmp_path / name).convert("RGB").getpixel((0, 0)) == pytest.approx((191, 128, 64), abs=3)
+
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_integer_tiff_is_exact(self, tmp_path: Path, dtype: type) -> None:
+        pixels = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, (5, 4, 3), dtype)
+        write_image(tmp_path / "a.tif", pixels)
+        image = read_image(tmp_path / "a.tif")
+        np.testing.assert_array_equal(image.pixels, pixels)
+        assert (image.encoding, image.bit_depth) == ("gamma", np.iinfo(dtype).bits)
+
+    def test_tensors(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        tensor = torch.from_numpy(radiance).permute(2, 0, 1)
+        write_image(tmp_path / "a.exr", tensor[None].double().requires_grad_())
+        write_image(tmp_path / "b.exr", tensor)
+        for name in ("a.exr", "b.exr"):
+            np.testing.assert_array_equal(read_image(tmp_path / name).pixels, radiance)
+
+    def test_metadata_of_any_kind_becomes_json(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        given = {
+            "array": np.arange(3),
+            "scalar": np.float32(0.5),
+            "tensor": torch.ones(2),
+            "path": Path("a"),
+            "inf": np.inf,
+        }
+        expected = {"array": [0, 1, 2], "scalar": 0.5, "tensor": [1.0, 1.0], "path": "a", "inf": "inf"}
+        for name in ("a.exr", "a.hdr", "a.tif", "a.png"):
+            write_image(tmp_path / name, radiance, metadata=given)
+            assert read_image(tmp_path / name).metadata == expected, name
+
+    def test_exr_metadata_is_open_to_other_programs(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        write_image(tmp_path / "a.exr", radiance, metadata={"model": "compact"})
+        assert oiio.ImageInput.open(str(tmp_path / "a.exr")).spec()["afunet:model"] == '"compact"'
+
+    @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (257, 1)])
+    @pytest.mark.parametrize("name", ["a.exr", "a.hdr", "a.tif", "a.png", "a.jpg"])
+    def test_extreme_sizes(self, tmp_path: Path, name: str, shape: tuple[int, int]) -> None:
+        write_image(tmp_path / name, np.full((*shape, 3), 0.5, np.float32))
+        assert read_image(tmp_path / name).pixels.shape == (*shape, 3)
+
+
+class TestReading:
+    def test_png_16_bit_rgb(self, tmp_path: Path) -> None:
+        pixels = np.random.default_rng(2).integers(0, 65536, (6, 5, 3), np.uint16)
+        _write_with_oiio(tmp_path / "a.png", pixels)
+        image = read_image(tmp_path / "a.png")
+        np.testing.assert_array_equal(image.pixels, pixels)
+        assert (image.encoding, image.bit_depth) == ("gamma", 16)
+
+    def test_png_alpha_leaves_colours_alone(self, tmp_path: Path) -> None:
+        pixels = np.array([[[200, 100, 50, 0], [200, 100, 50, 128]]], np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "a.png")
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png").pixels, pixels)
+
+    def test_bmp_and_tiff_of_other_writers(self, tmp_path: Path) -> None:
+        pixels = np.random.default_rng(3).integers(0, 256, (6, 5), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "a.bmp")
+        Image.fromarray(pixels).save(tmp_path / "lzw.tif", compression="tiff_lzw")
+        tifffile.imwrite(tmp_path / "big.tif", pixels.astype(">u2") * 257, byteorder=">", photometric="minisblack")
+        np.testing.assert_array_equal(read_image(tmp_path / "a.bmp").pixels, pixels)
+        np.testing.assert_array_equal(read_image(tmp_path / "lzw.tif").pixels, pixels)
+        np.testing.assert_array_equal(read_image(tmp_path / "big.tif").pixels, pixels.astype(np.uint16) * 257)
+
+    @pytest.mark.parametrize("order", ["BGR", "GBRA", "ARGB"])
+    def test_exr_channels_by_name(self, tmp_path: Path, radiance: np.ndarray, order: str) -> None:
+        rgba = dict(zip("RGBA", np.moveaxis(np.dstack([radiance, radiance[..., 0] * 0 + 0.5]), 2, 0), strict=True))
+        _write_with_oiio(tmp_path / "a.exr", np.stack([rgba[c] for c in order], axis=2), tuple(order))
+        expected = np.stack([rgba[c] for c in "RGBA" if c in order], axis=2)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, expected)
+
+    def test_exr_layer_is_found_among_other_channels(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        names = ("diffuse.B", "Z", "diffuse.R", "diffuse.G")
+        planes = np.dstack([radiance[..., 2], radiance[..., 0] * 0 + 9, radiance[..., 0], radiance[..., 1]])
+        _write_with_oiio(tmp_path / "a.exr", planes, names)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, radiance)
+
+    def test_exr_luminance(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        _write_with_oiio(tmp_path / "a.exr", radiance[..., :1], ("Y",))
+        np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, radiance[..., 0])
+
+    def test_exr_without_colour(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        _write_with_oiio(tmp_path / "a.exr", radiance[..., :1], ("Z",))
+        with pytest.raises(ImageFileError, match=r"a\.exr: has no channels R, G, B or Y .*Z"):
+            read_image(tmp_path / "a.exr")
+
+    def test_exr_first_part_with_colour(self, tmp_path: Path, radiance: np.ndarray) -> None:
+        path = str(tmp_path / "a.exr")
+        specs = []
+        for part, names in (("depth", ("Z",)), ("beauty", ("R", "G", "B"))):
+            spec = oiio.ImageSpec(7, 13, len(names), "float")
+            spec.channelnames = names
+            spec.attribute("oiio:subimagename", part)
+            specs.append(spec)
+        output = oiio.ImageOutput.create(path)
+        assert output.open(path, specs)
+        assert output.write_image(np.ascontiguousarray(radiance[..., :1]))
+        assert output.open(path, specs[1], "AppendSubimage")
+        assert output.write_image(radiance)
+        assert output.close()
+        np.testing.assert_array_equal(read_image(path).pixels, radiance)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_orientation(self, tmp_path: Path, orientation: int) -> None:
+        """Pictures come upright; Pillow decides what upright is."""
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        picture = Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3) * 4)
+        picture.save(tmp_path / "a.tif", exif=exif)
+        expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.tif")))
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, expected)
+
+
+class TestExposure:
+    @pytest.mark.parametrize("name", ["a.jpg", "a.tif", "a.png"])
+    def test_from_exif(self, tmp_path: Path, name: str) -> None:
+        _save_with_exif(tmp_path / name, Fraction(1, 640), 5.6, 400)
+        exposure = read_exposure(tmp_path / name)
+        assert exposure == Exposure(1 / 640, 5.6, 400.0)
+        assert read_image(tmp_path / name).exposure == exposure
+
+    def test_none_without_exif(self, tmp_path: Path) -> None:
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+        assert read_exposure(tmp_path / "a.jpg") is None
+
+    def test_zero_time_is_no_exposure(self, tmp_path: Path) -> None:
+        _save_with_exif(tmp_path / "a.jpg", Fraction(0, 1), 5.6, 400)
+        assert read_exposure(tmp_path / "a.jpg") is None
+
+    def test_value_is_light_on_the_sensor(self) -> None:
+        """A stop is a stop, whichever dial it was turned with."""
+        base = Exposure(1 / 60, 4.0, 100).value
+        assert Exposure(1 / 30, 4.0, 100).value == pytest.approx(2 * base)
+        assert Exposure(1 / 60, 4.0, 200).value == pytest.approx(2 * base)
+        assert Exposure(1 / 60, 8.0, 100).value == pytest.approx(base / 4)
+
+    def test_relative_exposures_ignore_what_only_some_state(self) -> None:
+        with pytest.warns(UserWarning, match="Only some frames state their aperture"):
+            values = relative_exposures([Exposure(0.01, 8.0, 100), Exposure(0.02, None, 100)])
+        assert values[1] / values[0] == pytest.approx(2.0)
+
+    def test_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "exposure.txt"
+        path.write_bytes("\ufeff-2.0\r\n\n0  # reference\r\n+2.5\r\n".encode())
+        assert read_exposure_file(path) == [-2.0, 0.0, 2.5]
+        path.write_text("\N{MINUS SIGN}1, 0, 1", encoding="utf-8")
+        assert read_exposure_file(path) == [-1.0, 0.0, 1.0]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"", "holds no exposure values"),
+            (b"0\n1/3\n", "line 2: '1/3' is not a number"),
+            (b"nan", "'nan' is not a number"),
+            (b"\xff\xfe\x00\x81", "is not a text file"),
+        ],
+    )
+    def test_bad_file(self, tmp_path: Path, content: bytes, message: str) -> None:
+        path = tmp_path / "exposure.txt"
+        path.write_bytes(content)
+        with pytest.raises(ImageFileError, match=message) as caught:
+            read_exposure_file(path)
+        assert str(path) in str(caught.value)
+        assert "one exposure value (EV) a line" in str(caught.value)
+
+    def test_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(ImageFileError, match="No such file"):
+            read_exposure_file(tmp_path / "exposure.txt")
+
+
+class TestFolders:
+    @staticmethod
+    def _touch(folder: Path, *names: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (folder / name).touch()
+
+    def test_natural_order(self) -> None:
+        assert sorted(["img10.tif", "IMG9.tif", "img1b.tif", "img1.tif"], key=natural_key) == [
+            "img1.tif",
+            "img1b.tif",
+            "IMG9.tif",
+            "img10.tif",
+        ]
+
+    def test_frames_only(self, tmp_path: Path) -> None:
+        self._touch(tmp_path, "10.tif", "9.TIF", ".hidden.tif", "notes.md", "truth.hdr", "merged.exr", "exposure.txt")
+        assert [path.name for path in list_bracket_folder(tmp_path)] == ["9.TIF", "10.tif"]
+
+    def test_radiance_files_are_frames_when_alone(self, tmp_path: Path) -> None:
+        self._touch(tmp_path, "1.exr", "2.exr")
+        assert len(list_bracket_folder(tmp_path)) == 2
+
+    def test_exposure_list_tells_frames_from_results(self, tmp_path: Path) -> None:
+        self._touch(tmp_path, "1.tif", "2.tif", "3.tif", "merged.png")
+        (tmp_path / "exposure.txt").write_text("-2\n0\n2\n")
+        assert [path.name for path in list_bracket_folder(tmp_path)] == ["1.tif", "2.tif", "3.tif"]
+
+    def test_find_brackets(self, tmp_path: Path) -> None:
+        self._touch(tmp_path / "scene10", "1.tif", "2.tif")
+        self._touch(tmp_path / "scene9" / "deeper", "1.jpg", "2.jpg", "3.jpg")
+        self._touch(tmp_path / "one picture", "1.jpg")
+        self._touch(tmp_path / "broken", "exposure.txt")
+        found = [path.relative_to(tmp_path).as_posix() for path in find_brackets(tmp_path)]
+        assert found == ["broken", "scene9/deeper", "scene10"]
+        assert find_brackets(tmp_path / "scene10") == [tmp_path / "scene10"]
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        for function in (list_bracket_folder, find_brackets):
+            with pytest.raises(ImageFileError, match="nowhere: cannot be listed: No such file"):
+                function(tmp_path / "nowhere")
+
+
+SAMPLES = ["float.exr", "half.exr", "a.hdr", "float.tif", "u16.tif", "u16.png", "a.png", "a.jpg", "a.bmp"]
+
+
+@pytest.fixture(scope="module")
+def sample_bytes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """One small intact file of each kind."""
+    folder = tmp_path_factory.mktemp("samples")
+    generator = np.random.default_rng(5)
+    image = generator.random((17, 19, 3), dtype=np.float32)
+    for name in SAMPLES:
+        if name == "u16.png":
+            _write_with_oiio(folder / name, (image * 65535).astype(np.uint16))
+        elif name == "a.bmp":
+            Image.fromarray((image * 255).astype(np.uint8)).save(folder / name)
+        else:
+            pixels = (image * 65535).astype(np.uint16) if name == "u16.tif" else image
+            write_image(folder / name, pixels, metadata={"a": 1}, half=name == "half.exr")
+    return {name: (folder / name).read_bytes() for name in SAMPLES}
+
+
+class TestDamage:
+    @pytest.mark.parametrize("name", SAMPLES)
+    def test_truncated(self, tmp_path: Path, sample_bytes: dict[str, bytes], name: str) -> None:
+        """No truncated file passes as a picture, unless all its pixels are there (PNG ends with an empty chunk)."""
+        intact, path = sample_bytes[name], tmp_path / name
+        path.write_bytes(intact)
+        pixels = read_image(path).pixels
+        for length in {*range(0, len(intact), max(1, len(intact) // 25)), len(intact) - 1}:
+            path.write_bytes(intact[:length])
+            if name.endswith("png") and length > len(intact) - 16:
+                with contextlib.suppress(ImageFileError):
+                    np.testing.assert_array_equal(read_image(path).pixels, pixels)
+                continue
+            with pytest.raises(ImageFileError, match=re.escape(str(path))):
+                read_image(path)
+
+    @pytest.mark.parametrize("name", SAMPLES)
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=4))
+    def test_flipped_bits(
+        self, tmp_path: Path, sample_bytes: dict[str, bytes], name: str, flips: list[tuple[float, int]]
+    ) -> None:
+        """Either a picture or an ``ImageFileError``; most of the flips fall into headers by the square."""
+        damaged = bytearray(sample_bytes[name])
+        for place, bit in flips:
+            damaged[int(place**2 * len(damaged))] ^= 1 << bit
+        path = tmp_path / name
+        path.write_bytes(damaged)
+        for read in (read_image, read_exposure):
+            with contextlib.suppress(ImageFileError):
+                read(path)
+
+    @pytest.mark.parametrize("suffix", [".exr", ".hdr", ".tif", ".png", ".jpg"])
+    def test_foreign_content(self, tmp_path: Path, suffix: str) -> None:
+        path = tmp_path / f"a{suffix}"
+        for content in (b"\x00" * 500, b"#!/bin/sh\necho not an image\n", os.urandom(300)):
+            path.write_bytes(content)
+            with pytest.raises(ImageFileError, match="Open it in an image viewer"):
+                read_image(path)
+
+    def test_empty_missing_and_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "empty.png").touch()
+        (tmp_path / "folder.png").mkdir()
+        for name, message in [("empty", "is empty"), ("missing", "No such file"), ("folder", "Is a directory")]:
+            with pytest.raises(ImageFileError, match=rf"{name}\.png: .*{message}"):
+                read_image(tmp_path / f"{name}.png")
+        with pytest.raises(ImageFileError, match="cannot be opened"):
+            read_image("a\0b.png")
+
+    def test_errors_are_os_errors(self, tmp_path: Path) -> None:
+        with pytest.raises(OSError, match="No such file") as caught:
+            read_image(tmp_path / "missing.png")
+        assert isinstance(caught.value, AFUNetError)
+
+    def test_header_that_claims_too_much(self, tmp_path: Path) -> None:
+        """A few bytes that ask for hundreds of gigabytes are refused before the memory is."""
+        path = tmp_path / "a.hdr"
+        path.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 60000 +X 60000\n" + bytes(400))
+        with pytest.raises(ImageFileError):
+            read_image(path)
+
+
+class TestWriting:
+    def test_non_finite_values_are_replaced(self, tmp_path: Path) -> None:
+        image = np.array([[np.nan, np.inf, -np.inf, 0.5]], np.float32)
+        with pytest.warns(UserWarning, match="3 of 4 values"):
+            write_image(tmp_path / "a.exr", image)
+        largest = np.finfo(np.float32).max
+        np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, [[0, largest, -largest, 0.5]])
+
+    def test_half_is_limited(self, tmp_path: Path) -> None:
+        with pytest.warns(UserWarning, match="1 of 2 values do not fit into a half float"):
+            write_image(tmp_path / "a.exr", np.array([[1e6, 0.5]], np.float32), half=True)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, [[65504.0, 0.5]])
+
+    def test_hdr_has_no_negative_values(self, tmp_path: Path) -> None:
+        with pytest.warns(UserWarning, match="do not fit into the Radiance format"):
+            write_image(tmp_path / "a.hdr", np.array([[[-1.0, 0.5, 0.25]]], np.float32))
+        np.testing.assert_allclose(read_image(tmp_path / "a.hdr").pixels, [[[0.0, 0.5, 0.25]]], atol=0.004)
+
+    def test_display_clips(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.png", np.array([[-1.0, 0.0, 0.5, 1.0, 7.0]]))
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png").pixels, [[0, 0, 128, 255, 255]])
+
+    @pytest.mark.parametrize(
+        ("name", "pixels", "error", "message"),
+        [
+            ("a.exr", np.zeros((2, 2, 2), np.float32), ShapeError, "1, 3 or 4 channels"),
+            ("a.exr", np.zeros(3, np.float32), ShapeError, "1, 3 or 4 channels"),
+            ("a.exr", np.zeros((0, 3, 3), np.float32), ShapeError, "one image"),
+            ("a.exr", np.zeros((2, 2), np.uint8), ArgumentError, r"floats for \.exr"),
+            ("a.exr", np.zeros((2, 2), complex), ArgumentError, "complex128"),
+            ("a.png", np.zeros((2, 2), np.uint16), ArgumentError, r"\[0, 1\] or uint8"),
+            ("a.jpg", np.zeros((2, 2, 4), np.float32), ShapeError, "alpha"),
+            ("a.hdr", np.zeros((2, 2, 4), np.float32), ShapeError, "alpha"),
+            ("a.gif", np.zeros((2, 2), np.float32), ImageFileError, r"type \.gif are not written.*\.exr"),
+            ("a", np.zeros((2, 2), np.float32), ImageFileError, r"\(none\)"),
+        ],
+    )
+    def test_refusals(self, tmp_path: Path, name: str, pixels: np.ndarray, error: type, message: str) -> None:
+        with pytest.raises(error, match=message):
+            write_image(tmp_path / name, pixels)
+        assert not list(tmp_path.iterdir())
+
+    def test_half_is_for_exr(self, tmp_path: Path) -> None:
+        with pytest.raises(ArgumentError, match="half"):
+            write_image(tmp_path / "a.tif", np.zeros((2, 2), np.float32), half=True)
+
+    @pytest.mark.parametrize("name", ["a.exr", "a.hdr", "a.tif", "a.png", "a.jpg"])
+    def test_missing_folder(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(ImageFileError, match=r"cannot be written: No such file.*Check that the folder exists"):
+            write_image(tmp_path / "nowhere" / name, np.zeros((2, 2, 3), np.float32))
+
+    @pytest.mark.parametrize("name", ["a.exr", "a.hdr", "a.tif", "a.png", "a.jpg"])
+    def test_full_disk(self, tmp_path: Path, name: str) -> None:
+        """A write that really fails (file size limit): the old file stays, no temporary does, the process lives."""
+        resource = pytest.importorskip("resource")  # POSIX only
+        import signal
+
+        image = np.random.default_rng(0).random((100, 100, 3), dtype=np.float32)
+        write_image(tmp_path / name, image[:50])
+        before = (tmp_path / name).read_bytes()
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, hard))
+        try:
+            with pytest.raises(ImageFileError, match="has room left"):
+                write_image(tmp_path / name, image, metadata={"a": 1})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            signal.signal(signal.SIGXFSZ, handler)
+        assert (tmp_path / name).read_bytes() == before
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+    def test_failure_at_the_last_moment_leaves_the_old_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "a.exr"
+        write_image(path, np.ones((2, 2), np.float32))
+        before = path.read_bytes()
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        with pytest.raises(ImageFileError, match="No space left on device"):
+            write_image(path, np.zeros((2, 2), np.float32))
+        assert path.read_bytes() == before
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_interruption_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_image(tmp_path / "a.png", np.zeros((2, 2), np.float32))
+        assert not list(tmp_path.iterdir())
+
+    def test_permissions_are_those_of_any_new_file(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.exr", np.zeros((2, 2), np.float32))
+        (tmp_path / "other").touch()
+        assert (tmp_path / "a.exr").stat().st_mode == (tmp_path / "other").stat().st_mode

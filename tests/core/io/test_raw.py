@@ -1,0 +1,193 @@
+"""Raw files: a DNG that the test writes, developed by LibRaw. Other makers' formats are not tested here."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import afunet_core as af
+from afunet_core.bracket.grouping import group_folder
+from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
+from afunet_core.io import read_exposure, read_raw
+from afunet_core.io.raw import DEMOSAIC, read_raw_moment
+
+pytest.importorskip("rawpy")
+
+BLACK, WHITE, BALANCE = 256, 4095, (2.0, 1.0, 1.5)
+
+
+def scene(height: int = 64, width: int = 96) -> np.ndarray:
+    """Sensor colours of a smooth ramp, 0 to 1."""
+    x = np.linspace(0.01, 0.45, width)[None, :, None]
+    return np.broadcast_to(x * np.array([0.5, 1.0, 0.66]), (height, width, 3))
+
+
+CFA = {"RGGB": (0, 1, 1, 2), "BGGR": (2, 1, 1, 0), "GRBG": (1, 0, 2, 1), "GBRG": (1, 2, 0, 1)}
+
+
+def write_dng(
+    path: Path,
+    light: np.ndarray,
+    seconds: tuple[int, int] = (1, 100),
+    iso: int = 200,
+    pattern: str = "RGGB",
+    black: tuple[int, ...] = (BLACK,),
+    white: int = WHITE,
+    orientation: int = 1,
+    offset: float = 0.0,
+) -> Path:
+    """A Bayer mosaic in 16 bits, with the tags a reader needs; ``offset`` is added to the light, as noise would."""
+    mosaic, levels = np.empty(light.shape[:2]), np.empty(light.shape[:2])
+    for place, colour in enumerate(CFA[pattern]):
+        block = (slice(place // 2, None, 2), slice(place % 2, None, 2))
+        mosaic[block], levels[block] = light[block][..., colour], black[place % len(black)]
+    counts = np.clip(np.round(levels + (mosaic + offset) * (white - levels)), 0, white).astype(np.uint16)
+    neutral = tuple(number for gain in BALANCE for number in (1000, round(1000 * gain)))
+    identity = (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1)
+    text: Any = "s"
+    byte, short, long, rational, signed = 1, 3, 4, 5, 10
+    repeat = 2 if len(black) == 4 else 1
+    tags = [
+        (271, text, 0, "Test", True),
+        (272, text, 0, "Camera", True),
+        (274, short, 1, orientation, True),
+        (306, text, 0, "2026:06:21 12:00:05", True),
+        (33421, short, 2, (2, 2), True),  # repeat of the colour filters
+        (33422, byte, 4, bytes(CFA[pattern]), True),
+        (33434, rational, 1, seconds, True),  # exposure time
+        (33437, rational, 1, (8, 1), True),
+        (34855, short, 1, iso, True),
+        (50706, byte, 4, bytes([1, 4, 0, 0]), True),  # DNG version
+        (50707, byte, 4, bytes([1, 1, 0, 0]), True),
+        (50708, text, 0, "Test Camera", True),
+        (50710, byte, 3, bytes([0, 1, 2]), True),
+        (50711, short, 1, 1, True),
+        (50713, short, 2, (repeat, repeat), True),  # repeat of the black levels
+        (50714, rational, len(black), tuple(number for level in black for number in (level, 1)), True),
+        (50717, long, 1, white, True),
+        (50721, signed, 9, identity, True),  # from XYZ to the sensor
+        (50728, rational, 3, neutral, True),  # what white looks like to the sensor
+        (50778, short, 1, 21, True),
+    ]
+    tifffile.imwrite(path, counts, photometric=32803, extratags=tags, metadata=None)
+    return path
+
+
+def interior(pixels: np.ndarray) -> np.ndarray:
+    return pixels[8:-8, 8:-8].astype(float) / 65535
+
+
+@pytest.mark.parametrize("demosaic", [name for name in DEMOSAIC if name != "half"])
+def test_sensor_values_come_back(tmp_path: Path, demosaic: str) -> None:
+    path = write_dng(tmp_path / "a.dng", scene())
+    pixels, _, camera = read_raw(path, demosaic=demosaic, white_balance="none")
+    np.testing.assert_allclose(interior(pixels), interior(scene() * 65535), atol=4e-3)
+    assert camera["black_level"] == [BLACK] * 4
+    assert camera["white_level"] == WHITE
+
+
+def test_half_size_interpolates_nothing(tmp_path: Path) -> None:
+    pixels, _, _ = read_raw(write_dng(tmp_path / "a.dng", scene()), demosaic="half", white_balance="none")
+    assert pixels.shape == (32, 48, 3)
+
+
+@pytest.mark.parametrize("pattern", list(CFA))
+def test_every_order_of_the_filters(tmp_path: Path, pattern: str) -> None:
+    path = write_dng(tmp_path / "a.dng", scene(), pattern=pattern)
+    for demosaic in ("linear", "half"):
+        pixels, _, _ = read_raw(path, demosaic=demosaic, white_balance="none")
+        colours = interior(pixels).mean((0, 1))
+        np.testing.assert_allclose(colours / colours[1], [0.5, 1.0, 0.66], rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("black", "white"), [((0,), 4095), ((512,), 16383), ((250, 256, 260, 254), 4095)], ids=["none", "14 bits", "each"]
+)
+def test_black_and_white_levels(tmp_path: Path, black: tuple[int, ...], white: int) -> None:
+    path = write_dng(tmp_path / "a.dng", scene(), black=black, white=white)
+    pixels, _, camera = read_raw(path, demosaic="linear", white_balance="none")
+    np.testing.assert_allclose(interior(pixels), interior(scene() * 65535), atol=6e-3)
+    assert camera["white_level"] == white
+    assert sorted(camera["black_level"]) == sorted(black * (4 // len(black)))
+
+
+def test_the_range_ends_at_black_and_white(tmp_path: Path) -> None:
+    """LibRaw has no negative light: what noise pushed below black becomes 0, as the documentation says."""
+    dark = read_raw(write_dng(tmp_path / "dark.dng", 0 * scene(), offset=-0.02), white_balance="none")[0]
+    assert dark.max() == 0
+    full = read_raw(write_dng(tmp_path / "full.dng", 0 * scene() + 2), white_balance="none")[0]
+    assert full.min() == 65535
+
+
+def test_upright(tmp_path: Path) -> None:
+    lying = read_raw(write_dng(tmp_path / "a.dng", scene()), white_balance="none")[0]
+    upright = read_raw(write_dng(tmp_path / "b.dng", scene(), orientation=6), white_balance="none")[0]
+    np.testing.assert_array_equal(upright, np.rot90(lying, -1))
+
+
+def test_the_moment_groups_raw_files(tmp_path: Path) -> None:
+    for index, time in enumerate(((1, 400), (1, 100), (1, 25), (1, 100))):
+        write_dng(tmp_path / f"{index}.dng", scene(), seconds=time)
+    assert read_raw_moment(tmp_path / "0.dng") == datetime(2026, 6, 21, 12, 0, 5)
+    grouping = group_folder(tmp_path)
+    assert [[path.name for path in bracket] for bracket in grouping.brackets] == [["0.dng", "1.dng", "2.dng"]]
+    assert [path.name for path in grouping.single] == ["3.dng"]
+
+
+def test_camera_white_balance_makes_grey_grey(tmp_path: Path) -> None:
+    path = write_dng(tmp_path / "a.dng", scene())
+    camera = read_raw(path)[2]
+    np.testing.assert_allclose(np.array(camera["white_balance"][:3]) / camera["white_balance"][1], BALANCE, rtol=1e-3)
+    as_sensor = interior(read_raw(path, white_balance="none")[0]).mean((0, 1))
+    stated = interior(read_raw(path, white_balance=BALANCE)[0]).mean((0, 1))
+    as_shot = interior(read_raw(path)[0]).mean((0, 1))
+    assert as_sensor[1] / as_sensor[0] == pytest.approx(2.0, rel=0.02)
+    np.testing.assert_allclose(as_shot, stated, rtol=0.02)
+
+
+def test_exposure_and_encoding(tmp_path: Path) -> None:
+    path = write_dng(tmp_path / "a.DNG", scene(), seconds=(1, 250), iso=400)
+    image = af.read_image(path)
+    assert image.encoding == "linear"
+    assert image.exposure is not None
+    assert (image.exposure.seconds, image.exposure.f_number, image.exposure.iso) == (1 / 250, 8.0, 400.0)
+    assert read_exposure(path) == image.exposure
+
+
+def test_bracket_from_raw_files_is_linear(tmp_path: Path) -> None:
+    """Exposures from the files, sensitivity included; the merge has the scene's proportions beyond saturation."""
+    light = scene() * 2
+    for name, factor, seconds, iso in (("u", 1, (1, 400), 100), ("n", 4, (1, 100), 100), ("o", 16, (1, 100), 400)):
+        write_dng(tmp_path / f"{name}.dng", np.clip(light * factor / 2, 0, 1), seconds, iso)
+    bracket = af.Bracket.from_folder(tmp_path)
+    assert bracket.encoding == "linear"
+    assert bracket.times.tolist() == pytest.approx([1, 4, 16])
+    merged = af.merge(bracket, method="weighted", align="off").radiance[8:-8, 8:-8, 1]
+    expected = light[8:-8, 8:-8, 1]
+    ratio = merged / expected
+    np.testing.assert_allclose(ratio / np.median(ratio), 1.0, rtol=0.03)
+
+
+def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_dng(tmp_path / "a.dng", scene())
+    with pytest.raises(ArgumentError, match="demosaic"):
+        read_raw(path, demosaic="magic")
+    with pytest.raises(ArgumentError, match="white_balance"):
+        read_raw(path, white_balance="sunny")
+    with pytest.raises(ImageFileError):
+        read_raw(tmp_path / "missing.cr2")
+    (tmp_path / "b.nef").write_bytes(b"not a picture" * 100)
+    with pytest.raises(ImageFileError, match="no raw file"):
+        af.read_image(tmp_path / "b.nef")
+    (tmp_path / "c.dng").write_bytes(path.read_bytes()[:900])
+    with pytest.raises(ImageFileError):
+        af.read_image(tmp_path / "c.dng")
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    with pytest.raises(DependencyError, match=r"napari-afunet\[raw\]"):
+        af.read_image(path)

@@ -1,0 +1,123 @@
+"""Batches on several processes: nothing is lost when a worker is, and a stopped run goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+import afunet_core as af
+from afunet_core.cli import main
+from afunet_core.data.demo import demo_bracket
+from afunet_core.errors import ArgumentError
+from afunet_core.merging import batch, cluster
+from afunet_core.merging.batch import MergeJob, Outcome, attempt, folder_jobs
+
+COUNT = 6
+
+
+@pytest.fixture
+def brackets(tmp_path: Path) -> Path:
+    """Six brackets, one of them spoilt."""
+    frames = demo_bracket(reduction=16).frames
+    for number in range(COUNT):
+        folder = tmp_path / "brackets" / f"scene{number}"
+        folder.mkdir(parents=True)
+        for index, frame in enumerate(frames):
+            tifffile.imwrite(folder / f"{index}.tif", frame, photometric="rgb")
+        (folder / "exposure.txt").write_text("-2 0 2")
+    (tmp_path / "brackets" / "scene3" / "1.tif").write_bytes(b"spoilt")
+    return tmp_path / "brackets"
+
+
+def weighted_jobs(root: Path, out: Path) -> list[MergeJob]:
+    template = MergeJob("", "", merge={"method": "weighted", "align": "off"})
+    return folder_jobs([root], out, template, ".exr")
+
+
+def kill_one_worker_once(job: MergeJob, overwrite: bool = False) -> Outcome:
+    """What a worker does instead of `attempt`: the first to arrive at scene 1 dies in the middle of writing it."""
+    marker = Path(job.output).parent / "killed"
+    if job.name == "scene1" and not marker.exists():
+        marker.touch()
+        (Path(job.output).parent / ".scene1-0123abcd.exr").write_bytes(b"half a picture")
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)  # so that both workers have something to do
+    return attempt(job, overwrite)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes killed as POSIX does")
+def test_a_killed_worker_loses_nothing(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    jobs = weighted_jobs(brackets, out)
+    af.write_image(out / "scene5.exr", np.zeros((2, 2, 3), np.float32))  # done by an earlier run
+    monkeypatch.setattr(cluster, "attempt", kill_one_worker_once)
+    outcomes = {outcome.name: outcome for outcome in cluster.run_on_cluster(jobs, workers=2)}
+    assert (out / "killed").exists()
+    statuses = {name: outcome.status for name, outcome in outcomes.items()}
+    assert statuses == {
+        "scene0": "merged",
+        "scene1": "merged",
+        "scene2": "merged",
+        "scene3": "failed",
+        "scene4": "merged",
+        "scene5": "skipped",
+    }
+    assert "1.tif" in outcomes["scene3"].message
+    expected = af.merge(af.Bracket.from_folder(brackets / "scene1"), method="weighted", align="off").radiance
+    for number in (0, 1, 2, 4):
+        np.testing.assert_array_equal(af.read_image(out / f"scene{number}.exr").pixels, expected)
+    assert sorted(path.name for path in out.iterdir()) == ["killed", *(f"scene{n}.exr" for n in (0, 1, 2, 4, 5))]
+
+
+def test_the_command_line_merges_on_a_worker_and_resumes(
+    brackets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["merge", str(brackets), "-o", str(out), "--workers", "1", "--method", "weighted", "--align", "off"]
+    assert main(words) == 1
+    said = capsys.readouterr()
+    assert f"{COUNT - 1} merged, 0 skipped, 1 failed" in said.out
+    assert said.err.startswith("afunet: error: scene3: ")
+    assert main(words) == 1
+    assert f"0 merged, {COUNT - 1} skipped, 1 failed" in capsys.readouterr().out
+
+
+def test_nothing_to_do_starts_nothing(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = weighted_jobs(brackets, tmp_path)
+    for job in jobs:
+        Path(job.output).touch()
+    monkeypatch.setattr(cluster, "_connect", lambda *_: pytest.fail("a cluster was started"))
+    assert {outcome.status for outcome in cluster.run_on_cluster(jobs, workers=2)} == {"skipped"}
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"workers": 0}, "workers"),
+        ({"workers": 2, "scheduler": "tcp://127.0.0.1:1"}, "workers"),
+        ({"scheduler": "nowhere at all"}, "scheduler"),
+    ],
+)
+def test_refusals(options: dict[str, Any], named: str, brackets: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=f"^{named}: expected"):
+        list(cluster.run_on_cluster(weighted_jobs(brackets, tmp_path), **options))
+
+
+def test_jobs_travel_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.safetensors").touch()
+    job = MergeJob("a", "out/a.exr", folder="in/a", tonemapped="png/a.png", merge={"model": "mine.safetensors"})
+    there = cluster._for_elsewhere(job)
+    assert there.output == str(tmp_path / "out" / "a.exr")
+    assert there.folder == str(tmp_path / "in" / "a")
+    assert there.tonemapped == str(tmp_path / "png" / "a.png")
+    assert there.merge["model"] == str(tmp_path / "mine.safetensors")
+    assert cluster._for_elsewhere(batch.MergeJob("a", "a.exr")).merge["model"] == "default"

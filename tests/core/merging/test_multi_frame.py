@@ -1,0 +1,350 @@
+"""Two frames, and more than three: what is chosen, and whether the further frames help."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import afunet_core as af
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.camera.noise import NoiseModel
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.data.synthesis.sensor import add_sensor_noise, quantize
+from afunet_core.errors import BracketError
+from afunet_core.merging import multi_frame as many_frames
+from afunet_core.merging.frame_selection import choose_reference, plan_frames
+from afunet_core.merging.multi_frame import Combination, combine_frames, guess_unrecorded
+from afunet_core.metrics import psnr_mu
+from afunet_core.motion import consistency as agreement
+from afunet_core.ops.strips import in_haloed_strips
+from afunet_core.radiometry import encode
+
+SIZE, DISC = 96, 14
+
+
+def shoot(stops: tuple[float, ...], moving: bool, seed: int = 0) -> tuple[list[Tensor], list[float], Tensor]:
+    """Noisy 8-bit frames of a scene that a disc may cross, times, and the radiance at the middle frame."""
+    scene = SceneBank.procedural(seed=4, count=1, size=(SIZE, SIZE)).hdr[0].float()
+    scene = (scene / torch.quantile(scene.amax(0).flatten(), 0.99))[None, :, :SIZE, :SIZE]
+    y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    generator = torch.Generator().manual_seed(seed)
+    frames, times, instants = [], [2.0 ** (stop - stops[0]) for stop in stops], []
+    for index, time in enumerate(times):
+        step = 9 * (index - len(stops) // 2) if moving else 0
+        disc = (y - SIZE // 2).square() + (x - SIZE // 2 - step).square() < DISC**2
+        instants.append(torch.where(disc, scene.median() * (2 + (x + y - step) % 7 / 7), scene))
+        exposed = add_sensor_noise(instants[-1] * time, 2e-4, 2e-3, torch.randn(scene.shape, generator=generator))
+        frames.append(quantize(encode(exposed.clamp(0, 1)), 8))
+    return frames, times, instants[len(stops) // 2].clamp(0, 1)
+
+
+def picture_of(bracket: af.Bracket) -> Tensor:
+    """What a perfect deghoster makes of three frames: the reference, and around it whatever agrees with it."""
+    three = [bracket.radiance(i)[0] for i in range(3)]
+    reference, clipped = three[1], bracket.frames[1][0] > 0.95
+    return torch.where(clipped, three[0], reference)[None]
+
+
+class TestPlan:
+    @pytest.mark.parametrize(
+        ("stops", "three"),
+        [((0, 2, 4, 6, 8), (1, 2, 3)), ((0, 1, 2, 3, 4), (0, 2, 4)), ((0, 1, 2, 3), (0, 2, 3)), ((0, 3, 6), (0, 1, 2))],
+    )
+    def test_outer_frames_lie_two_stops_away(self, stops: tuple[int, ...], three: tuple[int, ...]) -> None:
+        frames = [torch.full((1, 3, 8, 8), 0.01 * 2.0**stop) for stop in stops]
+        plan = plan_frames(af.Bracket(frames, ev=stops, encoding="linear", reference=three[1], override=True))
+        assert plan.three == three
+        assert plan.missing is None
+        assert plan.joining == (tuple(range(len(stops))) if len(stops) > 3 else ())
+
+    @pytest.mark.parametrize(("reference", "missing"), [(0, "shorter"), (1, "longer")])
+    def test_two_frames_repeat_the_reference(self, reference: int, missing: str) -> None:
+        frames = [torch.full((1, 3, 8, 8), v) for v in (0.3, 0.6)]
+        bracket = af.Bracket(frames, ev=(0, 2), reference=reference)
+        plan = plan_frames(bracket)
+        assert plan.missing == missing
+        assert plan.three.count(reference) == 2
+        assert plan.network_bracket(bracket).to_tensor().shape == (1, 18, 8, 8)
+
+    @pytest.mark.parametrize(
+        ("stops", "wider"),
+        [
+            ((-4, -2, 0, 2, 4), (0, 2, 3)),
+            ((-6, -4, -2, 0, 2, 4, 6), (1, 3, 4)),
+            ((-2, 0, 2, 4), None),
+            ((-2, 0, 2), None),
+        ],
+    )
+    def test_a_wider_three_reaches_as_far_as_the_network_learned(
+        self, stops: tuple[int, ...], wider: tuple[int, ...] | None
+    ) -> None:
+        frames = [torch.full((1, 3, 8, 8), 0.01 * 2.0**stop) for stop in stops]
+        bracket = af.Bracket(frames, ev=stops, encoding="linear", reference=stops.index(0), override=True)
+        assert plan_frames(bracket).wider == wider
+
+    def test_the_best_exposed_frame_is_the_reference(self) -> None:
+        light = torch.linspace(0.02, 0.08, 64).view(1, 1, 1, -1).expand(1, 3, 64, 64)
+        frames = [(light * 2.0**stop).clamp(0, 1) for stop in range(7)]
+        assert choose_reference(af.Bracket(frames, ev=range(7), encoding="linear")) == 3
+
+    def test_a_shaken_frame_gives_way_to_a_sharp_one(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        light = 0.1 + 0.05 * torch.rand(1, 3, 64, 64, generator=generator)
+        frames = [light * 2.0 ** (stop / 2) for stop in range(5)]
+        sharp = choose_reference(af.Bracket(frames, ev=[s / 2 for s in range(5)], encoding="linear"))
+        frames[sharp] = torch.nn.functional.avg_pool2d(frames[sharp], 5, 1, 2, count_include_pad=False)
+        assert choose_reference(af.Bracket(frames, ev=[s / 2 for s in range(5)], encoding="linear")) != sharp
+
+    def test_a_chosen_reference_is_kept(self) -> None:
+        frames = [torch.full((1, 3, 8, 8), 0.01 * 2.0**stop) for stop in range(5)]
+        plan = plan_frames(af.Bracket(frames, ev=range(5), encoding="linear", reference=0))
+        assert (plan.reference, plan.missing, plan.three) == (0, "shorter", (0, 0, 2))
+
+    def test_a_reference_of_the_only_exposure_is_refused(self) -> None:
+        bracket = af.Bracket([torch.full((1, 3, 8, 8), v) for v in (0.3, 0.6)], ev=(0, 2))
+        with pytest.raises(BracketError, match="different exposure"):
+            plan_frames(bracket.select((0, 0), reference=0))
+
+
+class TestCombination:
+    @pytest.mark.parametrize("moving", [False, True], ids=["static", "moving"])
+    @pytest.mark.parametrize("stops", [(-4, -2, 0, 2, 4), (-3, -2, -1, 0, 1, 2, 3)], ids=["5", "7"])
+    def test_beats_the_best_three_in_quality_and_range(self, stops: tuple[int, ...], moving: bool) -> None:
+        frames, times, truth = shoot(stops, moving)
+        middle = len(frames) // 2
+        bracket = af.Bracket(frames, times=times, reference=middle, override=True)
+        plan = plan_frames(bracket)
+        pictures, scores = {}, {}
+        for reach in range(1, middle + 1):
+            three = (middle - reach, middle, middle + reach)
+            pictures[three] = picture_of(bracket.select(three, 1)) / times[three[0]]
+            scores[three] = max(
+                float(psnr_mu(pictures[three].clamp(0, 1), truth)),
+                -np.inf
+                if moving
+                else float(psnr_mu(weighted_merge(bracket.select(three, 1)) / times[three[0]], truth)),
+            )
+        combined = combine_frames(pictures[plan.three], bracket, plan).image
+        assert float(psnr_mu(combined.clamp(0, 1), truth)) > max(scores.values()) + 0.3
+        beyond = truth > 1.2 / times[plan.three[0]]  # brighter than any of the three can say
+        if not moving:
+            assert beyond.float().mean() > 0.003
+            torch.testing.assert_close(combined[beyond], truth[beyond], rtol=0.15, atol=0.02)
+
+    def test_a_frame_that_disagrees_has_no_say(self) -> None:
+        frames, times, truth = shoot((-4, -2, 0, 2, 4), moving=False)
+        bracket = af.Bracket(frames, times=times, reference=2, override=True)
+        plan = plan_frames(bracket)
+        wrong = [frame if i == 2 else frame.flip(-2) for i, frame in enumerate(frames)]
+        spoilt = bracket.with_frames(wrong)
+        combined = combine_frames(truth, spoilt, plan).image.clamp(0, 1)
+        assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(spoilt).clamp(0, 1), truth)) + 10
+
+    @pytest.mark.parametrize("reference", [0, 1])
+    def test_two_frames_at_rest_are_as_good_as_their_weighted_mean(self, reference: int) -> None:
+        """Even if the network has nothing to add to the reference."""
+        frames, times, truth = shoot((-1, 1), moving=False)
+        bracket = af.Bracket(frames, times=times, reference=reference, override=True)
+        plan = plan_frames(bracket)
+        combined = combine_frames(picture_of(plan.network_bracket(bracket)), bracket, plan).image
+        assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(bracket), truth)) - 0.5
+
+
+class TestHiddenLight:
+    """A lamp that all frames clip but the shortest, and before it, in that one, something dark."""
+
+    LAMP = (..., slice(40, 50), slice(52, 66))
+
+    @pytest.fixture
+    def bracket(self) -> af.Bracket:
+        light = 0.01 + 0.02 * torch.rand(2, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+        light[self.LAMP] = 0.9
+        frames = [(light * 4.0**k).clamp(0, 1) for k in range(5)]
+        frames[0] = frames[0].clone()
+        frames[0][self.LAMP] = 0.02
+        return af.Bracket(frames, ev=(0, 2, 4, 6, 8), encoding="linear", reference=2, override=True)
+
+    @pytest.fixture
+    def found(self, bracket: af.Bracket) -> Combination:
+        return combine_frames(picture_of_many(bracket), bracket, plan_frames(bracket), NoiseModel(1e-4, 1e-3))
+
+    def test_is_told(self, found: Combination) -> None:
+        lamp = torch.zeros(2, 1, 96, 128, dtype=torch.bool)
+        lamp[self.LAMP] = True
+        assert found.unrecorded.shape == lamp.shape
+        assert (found.unrecorded[lamp] > 0.9).all()
+        assert (found.unrecorded[~lamp] == 0).all()
+        torch.testing.assert_close(found.image[self.LAMP], torch.full((2, 3, 10, 14), 0.25), rtol=0.05, atol=0.0)
+
+    def test_the_share_of_the_network_is_told(self, found: Combination) -> None:
+        """All of what nothing recorded, and little of what frames agree upon."""
+        lamp = torch.zeros(2, 1, 96, 128, dtype=torch.bool)
+        lamp[self.LAMP] = True
+        assert found.invented.shape == lamp.shape
+        assert (found.invented[lamp] > 0.9).all()
+        assert (found.invented[~lamp] < 0.2).float().mean() > 0.9
+
+    @pytest.mark.parametrize("guess", [0.1, 0.8])
+    def test_a_guess_may_be_brighter_never_darker(self, bracket: af.Bracket, found: Combination, guess: float) -> None:
+        seen: list[af.Bracket] = []
+
+        def network(three: af.Bracket) -> Tensor:
+            seen.append(three)
+            return torch.full_like(three.frames[0], guess)
+
+        image = guess_unrecorded(found, bracket, plan_frames(bracket), network)
+        torch.testing.assert_close(image[self.LAMP], torch.full((2, 3, 10, 14), max(guess, 0.25)), rtol=0.05, atol=0.0)
+        outside = torch.ones_like(image, dtype=torch.bool)
+        outside[self.LAMP] = False
+        torch.testing.assert_close(image[outside], found.image[outside], rtol=0.0, atol=0.0)
+        assert seen[0].times.tolist() == [1.0, 16.0, 64.0]
+        assert seen[0].shape == (96, 110)  # the lamp and what is around it
+
+    def test_without_need_the_network_is_not_asked(self, bracket: af.Bracket, found: Combination) -> None:
+        def never(three: af.Bracket) -> Tensor:
+            raise AssertionError
+
+        nothing = found._replace(unrecorded=torch.zeros_like(found.unrecorded))
+        assert guess_unrecorded(nothing, bracket, plan_frames(bracket), never) is found.image
+
+    def test_is_told_where_the_network_invented(self, bracket: af.Bracket) -> None:
+        """Every short frame shows something dark, the reference is clipped: the picture has nothing to go by."""
+        frames = list(bracket.frames)
+        frames[1] = frames[1].clone()
+        frames[1][self.LAMP] = 0.02
+        hidden = bracket.with_frames(frames)
+        invented = picture_of_many(bracket)
+        invented[self.LAMP] = 0.15  # between what the reference and what the short frame can say
+        found = combine_frames(invented, hidden, plan_frames(hidden), NoiseModel(1e-4, 1e-3))
+        assert (found.unrecorded[self.LAMP] == 0.5).all()
+        rest = found.unrecorded.clone()
+        rest[self.LAMP] = 0.0
+        assert (rest == 0).all()
+
+    def test_merge_says_how_much_was_guessed(self, bracket: af.Bracket) -> None:
+        torch.manual_seed(0)
+        config = af.AFUNetConfig(embed_dim=12, depths=(1,), head="anchored", downscale=2, mu_input=True)
+        result = af.merge(bracket, model=af.AFUNet(config).eval(), align="off")
+        assert 0 <= result.info["guessed"] <= 0.02
+        share = result.maps["network"]
+        assert share.shape == (2, 96, 128)
+        assert (share >= 0).all()
+        assert (share <= 1).all()
+
+
+def picture_of_many(bracket: af.Bracket) -> Tensor:
+    """What a perfect deghoster makes of the reference and the next shorter frame."""
+    return torch.where(bracket.frames[2] > 0.95, bracket.radiance(1), bracket.radiance(2))
+
+
+def test_a_warped_frame_does_not_blur_edges() -> None:
+    """A frame that lies a little off after registration: what the reference shows of edges stays."""
+    x = torch.arange(96.0)
+    light, shifted = (0.1 + 0.3 * torch.sigmoid(4 * ((x - off) % 16 - 8)) for off in (0.0, 0.05))
+    exposed = [(light, 0.25), (light, 0.5), (light, 1.0), (shifted, 2.0)]
+    frames = [(value * time).view(1, 1, 1, -1).expand(1, 3, 64, 96) for value, time in exposed]
+    bracket = af.Bracket(frames, ev=(-2, -1, 0, 1), encoding="linear", reference=2)
+    truth, plan, noise = frames[0], plan_frames(bracket), NoiseModel(2e-4, 2e-3)
+    whole = torch.ones(1, 1, 64, 96, dtype=torch.bool)
+    errors = [
+        float((combine_frames(truth, bracket, plan, noise, covered=covered).image - truth).abs().amax())
+        for covered in ({}, {3: whole})
+    ]
+    assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize(("index", "stand_in"), [(0, 0.2), (3, 1.1)], ids=["shorter", "longer"])
+def test_what_stands_in_beyond_a_warped_frame_has_no_say(index: int, stand_in: float) -> None:
+    """Neither a value that would pass for noise, nor one where the network's frames are clipped and any might do."""
+    light = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0)) * 0.01
+    light[..., 10:20] = 1.0
+    frames = [(light * 2.0**stop).clamp(0, 1) for stop in (0, 3, 5, 6)]
+    bracket = af.Bracket(frames, ev=(0, 3, 5, 6), encoding="linear", reference=2, override=True)
+    shown = torch.ones(1, 1, 48, 64, dtype=torch.bool)
+    shown[..., :20] = False
+    other = torch.where(shown, bracket.frames[index], stand_in * bracket.frames[index])
+    filled = bracket.with_frames([other if i == index else frame for i, frame in enumerate(bracket.frames)])
+    plan, noise = plan_frames(bracket), NoiseModel(1e-4, 2e-3)
+    picture = (light * 8).clamp(max=1) / 8
+    held, apart = (combine_frames(picture, b, plan, noise, covered={index: shown}).image for b in (bracket, filled))
+    torch.testing.assert_close(apart, held, rtol=0.0, atol=0.0)
+    assert not torch.allclose(combine_frames(picture, filled, plan, noise).image, held, rtol=1e-3)
+
+
+def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, times, _ = shoot((-3, -2, -1, 0, 1, 2, 3), moving=True)
+    bracket = af.Bracket(frames, times=times, reference=3, override=True)
+    plan = plan_frames(bracket)
+    covered = {i: torch.arange(SIZE).view(1, 1, -1, 1).expand(1, 1, SIZE, SIZE) > 3 * i for i in (1, 6)}
+    picture = picture_of(plan.network_bracket(bracket)) / times[plan.three[0]]
+    whole = combine_frames(picture, bracket, plan, covered=covered), plan.consistent_bracket(bracket).frames[0]
+    for module in (agreement, many_frames):
+        monkeypatch.setattr(module, "in_haloed_strips", partial(in_haloed_strips, pixels=10 * SIZE))
+    pieces = combine_frames(picture, bracket, plan, covered=covered), plan.consistent_bracket(bracket).frames[0]
+    torch.testing.assert_close(pieces[0].image, whole[0].image, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(pieces[0].unrecorded, whole[0].unrecorded, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pieces[1], whole[1], rtol=1e-5, atol=1e-7)
+    assert not torch.equal(whole[1], bracket.frames[plan.three[0]])  # something was mended
+
+
+class TestMerge:
+    @pytest.fixture
+    def model(self) -> af.AFUNet:
+        torch.manual_seed(0)
+        return af.AFUNet(af.AFUNetConfig(embed_dim=12, depths=(1,), head="anchored", downscale=2, mu_input=True)).eval()
+
+    def test_two_frames_are_merged_and_the_missing_side_is_told(self, model: af.AFUNet) -> None:
+        frames, times, _ = shoot((-1, 1), moving=False)
+        with pytest.warns(UserWarning, match=r"no frame (longer|shorter) than the reference"):
+            merged = af.merge(af.Bracket(frames, times=times, override=True), model=model, align="off")
+        assert merged.info["frames_used"]["missing"] in ("longer", "shorter")
+        assert np.isfinite(merged.radiance).all()
+
+    def test_frames_are_accounted_for(self, model: af.AFUNet) -> None:
+        frames, times, _ = shoot((-2, -1, 0, 1, 2), moving=False)
+        names = list("abcde")
+        bracket = af.Bracket(frames, times=times, names=names, override=True, reference=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            auto = af.merge(bracket, model=model, align="off").info["frames_used"]
+            alone = af.merge(bracket, method="afunet", model=model, align="off").info["frames_used"]
+        assert auto == {"network": list("ace"), "averaged_where_they_agree": names, "left_out": [], "missing": None}
+        assert alone["averaged_where_they_agree"] == []
+        assert alone["left_out"] == ["b", "d"]
+
+
+@pytest.mark.parametrize(
+    ("light", "times"), [(0.006, (1, 2, 4, 32, 64)), (0.9, (1, 2, 16, 32, 64))], ids=["dark", "bright"]
+)
+def test_what_the_reference_does_not_record_is_no_scene_at_rest(light: float, times: tuple[int, ...]) -> None:
+    """An object in the noise of the reference, or where that is clipped, moves: other frames show it."""
+    generator, frames = torch.Generator().manual_seed(0), []
+    for index, time in enumerate(times):
+        view = torch.full((1, 3, 96, 96), light)
+        view[..., 30:60, 10 * index : 10 * index + 30] *= 0.6
+        exposed = add_sensor_noise(view[0] * time / 4, 2e-4, 2e-3, torch.randn((3, 96, 96), generator=generator))
+        frames.append(exposed.clamp(0, 1)[None])
+    bracket = af.Bracket(frames, times=times, encoding="linear", reference=2, override=True)
+    still = bracket.with_frames([frame.roll(-10 * i, -1) for i, frame in enumerate(bracket.frames)])
+    torch.manual_seed(0)
+    config = af.AFUNetConfig(embed_dim=12, depths=(1,), head="anchored", downscale=2, mu_input=True)
+    model = af.AFUNet(config).eval()
+    assert not af.merge(bracket, model=model, align="off").info["at_rest"]
+    assert af.merge(still, model=model, align="off").info["at_rest"]
+
+
+def test_clipped_black_without_any_noise_is_no_accident() -> None:
+    """Five noise-free frames with a black half: no read noise can be seen, the result must still be a number."""
+    radiance = torch.linspace(0.0, 0.06, 32).expand(1, 3, 24, 32).clone()
+    radiance[..., :16] = 0.0
+    times = [1.0, 2.0, 4.0, 8.0, 16.0]
+    frames = [(radiance * time).clamp(0, 1) ** (1 / 2.2) for time in times]
+    bracket = af.Bracket(frames, times=times, encoding="gamma")
+    plan = plan_frames(bracket)
+    assert torch.isfinite(combine_frames(radiance, bracket, plan, NoiseModel(1e-4, 0.0)).image).all()
+    torch.testing.assert_close(combine_frames(radiance, bracket, plan).image, radiance, atol=1e-3, rtol=0.01)

@@ -1,0 +1,211 @@
+"""The classical merge for scenes at rest, the network for all others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import NoiseModel, estimate_noise, merge_with_variance, noise_optimal_merge
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.merging import static_scene as gating
+from afunet_core.merging.pipeline import merge
+from afunet_core.merging.static_scene import AT_REST, is_at_rest, merge_at_rest, within_noise
+from afunet_core.model.afunet import AFUNet
+from afunet_core.model.config import COMPACT, AFUNetConfig
+from afunet_core.motion.ghosts import ghost_map
+
+
+@pytest.fixture(scope="module")
+def network() -> AFUNet:
+    """Untrained: whatever it contributes is far from the truth, and so is seen."""
+    torch.manual_seed(0)
+    return AFUNet(AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=1, dormant_norm=False)).eval()
+
+
+@pytest.fixture(scope="module")
+def synthesizer() -> Synthesizer:
+    return Synthesizer(SceneBank.procedural(0), SynthesisConfig.evaluation(16))
+
+
+def bracket_of(batch) -> Bracket:
+    frames = list(batch.frames[0][:, None])
+    return Bracket(frames, times=batch.times[0].tolist(), encoding="gamma", override=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_scene_at_rest_is_merged_by_the_classic_if_the_head_never_learned_to_agree_with_it(
+    network, synthesizer, seed
+):
+    bracket = bracket_of(synthesizer.sample(1, 96, torch.Generator().manual_seed(seed), kind="static"))
+    result = merge(bracket, model=network)
+    expected = weighted_merge(bracket)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(result.radiance, expected)
+    assert result.info["at_rest"] is True
+    with_stages = merge(bracket, model=network, stages=True)
+    np.testing.assert_array_equal(with_stages.radiance, expected)
+    assert with_stages.stages is not None
+
+
+@pytest.fixture(scope="module")
+def resting(synthesizer):
+    """A bracket at rest, the classical merge, and the image of an untrained network with our head."""
+    bracket = bracket_of(synthesizer.sample(1, 96, torch.Generator().manual_seed(5), kind="static"))
+    torch.manual_seed(0)
+    model = AFUNet(replace(COMPACT, embed_dim=12, depths=(1,), fusion_heads=1)).eval()
+    with torch.no_grad():
+        model.head.conv.bias.fill_(2.0)
+    return bracket, model, weighted_merge(bracket)[0].permute(1, 2, 0).numpy()
+
+
+def test_a_network_that_knows_nothing_moves_the_classic_by_its_noise_at_most(resting):
+    bracket, model, classic = resting
+    network = merge(bracket, model=model, method="afunet", align="off").radiance
+    result = merge(bracket, model=model)
+    assert result.info["at_rest"] is True
+    optimal = noise_optimal_merge(bracket)[0].permute(1, 2, 0).numpy()
+    variance = merge_with_variance(bracket.frames, bracket.times, "gamma", bracket.gamma, estimate_noise(bracket))[1]
+    deviation = variance[0].permute(1, 2, 0).sqrt().numpy()
+    assert np.median(np.abs(network - optimal) / deviation) > 10
+    assert np.median(np.abs(result.radiance - optimal) / deviation) < 0.1
+    assert np.abs(classic - optimal).max() > 0  # the better of the two classics
+
+
+def test_a_bracket_that_does_not_tell_its_noise_is_left_to_the_classic():
+    frames = [torch.full((1, 3, 12, 16), value) for value in (0.1, 0.2, 0.4)]
+    bracket = Bracket(frames, times=(1.0, 2.0, 4.0), encoding="linear")
+    assert merge_at_rest(torch.ones(1, 3, 12, 16), bracket) is None
+    model = AFUNet(replace(COMPACT, embed_dim=12, depths=(1,), fusion_heads=1)).eval()
+    np.testing.assert_allclose(merge(bracket, model=model).radiance, 0.1, rtol=1e-6)
+
+
+def test_the_noise_given_is_believed(resting):
+    """A network that is wrong by a thirtieth of saturation: far more than the noise of this camera."""
+    bracket, _, _ = resting
+    network = noise_optimal_merge(bracket) + 0.03
+    known, noisy = (merge_at_rest(network, bracket, noise) for noise in (None, NoiseModel(1.0, 1.0)))
+    dark = bracket.frames[bracket.reference] < 0.3
+    assert float((network - known)[dark].abs().mean()) > 0.025
+    assert float((network - noisy)[dark].abs().mean()) < 0.01
+
+
+class TestWithinNoise:
+    """Against scenes whose truth is known."""
+
+    @staticmethod
+    def scene(seed: int = 0, size: int = 96, deviation: float = 0.02) -> tuple[torch.Tensor, ...]:
+        generator = torch.Generator().manual_seed(seed)
+        truth = torch.linspace(0.05, 0.4, size).expand(1, 3, size, size).clone()
+        noise = deviation * torch.randn(truth.shape, generator=generator)
+        reference = truth ** (1 / 2.2)
+        return truth, truth + noise, torch.full_like(truth, deviation**2), reference
+
+    def test_the_truth_is_taken(self):
+        truth, classic, variance, reference = self.scene()
+        result = within_noise(truth, classic, variance, torch.zeros_like(reference))
+        assert float((result - truth).square().mean()) < 0.25 * float((classic - truth).square().mean())
+
+    def test_in_the_lights_the_mean_of_the_classic_is_kept(self):
+        truth, classic, variance, _ = self.scene()
+        biased = truth + 0.01  # half a deviation, everywhere
+        dark, light = (within_noise(biased, classic, variance, torch.full_like(truth, level)) for level in (0.0, 1.0))
+        assert float((dark - truth).mean()) > 0.004
+        assert abs(float((light - truth).mean())) < 0.001
+
+    @pytest.mark.parametrize("error", [0.0, 0.005, 0.02, 0.05, 0.2, 1.0])
+    @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+    @pytest.mark.parametrize("width", [1, 5, 40])
+    def test_never_worse_than_the_classic_whatever_the_network_does(self, error, level, width):
+        truth, classic, variance, _ = self.scene(seed=width)
+        generator = torch.Generator().manual_seed(7)
+        blobs = torch.randn(1, 3, 96 // width + 2, 96 // width + 2, generator=generator)
+        wrong = torch.nn.functional.interpolate(blobs, scale_factor=float(width), mode="nearest")[..., :96, :96]
+        result = within_noise(truth + error * wrong, classic, variance, torch.full_like(truth, level))
+        assert float((result - truth).square().mean()) < 1.03 * float((classic - truth).square().mean())
+
+    def test_without_noise_it_is_the_classic(self):
+        truth, classic, variance, reference = self.scene()
+        result = within_noise(truth, classic, torch.zeros_like(variance), reference)
+        torch.testing.assert_close(result, classic, atol=0, rtol=0)
+        assert torch.isfinite(within_noise(0 * truth, 0 * classic, 0 * variance, reference)).all()
+
+    def test_gradients(self):
+        generator = torch.Generator().manual_seed(0)
+        network, classic, variance, reference = torch.rand(4, 1, 2, 5, 6, generator=generator, dtype=torch.float64)
+        inputs = [x.requires_grad_() for x in (network, classic, 0.1 + variance, 0.32 + 0.2 * reference)]
+        assert torch.autograd.gradcheck(within_noise, inputs)
+
+    def test_strips_do_not_show(self, resting, monkeypatch):
+        bracket, _, _ = resting
+        network = noise_optimal_merge(bracket) * 1.01
+        whole = merge_at_rest(network, bracket)
+        monkeypatch.setattr(gating, "_STRIP_PIXELS", 20 * 96)
+        torch.testing.assert_close(merge_at_rest(network, bracket), whole, atol=1e-6, rtol=1e-5)
+
+
+def test_counts_at_rest_are_the_classics(resting):
+    bracket, model, classic = resting
+    result = merge(bracket, model=model, units="counts")
+    np.testing.assert_allclose(result.radiance, classic * bracket.scale, rtol=1e-6)
+
+
+def test_the_network_decides_when_something_moved(network):
+    """A square that moves on a grey wall."""
+    frames = []
+    for index, time in enumerate((1.0, 4.0, 16.0)):
+        radiance = torch.full((1, 3, 160, 160), 0.02)
+        radiance[:, :, 20:40, 20 + 12 * index : 40 + 12 * index] = 0.005
+        frames.append((radiance * time).clamp(0, 1) ** (1 / 2.2))
+    bracket = Bracket(frames, times=(1.0, 4.0, 16.0), encoding="gamma")
+    result = merge(bracket, model=network, align="off")
+    assert result.info["at_rest"] is False
+    np.testing.assert_array_equal(result.radiance, merge(bracket, model=network, align="off", method="afunet").radiance)
+
+
+@pytest.mark.parametrize("kind", ["camera", "objects", "both"])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_kind_of_motion_is_noticed(synthesizer, kind, seed):
+    batch = synthesizer.sample(1, 96, torch.Generator().manual_seed(seed), kind=kind)
+    assert not is_at_rest(bracket_of(batch))
+
+
+def test_what_is_fainter_than_the_noise_of_a_pixel_is_noticed():
+    """A dark square crosses a dark wall: two deviations of a pixel of the reference, no more."""
+    generator, frames = torch.Generator().manual_seed(0), []
+    for index, time in enumerate((1.0, 4.0, 16.0)):
+        radiance = torch.full((1, 3, 160, 160), 0.003)
+        radiance[..., 40:90, 30 + 40 * index : 70 + 40 * index] = 0.0043
+        noise = torch.randn(radiance.shape, generator=generator)
+        exposed = radiance * time + (2e-4 * radiance * time + 2e-3**2).sqrt() * noise
+        frames.append(exposed.clamp(0, 1) ** (1 / 2.2))
+    bracket = Bracket(frames, times=(1.0, 4.0, 16.0), encoding="gamma")
+    assert ghost_map(bracket, block=1).mean() <= AT_REST
+    assert ghost_map(bracket, block=2).mean() > AT_REST
+    assert not is_at_rest(bracket)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rest_is_recognised(synthesizer, seed):
+    batch = synthesizer.sample(1, 96, torch.Generator().manual_seed(40 + seed), kind="static")
+    assert is_at_rest(bracket_of(batch))
+
+
+def test_one_moving_sample_keeps_the_batch_from_rest():
+    still = torch.full((1, 3, 64, 64), 0.02)
+    moved = still.clone()
+    moved[..., :20, :20] = 0.002
+    frames = [torch.cat([still, still]) ** (1 / 2.2), (4 * torch.cat([still, moved])) ** (1 / 2.2)]
+    bracket = Bracket(frames, times=(1.0, 4.0), encoding="gamma", override=True)
+    assert is_at_rest(bracket, 1)
+    assert not is_at_rest(bracket, 2)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 70), (17, 8)])
+def test_any_size(size):
+    frames = [torch.full((1, 3, *size), value) for value in (0.1, 0.2, 0.4)]
+    assert is_at_rest(Bracket(frames, times=(1.0, 2.0, 4.0), encoding="linear"))

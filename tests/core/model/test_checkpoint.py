@@ -1,0 +1,364 @@
+"""Weights in and out: every configuration, the published form, and files that are damaged, foreign or hostile."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from afunet_core import AFUNet, AFUNetConfig, load_model, save_model
+from afunet_core.errors import ArgumentError, CheckpointError
+from afunet_core.model.checkpoint import (
+    cache_folder,
+    describe_checkpoint,
+    infer_config,
+    model_path,
+    read_checkpoint,
+    shipped_models,
+)
+from afunet_core.model.published_names import from_published, to_published
+
+Change = Callable[[dict[str, torch.Tensor]], Any]
+
+PUBLISHED = json.loads((Path(__file__).parent / "published_parameters.json").read_text())
+
+
+def tiny_model(seed: int = 0, **changes: object) -> AFUNet:
+    torch.manual_seed(seed)
+    sizes: dict[str, Any] = {"embed_dim": 12, "depths": (1, 2), "fusion_heads": 2, "dormant_norm": False}
+    return AFUNet(AFUNetConfig(**{**sizes, **changes})).eval()
+
+
+def published_tensors(seed: int = 0) -> dict[str, torch.Tensor]:
+    """Small random values under the published names and shapes."""
+    generator = torch.Generator().manual_seed(seed)
+    return {key: 0.02 * torch.randn(shape, generator=generator) for key, shape in PUBLISHED["parameters"].items()}
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> AFUNetConfig:
+    branch = draw(st.sampled_from([4, 6, 12]))
+    divisors = [n for n in (1, 2, 3, 4) if branch % n == 0]
+    joined = [n for n in (1, 2, 3, 4, 6) if 3 * branch % n == 0]
+    depths = draw(st.lists(st.integers(0, 2), min_size=1, max_size=3))
+    alignment = draw(st.booleans())
+    assume(alignment or sum(depths) > 0)
+    return AFUNetConfig(
+        embed_dim=3 * branch,
+        depths=tuple(depths),
+        window_size=draw(st.sampled_from([2, 4, 8])),
+        alignment_heads=draw(st.sampled_from(divisors)),
+        fusion_heads=draw(st.sampled_from(joined)),
+        channel_heads=draw(st.sampled_from(divisors)),
+        mlp_ratio=draw(st.sampled_from([1.0, 2.0, 2.5])),
+        drop_path=draw(st.sampled_from([0.0, 0.1])),
+        alignment=alignment,
+        channel_fusion=draw(st.booleans()),
+        data_consistency=draw(st.booleans()),
+        order=draw(st.sampled_from(["AF", "FA"])),
+        downscale=draw(st.sampled_from([1, 2, 3])),
+        head=draw(st.sampled_from(["direct", "anchored"])),
+        mu_input=draw(st.booleans()),
+        agreement_input=draw(st.booleans()),
+        dormant_norm=draw(st.booleans()),
+    )
+
+
+# --- round trips ---
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+@given(config=configs())
+def test_any_configuration_comes_back_from_its_file(config: AFUNetConfig, tmp_path: Path) -> None:
+    model = AFUNet(config).eval()
+    path = tmp_path / "model.safetensors"
+    save_model(model, path)
+    again = load_model(path)
+    assert not again.training
+    expected = dict(model.named_parameters())
+    for key, value in again.named_parameters():
+        assert torch.equal(value, expected[key]), key
+    frames = torch.rand(1, 18, 11, 13, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(again(frames), model(frames))
+    # What leaves no trace in the shapes of a network that lacks the module may differ; nothing else.
+    ignored = set() if config.channel_fusion else {"channel_heads"}
+    ignored |= set() if config.alignment else {"alignment_heads"}
+    ignored |= set() if sum(config.depths) else {"fusion_heads"}
+    found, stated = again.config.to_dict(), config.to_dict()
+    assert {k: v for k, v in found.items() if k not in ignored} == {k: v for k, v in stated.items() if k not in ignored}
+
+
+def test_metadata_and_description(tmp_path: Path) -> None:
+    model = tiny_model(order="FA", drop_path=0.3)
+    save_model(model, tmp_path / "a.safetensors", {"trained on": "nothing"})
+    found = describe_checkpoint(tmp_path / "a.safetensors")
+    assert found["parameters"] == sum(value.numel() for value in model.parameters())
+    assert found["bytes"] == (tmp_path / "a.safetensors").stat().st_size
+    assert found["metadata"] == {"trained on": "nothing"}
+    assert AFUNetConfig.from_dict(found["config"]) == model.config
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_dtype_and_device(tmp_path: Path) -> None:
+    save_model(tiny_model(), tmp_path / "a.safetensors")
+    model = load_model(tmp_path / "a.safetensors", dtype=torch.float64)
+    assert {value.dtype for value in model.parameters()} == {torch.float64}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX knows them")
+def test_others_may_read_what_is_saved(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        save_model(tiny_model(), tmp_path / "a.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_saving_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(tiny_model(), path)
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        save_model(tiny_model(seed=1), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# --- published names ---
+
+
+def test_every_published_name_has_one_place_here() -> None:
+    model = AFUNet()
+    ours = {to_published(key): tuple(value.shape) for key, value in model.named_parameters()}
+    published = {key: tuple(shape) for key, shape in PUBLISHED["parameters"].items()}
+    assert set(ours) == set(published)
+    # A published 1×1 convolution is a matrix here, a one-element parameter a number.
+    squeeze = {key: tuple(size for size in shape if size != 1) for key, shape in ours.items()}
+    assert squeeze == {key: tuple(size for size in shape if size != 1) for key, shape in published.items()}
+
+
+def test_names_translate_there_and_back() -> None:
+    for published in PUBLISHED["parameters"]:
+        ours = from_published(published)
+        assert ours is not None
+        assert to_published(ours) == published
+
+
+@pytest.mark.parametrize(
+    "name", ["", "conv4.0.weight", "A1.x.fc1.bias", "head.conv.weight", "SFM.0", "module.conv1.0.bias"]
+)
+def test_foreign_names_are_not_ours(name: str) -> None:
+    assert from_published(name) is None
+
+
+def test_unknown_parameters_have_no_published_name() -> None:
+    with pytest.raises(KeyError):
+        to_published("stages.0.align_left.query.weight")
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "params_ema"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+def test_published_files_load(tmp_path: Path, wrapper: str | None, prefix: str) -> None:
+    tensors = published_tensors()
+    content: dict[str, object] = OrderedDict((prefix + key, value) for key, value in tensors.items())
+    # Derived buffers, of whatever shape training left them in.
+    for number, key in enumerate(PUBLISHED["buffers"]):
+        content[prefix + key] = torch.zeros(3 + number)
+    torch.save({wrapper: content, "epoch": 7} if wrapper else content, tmp_path / "Published.pth")
+    model = load_model(tmp_path / "Published.pth")
+    assert model.config == AFUNetConfig(drop_path=model.config.drop_path)
+    for key, value in model.named_parameters():
+        assert torch.equal(value, tensors[to_published(key)].reshape(value.shape)), key
+
+
+def test_scalars_with_one_element(tmp_path: Path) -> None:
+    tensors = {key: value.reshape(1) if value.dim() == 0 else value for key, value in published_tensors().items()}
+    torch.save(tensors, tmp_path / "a.pth")
+    model = load_model(tmp_path / "a.pth")
+    betas = [value for key, value in model.named_parameters() if "beta" in key]
+    assert len(betas) == 8
+    assert {value.dim() for value in betas} == {0}
+
+
+# --- what must be refused ---
+
+
+class Hostile:
+    """A pickle that would make a file if it were ever executed."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.target,))
+
+
+@pytest.mark.parametrize("kind", ["torch", "legacy", "pickle"])
+def test_hostile_files_execute_nothing(tmp_path: Path, kind: str) -> None:
+    proof, path = tmp_path / "proof", tmp_path / "model.pth"
+    content = {"state_dict": {**published_tensors(), "extra": Hostile(proof)}}
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=kind == "torch")
+    with pytest.raises(CheckpointError, match=r"cannot be loaded safely.*never run"):
+        load_model(path)
+    assert not proof.exists()
+
+
+def _safetensors_bytes(folder: Path) -> bytes:
+    save_model(tiny_model(), folder / "whole.safetensors")
+    return (folder / "whole.safetensors").read_bytes()
+
+
+def _torch_bytes(folder: Path) -> bytes:
+    torch.save(published_tensors(), folder / "whole.pth")
+    return (folder / "whole.pth").read_bytes()
+
+
+@pytest.mark.parametrize(("make", "suffix"), [(_safetensors_bytes, ".safetensors"), (_torch_bytes, ".pth")])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
+def test_truncated_files(tmp_path: Path, make: Callable[[Path], bytes], suffix: str, share: float) -> None:
+    whole = make(tmp_path)
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(CheckpointError, match=r"^model: cut"):
+        load_model(path)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.binary(max_size=200), suffix=st.sampled_from([".safetensors", ".pth", ".pt", ""]))
+def test_noise_is_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"noise{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError):
+        load_model(path)
+
+
+def test_a_header_that_lies_about_its_size(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{}")
+    with pytest.raises(CheckpointError, match="not a readable safetensors"):
+        load_model(tmp_path / "a.safetensors")
+
+
+def test_other_files(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "picture.pth", "w") as archive:
+        archive.writestr("hello.txt", "hello")
+    with pytest.raises(CheckpointError, match="cannot be loaded safely"):
+        load_model(tmp_path / "picture.pth")
+    save_file({"layer1.weight": torch.zeros(3)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match=r"foreign.safetensors is not an AFUNet checkpoint.*layer1.weight"):
+        load_model(tmp_path / "foreign.safetensors")
+    save_file({}, tmp_path / "empty.safetensors")
+    with pytest.raises(CheckpointError, match="no parameters"):
+        load_model(tmp_path / "empty.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content", [[1, 2, 3], "text", torch.zeros(3), {"state_dict": {"conv1.0.weight": "not a tensor"}}]
+)
+def test_torch_files_without_parameters(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=r"a\.pth"):
+        load_model(tmp_path / "a.pth")
+
+
+def _altered(folder: Path, change: Change) -> Path:
+    save_model(tiny_model(), folder / "good.safetensors")
+    tensors = load_file(folder / "good.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "bad.safetensors")
+    return folder / "bad.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("conv_skip.bias"), r"1 parameters are missing, the first is conv_skip\.bias"),
+        (lambda t: t.update({"beta1.7": torch.zeros(())}), r"left over, the first is beta1\.7"),
+        (lambda t: t.update({"conv_skip.bias": torch.zeros(5)}), r"another shape, the first is conv_skip\.bias"),
+        (lambda t: t["conv_skip.bias"].fill_(float("nan")), r"not finite, the first is conv_skip\.bias"),
+        (lambda t: t["beta1.0"].fill_(float("inf")), r"not finite, the first is beta1\.0"),
+        (lambda t: t.pop("conv1.0.weight"), "fit no AFUNet configuration"),
+        (lambda t: t.update({"out.0.weight": torch.zeros(5, 4, 3, 3)}), "fit no AFUNet configuration"),
+        (lambda t: t.update({"conv1.0.weight": torch.zeros(())}), "fit no AFUNet configuration"),
+        (lambda t: t.update({"mlps_end.0.fc1.weight": torch.zeros(0, 3)}), "fit no AFUNet configuration"),
+    ],
+)
+def test_parameters_must_match_strictly(tmp_path: Path, change: Change, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        load_model(_altered(tmp_path, change))
+
+
+@pytest.mark.parametrize("note", ["not json", "[]", '{"order": "sideways"}', '{"drop_path": 7}', "null"])
+def test_a_spoilt_configuration_note(tmp_path: Path, note: str) -> None:
+    save_model(tiny_model(), tmp_path / "good.safetensors")
+    save_file(load_file(tmp_path / "good.safetensors"), tmp_path / "bad.safetensors", metadata={"afunet_config": note})
+    try:
+        model = load_model(tmp_path / "bad.safetensors")
+    except CheckpointError as error:
+        assert "configuration" in str(error)  # noqa: PT017 - refusing and ignoring are both right
+    else:
+        assert model.config.depths == (1, 2)
+
+
+# --- names and places ---
+
+
+def test_unknown_names_say_what_there_is() -> None:
+    with pytest.raises(CheckpointError, match=r"no model or file named 'nothing'.*default"):
+        model_path("nothing")
+
+
+def test_fetched_names_are_found_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFUNET_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    save_model(tiny_model(), tmp_path / "kalantari.safetensors")
+    assert model_path("kalantari") == tmp_path / "kalantari.safetensors"
+    with pytest.raises(CheckpointError):
+        model_path("../kalantari")
+
+
+def test_shipped_models_load_and_default_names_one() -> None:
+    models = shipped_models()
+    assert models, "at least one trained model ships with the package"
+    assert model_path("default") in models.values()
+    for name, path in models.items():
+        assert model_path(name) == path
+        assert describe_checkpoint(name)["parameters"] == sum(p.numel() for p in load_model(name).parameters())
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no file"):
+        read_checkpoint(tmp_path / "gone.safetensors")
+
+
+def test_nothing_fits_no_configuration() -> None:
+    with pytest.raises(CheckpointError, match="fit no AFUNet configuration"):
+        infer_config({})
+
+
+def test_configurations_refuse_unknown_names() -> None:
+    with pytest.raises(ArgumentError, match="colour"):
+        AFUNetConfig.from_dict({"colour": "red"})

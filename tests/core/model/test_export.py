@@ -1,0 +1,97 @@
+"""Elsewhere: exported programs, ONNX in onnxruntime, one graph without breaks, autocast."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from afunet_core.errors import ArgumentError
+from afunet_core.model.config import COMPACT, AFUNetConfig
+from afunet_core.model.export import export_model, export_program
+
+TINY = AFUNetConfig(embed_dim=6, depths=(2,), window_size=4, fusion_heads=1, alignment_heads=1, channel_heads=1)
+SMALL_COMPACT = replace(
+    COMPACT, embed_dim=6, depths=(2,), window_size=4, fusion_heads=1, alignment_heads=1, channel_heads=1
+)
+SIZES = ((21, 27), (16, 40), (9, 11))
+
+
+def bracket(height: int, width: int, batch: int = 1) -> torch.Tensor:
+    return torch.rand(batch, 18, height, width, generator=torch.Generator().manual_seed(height))
+
+
+def test_exported_program_equals_the_network_at_any_size(drawn, tmp_path):
+    model = drawn(TINY)
+    path = export_model(model, tmp_path / "tiny.pt2")
+    program = torch.export.load(path).module()
+    for size in SIZES:
+        with torch.no_grad():
+            torch.testing.assert_close(program(bracket(*size)), model(bracket(*size)), rtol=0, atol=1e-6)
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny.pt2"]
+
+
+def test_onnx_equals_the_network_at_any_size(drawn, tmp_path):
+    model = drawn(SMALL_COMPACT).train()
+    path = export_model(model, tmp_path / "compact.onnx")
+    assert model.training
+    model.eval()
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for size in SIZES:
+        (radiance,) = session.run(["radiance"], {"frames": bracket(*size).numpy()})
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(radiance), model(bracket(*size)), rtol=0, atol=2e-6)
+    stored = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert AFUNetConfig.from_dict(json.loads(stored["afunet_config"])) == SMALL_COMPACT
+
+
+def test_unknown_formats_are_refused(drawn, tmp_path):
+    with pytest.raises(ArgumentError, match=r"\.onnx or \.pt2"):
+        export_model(drawn(TINY), tmp_path / "model.pb")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_export_leaves_the_old_file(drawn, tmp_path, monkeypatch):
+    old = tmp_path / "model.pt2"
+    old.write_text("old")
+
+    def full_disk(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("afunet_core.model.export.export_program", lambda model: None)
+    monkeypatch.setattr(torch.export, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        export_model(drawn(TINY), old)
+    assert old.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.parametrize("config", [TINY, SMALL_COMPACT])
+def test_compiles_as_one_graph(drawn, config):
+    model, frames = drawn(config), bracket(21, 27)
+    torch._dynamo.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(frames), model(frames), rtol=0, atol=1e-6)
+
+
+def test_autocast_stays_close_to_float32_and_differentiable(drawn):
+    model, frames = drawn(TINY), bracket(12, 20).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = model(frames)
+    exact = model(frames)
+    assert 0 < (rough.float() - exact).abs().max() < 0.05
+    rough.float().sum().backward()
+    assert torch.isfinite(frames.grad).all()
+
+
+def test_export_of_double_precision_keeps_it(drawn):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = export_program(drawn(replace(TINY, depths=(0,))).double()).module()
+    assert program(bracket(9, 9).double()).dtype == torch.float64

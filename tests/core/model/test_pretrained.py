@@ -1,0 +1,213 @@
+"""Fetching published weights, against a server of our own: right, wrong, cut off, silent, absent."""
+
+from __future__ import annotations
+
+import http.server
+import io
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from afunet_core import AFUNet, AFUNetConfig, load_model
+from afunet_core.errors import ArgumentError, CheckpointError
+from afunet_core.model.checkpoint import describe_checkpoint, model_path
+from afunet_core.model.pretrained import BASE_URL, PUBLISHED, FetchError, fetch, fetched_models, git_blob_id
+from afunet_core.model.published_names import to_published
+
+
+class Server:
+    """Serves bytes by name; a file may be announced longer than it is, or answered with an error."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.missing_bytes = 0
+        self.requests: list[str] = []
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                owner.requests.append(self.path)
+                content = owner.files.get(self.path)
+                if content is None:
+                    self.send_error(404)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content) + owner.missing_bytes))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}/weights"
+        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    def close(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AFUNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("AFUNET_FETCH_URL", raising=False)
+    return tmp_path / "cache"
+
+
+def published_file(model: AFUNet) -> bytes:
+    """A checkpoint in the form of the authors' files."""
+    tensors = {f"module.{to_published(key)}": value.detach() for key, value in model.named_parameters()}
+    buffer = io.BytesIO()
+    torch.save({"epoch": 3, "state_dict": tensors}, buffer)
+    return buffer.getvalue()
+
+
+def tiny_model() -> AFUNet:
+    torch.manual_seed(0)
+    return AFUNet(AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=2))
+
+
+def kept(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.rglob("*")) if cache.exists() else []
+
+
+def test_a_verified_download_becomes_a_model(server: Server, cache: Path) -> None:
+    model = tiny_model()
+    content = published_file(model)
+    server.files["/weights/Kalantari.pth"] = content
+    seen: list[tuple[int, int]] = []
+    path = fetch(
+        "kalantari",
+        base_url=server.url,
+        blob=git_blob_id(content),
+        on_progress=lambda done, total, _: seen.append((done, total)),
+    )
+    assert path == cache / "kalantari.safetensors" == model_path("kalantari")
+    assert kept(cache) == ["kalantari.safetensors"]
+    assert fetched_models() == {"kalantari": path}
+    loaded = dict(load_model("kalantari").named_parameters())
+    assert all(torch.equal(value, loaded[key]) for key, value in model.named_parameters())
+    notes = describe_checkpoint("kalantari")["metadata"]
+    assert notes["git_blob"] == git_blob_id(content)
+    assert "no licence file" in notes["licence"]
+    assert seen[-1] == (len(content), len(content))
+
+
+def test_what_is_there_is_not_fetched_again(server: Server) -> None:
+    content = published_file(tiny_model())
+    server.files["/weights/Tel.pth"] = content
+    for again, requests in ((False, 1), (False, 1), (True, 2)):
+        fetch("tel", base_url=server.url + "/", blob=git_blob_id(content), again=again)
+        assert len(server.requests) == requests
+
+
+def test_the_address_can_come_from_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = published_file(tiny_model())
+    server.files["/weights/Hu.pth"] = content
+    monkeypatch.setenv("AFUNET_FETCH_URL", server.url)
+    assert fetch("hu", blob=git_blob_id(content)).is_file()
+
+
+def test_another_file_is_refused(server: Server, cache: Path) -> None:
+    server.files["/weights/Kalantari.pth"] = published_file(tiny_model())
+    with pytest.raises(FetchError, match=f"expected git blob {PUBLISHED['kalantari'].blob}.*nothing was kept"):
+        fetch("kalantari", base_url=server.url)
+    assert kept(cache) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"<html>sorry</html>" * 1000]
+)
+def test_the_right_name_with_foreign_content(server: Server, cache: Path, content: bytes) -> None:
+    """Even under the expected hash nothing but a checkpoint is taken in."""
+    server.files["/weights/Kalantari.pth"] = content
+    with pytest.raises(CheckpointError, match=r"Kalantari\.pth"):
+        fetch("kalantari", base_url=server.url, blob=git_blob_id(content))
+    assert kept(cache) == []
+
+
+def test_a_cut_connection(server: Server, cache: Path) -> None:
+    content = published_file(tiny_model())
+    server.files["/weights/Kalantari.pth"] = content
+    server.missing_bytes = 1000
+    with pytest.raises(FetchError, match=r"cut|failed"):
+        fetch("kalantari", base_url=server.url, blob=git_blob_id(content))
+    assert kept(cache) == []
+
+
+def test_a_failed_update_keeps_what_was_there(server: Server, cache: Path) -> None:
+    content = published_file(tiny_model())
+    server.files["/weights/Kalantari.pth"] = content
+    path = fetch("kalantari", base_url=server.url, blob=git_blob_id(content))
+    before = path.read_bytes()
+    server.files["/weights/Kalantari.pth"] = content[:-10]
+    with pytest.raises(FetchError):
+        fetch("kalantari", base_url=server.url, blob=git_blob_id(content), again=True)
+    assert path.read_bytes() == before
+    assert kept(cache) == ["kalantari.safetensors"]
+
+
+def test_an_answer_of_not_found(server: Server) -> None:
+    with pytest.raises(FetchError, match="404"):
+        fetch("kalantari", base_url=server.url)
+
+
+def test_no_network() -> None:
+    with socket.socket() as taken:  # a port that nobody listens on
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(FetchError, match="Check the connection"):
+            fetch("kalantari", base_url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+
+def test_a_server_that_says_nothing() -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        with pytest.raises(FetchError, match="failed"):
+            fetch("kalantari", base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=0.2)
+
+
+@pytest.mark.parametrize("url", ["file:///etc", "ftp://127.0.0.1", "kalantari", ""])
+def test_other_addresses(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFUNET_FETCH_URL", url or "nowhere")
+    with pytest.raises(FetchError, match="http or https"):
+        fetch("kalantari", base_url=url)
+
+
+def test_a_cache_that_cannot_be_made(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = published_file(tiny_model())
+    server.files["/weights/Kalantari.pth"] = content
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("AFUNET_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(FetchError, match="AFUNET_CACHE"):
+        fetch("kalantari", base_url=server.url, blob=git_blob_id(content))
+
+
+def test_unknown_weights() -> None:
+    with pytest.raises(ArgumentError, match="kalantari, tel, hu"):
+        fetch("tursun")
+
+
+def test_the_pinned_address_and_hashes_are_whole() -> None:
+    assert BASE_URL.startswith("https://")
+    assert {len(weights.blob) for weights in PUBLISHED.values()} == {40}
+
+
+def test_blob_ids_are_gits() -> None:
+    """`printf 'what is up, doc?' | git hash-object --stdin`, the example of the Pro Git book."""
+    assert git_blob_id(b"what is up, doc?") == "bd9dbf5aae1a3862dd1526723246b20206e5fc37"

@@ -1,0 +1,335 @@
+"""Piecewise execution against the plain forward: the same result, whatever the pieces."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.model.afunet import AFUNet
+from afunet_core.model.config import COMPACT, AFUNetConfig
+from afunet_core.model.layers import Depthwise3x3
+from afunet_core.model.streaming.buffers import RowBuffer, Scratch
+from afunet_core.model.streaming.folded_layers import Numerics, Workspace, _fused_linear, depthwise
+from afunet_core.model.streaming.kernels import SwinKernel
+from afunet_core.model.streaming.stream import stream
+from afunet_core.model.streaming.threads import Workers
+from afunet_core.model.streaming.tiling import column_ranges
+
+TINY = AFUNetConfig(embed_dim=12, depths=(2,), fusion_heads=2, alignment_heads=2, channel_heads=2)
+VARIANTS = {
+    "published": TINY,
+    "no blocks": replace(TINY, depths=(0,)),
+    "deep": replace(TINY, depths=(1, 5)),
+    "fuse first": replace(TINY, order="FA", depths=(1, 1)),
+    "no alignment": replace(TINY, alignment=False),
+    "no channel fusion": replace(TINY, channel_fusion=False),
+    "no data consistency": replace(TINY, data_consistency=False),
+    "nothing but fusion": replace(TINY, alignment=False, channel_fusion=False, data_consistency=False),
+    "smallest window": replace(TINY, window_size=2),
+    "folded": replace(TINY, downscale=2),
+    "anchored": replace(TINY, head="anchored", mu_input=True),
+    "compact": replace(COMPACT, embed_dim=12, depths=(2, 1), fusion_heads=1),
+}
+
+
+def network(config: AFUNetConfig, seed: int = 0, scale: float = 0.1) -> AFUNet:
+    """A network whose every parameter matters: drawn, none left at zero or one."""
+    torch.manual_seed(seed)
+    model = AFUNet(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * scale)
+    return model
+
+
+def bracket(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def plain(model: AFUNet, frames: Tensor):
+    with torch.inference_mode():
+        return model.forward_stages(frames)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_equals_the_plain_forward(name):
+    model, frames = network(VARIANTS[name]), bracket(2, 18, 21, 27)
+    expected, expected_states = plain(model, frames)
+    radiance, states = stream(model, frames, stages=True, piece_windows=2)
+    torch.testing.assert_close(radiance, expected, rtol=0, atol=2e-5)
+    assert len(states) == len(expected_states)
+    for state, reference in zip(states, expected_states, strict=True):
+        torch.testing.assert_close(state, reference, rtol=1e-4, atol=2e-5)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+@given(
+    height=st.integers(1, 45),
+    width=st.integers(1, 45),
+    piece=st.integers(1, 9),
+    window=st.sampled_from([2, 4, 8]),
+    depth=st.integers(0, 4),
+    fold=st.integers(1, 3),
+    budget=st.sampled_from([None, 0, 9_000]),
+)
+def test_equals_the_plain_forward_for_any_sizes(height, width, piece, window, depth, fold, budget):
+    config = replace(
+        TINY, window_size=window, depths=(depth,), downscale=fold, head="anchored" if fold > 1 else "direct"
+    )
+    model, frames = network(config, seed=piece), bracket(1, 18, height, width)
+    expected, _ = plain(model, frames)
+    radiance = stream(model, frames, piece_windows=piece, memory_budget=budget)
+    torch.testing.assert_close(radiance, expected, rtol=0, atol=2e-5)
+
+
+def test_double_precision_agrees_to_double_precision():
+    model, frames = network(TINY).double(), bracket(1, 18, 25, 19).double()
+    radiance = stream(model, frames, piece_windows=1)
+    assert radiance.dtype == torch.float64
+    torch.testing.assert_close(radiance, plain(model, frames)[0], rtol=0, atol=1e-13)
+
+
+def test_bfloat16_products_stay_close_in_the_mu_law_domain():
+    model, frames = network(replace(TINY, embed_dim=24, depths=(3, 3)), scale=0.03), bracket(1, 18, 40, 40)
+    exact, rough = (torch.log1p(5000 * stream(model, frames, precision=name)) for name in ("float32", "bfloat16"))
+    error = ((exact - rough) / torch.log1p(torch.tensor(5000.0))).square().mean()
+    assert 0 < error < 10**-5.5
+
+
+def test_logits_beyond_the_exponential_are_handled():
+    model, frames = network(TINY), bracket(1, 18, 16, 24)
+    with torch.no_grad():
+        for stage in model.stages:
+            for block in stage.fuse.blocks:
+                block.attention.position_bias.mul_(300.0).add_(200.0)
+            stage.align_under.attention.position_bias.sub_(500.0)
+    radiance = stream(model, frames)
+    assert torch.isfinite(radiance).all()
+    torch.testing.assert_close(radiance, plain(model, frames)[0], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (4, 8), (8, 4), (4, 4)])
+@pytest.mark.parametrize("beyond", [False, True])
+def test_attention_in_bfloat16_is_that_of_float32_up_to_rounding(size, beyond):
+    block = network(replace(TINY, embed_dim=24)).stages[0].fuse.blocks[0]
+    with torch.no_grad():
+        block.attention.position_bias.add_(500.0 if beyond else 0.0)  # the same for all: nothing changes
+    seen = torch.randn(6 * size[0] * size[1], 24, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = []
+    for product in (torch.float32, torch.bfloat16):
+        kernel = SwinKernel(block, Numerics(product, torch.float32, Workspace()))
+        with torch.inference_mode():
+            found.append(kernel.attend(seen, *size).float().clone())
+    exact, rough = found
+    if not beyond:  # 500 itself takes nearly all the digits that bfloat16 has
+        assert 0 < (exact - rough).abs().max() < 0.03 * exact.abs().max()
+    assert torch.isfinite(rough).all()
+
+
+def test_samples_of_a_batch_do_not_mix():
+    model, frames = network(replace(TINY, head="anchored")), bracket(3, 18, 18, 10)
+    together = stream(model, frames)
+    for index in range(3):
+        assert torch.equal(together[index : index + 1], stream(model, frames[index : index + 1]))
+
+
+def test_is_deterministic_whatever_the_workers():
+    model, frames = network(TINY), bracket(1, 18, 40, 72)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        three = [stream(model, frames, piece_windows=2) for _ in range(2)]
+        torch.set_num_threads(1)
+        one = stream(model, frames, piece_windows=2)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*three)
+    torch.testing.assert_close(three[0], one, rtol=0, atol=2e-6)
+
+
+def test_a_training_network_streams_as_in_evaluation_and_stays_in_training():
+    model, frames = network(replace(TINY, drop_path=0.9)).train(), bracket(1, 18, 9, 9)
+    radiance = stream(model, frames)
+    assert model.training
+    torch.testing.assert_close(radiance, plain(model.eval(), frames)[0], rtol=0, atol=2e-5)
+
+
+def test_result_is_an_ordinary_tensor():
+    radiance, states = stream(network(TINY), bracket(1, 18, 8, 8), stages=True)
+    for tensor in (radiance, *states[0]):
+        assert not tensor.is_inference()
+        tensor.requires_grad_().square().sum().backward()
+
+
+def test_not_a_number_stays_where_whole_image_execution_has_it():
+    model, frames = network(replace(TINY, channel_fusion=False, depths=(1,))), bracket(1, 18, 24, 40)
+    frames[0, 7, 3, 4] = float("nan")
+    expected, _ = plain(model, frames)
+    torch.testing.assert_close(stream(model, frames), expected, rtol=0, atol=2e-5, equal_nan=True)
+
+
+def test_progress_is_monotone_and_complete():
+    seen: list[tuple[int, int, str]] = []
+    stream(network(VARIANTS["deep"]), bracket(2, 18, 40, 9), piece_windows=1, on_progress=lambda *x: seen.append(x))
+    total = seen[0][1]
+    assert [done for done, _, _ in seen] == list(range(1, total + 1))
+    assert {count for _, count, _ in seen} == {total}
+    assert any("stage 2 of 2" in message for _, _, message in seen)
+
+
+def test_progress_is_reported_in_the_calling_thread():
+    threads = set()
+    stream(
+        network(TINY),
+        bracket(1, 18, 40, 40),
+        piece_windows=1,
+        on_progress=lambda *_: threads.add(threading.get_ident()),
+    )
+    assert threads == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("after", [0, 1, 7, 30])
+def test_cancel_between_pieces(after):
+    calls = []
+
+    def cancel() -> bool:
+        calls.append(None)
+        return len(calls) > after
+
+    before = torch.get_num_threads()
+    with pytest.raises(MergeCancelled):
+        stream(network(TINY), bracket(1, 18, 40, 40), piece_windows=1, should_cancel=cancel, memory_budget=0)
+    assert len(calls) == after + 1
+    assert torch.get_num_threads() == before
+
+
+def test_wrong_inputs_are_refused():
+    model = network(TINY)
+    with pytest.raises(ShapeError, match="frames"):
+        stream(model, bracket(1, 17, 8, 8))
+    with pytest.raises(ArgumentError, match="precision"):
+        stream(model, bracket(1, 18, 8, 8), precision="int8")
+
+
+def test_scratch_file_keeps_rows_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    rows = bracket(7, 5, 3)
+    with Scratch(100, torch.device("cpu"), torch.float32) as scratch:
+        first, second = scratch.plane(7, 5, 3), scratch.plane(7, 5, 3)
+        first.write(0, rows)
+        second.write(0, -rows)
+        second.write(2, rows[:2])
+        assert torch.equal(first.read(1, 6), rows[1:6])
+        assert torch.equal(second.read(1, 6), torch.cat([-rows[1:2], rows[:2], -rows[4:6]]))
+        assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="closed"):
+        first.read(0, 1)
+
+
+def test_scratch_prefers_memory_while_the_budget_lasts():
+    with Scratch(2 * 7 * 5 * 3 * 4, torch.device("cpu"), torch.float32) as scratch:
+        kinds = [type(scratch.plane(7, 5, 3)).__name__ for _ in range(3)]
+    assert kinds == ["Plane", "Plane", "FilePlane"]
+
+
+def test_row_buffer_reflects_like_padding():
+    rows = bracket(9, 6, 2)
+    buffer = RowBuffer(6, 2, torch.float32, torch.device("cpu"))
+    for start in range(0, 9, 3):
+        buffer.grow(3).copy_(rows[start : start + 3])
+    padded = torch.nn.functional.pad(rows.permute(2, 0, 1)[None], (1, 1, 1, 1), mode="reflect")[0].permute(1, 2, 0)
+    assert torch.equal(buffer.haloed(0, 9, 9, 0, 6), padded)
+    assert torch.equal(buffer.haloed(2, 5, 9, 1, 4), padded[2:7, 1:6])
+
+
+def test_row_buffer_forgets_rows_and_keeps_their_numbers():
+    buffer = RowBuffer(4, 1, torch.float32, torch.device("cpu"))
+    for start in range(0, 200, 4):
+        buffer.grow(4).copy_(torch.arange(start, start + 4.0)[:, None, None].expand(4, 4, 1))
+        assert buffer.rows(max(start - 2, 0), start + 4)[:, 0, 0].tolist() == list(range(max(start - 2, 0), start + 4))
+        buffer.drop(start - 2)
+    assert buffer.data.shape[0] < 40
+
+
+@given(units=st.integers(0, 40), unit=st.integers(1, 8), most=st.integers(1, 9), start=st.integers(0, 5))
+def test_column_ranges_cover_everything_once_in_nearly_equal_parts(units, unit, most, start):
+    ranges = column_ranges(start, start + units * unit, unit, most)
+    covered = [column for left, right in ranges for column in range(left, right)]
+    assert covered == list(range(start, start + units * unit))
+    sizes = {(right - left) // unit for left, right in ranges}
+    assert not sizes or (max(sizes) <= most and max(sizes) - min(sizes) <= 1)
+
+
+def test_workers_pass_the_first_error_on_and_start_nothing_after_it():
+    started = []
+
+    def task(index: int) -> None:
+        started.append(index)
+        if index == 3:
+            raise ValueError("piece 3")
+
+    before = torch.get_num_threads()
+    with Workers(3, lambda: None) as workers, pytest.raises(ValueError, match="piece 3"):
+        workers.run([lambda index=index: task(index) for index in range(1000)])
+    assert len(started) < 1000
+    assert torch.get_num_threads() == before
+
+
+def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
+    model, frames = network(TINY), bracket(1, 18, 17, 23)
+    fused = stream(model, frames)
+    narrow = stream(model, frames, precision="bfloat16")
+    assert _fused_linear("cpu", torch.float64) is None
+    monkeypatch.setattr("afunet_core.model.streaming.folded_layers._fused_linear", lambda device, dtype: None)
+    torch.testing.assert_close(stream(model, frames), fused, rtol=0, atol=2e-5)
+    # In bfloat16 attention takes another way then: values and their sums lie across where products are fused.
+    torch.testing.assert_close(stream(model, frames, precision="bfloat16"), narrow, rtol=0, atol=2e-2)
+
+
+def test_a_bracket_gives_its_rows_when_they_are_asked_for():
+    from afunet_core.bracket.bracket import Bracket
+    from afunet_core.merging.bracket_rows import BracketRows
+
+    frames = [bracket(2, 3, 21, 27, seed=seed) * 0.5 for seed in range(3)]
+    three = Bracket(frames, ev=(0, 2, 4), encoding="srgb", override=True)
+    rows, whole = BracketRows(three), three.to_tensor()
+    assert rows.shape == tuple(whole.shape)
+    torch.testing.assert_close(rows.rows(1, 5, 9), whole[1, :, 5:9], rtol=2e-6, atol=1e-7)
+    for name in ("folded", "compact"):  # padded, and with exposure times found in the frames
+        model = network(VARIANTS[name])
+        expected = stream(model, whole, piece_windows=2)
+        torch.testing.assert_close(stream(model, rows, piece_windows=2), expected, rtol=0, atol=2e-6)
+
+
+def test_what_is_laid_out_in_buffers_is_laid_out_anew_when_one_has_to_grow():
+    workspace, cpu = Workspace(), torch.device("cpu")
+
+    def take(size):
+        return workspace.take("values", (size,), torch.float32, cpu)
+
+    first = workspace.arrange("four", lambda: take(4))
+    assert workspace.arrange("four", lambda: take(4)) is first
+    larger = take(9)
+    again = workspace.arrange("four", lambda: take(4))
+    assert again.data_ptr() == larger.data_ptr() != first.data_ptr()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_convolutions_leave_channels_last(dtype):
+    layers = [Depthwise3x3(6), Depthwise3x3(6)]
+    haloed = torch.randn(7, 9, 12)
+    with torch.inference_mode():
+        found = depthwise(layers, dtype)(haloed)
+        sides = zip(layers, haloed[None].chunk(2, -1), strict=True)
+        expected = haloed + torch.cat([layer(part) for layer, part in sides], -1)[0]
+    assert found.shape == (5, 7, 12)
+    assert found.is_contiguous()  # or every sum after it would walk through memory crosswise
+    tolerance = 1e-6 if dtype == torch.float32 else 5e-2
+    torch.testing.assert_close(found.float(), expected[1:-1, 1:-1], rtol=tolerance, atol=tolerance)

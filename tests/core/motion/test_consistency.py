@@ -1,0 +1,163 @@
+"""Agreement of frames that may be clipped, and what stands in for a short frame that contradicts the reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import afunet_core as af
+from afunet_core.camera.noise import NoiseModel
+from afunet_core.merging.frame_selection import plan_frames
+from afunet_core.merging.multi_frame import combine_frames
+from afunet_core.metrics import psnr_mu
+from afunet_core.motion.consistency import agreement, consistent_short_frame, contradiction, spread_over, unsaturated
+from afunet_core.radiometry import linearize
+
+SIZE, NOISE = 96, NoiseModel(1e-4, 1e-3)
+TIMES = (1.0, 2.0, 4.0, 8.0)
+UNDER, REFERENCE = 1, 3
+
+
+def plaza() -> Tensor:
+    """A bright square, clipped in the reference, with some texture; the shade around it is not."""
+    y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    texture = 1 + 0.1 * torch.sin(x * 0.3) * torch.sin(y * 0.2)
+    bright = ((x - 48).abs() < 36) & ((y - 48).abs() < 36)
+    return (torch.where(bright, 0.3, 0.05) * texture).expand(1, 3, SIZE, SIZE)
+
+
+def walker(scene: Tensor, left: int) -> Tensor:
+    """Dark trousers, which contradict a clipped reference, and a white shirt, which does not."""
+    shown = scene.clone()
+    shown[..., 48:70, left : left + 12] = 0.02
+    shown[..., 26:48, left : left + 12] = 0.45
+    return shown
+
+
+def shoot(views: list[Tensor]) -> af.Bracket:
+    generator = torch.Generator().manual_seed(0)
+    frames = []
+    for view, time in zip(views, TIMES, strict=True):
+        light = view * time
+        noise = torch.randn(light.shape, generator=generator) * NOISE.variance(light).sqrt()
+        frames.append((light + noise).clamp(0, 1) ** (1 / 2.2))
+    return af.Bracket(frames, times=TIMES, reference=REFERENCE, override=True)
+
+
+def shown_by(bracket: af.Bracket, frame: Tensor) -> Tensor:
+    return linearize(frame, bracket.encoding, bracket.gamma) / TIMES[UNDER]
+
+
+class TestAgreement:
+    def test_noise_agrees_and_motion_does_not(self) -> None:
+        generator = torch.Generator().manual_seed(1)
+        image = plaza()
+        variance = torch.full_like(image, 1e-4)
+        noisy = image + 1e-2 * torch.randn(image.shape, generator=generator)
+        one = torch.ones_like(image)
+        assert float((agreement(image, noisy, variance, 1.0, one) > 0.5).float().mean()) > 0.99
+        moved = agreement(image, walker(image, 40), variance, 1.0, one)
+        assert float(moved[..., 30:44, 43:49].max()) == 0
+        assert float(moved[..., :20].min()) == 1
+
+    def test_the_limit_is_per_place(self) -> None:
+        image, ceiling = torch.full((1, 3, 9, 20), 0.5), torch.full((1, 3, 9, 20), 0.5)
+        ceiling[..., 10:] = 2.0
+        brighter = agreement(image, image * 2, torch.full_like(image, 1e-4), ceiling, torch.ones_like(image))
+        assert float(brighter[..., :7].min()) == 1
+        assert float(brighter[..., 13:].max()) == 0
+
+    def test_saturated_values_have_no_say(self) -> None:
+        image = torch.full((1, 3, 9, 9), 0.5)
+        trust = unsaturated(torch.ones_like(image))
+        assert float(trust.max()) == 0
+        assert float(agreement(image, image / 4, torch.full_like(image, 1e-4), 9.0, trust).min()) == 1
+
+    def test_contradictions_spread_over_what_is_connected(self) -> None:
+        wrong, differs = torch.zeros(2, 1, 1, 40, 60)
+        differs[..., 10:20, 10:20] = 1  # one thing
+        differs[..., 10:20, 40:50] = 1  # another
+        wrong[..., 18, 12] = 1
+        reached = spread_over(wrong, differs)
+        assert float(reached[..., 11:19, 11:19].min()) > 0.4
+        assert float(reached[..., 40:50].max()) == 0
+        assert float(reached[..., 30:, :].max()) == 0
+
+
+class TestStandIn:
+    def test_a_walker_leaves_with_his_shirt(self) -> None:
+        scene = plaza()
+        bracket = shoot([scene, walker(scene, 40), walker(scene, 60), scene])
+        mended = consistent_short_frame(bracket, UNDER, REFERENCE, [0, 2], NOISE)
+        person = (..., slice(28, 68), slice(41, 51))
+        torch.testing.assert_close(shown_by(bracket, mended)[person], scene[person], rtol=0.12, atol=0.02)
+        elsewhere = (..., slice(0, 90), slice(0, 30))
+        torch.testing.assert_close(mended[elsewhere], bracket.frames[UNDER][elsewhere])
+
+    def test_another_walker_does_not_take_his_place(self) -> None:
+        """Nobody else's frame shows the ground there: what is left is not somebody."""
+        scene = plaza()
+        bracket = shoot([walker(scene, 40), walker(scene, 40), walker(scene, 40), scene])
+        mended = consistent_short_frame(bracket, UNDER, REFERENCE, [0, 2], NOISE)
+        torch.testing.assert_close(mended, bracket.frames[UNDER])
+
+    def test_a_saturated_frame_says_only_at_least(self) -> None:
+        """Where it is all that stands in, what is dark becomes as bright as its limit, and what is brighter stays."""
+        scene = plaza()
+        bracket = shoot([walker(scene, 40), walker(scene, 40), scene, scene])
+        mended = shown_by(bracket, consistent_short_frame(bracket, UNDER, REFERENCE, [0, 2], NOISE))
+        limit = 1 / TIMES[2]
+        assert float(mended[..., 52:66, 43:49].amin()) > 0.9 * limit
+        assert float(mended[..., 30:42, 43:49].amin()) > 0.4  # the shirt
+
+    @pytest.mark.parametrize("others", [[], [0, 2]])
+    def test_a_scene_at_rest_is_left_alone(self, others: list[int]) -> None:
+        bracket = shoot([plaza()] * 4)
+        assert consistent_short_frame(bracket, UNDER, REFERENCE, others, NOISE) is bracket.frames[UNDER]
+
+    def test_contradiction_needs_a_clipped_reference(self) -> None:
+        scene = plaza()
+        bracket = shoot([scene, walker(scene, 40), scene, scene])
+        clipped, wrong = contradiction(bracket, bracket.frames[UNDER], TIMES[UNDER], NOISE, REFERENCE)
+        assert float(clipped[..., 40:56, 40:56].min()) > 0.9
+        assert float(clipped[..., :8, :].max()) == 0
+        assert float(wrong[..., 52:66, 42:50].min()) > 0.9  # the trousers
+        assert float(wrong[..., 30:42, 42:50].max()) < 0.1  # the shirt could have been there
+
+
+class TestCombination:
+    def test_short_frames_must_agree_among_themselves(self) -> None:
+        """What moves in highlights that all three of the network's frames clip is shown once."""
+        y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+        times = [2.0**k for k in range(7)]
+        truth, frames = [], []
+        for index, time in enumerate(times):
+            lamp = (y - 48).square() + (x - 48 - 10 * (index == 0)).square() < 12**2
+            truth.append(torch.where(lamp, 0.9, 0.3).expand(1, 3, SIZE, SIZE))
+            frames.append((truth[-1] * time).clamp(0, 1) ** (1 / 2.2))
+        bracket = af.Bracket(frames, times=times, reference=5, override=True)
+        plan = plan_frames(bracket)
+        assert plan.three[0] == 3  # saturates at 1/8: the lamp and its surroundings are beyond
+        picture = truth[1].clamp(max=1 / times[3])
+        combined = combine_frames(picture, bracket, plan, NOISE).image
+        away, inside = ((y - 48).square() + (x - 48).square()).sqrt().sub(12).gt(3), truth[1] > 0.8
+        assert float((combined - 0.3)[..., away].abs().amax()) < 0.03  # no trace of the first frame's lamp
+        assert float(combined[inside].amin()) > 0.49  # the second frame's, as bright at least as it could record
+
+    def test_two_frames_four_stops_apart_lose_nothing_to_the_weighted_mean(self) -> None:
+        """Where the longer reference is clipped, the short frame is worth more than what the network makes of it."""
+        generator = torch.Generator().manual_seed(2)
+        scene, times = plaza() * 2, (1.0, 16.0)
+        frames = []
+        for time in times:
+            light = scene * time
+            light = light + torch.randn(light.shape, generator=generator) * NOISE.variance(light).sqrt()
+            frames.append(light.clamp(0, 1) ** (1 / 2.2))
+        bracket = af.Bracket(frames, times=times, reference=1, override=True)
+        plan = plan_frames(bracket)
+        hazy = torch.where(bracket.frames[1] > 0.99, 0.9 * scene, scene)
+        combined = combine_frames(hazy, bracket, plan).image
+        weighted = af.merge(bracket, method="weighted", align="off").radiance
+        expected = float(psnr_mu(torch.from_numpy(weighted).permute(2, 0, 1)[None], scene))
+        assert float(psnr_mu(combined, scene)) > expected - 0.3
