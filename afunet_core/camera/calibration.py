@@ -19,15 +19,18 @@ share one curve, because cameras apply one after their colour correction, and gr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.radiometry import GAMMA, Scalar, linearize
+
+LogLight: TypeAlias = Callable[[Tensor], Tensor]
 
 __all__ = ["Calibration", "ToneCurve", "calibrate", "white_level"]
 
@@ -66,6 +69,9 @@ EXPLAINED = 0.6
 
 PLAUSIBLE = (1.2, 5.0)
 """Slopes of log light over log value in the mid-tones that cameras have; others mean that exposures are wrong."""
+
+STEP_ERROR = 0.05
+"""Standard deviation of an exposure step, in natural logarithms: what shutters and rounded EXIF leave."""
 
 EXPOSURE_DOUBT = 0.3
 """Stops by which a step must be off before it is told."""
@@ -190,8 +196,11 @@ def calibrate(
     before = samples.disagreement(assumed)
     if before < SUSPECT:
         return Calibration(None, white, ev, before, before)
-    curve = _fit(samples, white, _ranked_samples(frames, stated, white))
+    start = _ranked_samples(frames, stated, white)
+    curve, _ = _fit(samples, white, start, False)
     after = samples.disagreement(curve.log_light)
+    curve2, steps = _fit(samples, white, start, True)
+    print('   steps', (steps / math.log(2)).numpy().round(2), 'after', samples.disagreement(curve2.log_light, steps), curve2.slope())
     return Calibration(curve if after < EXPLAINED * before else None, white, ev, before, after)
 
 
@@ -204,14 +213,16 @@ class _Samples:
     ratio: Tensor
     deviation: Tensor
     bin: Tensor
-    pair: Tensor
+    spans: Tensor
 
-    def residual(self, log_light: object) -> Tensor:
-        return log_light(self.second) - log_light(self.first) - self.ratio  # type: ignore[operator]
+    def residual(self, log_light: LogLight, steps: Tensor | None = None) -> Tensor:
+        """Logarithm of the ratio of light that the values show, less that of the exposures."""
+        found = log_light(self.second) - log_light(self.first) - self.ratio
+        return found if steps is None else found - self.spans @ steps
 
-    def disagreement(self, log_light: object) -> float:
+    def disagreement(self, log_light: LogLight, steps: Tensor | None = None) -> float:
         """Root mean square over tones of the median residual, in stops."""
-        residual = self.residual(log_light)
+        residual = self.residual(log_light, steps)
         medians, weights = [], []
         for key in self.bin.unique():
             chosen = residual[self.bin == key]
@@ -238,6 +249,7 @@ def _samples(frames: Sequence[Tensor], log_times: Sequence[float], white: float)
         peaks.append(F.max_pool2d(largest, 3, 1))
     columns: list[tuple[Tensor, ...]] = []
     for number, (i, j) in enumerate(combinations(range(len(frames)), 2)):
+        spans = torch.tensor([float(i <= k < j) for k in range(len(frames) - 1)], dtype=torch.float64)
         ratio = log_times[j] - log_times[i]
         if ratio <= 0:
             continue
@@ -254,7 +266,8 @@ def _samples(frames: Sequence[Tensor], log_times: Sequence[float], white: float)
             code = math.sqrt(CODE_ERROR**2) + rough / 8
             deviation = (GAMMA * code).square() * (1 / first.square() + 1 / second.square()) + MODEL_ERROR**2
             key = (number * 3 + c) * BINS + bins
-            columns.append((first, second, torch.full_like(first, ratio), deviation.sqrt(), key, torch.full_like(bins, number)))
+            ratios = torch.full_like(first, ratio)
+            columns.append((first, second, ratios, deviation.sqrt(), key, spans.expand(len(first), -1)))
     if not columns or sum(len(column[0]) for column in columns) < 200:
         return None
     return _Samples(*(torch.cat(parts) for parts in zip(*columns, strict=True)))
@@ -295,34 +308,43 @@ def _ranked_samples(frames: Sequence[Tensor], log_times: Sequence[float], white:
             if len(first) >= 20 and long > short:
                 deviation = GAMMA * 2 * CODE_ERROR / first + MODEL_ERROR
                 zeros = torch.zeros(len(first), dtype=torch.long)
-                columns.append((first, second, torch.full_like(first, long - short), deviation, zeros, zeros + number))
+                spans = torch.eye(len(frames) - 1, dtype=torch.float64)[number].expand(len(first), -1)
+                columns.append((first, second, torch.full_like(first, long - short), deviation, zeros, spans))
     return _Samples(*(torch.cat(parts) for parts in zip(*columns, strict=True))) if columns else None
 
 
-def _fit(samples: _Samples, white: float, start: _Samples | None) -> ToneCurve:
-    """The curve under which the samples agree, found from equal ranks first."""
+def _fit(samples: _Samples, white: float, start: _Samples | None, refine: bool) -> tuple[ToneCurve, Tensor]:
+    """The curve under which the samples agree, found from equal ranks first, and corrections of the steps."""
     curve = ToneCurve(torch.zeros(TERMS, dtype=torch.float64), white)
+    steps = torch.zeros(samples.spans.shape[1], dtype=torch.float64)
     if start is not None:
         for scale in (1.0, 0.5):
-            curve = _solve(start, curve, scale)
+            curve, steps = _solve(start, curve, steps, scale, refine)
     for scale in OUTLIER:
-        curve = _solve(samples, curve, scale)
-    return curve
+        curve, steps = _solve(samples, curve, steps, scale, refine)
+    return curve, steps
 
 
-def _solve(samples: _Samples, curve: ToneCurve, scale: float) -> ToneCurve:
+def _solve(
+    samples: _Samples, curve: ToneCurve, steps: Tensor, scale: float, refine: bool
+) -> tuple[ToneCurve, Tensor]:
     """One round of weighted least squares around a curve."""
-    residual = samples.residual(curve.log_light)
+    residual = samples.residual(curve.log_light, steps)
     limit = scale + 2 * samples.deviation
     weight = 1 / (1 + (residual / limit).square()).square() / samples.deviation.square()
-    first, second = ((values / curve.white).clamp(1e-4, 1.0) for values in (samples.first, samples.second))
-    matrix = _basis(second) - _basis(first)
-    target = samples.ratio - GAMMA * (second / first).log()
-    # Neighbouring samples err alike: so many of them count as one.
+    # Neighbouring samples err alike: however many there are, they count as some hundreds.
     weight = weight / max(1.0, len(weight) / 400)
+    first, second = ((values / curve.white).clamp(1e-4, 1.0) for values in (samples.first, samples.second))
+    matrix = torch.cat((_basis(second) - _basis(first), -samples.spans), 1)
+    target = samples.ratio - GAMMA * (second / first).log()
     prior = (PRIOR * 0.5 ** torch.arange(TERMS, dtype=torch.float64)) ** -2
-    normal = matrix.T @ (weight[:, None] * matrix) + prior.diag()
-    return ToneCurve(torch.linalg.solve(normal, matrix.T @ (weight * target)), curve.white)
+    # Nearly all steps are right; one that is not may be far off.
+    believed = STEP_ERROR**-2 / (1 + (steps / (2 * STEP_ERROR)).square()) if refine else torch.full_like(steps, 1e9)
+    normal = matrix.T @ (weight[:, None] * matrix) + torch.cat((prior, believed)).diag()
+    # A common factor of all steps bends the curve and explains nothing: their sum is kept.
+    normal[TERMS:, TERMS:] += 1e6
+    found = torch.linalg.solve(normal, matrix.T @ (weight * target))
+    return ToneCurve(found[:TERMS], curve.white), found[TERMS:] if refine else steps
 
 
 def white_level(frames: Sequence[Tensor]) -> float:

@@ -25,10 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.ops.box_filter import window_mean
-from afunet_core.bracket import Bracket
+from afunet_core.bracket.bracket import Bracket
 from afunet_core.errors import BracketError, MergeCancelled
 from afunet_core.evaluation.scores import Evaluation, Row
-from afunet_core.io import list_bracket_folder
+from afunet_core.bracket.folders import list_bracket_folder
 from afunet_core.metrics import Metric, psnr
 from afunet_core.radiometry import mu_law
 
@@ -46,6 +46,9 @@ WELL_EXPOSED = (0.03, 0.97)
 MAY_CONTRADICT = (0.1, 0.94)
 """Stored values that may contradict the truth: below, one step of eight bits alone is a tenth of the light."""
 
+LEAST = 0.04
+"""Encoded value that some frame must reach in every channel: cameras crush what is darker."""
+
 STRAYS = 0.12
 """Relative difference over 5×5 pixels from which something moved: leaves, water, people."""
 
@@ -54,6 +57,9 @@ OUTER_STOPS = 2.0
 
 BLUR = 3.0
 """Standard deviation, in pixels, of the blur of the second score: noise that truth and result share flatters nobody."""
+
+SAMPLED = 1 << 17
+"""Pixels from which a response is estimated."""
 
 CURVE_KNOTS = 256
 """Quantiles through which the best monotone curve goes."""
@@ -210,13 +216,15 @@ def _truth(stack: Bracket) -> tuple[Tensor, Tensor]:
     times = stack.times.double()
     truth = []
     off, counted = torch.zeros(2, len(stack), 1, *stack.shape, dtype=torch.float64)
+    shown = torch.ones(stack.shape, dtype=torch.bool)
     for channel in range(3):
         frames = torch.stack([frame[0, channel].double() for frame in stack.frames])
         codes = (frames * (LEVELS - 1)).round().long()
         if stack.encoding == "linear":
             curve = torch.linspace(0, 1, LEVELS, dtype=torch.float64)
         else:
-            curve = robertson_response(codes.flatten(1), times)
+            step = max(1, codes[0].numel() // SAMPLED)
+            curve = robertson_response(codes.flatten(1)[:, ::step], times)
         light = curve[codes] / times[:, None, None]
         trust = _trust(frames)
         # Where nothing is well exposed, the shortest frame knows most of highlights, the longest of shadows.
@@ -227,10 +235,12 @@ def _truth(stack: Bracket) -> tuple[Tensor, Tensor]:
         truth.append(mean)
         good = ((frames > MAY_CONTRADICT[0]) & (frames < MAY_CONTRADICT[1])).double()
         # Channels count together: cameras mix them before they draw the curve, so that one alone may be off.
+        least = -1.0 if stack.encoding == "linear" else LEAST  # a sensor's black is black
+        shown &= ((frames > least) & (frames < MAY_CONTRADICT[1])).any(0)
         off += (good * (light - mean) / mean.clamp(min=1e-9))[:, None]
         counted += good[:, None]
     strays = window_mean(off, 5).abs() / window_mean(counted, 5).clamp(min=0.2)
-    return torch.stack(truth)[None].float(), strays.amax(0, keepdim=True) < STRAYS
+    return torch.stack(truth)[None].float(), (strays.amax(0, keepdim=True) < STRAYS) & shown
 
 
 def _trust(frames: Tensor) -> Tensor:
