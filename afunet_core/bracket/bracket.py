@@ -15,8 +15,8 @@ from afunet_core.bracket.exposure_checks import check_brightness
 from afunet_core.bracket.exposures import both_given, light_admitted
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.camera.black_level import resolve_black_level
+from afunet_core.camera.calibration import calibrate, linearized
 from afunet_core.camera.response import curve_from
-from afunet_core.camera.response_detection import detect_response
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input, to_radiance
 
@@ -44,11 +44,12 @@ class Bracket:
             out like the frames, or the path of an image file), subtracted pixel by pixel; or ``"auto"``, for linear
             frames, the intercept of intensity over exposure time. Linear frames then keep what noise pushed below
             black, so that the mean of dark regions stays true.
-        response: how stored values relate to light, instead of ``encoding``: a
-            :class:`~afunet_core.camera.response.ResponseCurve`, the file of one, ``"estimate"`` from these frames,
-            which must
-            not have moved, or ``"auto"``: estimated, wherever things are, if the frames contradict ``encoding``. The
-            bracket then holds the frames encoded anew with ``gamma``.
+        response: how stored values relate to light. ``"auto"`` takes ``encoding`` as it is unless the frames contradict
+            it; then the camera's tone curve, its white level and wrong exposures are found from the frames (see
+            :mod:`~afunet_core.camera.calibration`; ``metadata["calibration"]`` tells) and undone. ``None`` believes
+            ``encoding``. Else, instead of ``encoding``: a :class:`~afunet_core.camera.response.ResponseCurve`, the file
+            of one, or ``"estimate"`` from these frames, which must not have moved. With a curve the bracket holds the
+            frames encoded anew with ``gamma``.
         reference: which of the frames, as given, the result is aligned to; default the middle one by exposure.
         names: of the frames, for messages; default ``frame 1``, ``frame 2``…
         metadata: kept for the result's provenance.
@@ -100,7 +101,7 @@ class Bracket:
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
         black_level: Any = 0.0,
-        response: Any = None,
+        response: Any = "auto",
         reference: int | None = None,
         names: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -132,8 +133,9 @@ class Bracket:
         self.metadata = dict(metadata or {})
         seconds = self.times.tolist()
         if response == "auto":
-            response = detect_response(self.frames, seconds, encoding, gamma)
-        if response is not None:
+            self._calibrate()
+            seconds, encoding = self.times.tolist(), self.encoding
+        elif response is not None:
             curve = curve_from(response, self.frames, seconds)
             self.frames = tuple(encode(curve(frame), "gamma", gamma) for frame in self.frames)
             self.encoding, encoding = "gamma", "gamma"
@@ -152,7 +154,7 @@ class Bracket:
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
         black_level: Any = 0.0,
-        response: Any = None,
+        response: Any = "auto",
         channel: str | None = None,
         reference: int | None = None,
         override: bool = False,
@@ -215,6 +217,21 @@ class Bracket:
             advice = "Give the folder that holds the frames of one bracket."
             raise BracketError("folder", "at least 2 images", f"{len(paths)} in {folder}", advice)
         return cls.from_files(paths, **options)
+
+    def _calibrate(self) -> None:
+        """Undo what the frames show of the camera, see :mod:`~afunet_core.camera.calibration`."""
+        if self.times.requires_grad or any(frame.requires_grad for frame in self.frames):
+            return
+        found = calibrate(self.frames, self.times, self.encoding, float(self.gamma), self.names)
+        self.metadata["calibration"] = found.as_dict()
+        if found.curve is not None:
+            frames, times = linearized(self.frames, found, self.gamma)
+            self.frames, self.encoding = tuple(frames), "gamma"
+            self.times = torch.tensor(times, dtype=torch.float64)
+            self.metadata["response"] = {"source": "found in the frames", "light": found.curve.table().tolist()}
+        elif found.white < 1:
+            self.frames = tuple((frame / found.white).clamp(max=1.0) for frame in self.frames)
+            self.scale *= found.white
 
     @property
     def ev(self) -> Tensor:

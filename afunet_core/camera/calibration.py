@@ -20,19 +20,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.radiometry import GAMMA, Scalar, linearize
+from afunet_core.ops.strips import in_strips
+from afunet_core.radiometry import GAMMA, Scalar, encode, linearize
 
 LogLight: TypeAlias = Callable[[Tensor], Tensor]
 
-__all__ = ["Calibration", "ToneCurve", "calibrate", "white_level"]
+__all__ = ["Calibration", "ToneCurve", "calibrate", "linearized", "white_level"]
 
 TERMS = 5
 """Functions :math:`z^k \\log z` of a curve. Five describe 400 curves drawn from Grossberg and Nayar's model with a
@@ -57,7 +58,7 @@ CODE_ERROR = 0.006
 MODEL_ERROR = 0.03
 """Natural logarithms of light by which frames disagree under the best curve: colour mixing, vignetting, flicker."""
 
-OUTLIER = (0.5, 0.25, 0.12, 0.12, 0.12, 0.12)
+OUTLIER = (0.5, 0.25, 0.12, 0.12, 0.12)
 """Residuals, in natural logarithms, from which a sample is taken for something that moved, round by round."""
 
 SUSPECT = 0.12
@@ -67,16 +68,32 @@ are taken for gamma 2.2 stay below 0.1."""
 EXPLAINED = 0.6
 """Share of that disagreement which may remain with the curve that is found."""
 
-PLAUSIBLE = (1.2, 5.0)
+AS_WELL = 1.5
+"""Frames that sRGB explains within this factor of the curve found are what they look like: nothing is undone."""
+
+PLAUSIBLE = (1.35, 3.6)
 """Slopes of log light over log value in the mid-tones that cameras have; others mean that exposures are wrong."""
 
 STEP_ERROR = 0.05
 """Standard deviation of an exposure step, in natural logarithms: what shutters and rounded EXIF leave."""
 
+SHOULDER = 0.96
+"""Share of the white level from which a longer frame counts as saturated (measured on ten stacks: .93, .96, .98)."""
+
+HIGHEST = 0.985
+"""Largest value up to which a white level below the end of the scale is looked for."""
+
+PILED = 1e-3
+"""Share of the pixels that must have the largest value for it to be the white level."""
+
+USUAL_SLOPE = 1.75
+"""The median of that slope over the stacks looked at, which lie between 1.6 and 1.9."""
+
 EXPOSURE_DOUBT = 0.3
 """Stops by which a step must be off before it is told."""
 
-GRID = 1024
+GRID = 4 * 255 + 1
+"""Values at which a curve is tabulated: every value of eight bits is among them."""
 
 
 def _basis(values: Tensor) -> Tensor:
@@ -86,7 +103,7 @@ def _basis(values: Tensor) -> Tensor:
 
 
 def _orthonormal() -> Tensor:
-    grid = torch.linspace(*RECORDED, 120, dtype=torch.float64)
+    grid = torch.linspace(0.04, 0.98, 120, dtype=torch.float64)
     powers = torch.arange(TERMS, dtype=torch.float64)
     raw = grid.log()[:, None] * grid[:, None] ** powers
     upper = torch.linalg.qr(raw).R
@@ -114,8 +131,12 @@ class ToneCurve:
 
     def log_light(self, values: Tensor) -> Tensor:
         """Natural logarithm of light; 0 at the white level."""
-        values = (values.double() / self.white).clamp(1e-4, 1.0)
+        values = self.of_white(values)
         return GAMMA * values.log() + _basis(values) @ self.departures.double()
+
+    def of_white(self, values: Tensor) -> Tensor:
+        """Values as shares of the white level."""
+        return (values.double() / self.white).clamp(1e-4, 1.0)
 
     def light(self, values: Tensor) -> Tensor:
         """Light, 1 at the white level and beyond."""
@@ -141,17 +162,33 @@ class Calibration:
     Attributes:
         curve: the response, or ``None`` where the frames do not contradict what was assumed, or nothing explains them.
         white: stored value of saturation, 1 where the frames do not show another.
-        ev: exposures in stops above the shortest, as stated or, where those contradict the pictures, as found.
-        before, after: root mean square, over the tones, of the stops by which frames disagree.
+        times: exposure times, 1 for the shortest, as stated or, where one contradicts the pictures, as found.
+        before, after: root mean square, over the tones, of the stops by which frames disagree; NaN if it cannot be told.
         sentences: for the user.
     """
 
     curve: ToneCurve | None
     white: float
-    ev: tuple[float, ...]
-    before: float
-    after: float
-    sentences: tuple[str, ...] = field(default=())
+    times: tuple[float, ...]
+    before: float = math.nan
+    after: float = math.nan
+    sentences: tuple[str, ...] = ()
+
+    @property
+    def changes_frames(self) -> bool:
+        """Frames are not what they were taken for."""
+        return self.curve is not None or self.white < 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the provenance of a result; JSON can hold it."""
+        known = not math.isnan(self.before)
+        return {
+            "curve_found": self.curve is not None,
+            "white": self.white,
+            "disagreement_before_stops": round(self.before, 3) if known else None,
+            "disagreement_after_stops": round(self.after, 3) if known else None,
+            "sentences": list(self.sentences),
+        }
 
 
 @torch.no_grad()
@@ -167,7 +204,7 @@ def calibrate(
     Args:
         frames: two or more, B×3×H×W, as stored, in [0, 1], shortest first; they need not be registered.
         times: exposure times in any unit, rising.
-        encoding: what the frames are taken to be; a curve is looked for only if it is not ``"linear"``.
+        encoding: what the frames are taken to be; no curve is looked for if it is ``"linear"``.
         gamma: of ``encoding="gamma"``.
         names: of the frames, for messages.
 
@@ -181,27 +218,88 @@ def calibrate(
         >>> abs(float(found.light(torch.tensor(0.4 * 0.5 + 0.6 * 0.5))) - 0.5**2.2) < 0.02
         True
     """
-    seconds = [float(time) for time in times]
+    stated = tuple(float(time) / float(times[0]) for time in times)
+    seconds: Sequence[float] = stated
     names = names or [f"frame {i + 1}" for i in range(len(frames))]
     white = white_level(frames)
-    stated = [math.log(time / seconds[0]) for time in seconds]
-    ev = tuple(value / math.log(2) for value in stated)
-    samples = _samples(frames, stated, white)
+    told = _white_sentences(white)
+    log_times = [math.log(time) for time in stated]
+    samples = _samples(frames, log_times, white)
+    if samples is None:
+        return Calibration(None, white, stated, sentences=told)
 
     def assumed(values: Tensor) -> Tensor:
-        return linearize(values / white, encoding, gamma).clamp(min=1e-12).log()
+        return linearize((values / white).clamp(max=1.0), encoding, gamma).clamp(min=1e-12).log()
 
-    if samples is None:
-        return Calibration(None, white, ev, math.nan, math.nan)
     before = samples.disagreement(assumed)
     if before < SUSPECT:
-        return Calibration(None, white, ev, before, before)
-    start = _ranked_samples(frames, stated, white)
-    curve, _ = _fit(samples, white, start, False)
-    after = samples.disagreement(curve.log_light)
-    curve2, steps = _fit(samples, white, start, True)
-    print('   steps', (steps / math.log(2)).numpy().round(2), 'after', samples.disagreement(curve2.log_light, steps), curve2.slope())
-    return Calibration(curve if after < EXPLAINED * before else None, white, ev, before, after)
+        return Calibration(None, white, stated, before, before, told)
+    start = _ranked_samples(frames, log_times, white)
+    curve, steps = _fit(samples, white, start, refine=False) if encoding != "linear" else (None, torch.zeros(1))
+    light = curve.log_light if curve else assumed
+    after = samples.disagreement(light)
+    if len(frames) > 2 and encoding != "linear":
+        other, steps = _regauged(*_fit(samples, white, start, refine=True), log_times)
+        refined = samples.disagreement(other.log_light, steps)
+        if refined < EXPLAINED * after and float(steps.abs().max()) > EXPOSURE_DOUBT * math.log(2):
+            seconds = (torch.tensor(log_times) + F.pad(steps.cumsum(0), (1, 0))).exp().tolist()
+            told += _step_sentences(log_times, steps, names, "they were corrected")
+            curve, after = other, refined
+    if curve is None or after > EXPLAINED * before or not PLAUSIBLE[0] < curve.slope() < PLAUSIBLE[1]:
+        # Not the camera's curve, then; where whole steps are missing, the exposures must be wrong.
+        told += _step_sentences(log_times, samples.steps(assumed), names, "check them", share=0.4)
+        return Calibration(None, white, stated, before, before, told)
+    if seconds == stated and samples.disagreement(_srgb(white)) < AS_WELL * after:
+        return Calibration(None, white, stated, before, before, told)
+    return Calibration(curve, white, tuple(seconds), before, after, (*told, _CURVE_SENTENCE))
+
+
+def _srgb(white: float) -> LogLight:
+    return lambda values: linearize((values / white).clamp(max=1.0), "srgb").clamp(min=1e-12).log()
+
+
+_CURVE_SENTENCE = (
+    "The camera drew a tone curve of its own: it was found from the frames and undone (response=None leaves it in)."
+)
+
+
+def _white_sentences(white: float) -> tuple[str, ...]:
+    if white == 1:
+        return ()
+    return (f"The frames saturate at {100 * white:.1f} % of the largest value they could hold: that is taken as white.",)
+
+
+def _step_sentences(
+    log_times: Sequence[float], off: Tensor, names: Sequence[str], advice: str, share: float = 0.0
+) -> tuple[str, ...]:
+    """What is wrong with which step between two frames, in stops; ``share`` of a step may be missing besides."""
+    wrong = []
+    for (first, second), (a, b), error in zip(pairwise(log_times), pairwise(names), off.tolist(), strict=True):
+        stated, shown = (second - first) / math.log(2), (second - first + error) / math.log(2)
+        if abs(shown - stated) > EXPOSURE_DOUBT + share * stated:
+            wrong.append(f"from {a!r} to {b!r} {stated:.1f} EV are stated, the pictures show {shown:.1f}")
+    return (f"The exposures contradict the pictures: {'; '.join(wrong)}; {advice}.",) if wrong else ()
+
+
+def _regauged(curve: ToneCurve, steps: Tensor, log_times: Sequence[float]) -> tuple[ToneCurve, Tensor]:
+    """The same agreement with the most likely unit of stops: most steps are right, and curves are near gamma 2.2.
+
+    All logarithms of light and time may be multiplied by one factor: the frames agree as before.
+    """
+    stated = torch.tensor(log_times, dtype=torch.float64).diff()
+    found = stated + steps
+    sure = found > 0.05
+    best, least = 1.0, math.inf
+    for factor in [1.0, *(stated[sure] / found[sure]).tolist()]:
+        off = (factor * found - stated).abs() / (4 * STEP_ERROR)
+        unlikely = float(off.clamp(max=1.0).sum()) + abs(math.log(factor * max(curve.slope(), 0.1) / USUAL_SLOPE))
+        if 0.4 < factor < 2.5 and unlikely < least:
+            best, least = factor, unlikely
+    # log L = γ log z + q(z)·a is multiplied as a whole; (factor - 1) γ log z is the first function's.
+    first = GAMMA * (best - 1) / float(_ORTHONORMAL[0, 0])
+    departures = curve.departures * best
+    departures[0] += first
+    return replace(curve, departures=departures), best * found - stated
 
 
 @dataclass(frozen=True)
@@ -219,6 +317,16 @@ class _Samples:
         """Logarithm of the ratio of light that the values show, less that of the exposures."""
         found = log_light(self.second) - log_light(self.first) - self.ratio
         return found if steps is None else found - self.spans @ steps
+
+    def steps(self, log_light: LogLight) -> Tensor:
+        """By how much each step of exposure is off, in natural logarithms; 0 where it cannot be told."""
+        residual = self.residual(log_light)
+        single = self.spans.sum(1) == 1
+        found = []
+        for column in self.spans.T:
+            chosen = residual[single & (column > 0)]
+            found.append(float(chosen.median()) if len(chosen) >= 50 else 0.0)
+        return torch.tensor(found, dtype=torch.float64)
 
     def disagreement(self, log_light: LogLight, steps: Tensor | None = None) -> float:
         """Root mean square over tones of the median residual, in stops."""
@@ -334,7 +442,7 @@ def _solve(
     weight = 1 / (1 + (residual / limit).square()).square() / samples.deviation.square()
     # Neighbouring samples err alike: however many there are, they count as some hundreds.
     weight = weight / max(1.0, len(weight) / 400)
-    first, second = ((values / curve.white).clamp(1e-4, 1.0) for values in (samples.first, samples.second))
+    first, second = curve.of_white(samples.first), curve.of_white(samples.second)
     matrix = torch.cat((_basis(second) - _basis(first), -samples.spans), 1)
     target = samples.ratio - GAMMA * (second / first).log()
     prior = (PRIOR * 0.5 ** torch.arange(TERMS, dtype=torch.float64)) ** -2
@@ -344,21 +452,62 @@ def _solve(
     # A common factor of all steps bends the curve and explains nothing: their sum is kept.
     normal[TERMS:, TERMS:] += 1e6
     found = torch.linalg.solve(normal, matrix.T @ (weight * target))
-    return ToneCurve(found[:TERMS], curve.white), found[TERMS:] if refine else steps
+    return replace(curve, departures=found[:TERMS]), found[TERMS:] if refine else steps
 
 
 def white_level(frames: Sequence[Tensor]) -> float:
     """Stored value at which the camera saturates, where frames pile up below the largest value they could take.
+
+    The lowest of the channels counts: where one is saturated, the colour is not known.
 
     Example:
         >>> light = torch.rand(1, 3, 64, 64) * 2
         >>> round(white_level([(light * t).clamp(max=0.92) for t in (0.25, 1.0)]), 3)
         0.92
     """
-    top = max(float(frame.max()) for frame in frames)
-    if top <= 0 or top > 0.985:
+    levels = [_plateau(torch.cat([frame[:, c].flatten() for frame in frames[-2:]])) for c in range(frames[0].shape[1])]
+    return min(levels)
+
+
+def _plateau(values: Tensor) -> float:
+    """The largest value, where so many have it that it must be the limit, else 1."""
+    top = float(values.max())
+    if not 0.25 < top < HIGHEST:
         return 1.0
-    values = frames[-1].double()
-    at_top = float((values > top - 0.006).double().mean())
-    beneath = float(((values > top - 0.066) & (values <= top - 0.006)).double().mean()) / 10
-    return top if at_top > 1e-3 and at_top > 5 * beneath else 1.0
+    at_top = float((values > top - 0.004).double().mean())
+    beneath = float(((values > top - 0.054) & (values <= top - 0.014)).double().mean()) / 10
+    return top if at_top > PILED and at_top > 8 * beneath else 1.0
+
+
+@torch.no_grad()
+def linearized(frames: Sequence[Tensor], calibration: Calibration, gamma: Scalar) -> tuple[list[Tensor], list[float]]:
+    """Frames without their tone curve, encoded with gamma, and the exposure times that go with them.
+
+    A tone curve flattens towards white, so that the last values say little: in all but the shortest frame what is above
+    ``SHOULDER`` counts as saturated. They are scaled so that this is 1.0, and their times with them: their radiance
+    stays what it was.
+
+    Args:
+        frames: as stored, in [0, 1], shortest first.
+        calibration: of them, with a curve.
+        gamma: for the result.
+    """
+    curve = calibration.curve
+    assert curve is not None
+    light = curve.table()[0]
+    shoulder = float(curve.light(torch.tensor(SHOULDER * curve.white)))
+    tables = [encode(part, "gamma", gamma) for part in (light, (light / shoulder).clamp(max=1.0))]
+    result, times = [], list(calibration.times)
+    for index, frame in enumerate(frames):
+        table = tables[min(index, 1)].to(frame)
+        result.append(in_strips(lambda rows, table=table: _looked_up(rows, table), frame))
+        if index:
+            times[index] /= shoulder
+    return result, times
+
+
+def _looked_up(values: Tensor, table: Tensor) -> Tensor:
+    """A table of evenly spaced values over [0, 1], linearly in between."""
+    position = values.clamp(0.0, 1.0) * (len(table) - 1)
+    left = position.floor().clamp(max=len(table) - 2).long()
+    return torch.lerp(table[left], table[left + 1], position - left)

@@ -25,6 +25,7 @@ def describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "scale": bracket.scale,
         "reference": int(bracket.reference),
         "response": bracket.metadata.get("response"),
+        "calibration": bracket.metadata.get("calibration"),
         "channel": bracket.metadata.get("channel"),
     }
 
