@@ -89,6 +89,9 @@ PILED = 1e-3
 USUAL_SLOPE = 1.75
 """The median of that slope over the stacks looked at, which lie between 1.6 and 1.9."""
 
+WIDEST_STOPS = 7.0
+"""Stops between two frames that are compared: further apart they share too little."""
+
 EXPOSURE_DOUBT = 0.3
 """Stops by which a step must be off before it is told."""
 
@@ -163,7 +166,7 @@ class Calibration:
         curve: the response, or ``None`` where the frames do not contradict what was assumed, or nothing explains them.
         white: stored value of saturation, 1 where the frames do not show another.
         times: exposure times, 1 for the shortest, as stated or, where one contradicts the pictures, as found.
-        before, after: root mean square, over the tones, of the stops by which frames disagree; NaN if it cannot be told.
+        before, after: stops by which frames disagree at most tones; NaN where it cannot be told.
         sentences: for the user.
     """
 
@@ -235,7 +238,8 @@ def calibrate(
     if before < SUSPECT:
         return Calibration(None, white, stated, before, before, told)
     start = _ranked_samples(frames, log_times, white)
-    curve, steps = _fit(samples, white, start, refine=False) if encoding != "linear" else (None, torch.zeros(1))
+    curve = _fit(samples, white, start, refine=False)[0] if encoding != "linear" else None
+    corrected: tuple[str, ...] = ()
     light = curve.log_light if curve else assumed
     after = samples.disagreement(light)
     if len(frames) > 2 and encoding != "linear":
@@ -243,7 +247,7 @@ def calibrate(
         refined = samples.disagreement(other.log_light, steps)
         if refined < EXPLAINED * after and float(steps.abs().max()) > EXPOSURE_DOUBT * math.log(2):
             seconds = (torch.tensor(log_times) + F.pad(steps.cumsum(0), (1, 0))).exp().tolist()
-            told += _step_sentences(log_times, steps, names, "they were corrected")
+            corrected = _step_sentences(log_times, steps, names, "they were corrected")
             curve, after = other, refined
     if curve is None or after > EXPLAINED * before or not PLAUSIBLE[0] < curve.slope() < PLAUSIBLE[1]:
         # Not the camera's curve, then; where whole steps are missing, the exposures must be wrong.
@@ -251,7 +255,7 @@ def calibrate(
         return Calibration(None, white, stated, before, before, told)
     if seconds == stated and samples.disagreement(_srgb(white)) < AS_WELL * after:
         return Calibration(None, white, stated, before, before, told)
-    return Calibration(curve, white, tuple(seconds), before, after, (*told, _CURVE_SENTENCE))
+    return Calibration(curve, white, tuple(seconds), before, after, (*told, *corrected, _CURVE_SENTENCE))
 
 
 def _srgb(white: float) -> LogLight:
@@ -329,19 +333,19 @@ class _Samples:
         return torch.tensor(found, dtype=torch.float64)
 
     def disagreement(self, log_light: LogLight, steps: Tensor | None = None) -> float:
-        """Root mean square over tones of the median residual, in stops."""
+        """Stops by which the frames disagree at most tones: the median of those of all tones, whatever moved."""
         residual = self.residual(log_light, steps)
         medians, weights = [], []
         for key in self.bin.unique():
             chosen = residual[self.bin == key]
             if len(chosen) >= 8:
-                medians.append(chosen.median())
+                medians.append(float(chosen.median().abs()))
                 weights.append(math.sqrt(len(chosen)))
         if not medians:
             return 0.0
-        weight = torch.tensor(weights, dtype=torch.float64)
-        squares = torch.stack(medians).clamp(-2, 2).square()
-        return math.sqrt(float((weight * squares).sum() / weight.sum())) / math.log(2)
+        values, order = torch.tensor(medians).sort()
+        share = torch.tensor(weights)[order].cumsum(0) / sum(weights)
+        return float(values[int((share < 0.5).sum())]) / math.log(2)
 
 
 def _samples(frames: Sequence[Tensor], log_times: Sequence[float], white: float) -> _Samples | None:
@@ -352,14 +356,14 @@ def _samples(frames: Sequence[Tensor], log_times: Sequence[float], white: float)
     for frame in frames:
         small = F.avg_pool2d(frame.double(), step) if step > 1 else frame.double()
         largest = F.max_pool2d(frame.double(), step) if step > 1 else frame.double()
-        means.append(F.avg_pool2d(small, 3, 1))
-        spreads.append(F.max_pool2d(small, 3, 1) + F.max_pool2d(-small, 3, 1))
-        peaks.append(F.max_pool2d(largest, 3, 1))
+        means.append(F.avg_pool2d(small, 3, 2))
+        spreads.append(F.max_pool2d(small, 3, 2) + F.max_pool2d(-small, 3, 2))
+        peaks.append(F.max_pool2d(largest, 3, 2))
     columns: list[tuple[Tensor, ...]] = []
     for number, (i, j) in enumerate(combinations(range(len(frames)), 2)):
         spans = torch.tensor([float(i <= k < j) for k in range(len(frames) - 1)], dtype=torch.float64)
         ratio = log_times[j] - log_times[i]
-        if ratio <= 0:
+        if not 0 < ratio < WIDEST_STOPS * math.log(2) or j - i > 3:
             continue
         for c in range(means[0].shape[1]):
             a, b = means[i][:, c].flatten(), means[j][:, c].flatten()
