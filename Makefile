@@ -54,10 +54,10 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
 demo: $(VENV)/.stamp-qt
 	@sh tools/system-packages.sh
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname -s)" != Linux ]; then \
-	  $(PY) -m napari_afunet.demo; \
+	  $(PY) tools/demo.py; \
 	else \
 	  echo "No screen here: running under Xvfb, the results go to demo/"; \
-	  sh tools/with-display.sh $(PY) -m napari_afunet.demo --headless demo; \
+	  sh tools/with-display.sh $(PY) tools/demo.py --headless demo; \
 	fi
 
 test: lint docs unit
@@ -69,8 +69,8 @@ lint: $(VENV)/.stamp-dev
 	$(VENV)/bin/npe2 validate napari.yaml
 
 # Two processes for the core, one thread each. The plugin's tests run one after the other on a screen, on two screens at once.
-NAPARI_SECOND := $(wildcard tests/napari/test_[m-z]*.py)
-NAPARI_FIRST := $(filter-out $(NAPARI_SECOND),$(wildcard tests/napari/test_*.py)) napari_afunet
+NAPARI_SECOND := $(wildcard tests/napari/*/)
+NAPARI_FIRST := $(wildcard tests/napari/test_*.py) napari_afunet
 
 unit: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb
@@ -87,8 +87,7 @@ docs: $(VENV)/.stamp-dev
 	$(VENV)/bin/mkdocs build --strict
 
 bench: $(VENV)/.stamp-dev
-	$(VENV)/bin/afunet benchmark -o docs/performance.md
-	$(PY) benchmarks/merge_time.py --write docs/performance.md
+	$(PY) benchmarks/merge_speed.py --write docs/performance.md
 	$(PY) benchmarks/literal.py 512 512 --write docs/performance.md
 	$(PY) benchmarks/classical.py --write docs/performance.md
 

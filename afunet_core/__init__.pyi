@@ -70,17 +70,38 @@ from .errors import (
 from .errors import (
     ShapeError as ShapeError,
 )
+from .errors import (
+    TensorTypeError as TensorTypeError,
+)
 from .io.read import (
     read_image as read_image,
 )
 from .io.write import (
     write_image as write_image,
 )
-from .merging.pipeline import (
-    MergeResult as MergeResult,
+from .losses.hdr import (
+    HDRLoss as HDRLoss,
 )
 from .merging.pipeline import (
     merge as merge,
+)
+from .merging.result import (
+    MergeResult as MergeResult,
+)
+from .metrics import (
+    psnr as psnr,
+)
+from .metrics import (
+    psnr_linear as psnr_linear,
+)
+from .metrics import (
+    psnr_mu as psnr_mu,
+)
+from .metrics import (
+    ssim as ssim,
+)
+from .metrics import (
+    ssim_mu as ssim_mu,
 )
 from .model.afunet import (
     AFUNet as AFUNet,
@@ -98,16 +119,49 @@ from .model.config import (
     AFUNetConfig as AFUNetConfig,
 )
 from .radiometry import (
+    Encode as Encode,
+)
+from .radiometry import (
+    Expose as Expose,
+)
+from .radiometry import (
     InverseMuLaw as InverseMuLaw,
+)
+from .radiometry import (
+    Linearize as Linearize,
 )
 from .radiometry import (
     MuLaw as MuLaw,
 )
 from .radiometry import (
+    ToRadiance as ToRadiance,
+)
+from .radiometry import (
+    encode as encode,
+)
+from .radiometry import (
+    expose as expose,
+)
+from .radiometry import (
     inverse_mu_law as inverse_mu_law,
 )
 from .radiometry import (
+    linearize as linearize,
+)
+from .radiometry import (
     mu_law as mu_law,
+)
+from .radiometry import (
+    network_input as network_input,
+)
+from .radiometry import (
+    to_radiance as to_radiance,
+)
+from .tonemap import (
+    ToneMap as ToneMap,
+)
+from .tonemap import (
+    tone_map as tone_map,
 )
 
 __version__: str

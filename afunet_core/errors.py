@@ -12,6 +12,7 @@ __all__ = [
     "ImageFileError",
     "MergeCancelled",
     "ShapeError",
+    "TensorTypeError",
 ]
 
 
@@ -40,6 +41,10 @@ class ArgumentError(AFUNetError, ValueError):
 
 class ShapeError(ArgumentError):
     """A tensor or array of the wrong shape."""
+
+
+class TensorTypeError(ArgumentError, TypeError):
+    """A value of the wrong type where a floating-point tensor is needed: an array, None, a tensor of integers."""
 
 
 class BracketError(ArgumentError):

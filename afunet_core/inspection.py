@@ -1,13 +1,13 @@
-"""Looking into the network: features of every unfolding stage as pictures and maps a person can read.
+"""Pictures and maps of the features after every unfolding stage.
 
-NumPy comes out, ready for a viewer or a file; stages go in as the model returns them (tensors on any device) or as a
-:class:`~afunet_core.merge.MergeResult` keeps them (arrays). The full-resolution features of all stages take a gigabyte,
-so every function walks through them in strips of rows and holds only its own result.
+Stages go in as the model returns them (tensors on any device) or as :class:`afunet_core.MergeResult` keeps them
+(arrays); NumPy arrays come out, ready for a viewer or a file. The full-resolution features of all stages take a
+gigabyte, so every function walks through them in strips of rows and holds only its own result.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
@@ -21,6 +21,7 @@ from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.model.afunet import AFUNet, check_frames, pad_to_multiple
 from afunet_core.model.heads import estimate_times
 from afunet_core.motion.ghosts import ghost_map
+from afunet_core.ops.strips import row_strips
 
 __all__ = [
     "SIDES",
@@ -43,8 +44,8 @@ _STRIP_PIXELS = 1 << 17
 _EPSILON = 1e-12
 
 
-class Stage(Protocol):
-    """What :class:`~afunet_core.model.afunet.StageState` has: three B×C×H×W features, tensors or arrays."""
+class StageFeatures(Protocol):
+    """Three B×C×H×W features, tensors or arrays, as in :class:`~afunet_core.model.afunet.StageState`."""
 
     @property
     def under(self) -> Any: ...
@@ -78,9 +79,9 @@ class FeatureBasis:
 
 
 def feature_basis(
-    stages: Sequence[Stage], sample: int = 0, pixels: int = 20_000, percentile: float = 1.0
+    stages: Sequence[StageFeatures], sample: int = 0, pixels: int = 20_000, percentile: float = 1.0
 ) -> FeatureBasis:
-    """Principal components of the features of all stages and all sides together, each side about its own mean.
+    """Compute principal components of the features of all stages and sides together, each side about its own mean.
 
     The same directions for everything are what makes colours comparable: a feature that does not change from one stage
     to the next keeps its colour, and a hue means the same kind of structure on all sides. Mean and range are a side's
@@ -133,8 +134,8 @@ def feature_basis(
     return FeatureBasis(means, components, low, high)
 
 
-def stage_rgb(stages: Sequence[Stage], side: Side, sample: int = 0, basis: FeatureBasis | None = None) -> Map:
-    """Features of one side as colours, one picture per stage, the same directions for all stages and sides.
+def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basis: FeatureBasis | None = None) -> Map:
+    """Show the features of one side as colours, one picture per stage.
 
     Args:
         stages: states as the model returns them.
@@ -154,8 +155,8 @@ def stage_rgb(stages: Sequence[Stage], side: Side, sample: int = 0, basis: Featu
     return _map_stages(stages, (side,), sample, partial(basis.to_rgb, side=side), channels=3)
 
 
-def stage_energy(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
-    """Strength of the features: the root mean square over channels.
+def stage_energy(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
+    """Compute the strength of the features: the root mean square over channels.
 
     Args:
         stages: states as the model returns them.
@@ -173,8 +174,8 @@ def stage_energy(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
     return _map_stages(stages, (side,), sample, _rms)
 
 
-def stage_channel(stages: Sequence[Stage], side: Side, channel: int, sample: int = 0) -> Map:
-    """One channel of the features, as it is.
+def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sample: int = 0) -> Map:
+    """Return one channel of the features, unchanged.
 
     Args:
         stages: states as the model returns them.
@@ -195,8 +196,8 @@ def stage_channel(stages: Sequence[Stage], side: Side, channel: int, sample: int
     return np.stack([_array(getattr(stage, side)[sample][channel]) for stage in stages])
 
 
-def stage_similarity(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
-    """Cosine between the features of a side and those of the reference, per stage: is the side aligned yet?
+def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
+    """Compute the cosine between the features of a side and of the reference: 1 where the side is aligned.
 
     Args:
         stages: states as the model returns them.
@@ -220,8 +221,8 @@ def stage_similarity(stages: Sequence[Stage], side: Side, sample: int = 0) -> Ma
     return _map_stages(stages, (side, "reference"), sample, cosine)
 
 
-def stage_movement(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
-    """How much the features of a side changed since the stage before: where the unfolding still works.
+def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
+    """Compute how much the features of a side changed since the stage before.
 
     Args:
         stages: states as the model returns them.
@@ -240,14 +241,14 @@ def stage_movement(stages: Sequence[Stage], side: Side, sample: int = 0) -> Map:
     result = np.zeros((len(stages), height, width), np.float32)
     for index in range(1, len(stages)):
         before, after = getattr(stages[index - 1], side)[sample], getattr(stages[index], side)[sample]
-        for rows in _strips(height, width):
+        for rows in row_strips(height, width, _STRIP_PIXELS):
             result[index, rows] = _rms(_pixels(after, rows) - _pixels(before, rows))
     return result
 
 
 @torch.inference_mode()
-def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[Stage]) -> list[Map]:
-    """The HDR image the network would have given, had it stopped after each stage.
+def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]) -> list[Map]:
+    """Decode the HDR image after each stage, as if the network had stopped there.
 
     Every stage's estimate of the scene goes through the head that was trained for the last one, so that the pictures
     show what the following stages still repair.
@@ -294,21 +295,20 @@ def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[Stage]) 
 
 
 def _map_stages(
-    stages: Sequence[Stage], sides: tuple[Side, ...], sample: int, function: Callable[..., Map], channels: int = 0
+    stages: Sequence[StageFeatures],
+    sides: tuple[Side, ...],
+    sample: int,
+    function: Callable[..., Map],
+    channels: int = 0,
 ) -> Map:
     """``function`` of the H×W×C features of ``sides``, strip by strip, stacked over the stages."""
     _, height, width = _check(stages, sample)
     result = np.empty((len(stages), height, width, *[channels] * (channels > 0)), np.float32)
     for index, stage in enumerate(stages):
         features = [getattr(stage, side)[sample] for side in sides]
-        for rows in _strips(height, width):
+        for rows in row_strips(height, width, _STRIP_PIXELS):
             result[index, rows] = function(*(_pixels(feature, rows) for feature in features))
     return result
-
-
-def _strips(height: int, width: int) -> Iterator[slice]:
-    step = max(1, _STRIP_PIXELS // max(1, width))
-    return (slice(top, min(top + step, height)) for top in range(0, height, step))
 
 
 def _pixels(feature: Any, rows: slice) -> NDArray[np.float32]:
@@ -328,7 +328,7 @@ def _rms(features: NDArray[np.float32]) -> Map:
     return np.sqrt((features**2).mean(-1))
 
 
-def _check(stages: Sequence[Stage], sample: int, side: str | None = None) -> tuple[int, int, int]:
+def _check(stages: Sequence[StageFeatures], sample: int, side: str | None = None) -> tuple[int, int, int]:
     """Channels, height and width that all features share."""
     if len(stages) == 0:
         raise ShapeError("stages", "at least one stage", 0, "Merge with stages=True to keep them.")

@@ -1,12 +1,13 @@
-"""How close two radiance images are, in the definitions of the field, each with a name that says which one it is.
+"""Metrics of the field between two radiance images, each named after its definition.
 
-Inputs are B×C×H×W; results are one number per sample, shape (B,). The field averages the decibels of scenes, not their
-errors, so average the results. Every function is differentiable and works for any floating dtype and device.
+Inputs are B×C×H×W; results are one number per sample, shape (B,), for any number of samples. The field averages the
+decibels of scenes, not their errors, so average the results. Every function is differentiable and works for any
+floating dtype and device. ``max_val`` is kornia's name for the value that counts as full signal; ``peak`` means the
+same.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ import kornia
 import torch
 from torch import Tensor
 
-from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.errors import ShapeError
+from afunet_core.ops.arguments import check_positive, check_tensor
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import MU, mu_law
 
@@ -26,29 +28,32 @@ _PIXELS_AT_ONCE = 1 << 18
 
 
 # kornia's psnr knows no mask, and pools the samples of a batch.
-def psnr(image: Tensor, target: Tensor, peak: float = 1.0, mask: Tensor | None = None) -> Tensor:
-    r"""Peak signal-to-noise ratio in decibels, :math:`10 \log_{10}(p^2 / \mathrm{MSE})`, over all channels together.
+def psnr(
+    image: Tensor, target: Tensor, max_val: float = 1.0, mask: Tensor | None = None, *, peak: float | None = None
+) -> Tensor:
+    r"""Compute the peak signal-to-noise ratio in decibels, :math:`10 \log_{10}(p^2 / \mathrm{MSE})`.
 
     Args:
         image: B×C×H×W.
         target: the truth, of the same shape.
-        peak: the value that counts as full signal.
+        max_val: the value that counts as full signal, p.
         mask: B×1×H×W, True (or 1) where pixels count; fractions weigh. Without it every pixel counts.
+        peak: another name of ``max_val``.
 
     Returns:
         Decibels (B,): ``inf`` for equal images, ``nan`` where the mask selects nothing.
 
     Raises:
+        TensorTypeError: unless both are floating-point tensors.
         ShapeError: if the shapes differ or the mask does not fit.
-        ArgumentError: if ``peak`` is not above 0.
+        ArgumentError: if ``max_val`` is not above 0.
 
     Example:
         >>> psnr(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.1))
         tensor([20.])
     """
     _check_pair(image, target)
-    if not peak > 0:
-        raise ArgumentError("peak", "a number above 0", peak)
+    max_val = _full_signal(max_val, peak)
     squared = (image - target) ** 2
     if mask is None:
         error = squared.mean((1, 2, 3))
@@ -57,11 +62,11 @@ def psnr(image: Tensor, target: Tensor, peak: float = 1.0, mask: Tensor | None =
             raise ShapeError("mask", f"B×1×H×W that fits {tuple(image.shape)}", tuple(mask.shape))
         weight = mask.to(squared).expand_as(squared)
         error = (squared * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
-    return 10 * torch.log10(peak**2 / error)
+    return 10 * torch.log10(max_val**2 / error)
 
 
 def psnr_linear(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """PSNR-l: :func:`psnr` of linear radiance clipped to [0, 1], peak 1.
+    """Compute PSNR-l: :func:`psnr` of linear radiance clipped to [0, 1], peak 1.
 
     Example:
         >>> psnr_linear(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.01))
@@ -71,7 +76,7 @@ def psnr_linear(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Te
 
 
 def psnr_mu(image: Tensor, target: Tensor, mu: float = MU, mask: Tensor | None = None) -> Tensor:
-    """PSNR-μ: :func:`psnr` after the μ-law of linear radiance clipped to [0, 1], peak 1.
+    """Compute PSNR-μ: :func:`psnr` after the μ-law of linear radiance clipped to [0, 1], peak 1.
 
     Example:
         >>> round(psnr_mu(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.01)).item(), 2)
@@ -80,8 +85,8 @@ def psnr_mu(image: Tensor, target: Tensor, mu: float = MU, mask: Tensor | None =
     return psnr(mu_law(_unit(image), mu), mu_law(_unit(target), mu), mask=mask)
 
 
-def ssim(image: Tensor, target: Tensor, peak: float = 1.0) -> Tensor:
-    """Structural similarity as Wang et al. define it, the mean over channels and the valid region.
+def ssim(image: Tensor, target: Tensor, max_val: float = 1.0, *, peak: float | None = None) -> Tensor:
+    """Compute the structural similarity of Wang et al., the mean over channels and the valid region.
 
     Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE
     TIP 2004: 11×11 Gaussian window of σ 1.5, K1 = 0.01, K2 = 0.03, weighted (not sample) covariance. Equal to
@@ -91,14 +96,16 @@ def ssim(image: Tensor, target: Tensor, peak: float = 1.0) -> Tensor:
     Args:
         image: B×C×H×W, at least 11×11 pixels.
         target: the truth, of the same shape.
-        peak: the range of the data, L in the paper.
+        max_val: the range of the data, L in the paper.
+        peak: another name of ``max_val``.
 
     Returns:
         Similarity (B,), 1 for equal images.
 
     Raises:
+        TensorTypeError: unless both are floating-point tensors.
         ShapeError: if the shapes differ or are smaller than the window.
-        ArgumentError: if ``peak`` is not above 0.
+        ArgumentError: if ``max_val`` is not above 0.
 
     Example:
         >>> x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
@@ -106,8 +113,7 @@ def ssim(image: Tensor, target: Tensor, peak: float = 1.0) -> Tensor:
         tensor([1.], dtype=torch.float64)
     """
     _check_pair(image, target)
-    if not peak > 0:
-        raise ArgumentError("peak", "a number above 0", peak)
+    max_val = _full_signal(max_val, peak)
     if min(image.shape[-2:]) < _WINDOW:
         raise ShapeError(
             "image", f"at least {_WINDOW}×{_WINDOW} pixels", tuple(image.shape), "Its window does not fit."
@@ -115,25 +121,25 @@ def ssim(image: Tensor, target: Tensor, peak: float = 1.0) -> Tensor:
 
     def similarity(x: Tensor, y: Tensor) -> Tensor:
         # A strip is not contiguous, and only of contiguous images does kornia take the layout that is fast on a CPU.
-        return kornia.metrics.ssim(x.contiguous(), y.contiguous(), _WINDOW, max_val=float(peak), eps=0.0)
+        return kornia.metrics.ssim(x.contiguous(), y.contiguous(), _WINDOW, max_val=max_val, eps=0.0)
 
-    radius, pixels = _WINDOW // 2, _PIXELS_AT_ONCE // len(image)
+    radius, pixels = _WINDOW // 2, _PIXELS_AT_ONCE // max(image.shape[0], 1)
     found = in_haloed_strips(similarity, radius, image, target, pixels=pixels)
     return found[..., radius:-radius, radius:-radius].mean((2, 3)).mean(1)
 
 
 def ssim_linear(image: Tensor, target: Tensor) -> Tensor:
-    """SSIM-l: :func:`ssim` of linear radiance clipped to [0, 1], peak 1."""
+    """Compute SSIM-l: :func:`ssim` of linear radiance clipped to [0, 1], peak 1."""
     return ssim(_unit(image), _unit(target))
 
 
 def ssim_mu(image: Tensor, target: Tensor, mu: float = MU) -> Tensor:
-    """SSIM-μ: :func:`ssim` after the μ-law of linear radiance clipped to [0, 1], peak 1."""
+    """Compute SSIM-μ: :func:`ssim` after the μ-law of linear radiance clipped to [0, 1], peak 1."""
     return ssim(mu_law(_unit(image), mu), mu_law(_unit(target), mu))
 
 
 def ssim_authors(image: Tensor, target: Tensor) -> Tensor:
-    """SSIM as the AFUNet authors evaluate it: values × 255 clipped to [0, 255], peak 255, all channels pooled.
+    """Compute SSIM as the AFUNet authors do: values × 255 clipped to [0, 255], peak 255, all channels pooled.
 
     SSIM does not change when values and peak are scaled together, and pooling channels of equal size is averaging them:
     on images inside [0, 1] this equals :func:`ssim`, and differs from it only by clipping what lies outside. It is kept
@@ -146,12 +152,12 @@ def ssim_authors(image: Tensor, target: Tensor) -> Tensor:
     Returns:
         Similarity (B,).
     """
-    return ssim((image * 255).clamp(0, 255), (target * 255).clamp(0, 255), peak=255.0)
+    return ssim((image * 255).clamp(0, 255), (target * 255).clamp(0, 255), max_val=255.0)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number a table can show, with all a reader needs to compare it.
+    """A metric with its definition, unit and peak, for tables.
 
     Attributes:
         function: ``(image, target) -> (B,)``, on linear radiance.
@@ -192,5 +198,15 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def _check_pair(image: Tensor, target: Tensor) -> None:
-    if image.ndim != 4 or image.shape != target.shape or math.prod(image.shape) == 0:
+    check_tensor("image", image)
+    check_tensor("target", target)
+    if image.ndim != 4 or 0 in image.shape[1:]:
+        raise ShapeError("image", "B×C×H×W with at least one pixel", tuple(image.shape))
+    if image.shape != target.shape:
         raise ShapeError("image", f"B×C×H×W like the target {tuple(target.shape)}", tuple(image.shape))
+
+
+def _full_signal(max_val: float, peak: float | None) -> float:
+    value = max_val if peak is None else peak
+    check_positive("max_val" if peak is None else "peak", value)
+    return value

@@ -1,4 +1,4 @@
-"""From what a camera stores to light, and back.
+"""Conversion between encoded pictures, linear light and radiance.
 
 Three quantities appear everywhere in this package:
 
@@ -8,19 +8,22 @@ Three quantities appear everywhere in this package:
   which the shortest frame saturates at 1.0.
 
 Every function is pure, works for any floating dtype, device and leading shape, and is differentiable with respect to
-each tensor it is given, exposure times and gamma included. Each has an ``nn.Module`` twin.
+each tensor it is given, exposure times, gamma and mu included; these may be numbers, 0-d tensors, or one value per
+sample (B,). Each function has an ``nn.Module`` twin, which holds tensors given as parameters: an ``nn.Parameter``
+trains, any other tensor is a buffer.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias, overload
+from typing import overload
 
 import torch
 from torch import Tensor, nn
 
-from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.errors import ArgumentError, ShapeError, TensorTypeError
+from afunet_core.ops.arguments import Scalar, check_batch, check_positive, check_tensor, hold, per_sample
 
 __all__ = [
     "ENCODINGS",
@@ -31,9 +34,11 @@ __all__ = [
     "InverseMuLaw",
     "Linearize",
     "MuLaw",
+    "Scalar",
     "ToRadiance",
     "encode",
     "expose",
+    "exposure_times",
     "inverse_mu_law",
     "linearize",
     "mu_law",
@@ -41,11 +46,14 @@ __all__ = [
     "to_radiance",
 ]
 
-Scalar: TypeAlias = "float | Tensor"
-
 ENCODINGS = ("gamma", "srgb", "linear")
 GAMMA = 2.2
+"""Exponent of the gamma encoding; published weights expect it."""
 MU = 5000.0
+"""Strength of the μ-law in the field (Kalantari and Ramamoorthi 2017)."""
+
+_TIME_ADVICE = "Give the time relative to the shortest frame."
+_MU_ADVICE = "The field uses 5000."
 
 # IEC 61966-2-1: a short straight line near black, then a power curve. kornia.color has both ways, equal to the bit and
 # as fast, but for three channels only; here any shape goes.
@@ -60,23 +68,25 @@ def linearize(image: Tensor, encoding: str = "gamma", gamma: Scalar = GAMMA) -> 
         image: encoded values of any shape, nominally in [0, 1]. Below zero there is no light: ``gamma`` maps negative
             values to 0, ``srgb`` continues its straight segment, ``linear`` returns its input.
         encoding: ``"gamma"`` (:math:`x^\gamma`), ``"srgb"`` (IEC 61966-2-1) or ``"linear"`` (sensors, microscopes).
-        gamma: exponent of the ``gamma`` encoding, a number or a tensor that broadcasts with ``image``.
+        gamma: exponent of the ``gamma`` encoding: a number, a 0-d tensor, or one value per sample (B,).
 
     Returns:
         Linear light, shaped like ``image``.
 
     Raises:
+        TensorTypeError: unless ``image`` is a floating-point tensor.
         ArgumentError: for an unknown encoding or a gamma that is not above 0.
 
     Example:
         >>> linearize(torch.tensor([0.0, 0.5, 1.0]))
         tensor([0.0000, 0.2176, 1.0000])
     """
-    _check_encoding(encoding, gamma)
+    check_tensor("image", image)
+    check_encoding(encoding, gamma)
     if encoding == "linear":
         return image
     if encoding == "gamma":
-        return _power(image, gamma)
+        return _power(image, per_sample("gamma", gamma, image))
     line = image / _SRGB_SLOPE
     above = image > _SRGB_KNEE_ENCODED
     curve = ((torch.where(above, image, 1.0) + _SRGB_OFFSET) / (1 + _SRGB_OFFSET)) ** _SRGB_POWER
@@ -92,7 +102,7 @@ def encode(linear: Tensor, encoding: str = "gamma", gamma: Scalar = GAMMA) -> Te
     Args:
         linear: linear light of any shape, 1.0 at saturation.
         encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
-        gamma: exponent of the ``gamma`` encoding, a number or a tensor that broadcasts with ``linear``.
+        gamma: exponent of the ``gamma`` encoding: a number, a 0-d tensor, or one value per sample (B,).
 
     Returns:
         Encoded values, shaped like ``linear``. Nothing is clipped above 1.
@@ -104,11 +114,12 @@ def encode(linear: Tensor, encoding: str = "gamma", gamma: Scalar = GAMMA) -> Te
         >>> encode(torch.tensor([0.0, 0.2176, 1.0]))
         tensor([0.0000, 0.5000, 1.0000])
     """
-    _check_encoding(encoding, gamma)
+    check_tensor("linear", linear)
+    check_encoding(encoding, gamma)
     if encoding == "linear":
         return linear
     if encoding == "gamma":
-        return _power(linear, 1.0 / gamma)
+        return _power(linear, 1.0 / per_sample("gamma", gamma, linear))
     line = linear * _SRGB_SLOPE
     above = linear > _SRGB_KNEE_LINEAR
     curve = (1 + _SRGB_OFFSET) * torch.where(above, linear, 1.0) ** (1 / _SRGB_POWER) - _SRGB_OFFSET
@@ -116,12 +127,11 @@ def encode(linear: Tensor, encoding: str = "gamma", gamma: Scalar = GAMMA) -> Te
 
 
 def to_radiance(image: Tensor, time: Scalar, encoding: str = "gamma", gamma: Scalar = GAMMA) -> Tensor:
-    """Radiance of one encoded frame: its linear light divided by its relative exposure time.
+    """Compute the radiance of encoded frames: linear light divided by the relative exposure time.
 
     Args:
         image: encoded frame(s), B×C×H×W or any other shape.
-        time: exposure time relative to the shortest frame; a number, a 0-d tensor, one value per sample (B,), or
-            anything that broadcasts with ``image``.
+        time: exposure time relative to the shortest frame: a number, a 0-d tensor, or one value per sample (B,).
         encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
         gamma: exponent of the ``gamma`` encoding.
 
@@ -135,11 +145,12 @@ def to_radiance(image: Tensor, time: Scalar, encoding: str = "gamma", gamma: Sca
         >>> to_radiance(torch.tensor([1.0]), time=4.0)
         tensor([0.2500])
     """
-    return linearize(image, encoding, gamma) / _per_sample(time, image)
+    check_positive("time", time, _TIME_ADVICE)
+    return linearize(image, encoding, gamma) / per_sample("time", time, image)
 
 
 def expose(radiance: Tensor, time: Scalar, encoding: str = "gamma", gamma: Scalar = GAMMA, clip: bool = True) -> Tensor:
-    """The picture a camera would take of ``radiance``: the inverse of :func:`to_radiance` up to saturation.
+    """Simulate the picture a camera takes of ``radiance``: the inverse of :func:`to_radiance` up to saturation.
 
     Args:
         radiance: linear radiance, 1.0 at saturation of the frame with time 1.
@@ -158,15 +169,17 @@ def expose(radiance: Tensor, time: Scalar, encoding: str = "gamma", gamma: Scala
         >>> expose(torch.tensor([0.1, 0.5]), time=4.0, encoding="linear")
         tensor([0.4000, 1.0000])
     """
-    light = radiance * _per_sample(time, radiance)
+    check_tensor("radiance", radiance)
+    check_positive("time", time, _TIME_ADVICE)
+    light = radiance * per_sample("time", time, radiance)
     return encode(light.clamp(0.0, 1.0) if clip else light, encoding, gamma)
 
 
 @overload
 def mu_law(x: float, mu: float = MU) -> float: ...
 @overload
-def mu_law(x: Tensor, mu: float = MU) -> Tensor: ...
-def mu_law(x: float | Tensor, mu: float = MU) -> float | Tensor:
+def mu_law(x: Tensor, mu: Scalar = MU) -> Tensor: ...
+def mu_law(x: float | Tensor, mu: Scalar = MU) -> float | Tensor:
     r"""Compress linear radiance with the μ-law, :math:`\log(1 + \mu x) / \log(1 + \mu)`.
 
     Kalantari and Ramamoorthi, "Deep High Dynamic Range Imaging of Dynamic Scenes", SIGGRAPH 2017, equation 4; losses
@@ -175,7 +188,7 @@ def mu_law(x: float | Tensor, mu: float = MU) -> float | Tensor:
 
     Args:
         x: linear radiance, a tensor of any shape or a number.
-        mu: strength of the compression, above 0.
+        mu: strength of the compression, above 0: a number, a 0-d tensor, or one value per sample (B,).
 
     Returns:
         Compressed values: a tensor for a tensor, a ``float`` for a number.
@@ -189,23 +202,26 @@ def mu_law(x: float | Tensor, mu: float = MU) -> float | Tensor:
         >>> mu_law(torch.tensor([0.0, 0.01, 1.0]))
         tensor([0.0000, 0.4616, 1.0000])
     """
-    _check_mu(mu)
-    scale = math.log1p(mu)
+    check_positive("mu", mu, _MU_ADVICE)
     if not isinstance(x, Tensor):
-        return (math.log1p(mu * x) if x >= 0 else mu * x) / scale
+        _check_number("x", x)
+        return (math.log1p(float(mu) * x) if x >= 0 else float(mu) * x) / math.log1p(float(mu))
+    check_tensor("x", x)
+    mu = per_sample("mu", mu, x)
+    scale = torch.log1p(mu) if isinstance(mu, Tensor) else math.log1p(mu)
     return torch.where(x < 0, mu * x, torch.log1p(mu * x.clamp(min=0.0))) / scale
 
 
 @overload
 def inverse_mu_law(y: float, mu: float = MU) -> float: ...
 @overload
-def inverse_mu_law(y: Tensor, mu: float = MU) -> Tensor: ...
-def inverse_mu_law(y: float | Tensor, mu: float = MU) -> float | Tensor:
+def inverse_mu_law(y: Tensor, mu: Scalar = MU) -> Tensor: ...
+def inverse_mu_law(y: float | Tensor, mu: Scalar = MU) -> float | Tensor:
     r"""Linear radiance from μ-law values, :math:`((1 + \mu)^y - 1) / \mu`; the inverse of :func:`mu_law`.
 
     Args:
         y: compressed values, a tensor of any shape or a number.
-        mu: strength of the compression, above 0.
+        mu: strength of the compression, above 0: a number, a 0-d tensor, or one value per sample (B,).
 
     Returns:
         Linear radiance: a tensor for a tensor, a ``float`` for a number.
@@ -217,17 +233,21 @@ def inverse_mu_law(y: float | Tensor, mu: float = MU) -> float | Tensor:
         >>> round(inverse_mu_law(mu_law(0.25)), 12)
         0.25
     """
-    _check_mu(mu)
-    scale = math.log1p(mu)
+    check_positive("mu", mu, _MU_ADVICE)
     if not isinstance(y, Tensor):
-        return (math.expm1(scale * y) if y >= 0 else scale * y) / mu
+        _check_number("y", y)
+        scale = math.log1p(float(mu))
+        return (math.expm1(scale * y) if y >= 0 else scale * y) / float(mu)
+    check_tensor("y", y)
+    mu = per_sample("mu", mu, y)
+    scale = torch.log1p(mu) if isinstance(mu, Tensor) else math.log1p(mu)
     return torch.where(y < 0, scale * y, torch.expm1(scale * y.clamp(min=0.0))) / mu
 
 
 def network_input(
     frames: Sequence[Tensor], times: Tensor | Sequence[float], encoding: str = "gamma", gamma: Scalar = GAMMA
 ) -> Tensor:
-    """The 18 channels AFUNet reads: per frame the radiance (3), then the gamma-encoded frame (3).
+    """Build the 18 channels AFUNet reads: per frame the radiance (3), then the gamma-encoded frame (3).
 
     Args:
         frames: under-, normally and over-exposed frame, each B×3×H×W, encoded, 1.0 at saturation.
@@ -240,40 +260,74 @@ def network_input(
         B×18×H×W in the dtype and on the device of the frames.
 
     Raises:
+        TensorTypeError: for frames that are not floating-point tensors.
         ShapeError: unless there are three B×3×H×W frames of one shape and three times (per sample).
-        ArgumentError: for an unknown encoding or a gamma that is not above 0.
+        ArgumentError: for an unknown encoding, or for a time or gamma that is not above 0. Times in a tensor on an
+            accelerator are not looked at: that would wait for the device.
 
     Example:
         >>> frames = [torch.full((1, 3, 8, 8), value) for value in (0.25, 0.5, 1.0)]
         >>> network_input(frames, torch.tensor([1.0, 4.0, 16.0])).shape
         torch.Size([1, 18, 8, 8])
     """
-    _check_encoding(encoding, gamma)
+    check_encoding(encoding, gamma)
     if len(frames) != 3:
         raise ShapeError("frames", "3 frames (under, normal, over)", len(frames), "Choose three frames of the bracket.")
-    shape = frames[0].shape
+    shape = frames[0].shape if isinstance(frames[0], Tensor) else None
     for index, frame in enumerate(frames):
-        if frame.ndim != 4 or frame.shape[1] != 3 or frame.shape != shape:
+        check_batch(f"frames[{index}]", frame)
+        if frame.shape[1] != 3 or frame.shape != shape:
             raise ShapeError(f"frames[{index}]", "B×3×H×W like the other frames", tuple(frame.shape))
-    times = torch.as_tensor(times, device=frames[0].device)
-    if tuple(times.shape) not in {(3,), (shape[0], 3)}:
-        raise ShapeError("times", f"shape (3,) or ({shape[0]}, 3)", tuple(times.shape), "Give one time per frame.")
-
+    times = exposure_times(times, frames[0])
     channels: list[Tensor] = []
     for frame, time in zip(frames, times.unbind(-1), strict=True):
         linear = linearize(frame, encoding, gamma)
         encoded = frame if encoding == "gamma" else encode(linear, "gamma", gamma)
-        channels += [linear / _per_sample(time, frame), encoded]
+        channels += [linear / per_sample("times", time, frame), encoded]
     return torch.cat(channels, dim=1)
 
 
+def exposure_times(times: Tensor | Sequence[float], frame: Tensor, count: int = 3) -> Tensor:
+    """Check relative exposure times and bring them to the device of a B×C×H×W frame: (count,) or (B, count).
+
+    Raises:
+        ShapeError: for another shape.
+        ArgumentError: for a time that is not a finite number above 0, where that can be seen without waiting.
+
+    Example:
+        >>> exposure_times([1, 4, 16], torch.zeros(2, 3, 4, 4))
+        tensor([ 1.,  4., 16.])
+    """
+    if not isinstance(times, Tensor):
+        if isinstance(times, str) or not hasattr(times, "__len__"):
+            raise TensorTypeError("times", f"{count} exposure times", repr(times))
+        times = torch.as_tensor(times, dtype=frame.dtype)
+    if times.ndim not in (1, 2) or times.shape[-1] != count or (times.ndim == 2 and times.shape[0] != frame.shape[0]):
+        expected = f"shape ({count},) or ({frame.shape[0]}, {count})"
+        raise ShapeError("times", expected, tuple(times.shape), "Give one time per frame.")
+    if _visible(times) and not bool(((times > 0) & (times < math.inf)).all()):
+        advice = "Exposure times are relative and above 0; from exposure values in stops they are 2 ** ev."
+        raise ArgumentError("times", "finite numbers above 0", times.tolist(), advice)
+    return times.to(frame.device)
+
+
+def _visible(values: Tensor) -> bool:
+    """Return True if values can be looked at: on a CPU, not traced, not inside vmap, not fake."""
+    if values.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return type(values) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(values)
+
+
 class _Encoded(nn.Module):
-    """What the four encoding modules share: how pictures are encoded, checked once at construction."""
+    """Base of the modules with an encoding, which is checked once at construction."""
+
+    gamma: Scalar
 
     def __init__(self, encoding: str = "gamma", gamma: Scalar = GAMMA) -> None:
         super().__init__()
-        _check_encoding(encoding, gamma)
-        self.encoding, self.gamma = encoding, gamma
+        check_encoding(encoding, gamma)
+        self.encoding = encoding
+        hold(self, gamma=gamma)
 
     def extra_repr(self) -> str:
         return f"encoding={self.encoding!r}, gamma={self.gamma}"
@@ -335,12 +389,14 @@ class Expose(_Encoded):
 
 
 class _MuCurve(nn.Module):
-    """What both μ-law modules share: their strength, checked once at construction."""
+    """Base of both μ-law modules; their strength is checked once at construction."""
 
-    def __init__(self, mu: float = MU) -> None:
+    mu: Scalar
+
+    def __init__(self, mu: Scalar = MU) -> None:
         super().__init__()
-        _check_mu(mu)
-        self.mu = mu
+        check_positive("mu", mu, _MU_ADVICE)
+        hold(self, mu=mu)
 
     def extra_repr(self) -> str:
         return f"mu={self.mu}"
@@ -370,39 +426,26 @@ class InverseMuLaw(_MuCurve):
         return inverse_mu_law(y, self.mu)
 
 
+def check_encoding(encoding: str, gamma: Scalar = GAMMA) -> None:
+    """Refuse an unknown encoding or a gamma that is not above 0.
+
+    Raises:
+        ArgumentError: naming the value.
+    """
+    if encoding not in ENCODINGS:
+        raise ArgumentError("encoding", f"one of {', '.join(ENCODINGS)}", repr(encoding))
+    check_positive("gamma", gamma, "Cameras use about 2.2.")
+
+
 def _power(x: Tensor, exponent: Scalar) -> Tensor:
     """``max(x, 0) ** exponent`` with a gradient that is finite at 0, for the base and for the exponent."""
-    if isinstance(exponent, Tensor):
-        exponent = exponent.to(x)
-    elif exponent >= 1 or not torch.is_grad_enabled():
+    if not isinstance(exponent, Tensor) and (exponent >= 1 or not torch.is_grad_enabled()):
         return x.clamp(min=0.0) ** exponent
     # An infinite slope times a zero incoming gradient is NaN, so the power must not see the zeros at all. NaN stays.
     dark = x <= 0
     return torch.where(dark, 1.0, x) ** exponent * ~dark
 
 
-def _per_sample(time: Scalar, image: Tensor) -> Scalar:
-    """A time that broadcasts with ``image``: one value per sample becomes B×1×1×1, in the dtype of the image."""
-    if not isinstance(time, Tensor):
-        if not (math.isfinite(time) and time > 0):
-            raise ArgumentError(
-                "time", "a finite number above 0", time, "Give the time relative to the shortest frame."
-            )
-        return float(time)
-    time = time.to(image)
-    if time.ndim == 1 and image.ndim > 1 and len(time) in (1, len(image)):
-        return time.reshape(-1, *[1] * (image.ndim - 1))
-    return time
-
-
-def _check_encoding(encoding: str, gamma: Scalar) -> None:
-    if encoding not in ENCODINGS:
-        raise ArgumentError("encoding", f"one of {', '.join(ENCODINGS)}", repr(encoding))
-    # Looking into a tensor would wait for the device and break tracing; learned gammas are the caller's to bound.
-    if not isinstance(gamma, Tensor) and not (math.isfinite(gamma) and gamma > 0):
-        raise ArgumentError("gamma", "a finite number above 0", gamma, "Cameras use about 2.2.")
-
-
-def _check_mu(mu: float) -> None:
-    if not (math.isfinite(mu) and mu > 0):
-        raise ArgumentError("mu", "a finite number above 0", mu, "The field uses 5000.")
+def _check_number(name: str, value: object) -> None:
+    if not isinstance(value, int | float) and not hasattr(value, "__float__"):
+        raise TensorTypeError(name, "a floating-point tensor or a number", f"a {type(value).__name__}")

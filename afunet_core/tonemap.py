@@ -1,7 +1,8 @@
-"""Operators that make radiance visible: linear radiance in, a display-encoded picture in [0, 1] out.
+"""Tone mapping: linear radiance in, a display-encoded picture in [0, 1] out.
 
-All are pure, differentiable and work on B×C×H×W (or any other shape with the channels third from the end) of any
-floating dtype and device. ``ev`` brightens by ``2 ** ev`` before the curve, as the exposure dial of a camera does.
+All operators are pure, differentiable and work on B×C×H×W (or any other shape with the channels third from the end) of
+any floating dtype and device. ``ev`` brightens by ``2 ** ev`` before the curve, as the exposure dial of a camera does.
+Every numeric parameter may be a number, a 0-d tensor, or one value per sample (B,), and gradients reach it.
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import kornia
 import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.ops.arguments import Scalar, check_finite, check_positive, check_tensor, hold, per_sample
 from afunet_core.ops.strips import in_strips
-from afunet_core.radiometry import GAMMA, MU, Scalar, encode
+from afunet_core.radiometry import GAMMA, MU, check_encoding, encode
 from afunet_core.radiometry import mu_law as compress_mu
 
-__all__ = ["OPERATORS", "ToneMap", "automatic_ev", "exposure", "filmic", "mu_law", "reinhard", "tone_map"]
+__all__ = ["OPERATORS", "PARAMETERS", "ToneMap", "automatic_ev", "exposure", "filmic", "mu_law", "reinhard", "tone_map"]
 
-_LUMINANCE = torch.tensor((0.2126, 0.7152, 0.0722), dtype=torch.float64)  # ITU-R BT.709, linear light
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+"""Weights of red, green and blue in linear light (ITU-R BT.709)."""
+BRIGHTEST = 3e4
+"""Exposed light beyond this is shown as this: the largest value whose square half precision can hold, nearly."""
 
 
-def mu_law(radiance: Tensor, ev: Scalar = 0.0, mu: float = MU) -> Tensor:
-    """The μ-law of the HDR field, clipped at saturation: what its papers show and its -μ metrics measure.
+def mu_law(radiance: Tensor, ev: Scalar = 0.0, mu: Scalar = MU) -> Tensor:
+    """Apply the μ-law of the HDR field, clipped at saturation: its papers show it and its -μ metrics measure it.
 
     Args:
         radiance: linear radiance, 1.0 at saturation of the shortest frame.
@@ -43,11 +47,12 @@ def mu_law(radiance: Tensor, ev: Scalar = 0.0, mu: float = MU) -> Tensor:
         >>> mu_law(torch.tensor([0.0, 0.01, 4.0]))
         tensor([0.0000, 0.4616, 1.0000])
     """
-    return in_strips(lambda x: compress_mu(_light(x, ev, 1.0).clamp(max=1.0), mu), _image(radiance)).view_as(radiance)
+    check_positive("mu", mu, "The field uses 5000.")
+    return _in_strips(lambda x: compress_mu(_light(x, ev, 1.0).clamp(max=1.0), mu), radiance)
 
 
-def reinhard(radiance: Tensor, ev: Scalar = 0.0, gain: float = 16.0, white: float = 1.0) -> Tensor:
-    r"""Reinhard's global operator with a white point, on luminance, so that colours keep their hue.
+def reinhard(radiance: Tensor, ev: Scalar = 0.0, gain: Scalar = 16.0, white: Scalar = 1.0) -> Tensor:
+    r"""Apply Reinhard's global operator with a white point, on luminance, so that colours keep their hue.
 
     Reinhard, Stark, Shirley and Ferwerda, "Photographic Tone Reproduction for Digital Images", SIGGRAPH 2002, equation
     4: :math:`L_d = L (1 + L / L_w^2) / (1 + L)`. Their scaling by the average of the picture is left to ``gain`` and
@@ -70,22 +75,23 @@ def reinhard(radiance: Tensor, ev: Scalar = 0.0, gain: float = 16.0, white: floa
         >>> reinhard(torch.full((1, 3, 2, 2), 0.0625)).mean()
         tensor(0.7366)
     """
-    _check_positive("gain", gain)
-    _check_positive("white", white)
-    white_point = gain * white
+    return _in_strips(lambda x: encode(reinhard_linear(x, ev, gain, white), "srgb"), radiance)
 
-    def curve(x: Tensor) -> Tensor:
-        light = _light(x, ev, gain)
-        luminance = _luminance(light)
-        # L_d / L scales the channels, so that no luminance is ever divided by.
-        return encode((light * ((1 + luminance / white_point**2) / (1 + luminance))).clamp(max=1.0), "srgb")
 
+def reinhard_linear(radiance: Tensor, ev: Scalar = 0.0, gain: Scalar = 16.0, white: Scalar = 1.0) -> Tensor:
+    """Apply :func:`reinhard` without the encoding of the display: linear light in [0, 1]."""
+    check_positive("gain", gain)
+    check_positive("white", white)
     _check_channels(radiance)
-    return in_strips(curve, radiance)
+    light = _light(radiance, ev, gain)
+    white_point = per_sample("gain", gain, radiance) * per_sample("white", white, radiance)
+    luminance = _luminance(light)
+    # L_d / L scales the channels, so that no luminance is ever divided by.
+    return (light * ((1 + luminance / white_point**2) / (1 + luminance))).clamp(max=1.0)
 
 
-def filmic(radiance: Tensor, ev: Scalar = 0.0, gain: float = 8.0) -> Tensor:
-    r"""The ACES film curve as fitted by Narkowicz: gentle toe, straight middle, soft shoulder.
+def filmic(radiance: Tensor, ev: Scalar = 0.0, gain: Scalar = 8.0) -> Tensor:
+    r"""Apply the ACES film curve as fitted by Narkowicz: gentle toe, straight middle, soft shoulder.
 
     Krzysztof Narkowicz, "ACES Filmic Tone Mapping Curve", 2015:
     :math:`y = x (2.51 x + 0.03) / (x (2.43 x + 0.59) + 0.14)`, per channel, so that highlights lose their colour as
@@ -106,7 +112,7 @@ def filmic(radiance: Tensor, ev: Scalar = 0.0, gain: float = 8.0) -> Tensor:
         >>> filmic(torch.tensor([0.0, 0.0225, 1.0]))
         tensor([0.0000, 0.5535, 1.0000])
     """
-    _check_positive("gain", gain)
+    check_positive("gain", gain)
 
     def curve(x: Tensor) -> Tensor:
         # Beyond this the curve is white; stopping there keeps its squares inside the range of half precision.
@@ -114,11 +120,11 @@ def filmic(radiance: Tensor, ev: Scalar = 0.0, gain: float = 8.0) -> Tensor:
         shown = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
         return encode(shown.clamp(max=1.0), "srgb")
 
-    return in_strips(curve, _image(radiance)).view_as(radiance)
+    return _in_strips(curve, radiance)
 
 
-def exposure(radiance: Tensor, ev: Scalar = 0.0, encoding: str = "srgb", gamma: float = GAMMA) -> Tensor:
-    """What a camera would show at this exposure: brighten, clip, encode. No compression at all.
+def exposure(radiance: Tensor, ev: Scalar = 0.0, encoding: str = "srgb", gamma: Scalar = GAMMA) -> Tensor:
+    """Show radiance as a camera does at this exposure: brighten, clip, encode, without compression.
 
     Args:
         radiance: linear radiance.
@@ -136,12 +142,12 @@ def exposure(radiance: Tensor, ev: Scalar = 0.0, encoding: str = "srgb", gamma: 
         >>> exposure(torch.tensor([0.1, 0.5]), ev=1.0, encoding="linear")
         tensor([0.2000, 1.0000])
     """
-    shown = in_strips(lambda x: encode(_light(x, ev, 1.0).clamp(max=1.0), encoding, gamma), _image(radiance))
-    return shown.view_as(radiance)
+    check_encoding(encoding, gamma)
+    return _in_strips(lambda x: encode(_light(x, ev, 1.0).clamp(max=1.0), encoding, gamma), radiance)
 
 
 def automatic_ev(radiance: Tensor, key: float = 0.18, gain: float = 1.0) -> float:
-    """The exposure correction that brings the log-average luminance to middle grey, for an operator with that gain.
+    """Find the exposure correction that brings the log-average luminance to middle grey.
 
     Reinhard et al. 2002, equations 1 and 2.
 
@@ -161,8 +167,9 @@ def automatic_ev(radiance: Tensor, key: float = 0.18, gain: float = 1.0) -> floa
         >>> round(automatic_ev(torch.full((1, 3, 4, 4), 0.09)), 3)
         1.0
     """
-    _check_positive("key", key)
-    _check_positive("gain", gain)
+    check_positive("key", key)
+    check_positive("gain", gain)
+    check_tensor("radiance", radiance)
     _check_channels(radiance)
     luminance = _luminance(radiance.detach().double())
     lit = luminance[torch.isfinite(luminance) & (luminance > 0)]
@@ -177,6 +184,9 @@ OPERATORS: dict[str, Callable[..., Tensor]] = {
     "filmic": filmic,
     "exposure": exposure,
 }
+"""Tone-mapping operators by name."""
+PARAMETERS = {name: tuple(inspect.signature(operator).parameters)[2:] for name, operator in OPERATORS.items()}
+"""The parameters of each operator beside ``radiance`` and ``ev``."""
 
 
 def tone_map(radiance: Tensor, operator: str = "mu_law", ev: Scalar = 0.0, **parameters: Any) -> Tensor:
@@ -203,57 +213,64 @@ def tone_map(radiance: Tensor, operator: str = "mu_law", ev: Scalar = 0.0, **par
 
 
 class ToneMap(nn.Module):
-    """Module twin of :func:`tone_map`.
+    """Module twin of :func:`tone_map`. Parameters given as ``nn.Parameter`` train, other tensors are buffers.
 
     Example:
         >>> ToneMap("exposure", ev=1.0, encoding="linear")(torch.tensor([0.1]))
         tensor([0.2000])
+        >>> list(ToneMap("reinhard", ev=nn.Parameter(torch.tensor(0.0))).state_dict())
+        ['ev']
     """
+
+    ev: Scalar
 
     def __init__(self, operator: str = "mu_law", ev: Scalar = 0.0, **parameters: Any) -> None:
         super().__init__()
         _check_operator(operator, parameters)
-        self.operator, self.ev, self.options = operator, ev, parameters
+        self.operator, self.given = operator, tuple(parameters)
+        hold(self, ev=ev, **parameters)
 
     def forward(self, radiance: Tensor) -> Tensor:
-        return tone_map(radiance, self.operator, self.ev, **self.options)
+        options = {name: getattr(self, name) for name in self.given}
+        return OPERATORS[self.operator](radiance, self.ev, **options)
 
     def extra_repr(self) -> str:
-        extra = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        extra = "".join(f", {name}={getattr(self, name)!r}" for name in self.given)
         return f"operator={self.operator!r}, ev={self.ev}{extra}"
 
 
-def _light(radiance: Tensor, ev: Scalar, gain: float) -> Tensor:
+def _in_strips(curve: Callable[[Tensor], Tensor], radiance: Tensor) -> Tensor:
+    """Apply a pixelwise curve in strips of rows; parameters per sample broadcast over any shape."""
+    check_tensor("radiance", radiance)
+    return curve(radiance) if radiance.ndim < 3 else in_strips(curve, radiance)
+
+
+def _light(radiance: Tensor, ev: Scalar, gain: Scalar) -> Tensor:
     """Exposed light, at least 0; NaN is shown black, and infinity as the brightest value half precision can square."""
-    if not isinstance(ev, Tensor) and not math.isfinite(ev):
-        raise ArgumentError("ev", "a finite number of stops", ev)
-    return (radiance * (gain * 2.0**ev)).nan_to_num(nan=0.0).clamp(0.0, 3e4)
+    check_finite("ev", ev, "a finite number of stops")
+    scale = per_sample("gain", gain, radiance) * 2.0 ** per_sample("ev", ev, radiance)
+    return (radiance * scale).nan_to_num(nan=0.0).clamp(0.0, BRIGHTEST)
 
 
 def _luminance(light: Tensor) -> Tensor:
-    """ITU-R BT.709 luminance of linear light, keeping the channel axis; a single channel is its own."""
-    return light if light.shape[-3] == 1 else kornia.color.rgb_to_grayscale(light, _LUMINANCE)
-
-
-def _image(radiance: Tensor) -> Tensor:
-    """At least two axes, for the operators that work on any shape."""
-    return radiance if radiance.ndim >= 2 else radiance.reshape(1, -1)
+    """Luminance of linear light, keeping the channel axis; a single channel is its own."""
+    if light.shape[-3] == 1:
+        return light
+    # kornia.color.rgb_to_grayscale wants its weights as a tensor, which would be copied to the device at every call.
+    red, green, blue = (weight * light.narrow(-3, index, 1) for index, weight in enumerate(LUMINANCE))
+    return red + green + blue
 
 
 def _check_channels(radiance: Tensor) -> None:
+    check_tensor("radiance", radiance)
     if radiance.ndim < 3 or radiance.shape[-3] not in (1, 3):
         raise ShapeError("radiance", "1 or 3 channels third from the end (B×C×H×W)", tuple(radiance.shape))
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ArgumentError(name, "a finite number above 0", value)
 
 
 def _check_operator(operator: str, parameters: dict[str, Any]) -> None:
     if operator not in OPERATORS:
         raise ArgumentError("operator", f"one of {', '.join(OPERATORS)}", repr(operator))
-    known = list(inspect.signature(OPERATORS[operator]).parameters)[2:]
+    known = PARAMETERS[operator]
     for name in parameters:
         if name not in known:
             raise ArgumentError("parameters", f"{' or '.join(known)} for {operator}", name)

@@ -1,37 +1,35 @@
-"""Tone mapping fast enough to follow a slider: every value of a picture is looked up instead of computed.
+"""Tone mapping by lookup tables, fast enough to follow a slider.
 
-A picture is prepared once: each value becomes the number of its step on a logarithmic scale of light, 512 steps to the
-factor of two. An operator at an exposure is then a table with one entry a step, made by the operators of
-:mod:`~afunet_core.tonemap` themselves. What depends on luminance moves the steps of all channels by the same number.
+A picture is prepared once: each value becomes the number of its step on a logarithmic scale of light, 512 steps to a
+stop. An operator at an exposure is then a table with one entry a step, made by :mod:`~afunet_core.tonemap` itself.
+Reinhard's operator depends on luminance; for it only the encoding of the display, the slow part, is a table.
 """
 
 from __future__ import annotations
+
+from functools import cache, cached_property
 
 import numpy as np
 import torch
 
 from afunet_core.errors import ShapeError
-from afunet_core.radiometry import linearize
-from afunet_core.tonemap import tone_map
+from afunet_core.radiometry import encode
+from afunet_core.tonemap import reinhard_linear, tone_map
 
 __all__ = ["LivePicture"]
 
-_STEPS = 512
-_DARKEST, _BRIGHTEST = -40, 24
+STEPS = 512
+"""Steps to a stop: the values of one step differ by 0.14 %, less than an 8-bit display can show."""
+DARKEST, BRIGHTEST = -40, 24
 """Powers of two; less is black, more is as bright."""
-_FIRST = 1 << 14
-"""The code of black. Room on both sides lets luminance move codes by 32 powers of two without a wrap-around."""
-_COUNT = (_BRIGHTEST - _DARKEST) * _STEPS
-_BY_LUMINANCE = frozenset({"reinhard"})
-_LUMINANCE = np.array((0.2126, 0.7152, 0.0722), np.float32)  # ITU-R BT.709, linear light
+COUNT = (BRIGHTEST - DARKEST) * STEPS
 
 
 class LivePicture:
     """Radiance prepared for display at any exposure with any operator.
 
     Args:
-        radiance: ``H×W×3`` or ``H×W`` linear light. What is no number or negative is black; further channels are
-            ignored.
+        radiance: ``H×W×3`` or ``H×W`` linear light. NaN and negative values are black; further channels are ignored.
 
     Raises:
         ShapeError: for another layout.
@@ -45,17 +43,12 @@ class LivePicture:
     def __init__(self, radiance: np.ndarray) -> None:
         if radiance.ndim not in (2, 3) or (radiance.ndim == 3 and radiance.shape[2] < 3):
             raise ShapeError("radiance", "H×W×3 or H×W", radiance.shape)
-        planes = [radiance] if radiance.ndim == 2 else [radiance[..., channel] for channel in range(3)]
-        light = [_light(plane) for plane in planes]
-        self._codes = [_code(plane) for plane in light]
-        self._luminance = self._codes[0]
-        if len(light) == 3:
-            self._luminance = _code(sum(weight * plane for weight, plane in zip(_LUMINANCE, light, strict=True)))
+        planes = radiance[None] if radiance.ndim == 2 else np.moveaxis(radiance[..., :3], -1, 0)
+        light = np.fmax(np.ascontiguousarray(planes, np.float32), np.float32(0))  # fmax takes NaN for the smaller
+        self._light = np.minimum(light, np.float32(2.0**BRIGHTEST), out=light)
 
     def render(self, operator: str = "reinhard", ev: float = 0.0) -> np.ndarray:
-        """The picture in 8 bits, within one step of what :func:`~afunet_core.tonemap.tone_map` gives.
-
-        Where exposed light exceeds 30000 that function limits it, and Reinhard's colours differ by a few steps more.
+        """Show the picture in 8 bits, within one step of :func:`~afunet_core.tonemap.tone_map`.
 
         Args:
             operator: one of :data:`afunet_core.tonemap.OPERATORS`.
@@ -65,66 +58,42 @@ class LivePicture:
             uint8 ``H×W×3``, or ``H×W`` for greyscale.
 
         Raises:
-            ArgumentError: for an unknown operator or an exposure that is no finite number.
+            ArgumentError: for an unknown operator or an exposure that is not finite.
         """
-        by_luminance = operator in _BY_LUMINANCE and len(self._codes) == 3
-        table = _table("exposure" if by_luminance else operator, 0.0 if by_luminance else ev)
-        moved = _luminance_shift(operator, ev)[self._luminance] if by_luminance else None
-        channels = [table[codes if moved is None else codes + moved] for codes in self._codes]
-        if len(channels) == 1:
-            return channels[0]
-        picture = np.empty((*channels[0].shape, 3), np.uint8)
-        for index, channel in enumerate(channels):
-            picture[..., index] = channel
+        if operator == "reinhard" and len(self._light) == 3:
+            with torch.inference_mode():
+                linear = reinhard_linear(torch.from_numpy(self._light)[None], ev)[0].mul_(65535).round_()
+            table, entries = _srgb_table(), linear.numpy().astype(np.uint16)
+        else:
+            table, entries = _table(operator, ev), self._steps
+        if len(entries) == 1:
+            return table[entries[0]]
+        picture = np.empty((*entries.shape[1:], 3), np.uint8)
+        for channel in range(3):
+            picture[..., channel] = table[entries[channel]]
         return picture
 
-
-def _light(plane: np.ndarray) -> np.ndarray:
-    plane = np.ascontiguousarray(plane, np.float32)
-    return np.fmin(np.fmax(plane, np.float32(0)), np.float32(2.0**_BRIGHTEST))  # fmax takes NaN for the smaller
-
-
-def _code(light: np.ndarray) -> np.ndarray:
-    """uint16; the darkest step, for black, is ``_FIRST``."""
-    step = np.log2(np.maximum(light, np.float32(2.0**_DARKEST)))
-    step -= _DARKEST
-    step *= _STEPS
-    step += _FIRST + 0.5
-    return np.minimum(step, _FIRST + _COUNT - 1).astype(np.uint16)
-
-
-def _steps() -> torch.Tensor:
-    """The light of every step, the first of them black."""
-    light = torch.exp2(torch.arange(_COUNT, dtype=torch.float64) / _STEPS + _DARKEST)
-    light[0] = 0.0
-    return light
+    @cached_property
+    def _steps(self) -> np.ndarray:
+        """The step of each value, uint16; 0 is black."""
+        step = np.log2(np.maximum(self._light, np.float32(2.0**DARKEST)))
+        step -= DARKEST
+        step *= STEPS
+        step += 0.5
+        return np.minimum(step, COUNT - 1).astype(np.uint16)
 
 
 def _table(operator: str, ev: float) -> np.ndarray:
-    """8-bit display value of every code, those that luminance moved below black or above the brightest included."""
+    """8-bit display value of every step."""
+    light = torch.exp2(torch.arange(COUNT, dtype=torch.float64) / STEPS + DARKEST)
+    light[0] = 0.0
     with torch.inference_mode():
-        shown = tone_map(_steps().view(1, 1, 1, -1), operator, ev=ev).flatten()
-    table = np.zeros(1 << 16, np.uint8)
-    table[_FIRST : _FIRST + _COUNT] = shown.mul(255).round().numpy()
-    table[_FIRST + _COUNT :] = table[_FIRST + _COUNT - 1]
-    return table
+        shown = tone_map(light.view(1, 1, 1, -1), operator, ev=ev).flatten()
+    return shown.mul(255).round().numpy().astype(np.uint8)
 
 
-def _luminance_shift(operator: str, ev: float) -> np.ndarray:
-    """By how many steps a luminance moves the codes of its channels, before the encoding of the screen.
-
-    Read off a faint channel beside a bright one that makes the luminance: the operator scales both alike, and the faint
-    one stays far from white.
-    """
-    light = _steps()
-    light[0] = light[1]
-    faint = light * 2.0**-40
-    others = float(_LUMINANCE[1] + _LUMINANCE[2])
-    bright = (light - others * faint) / float(_LUMINANCE[0])
+@cache
+def _srgb_table() -> np.ndarray:
+    """8-bit display value of 16-bit linear light; one step of it is a twentieth of a display value near black."""
     with torch.inference_mode():
-        shown = tone_map(torch.stack([bright, faint, faint]).view(1, 3, 1, -1), operator, ev=ev)[0, 1, 0]
-        scale = linearize(shown, "srgb") / faint
-    steps = (scale.log2() * _STEPS).round().clamp(-_FIRST, _FIRST)
-    shift = np.zeros(1 << 16, np.uint16)
-    shift[_FIRST : _FIRST + _COUNT] = steps.to(torch.int64).numpy().astype(np.uint16)  # negative steps wrap, and back
-    return shift
+        return encode(torch.linspace(0, 1, 1 << 16, dtype=torch.float64), "srgb").mul(255).round().numpy().astype("u1")

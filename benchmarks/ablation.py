@@ -22,7 +22,7 @@ from runs import command_line, held_out_bank, run_missing, training_data
 
 from afunet_core.data.synthesis.brackets import validation_brackets
 from afunet_core.evaluation.evaluator import Sample, evaluate, synthetic_samples
-from afunet_core.evaluation.published import PUBLISHED_ROWS
+from afunet_core.evaluation.paper import PUBLISHED_ROWS
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import complexity
 from afunet_core.model.config import VARIANTS

@@ -21,7 +21,8 @@ import torch
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from afunet_core.baselines.weighted import fuse_frames, merge_frames
+from afunet_core.baselines.mertens import fuse_frames
+from afunet_core.baselines.weighted import merge_frames
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.registration.frames import register
 

@@ -1,4 +1,4 @@
-"""What each ingredient of training is worth: a small network trained without it, beside the same trained with all.
+"""Worth of each ingredient of training: a small network trained without it, beside the same trained with all.
 
     python benchmarks/ingredients.py -o runs/ingredients [--scenes FOLDER] [--photos FOLDER] [--steps 800] [--seeds 0 1]
 

@@ -23,8 +23,9 @@ from torch import Tensor
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from report import PeakMemory, describe_machine, write_section
+
 import afunet_core as af
-from afunet_core.benchmark import _PeakMemory, describe_machine
 from afunet_core.data.synthesis.scenes import SceneBank
 
 TIMES = (1.0, 4.0, 16.0)
@@ -96,7 +97,7 @@ def main() -> None:
             shown[0] = now
             print(f"  {done / total:4.0%} {message}, {peak.bytes >> 20} MiB so far", file=sys.stderr, flush=True)
 
-    with _PeakMemory() as peak:
+    with PeakMemory() as peak:
         start, cpu = time.perf_counter(), time.process_time()
         result = af.merge(
             frames,
@@ -120,8 +121,6 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if options.write:
-        from report import write_section
-
         write_section(options.write, f"A very large merge, {height}×{width}", "\n".join(lines))
 
 

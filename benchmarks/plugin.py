@@ -1,5 +1,4 @@
-"""How long the window does not answer: while the widget opens, during a merge, while its layers appear, and at every
-live display step.
+"""Pauses of napari's window: while the widget opens, during a merge, and at every live display step.
 
     sh tools/with-display.sh --virtual python benchmarks/plugin.py [--size 1000x1500] [--method auto] [--where 60]
 
@@ -23,6 +22,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_afunet.widget import MergeWidget
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # demo.py is no part of the package
 
 BEAT = 0.005
 STEPS = 8
@@ -61,7 +63,7 @@ class Heartbeat:
             threading.Thread(target=self._watch, args=(thread,), daemon=True).start()
 
     def enter(self, phase: str) -> None:
-        """What follows belongs to this phase."""
+        """Begin a phase."""
         self._note(time.perf_counter())
         self.phase = phase
 
@@ -102,20 +104,14 @@ def enlarged_bracket(size: tuple[int, int]) -> tuple[list[np.ndarray], tuple[flo
 
 
 def merge(viewer: Viewer, widget: MergeWidget, heart: Heartbeat, timeout: float) -> None:
-    """Press Merge; the phase changes when the first result layer comes."""
-    from napari_afunet.demo import wait
+    """Press Merge; the phase includes showing the layers."""
+    from demo import wait
 
-    def on_progress(fraction: float, message: str) -> None:
-        if message == "Showing the result" and heart.phase.endswith("merging"):
-            heart.enter(heart.phase.replace("merging", "showing the layers"))
-
-    widget.run.progressed.connect(on_progress)
     end = time.monotonic() + timeout
     widget.merge()
     while widget.worker is not None and time.monotonic() < end:
         wait(5)
     wait(300)  # what the layers still cause: drawing, thumbnails
-    widget.run.progressed.disconnect(on_progress)
 
 
 def display_step(viewer: Viewer, change: Callable[[], Any], is_shown: Callable[[], bool]) -> float:
@@ -140,7 +136,7 @@ def display_step(viewer: Viewer, change: Callable[[], Any], is_shown: Callable[[
 
 def display_steps(viewer: Viewer, widget: MergeWidget) -> dict[str, list[float]]:
     """Every control of the display, several times, with the tone-mapped view on top."""
-    from napari_afunet.display import OPERATORS
+    from napari_afunet.display.tone_view import OPERATORS
 
     panel = widget.display
     seconds: dict[str, list[float]] = {"exposure": [], "gamma": [], "operator": [], "highlight warning": []}
@@ -178,8 +174,7 @@ def main() -> None:
     height, width = (int(part) for part in options.size.split("x"))
 
     import napari
-
-    from napari_afunet.demo import PLUGIN, WIDGET, register_plugin, wait
+    from demo import PLUGIN, WIDGET, register_plugin, wait
 
     register_plugin()
     viewer = napari.Viewer()
@@ -226,7 +221,7 @@ def main() -> None:
 
 
 def report_places(heart: Heartbeat) -> None:
-    """Where the window's thread was, the most frequent first; nothing unless asked for."""
+    """Print the most frequent places of the window's thread; nothing unless asked for."""
     for place, count in heart.places.most_common(25):
         print(f"{count:4d} × {place}")
 

@@ -1,4 +1,4 @@
-"""How well hand-held frames are registered: ours beside OpenCV's AlignMTB and kornia's ImageRegistrator.
+"""Accuracy of the registration of hand-held frames: ours beside OpenCV's AlignMTB and kornia's ImageRegistrator.
 
     python benchmarks/registration.py [--cases 60] [--size 1000 1500] [--scenes FOLDER] [--kornia 12] [--quality 12]
 

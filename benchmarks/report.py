@@ -1,10 +1,17 @@
-"""Sections of the performance page that are measured by scripts of this folder, one each, replaced when run again."""
+"""Helpers of the measuring scripts: sections of the performance page, the machine in words, peak memory."""
 
 from __future__ import annotations
 
+import os
+import platform
 import re
+import threading
 from datetime import date
 from pathlib import Path
+
+import torch
+
+from afunet_core.utils.device import choose_device, multiplies_bfloat16
 
 
 def write_section(path: str | Path, title: str, text: str) -> None:
@@ -30,3 +37,57 @@ def write_section(path: str | Path, title: str, text: str) -> None:
     else:
         after = before.rstrip() + "\n\n" + section
     page.write_text(after.strip() + "\n", encoding="utf-8")
+
+
+def describe_machine() -> str:
+    """Name the processor, its cores and PyTorch's version."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    vectors = torch.backends.cpu.get_cpu_capability()
+    return f"{name}, {torch.get_num_threads()} cores, {vectors}, PyTorch {torch.__version__}"
+
+
+def usual_precisions(device: str) -> tuple[str, ...]:
+    """Return float32, and bfloat16 where it pays."""
+    return ("float32", "bfloat16") if multiplies_bfloat16(choose_device(device)) else ("float32",)
+
+
+class PeakMemory:
+    """Largest resident size of this process inside the ``with`` above that at its start, sampled every 5 ms."""
+
+    def __enter__(self) -> PeakMemory:
+        self.start = self.peak = _resident()
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self.stop.wait(0.005):
+            self.peak = max(self.peak, _resident())
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+        self.peak = max(self.peak, _resident())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes between the start and the largest size seen so far."""
+        return self.peak - self.start
+
+
+def _resident() -> int:
+    """Return resident bytes of this process (Linux; elsewhere through psutil, 0 without it)."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        try:
+            import psutil
+        except ImportError:
+            return 0
+        return int(psutil.Process().memory_info().rss)

@@ -1,4 +1,4 @@
-"""What benchmarks that train many networks share: scenes held out, finished runs in a CSV file, their command line."""
+"""Helpers of benchmarks that train many networks: scenes held out, finished runs in a CSV file, their command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the plugin costs before anybody uses it: the import of every module the manifest names, beyond napari itself.
+"""Cost of the plugin before its first use: the import of every module the manifest names, beyond napari itself.
 
     python benchmarks/startup.py [--repeat 5]
 

@@ -7,6 +7,7 @@ they cannot differ from what users see.
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ import napari
 from PIL import Image
 from qtpy.QtTest import QTest
 
-from napari_afunet.demo import open_sample, register_plugin, wait_for_merge
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # demo.py is no part of the package
+
+from demo import open_sample, register_plugin, wait_for_merge
 
 if TYPE_CHECKING:
     from napari_afunet.widget import MergeWidget
@@ -67,9 +70,9 @@ def take_pictures(model: str) -> None:
     QTest.qWait(600)
     viewer.reset_view()  # the widget took room from the canvas
     photographer.window("bracket")
-    widget.options.camera_fold.click()
+    widget.options.groups["camera"].toggleButton().click()
     photographer.window("camera")
-    widget.options.camera_fold.click()
+    widget.options.groups["camera"].toggleButton().click()
 
     widget.merge()
     if not wait_for_merge(widget, timeout=300):

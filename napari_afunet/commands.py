@@ -18,13 +18,13 @@ def merge_bracket(viewer: Viewer) -> None:
 
 def toggle_compare(viewer: Viewer) -> None:
     """Show the reference frame in the place of the result, or return to the usual view."""
-    from napari_afunet.compare import toggle
+    from napari_afunet.display.compare import toggle
 
     toggle(viewer)
 
 
 def toggle_side_by_side(viewer: Viewer) -> None:
     """Show the reference frame and the result side by side, or return to the usual view."""
-    from napari_afunet.compare import toggle
+    from napari_afunet.display.compare import toggle
 
     toggle(viewer, "side by side")

@@ -93,7 +93,7 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
 
 def read_frames(paths: Sequence[str]) -> list[LayerData]:
     """Picture files as frames of a bracket, in the order given, with what file or folder says of their exposure."""
-    from napari_afunet.exposures import common_exposures, file_exposure
+    from napari_afunet.layers.exposures import common_exposures, file_exposure
 
     files = _paths(paths)
     ev, seconds = common_exposures([file_exposure(file) for file in files])
@@ -120,7 +120,7 @@ def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:
 
 
 def _notes(provenance: dict[str, Any]) -> dict[str, Any]:
-    """What a merge of ours wrote about itself; such an image is a result, not a frame to merge again."""
+    """Return the provenance that a merge wrote; such an image is a result, not a frame to merge again."""
     return {"afunet": {"role": "radiance", "info": provenance}} if "method" in provenance else provenance
 
 

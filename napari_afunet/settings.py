@@ -1,202 +1,140 @@
-"""What the view edits and the core receives: one plain dataclass, with the user's preferences as its defaults."""
+"""Settings of a merge: the core's options, the exposures, and which layers to add; defaults come from preferences.
+
+The core declares its options once (:mod:`afunet_core.utils.options`); the form, the preferences in ``napari.yaml`` and
+the checks here follow from the declaration.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-__all__ = [
-    "ALIGNMENTS",
-    "BIT_DEPTHS",
-    "BORDERS",
-    "CHANNELS",
-    "ENCODINGS",
-    "METHODS",
-    "NOISES",
-    "PRECISIONS",
-    "RESPONSES",
-    "UNITS",
-    "MergeSettings",
-    "parse_black_level",
-    "parse_noise",
-]
+from afunet_core.bracket.options import BracketOptions
+from afunet_core.merging.options import MergeOptions
+from afunet_core.utils.options import GROUPS, Option, option, options_of
 
-# value → what the user reads
-ENCODINGS = {
-    "gamma": "Photograph (gamma 2.2)",
-    "srgb": "Photograph (sRGB curve)",
-    "linear": "Linear (sensor, microscope, raw)",
-}
-CHANNELS = {None: "All", "red": "Red alone", "green": "Green alone", "blue": "Blue alone"}
-# Any other response is the file of a curve.
-RESPONSES = {
-    None: "As the encoding says",
-    "auto": "Find if the frames contradict it",
-    "estimate": "Estimate from this bracket",
-}
-BIT_DEPTHS = {None: "As stored", 8: "8 bit", 10: "10 bit", 12: "12 bit", 14: "14 bit", 16: "16 bit"}
-METHODS = {
-    "auto": "Automatic: best of both",
-    "afunet": "AFUNet (removes ghosts)",
-    "weighted": "Weighted average (nothing moved)",
-    "mertens": "Exposure fusion (display only)",
-}
-# Any other noise is two numbers: counts an electron, and read noise in counts.
-NOISES = ("estimate", "photons")
-BORDERS = {"fill": "Fill from the reference", "crop": "Crop to what all frames show"}
-UNITS = {"relative": "Relative (1 = saturation)", "counts": "Counts, as in the data"}
-ALIGNMENTS = {"auto": "If the frames need it", "camera": "The camera's motion only", "on": "Always", "off": "Never"}
-PRECISIONS = {"auto": "Automatic", "float32": "32-bit float", "bfloat16": "bfloat16", "float16": "16-bit float"}
-GIGABYTE = 1024**3
+__all__ = ["MergeSettings", "form_options", "preference_groups"]
+
+PREFERENCES = "napari-afunet"
+
+
+def _encoding() -> dict[str, Option]:
+    """Return the option for pixels in memory: no file tells their encoding."""
+    declared = options_of(BracketOptions)["encoding"]
+    choices = {value: text for value, text in declared.choices.items() if value not in declared.needs_files}
+    return {"option": replace(declared, choices=choices)}
 
 
 @dataclass(frozen=True)
-class MergeSettings:
+class MergeSettings(MergeOptions, BracketOptions):
     """Everything a merge depends on besides the pixels.
 
+    The fields are those of :class:`~afunet_core.bracket.options.BracketOptions` and
+    :class:`~afunet_core.merging.options.MergeOptions`, and these.
+
     Attributes:
+        encoding: ``gamma``, ``srgb`` or ``linear``.
         ev: exposure of each frame in EV (the difference counts, not the zero), or ``None``.
         times: exposure of each frame in seconds, or ``None``; only one of the two is given.
-        encoding: ``gamma``, ``srgb`` or ``linear``.
-        gamma: exponent of the ``gamma`` encoding.
-        bit_depth: bits in use when fewer than the data type has (12-bit data in uint16), else ``None``.
-        channel: ``red``, ``green`` or ``blue``: that channel of colour frames alone, as greyscale; ``None`` for all.
-        black_level: what a black pixel reads, in the units of the data; the path of a dark frame; or ``"auto"``.
-        response: how stored values relate to light in place of ``encoding``: the file of a curve, or ``"estimate"``.
-        reference: the frame, counted as given, that moving things are shown as in; ``None``: the merge chooses.
-        drift: ``"auto"`` divides out changes of light and white balance between the frames.
-        noise: of the camera, for the weighted merge: ``"estimate"``, ``"photons"``, or two numbers, counts an electron
-            and read noise in counts.
-        override: merge even when exposure and brightness contradict each other.
-        method, align, border, units, model, device, precision: as in :func:`afunet_core.merge`.
-        memory_budget: bytes the network may use; ``None`` decides by what is free.
-        tone_mapped, stages, ghost_map: which layers to add besides the HDR image.
+        tone_mapped, ghost_map: layers to add besides the HDR image (``stages`` are the core's).
 
     Example:
-        >>> MergeSettings(ev=(-2, 0, 2), method="weighted").core_arguments()["method"]
+        >>> MergeSettings(ev=(-2, 0, 2), method="weighted").merge_arguments()["method"]
         'weighted'
     """
 
+    encoding: str = field(default="gamma", metadata=_encoding())
     ev: tuple[float, ...] | None = None
     times: tuple[float, ...] | None = None
-    encoding: str = "gamma"
-    gamma: float = 2.2
-    bit_depth: int | None = None
-    channel: str | None = None
-    black_level: float | str = 0.0
-    response: str | None = None
-    reference: int | None = None
-    drift: str = "off"
-    noise: str | tuple[float, float] = "estimate"
-    override: bool = False
-    method: str = "auto"
-    align: str = "auto"
-    border: str = "fill"
-    units: str = "relative"
-    model: str = "default"
-    device: str = "auto"
-    precision: str = "auto"
-    memory_budget: int | None = None
-    tone_mapped: bool = True
-    stages: bool = True
-    ghost_map: bool = True
+    tone_mapped: bool = field(
+        default=True,
+        metadata=option(
+            label="Tone-mapped view",
+            help="Add a layer for the screen that follows the display settings.",
+            group="result",
+            command_line=False,
+        ),
+    )
+    ghost_map: bool = field(
+        default=False,
+        metadata=option(
+            label="Ghost map",
+            help="Add a map of where a plain weighted merge would have failed.",
+            group="result",
+            command_line=False,
+        ),
+    )
 
     @classmethod
     def from_preferences(cls) -> MergeSettings:
-        """The defaults the user chose in napari's preferences; the built-in ones where there are none."""
+        """Return the defaults the user chose in napari's preferences; the built-in ones where there are none."""
         try:
             from napari.settings import get_plugin_settings
 
-            preferences = get_plugin_settings("napari-afunet")
-            merging, camera, layers = preferences.merge, preferences.camera, preferences.layers
-        except (ImportError, KeyError, AttributeError):  # napari before 0.9, or the plugin is not registered
+            preferences = get_plugin_settings(PREFERENCES)
+        except (ImportError, KeyError):  # napari before 0.9, or the plugin is not registered
             return cls()
-        return cls(
-            encoding=camera.encoding,
-            gamma=camera.gamma,
-            bit_depth=camera.bit_depth or None,
-            black_level=parse_black_level(camera.black_level),
-            response=camera.response.strip() or None,
-            drift="auto" if camera.drift else "off",
-            noise=parse_noise(camera.noise),
-            method=merging.method,
-            align=merging.align,
-            border=merging.border,
-            units=merging.units,
-            model=merging.model or "default",
-            device=merging.device or "auto",
-            precision=merging.precision,
-            memory_budget=round(merging.memory_gb * GIGABYTE) or None,
-            tone_mapped=layers.tone_mapped,
-            stages=layers.stages,
-            ghost_map=layers.ghost_map,
-        )
+        chosen = {}
+        for each in form_options().values():
+            stored = getattr(getattr(preferences, each.group, None), each.name, None)
+            if stored is not None and not _is_file_only(each, stored):
+                chosen[each.name] = _from_preference(each, stored)
+        return cls(**chosen)
 
     def replace(self, **changes: Any) -> MergeSettings:
-        """A copy with some values changed."""
+        """Return a copy with some values changed."""
         return replace(self, **changes)
 
     def bracket_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for :class:`afunet_core.Bracket`; the channel is one of the source."""
-        return {
-            "ev": self.ev,
-            "times": self.times,
-            "encoding": self.encoding,
-            "gamma": self.gamma,
-            "bit_depth": self.bit_depth,
-            "black_level": self.black_level,
-            "response": self.response,
-            "reference": self.reference,
-            "override": self.override,
-        }
+        """Return keyword arguments for :class:`afunet_core.Bracket`; the channel is one of the source."""
+        names = [name for name in options_of(BracketOptions) if name != "channel"]
+        return {"ev": self.ev, "times": self.times, **{name: getattr(self, name) for name in names}}
 
-    def core_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for :func:`afunet_core.merge`, save that ``noise`` may be two numbers."""
-        return {
-            "method": self.method,
-            "align": self.align,
-            "border": self.border,
-            "units": self.units,
-            "model": self.model,
-            "device": self.device,
-            "precision": self.precision,
-            "memory_budget": self.memory_budget,
-            "drift": self.drift,
-            "noise": self.noise,
-            "stages": self.stages,
-        }
+    def merge_arguments(self) -> dict[str, Any]:
+        """Return keyword arguments for :func:`afunet_core.merge`."""
+        return {name: getattr(self, name) for name in options_of(MergeOptions)}
 
     def changed(self) -> dict[str, Any]:
-        """The values that differ from the defaults, for a script that says no more than it must."""
+        """Return the values that differ from the defaults, for a script that says no more than it must."""
         default = MergeSettings()
         return {name: value for name, value in vars(self).items() if value != getattr(default, name)}
 
 
-def parse_black_level(text: str) -> float | str:
-    """A number, or what the core understands besides: ``auto``, or the path of a dark frame.
-
-    Example:
-        >>> parse_black_level("64,5"), parse_black_level(""), parse_black_level(" auto ")
-        (64.5, 0.0, 'auto')
-    """
-    text = text.strip()
-    try:
-        return float(text.replace(",", ".") or 0)
-    except ValueError:
-        return text
+def form_options() -> dict[str, Option]:
+    """Return every option that a form offers, by name, group by group as they are shown."""
+    declared = [each for each in options_of(MergeSettings).values() if each.form]
+    return {each.name: each for group in GROUPS for each in declared if each.group == group}
 
 
-def parse_noise(text: str) -> str | tuple[float, float]:
-    """Counts an electron and read noise in counts, or a word for the core.
+def preference_groups() -> dict[str, dict[str, Any]]:
+    """Return what ``contributions: configurations`` of the manifest must say; a test compares the two."""
+    groups: dict[str, dict[str, Any]] = {}
+    for each in form_options().values():
+        if each.name in ("channel", "override"):  # of one bracket, never of all
+            continue
+        group = groups.setdefault(each.group, {"title": GROUPS[each.group], "properties": {}})
+        group["properties"][each.name] = {"title": each.label, "description": each.help, **_schema(each)}
+    return groups
 
-    Example:
-        >>> parse_noise("0.5, 4"), parse_noise("0,5; 4"), parse_noise(""), parse_noise("photons")
-        ((0.5, 4.0), (0.5, 4.0), 'estimate', 'photons')
-    """
-    text = text.strip()
-    parts = text.replace(",", ".").split(";") if ";" in text else text.split(",")
-    try:
-        gain, read_noise = (float(part) for part in parts)
-    except ValueError:
-        return text or "estimate"
-    return gain, read_noise
+
+def _schema(each: Option) -> dict[str, Any]:
+    if each.kind == "flag":
+        return {"type": "boolean", "default": each.default}
+    if each.kind == "number":
+        default = 0 if each.default is None else each.default / each.scale
+        return {"type": "number", "minimum": each.minimum, "maximum": each.maximum, "default": default}
+    if each.kind == "choice":
+        return {"type": "string", "enum": list(each.choices), "default": each.default}
+    return {"type": "string", "default": each.text_of(each.default)}
+
+
+def _from_preference(each: Option, stored: Any) -> Any:
+    if each.kind == "number":
+        if each.empty and stored <= (each.minimum or 0):
+            return None
+        return type(each.scale)(stored) if each.scale == 1 else round(stored * each.scale)
+    return each.value_of(stored) if each.kind == "text" else stored
+
+
+def _is_file_only(each: Option, stored: Any) -> bool:
+    return each.kind == "choice" and stored not in each.choices

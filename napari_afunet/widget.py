@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
@@ -10,30 +9,28 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
 
 from afunet_core.errors import AFUNetError
-from napari_afunet.advice import bracket_warnings, estimated_seconds, measure_speed
-from napari_afunet.arrivals import Arrivals
-from napari_afunet.compare import compare, stop_comparing
-from napari_afunet.dropping import dropped_frames, open_frames
-from napari_afunet.inputs import BracketSource
-from napari_afunet.inspecting import channel_count, quantity_values, show_values
-from napari_afunet.job import Outcome
-from napari_afunet.lookout import Lookout, Question
-from napari_afunet.machine import Machine, look_around
+from napari_afunet.api import as_script
+from napari_afunet.display.compare import compare, stop_comparing
+from napari_afunet.dropped_files import NewFilesDetector, dropped_frames, open_frames
+from napari_afunet.jobs.alignment_check import AlignmentPrecheck, Request
+from napari_afunet.jobs.controller import MergeController
+from napari_afunet.jobs.devices import Devices, query_devices
+from napari_afunet.jobs.merge_job import Outcome
+from napari_afunet.jobs.prechecks import bracket_warnings, estimated_seconds
+from napari_afunet.jobs.worker import MergeWorker
+from napari_afunet.layers.features import channel_count, quantity_values, show_values
+from napari_afunet.layers.preview import visible_part
+from napari_afunet.layers.source import BracketSource
 from napari_afunet.panels.batch import BatchButton
 from napari_afunet.panels.bracket import BracketPanel
-from napari_afunet.panels.column import fill_column
 from napari_afunet.panels.compare import ComparePanel
+from napari_afunet.panels.controls import ControlsPanel
 from napari_afunet.panels.display import DisplayPanel
-from napari_afunet.panels.inspect import InspectPanel
-from napari_afunet.panels.offer import OfferPanel
-from napari_afunet.panels.run import RunPanel
+from napari_afunet.panels.features import FeaturesPanel
+from napari_afunet.panels.layout import fill_column
 from napari_afunet.panels.settings import SettingsPanel
-from napari_afunet.preview import visible_part
-from napari_afunet.run import Run
-from napari_afunet.session import as_script
+from napari_afunet.panels.suggestion import BracketSuggestion
 from napari_afunet.settings import MergeSettings
-from napari_afunet.unhurried import Unhurried
-from napari_afunet.worker import MergeWorker
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -47,31 +44,29 @@ class MergeWidget(QWidget):
     """Merge the frames of a bracket into one HDR image.
 
     Attributes:
-        run: the merges, and the signals they send.
-        offer: frames that came together and are not chosen.
+        controller: the merges, and the signals they send.
+        suggestion: frames that came together and are not chosen.
         bracket: the frames and their exposures.
         options: everything else that decides the result.
         controls: the buttons, the progress bar and the status line.
         display: how HDR layers look.
         compare: the result beside what it was made from.
-        inspect: what the stages' layers show.
+        features: what the stages' layers show.
     """
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
-        self.run = Run(napari_viewer, self)
-        self._inspecting = Unhurried(self)
+        self.controller = MergeController(napari_viewer, self)
         self._wish: tuple[str, int] | None = None
-        self._closed = threading.Event()
-        self._lookout = Lookout(self._question, self)
-        self._arrivals = Arrivals(napari_viewer, self)
-        self.offer = OfferPanel()
+        self._precheck = AlignmentPrecheck(self._request, self)
+        self._new_files = NewFilesDetector(napari_viewer, self)
+        self.suggestion = BracketSuggestion()
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
-        self.controls = RunPanel()
+        self.controls = ControlsPanel()
         self.display = DisplayPanel(napari_viewer)
-        self.inspect = InspectPanel()
+        self.features = FeaturesPanel()
         self.compare = ComparePanel()
         self.batch_button = BatchButton()
         self.script_button = QPushButton("Copy as script")
@@ -81,11 +76,11 @@ class MergeWidget(QWidget):
         self.setAcceptDrops(True)
         fill_column(
             self,
-            ("Exposure bracket", [self.offer, self.bracket]),
+            ("Exposure bracket", [self.suggestion, self.bracket]),
             ("Merging", [self.options]),
             self.controls,
             ("Display", [self.display]),
-            ("Compare and inspect", [self.compare, self.inspect]),
+            ("Compare and inspect", [self.compare, self.features]),
             ("", [self.script_button, self.batch_button]),
             self.badge_label,
         )
@@ -97,17 +92,17 @@ class MergeWidget(QWidget):
         self.controls.merge_wanted.connect(self.merge)
         self.controls.preview_wanted.connect(self.preview)
         self.controls.cancel_wanted.connect(self.cancel)
-        self._lookout.answered.connect(self._update)
-        self.run.started.connect(self._on_started)
-        self.run.progressed.connect(self.controls.show_progress)
-        self.run.merged.connect(self._on_merged)
-        self.run.ended.connect(self._on_ended)
+        self._precheck.answered.connect(self._update)
+        self.controller.started.connect(self._on_started)
+        self.controller.progressed.connect(self.controls.show_progress)
+        self.controller.merged.connect(self._on_merged)
+        self.controller.ended.connect(self._on_ended)
         self.compare.chosen.connect(self._on_compare)
         self.script_button.clicked.connect(self.copy_script)
         self.batch_button.wanted.connect(self.merge_folders)
-        self.inspect.chosen.connect(self._on_inspect)
-        self._arrivals.bracket.connect(self._on_arrival)
-        self.offer.taken.connect(self.bracket.set_layers)
+        self.features.chosen.connect(self._on_inspect)
+        self._new_files.bracket.connect(self._on_arrival)
+        self.suggestion.taken.connect(self.bracket.set_layers)
         self.bracket.changed.connect(self._update)
         self.bracket.frames_changed.connect(self._adopt_encoding)
         self.options.changed.connect(self._update)
@@ -115,23 +110,22 @@ class MergeWidget(QWidget):
         self._viewer.layers.events.removed.connect(self._on_layers)
         for follow in (self.bracket.show_names, self.display.refresh):
             self._viewer.layers.events.renamed.connect(follow)
-        self.destroyed.connect(self._closed.set)
-        create_worker(look_around, _connect={"returned": self._on_machine}, _ignore_errors=True)
+        create_worker(query_devices, _connect={"returned": self._on_devices}, _ignore_errors=True)
 
     # -------------------------------------------------------------------------------------------- merging
 
     @property
     def worker(self) -> MergeWorker | None:
         """The merge or batch under way."""
-        return self.run.worker
+        return self.controller.worker
 
     @property
     def outcome(self) -> Outcome | None:
         """Of the last merge."""
-        return self.run.outcome
+        return self.controller.outcome
 
     def settings(self) -> MergeSettings:
-        """What the view shows now, exposures included."""
+        """Return the settings shown now, exposures included."""
         ev, times = self.bracket.exposures()
         return self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
 
@@ -139,7 +133,7 @@ class MergeWidget(QWidget):
         """Start merging; what is wrong with the settings becomes a notification."""
         source = self._source()
         if source is not None:
-            self.run.merge(source, self.settings(), self.display.settings())
+            self.controller.merge(source, self.settings(), self.display.settings())
 
     def preview(self) -> None:
         """Merge what the canvas shows, fast."""
@@ -148,7 +142,7 @@ class MergeWidget(QWidget):
             layers = self.bracket.layers()
             part = visible_part(self._viewer, layers[len(layers) // 2], source)
             fast = self.settings().replace(stages=False, ghost_map=False)
-            self.run.merge(part, fast, self.display.settings())
+            self.controller.merge(part, fast, self.display.settings())
 
     def merge_folders(self, root: str, output: str, group: bool = False) -> None:
         """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``.
@@ -159,13 +153,13 @@ class MergeWidget(QWidget):
             group: find brackets by the time and the exposure in the pictures' metadata.
         """
         if self.worker is None:
-            self.run.merge_folders(root, output, self.settings(), group)
+            self.controller.merge_folders(root, output, self.settings(), group)
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
         if self.worker is not None:
             self.controls.show_cancelling()
-            self.run.cancel()
+            self.controller.cancel()
 
     def _source(self) -> BracketSource | None:
         """The pixels, or a notification about why there are none."""
@@ -186,7 +180,7 @@ class MergeWidget(QWidget):
 
     def _on_started(self) -> None:
         self._on_compare("")
-        self._lookout.stop()
+        self._precheck.stop()
         self.batch_button.setEnabled(False)
         self.controls.show_running()
 
@@ -194,7 +188,7 @@ class MergeWidget(QWidget):
         self.display.refresh()
         self.display.choose(layers["radiance"])
         outcome = self.outcome
-        self.inspect.set_channels(0 if outcome is None or outcome.source.planes else channel_count(outcome))
+        self.features.set_channels(0 if outcome is None or outcome.source.planes else channel_count(outcome))
 
     def _on_ended(self, fraction: float, message: str) -> None:
         self.batch_button.setEnabled(True)
@@ -245,59 +239,54 @@ class MergeWidget(QWidget):
 
         def show(values: Any) -> None:
             if wish == self._wish and outcome is self.outcome:
-                self._inspecting.start(show_values(self._viewer, outcome, values))
+                show_values(self._viewer, outcome, values)
 
         create_worker(quantity_values, outcome, quantity, channel, _connect={"returned": show})
 
-    def _on_machine(self, machine: Machine) -> None:
-        self.badge_label.setText(machine.badge)
-        self.options.set_devices(list(machine.devices))
-        self.options.set_models(list(machine.models))
-        self._lookout.begin()
-        create_worker(
-            measure_speed,
-            lambda: self.worker is not None or self._closed.is_set(),
-            _connect={"finished": self._update},
-            _ignore_errors=True,
-        )
+    def _on_devices(self, devices: Devices) -> None:
+        self.badge_label.setText(devices.badge)
+        self.options.set_devices(list(devices.names))
+        self.options.set_models(list(devices.models))
+        self._precheck.begin()
 
     def _on_arrival(self, layers: list[Image]) -> None:
         """Frames were opened together: offer them, unless they are the bracket already."""
         if set(layers) != set(self.bracket.layers()):
-            self.offer.offer(layers)
+            self.suggestion.suggest(layers)
 
     def _on_inserted(self, event: Any) -> None:
-        self._arrivals.note(event.value)
+        self._new_files.note(event.value)
         self._on_layers()
 
     def _on_layers(self) -> None:
-        if not all(layer in self._viewer.layers for layer in self.offer.layers):
-            self.offer.withdraw()
+        if not all(layer in self._viewer.layers for layer in self.suggestion.layers):
+            self.suggestion.withdraw()
         self.bracket.refresh()
         self.display.refresh()
 
     def _adopt_encoding(self) -> None:
         """Take the encoding that the chosen layers state about themselves."""
         stated = {layer.metadata.get("encoding") for layer in self.bracket.layers()}
-        if len(stated) == 1 and (index := self.options.encoding_box.findData(stated.pop())) >= 0:
-            self.options.encoding_box.setCurrentIndex(index)
+        encoding = stated.pop() if len(stated) == 1 else None
+        if encoding in self.options.fields["encoding"].option.choices:
+            self.options.choose("encoding", encoding)
 
     def _update(self) -> None:
-        if self.offer.layers and set(self.offer.layers) == set(self.bracket.layers()):
-            self.offer.withdraw()
+        if self.suggestion.layers and set(self.suggestion.layers) == set(self.bracket.layers()):
+            self.suggestion.withdraw()
         if self.worker is None:
             self.controls.say(self.bracket.problem() or self._forecast())
-            self._lookout.changed()
+            self._precheck.schedule()
 
-    def _question(self) -> Question | None:
-        """What would be merged now, for the lookout."""
+    def _request(self) -> Request | None:
+        """Return what would be merged now, for the alignment check."""
         if self.worker is not None or self.bracket.problem():
             return None
         pixels = tuple((id(layer), id(layer.data)) for layer in self.bracket.layers())
         return pixels, self._chosen_source(), self.settings()
 
     def _forecast(self) -> str:
-        """What can be said before merging: warnings, and the time it takes where that is known."""
+        """Return the warnings before a merge, and the time it takes where that is known."""
         try:
             source = self._chosen_source()
         except AFUNetError as error:
@@ -305,5 +294,5 @@ class MergeWidget(QWidget):
         settings = self.settings()
         seconds = estimated_seconds(source, settings)
         ready = "Ready." if seconds is None else f"Ready: about {max(1, round(seconds))} s."
-        warnings = [*bracket_warnings(source, settings), *self._lookout.warnings]
+        warnings = [*bracket_warnings(source, settings), *self._precheck.warnings]
         return "\n".join([ready, *(f"⚠ {warning}" for warning in warnings)])

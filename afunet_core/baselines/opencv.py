@@ -1,4 +1,4 @@
-"""OpenCV's classic as a row of the table, where OpenCV is installed: AlignMTB, then MergeDebevec."""
+"""OpenCV's AlignMTB and MergeDebevec for comparison, where OpenCV is installed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import ExposureStack
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import DependencyError
 from afunet_core.radiometry import linearize
 
@@ -17,7 +17,7 @@ __all__ = ["opencv_debevec"]
 
 
 def opencv_debevec(bracket: ExposureStack, align: bool = True) -> Tensor:
-    """``AlignMTB`` and ``MergeDebevec`` with the known camera curve, on 8-bit frames as OpenCV wants them.
+    """Merge with ``AlignMTB`` and ``MergeDebevec`` and the known camera curve, on 8-bit frames as OpenCV wants them.
 
     Ward, "Fast, Robust Image Registration for Compositing High Dynamic Range Photographs", 2003; Debevec and Malik,
     "Recovering High Dynamic Range Radiance Maps from Photographs", SIGGRAPH 1997.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,28 +13,31 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.exposure_checks import check_brightness
-from afunet_core.bracket.exposures import both_given, light_admitted
+from afunet_core.bracket.exposures import both_given, relative_exposure
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.bracket.transparency import fill_hidden, hidden_parts
 from afunet_core.camera.black_level import resolve_black_level
 from afunet_core.camera.calibration import calibrate, linearized
 from afunet_core.camera.response import curve_from
+from afunet_core.camera.white_level import check_white_level, find_white_level
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
-from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input, to_radiance
+from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input
 
 __all__ = ["Bracket"]
 
 
-class Bracket:
+class Bracket(ExposureStack):
     """Frames of one scene at different exposures.
 
     Frames are converted to encoded B×3×H×W tensors in [0, 1] and sorted, shortest exposure first. A bracket is not
     changed once made: :meth:`to`, :meth:`crop` and the like return new ones that share what they can.
 
     Args:
-        frames: two or more frames of one size: arrays H×W, H×W×1, H×W×3 or H×W×4 (alpha is dropped) of unsigned
-            integers or floats, or tensors H×W, C×H×W or B×C×H×W with one or three channels. Greyscale frames are
-            expanded to three channels. Values beyond saturation are clipped; NaN, infinite and negative ones replaced,
-            with a warning.
+        frames: two or more frames of one size: arrays H×W, H×W×1, H×W×3, or with alpha H×W×2 or H×W×4, of unsigned
+            integers or floats, or tensors H×W, C×H×W or B×C×H×W with one or three channels. Where alpha is 0 a frame
+            shows nothing, and others fill it. Greyscale frames are expanded to three channels. Values beyond saturation
+            are clipped; NaN, infinite and negative ones replaced, with a warning.
         ev: exposure of every frame in stops; only differences count. Excludes ``times``.
         times: exposure time of every frame in seconds. A tensor that requires gradients keeps its graph.
         encoding: ``"gamma"``, ``"srgb"`` or ``"linear"`` (sensors, microscopes).
@@ -44,6 +48,8 @@ class Bracket:
             out like the frames, or the path of an image file), subtracted pixel by pixel; or ``"auto"``, for linear
             frames, the intercept of intensity over exposure time. Linear frames then keep what noise pushed below
             black, so that the mean of dark regions stays true.
+        white_level: stored value of saturation, in the units of the data, where the camera clips below the largest
+            number; ``"auto"`` finds it where the frames pile up.
         response: how stored values relate to light. ``"auto"`` takes ``encoding`` as it is unless the frames contradict
             it; then the camera's tone curve, its white level and wrong exposures are found from the frames (see
             :mod:`~afunet_core.camera.calibration`; ``metadata["calibration"]`` tells) and undone. ``None`` believes
@@ -78,14 +84,9 @@ class Bracket:
         (('short', 'middle', 'long'), [1.0, 4.0, 16.0], torch.Size([1, 18, 4, 4]))
     """
 
-    frames: tuple[Tensor, ...]
-    times: Tensor
     seconds: tuple[float, ...] | None
-    encoding: str
-    gamma: Scalar
     is_grey: bool
     names: tuple[str, ...]
-    reference: int
     reference_given: bool
     black_level: float
     scale: float
@@ -101,6 +102,7 @@ class Bracket:
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
         black_level: Any = 0.0,
+        white_level: float | str | None = None,
         response: Any = "auto",
         reference: int | None = None,
         names: Sequence[str] | None = None,
@@ -115,33 +117,61 @@ class Bracket:
             )
         _check_format(encoding, gamma, bit_depth)
         names = _frame_names(names, count)
-        light = light_admitted(ev, times, names)
+        light = relative_exposure(ev, times, names)
         black = resolve_black_level(black_level, frames, light.detach().tolist(), names, encoding, bit_depth)
-        pixel_format = PixelFormat(encoding, bit_depth, black)
+        stated_white = check_white_level(white_level)
+        fixed = None if stated_white is None or isinstance(stated_white, str) else stated_white
+        pixel_format = PixelFormat(encoding, bit_depth, black, fixed)
         tensors, self.is_grey, white = to_encoded_frames(frames, names, pixel_format)
         self.black_level, self.scale = pixel_format.black, white - pixel_format.black
 
         amounts = light.detach().tolist()
         order = sorted(range(count), key=amounts.__getitem__)
-        self.frames = tuple(tensors[i] for i in order)
-        self.times = light[order] / light[order[0]]
+        relative = light[order] / light[order[0]]
+        sorted_frames = tuple(tensors[i] for i in order)
+        if fixed is None:
+            share = find_white_level(sorted_frames, relative.tolist(), encoding, gamma)
+            sorted_frames = self._up_to_white(sorted_frames, share, white, find=stated_white == "auto")
         self.seconds = None if times is None else tuple(amounts[i] for i in order)
-        self.encoding, self.gamma = encoding, gamma
         self.names = tuple(names[i] for i in order)
         self.reference_given = reference is not None
-        self.reference = count // 2 if reference is None else order.index(_frame_index(reference, count))
+        chosen = count // 2 if reference is None else order.index(_frame_index(reference, count))
         self.metadata = dict(metadata or {})
-        seconds = self.times.tolist()
-        if response == "auto":
-            self._calibrate()
-            seconds, encoding = self.times.tolist(), self.encoding
-        elif response is not None:
-            curve = curve_from(response, self.frames, seconds)
-            self.frames = tuple(encode(curve(frame), "gamma", gamma) for frame in self.frames)
-            self.encoding, encoding = "gamma", "gamma"
+        hidden = hidden_parts(frames, names)
+        sorted_frames = fill_hidden(
+            sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen
+        )
+        if response == "auto" and not _carries_gradients(relative, *sorted_frames):
+            found = calibrate(sorted_frames, relative.tolist(), encoding, float(gamma), self.names)
+            self.metadata["calibration"] = found.as_dict()
+            if found.curve is not None:
+                sorted_frames, times = linearized(sorted_frames, found, gamma)
+                relative, encoding = torch.tensor(times, dtype=torch.float64), "gamma"
+                table = found.curve.table()
+                self.metadata["response"] = {"source": "found in the frames", "light": table.tolist()}
+        elif response is not None and response != "auto":
+            curve = curve_from(response, sorted_frames, relative.tolist())
+            sorted_frames, encoding = tuple(encode(curve(frame), "gamma", gamma) for frame in sorted_frames), "gamma"
             self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
+        super().__init__(sorted_frames, relative, encoding, gamma, chosen)
         if not override:
-            check_brightness(self.frames, seconds, self.names, encoding, gamma)
+            check_brightness(self.frames, relative.tolist(), self.names, encoding, gamma)
+
+    def _up_to_white(self, frames: tuple[Tensor, ...], share: float, white: float, find: bool) -> tuple[Tensor, ...]:
+        """Scale frames that pile up below the end of the scale, or tell of it."""
+        if share == 1.0:
+            return frames
+        level = share * self.scale + self.black_level
+        if not find:
+            warnings.warn(
+                f"The frames pile up at {level:.6g}, below the largest value they could have ({white:.6g}). If the "
+                f"camera saturates there, state white_level={level:.6g}, or white_level='auto'.",
+                UserWarning,
+                stacklevel=3,
+            )
+            return frames
+        self.scale *= share
+        return tuple((frame / share).clamp(max=1.0) for frame in frames)
 
     @classmethod
     def from_files(
@@ -154,6 +184,7 @@ class Bracket:
         gamma: Scalar = GAMMA,
         bit_depth: int | None = None,
         black_level: Any = 0.0,
+        white_level: float | str | None = None,
         response: Any = "auto",
         channel: str | None = None,
         reference: int | None = None,
@@ -170,6 +201,7 @@ class Bracket:
                 linear; state ``"linear"`` for the TIFF files of sensors and microscopes.
             channel: ``"red"``, ``"green"`` or ``"blue"``: that channel of colour files alone, as greyscale, for a dye
                 that shines in one and only leaks into the others.
+            white_level: as for the constructor; of raw files in counts of the sensor, found where they clip.
             ev, times, gamma, bit_depth, black_level, response, reference, override: as for the constructor, in the
                 order of ``paths``.
 
@@ -183,7 +215,9 @@ class Bracket:
         if ev is not None and times is not None:
             raise both_given()
         given = ev is not None or times is not None
-        files = load_bracket_files(paths, encoding=encoding, exposures_given=given, channel=channel)
+        files = load_bracket_files(
+            paths, encoding=encoding, exposures_given=given, channel=channel, white_level=white_level
+        )
         bracket = cls(
             files.pixels,
             ev=files.ev if ev is None and times is None else ev,
@@ -192,6 +226,7 @@ class Bracket:
             gamma=gamma,
             bit_depth=bit_depth,
             black_level=channel_of_dark_frame(black_level, channel),
+            white_level=None if files.is_raw else white_level,
             response=response,
             reference=reference,
             names=files.names,
@@ -218,21 +253,6 @@ class Bracket:
             raise BracketError("folder", "at least 2 images", f"{len(paths)} in {folder}", advice)
         return cls.from_files(paths, **options)
 
-    def _calibrate(self) -> None:
-        """Undo what the frames show of the camera, see :mod:`~afunet_core.camera.calibration`."""
-        if self.times.requires_grad or any(frame.requires_grad for frame in self.frames):
-            return
-        found = calibrate(self.frames, self.times, self.encoding, float(self.gamma), self.names)
-        self.metadata["calibration"] = found.as_dict()
-        if found.curve is not None:
-            frames, times = linearized(self.frames, found, self.gamma)
-            self.frames, self.encoding = tuple(frames), "gamma"
-            self.times = torch.tensor(times, dtype=torch.float64)
-            self.metadata["response"] = {"source": "found in the frames", "light": found.curve.table().tolist()}
-        elif found.white < 1:
-            self.frames = tuple((frame / found.white).clamp(max=1.0) for frame in self.frames)
-            self.scale *= found.white
-
     @property
     def ev(self) -> Tensor:
         """Exposure in stops above the shortest frame, (N,)."""
@@ -258,10 +278,6 @@ class Bracket:
         colour = "greyscale" if self.is_grey else "RGB"
         frames = f"{len(self)} {colour} frames {height}×{width}"
         return f"Bracket({frames}, EV {exposures}, {self.encoding}, reference {self.reference})"
-
-    def radiance(self, index: int) -> Tensor:
-        """Linear light of one frame, B×3×H×W, 1.0 = saturation of the shortest frame."""
-        return to_radiance(self.frames[index], self.times[index], self.encoding, self.gamma)
 
     def triplet(self) -> Bracket:
         """The reference with its next shorter and next longer neighbour, exposures relative to the shorter.
@@ -347,7 +363,7 @@ class Bracket:
         other = copy.copy(self)
         other.metadata = dict(self.metadata)
         for name, value in changes.items():
-            setattr(other, name, value)
+            object.__setattr__(other, name, value)  # a stack is frozen for everybody else
         return other
 
 
@@ -359,6 +375,10 @@ def _check_format(encoding: str, gamma: Scalar, bit_depth: int | None) -> None:
         raise ArgumentError("gamma", "a finite number above 0", value, "Cameras use about 2.2.")
     if bit_depth is not None and not 1 <= bit_depth <= 32:
         raise ArgumentError("bit_depth", "a number of bits from 1 to 32", bit_depth)
+
+
+def _carries_gradients(*tensors: Tensor) -> bool:
+    return any(tensor.requires_grad for tensor in tensors)
 
 
 def _frame_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Do the exposures agree with the pictures, and do all of them show something?
+"""Plausibility checks of a bracket: exposures that contradict the pictures, and frames that show nothing.
 
 A bracket in the wrong order looks plausible until it is merged.
 """
@@ -12,31 +12,36 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from afunet_core.camera.saturation import BLACK, SATURATED
 from afunet_core.errors import ExposureError
 from afunet_core.radiometry import GAMMA, Scalar, linearize
 
-_DARK, _BRIGHT = 0.04, 0.96
-"""Encoded values between which a pixel says something about light: above the noise, below saturation."""
+_DARK = 0.04
+_BRIGHT = 0.96
+"""Encoded values that are compared; wider than elsewhere, see :mod:`afunet_core.camera.saturation`."""
 
 _SAMPLES = 2**18
+"""Pixels looked at, about."""
+
 _ENOUGH = 64
 """Fewer pixels that are well exposed in both frames than this, and their means are compared instead."""
 
 _DARKER = -0.25
 """Stops by which the longer of two exposures may look darker: noise, motion, a cloud."""
 
-_SLACK, _PROPORTIONAL = 1.0, 0.5
-"""Stops, absolute and per stop of exposure, by which brightness may miss the exposure: the tone curves of cameras are
-steeper or flatter than a pure gamma, and things move."""
+_SLACK = 1.0
+"""Stops by which brightness may miss the exposure,"""
 
+_PROPORTIONAL = 0.5
+"""and further stops per stop of exposure: the tone curves of cameras are steeper or flatter than a pure gamma."""
 
-_BLACK, _SATURATED, _NEARLY_ALL = 1e-3, 0.998, 0.999
-"""Encoded values below and above which nothing is recorded, and the share of such values that makes a frame empty."""
+_NEARLY_ALL = 0.999
+"""Share of black or saturated values that makes a frame empty."""
 
 
 @torch.no_grad()
 def empty_frames(frames: Sequence[Tensor], names: Sequence[str]) -> list[str]:
-    """Sentences on frames that are black or saturated (almost) everywhere: they add nothing, and are seldom meant.
+    """Describe frames that are black or saturated (almost) everywhere: they add nothing, and are seldom meant.
 
     Example:
         >>> empty_frames([torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)], ["a", "b"])
@@ -45,7 +50,7 @@ def empty_frames(frames: Sequence[Tensor], names: Sequence[str]) -> list[str]:
     sentences = []
     for frame, name in zip(frames, names, strict=True):
         sample = _sample(frame)
-        black, saturated = (float(mask.float().mean()) for mask in (sample < _BLACK, sample > _SATURATED))
+        black, saturated = (float(mask.float().mean()) for mask in (sample < BLACK, sample > SATURATED))
         if max(black, saturated) > _NEARLY_ALL:
             how = "black" if black > saturated else "saturated"
             sentences.append(f"{name!r} is {how} everywhere: it adds nothing to the result.")

@@ -15,14 +15,18 @@ from afunet_core.errors import ExposureError
 HOW_TO_STATE = "Give ev=(-2, 0, 2), in stops, or times=(1/100, 1/25, 1/6), in seconds, one a frame."
 
 
+WIDEST_SPAN = 40.0
+"""Stops between the shortest and the longest frame: 1/100,000 s to 3 hours. Beyond, single precision overflows."""
+
+
 def both_given() -> ExposureError:
     return ExposureError("ev, times", "one of them", "both", "Give exposures in stops or in seconds.")
 
 
-def light_admitted(
+def relative_exposure(
     ev: Sequence[float] | Tensor | None, times: Sequence[float] | Tensor | None, names: Sequence[str]
 ) -> Tensor:
-    """Relative light of every frame, (N,) float64, from stops or seconds."""
+    """Convert stops or seconds to the relative exposure of every frame, (N,) float64."""
     if ev is not None and times is not None:
         raise both_given()
     if ev is None and times is None:
@@ -39,6 +43,10 @@ def light_admitted(
         if not (math.isfinite(amount) and amount > 0):
             expected = "a finite number" if argument == "ev" else "a finite number of seconds above 0"
             raise ExposureError(argument, f"{expected} for {name!r}", value, HOW_TO_STATE)
+    span = math.log2(max(light.tolist())) - math.log2(min(light.tolist()))
+    if span > WIDEST_SPAN:
+        advice = "No bracket spans as much: check units and decimal points. " + HOW_TO_STATE
+        raise ExposureError(argument, f"exposures within {WIDEST_SPAN:g} EV of each other", f"{span:.4g} EV", advice)
     _check_different(light.tolist(), names)
     return light
 

@@ -1,19 +1,22 @@
-"""The files of a bracket: pixels, encoding and exposures, from whatever source states them."""
+"""The files of a bracket: pixels, encoding, colours and exposures, from whatever source states them."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder, natural_key
+from afunet_core.camera.white_level import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
-from afunet_core.io import ImageFile, read_exposure_file, read_image, relative_exposures
+from afunet_core.io.exposure import read_exposure_list, relative_exposures
+from afunet_core.io.read import ImageFile, read_image, read_planes, turned
 
 CHANNELS = ("red", "green", "blue")
 
@@ -25,7 +28,16 @@ _HOW_TO_STATE = (
 
 @dataclass(frozen=True)
 class BracketFiles:
-    """What the files of a bracket hold, in the order they were named; ``ev`` and ``seconds`` where they state it."""
+    """The contents of a bracket's files, in the order they were named.
+
+    Args:
+        pixels: of each frame; with an alpha channel where a part of a frame shows nothing.
+        names: of the frames.
+        encoding: of all of them.
+        ev, seconds: where the files state it.
+        metadata: for the result's provenance; ``colour`` in it takes linear RGB of the files to linear sRGB.
+        is_raw: whether they are raw files, whose levels are taken off.
+    """
 
     pixels: list[np.ndarray]
     names: list[str]
@@ -33,38 +45,127 @@ class BracketFiles:
     ev: list[float] | None
     seconds: list[float] | None
     metadata: dict[str, Any]
+    is_raw: bool = False
 
 
 def load_bracket_files(
-    paths: Sequence[str | Path], *, encoding: str, exposures_given: bool, channel: str | None = None
+    paths: Sequence[str | Path],
+    *,
+    encoding: str,
+    exposures_given: bool,
+    channel: str | None = None,
+    white_level: float | str | None = None,
 ) -> BracketFiles:
-    """Read files and find their exposures: in the list beside them, else in their EXIF.
+    """Read files and find their exposures: in the list beside them, else in their metadata.
+
+    Frames that lie in different places of one canvas (data windows of EXR, positions of TIFF) are laid on it. A single
+    file with several pages is the bracket itself, page by page.
 
     Raises:
         ArgumentError: for a channel that is none.
         ImageFileError: a file is missing, damaged or no image.
-        ExposureError: no exposures are given, and neither a list nor EXIF states them for all files.
-        BracketError: files of different encodings.
+        ExposureError: no exposures are given, and neither a list nor metadata states them for all files.
+        BracketError: files of different encodings or colours.
     """
     if isinstance(paths, str | Path):
         raise BracketError("paths", "a list of image files", repr(str(paths)), "For a folder use Bracket.from_folder.")
     if channel is not None and channel not in CHANNELS:
         raise ArgumentError("channel", "one of " + ", ".join(CHANNELS), repr(channel))
     files = [Path(path) for path in paths]
-    images = [read_image(file) for file in files]
-    names = _distinct_names(files)
+    images, is_raw = _read_all(files, check_white_level(white_level))
+    if len(files) == 1 and images[0].planes > 1:
+        images = read_planes(files[0])
+        names = [f"{files[0].name} [{number}]" for number in range(len(images))]
+        files = files * len(images)
+    else:
+        names = _distinct_names(files)
+        _warn_of_planes(images, names)
+    images = _turned_alike(images, names)
     ev, seconds, source = None, None, "given"
     if not exposures_given:
         ev, seconds, source = _find_exposures(files, images, names)
-    return BracketFiles(
-        pixels=[_of_channel(_without_grey_alpha(image.pixels), channel) for image in images],
-        names=names,
-        encoding=_common_encoding(images, names) if encoding == "auto" else encoding,
-        ev=ev,
-        seconds=seconds,
-        metadata={"files": [str(file) for file in files], "exposure_source": source}
-        | ({} if channel is None else {"channel": channel}),
-    )
+    if encoding == "auto":
+        images = [image.to_light() for image in images]
+        encoding = _common_encoding(images, names)
+    colour = _common_colour(images, names) if channel is None else None
+    metadata = {"files": [str(file) for file in files], "exposure_source": source}
+    metadata |= {} if channel is None else {"channel": channel}
+    metadata |= {} if colour is None else {"colour": colour}
+    pixels = [_of_channel(image.pixels, channel) for image in _on_one_canvas(images)]
+    return BracketFiles(pixels, names, encoding, ev, seconds, metadata, is_raw)
+
+
+def _read_all(files: Sequence[Path], white_level: float | str | None) -> tuple[list[ImageFile], bool]:
+    """Read the files, raw ones with one white level for all of them; and whether they are raw."""
+    images = [read_image(file) for file in files]
+    raw = [image.attributes["raw"] for image in images if "raw" in image.attributes]
+    if len(raw) < len(images):
+        return images, False
+    level = white_level
+    if level is None or isinstance(level, str):
+        found = [camera["clips_at"] for camera in raw if camera["clips_at"] is not None]
+        if not found:
+            return images, True
+        level, stated = min(found), max(camera["white_level"] for camera in raw)
+        if white_level is None:
+            message = f"The sensor clips at {level}, below the white level of its files ({stated}): {level} is taken."
+            warnings.warn(f"{message} State white_level= to take another.", UserWarning, stacklevel=5)
+    return [read_image(file, white_level=level) for file in files], True
+
+
+def _warn_of_planes(images: Sequence[ImageFile], names: Sequence[str]) -> None:
+    stacks = [name for image, name in zip(images, names, strict=True) if image.planes > 1]
+    if stacks:
+        message = f"{', '.join(stacks)}: only the first of {max(image.planes for image in images)} planes is merged."
+        warnings.warn(f"{message} merge_stacks merges plane by plane.", UserWarning, stacklevel=4)
+
+
+def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFile]:
+    """Frames whose orientation flag contradicts that of most others are turned as those: a camera that points up or
+    down guesses, and nobody turns it between the frames of a bracket."""
+    flags = Counter(image.orientation for image in images)
+    if len(flags) < 2 or any("raw" in image.attributes for image in images):
+        return images
+    usual = flags.most_common(1)[0][0]
+    odd = [name for image, name in zip(images, names, strict=True) if image.orientation != usual]
+    stored = {_stored(image).shape[:2] for image in images}
+    if len(stored) > 1:
+        return images  # told as a difference of size
+    message = f"The orientation flag of {', '.join(odd)} is not that of the other frames; it is turned like them."
+    warnings.warn(message, UserWarning, stacklevel=4)
+    return [
+        image if image.orientation == usual else replace(image, pixels=turned(_stored(image), usual))
+        for image in images
+    ]
+
+
+_BACK = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
+"""The orientation that undoes each."""
+
+
+def _stored(image: ImageFile) -> np.ndarray:
+    return turned(image.pixels, _BACK[image.orientation])
+
+
+def _on_one_canvas(images: Sequence[ImageFile]) -> Sequence[ImageFile]:
+    """Frames that lie in different places, on the rectangle around all of them; alpha 0 where they show nothing."""
+    if len({image.offset for image in images}) == 1:
+        return images
+    corners = np.array([[*image.offset, *np.add(image.offset, image.pixels.shape[:2])] for image in images])
+    top, left = corners[:, :2].min(0)
+    height, width = corners[:, 2:].max(0) - (top, left)
+    return [_placed(image, (image.offset[0] - top, image.offset[1] - left), (height, width)) for image in images]
+
+
+def _placed(image: ImageFile, place: tuple[int, int], size: tuple[int, int]) -> ImageFile:
+    pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
+    opaque = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
+    if pixels.shape[2] in (1, 3):
+        pixels = np.concatenate([pixels, np.full_like(pixels[..., :1], opaque)], axis=2)
+    canvas = np.zeros((*size, pixels.shape[2]), pixels.dtype)
+    rows, columns = (slice(start, start + count) for start, count in zip(place, pixels.shape[:2], strict=True))
+    canvas[rows, columns] = pixels
+    return replace(image, pixels=canvas, offset=(0, 0))
 
 
 def _distinct_names(files: Sequence[Path]) -> list[str]:
@@ -72,19 +173,20 @@ def _distinct_names(files: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(file) for file in files]
 
 
-def _without_grey_alpha(pixels: np.ndarray) -> np.ndarray:
-    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 2 else pixels
-
-
 def _of_channel(pixels: np.ndarray, channel: str | None) -> np.ndarray:
-    return pixels if channel is None or pixels.ndim == 2 else pixels[..., CHANNELS.index(channel)]
+    """One channel of colour pixels, with their alpha."""
+    if channel is None or pixels.ndim == 2 or pixels.shape[2] < 3:
+        return pixels
+    index = CHANNELS.index(channel)
+    return pixels[..., index] if pixels.shape[2] == 3 else pixels[..., [index, 3]]
 
 
 def channel_of_dark_frame(black_level: Any, channel: str | None) -> Any:
     """A black level as the files' channel needs it: of a dark frame's file, that channel."""
     if channel is None or black_level == "auto" or not isinstance(black_level, str | Path):
         return black_level
-    return _of_channel(_without_grey_alpha(read_image(black_level).pixels), channel)
+    pixels = _of_channel(read_image(black_level).pixels, channel)
+    return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
 def _common_encoding(images: Sequence[ImageFile], names: Sequence[str]) -> str:
@@ -94,8 +196,29 @@ def _common_encoding(images: Sequence[ImageFile], names: Sequence[str]) -> str:
             raise BracketError(name, "8-bit, 16-bit or floating-point pixels", found, "State encoding=.")
         if image.encoding != images[0].encoding:
             expected = f"{images[0].encoding} pixels like {names[0]}"
-            raise BracketError(name, expected, image.encoding, "State encoding= if they are alike after all.")
+            advice = "Merge frames of one kind; state encoding='gamma' (or srgb, linear) if they are alike after all."
+            raise BracketError(name, expected, _stated(image), advice)
     return str(images[0].encoding)
+
+
+def _stated(image: ImageFile) -> str:
+    by = f" (by {image.colour.source})" if image.colour is not None and image.colour.source else ""
+    return f"{image.encoding}{by}"
+
+
+def _common_colour(images: Sequence[ImageFile], names: Sequence[str]) -> dict[str, Any] | None:
+    """Name and matrix to linear sRGB of the files' colours; ``None`` where they are sRGB."""
+    if all(image.pixels.ndim == 2 or image.pixels.shape[2] < 3 for image in images):
+        return None
+    spaces = ["sRGB" if image.colour is None else image.colour.space for image in images]
+    for space, name in zip(spaces, names, strict=True):
+        if space != spaces[0]:
+            expected = f"colours in {spaces[0]} like {names[0]}"
+            raise BracketError(name, expected, space, "Export all frames with the same colour profile.")
+    first = images[0].colour
+    if first is None or first.to_srgb is None:
+        return None
+    return {"space": first.space, "source": first.source, "to_srgb": first.to_srgb.tolist()}
 
 
 def _find_exposures(
@@ -110,23 +233,34 @@ def _find_exposures(
         return listed[0], None, listed[1]  # where a list overrules EXIF, its seconds are not to be believed either
     if seconds is not None:
         return [math.log2(light) for light in relative_exposures(known)], seconds, "EXIF"
+    biases = [image.attributes.get("Exif:ExposureBiasValue") for image in images]
+    if not known and None not in biases and len(set(biases)) > 1:
+        message = "No frame states its exposure time: the exposure compensation of the camera is taken instead."
+        warnings.warn(message, UserWarning, stacklevel=4)
+        return [float(bias) for bias in biases if bias is not None], None, "EXIF exposure compensation"
     missing = ", ".join(name for name, exposure in zip(names, exposures, strict=True) if exposure is None)
     raise ExposureError("ev", "the exposure of every frame", f"none in the metadata of {missing}", _HOW_TO_STATE)
 
 
 def _listed_exposures(files: Sequence[Path]) -> tuple[list[float], str] | None:
-    """Exposures from the list in the files' folder: of these files, or of all frames in the folder, in natural
-    order."""
+    """Exposures from the list in the files' folder: of these files by name, or of these or all frames in the folder,
+    in natural order."""
     folders = {file.parent for file in files}
     exposure_file = find_exposure_file(folders.pop()) if len(folders) == 1 else None
     if exposure_file is None:
         return None
-    values = read_exposure_file(exposure_file)
+    listed = read_exposure_list(exposure_file)
+    if listed.names is not None:
+        by_name = dict(zip((name.casefold() for name in listed.names), listed.ev, strict=True))
+        if all(file.name.casefold() in by_name for file in files):
+            return [by_name[file.name.casefold()] for file in files], exposure_file.name
+    if len(set(files)) < len(files) and len(listed.ev) == len(files):  # the pages of one file
+        return listed.ev, exposure_file.name
     for candidates in (list_bracket_folder(exposure_file.parent), sorted(files, key=natural_key)):
-        if len(candidates) == len(values) and set(files) <= set(candidates):
-            by_file = dict(zip(candidates, values, strict=True))
+        if listed.names is None and len(candidates) == len(listed.ev) and set(files) <= set(candidates):
+            by_file = dict(zip(candidates, listed.ev, strict=True))
             return [by_file[file] for file in files], exposure_file.name
-    found = f"{len(values)} exposures, neither one for each of these files nor one for each frame in the folder"
+    found = f"{len(listed.ev)} exposures, neither one for each of these files nor one for each frame in the folder"
     message = f"{exposure_file} is ignored: it lists {found}."
     warnings.warn(message, UserWarning, stacklevel=4)
     return None

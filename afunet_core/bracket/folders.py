@@ -1,45 +1,52 @@
-"""Which files of a folder make a bracket, and which folders are brackets."""
+"""Bracket folders: the files in them that are frames, and the folders that hold one."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import defaultdict
+from importlib.util import find_spec
 from pathlib import Path
 
 from afunet_core.errors import ImageFileError
 from afunet_core.io.exposure import read_exposure_file
-from afunet_core.io.read import READABLE
+from afunet_core.io.formats import RADIANCE, RAW_SUFFIXES, READABLE
+from afunet_core.io.read import read_own_metadata
 
 EXPOSURE_FILES = ("exposure.txt", "input_exp.txt")
 """Names of the text file that lists the exposures of a folder; case does not count."""
 
-_RADIANCE = frozenset({".exr", ".hdr"})
+_NOT_BY_PEOPLE = frozenset(
+    {"@eadir", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found", "system volume information"}
+)
+"""Folders that network drives and operating systems make for themselves; their pictures are thumbnails or deleted."""
 
 
-def natural_key(path: str | Path) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that counts as people do.
+def natural_key(path: str | Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """Sort key that counts as people do; names that differ only by case or zeros come in one order everywhere.
 
     Example:
         >>> sorted(["10.tif", "9.tif", "a2.tif", "a10.tif"], key=natural_key)
         ['9.tif', '10.tif', 'a2.tif', 'a10.tif']
     """
-    parts = re.split(r"([0-9]+)", Path(path).name.casefold())
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part)
+    name = Path(path).name
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), name
 
 
 def find_exposure_file(folder: str | Path) -> Path | None:
-    """The exposure list of a folder, or ``None``."""
+    """Find the exposure list of a folder, or ``None``."""
     names = {entry.name.casefold(): entry for entry in _entries(Path(folder)) if entry.is_file()}
     return next((names[name] for name in EXPOSURE_FILES if name in names), None)
 
 
 def list_bracket_folder(folder: str | Path) -> list[Path]:
-    """The frames in a folder in natural order.
+    """List the frames in a folder in natural order.
 
-    Radiance files (``.exr``, ``.hdr``) beside ordinary pictures are results or ground truth, not frames. Where an
-    exposure list stands beside more pictures than it names and exactly one file type has the right number, those are
-    the frames.
+    This program's own results and previews are no frames. Radiance files (``.exr``, ``.hdr``) beside ordinary pictures
+    are results or ground truth. Of a raw file and the picture of the same name beside it (RAW+JPEG) the raw file is the
+    frame. Where an exposure list stands beside more pictures than it names and exactly one file type has the right
+    number, those are the frames.
 
     Raises:
         ImageFileError: the folder does not exist or cannot be read.
@@ -47,7 +54,8 @@ def list_bracket_folder(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     entries = _entries(folder)
     images = [e for e in entries if e.suffix.lower() in READABLE and not e.name.startswith(".") and e.is_file()]
-    frames = [image for image in images if image.suffix.lower() not in _RADIANCE] or images
+    images = [image for image in images if not is_own_result(image)]
+    frames = _without_pairs([image for image in images if image.suffix.lower() not in RADIANCE] or images)
     listed = _number_listed(folder)
     if listed and listed != len(frames):
         by_type: dict[str, list[Path]] = defaultdict(list)
@@ -60,7 +68,7 @@ def list_bracket_folder(folder: str | Path) -> list[Path]:
 
 
 def find_brackets(root: str | Path) -> list[Path]:
-    """All bracket folders at or below ``root``: those with an exposure list or at least two pictures.
+    """Find all bracket folders at or below ``root``: those with an exposure list or at least two pictures.
 
     Nothing below a bracket folder is searched. A folder that only looks like a bracket is listed too, so that its fault
     is reported when it is opened instead of being passed over.
@@ -72,10 +80,32 @@ def find_brackets(root: str | Path) -> list[Path]:
     if find_exposure_file(root) is not None or len(list_bracket_folder(root)) >= 2:
         return [root]
     found: list[Path] = []
-    for folder in sorted((e for e in _entries(root) if e.is_dir() and not e.name.startswith(".")), key=natural_key):
-        if not folder.is_symlink():  # a link to a parent would be searched for ever
-            found += find_brackets(folder)
+    for folder in sorted((entry for entry in _entries(root) if _is_searched(entry)), key=natural_key):
+        found += find_brackets(folder)
     return found
+
+
+def _is_searched(entry: Path) -> bool:
+    hidden = entry.name.startswith((".", "._")) or entry.name.casefold() in _NOT_BY_PEOPLE
+    return not hidden and entry.is_dir() and not entry.is_symlink()  # a link to a parent would be searched for ever
+
+
+def is_own_result(path: str | Path) -> bool:
+    """Tell a result or preview of a merge of ours by what it says of itself."""
+    try:
+        return "method" in read_own_metadata(path)
+    except OSError:
+        return False  # reported by whoever opens it
+
+
+def _without_pairs(images: list[Path]) -> list[Path]:
+    """Leave out the JPEG that a camera writes beside a raw file; without rawpy it is the raw file that must go."""
+    raws = {image.stem.casefold() for image in images if image.suffix.lower() in RAW_SUFFIXES}
+    developed = {image.stem.casefold() for image in images if image.suffix.lower() not in RAW_SUFFIXES}
+    if not raws & developed:
+        return images
+    drop_raw = raws == developed and find_spec("rawpy") is None
+    return [i for i in images if (i.suffix.lower() in RAW_SUFFIXES) != drop_raw or i.stem.casefold() not in raws]
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -1,7 +1,7 @@
-"""Which pictures of a camera folder belong together: brackets among single shots, by time and exposure.
+"""Brackets among the pictures of a camera folder, found by time and exposure.
 
 A camera takes a bracket in one burst: the same camera, the same aperture, moments apart, each exposure unlike the
-others of the set. A repeated exposure or a pause begins the next set.
+others of the set. A pause begins the next set, and so does an exposure that comes back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import afunet_core.io  # noqa: F401  # The package before its parts, see tests/c
 from afunet_core.bracket.folders import list_bracket_folder, natural_key
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
-from afunet_core.io.raw import RAW_SUFFIXES, read_raw_exposure
+from afunet_core.io.formats import RAW_SUFFIXES
+from afunet_core.io.raw import read_raw_exposure
 
 __all__ = ["Grouping", "Shot", "group_folder", "group_shots", "read_shot"]
 
@@ -81,12 +82,7 @@ def group_shots(shots: Sequence[Shot], pause: float = PAUSE) -> Grouping:
         raise ArgumentError("pause", "seconds, 0 or more", pause)
     usable = [shot for shot in shots if shot.taken is not None and shot.exposure is not None]
     usable.sort(key=lambda shot: (shot.camera, shot.taken, natural_key(shot.path)))
-    sets: list[list[Shot]] = []
-    for shot in usable:
-        if sets and _belongs(shot, sets[-1], pause):
-            sets[-1].append(shot)
-        else:
-            sets.append([shot])
+    sets = [found for burst in _bursts(usable, pause) for found in _sets(burst)]
     brackets = [[shot.path for shot in found] for found in sets if len(found) > 1]
     taken = {path for bracket in brackets for path in bracket}
     brackets.sort(key=lambda bracket: natural_key(bracket[0]))
@@ -94,7 +90,7 @@ def group_shots(shots: Sequence[Shot], pause: float = PAUSE) -> Grouping:
 
 
 def read_shot(path: str | Path) -> Shot:
-    """What grouping needs to know of a file; a damaged one says nothing."""
+    """Read what grouping needs to know of a file; a damaged one says nothing."""
     from afunet_core.io.read import read_attributes
 
     path = Path(path)
@@ -115,20 +111,66 @@ def _raw_shot(path: Path) -> Shot:
     return Shot(path, read_raw_moment(path), read_raw_exposure(path), (path.suffix.lower(),))
 
 
-def _belongs(shot: Shot, group: Sequence[Shot], pause: float) -> bool:
-    last = group[-1]
+def _bursts(shots: Sequence[Shot], pause: float) -> list[list[Shot]]:
+    """Shots of one camera and aperture that follow each other without a pause."""
+    bursts: list[list[Shot]] = []
+    for shot in shots:
+        if bursts and _follows(shot, bursts[-1][-1], pause):
+            bursts[-1].append(shot)
+        else:
+            bursts.append([shot])
+    return bursts
+
+
+_NOISE_REDUCTION_FROM = 1.0
+"""Seconds of exposure after which cameras take a dark frame as long, before the next shot can begin."""
+
+
+def _follows(shot: Shot, last: Shot, pause: float) -> bool:
     assert shot.taken is not None
     assert last.taken is not None
     assert shot.exposure is not None
     assert last.exposure is not None
     # Cameras note the time at which the exposure began, some at which it ended.
-    allowed = timedelta(seconds=pause + max(shot.exposure.seconds, last.exposure.seconds))
-    if shot.camera != last.camera or shot.taken - last.taken > allowed:
-        return False
-    if any(abs(_stops(shot) - _stops(other)) < _SAME_EXPOSURE for other in group):
-        return False
+    lasting = max(shot.exposure.seconds, last.exposure.seconds)
+    dark_frame = last.exposure.seconds if last.exposure.seconds >= _NOISE_REDUCTION_FROM else 0.0
+    allowed = timedelta(seconds=pause + lasting + dark_frame)
     # Within a bracket the aperture stays; a photographer who turns it has begun anew.
-    return shot.exposure.f_number == last.exposure.f_number
+    return (
+        shot.camera == last.camera
+        and shot.taken - last.taken <= allowed
+        and shot.exposure.f_number == last.exposure.f_number
+    )
+
+
+def _sets(burst: Sequence[Shot]) -> list[list[Shot]]:
+    """Split a burst where exposures come back.
+
+    Two equal exposures one after the other are one set's where nothing else comes back: at the end of its dial a camera
+    repeats the exposure that it cannot make longer or shorter.
+    """
+    levels: list[int] = []
+    for shot in burst:
+        known = [level for level, other in zip(levels, burst, strict=False) if _same_exposure(shot, other)]
+        levels.append(known[0] if known else len(levels))
+    runs = [level for index, level in enumerate(levels) if index == 0 or levels[index - 1] != level]
+    once = len(runs) == len(set(runs)) and max(levels.count(level) for level in levels) <= _MOST_REPEATED
+    if once and len(runs) > 1 and levels[0] != levels[min(1, len(levels) - 1)]:
+        return [list(burst)]
+    sets: list[list[Shot]] = []
+    for shot in burst:
+        if sets and not any(_same_exposure(shot, other) for other in sets[-1]):
+            sets[-1].append(shot)
+        else:
+            sets.append([shot])
+    return sets
+
+
+_MOST_REPEATED = 2
+
+
+def _same_exposure(shot: Shot, other: Shot) -> bool:
+    return abs(_stops(shot) - _stops(other)) < _SAME_EXPOSURE
 
 
 def _stops(shot: Shot) -> float:

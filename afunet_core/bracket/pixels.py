@@ -1,4 +1,4 @@
-"""From whatever a frame comes as (arrays of any kind, tensors) to an encoded B×C×H×W tensor in [0, 1]."""
+"""Pixels of any kind of array or tensor as encoded B×3×H×W tensors in [0, 1]."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _OVERSHOOT = 1.5
 """Resampling overshoots 1.0 a little; a display-encoded float beyond this was never scaled to [0, 1]."""
 
 _CONVERT = "Convert the frame to floats in [0, 1] or unsigned integers."
-_LAYOUT = "Arrays are H×W, H×W×3 or H×W×4, tensors H×W, C×H×W or B×C×H×W with 1 or 3 channels."
+_LAYOUT = "Arrays are H×W, H×W×3 or, with alpha, H×W×2 or H×W×4, tensors H×W, C×H×W or B×C×H×W with 1 or 3 channels."
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """How stored numbers relate to light.
+    """Relation of stored numbers to light.
 
     Args:
         encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
@@ -31,11 +31,13 @@ class PixelFormat:
             ``None`` takes the size of the integer type, and takes floats as scaled to [0, 1].
         black_level: stored value of no light, in the units of the data; a tensor B×C×H×W where it differs from pixel to
             pixel (a dark frame).
+        white_level: stored value of saturation, where it is not the largest number of the type or bit depth.
     """
 
     encoding: str = "gamma"
     bit_depth: int | None = None
     black_level: float | Tensor = 0.0
+    white_level: float | None = None
 
     @property
     def black(self) -> float:
@@ -57,7 +59,7 @@ class _Stored(NamedTuple):
 def to_encoded_frames(
     frames: Sequence[Any], names: Sequence[str], pixel_format: PixelFormat
 ) -> tuple[list[Tensor], bool, float]:
-    """Frames as B×3×H×W tensors in [0, 1], whether they were greyscale, and the stored value of saturation.
+    """Convert frames to B×3×H×W tensors in [0, 1]; tell if they were grey, and the stored value of saturation.
 
     Floating-point tensors keep their dtype, device and graph; everything else becomes float32. Values above saturation
     are clipped; NaN, infinities and negative values are replaced, with a warning that counts them. Linear frames from
@@ -103,9 +105,10 @@ def _from_array(frame: Any, name: str) -> _Stored:
         raise BracketError(name, "an array or a tensor", type(frame).__name__, advice) from error
     if array.dtype.kind not in "uif":
         raise BracketError(name, "real numbers", f"{array.dtype} data", _CONVERT)
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise ShapeError(name, "an array H×W, H×W×1, H×W×3 or H×W×4", array.shape, _LAYOUT)
-    channels_last = array[..., None] if array.ndim == 2 else array[..., :3]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        raise ShapeError(name, "an array H×W or H×W×1 to H×W×4", array.shape, _LAYOUT)
+    colours = {1: 1, 2: 1}.get(array.shape[-1], 3)  # what comes after them is alpha
+    channels_last = array[..., None] if array.ndim == 2 else array[..., :colours]
     kind, bits = array.dtype.kind, array.dtype.itemsize * 8
     holder = (
         np.float32 if kind == "f" else np.uint8 if array.dtype == np.uint8 else np.int32 if bits <= 16 else np.int64
@@ -139,7 +142,8 @@ def _size(pixels: Tensor) -> str:
 
 def _warn_of_unstated_bit_depth(stored: Sequence[_Stored], pixel_format: PixelFormat) -> None:
     """10-, 12- and 14-bit data in uint16 give themselves away by where they saturate."""
-    if pixel_format.bit_depth is not None or any(frame.bits != 16 for frame in stored):
+    stated = pixel_format.bit_depth is not None or pixel_format.white_level is not None
+    if stated or any(frame.bits != 16 for frame in stored):
         return
     largest = max(int(frame.pixels.max()) for frame in stored)
     if largest in _SUSPICIOUS_MAXIMA:
@@ -158,7 +162,7 @@ def _scale(stored: _Stored, name: str, pixel_format: PixelFormat) -> Tensor:
         pixels = _sane(pixels, name)
         _check_scaled(pixels, name, white, pixel_format)
     else:
-        if int(pixels.max()) > white:
+        if pixel_format.white_level is None and int(pixels.max()) > white:
             advice = "State the true bit_depth; data shifted to the top of the word need the full 16."
             raise BracketError(
                 name, f"values up to {white:g} (bit_depth={pixel_format.bit_depth})", int(pixels.max()), advice
@@ -188,6 +192,8 @@ def _without_black(pixels: Tensor, white: float, pixel_format: PixelFormat) -> T
 
 def _white(stored: _Stored, name: str, pixel_format: PixelFormat) -> float:
     """The stored value of saturation."""
+    if pixel_format.white_level is not None:
+        return pixel_format.white_level
     if stored.pixels.is_floating_point():
         return float(2**pixel_format.bit_depth - 1) if pixel_format.bit_depth else 1.0
     return float(2 ** _integer_bits(stored, name, pixel_format) - 1)

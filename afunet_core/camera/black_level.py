@@ -1,4 +1,4 @@
-"""What a camera stores when there is no light: a number, a dark frame, or an estimate from the bracket itself."""
+"""Black level: the value stored without light, as a number, a dark frame, or estimated from a linear bracket."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
+from afunet_core.camera.saturation import BRIGHT
 from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.ops.robust import median_deviation
 
 __all__ = ["estimate_black_level", "resolve_black_level"]
 
-_SATURATED = 0.95
 _SAMPLES = 2**20
+"""Pixels looked at, about."""
 _DIM_SHARE = 0.25
 """The dimmest quarter of what is recorded: the intercept is surest where there is little light to extrapolate over."""
 
@@ -31,7 +33,7 @@ def resolve_black_level(
     encoding: str,
     bit_depth: int | None,
 ) -> float | Tensor:
-    """The black level as a number or as a tensor 1×C×H×W, whichever way the caller states it.
+    """Read the black level, however the caller states it, as a number or a tensor 1×C×H×W.
 
     Args:
         black_level: a number, a dark frame (array, tensor or path), or ``"auto"``.
@@ -82,7 +84,7 @@ def _dark_frame(dark: Any, size: tuple[int, ...]) -> Tensor:
 
 @torch.no_grad()
 def estimate_black_level(frames: Sequence[Tensor], times: Sequence[float]) -> float:
-    """The intercept of intensity over exposure time, in the units of the frames.
+    """Estimate the black level: the intercept of intensity over exposure time, in the units of the frames.
 
     Two frames that record a pixel without saturation give a line, and it meets time 0 at the black level. The mean,
     without outliers, is taken over the dimmest recorded pixels of every pair of neighbouring exposures, and over the
@@ -108,7 +110,7 @@ def estimate_black_level(frames: Sequence[Tensor], times: Sequence[float]) -> fl
         if times[long] <= 1.01 * times[short]:
             continue
         a, b = (frames[i][..., ::step, ::step].flatten().double() for i in (short, long))
-        recorded = b < _SATURATED
+        recorded = b < BRIGHT
         if int(recorded.sum()) < 16:
             continue
         a, b = a[recorded], b[recorded]
@@ -126,6 +128,6 @@ def estimate_black_level(frames: Sequence[Tensor], times: Sequence[float]) -> fl
 def _centre(values: Tensor) -> tuple[float, float]:
     """Mean of the values within three standard deviations of the median, and its standard error."""
     middle = values.median()
-    deviation = 1.4826 * float((values - middle).abs().median()) or float((values - middle).abs().mean())
+    deviation = float(median_deviation(values - middle)) or float((values - middle).abs().mean())
     kept = values[(values - middle).abs() <= 3.0 * deviation]
     return float(kept.mean()), deviation / math.sqrt(len(kept)) + 1e-7

@@ -1,4 +1,4 @@
-r"""Radiometric calibration from the bracket itself: response curve, exposure steps and white level.
+r"""Radiometric calibration from the bracket itself: response curve and exposure steps.
 
 Two frames that show the same point at exposures :math:`t_i` and :math:`t_j` store values :math:`z_i` and :math:`z_j`
 with :math:`\log L(z_i) - \log L(z_j) = \log t_i - \log t_j`, where :math:`L` turns stored values into light. The curve
@@ -8,8 +8,8 @@ that makes all frames agree is found by weighted least squares, robust to what m
 
 where the :math:`q_k` are the functions :math:`z^k \log z`, made orthonormal. (Ng, Chang and Tsai, "Using Geometry
 Invariants for Camera Response Function Estimation", CVPR 2007, write :math:`z = L^{P(L)}` with a polynomial P; here the
-inverse is written so, which is linear in its unknowns.) Measured camera curves (Grossberg and Nayar, "Modeling the Space
-of Camera Response Functions", PAMI 2004) have departures :math:`a_k` from gamma 2.2 that are nearly uncorrelated, with
+inverse is written so, which is linear in its unknowns.) Measured camera curves (Grossberg and Nayar, "Modeling the
+Space of Camera Response Functions", PAMI 2004) have departures :math:`a_k` from gamma 2.2 that are nearly uncorrelated, with
 standard deviations of 0.32, 0.20, 0.10, 0.07 and 0.04: the prior is that 0.4 is halved from each to the next.
 
 With known exposure times the curve is determined but for what the brightest and darkest values hide; the three channels
@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations, pairwise
 from typing import Any, TypeAlias
 
@@ -33,7 +34,7 @@ from afunet_core.radiometry import GAMMA, Scalar, encode, linearize
 
 LogLight: TypeAlias = Callable[[Tensor], Tensor]
 
-__all__ = ["Calibration", "ToneCurve", "calibrate", "linearized", "white_level"]
+__all__ = ["Calibration", "ToneCurve", "calibrate", "linearized"]
 
 TERMS = 5
 """Functions :math:`z^k \\log z` of a curve. Five describe 400 curves drawn from Grossberg and Nayar's model with a
@@ -43,7 +44,7 @@ PRIOR = 0.4
 """Standard deviation of the first coefficient, in natural logarithms of light; each next one has half of it."""
 
 RECORDED = (0.04, 0.94)
-"""Stored values that tell about the curve, as shares of the white level: above the noise, below the clip."""
+"""Stored values that tell about the curve, above the noise, below the clip."""
 
 SIDE = 512
 """Frames are looked at at this size: noise averages out, and a hand's tremor becomes small."""
@@ -78,16 +79,11 @@ STEP_ERROR = 0.05
 """Standard deviation of an exposure step, in natural logarithms: what shutters and rounded EXIF leave."""
 
 SHOULDER = 0.96
-"""Share of the white level from which a longer frame counts as saturated (measured on ten stacks: .93, .96, .98)."""
-
-HIGHEST = 0.985
-"""Largest value up to which a white level below the end of the scale is looked for."""
-
-PILED = 1e-3
-"""Share of the pixels that must have the largest value for it to be the white level."""
+"""Stored value from which a longer frame counts as saturated (measured on ten stacks: .93, .96, .98)."""
 
 USUAL_SLOPE = 1.75
-"""The median of that slope over the stacks looked at, which lie between 1.6 and 1.9."""
+"""Median of those slopes over the stacks looked at, which lie between 1.5 and 2."""
+
 
 WIDEST_STOPS = 7.0
 """Stops between two frames that are compared: further apart they share too little."""
@@ -122,7 +118,6 @@ class ToneCurve:
 
     Args:
         departures: coefficients of the orthonormal functions, beyond gamma 2.2.
-        white: stored value of saturation.
 
     Example:
         >>> round(float(ToneCurve(torch.zeros(5)).light(torch.tensor(0.5))), 4)
@@ -130,19 +125,14 @@ class ToneCurve:
     """
 
     departures: Tensor
-    white: float = 1.0
 
     def log_light(self, values: Tensor) -> Tensor:
-        """Natural logarithm of light; 0 at the white level."""
-        values = self.of_white(values)
+        """Natural logarithm of light; 0 at saturation."""
+        values = values.double().clamp(1e-4, 1.0)
         return GAMMA * values.log() + _basis(values) @ self.departures.double()
 
-    def of_white(self, values: Tensor) -> Tensor:
-        """Values as shares of the white level."""
-        return (values.double() / self.white).clamp(1e-4, 1.0)
-
     def light(self, values: Tensor) -> Tensor:
-        """Light, 1 at the white level and beyond."""
+        """Light, 1 at saturation."""
         light = self.log_light(values).exp()
         return torch.where(values > 0, light, 0.0)
 
@@ -154,7 +144,7 @@ class ToneCurve:
 
     def slope(self) -> float:
         """Of log light over log value in the mid-tones."""
-        low, high = (torch.tensor(0.3 * self.white), torch.tensor(0.7 * self.white))
+        low, high = (torch.tensor(0.3), torch.tensor(0.7))
         return float((self.log_light(high) - self.log_light(low)) / math.log(0.7 / 0.3))
 
 
@@ -164,30 +154,22 @@ class Calibration:
 
     Attributes:
         curve: the response, or ``None`` where the frames do not contradict what was assumed, or nothing explains them.
-        white: stored value of saturation, 1 where the frames do not show another.
         times: exposure times, 1 for the shortest, as stated or, where one contradicts the pictures, as found.
         before, after: stops by which frames disagree at most tones; NaN where it cannot be told.
         sentences: for the user.
     """
 
     curve: ToneCurve | None
-    white: float
     times: tuple[float, ...]
     before: float = math.nan
     after: float = math.nan
     sentences: tuple[str, ...] = ()
-
-    @property
-    def changes_frames(self) -> bool:
-        """Frames are not what they were taken for."""
-        return self.curve is not None or self.white < 1
 
     def as_dict(self) -> dict[str, Any]:
         """For the provenance of a result; JSON can hold it."""
         known = not math.isnan(self.before)
         return {
             "curve_found": self.curve is not None,
-            "white": self.white,
             "disagreement_before_stops": round(self.before, 3) if known else None,
             "disagreement_after_stops": round(self.after, 3) if known else None,
             "sentences": list(self.sentences),
@@ -224,26 +206,24 @@ def calibrate(
     stated = tuple(float(time) / float(times[0]) for time in times)
     seconds: Sequence[float] = stated
     names = names or [f"frame {i + 1}" for i in range(len(frames))]
-    white = white_level(frames)
-    told = _white_sentences(white)
     log_times = [math.log(time) for time in stated]
-    samples = _samples(frames, log_times, white)
+    samples = _samples(frames, log_times)
     if samples is None:
-        return Calibration(None, white, stated, sentences=told)
+        return Calibration(None, stated)
 
     def assumed(values: Tensor) -> Tensor:
-        return linearize((values / white).clamp(max=1.0), encoding, gamma).clamp(min=1e-12).log()
+        return linearize(values.clamp(max=1.0), encoding, gamma).clamp(min=1e-12).log()
 
     before = samples.disagreement(assumed)
     if before < SUSPECT:
-        return Calibration(None, white, stated, before, before, told)
-    start = _ranked_samples(frames, log_times, white)
-    curve = _fit(samples, white, start, refine=False)[0] if encoding != "linear" else None
+        return Calibration(None, stated, before, before)
+    start = _ranked_samples(frames, log_times)
+    curve = _fit(samples, start, refine=False)[0] if encoding != "linear" else None
     corrected: tuple[str, ...] = ()
     light = curve.log_light if curve else assumed
     after = samples.disagreement(light)
     if len(frames) > 2 and encoding != "linear":
-        other, steps = _regauged(*_fit(samples, white, start, refine=True), log_times)
+        other, steps = _regauged(*_fit(samples, start, refine=True), log_times)
         refined = samples.disagreement(other.log_light, steps)
         if refined < EXPLAINED * after and float(steps.abs().max()) > EXPOSURE_DOUBT * math.log(2):
             seconds = (torch.tensor(log_times) + F.pad(steps.cumsum(0), (1, 0))).exp().tolist()
@@ -251,26 +231,20 @@ def calibrate(
             curve, after = other, refined
     if curve is None or after > EXPLAINED * before or not PLAUSIBLE[0] < curve.slope() < PLAUSIBLE[1]:
         # Not the camera's curve, then; where whole steps are missing, the exposures must be wrong.
-        told += _step_sentences(log_times, samples.steps(assumed), names, "check them", share=0.4)
-        return Calibration(None, white, stated, before, before, told)
-    if seconds == stated and samples.disagreement(_srgb(white)) < AS_WELL * after:
-        return Calibration(None, white, stated, before, before, told)
-    return Calibration(curve, white, tuple(seconds), before, after, (*told, *corrected, _CURVE_SENTENCE))
+        told = _step_sentences(log_times, samples.steps(assumed), names, "check them", share=0.4)
+        return Calibration(None, stated, before, before, told)
+    if seconds == stated and samples.disagreement(_srgb) < AS_WELL * after:
+        return Calibration(None, stated, before, before)
+    return Calibration(curve, tuple(seconds), before, after, (*corrected, _CURVE_SENTENCE))
 
 
-def _srgb(white: float) -> LogLight:
-    return lambda values: linearize((values / white).clamp(max=1.0), "srgb").clamp(min=1e-12).log()
+def _srgb(values: Tensor) -> Tensor:
+    return linearize(values.clamp(max=1.0), "srgb").clamp(min=1e-12).log()
 
 
 _CURVE_SENTENCE = (
     "The camera drew a tone curve of its own: it was found from the frames and undone (response=None leaves it in)."
 )
-
-
-def _white_sentences(white: float) -> tuple[str, ...]:
-    if white == 1:
-        return ()
-    return (f"The frames saturate at {100 * white:.1f} % of the largest value they could hold: that is taken as white.",)
 
 
 def _step_sentences(
@@ -348,10 +322,10 @@ class _Samples:
         return float(values[int((share < 0.5).sum())]) / math.log(2)
 
 
-def _samples(frames: Sequence[Tensor], log_times: Sequence[float], white: float) -> _Samples | None:
+def _samples(frames: Sequence[Tensor], log_times: Sequence[float]) -> _Samples | None:
     """Small even patches that two frames record, taken evenly over brightness."""
     step = max(1, math.ceil(max(frames[0].shape[-2:]) / SIDE))
-    low, high = RECORDED[0] * white, RECORDED[1] * white
+    low, high = RECORDED
     means, spreads, peaks = [], [], []
     for frame in frames:
         small = F.avg_pool2d(frame.double(), step) if step > 1 else frame.double()
@@ -367,7 +341,7 @@ def _samples(frames: Sequence[Tensor], log_times: Sequence[float], white: float)
             continue
         for c in range(means[0].shape[1]):
             a, b = means[i][:, c].flatten(), means[j][:, c].flatten()
-            good = (a > low) & (b < high) & (peaks[j][:, c].flatten() < (high + white) / 2) & (b > low)
+            good = (a > low) & (b < high) & (peaks[j][:, c].flatten() < (high + 1) / 2) & (b > low)
             place = good.nonzero()[:, 0]
             if len(place) < 50:
                 continue
@@ -400,12 +374,12 @@ def _evenly(level: Tensor, rough: Tensor) -> tuple[Tensor, Tensor]:
     return chosen, bins[chosen]
 
 
-def _ranked_samples(frames: Sequence[Tensor], log_times: Sequence[float], white: float) -> _Samples | None:
+def _ranked_samples(frames: Sequence[Tensor], log_times: Sequence[float]) -> _Samples | None:
     """Values of neighbouring frames at equal ranks: the darkest tenth of a scene is so in every frame, wherever it is.
 
     Grossberg and Nayar, "Determining the Camera Response from Images: What Is Knowable?", PAMI 2003.
     """
-    low, high = RECORDED[0] * white, RECORDED[1] * white
+    low, high = RECORDED
     ranked = []
     for frame in frames:
         step = max(1, int((frame[:, :1].numel() / 2**17) ** 0.5))
@@ -425,9 +399,9 @@ def _ranked_samples(frames: Sequence[Tensor], log_times: Sequence[float], white:
     return _Samples(*(torch.cat(parts) for parts in zip(*columns, strict=True))) if columns else None
 
 
-def _fit(samples: _Samples, white: float, start: _Samples | None, refine: bool) -> tuple[ToneCurve, Tensor]:
+def _fit(samples: _Samples, start: _Samples | None, refine: bool) -> tuple[ToneCurve, Tensor]:
     """The curve under which the samples agree, found from equal ranks first, and corrections of the steps."""
-    curve = ToneCurve(torch.zeros(TERMS, dtype=torch.float64), white)
+    curve = ToneCurve(torch.zeros(TERMS, dtype=torch.float64))
     steps = torch.zeros(samples.spans.shape[1], dtype=torch.float64)
     if start is not None:
         for scale in (1.0, 0.5):
@@ -437,16 +411,14 @@ def _fit(samples: _Samples, white: float, start: _Samples | None, refine: bool) 
     return curve, steps
 
 
-def _solve(
-    samples: _Samples, curve: ToneCurve, steps: Tensor, scale: float, refine: bool
-) -> tuple[ToneCurve, Tensor]:
+def _solve(samples: _Samples, curve: ToneCurve, steps: Tensor, scale: float, refine: bool) -> tuple[ToneCurve, Tensor]:
     """One round of weighted least squares around a curve."""
     residual = samples.residual(curve.log_light, steps)
     limit = scale + 2 * samples.deviation
     weight = 1 / (1 + (residual / limit).square()).square() / samples.deviation.square()
     # Neighbouring samples err alike: however many there are, they count as some hundreds.
     weight = weight / max(1.0, len(weight) / 400)
-    first, second = curve.of_white(samples.first), curve.of_white(samples.second)
+    first, second = samples.first.clamp(1e-4, 1.0), samples.second.clamp(1e-4, 1.0)
     matrix = torch.cat((_basis(second) - _basis(first), -samples.spans), 1)
     target = samples.ratio - GAMMA * (second / first).log()
     prior = (PRIOR * 0.5 ** torch.arange(TERMS, dtype=torch.float64)) ** -2
@@ -459,32 +431,10 @@ def _solve(
     return replace(curve, departures=found[:TERMS]), found[TERMS:] if refine else steps
 
 
-def white_level(frames: Sequence[Tensor]) -> float:
-    """Stored value at which the camera saturates, where frames pile up below the largest value they could take.
-
-    The lowest of the channels counts: where one is saturated, the colour is not known.
-
-    Example:
-        >>> light = torch.rand(1, 3, 64, 64) * 2
-        >>> round(white_level([(light * t).clamp(max=0.92) for t in (0.25, 1.0)]), 3)
-        0.92
-    """
-    levels = [_plateau(torch.cat([frame[:, c].flatten() for frame in frames[-2:]])) for c in range(frames[0].shape[1])]
-    return min(levels)
-
-
-def _plateau(values: Tensor) -> float:
-    """The largest value, where so many have it that it must be the limit, else 1."""
-    top = float(values.max())
-    if not 0.25 < top < HIGHEST:
-        return 1.0
-    at_top = float((values > top - 0.004).double().mean())
-    beneath = float(((values > top - 0.054) & (values <= top - 0.014)).double().mean()) / 10
-    return top if at_top > PILED and at_top > 8 * beneath else 1.0
-
-
 @torch.no_grad()
-def linearized(frames: Sequence[Tensor], calibration: Calibration, gamma: Scalar) -> tuple[list[Tensor], list[float]]:
+def linearized(
+    frames: Sequence[Tensor], calibration: Calibration, gamma: Scalar
+) -> tuple[tuple[Tensor, ...], list[float]]:
     """Frames without their tone curve, encoded with gamma, and the exposure times that go with them.
 
     A tone curve flattens towards white, so that the last values say little: in all but the shortest frame what is above
@@ -499,15 +449,17 @@ def linearized(frames: Sequence[Tensor], calibration: Calibration, gamma: Scalar
     curve = calibration.curve
     assert curve is not None
     light = curve.table()[0]
-    shoulder = float(curve.light(torch.tensor(SHOULDER * curve.white)))
+    shoulder = float(curve.light(torch.tensor(SHOULDER)))
     tables = [encode(part, "gamma", gamma) for part in (light, (light / shoulder).clamp(max=1.0))]
     result, times = [], list(calibration.times)
     for index, frame in enumerate(frames):
         table = tables[min(index, 1)].to(frame)
-        result.append(in_strips(lambda rows, table=table: _looked_up(rows, table), frame))
+        is_grey = frame.stride(1) == 0  # one channel, shown as three
+        values = in_strips(partial(_looked_up, table=table), frame[:, :1] if is_grey else frame)
+        result.append(values.expand_as(frame))
         if index:
             times[index] /= shoulder
-    return result, times
+    return tuple(result), times
 
 
 def _looked_up(values: Tensor, table: Tensor) -> Tensor:

@@ -1,20 +1,25 @@
-"""What changed between the frames of a bracket besides exposure time: the light, the aperture, the white balance."""
+"""Drift between the frames of a bracket: light, aperture and white balance that changed beside exposure time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.saturation import BRIGHT, DARK
 from afunet_core.radiometry import encode, linearize
+
+if TYPE_CHECKING:
+    from afunet_core.bracket.bracket import Bracket
 
 __all__ = ["Drift", "compensate_drift", "estimate_drift"]
 
-_DARK, _BRIGHT = 0.06, 0.92
 _ENOUGH = 500
+"""Pixels that two frames must both record."""
 _SAMPLES = 2**18
+"""Pixels looked at, about."""
 _LARGEST = 0.5
 """Stops. More is no drift but a wrong exposure, or a scene that changed."""
 _UNEVEN = 0.08
@@ -64,6 +69,7 @@ def estimate_drift(bracket: Bracket) -> list[Drift]:
         One entry a frame, in the order of ``bracket.frames``.
 
     Example:
+        >>> from afunet_core.bracket.bracket import Bracket
         >>> light = torch.rand(1, 3, 64, 64) * 0.2 + 0.02
         >>> bracket = Bracket([light, light * 2 * 1.1, light * 4], ev=(0, 1, 2), encoding="linear", reference=0)
         >>> [round(2 ** drift.exposure, 3) for drift in estimate_drift(bracket)]
@@ -97,7 +103,7 @@ def compensate_drift(bracket: Bracket, drifts: list[Drift]) -> Bracket:
             light = linearize(frame, bracket.encoding, bracket.gamma)
             corrected = encode((light / factor).clamp(max=1.0), bracket.encoding, bracket.gamma)
             # Towards saturation the correction fades out: 1 means "at least this bright" and must remain 1.
-            fade = ((frame.detach() - _BRIGHT) / (1 - _BRIGHT)).clamp(0.0, 1.0)
+            fade = ((frame.detach() - BRIGHT) / (1 - BRIGHT)).clamp(0.0, 1.0)
             frame = torch.lerp(corrected, frame, fade)
         frames.append(frame)
     compensated = bracket.with_frames(frames)
@@ -115,7 +121,7 @@ def _stops_between(bracket: Bracket, index: int, other: int) -> Tensor | None:
     stops, uneven = [], []
     for channel in range(3):
         x, y = a[:, channel], b[:, channel]
-        recorded = (torch.minimum(x, y) > _DARK) & (torch.maximum(x, y) < _BRIGHT)
+        recorded = (torch.minimum(x, y) > DARK) & (torch.maximum(x, y) < BRIGHT)
         if int(recorded.sum()) < _ENOUGH:
             return None
         ratio = (light[0][:, channel][recorded] / light[1][:, channel][recorded]).log2()

@@ -1,13 +1,10 @@
-r"""How noisy a camera is, learned from the bracket, and the merge that makes the best of it.
+r"""Camera noise: the photon and read noise of a linear sensor, estimated from a bracket.
 
 A linear sensor stores a value :math:`L` in [0, 1] whose variance is :math:`gL + r^2`: photon noise, with one over the
 number of electrons of full well as *gain*, and *read noise* (Foi et al., "Practical Poissonian-Gaussian noise modeling
 and fitting for single-image raw-data", TIP 2008). Its radiance :math:`X = L / t` has the variance
 
-.. math:: \sigma^2(X) = g X / t + r^2 / t^2,
-
-and the mean with weights :math:`1 / \sigma^2` is the best linear unbiased estimate of any number of frames (Granados et
-al., "Optimal HDR Reconstruction with Linear Digital Cameras", CVPR 2010).
+.. math:: \sigma^2(X) = g X / t + r^2 / t^2.
 """
 
 from __future__ import annotations
@@ -20,10 +17,11 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import SATURATION_FADE, ExposureStack, merge_frames, merge_weights
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.saturation import unsaturated
 from afunet_core.errors import ArgumentError
-from afunet_core.ops.strips import in_strips
-from afunet_core.radiometry import Scalar, linearize
+from afunet_core.ops.robust import median_deviation
+from afunet_core.radiometry import linearize
 
 __all__ = [
     "NOISE",
@@ -31,20 +29,24 @@ __all__ = [
     "NoiseModel",
     "dependable_noise",
     "estimate_noise",
-    "merge_with_variance",
-    "noise_optimal_merge",
     "photon_noise",
 ]
 
 NOISE = ("estimate", "photons")
-"""What :func:`afunet_core.merge` can be told of a camera's noise instead of its numbers."""
+"""Names that :func:`afunet_core.merge` takes for a camera's noise instead of its numbers."""
 
 _RECORDED = 0.88
-"""Encoded value up to which a pair of frames tells about noise."""
+"""Encoded value up to which noise is measured; lower than `BRIGHT`, see :mod:`afunet_core.camera.saturation`."""
 
 _LEAST_READ_NOISE = 2e-4
+"""Fraction of saturation; clipped black looks free of noise, and a weight of one over nothing would follow."""
 
-_SAMPLES, _BINS, _ENOUGH = 2**17, 20, 200
+_SAMPLES = 2**17
+"""Pixels looked at, about."""
+_BINS = 20
+"""Classes of brightness, each with its own spread."""
+_ENOUGH = 200
+"""Pixels that a class needs at least."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ ORDINARY_CAMERA = NoiseModel(gain=2e-4, read_noise=2e-3)
 
 @torch.no_grad()
 def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
-    """Gain and read noise, from how much the frames of the bracket differ where both record the scene.
+    """Estimate gain and read noise from how much the frames of the bracket differ where both record the scene.
 
     For every pair of frames the differences of radiance are collected by brightness. Their spread in a class, measured
     with three-sigma clipping around the median, is noise: motion and edges are outliers, wrong exposure times move the
@@ -109,11 +111,11 @@ def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
         The noise model, or ``None`` where the frames share too few recorded pixels to tell.
 
     Example:
-        >>> from types import SimpleNamespace
-        >>> light, times = torch.rand(1, 3, 200, 200) * 0.2, torch.tensor([1.0, 4.0])
-        >>> noisy = tuple(light * t + (1e-3 * light * t + 1e-4).sqrt() * torch.randn(light.shape) for t in (1.0, 4.0))
-        >>> stack = SimpleNamespace(frames=noisy, times=times, encoding="linear", gamma=2.2, reference=1)
-        >>> model = estimate_noise(stack)
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> light = torch.rand(1, 3, 200, 200, generator=rng) * 0.2
+        >>> noise = [torch.randn(light.shape, generator=rng) for _ in range(2)]
+        >>> noisy = tuple(light * t + (1e-3 * light * t + 1e-4).sqrt() * n for t, n in zip((1, 4), noise))
+        >>> model = estimate_noise(ExposureStack(noisy, torch.tensor([1.0, 4.0]), encoding="linear"))
         >>> 0.9 < model.gain / 1e-3 < 1.1, 0.9 < model.read_noise / 1e-2 < 1.1
         (True, True)
     """
@@ -121,9 +123,9 @@ def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
     is_grey = all(frame.stride(1) == 0 for frame in bracket.frames)  # one channel, shown as three
     encoded = [frame[:, : 1 if is_grey else None, ::step, ::step].float() for frame in bracket.frames]
     times = [float(t) for t in bracket.times]
-    level = merge_frames(encoded, times, bracket.encoding, bracket.gamma).flatten()
-    linear = [linearize(frame, bracket.encoding, bracket.gamma).flatten() for frame in encoded]
     values = [frame.flatten() for frame in encoded]
+    linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in values]
+    level = _weighted_mean(values, linear, times)
     rows: list[tuple[float, float, float, float]] = []
     for i, j in combinations(range(len(times)), 2):
         recorded = (values[i] < _RECORDED) & (values[j] < _RECORDED)
@@ -135,89 +137,15 @@ def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
 
 
 def dependable_noise(bracket: ExposureStack, noise: NoiseModel | None = None) -> NoiseModel:
-    """The noise of the camera: that given, else that which the bracket shows, else that of an ordinary camera.
+    """Return the noise given, else that which the bracket shows, else that of an ordinary camera.
 
     Example:
-        >>> from types import SimpleNamespace
         >>> frames, times = tuple(torch.full((1, 3, 4, 4), v) for v in (0.1, 0.4)), torch.tensor([1.0, 4.0])
-        >>> dependable_noise(SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1))
+        >>> dependable_noise(ExposureStack(frames, times, encoding="linear"))
         NoiseModel(gain=0.0002, read_noise=0.002)
     """
     noise = noise or estimate_noise(bracket) or ORDINARY_CAMERA
-    # Black that is clipped looks free of noise; a weight of one over nothing would follow.
     return NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
-
-
-def noise_optimal_merge(
-    bracket: ExposureStack, noise: NoiseModel | None = None, fade: tuple[float, float] = SATURATION_FADE
-) -> Tensor:
-    """Merge any number of frames with weights of one over their variance.
-
-    The variance follows from an estimate of the radiance (the mean weighted by exposure time), not from each noisy
-    value itself, which would favour values that noise made small.
-
-    Args:
-        bracket: the frames; linear ones may be slightly negative where there is no light.
-        noise: of the camera; estimated from the bracket where ``None``.
-        fade: encoded values over which a longer frame loses its say as it saturates.
-
-    Returns:
-        B×3×H×W linear radiance, 1.0 at saturation of the shortest frame.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> frames, times = tuple(torch.full((1, 3, 4, 4), v) for v in (0.1, 0.4)), torch.tensor([1.0, 4.0])
-        >>> stack = SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1)
-        >>> noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).unique()
-        tensor([0.1000])
-    """
-    noise = noise or estimate_noise(bracket) or photon_noise()
-
-    def merge_rows(*rows: Tensor) -> Tensor:
-        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade)[0]
-
-    return in_strips(merge_rows, *bracket.frames)
-
-
-def merge_with_variance(
-    frames: Sequence[Tensor],
-    times: Tensor | Sequence[float],
-    encoding: str,
-    gamma: Scalar,
-    noise: NoiseModel,
-    fade: tuple[float, float] = SATURATION_FADE,
-) -> tuple[Tensor, Tensor]:
-    """What :func:`noise_optimal_merge` returns, and how far to trust it.
-
-    Args:
-        frames: N encoded frames, each B×C×H×W.
-        times: their N exposure times, the shortest as 1.
-        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
-        gamma: exponent of the ``gamma`` encoding.
-        noise: of the camera.
-        fade: as for :func:`noise_optimal_merge`.
-
-    Returns:
-        B×C×H×W linear radiance, 1.0 at saturation of the shortest frame, and the variance that noise leaves in it.
-
-    Example:
-        >>> radiance, variance = merge_with_variance(
-        ...     [torch.full((1, 1, 1, 1), v) for v in (0.1, 0.4)], [1.0, 4.0], "linear", 1.0, NoiseModel(1e-4, 0.0)
-        ... )
-        >>> round(float(variance / radiance), 9) == 1e-4 / 5  # five times the light of the shortest frame
-        True
-    """
-    seconds = [float(time) for time in times]
-    trusts = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
-    linear = [linearize(frame, encoding, gamma) for frame in frames]
-    rough = _ratio(trusts, linear, seconds, [1.0] * len(seconds))
-    # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
-    # Without read noise black would have none at all: the floor stands for the last bit of 16.
-    precisions = [time / noise.variance(rough * time).clamp(min=1e-10) for time in seconds]
-    radiance = _ratio(trusts, linear, seconds, precisions)
-    parts = list(zip(trusts, precisions, seconds, strict=True))
-    total = sum((trust * precision * time for trust, precision, time in parts), start=rough.new_zeros(()))
-    return radiance, sum((w * w * p * t for w, p, t in parts), start=rough.new_zeros(())) / total**2
 
 
 def photon_noise() -> NoiseModel:
@@ -225,14 +153,12 @@ def photon_noise() -> NoiseModel:
     return NoiseModel(gain=1.0, read_noise=1e-6)
 
 
-def _ratio(
-    trusts: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float], factors: Sequence[Tensor | float]
-) -> Tensor:
-    """Mean radiance with the weights trust · factor · time."""
-    light, weight = linear[0].new_zeros(()), linear[0].new_zeros(())
-    for trust, value, time, factor in zip(trusts, linear, times, factors, strict=True):
-        light = light + trust * factor * value
-        weight = weight + trust * factor * time
+def _weighted_mean(encoded: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float]) -> Tensor:
+    """Mean radiance with exposure times as weights, without what saturates (but in the shortest frame)."""
+    light, weight = encoded[0].new_zeros(()), encoded[0].new_zeros(())
+    for frame, value, time in zip(encoded, linear, times, strict=True):
+        share = unsaturated(frame) if time > min(times) else torch.ones_like(frame)
+        light, weight = light + share * value, weight + share * time
     return light / weight
 
 
@@ -254,7 +180,7 @@ def _spreads(difference: Tensor, level: Tensor, first: float, second: float) -> 
 def _clipped_variance(values: Tensor) -> tuple[float, int]:
     """Variance around the median of what lies within three standard deviations, and of how many values."""
     values = values.double() - values.double().median()
-    deviation = 1.4826 * float(values.abs().median()) or float(values.abs().mean())
+    deviation = float(median_deviation(values)) or float(values.abs().mean())
     count = 0
     for _ in range(4):
         kept = values[values.abs() <= 3.0 * deviation]

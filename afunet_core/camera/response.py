@@ -25,11 +25,17 @@ from afunet_core.radiometry import GAMMA
 __all__ = ["ResponseCurve", "estimate_response", "load_response"]
 
 LEVELS = 256
+"""Values of a curve that is saved."""
 _KNOTS = 48
+"""Values of the curve that are estimated."""
 _SMOOTHNESS = 30.0
+"""Weight of the curvature of its departure from the gamma."""
 _RECORDED = (0.05, 0.98)
+"""Encoded values that are used; wider than elsewhere, see :mod:`afunet_core.camera.saturation`."""
 _PIXELS = 4000
+"""Pixels looked at, about."""
 _ROUNDS = 8
+"""Reweighted least squares."""
 _TOLERANCE = 0.05
 """Residual, in natural logarithms of exposure, from which a value is taken for something that moved."""
 

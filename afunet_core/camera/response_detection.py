@@ -1,4 +1,4 @@
-"""Whether a camera drew its own tone curve, and which: from the brightness of the frames alone, wherever things are.
+"""Detection of a tone curve from the brightness of the frames alone, registered or not.
 
 A camera's picture style bends the tones: its frames then disagree with their exposures by half a stop and more, one way
 in the shadows and the other in the highlights. Frames by hand cannot be compared pixel by pixel before they are
@@ -16,16 +16,23 @@ import torch
 from torch import Tensor
 
 from afunet_core.camera.response import ResponseCurve, estimate_response
+from afunet_core.camera.saturation import BRIGHT, DARK
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA, Scalar, linearize
 
 __all__ = ["detect_response", "tone_departure"]
 
-_RANKS, _SAMPLES = 4096, 2**18
-_DARK, _BRIGHT, _ENOUGH = 0.06, 0.92, 0.025
-_SUSPECT, _EXPLAINED = 0.5, 0.3
-"""Stops from which a tone curve is suspected, and the share of them that may remain with the curve that is found.
-Frames encoded with an exact gamma stay below 0.3, whatever moved; two cameras' JPEGs showed 1.0 and 1.3."""
+_RANKS = 4096
+"""Ranks of brightness that are compared."""
+_SAMPLES = 2**18
+"""Pixels looked at, about."""
+_ENOUGH = 0.025
+"""Share of the ranks that a quarter of the recorded ones must exceed."""
+_SUSPECT = 0.5
+"""Stops from which a tone curve is suspected. Frames encoded with an exact gamma stay below 0.3, whatever moved; two
+cameras' JPEGs showed 1.0 and 1.3."""
+_EXPLAINED = 0.3
+"""Share of them that may remain with the curve that is found."""
 
 Light = Callable[[Tensor], Tensor]
 
@@ -34,7 +41,7 @@ Light = Callable[[Tensor], Tensor]
 def detect_response(
     frames: Sequence[Tensor], times: Sequence[float] | Tensor, encoding: str = "gamma", gamma: Scalar = GAMMA
 ) -> ResponseCurve | None:
-    """The tone curve of the camera, one for all channels, where the frames show one.
+    """Detect the tone curve of the camera, one for all channels, where the frames show one.
 
     Args:
         frames: two or more, B×3×H×W, as stored, in [0, 1], shortest first; they need not be registered.
@@ -71,7 +78,7 @@ def detect_response(
 
 @torch.no_grad()
 def tone_departure(frames: Sequence[Tensor], times: Sequence[float] | Tensor, light: Light) -> float:
-    """By how many stops neighbouring frames disagree more in bright than in dark parts.
+    """Measure by how many stops neighbouring frames disagree more in bright than in dark parts.
 
     Args:
         frames: two or more, B×3×H×W, as stored, in [0, 1], shortest first.
@@ -90,7 +97,7 @@ def tone_departure(frames: Sequence[Tensor], times: Sequence[float] | Tensor, li
     found = []
     for (a, b), (shorter, longer) in zip(pairwise(ranked), pairwise(map(float, times)), strict=True):
         for values, brighter in zip(a, b, strict=True):
-            recorded = (values > _DARK) & (brighter < _BRIGHT)
+            recorded = (values > DARK) & (brighter < BRIGHT)
             quarter = int(recorded.sum()) // 4
             if shorter < longer and quarter > _ENOUGH * len(values):
                 ratio = (light(brighter[recorded]) / light(values[recorded])).log2()

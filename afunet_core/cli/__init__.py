@@ -1,6 +1,6 @@
 """The command line, ``afunet``: one module a command; torch is loaded only by the commands that compute.
 
-What a user can put right is told in one line and ends with status 2; an interrupt ends with 130; a batch in which
+An error that the user can correct is one line and ends with status 2; an interrupt ends with 130; a batch in which
 brackets failed ends with 1.
 """
 
@@ -21,11 +21,11 @@ from afunet_core.errors import AFUNetError
 
 __all__ = ["COMMANDS", "build_parser", "main"]
 
-COMMANDS = ("merge", "info", "response", "synthesize", "evaluate", "train", "fetch", "export", "benchmark", "figure")
+COMMANDS = ("merge", "info", "response", "synthesize", "evaluate", "train", "fetch", "export", "figure")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands.
+    """Build the parser of all commands.
 
     Example:
         >>> build_parser().parse_args(["info", "--variants"]).variants
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plain(word: str) -> str:
-    """``-2,0,2`` is a value; argparse takes words with a minus for options unless a blank stands before it.
+    """Mark ``-2,0,2`` as a value: argparse takes words with a minus for options unless a blank stands before.
 
     Example:
         >>> _plain("-2,0,2"), _plain("-o")
@@ -103,7 +103,7 @@ def _interrupt(*_: Any) -> None:
 
 
 def _on_terminate(handler: Any) -> Any:
-    """Set what a polite kill does, so that it cleans up like Ctrl-C; outside the main thread signals are not ours."""
+    """Set the handler of SIGTERM, so that it cleans up like Ctrl-C; only the main thread may."""
     try:
         return signal.signal(signal.SIGTERM, handler)
     except ValueError:

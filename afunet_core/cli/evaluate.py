@@ -7,6 +7,7 @@ and every scene to FOLDER/scenes.csv.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from afunet_core.cli.console import progress_bar
 from afunet_core.cli.options import ALIGNMENTS, PRECISIONS
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation.published import PUBLISHED_ROWS
+from afunet_core.evaluation.paper import PUBLISHED_ROWS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from afunet_core.evaluation.evaluator import Sample
-    from afunet_core.evaluation.reproduction import Run
+    from afunet_core.evaluation.paper import TrainingRun
     from afunet_core.metrics import Metric
 
 EXAMPLES = """examples:
@@ -31,17 +32,15 @@ EXAMPLES = """examples:
 BASELINES = {
     "reference": "reference only",
     "weighted": "weighted merge",
-    "mtb": "MTB and weighted merge",
     "mertens": "Mertens fusion",
 }
-USUAL_BASELINES = ("reference", "weighted", "mertens")
 ALIGNED = {
     "off": "",
     "camera": ", registered",
     "auto": ", registered and followed",
     "on": ", registered and followed by force",
 }
-"""What a model's name says of its frames."""
+"""Suffix of a model's name: how its frames were aligned."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,9 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     methods.add_argument(
         "--baselines",
         nargs="*",
-        default=USUAL_BASELINES,
+        default=list(BASELINES),
         choices=[*BASELINES, "opencv"],
-        help="the classics (default: all but mtb, which shifts the frames first, and opencv)",
+        help="the classical methods (default: all but opencv)",
     )
     methods.add_argument("--device", default="auto")
     methods.add_argument("--precision", default="float32", choices=PRECISIONS)
@@ -104,13 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate."""
-    for name in ("error_maps", "pictures"):
-        if getattr(options, name) and not options.output:
-            raise ArgumentError(name.replace("_", "-"), "an output folder as well", "none", "Add -o FOLDER.")
-    if options.data and options.synthetic is not None:
-        raise ArgumentError("data", "either a data set or synthetic brackets", "both")
+    _check(options)
     from afunet_core.evaluation.evaluator import DEFAULT_METRICS, evaluate
-    from afunet_core.evaluation.reproduction import beside_published
+    from afunet_core.evaluation.paper import beside_published
 
     runs = _take_runs(options)
     methods, models = _methods(options)
@@ -123,32 +118,51 @@ def run(options: argparse.Namespace) -> int:
             methods,
             samples,
             metrics=options.metrics or DEFAULT_METRICS,
-            more_metrics=_visibility(options),
+            more_metrics=_display_metrics(options),
             error_maps=folder / "errors" if folder is not None and options.error_maps else None,
-            on_progress=show,
+            on_progress=show if options.quiet or sys.stderr.isatty() else _print_progress,
         )
     rows = [run.row for run in runs] or [options.beside]
     beside = beside_published(table, [(model, row) for model, row in zip(models, rows, strict=False) if row])
     if beside:
         beside = f"\n{beside}\nThe paper's scores are of its own training and code.\n"
     print(table.to_markdown() + beside)
-    if folder is not None:
-        table.write(folder / "scenes.csv")
-        table.write(folder / "table.md")
-        if options.pictures:
-            from afunet_core.evaluation.pictures import write_pictures
+    if folder is None:
+        return 0
+    table.write(folder / "scenes.csv")
+    table.write(folder / "table.md")
+    if beside:
+        (folder / "beside.md").write_text(beside.lstrip(), encoding="utf-8")
+    if options.pictures:
+        from afunet_core.evaluation.figures import write_pictures
 
-            *others, judged = methods
-            shown = {name: methods[name] for name in [*(name for name in others if name != "Mertens fusion"), judged]}
-            write_pictures(folder / "pictures", table, shown, samples, judged=judged)
-        if beside:
-            (folder / "beside.md").write_text(beside.lstrip(), encoding="utf-8")
+        judged = list(methods)[-1]
+        shown = {name: method for name, method in methods.items() if name == judged or name != "Mertens fusion"}
+        write_pictures(folder / "pictures", table, shown, samples, judged=judged)
     return 0
 
 
-def _take_runs(options: argparse.Namespace) -> list[Run]:
-    """The runs, with their weights and their common test set entered as if given by ``--model`` and ``--data``."""
-    from afunet_core.evaluation.reproduction import read_run
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what would fail after the work."""
+    for name in ("error_maps", "pictures"):
+        if getattr(options, name):
+            if not options.output:
+                raise ArgumentError(name.replace("_", "-"), "an output folder as well", "none", "Add -o FOLDER.")
+            from afunet_core.evaluation.figures import import_matplotlib
+
+            import_matplotlib()
+    if options.data and options.synthetic is not None:
+        raise ArgumentError("data", "either a data set or synthetic brackets", "both")
+
+
+def _print_progress(done: int, total: int, message: str) -> None:
+    """Print a line for each step, where no terminal shows a bar."""
+    print(f"afunet: {done} of {total or '?'} scenes, {message}", file=sys.stderr, flush=True)
+
+
+def _take_runs(options: argparse.Namespace) -> list[TrainingRun]:
+    """Read the runs, with their weights and their common test set entered as if given by ``--model`` and ``--data``."""
+    from afunet_core.evaluation.paper import read_run
 
     runs = [read_run(folder) for folder in options.runs]
     if not runs:
@@ -167,20 +181,23 @@ def _take_runs(options: argparse.Namespace) -> list[Run]:
 
 
 def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], Tensor]], list[str]]:
-    """Every method by name, and which of them are models, in the order given."""
-    from afunet_core.evaluation.evaluator import baseline_methods
+    """Make every method by name, and list which of them are models, in the order given."""
+    from afunet_core.evaluation.evaluator import baseline_methods, merge_method
+    from afunet_core.model.checkpoint import load_model
 
     wanted = [BASELINES.get(name, name) for name in options.baselines]
     known = baseline_methods(opencv="opencv" in wanted)
     methods = {name: method for name, method in known.items() if name in wanted or name.startswith("OpenCV")}
     models = []
+    common = {"device": options.device, "precision": options.precision}
     for model in [] if options.no_model else options.model or ["default"]:
+        load_model(model)  # a wrong name is refused now, not after the baselines
         name = Path(model).parent.name + "/" + Path(model).stem if Path(model).suffix else model
         name = model if name in methods else name
         models.append(name + ALIGNED[options.align])
-        methods[models[-1]] = _network(model, options, "afunet", options.align)
+        methods[models[-1]] = merge_method(method="afunet", align=options.align, model=model, **common)
         if options.merged:
-            methods[f"{name}, merge()"] = _network(model, options, "auto", "auto")
+            methods[f"{name}, merge()"] = merge_method(method="auto", align="auto", model=model, **common)
     if not methods:
         raise ArgumentError("methods", "a model or a baseline", "neither")
     if options.beside and not models:
@@ -188,36 +205,11 @@ def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], 
     return methods, models
 
 
-def _network(model: str, options: argparse.Namespace, way: str, align: str) -> Callable[[Sample], Tensor]:
-    """A method that runs a model through :func:`afunet_core.merge`, as users do."""
-    import numpy as np
-    import torch
+def _display_metrics(options: argparse.Namespace) -> dict[str, Metric]:
+    """Make the metrics that depend on a display; columns are named with version and pixels per degree."""
+    from afunet_core.evaluation.display import DisplayModel
 
-    import afunet_core as af
-
-    af.load_model(model)  # a wrong name is told now, not after the baselines
-
-    def method(sample: Sample) -> Tensor:
-        result = af.merge(
-            sample.to_bracket(),
-            method=way,
-            align=align,
-            model=model,
-            device=options.device,
-            precision=options.precision,
-        )
-        pixels = torch.from_numpy(np.atleast_3d(result.radiance))
-        pixels = pixels if pixels.dim() == 4 else pixels[None]
-        return pixels.permute(0, 3, 1, 2).expand_as(sample.truth)
-
-    return method
-
-
-def _visibility(options: argparse.Namespace) -> dict[str, Metric]:
-    """What people would see; the columns are named with version and pixels per degree, the definitions say the rest."""
-    from afunet_core.evaluation.display import Display
-
-    display = Display(peak=options.display_peak, pixels_per_degree=options.ppd)
+    display = DisplayModel(peak=options.display_peak, pixels_per_degree=options.ppd)
     metrics = []
     if options.cvvdp:
         from afunet_core.evaluation.color_video_vdp import color_video_vdp

@@ -74,7 +74,7 @@ def _box(values: list[float]) -> list[int]:
 
 
 def _bracket_files(folder: Path) -> tuple[list[Path], Path | None]:
-    """The frames, shortest first, and the truth beside them."""
+    """List the frames, shortest first, and find the truth beside them."""
     from afunet_core.bracket.bracket import Bracket
     from afunet_core.bracket.folders import list_bracket_folder
 
@@ -86,7 +86,7 @@ def _bracket_files(folder: Path) -> tuple[list[Path], Path | None]:
 
 
 def _read_display(path: str | Path) -> np.ndarray:
-    """A frame as a screen shows it, in [0, 1]."""
+    """Read a frame as a screen shows it, in [0, 1]."""
     import numpy as np
 
     from afunet_core.io import read_image

@@ -12,10 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from afunet_core.bracket.options import BracketOptions
 from afunet_core.cli.console import complain, progress_bar
-from afunet_core.cli.options import ALIGNMENTS, METHODS, OPERATORS, add_network_options, flat, network_options, numbers
+from afunet_core.cli.options import OPERATORS, add_declared_options, declared_options, flat, numbers
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.batch import MergeJob, Outcome, check_destination, folder_jobs, run_batch, run_job
+from afunet_core.merging.options import MergeOptions
 
 EXAMPLES = """examples:
   afunet merge u.tif n.tif o.tif -o out.exr --tonemapped out.png
@@ -32,73 +34,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace existing results (a batch skips them)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
-    frames = parser.add_argument_group("frames (default: exposures from exposure.txt or EXIF)")
-    exposures = frames.add_mutually_exclusive_group()
+    exposed = parser.add_argument_group("exposures (default: from exposure.txt or EXIF)")
+    exposures = exposed.add_mutually_exclusive_group()
     exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
     exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
-    frames.add_argument("--encoding", default="auto", choices=("auto", "gamma", "srgb", "linear"))
-    frames.add_argument("--gamma", type=float, default=2.2, help="exponent of the gamma encoding (2.2)")
-    frames.add_argument("--bit-depth", type=int, metavar="BITS", help="bits in use, such as 12 in 16-bit files")
-    frames.add_argument(
-        "--black-level",
-        type=_black_level,
-        default=0.0,
-        metavar="VALUE|FILE|auto",
-        help="stored value of no light (0), a dark frame, or auto: from the bracket",
-    )
-    frames.add_argument(
-        "--channel", choices=("red", "green", "blue"), help="merge one channel of colour files, as greyscale"
-    )
-    frames.add_argument(
-        "--response",
-        default="none",
-        metavar="FILE|estimate|auto|none",
-        help="camera response: a file of 'afunet response', estimated from a bracket on a tripod, or found by itself "
-        "where the frames contradict their encoding (auto); none: as stored",
-    )
-    frames.add_argument(
+    exposed.add_argument(
         "--group", action="store_true", help="find the brackets among a camera's pictures by time and exposure"
     )
-    frames.add_argument("--reference", type=int, metavar="INDEX", help="frame to align to, from 0 (default the middle)")
-    frames.add_argument("--override", action="store_true", help="accept exposures that contradict the brightness")
+    add_declared_options(parser, BracketOptions, MergeOptions)
 
-    merging = parser.add_argument_group("merging")
-    merging.add_argument("--method", default="auto", choices=METHODS)
-    merging.add_argument(
-        "--align",
-        default="auto",
-        choices=ALIGNMENTS,
-        help="register the frames and follow what moved; camera: register only",
-    )
-    merging.add_argument(
-        "--border",
-        default="fill",
-        choices=("fill", "crop"),
-        help="where a registered frame shows nothing: the reference stands in, or the result is cropped (fill)",
-    )
-    merging.add_argument("--drift", default="off", choices=("off", "auto"), help="even out exposure and white balance")
-    merging.add_argument(
-        "--noise",
-        type=_noise,
-        default="estimate",
-        metavar="GAIN,READ|estimate|photons",
-        help="of the camera, for --method weighted: counts an electron and read noise in counts, learned from the "
-        "bracket (estimate), or exposure time alone (photons)",
-    )
-    add_network_options(parser)
-
-    results = parser.add_argument_group("results")
+    results = parser.add_argument_group("output files")
     results.add_argument("--tonemapped", metavar="FILE|FOLDER", help="also a picture for the screen (.png, .jpg)")
     results.add_argument("--operator", default="mu_law", choices=OPERATORS, help="tone mapping (mu_law)")
     results.add_argument("--exposure", type=float, default=0.0, metavar="EV", help="brightens the picture (0)")
     results.add_argument("--stages", metavar="FOLDER", help="also pictures of how every stage aligned the frames")
-    results.add_argument("--units", default="relative", choices=("relative", "counts"), help="of the radiance")
     results.add_argument("--half", action="store_true", help="16-bit floats in EXR")
     results.add_argument("--format", default=".exr", metavar="SUFFIX", help="of a batch's results (.exr)")
 
-    cluster = parser.add_argument_group("many brackets at once (needs the extra 'cluster')")
+    cluster = parser.add_argument_group("many brackets at once")
     cluster.add_argument("--workers", type=int, metavar="N", help="processes on this machine")
-    cluster.add_argument("--scheduler", metavar="ADDRESS", help="a running dask scheduler, such as tcp://host:8786")
+    cluster.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="a running dask scheduler, such as tcp://host:8786 (needs the extra 'cluster')",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -117,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _only_bracket(folders: list[Path]) -> Path:
-    """The one bracket there is, for a result that is one file."""
+    """Return the only bracket of the folders, for a result that is one file."""
     from afunet_core.bracket.folders import find_brackets
 
     brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
@@ -171,10 +130,16 @@ def _merge_jobs(options: argparse.Namespace, jobs: list[MergeJob], suffix: str) 
 
 
 def _run(jobs: list[MergeJob], options: argparse.Namespace, stack: ExitStack) -> Iterable[Outcome]:
-    if options.workers is not None or options.scheduler is not None:
+    if options.workers is not None and options.scheduler is not None:
+        raise ArgumentError("workers", "either workers here or a scheduler", "both")
+    if options.scheduler is not None:
         from afunet_core.merging.cluster import run_on_cluster
 
-        return run_on_cluster(jobs, options.overwrite, workers=options.workers, scheduler=options.scheduler)
+        return run_on_cluster(jobs, options.overwrite, scheduler=options.scheduler)
+    if options.workers is not None:
+        from afunet_core.merging.cluster import run_on_processes
+
+        return run_on_processes(jobs, options.overwrite, options.workers)
     bars = ExitStack()
     stack.push(bars)
 
@@ -186,7 +151,7 @@ def _run(jobs: list[MergeJob], options: argparse.Namespace, stack: ExitStack) ->
 
 
 def _report(outcomes: Iterable[Outcome], total: int) -> int:
-    """Say what became of every bracket as it is known, and of all at the end."""
+    """Print each outcome as it is known and the sums at the end; return 1 if a bracket failed."""
     counts = dict.fromkeys(("merged", "skipped", "failed"), 0)
     failed: list[Outcome] = []
     for number, outcome in enumerate(outcomes, 1):
@@ -202,54 +167,18 @@ def _report(outcomes: Iterable[Outcome], total: int) -> int:
 
 
 def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
-    """The job that the options describe."""
-    bracket = {
-        "ev": flat(options.ev),
-        "times": flat(options.times),
-        "encoding": options.encoding,
-        "gamma": options.gamma,
-        "bit_depth": options.bit_depth,
-        "black_level": options.black_level,
-        "channel": options.channel,
-        "response": None if options.response == "none" else options.response,
-        "reference": options.reference,
-        "override": options.override,
-    }
+    """Return the job that the options describe."""
+    exposures = {"ev": flat(options.ev), "times": flat(options.times)}
     return MergeJob(
         tonemapped=options.tonemapped,
         stages=options.stages,
         operator=options.operator,
         exposure=options.exposure,
         half=options.half,
-        bracket=bracket,
-        merge={
-            "method": options.method,
-            "align": options.align,
-            "border": options.border,
-            "drift": options.drift,
-            "noise": options.noise,
-            "units": options.units,
-            **network_options(options),
-        },
+        bracket=exposures | declared_options(options, BracketOptions),
+        merge=declared_options(options, MergeOptions),
         **changes,
     )
-
-
-def _black_level(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text  # "auto" or a file
-
-
-def _noise(text: str) -> str | tuple[float, float]:
-    """``estimate``, ``photons``, or gain and read noise in counts."""
-    if text in ("estimate", "photons"):
-        return text
-    values = numbers(text)
-    if len(values) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither estimate, photons nor GAIN,READ")
-    return values[0], values[1]
 
 
 def _is_file_name(output: str) -> bool:

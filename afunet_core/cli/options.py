@@ -1,23 +1,25 @@
-"""Options that several commands share."""
+"""Options that several commands share, and arguments made from declared options."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
-__all__ = ["ALIGNMENTS", "METHODS", "OPERATORS", "PRECISIONS", "add_network_options", "flat", "numbers"]
+from afunet_core.merging.options import MergeOptions
+from afunet_core.utils.options import GROUPS, Option, options_of
 
-# Stated here so that help needs no torch; a test holds them against the modules that define them.
-METHODS = ("auto", "afunet", "weighted", "mertens")
-ALIGNMENTS = ("auto", "camera", "on", "off")
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+__all__ = ["ALIGNMENTS", "OPERATORS", "PRECISIONS", "add_declared_options", "declared_options", "flat", "numbers"]
+
+ALIGNMENTS = tuple(options_of(MergeOptions)["align"].choices)
+PRECISIONS = tuple(options_of(MergeOptions)["precision"].choices)
+# Stated here so that help needs no torch; a test holds them against the module that defines them.
 OPERATORS = ("mu_law", "reinhard", "filmic", "exposure")
 
 
 def numbers(text: str) -> list[float]:
-    """Numbers and fractions between commas.
+    """Read numbers and fractions between commas.
 
     Example:
         >>> numbers("1/4, 2")
@@ -30,26 +32,57 @@ def numbers(text: str) -> list[float]:
 
 
 def flat(groups: Sequence[Sequence[float]] | None) -> list[float] | None:
-    """One list of the groups that :func:`numbers` made, or ``None``."""
+    """Return one list of the groups that :func:`numbers` made, or ``None``."""
     return None if groups is None else [value for group in groups for value in group]
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Model, device, precision and memory."""
-    group = parser.add_argument_group("network")
+def add_declared_options(parser: argparse.ArgumentParser, *classes: type) -> None:
+    """Add an argument for each option that the classes declare, in their groups.
+
+    Args:
+        parser: of a command.
+        classes: such as :class:`~afunet_core.merging.options.MergeOptions`.
+    """
+    offered = [each for cls in classes for each in options_of(cls).values() if each.command_line]
+    for group, title in GROUPS.items():
+        members = [each for each in offered if each.group == group]
+        arguments = parser.add_argument_group(title.lower()) if members else parser
+        for each in members:
+            _add_argument(arguments, each)
+
+
+def declared_options(arguments: argparse.Namespace, cls: type) -> dict[str, Any]:
+    """Return the options of a class that :func:`add_declared_options` gathered, by name."""
+    return {name: getattr(arguments, name) for name, each in options_of(cls).items() if each.command_line}
+
+
+def _add_argument(group: Any, option: Option) -> None:
+    flag = option.flag or "--" + option.name.replace("_", "-")
+    help_text = option.help[0].lower() + option.help[1:].rstrip(".").replace("%", "%%")
+    if option.kind == "flag":
+        group.add_argument(flag, dest=option.name, action="store_true", help=help_text)
+        return
+    choices = [value for value in option.choices if value is not None] if option.kind == "choice" else None
+    default = "" if option.default is None else f" (default: {option.default})"
     group.add_argument(
-        "--model", default="default", metavar="NAME|FILE", help="shipped or fetched name, or weights file"
+        flag,
+        dest=option.name,
+        type=_reader(option),
+        default=option.default,
+        choices=choices,
+        metavar=option.metavar,
+        help=help_text + default,
     )
-    group.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu (default auto)")
-    group.add_argument("--precision", default="auto", choices=PRECISIONS, help="default auto: float32 on a CPU")
-    group.add_argument("--memory", metavar="SIZE", help="what the network may use, such as 2GB (default: what is free)")
 
 
-def network_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The keyword arguments of :func:`afunet_core.merge` that :func:`add_network_options` gathered."""
-    return {
-        "model": options.model,
-        "device": options.device,
-        "precision": options.precision,
-        "memory_budget": options.memory,
-    }
+def _reader(option: Option) -> Callable[[str], Any]:
+    """Return the option's parser, with errors in the words of the command line."""
+
+    def read(text: str) -> Any:
+        try:
+            return option.parse(text)
+        except ValueError as error:
+            wanted = option.metavar or "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from error
+
+    return read

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _assignment(text: str) -> tuple[str, Any]:
-    """``name=value`` with the value as TOML would read it; bare words are text.
+    """Read ``name=value`` with the value as in TOML; bare words are text.
 
     Example:
         >>> _assignment("depths=[1, 2]"), _assignment("model=compact")

@@ -34,7 +34,7 @@ _FRAMES = 3
 
 
 class BracketSample(TypedDict):
-    """What `BracketDataset` returns; the default collation of a DataLoader stacks it.
+    """Item of a `BracketDataset`; the default collation of a DataLoader stacks it.
 
     frames: 3×3×H×W, frame by RGB, shortest first, encoded in [0, 1]. times: 3, relative to the shortest. truth: 3×H×W
     linear, as stored. name: the scene's folder relative to the root.
@@ -57,7 +57,7 @@ class SceneFiles:
 
 
 def find_scenes(root: Path | str, layout: str = "auto") -> list[SceneFiles]:
-    """All scenes below a folder, in natural order.
+    """List all scenes below a folder, in natural order.
 
     Args:
         root: the data set, one of its splits, or a single scene.
@@ -86,7 +86,7 @@ def find_scenes(root: Path | str, layout: str = "auto") -> list[SceneFiles]:
 def _single_folder_layout(
     is_frame: Callable[[str], bool], frames: str, exposures: str, truths: tuple[str, ...]
 ) -> Callable[[Path, bool], Iterator[SceneFiles]]:
-    """A layout with one folder for each scene.
+    """Describe a layout with one folder for each scene.
 
     The result yields the scenes below a root; where `strict`, a folder with only some of the files is an error, else it
     is passed over.
@@ -113,7 +113,7 @@ def _single_folder_layout(
 
 
 def _challenge_scenes(root: Path, strict: bool) -> Iterator[SceneFiles]:
-    """Challenge123: frame k of scene NNN is in the folder NNN_k, everything else beside the second frame."""
+    """List the scenes of Challenge123: frame k of scene NNN is in NNN_k, the rest beside the second frame."""
     middles = [folder for folder in _folders(root) if re.fullmatch(r"\d+_2", folder.name)]
     for folder in middles:
         number = folder.name.removesuffix("_2")

@@ -78,7 +78,7 @@ def demo_bracket(*, motion: bool = True, reduction: int = 1, seed: int = 7) -> D
 
 
 def _room() -> Array:
-    """The garage in linear radiance, lit by a window in the door and by the motorcycle's own headlight."""
+    """Render the garage in linear radiance, lit by a window in the door and by the motorcycle's own headlight."""
     from scipy.ndimage import gaussian_filter
     from skimage import data
 
@@ -116,7 +116,7 @@ def _window(x: Array, y: Array) -> Array:
 
 
 def _with_ball(room: Array, centre: float, turned: float) -> Array:
-    """The scene with the ball standing on the floor at ``centre``, having turned by ``turned`` radians."""
+    """Draw the ball standing on the floor at ``centre``, having turned by ``turned`` radians."""
     from scipy.ndimage import gaussian_filter
 
     y, x = np.mgrid[: room.shape[0], : room.shape[1]].astype(np.float64)
@@ -146,7 +146,7 @@ def _with_ball(room: Array, centre: float, turned: float) -> Array:
 
 
 def _crop(scene: Array, pose: tuple[float, float, float]) -> Array:
-    """The 480×720 field of view of a camera in ``pose``."""
+    """Cut the 480×720 field of view of a camera in ``pose``."""
     from scipy.ndimage import affine_transform
 
     roll, right, down = pose
@@ -166,7 +166,7 @@ def _crop(scene: Array, pose: tuple[float, float, float]) -> Array:
 
 
 def _photograph(radiance: Array, time: float, random: np.random.Generator) -> NDArray[np.uint16]:
-    """One frame of a camera with photon and read noise: exposed, clipped, gamma encoded, 16 bits."""
+    """Take one frame of a camera with photon and read noise: exposed, clipped, gamma encoded, 16 bits."""
     exposed = radiance * time
     noise = np.sqrt(exposed / 9000 + 0.0006**2) * random.standard_normal(radiance.shape)
     encoded = np.clip(exposed + noise, 0, 1) ** (1 / 2.2)
@@ -184,5 +184,5 @@ def _blend(below: Array, above: Array, opacity: Array) -> Array:
 
 
 def _inside(x: Array, y: Array, left: float, right: float, top: float, bottom: float) -> Array:
-    """1 inside a rectangle, with an edge of one pixel."""
+    """Return 1 inside a rectangle, with an edge of one pixel."""
     return np.clip(np.minimum.reduce([x - left, right - x, y - top, bottom - y]), 0, 1)

@@ -1,21 +1,10 @@
-from .evaluator import (
-    Sample as Sample,
-)
-from .evaluator import (
-    baseline_methods as baseline_methods,
-)
-from .evaluator import (
-    dataset_samples as dataset_samples,
-)
-from .evaluator import (
-    evaluate as evaluate,
-)
-from .evaluator import (
-    fusion_radiance as fusion_radiance,
-)
-from .evaluator import (
-    merge_method as merge_method,
-)
-from .evaluator import (
-    synthetic_samples as synthetic_samples,
-)
+from .display import DisplayModel as DisplayModel
+from .evaluator import Sample as Sample
+from .evaluator import baseline_methods as baseline_methods
+from .evaluator import dataset_samples as dataset_samples
+from .evaluator import evaluate as evaluate
+from .evaluator import fusion_radiance as fusion_radiance
+from .evaluator import merge_method as merge_method
+from .evaluator import synthetic_samples as synthetic_samples
+from .scores import Evaluation as Evaluation
+from .scores import Row as Row

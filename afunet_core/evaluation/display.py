@@ -1,4 +1,4 @@
-"""The display that ColorVideoVDP and HDR-VDP assume. Without it they have no meaning, so it is in every label.
+"""The display that ColorVideoVDP and HDR-VDP assume; every label names it, for the scores depend on it.
 
 These metrics ask whether a person would see the difference. That depends on how bright the picture is shown, in which
 surroundings, and how many pixels there are to a degree of vision; published scores often say none of it.
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from afunet_core.errors import ArgumentError
 
-__all__ = ["Display"]
+__all__ = ["DisplayModel"]
 
 
 @dataclass(frozen=True)
-class Display:
+class DisplayModel:
     """A linear display. The defaults are ColorVideoVDP's ``standard_hdr_linear``: 30 inches, 4K, at two heights.
 
     Args:
@@ -29,7 +29,7 @@ class Display:
         ArgumentError: for values no display has.
 
     Example:
-        >>> Display(pixels_per_degree=50).definition
+        >>> DisplayModel(pixels_per_degree=50).definition
         'linear BT.709, 1.0 shown at 1500 cd/m², black at 0.0015 cd/m², ambient 10 lux, 50 pixels per degree'
     """
 
@@ -51,18 +51,18 @@ class Display:
 
     @property
     def definition(self) -> str:
-        """For labels."""
+        """The description for labels."""
         return (
             f"linear BT.709, 1.0 shown at {self.peak:g} cd/m², black at {self.peak / self.contrast:g} cd/m², "
             f"ambient {self.ambient:g} lux, {self.pixels_per_degree:g} pixels per degree"
         )
 
     def luminance(self, radiance: Tensor) -> Tensor:
-        """Radiance as the display shows it, B×3×H×W float32 in cd/m², without reflections; grey becomes three channels.
+        """Compute what the display shows: B×3×H×W float32 in cd/m², without reflections; grey becomes three channels.
 
         Example:
             >>> import torch
-            >>> Display(peak=100, contrast=1000).luminance(torch.tensor([0.0, 0.5, 7.0]).view(1, 3, 1, 1)).flatten()
+            >>> DisplayModel(peak=100, contrast=1000).luminance(torch.tensor([0, 0.5, 7]).view(1, 3, 1, 1)).flatten()
             tensor([  0.1000,  50.0000, 100.0000])
         """
         shown = (radiance.float() * self.peak).clamp(self.peak / self.contrast, self.peak)

@@ -1,6 +1,6 @@
-"""Who merges how well: any methods, any scenes with truth, the field's metrics, per scene and per kind.
+"""Evaluation of merge methods on scenes with ground truth, with the field's metrics.
 
-What can be said about the scores, and how they are written, is in :mod:`afunet_core.evaluation.scores`.
+Averages, standard errors and files of the scores are in :mod:`afunet_core.evaluation.scores`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import exposure_fusion, reference_only, weighted_merge
+from afunet_core.baselines.mertens import exposure_fusion
+from afunet_core.baselines.weighted import reference_only, weighted_merge
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.evaluation.scores import INSIDE, OUTSIDE, Evaluation, Row
 from afunet_core.metrics import METRICS, Metric, psnr_mu
@@ -43,7 +45,7 @@ DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
 
 @dataclass(frozen=True)
 class Sample:
-    """A bracket with its truth. It has what the baselines need, so it can be passed to them as it is.
+    """A bracket with its truth.
 
     Attributes:
         name: of the scene.
@@ -70,11 +72,15 @@ class Sample:
         return len(self.frames) // 2
 
     def to_tensor(self) -> Tensor:
-        """The B×18×H×W input of the network, for brackets of three."""
+        """Return the B×18×H×W input of the network, for brackets of three."""
         return network_input(self.frames, self.times, self.encoding, self.gamma)
 
+    def to_stack(self) -> ExposureStack:
+        """The same frames as the baselines take them."""
+        return ExposureStack(self.frames, self.times, self.encoding, self.gamma, self.reference)
+
     def to_bracket(self) -> Bracket:
-        """The same frames as a :class:`~afunet_core.bracket.bracket.Bracket`, for :func:`~afunet_core.merge`."""
+        """Return the same frames as a :class:`~afunet_core.bracket.bracket.Bracket`, for :func:`~afunet_core.merge`."""
         from afunet_core.bracket.bracket import Bracket
 
         return Bracket(
@@ -164,14 +170,13 @@ def evaluate(
 
 
 def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
-    """What every table should hold for comparison.
+    """Return the classical methods for comparison.
 
     Args:
         opencv: include OpenCV's AlignMTB + MergeDebevec; ``None`` does where OpenCV is installed.
 
     Returns:
-        ``reference only``, ``weighted merge``, the same after shifting the frames by Ward's median threshold bitmaps
-        (``MTB and weighted merge``), ``Mertens fusion`` and perhaps ``OpenCV Debevec``.
+        ``reference only``, ``weighted merge``, ``Mertens fusion`` and perhaps ``OpenCV Debevec``.
 
     Raises:
         DependencyError: with ``opencv=True`` and no OpenCV.
@@ -181,19 +186,19 @@ def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
         ['reference only', 'weighted merge', 'Mertens fusion']
     """
     methods: dict[str, Method] = {
-        "reference only": reference_only,
-        "weighted merge": weighted_merge,
+        "reference only": lambda sample: reference_only(sample.to_stack()),
+        "weighted merge": lambda sample: weighted_merge(sample.to_stack()),
         "Mertens fusion": fusion_radiance,
     }
     if opencv or (opencv is None and importlib.util.find_spec("cv2") is not None):
         from afunet_core.baselines.opencv import opencv_debevec
 
-        methods["OpenCV Debevec"] = opencv_debevec
+        methods["OpenCV Debevec"] = lambda sample: opencv_debevec(sample.to_stack())
     return methods
 
 
 def merge_method(**options: Any) -> Method:
-    """:func:`~afunet_core.merge` as a row of the table.
+    """Make a method of :func:`~afunet_core.merge`.
 
     Args:
         **options: of ``merge``, such as ``method="auto"``, ``model="compact"``, ``align="off"``.
@@ -216,12 +221,12 @@ def merge_method(**options: Any) -> Method:
 
 
 def fusion_radiance(sample: Sample) -> Tensor:
-    """Mertens fusion as radiance, so that it can stand in a table of radiance at all.
+    """Scale Mertens fusion to radiance, so that it can be compared with radiance.
 
     Exposure fusion yields a picture without a unit. It is linearised and scaled so that its median over the pixels that
     the reference frame sees well equals theirs; no truth is used. Its compressed contrast remains, and costs it.
     """
-    linear = linearize(exposure_fusion(sample))
+    linear = linearize(exposure_fusion(sample.to_stack()))
     index = sample.reference
     frame = sample.frames[index]
     known = to_radiance(frame, sample.times[index], sample.encoding, sample.gamma)
@@ -236,7 +241,7 @@ def fusion_radiance(sample: Sample) -> Tensor:
 
 
 def synthetic_samples(batches: Iterable[SyntheticBatch]) -> Iterator[Sample]:
-    """One sample for each bracket of synthetic batches, such as
+    """Yield one sample for each bracket of synthetic batches, such as
     :func:`~afunet_core.data.synthesis.brackets.validation_brackets` makes.
     """
     number = 0
@@ -250,7 +255,7 @@ def synthetic_samples(batches: Iterable[SyntheticBatch]) -> Iterator[Sample]:
 
 
 def dataset_samples(dataset: Iterable[BracketSample], kind: str = "all") -> Iterator[Sample]:
-    """One sample for each scene of a :class:`~afunet_core.data.datasets.BracketDataset`; what moved is not known."""
+    """Yield one sample for each scene of a :class:`~afunet_core.data.datasets.BracketDataset`, its motion unknown."""
     for scene in dataset:
         frames = tuple(frame.unsqueeze(0) for frame in scene["frames"])
         yield Sample(scene["name"], kind, frames, scene["times"], scene["truth"].unsqueeze(0))
@@ -278,5 +283,5 @@ def _write_error_map(folder: Path, sample: Sample, method: str, result: Tensor, 
 
 
 def _file_name(name: str) -> str:
-    """A name that is a file name on every system and cannot climb out of its folder."""
+    """Make a file name that is valid on every system and cannot leave its folder."""
     return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "unnamed"

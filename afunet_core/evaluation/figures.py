@@ -1,41 +1,43 @@
-"""Figures like the paper's 4 and 5: the frames, the result, zoomed patches of every method, the truth, error maps.
+"""Comparison figures like the paper's 4 and 5: frames, result, enlarged patches of every method, truth, error maps.
 
-Built from plain arrays with NumPy and Pillow, so that any set of results, ours or another's, can be laid out.
+Built with matplotlib (the extra ``evaluation``) from plain arrays, so that results of any method can be shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.errors import ArgumentError, DependencyError, ShapeError
+from afunet_core.evaluation.scores import Evaluation
+from afunet_core.metrics import psnr_mu
+from afunet_core.radiometry import mu_law
+from afunet_core.tonemap import tone_map
 
 if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont, ImageFont
+    from afunet_core.evaluation.evaluator import Sample
 
-__all__ = ["Box", "choose_boxes", "comparison_figure", "error_map", "heat"]
+__all__ = ["Box", "choose_boxes", "choose_scenes", "comparison_figure", "error_map", "heat", "write_pictures"]
 
 Picture = NDArray[np.float32]
 
-BOX_COLOURS = ((235, 64, 52), (52, 160, 235), (70, 190, 90), (240, 180, 40))
-_HEAT = np.array(
-    [
-        [0, 0, 4],
-        [40, 11, 84],
-        [101, 21, 110],
-        [159, 42, 99],
-        [212, 72, 66],
-        [245, 125, 21],
-        [250, 193, 39],
-        [252, 255, 164],
-    ],
-    np.float32,
-)
-_GAP = 6
-_LINE = 18
+COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")
+"""Frames of the boxes, in turn."""
+
+_DPI = 100
+"""Pixels per inch of a figure."""
+
+_NARROWEST = 16
+"""Least width of a column in pixels: below it nothing can be seen."""
+
+_CAPTION = 40
+"""Height of the captions in pixels, two lines."""
 
 
 class Box(NamedTuple):
@@ -68,7 +70,7 @@ def comparison_figure(
         inputs: the frames as stored, display-encoded ``H×W×3`` in [0, 1], shortest first.
         results: radiance ``H×W×3`` (1.0 = saturation of the shortest frame) by the name of the method.
         truth: radiance of the same shape.
-        boxes: ``(top, left, height, width)`` of the zoomed patches; by default two are chosen where the results differ.
+        boxes: ``(top, left, height, width)`` of the patches; by default two are chosen where the results differ.
         width: of the figure in pixels.
         operator, exposure: tone mapping of radiance.
         max_error: the error (of μ-law values) shown as the brightest colour.
@@ -79,6 +81,7 @@ def comparison_figure(
     Raises:
         ShapeError: for pictures that differ in size.
         ArgumentError: without results, or for a box outside the image.
+        DependencyError: without matplotlib.
 
     Example:
         >>> picture = np.random.default_rng(0).random((48, 64, 3), dtype=np.float32)
@@ -87,33 +90,28 @@ def comparison_figure(
     """
     if not results:
         raise ArgumentError("results", "at least one named result", "none")
-    frames = [_colour(frame, f"inputs[{i}]") for i, frame in enumerate(inputs)]
+    if not max_error > 0:
+        raise ArgumentError("max_error", "a number above 0", max_error)
+    frames = {f"inputs[{i}]": _colour(frame, f"inputs[{i}]") for i, frame in enumerate(inputs)}
     images = {name: _colour(image, name) for name, image in results.items()}
     target = None if truth is None else _colour(truth, "truth")
-    size = _common_size({**{f"inputs[{i}]": f for i, f in enumerate(frames)}, **images}, target)
+    size = _common_size({**frames, **images, **({} if target is None else {"truth": target})})
     chosen = choose_boxes(list(images.values()), target) if boxes is None else [Box(*map(int, box)) for box in boxes]
     for box in chosen:
         _check_box(box, size)
-    shown = {name: _display(image, operator, exposure) for name, image in images.items()}
-    columns = {f"frame {i}": frame for i, frame in enumerate(frames, 1)} | shown
+    columns = {f"frame {i}": frame for i, frame in enumerate(frames.values(), 1)}
+    shown = {_caption(name, image, target): _display(image, operator, exposure) for name, image in images.items()}
+    columns |= shown | ({} if target is None else {"truth": _display(target, operator, exposure)})
+    errors: list[Picture | None] = [None] * len(columns)
     if target is not None:
-        columns["truth"] = _display(target, operator, exposure)
-    captions = _captions(list(columns), images, target)
-    errors = (
-        {} if target is None else {name: heat(error_map(image, target), max_error) for name, image in images.items()}
-    )
-    rows = [_overview(frames, next(iter(shown.values())), chosen, width)]
-    for number, box in enumerate(chosen):
-        colour = BOX_COLOURS[number % len(BOX_COLOURS)]
-        rows.append(_patch_row(list(columns.values()), box, colour, width))
-        if errors:
-            rows.append(_patch_row([errors.get(name) for name in columns], box, colour, width))
-    rows.append(_caption_row(captions, width))
-    return np.concatenate(rows)
+        errors[len(frames) : -1] = [error_map(image, target) for image in images.values()]
+    if width < _NARROWEST * len(columns):
+        raise ArgumentError("width", f"at least {_NARROWEST * len(columns)} for {len(columns)} columns", width)
+    return _draw(list(frames.values()), columns, errors, chosen, width, max_error)
 
 
 def choose_boxes(results: Sequence[np.ndarray], truth: np.ndarray | None = None, count: int = 2) -> list[Box]:
-    """Where the results differ most from the truth, or from each other: squares that do not overlap.
+    """Choose squares, apart from each other, where the results differ most from the truth or from their mean.
 
     Example:
         >>> flat, spot = np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 3), np.float32)
@@ -143,133 +141,168 @@ def choose_boxes(results: Sequence[np.ndarray], truth: np.ndarray | None = None,
 
 
 def error_map(image: np.ndarray, truth: np.ndarray) -> Picture:
-    """Absolute error after the μ-law, mean over colours: ``H×W``."""
+    """Compute the absolute error after the μ-law, mean over colours: ``H×W``."""
     return np.abs(_mu(image) - _mu(truth)).mean(-1)
 
 
 def heat(values: np.ndarray, maximum: float) -> Picture:
-    """Black, purple, orange, yellow for 0 to ``maximum``: ``H×W`` → ``H×W×3`` in [0, 1].
+    """Colour 0 to ``maximum`` with matplotlib's ``inferno``: ``H×W`` → ``H×W×3`` in [0, 1].
 
     Example:
-        >>> heat(np.array([[0.0, 1.0]]), 1.0).round(2).tolist()
-        [[[0.0, 0.0, 0.019999999552965164], [0.9900000095367432, 1.0, 0.6399999856948853]]]
+        >>> heat(np.array([[0.0, 1.0]]), 1.0).round(2).tolist()[0][0][:2]
+        [0.0, 0.0]
     """
     if not maximum > 0:
         raise ArgumentError("max_error", "a number above 0", maximum)
-    place = np.clip(values / maximum, 0, 1) * (len(_HEAT) - 1)
-    channels = [np.interp(place, np.arange(len(_HEAT)), _HEAT[:, c]) for c in range(3)]
-    return (np.stack(channels, -1) / 255).astype(np.float32)
+    colours: np.ndarray = import_matplotlib().colormaps["inferno"](np.clip(values / maximum, 0, 1))
+    return colours[..., :3].astype(np.float32)
 
 
-def _captions(columns: list[str], images: Mapping[str, Picture], truth: Picture | None) -> list[str]:
-    if truth is None:
-        return columns
-    scores = {}  # in letters that the built-in font has
-    for name, image in images.items():
-        error = float(np.mean((_mu(image) - _mu(truth)) ** 2, dtype=np.float64))
-        scores[name] = f"{name}\n{-10 * np.log10(max(error, 1e-12)):.2f} dB PSNR-mu"
-    return [scores.get(name, name) for name in columns]
+def choose_scenes(table: Evaluation, method: str, metric: str = "PSNR-μ") -> dict[str, str]:
+    """Name the scenes in which a method scored best, median (the lower of two) and worst.
+
+    Args:
+        table: what :func:`afunet_core.evaluation.evaluator.evaluate` returned.
+        method: one of its methods.
+        metric: one of its columns; more is better.
+
+    Raises:
+        ArgumentError: if there are no such scores.
+
+    Example:
+        >>> from afunet_core.evaluation.scores import Row
+        >>> scores = [Row("ours", scene, "static", {"PSNR-μ": value}, 0.0) for scene, value in zip("abc", (40, 45, 30))]
+        >>> choose_scenes(Evaluation(("PSNR-μ",), scores), "ours")
+        {'best': 'b', 'median': 'a', 'worst': 'c'}
+    """
+    rows = [row for row in table.rows if row.method == method and not np.isnan(row.scores.get(metric, np.nan))]
+    if not rows:
+        raise ArgumentError("method, metric", f"from {table.methods} and {table.columns}", (method, metric))
+    ranked = [row.scene for row in sorted(rows, key=lambda row: row.scores[metric])]
+    return {"best": ranked[-1], "median": ranked[(len(ranked) - 1) // 2], "worst": ranked[0]}
 
 
-# --- layout ---
+def write_pictures(
+    folder: str | Path,
+    table: Evaluation,
+    methods: Mapping[str, Callable[[Sample], Tensor]],
+    samples: Sequence[Sample],
+    *,
+    judged: str,
+    width: int = 1200,
+) -> list[Path]:
+    """Write ``best.jpg``, ``median.jpg`` and ``worst.jpg`` of one method, each a :func:`comparison_figure`.
+
+    Args:
+        folder: is made if it is missing.
+        table: the scores of these methods on these samples.
+        methods: those to be shown, by name.
+        samples: the scenes of the table.
+        judged: the method whose PSNR-μ decides; it stands first.
+        width: of the pictures in pixels.
+
+    Returns:
+        The files.
+    """
+    from afunet_core.io.write import write_image
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = choose_scenes(table, judged)
+    scenes = {sample.name: sample for sample in samples if sample.name in chosen.values()}
+    written = []
+    for rank, scene in chosen.items():
+        sample = scenes[scene]
+        with torch.no_grad():
+            results = {name: _pixels(methods[name](sample)) for name in [judged, *(n for n in methods if n != judged)]}
+        frames = [_pixels(frame) for frame in sample.frames]
+        written.append(folder / f"{rank}.jpg")
+        picture = comparison_figure(frames, results, _pixels(sample.truth), width=width)
+        write_image(written[-1], picture, quality=90)
+    return written
 
 
-def _overview(frames: Sequence[Picture], result: Picture, boxes: Sequence[Box], width: int) -> NDArray[np.uint8]:
-    """The frames in a column, the result with its boxes beside it."""
-    height, columns = result.shape[:2]
-    marked = np.round(result * 255).astype(np.uint8)
-    for number, box in enumerate(boxes):
-        _outline(marked, box, BOX_COLOURS[number % len(BOX_COLOURS)], max(1, min(height, columns) // 150))
-    if not frames:
-        return _framed(_resize(marked, round(height * (width - 2 * _GAP) / columns), width - 2 * _GAP), width)
-    # n frames of height h and a result of height H, all of one shape: n·h + (n−1) gaps = H fills the width.
-    count, aspect = len(frames), columns / height
-    total = round((width - 3 * _GAP + (count - 1) * _GAP / count * aspect) / (aspect * (1 + 1 / count)))
-    small = max((total - (count - 1) * _GAP) // count, 1)
-    total = small * count + (count - 1) * _GAP
-    left = max(round(small * aspect), 1)
-    canvas = np.full((total, width - 2 * _GAP, 3), 255, np.uint8)
-    for number, frame in enumerate(frames):
-        top = number * (small + _GAP)
-        canvas[top : top + small, :left] = _resize(np.round(frame * 255).astype(np.uint8), small, left)
-    canvas[:, left + _GAP :] = _resize(marked, total, canvas.shape[1] - left - _GAP)
-    return _framed(canvas, width)
-
-
-def _patch_row(
-    pictures: Sequence[Picture | None], box: Box, colour: tuple[int, int, int], width: int
+def _draw(
+    frames: Sequence[Picture],
+    columns: Mapping[str, Picture],
+    errors: Sequence[Picture | None],
+    boxes: Sequence[Box],
+    width: int,
+    max_error: float,
 ) -> NDArray[np.uint8]:
-    """The same box of every picture; an empty place where there is none."""
-    side = _cell(len(pictures), width)
-    height = max(round(side * box.height / box.width), 1)
-    canvas = np.full((height, width - 2 * _GAP, 3), 255, np.uint8)
-    for number, picture in enumerate(pictures):
-        if picture is None:
-            continue
-        patch = picture[box.top : box.top + box.height, box.left : box.left + box.width]
-        shown = _resize(np.round(patch * 255).astype(np.uint8), height, side, sharp=True)
-        _outline(shown, Box(0, 0, height, side), colour, 2)
-        canvas[:, number * (side + _GAP) : number * (side + _GAP) + side] = shown
-    return _framed(canvas, width)
+    """Draw the overview, and for each box a row of patches and a row of errors; captions stand under the last row."""
+    import_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    result = list(columns.values())[len(frames)]
+    count, cell = max(len(frames), 1), width / len(columns)
+    share = count / (count + 1) if frames else 1.0  # of the width, for the result beside the stacked frames
+    overview = min(width * share * result.shape[0] / result.shape[1], 2 * width)
+    kinds = ("patch", "error") if any(error is not None for error in errors) else ("patch",)
+    rows = [(box, kind) for box in boxes for kind in kinds]
+    heights = [overview, *(cell * box.height / box.width for box, _ in rows)]
+    height = sum(heights) + _CAPTION
+    figure = Figure(figsize=(width / _DPI, round(height) / _DPI), dpi=_DPI)
+    grid = figure.add_gridspec(
+        len(heights), 1, height_ratios=heights, left=0.01, right=0.99, top=0.99, bottom=_CAPTION / height, hspace=0.02
+    )
+    _draw_overview(figure, grid[0], frames, result, boxes, share)
+    size = min(9.0, cell * 72 / _DPI / (0.65 * max(len(line) for name in columns for line in name.split("\n"))))
+    for row, (box, kind) in enumerate(rows, 1):
+        cells = grid[row].subgridspec(1, len(columns), wspace=0.03)
+        for column, (name, picture) in enumerate(columns.items()):
+            shown = picture if kind == "patch" else errors[column]
+            axes = _axes(figure, cells[column])
+            axes.spines[:].set(visible=shown is not None, color=COLOURS[boxes.index(box) % len(COLOURS)])
+            if shown is not None:
+                patch = shown[box.top : box.top + box.height, box.left : box.left + box.width]
+                axes.imshow(patch, cmap="inferno", vmin=0, vmax=max_error, interpolation="nearest")
+            if row == len(rows):
+                axes.set_xlabel(name, fontsize=size)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _caption_row(captions: Sequence[str], width: int) -> NDArray[np.uint8]:
-    """Each name, and what stands below it, centred under its column."""
-    from PIL import Image, ImageDraw
+def _draw_overview(
+    figure: Any, place: Any, frames: Sequence[Picture], result: Picture, boxes: Sequence[Box], share: float
+) -> None:
+    """Draw the frames in a column, and the result with its boxes beside it."""
+    from matplotlib.patches import Rectangle
 
-    side = _cell(len(captions), width)
-    lines = max(caption.count("\n") for caption in captions) + 1
-    image = Image.new("RGB", (width, lines * _LINE + _GAP), "white")
-    draw = ImageDraw.Draw(image)
-    for number, caption in enumerate(captions):
-        for line, text in enumerate(caption.split("\n")):
-            font = _fitting_font(text, side)
-            middle = _GAP + number * (side + _GAP) + side / 2
-            draw.text((middle - font.getlength(text) / 2, line * _LINE), text, fill="black", font=font)
-    return np.asarray(image)
-
-
-def _fitting_font(text: str, width: int) -> FreeTypeFont | ImageFont:
-    """The largest size, down to 7, at which the text fits."""
-    from PIL import ImageFont
-
-    for size in range(14, 6, -1):
-        font = ImageFont.load_default(size)
-        if font.getlength(text) <= width:
-            break
-    return font
+    widths = [1 - share, share] if frames else [1.0]
+    parts = place.subgridspec(max(len(frames), 1), len(widths), width_ratios=widths, wspace=0.02, hspace=0.02)
+    for number, frame in enumerate(frames):
+        _axes(figure, parts[number, 0]).imshow(frame)
+    axes = _axes(figure, parts[:, -1])
+    axes.imshow(result)
+    for number, box in enumerate(boxes):
+        corner = (box.left - 0.5, box.top - 0.5)
+        axes.add_patch(Rectangle(corner, box.width, box.height, fill=False, edgecolor=COLOURS[number % len(COLOURS)]))
 
 
-def _cell(count: int, width: int) -> int:
-    side = (width - 2 * _GAP - (count - 1) * _GAP) // count
-    if side < 8:
-        raise ArgumentError("width", f"more pixels for {count} columns", width, "Give a larger width.")
-    return side
+def _axes(figure: Any, place: Any) -> Any:
+    return figure.add_subplot(place, xticks=[], yticks=[])
 
 
-def _framed(row: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    canvas = np.full((row.shape[0] + _GAP, width, 3), 255, np.uint8)
-    canvas[_GAP // 2 : _GAP // 2 + row.shape[0], _GAP : _GAP + row.shape[1]] = row
-    return canvas
+def import_matplotlib() -> Any:
+    """Import matplotlib.
+
+    Raises:
+        DependencyError: without it, with the extra to install.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise DependencyError("Figures need matplotlib: pip install 'napari-afunet[evaluation]'.") from error
+    return matplotlib
 
 
-def _resize(image: NDArray[np.uint8], height: int, width: int, sharp: bool = False) -> NDArray[np.uint8]:
-    """To another size; ``sharp`` shows enlarged pixels as they are."""
-    from PIL import Image
-
-    enlarge = sharp and height >= image.shape[0]
-    resampling = Image.Resampling.NEAREST if enlarge else Image.Resampling.LANCZOS
-    return np.array(Image.fromarray(image).resize((max(width, 1), max(height, 1)), resampling))
-
-
-def _outline(image: NDArray[np.uint8], box: Box, colour: tuple[int, int, int], thickness: int) -> None:
-    """Draw a rectangle in place."""
-    view = image[box.top : box.top + box.height, box.left : box.left + box.width]
-    for side in (view[:thickness], view[-thickness:], view[:, :thickness], view[:, -thickness:]):
-        side[...] = colour
-
-
-# --- pictures ---
+def _caption(name: str, image: Picture, truth: Picture | None) -> str:
+    if truth is None:
+        return name
+    return f"{name}\n{psnr_mu(_tensor(image), _tensor(truth)).item():.2f} dB PSNR-μ"
 
 
 def _colour(image: np.ndarray, name: str) -> Picture:
@@ -280,10 +313,9 @@ def _colour(image: np.ndarray, name: str) -> Picture:
     return np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
 
 
-def _common_size(pictures: Mapping[str, Picture], truth: Picture | None) -> tuple[int, int]:
-    named = dict(pictures) if truth is None else {**pictures, "truth": truth}
-    first, size = next((name, picture.shape[:2]) for name, picture in named.items())
-    for name, picture in named.items():
+def _common_size(pictures: Mapping[str, Picture]) -> tuple[int, int]:
+    first, size = next((name, picture.shape[:2]) for name, picture in pictures.items())
+    for name, picture in pictures.items():
         if picture.shape[:2] != size:
             raise ShapeError(name, f"the size of {first}, {size[0]}×{size[1]}", picture.shape[:2])
     return size
@@ -297,14 +329,17 @@ def _check_box(box: Box, size: tuple[int, int]) -> None:
 
 
 def _display(radiance: Picture, operator: str, exposure: float) -> Picture:
-    import torch
-
-    from afunet_core.tonemap import tone_map
-
-    mapped = tone_map(torch.from_numpy(radiance.copy()).permute(2, 0, 1)[None], operator, ev=exposure)
-    return mapped[0].permute(1, 2, 0).clamp(0, 1).numpy()
+    return _pixels(tone_map(_tensor(radiance), operator, ev=exposure).clamp(0, 1))
 
 
-def _mu(radiance: np.ndarray, mu: float = 5000.0) -> Picture:
-    """The μ-law on values clipped to [0, 1], as the field measures."""
-    return (np.log1p(mu * np.clip(radiance, 0, 1)) / np.log1p(mu)).astype(np.float32)
+def _tensor(pixels: Picture) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+
+
+def _pixels(image: Tensor) -> Picture:
+    return image[0].detach().float().cpu().permute(1, 2, 0).numpy()
+
+
+def _mu(radiance: np.ndarray) -> Picture:
+    """Apply the μ-law to values clipped to [0, 1], as the field measures."""
+    return mu_law(torch.from_numpy(np.clip(radiance, 0, 1).astype(np.float32))).numpy()

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import AFUNetError, ArgumentError, DependencyError, ShapeError
-from afunet_core.evaluation.display import Display
+from afunet_core.evaluation.display import DisplayModel
 from afunet_core.metrics import Metric
 
 __all__ = ["hdr_vdp"]
@@ -53,14 +53,18 @@ _UNITS = {"2": ("", 100.0, "quality Q, 100 at best"), "3": ("JOD", 10.0, "task q
 
 
 def hdr_vdp(
-    toolbox: str | os.PathLike[str], display: Display | None = None, *, octave: str = "octave", timeout: float = 1800.0
+    toolbox: str | os.PathLike[str],
+    display: DisplayModel | None = None,
+    *,
+    octave: str = "octave",
+    timeout: float = 1800.0,
 ) -> Metric:
-    """HDR-VDP on a display, computed by the authors' code in Octave.
+    """Make the metric HDR-VDP for a display, computed by the authors' code in Octave.
 
     Args:
         toolbox: folder with ``hdrvdp3.m`` or ``hdrvdp.m``; where both are, version 3 is taken.
-        display: what the pictures are looked at on; ``Display()`` by default. HDR-VDP takes luminance, so of a display
-            its peak, its black and its pixels per degree matter; ambient light has no part, and the label says so.
+        display: the viewer's; ``DisplayModel()`` by default. HDR-VDP takes luminance, so of a display its peak, its
+            black and its pixels per degree matter; ambient light has no part, and the label says so.
         octave: the program.
         timeout: seconds that one picture may take.
 
@@ -72,7 +76,7 @@ def hdr_vdp(
         DependencyError: if the program or the toolbox is not there; the message says how to get it.
         ArgumentError: if ``timeout`` is not above 0.
     """
-    folder, display = Path(toolbox).expanduser().resolve(), display or Display()
+    folder, display = Path(toolbox).expanduser().resolve(), display or DisplayModel()
     if not timeout > 0:
         raise ArgumentError("timeout", "above 0 seconds", timeout)
     program = shutil.which(octave)
@@ -112,7 +116,7 @@ def _version(folder: Path, series: str) -> str:
 
 
 def _ask(program: str, toolbox: Path, call: str, image: Tensor, truth: Tensor, timeout: float) -> float:
-    """One picture 3×H×W against its truth, in a process of its own."""
+    """Score one picture 3×H×W against its truth, in a process of its own."""
     with tempfile.TemporaryDirectory(prefix="afunet-hdrvdp-") as name:
         work = Path(name)
         for picture, file in ((image, "image.f32"), (truth, "truth.f32")):
@@ -136,7 +140,7 @@ def _ask(program: str, toolbox: Path, call: str, image: Tensor, truth: Tensor, t
 
 
 def _quoted(path: Path) -> str:
-    """A string of Octave.
+    """Quote a path as a string of Octave.
 
     Example:
         >>> _quoted(Path("it's"))

@@ -24,12 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.ops.box_filter import window_mean
 from afunet_core.bracket.bracket import Bracket
+from afunet_core.bracket.folders import list_bracket_folder
 from afunet_core.errors import BracketError, MergeCancelled
 from afunet_core.evaluation.scores import Evaluation, Row
-from afunet_core.bracket.folders import list_bracket_folder
 from afunet_core.metrics import Metric, psnr
+from afunet_core.ops.box_filter import window_mean
 from afunet_core.radiometry import mu_law
 
 __all__ = ["RealStack", "evaluate_stacks", "read_stack", "read_stacks", "robertson_response"]

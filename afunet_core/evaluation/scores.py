@@ -1,4 +1,4 @@
-"""The scores of an evaluation, and what can be said about them: averages, how sure they are, differences, files.
+"""Scores of an evaluation: averages, standard errors, differences between methods, files.
 
 Decibels are averaged over scenes, as the field does. Ghosts have columns of their own, PSNR-μ inside and outside the
 regions that moved: an average over the picture hides a ghost that covers a hundredth of it.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from afunet_core.errors import ArgumentError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.metrics import METRICS, Metric
 
 __all__ = ["INSIDE", "OUTSIDE", "Evaluation", "Row"]
@@ -44,7 +44,7 @@ class Row:
 
 @dataclass
 class Evaluation:
-    """All rows, and what can be said about them."""
+    """All rows, with their averages."""
 
     columns: tuple[str, ...]
     rows: list[Row] = field(default_factory=list)
@@ -52,16 +52,16 @@ class Evaluation:
 
     @property
     def methods(self) -> list[str]:
-        """In the order in which they were given."""
+        """The methods in the order in which they were given."""
         return list(dict.fromkeys(row.method for row in self.rows))
 
     @property
     def kinds(self) -> list[str]:
-        """In the order in which they appeared."""
+        """The kinds in the order in which they appeared."""
         return list(dict.fromkeys(row.kind for row in self.rows))
 
     def mean(self, method: str, kind: str | None = None) -> dict[str, float]:
-        """Averages of one method over the scenes of a kind, or over all scenes.
+        """Compute averages of one method over the scenes of a kind, or over all scenes.
 
         Scenes in which a score does not exist (no pixel moved) are left out of its average.
 
@@ -71,7 +71,7 @@ class Evaluation:
         return {column: _mean_and_error(scores.values())[0] for column, scores in self._scores(method, kind).items()}
 
     def standard_error(self, method: str, kind: str | None = None) -> dict[str, float]:
-        """How far the averages of :meth:`mean` would be off had other scenes of the same sort been drawn.
+        """Compute the standard errors of :meth:`mean`: how far other scenes of the same sort would move it.
 
         Returns:
             One standard error for each column; NaN with fewer than two scenes.
@@ -82,7 +82,7 @@ class Evaluation:
         return {column: _mean_and_error(scores.values())[1] for column, scores in self._scores(method, kind).items()}
 
     def difference(self, method: str, other: str, kind: str | None = None) -> dict[str, tuple[float, float]]:
-        """How much better a method is than another on the same scenes, taken scene by scene.
+        """Compute how much better a method is than another on the same scenes, scene by scene.
 
         Scenes differ from each other by far more than methods do, so that two averages may each be uncertain and their
         difference not.
@@ -100,7 +100,7 @@ class Evaluation:
         }
 
     def _scores(self, method: str, kind: str | None) -> dict[str, dict[SceneKey, float]]:
-        """Column → scene → score, without the scenes that have none."""
+        """Collect column → scene → score, without the scenes that have none."""
         rows = [row for row in self.rows if row.method == method and kind in (None, row.kind)]
         if not rows:
             raise ArgumentError("method, kind", f"from {self.methods} and {self.kinds}", (method, kind))
@@ -114,7 +114,7 @@ class Evaluation:
         return scores
 
     def to_csv(self) -> str:
-        """One line per method and scene; an empty cell where a score does not exist."""
+        """Format one line per method and scene; an empty cell where a score does not exist."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(["method", "scene", "kind", *self.columns, "seconds"])
@@ -124,10 +124,14 @@ class Evaluation:
         return buffer.getvalue()
 
     def to_markdown(self) -> str:
-        """Averages over all scenes and over each kind, how sure they are, and the definition of every column."""
+        """Format averages over all scenes and over each kind, standard errors, and the definition of every column.
+
+        A column without any score, such as ghosts where the motion is not known, is left out.
+        """
+        columns = [column for column in self.columns if any(not math.isnan(row.scores[column]) for row in self.rows)]
         lines = [
-            "| scenes | method | " + " | ".join(self.columns) + " | seconds |",
-            "|---|---|" + "---:|" * (len(self.columns) + 1),
+            "| scenes | method | " + " | ".join(columns) + " | seconds |",
+            "|---|---|" + "---:|" * (len(columns) + 1),
         ]
         groups: list[str | None] = [None, *self.kinds] if len(self.kinds) > 1 else [None]
         for kind in groups:
@@ -136,31 +140,32 @@ class Evaluation:
                 if not rows:
                     continue
                 means = self.mean(method, kind)
-                cells = [_cell(means[column], column) for column in self.columns]
+                cells = [_cell(means[column], column) for column in columns]
                 seconds = statistics.fmean(row.seconds for row in rows)
                 lines.append(f"| {kind or 'all'} ({len(rows)}) | {method} | {' | '.join(cells)} | {seconds:.3g} |")
-        lines += ["", "Averages over scenes of the score of each scene.", "", *self._uncertainty()]
-        lines += [f"- {column}: {_definition(column, self.more_metrics)}" for column in self.columns]
+        lines += ["", "Averages over scenes of the score of each scene.", "", *self._uncertainty(columns)]
+        lines += [f"- {column}: {_definition(column, self.more_metrics)}" for column in columns]
         return "\n".join(lines) + "\n"
 
-    def _uncertainty(self) -> list[str]:
-        """Standard errors over all scenes, and the last method beside each of the others."""
+    def _uncertainty(self, columns: list[str]) -> list[str]:
+        """Format standard errors over all scenes, and the last method beside each of the others."""
         if not self.rows:
             return []
         *others, last = self.methods
         errors = {method: self.standard_error(method) for method in self.methods}
         if all(math.isnan(error) for error in errors[last].values()):
             return []
-        lines = ["| over all scenes | " + " | ".join(self.columns) + " |", "|---|" + "---:|" * len(self.columns)]
+        columns = [column for column in columns if not math.isnan(errors[last][column])]
+        lines = ["| over all scenes | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
         for method, error in errors.items():
-            cells = [f"± {_cell(error[column], column)}" for column in self.columns]
+            cells = [f"± {_cell(error[column], column)}" for column in columns]
             lines.append(f"| {method} | {' | '.join(cells)} |")
         for other in others:
             pairs = self.difference(last, other)
-            cells = [f"{_cell(pairs[c][0], c, '+')} ± {_cell(pairs[c][1], c)}" for c in self.columns]
+            cells = [f"{_cell(pairs[c][0], c, '+')} ± {_cell(pairs[c][1], c)}" for c in columns]
             lines.append(f"| {last} less {other} | {' | '.join(cells)} |")
-        told = "One standard error: how far averages, and differences scene by scene, hang on which scenes these are."
-        return [*lines, "", told, ""]
+        note = "One standard error: how far averages, and differences scene by scene, depend on the choice of scenes."
+        return [*lines, "", note, ""]
 
     def write(self, path: str | Path) -> None:
         """Write ``.csv`` (every scene) or ``.md`` (averages and definitions), at once or not at all.
@@ -173,9 +178,8 @@ class Evaluation:
         texts = {".csv": self.to_csv, ".md": self.to_markdown}
         if path.suffix not in texts:
             raise ArgumentError("path", "a name that ends in .csv or .md", path.name)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(texts[path.suffix](), encoding="utf-8")
-        os.replace(partial, path)
+        text = texts[path.suffix]()
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _definition(column: str, more: Mapping[str, Metric]) -> str:
@@ -186,7 +190,7 @@ def _definition(column: str, more: Mapping[str, Metric]) -> str:
 
 
 def _mean_and_error(scores: Iterable[float]) -> tuple[float, float]:
-    """The mean and its standard error, √(s² / n) with s² the variance of a sample."""
+    """Compute the mean and its standard error, √(s² / n) with s² the variance of a sample."""
     values = list(scores)
     mean = statistics.fmean(values) if values else math.nan
     return mean, statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan

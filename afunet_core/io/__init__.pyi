@@ -2,10 +2,16 @@ from .exposure import (
     Exposure as Exposure,
 )
 from .exposure import (
-    read_exposure as read_exposure,
+    ExposureList as ExposureList,
+)
+from .exposure import (
+    parse_exposure as parse_exposure,
 )
 from .exposure import (
     read_exposure_file as read_exposure_file,
+)
+from .exposure import (
+    read_exposure_list as read_exposure_list,
 )
 from .exposure import (
     relative_exposures as relative_exposures,
@@ -16,17 +22,29 @@ from .exr_parts import (
 from .exr_parts import (
     read_parts as read_parts,
 )
-from .raw import (
+from .formats import (
     RAW_SUFFIXES as RAW_SUFFIXES,
+)
+from .formats import (
+    READABLE as READABLE,
+)
+from .formats import (
+    WRITABLE as WRITABLE,
+)
+from .photograph import (
+    Photograph as Photograph,
+)
+from .photograph import (
+    read_photograph as read_photograph,
 )
 from .raw import (
     read_raw as read_raw,
 )
 from .read import (
-    READABLE as READABLE,
+    ImageFile as ImageFile,
 )
 from .read import (
-    ImageFile as ImageFile,
+    read_exposure as read_exposure,
 )
 from .read import (
     read_image as read_image,
@@ -35,7 +53,7 @@ from .stack import (
     write_stack as write_stack,
 )
 from .write import (
-    WRITABLE as WRITABLE,
+    PixelSize as PixelSize,
 )
 from .write import (
     write_image as write_image,

@@ -1,4 +1,4 @@
-"""How much light a frame admitted: from its EXIF, or from the text file beside it."""
+"""Exposures of frames: from EXIF, from the text file beside them, and as people write them."""
 
 from __future__ import annotations
 
@@ -39,12 +39,43 @@ class Exposure:
 
 
 def exposure_from_attributes(attributes: Mapping[str, Any]) -> Exposure | None:
-    """The exposure in attributes as OpenImageIO names them, or ``None`` without a usable exposure time."""
-    seconds = _positive(attributes.get("ExposureTime"))
+    """Find the exposure in attributes as OpenImageIO names them; ``None`` without a usable exposure time.
+
+    Where the plain fields are missing, the APEX values (``t = 2^-Tv``, ``N = 2^(Av/2)``) and XMP's names stand in.
+    Sensitivities that the plain field cannot hold (65535 and more) are in the fields of EXIF 2.3.
+    """
+    seconds = _positive(attributes.get("ExposureTime")) or _positive(attributes.get("exif:ExposureTime"))
+    if seconds is None:
+        seconds = _power(-1.0, attributes.get("Exif:ShutterSpeedValue"))
     if seconds is None:
         return None
-    iso = _positive(attributes.get("Exif:PhotographicSensitivity")) or _positive(attributes.get("Exif:ISOSpeedRatings"))
-    return Exposure(_as_stated(seconds), _as_stated(_positive(attributes.get("FNumber"))), iso)
+    aperture = _positive(attributes.get("FNumber")) or _positive(attributes.get("exif:FNumber"))
+    if aperture is None:
+        aperture = _power(0.5, attributes.get("Exif:ApertureValue"))
+    return Exposure(_as_stated(seconds), _as_stated(aperture), _sensitivity(attributes))
+
+
+_LARGEST_SHORT = 65535
+_SENSITIVITIES = ("Exif:PhotographicSensitivity", "Exif:ISOSpeedRatings", "exif:ISOSpeedRatings")
+_WIDE_SENSITIVITIES = ("Exif:RecommendedExposureIndex", "Exif:StandardOutputSensitivity", "Exif:ISOSpeed")
+
+
+def _sensitivity(attributes: Mapping[str, Any]) -> float | None:
+    """ISO: the plain field is 16 bits wide and says 65535 for all that is above (EXIF 2.3, annex G)."""
+    plain = next((iso for iso in (_positive(attributes.get(name)) for name in _SENSITIVITIES) if iso), None)
+    if plain is not None and plain < _LARGEST_SHORT:
+        return plain
+    wide = [iso for iso in (_positive(attributes.get(name)) for name in _WIDE_SENSITIVITIES) if iso]
+    return max(wide, default=plain) if plain is not None else next(iter(wide), None)
+
+
+def _power(factor: float, apex: Any) -> float | None:
+    """``2^(factor · apex)`` of an APEX value; cameras leave strange numbers in unused fields."""
+    try:
+        value = float(apex)
+    except (TypeError, ValueError):
+        return None
+    return 2.0 ** (factor * value) if math.isfinite(value) and abs(value) < 40 else None
 
 
 @overload
@@ -64,11 +95,44 @@ def _positive(value: Any) -> float | None:
     fields."""
     if isinstance(value, tuple | list) and value:
         value = value[0]
+    if isinstance(value, str):
+        value = parse_exposure(value)
     try:
         number = float(value)
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) and number > 0 else None
+
+
+_NUMBER = re.compile(
+    r"(?P<number>[-+−–]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d{1,3})?)"
+    r"(?:\s*/\s*(?P<below>\d+(?:[.,]\d*)?))?\s*(?P<unit>seconds?|secs?|s|ms|µs|μs|us|ev|stops?|\"|″)?",
+    re.IGNORECASE,
+)
+_UNITS = {"ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6}
+
+
+def parse_exposure(text: str) -> float | None:
+    """Read a number as people write exposures: ``1/100``, ``0,01``, ``−2``, ``1/30 s``, ``400 ms``, ``+2 EV``.
+
+    Returns:
+        The number in stops or seconds, whichever it is; ``None`` where it is neither, or not finite.
+
+    Example:
+        >>> parse_exposure("1/4"), parse_exposure("400 ms"), parse_exposure("+2 EV"), parse_exposure("soon")
+        (0.25, 0.4, 2.0, None)
+    """
+    found = _NUMBER.fullmatch(text.strip())
+    if found is None:
+        return None
+    number, below = (
+        float(part.replace(",", ".").replace("−", "-").replace("–", "-")) if part else 1.0
+        for part in (found["number"], found["below"])
+    )
+    if below == 0:
+        return None
+    value = number / below * _UNITS.get((found["unit"] or "").lower(), 1.0)
+    return value if math.isfinite(value) else None
 
 
 def relative_exposures(exposures: Sequence[Exposure]) -> list[float]:
@@ -95,52 +159,130 @@ def relative_exposures(exposures: Sequence[Exposure]) -> list[float]:
     ]
 
 
-def read_exposure(path: str | Path) -> Exposure | None:
-    """Exposure time, aperture and sensitivity from the metadata of an image file; ``None`` where it has no exposure
-    time.
+@dataclass(frozen=True)
+class ExposureList:
+    """The exposures that a text file lists.
 
-    Raises:
-        ImageFileError: the file is missing, damaged, or no image.
+    Args:
+        ev: in stops, one a line.
+        names: the frames' file names, where every line has one, else ``None``.
     """
-    from afunet_core.io.raw import RAW_SUFFIXES, read_raw_exposure
-    from afunet_core.io.read import read_attributes
 
-    if Path(path).suffix.lower() in RAW_SUFFIXES:
-        return read_raw_exposure(path)
-    return exposure_from_attributes(read_attributes(path))
+    ev: list[float]
+    names: list[str] | None = None
 
 
 def read_exposure_file(path: str | Path) -> list[float]:
-    """Exposure values (EV, stops) from a text file: one a line, in the natural order of the frames' file names.
+    """Read exposures (EV, stops) from a text file: one a line, in the natural order of the frames' file names.
 
-    Commas and blanks separate too, empty lines and ``#`` comments are skipped.
+    See :func:`read_exposure_list` for what may stand in it.
+    """
+    return read_exposure_list(path).ev
+
+
+def read_exposure_list(path: str | Path) -> ExposureList:
+    """Read a list of exposures as people write them.
+
+    One EV a line, or all in one line between blanks, commas or semicolons. Times are known by their unit or fraction
+    (``1/100``, ``0.01 s``, ``10 ms``) and become stops; a file may hold either. A line may begin or end with the
+    frame's file name (``IMG_1.jpg 1/100``), then order does not matter. Decimal commas, empty lines and ``#`` comments
+    are understood.
 
     Raises:
-        ImageFileError: the file is missing, not text, empty, or holds something which is not a number.
+        ImageFileError: the file is missing, not text, empty, or holds something which is no exposure.
     """
     path = Path(path)
-    advice = "Write one exposure value (EV) a line, in the order of the file names."
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ImageFileError(f"{path}: cannot be read: {error.strerror or error}. {advice}") from error
-    except UnicodeDecodeError as error:
-        raise ImageFileError(f"{path}: is not a text file. {advice}") from error
-    values = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        for word in re.split(r"[,;\s]+", line.partition("#")[0].replace("\N{MINUS SIGN}", "-").strip()):
-            if word:
-                values.append(_exposure_value(word, f"{path}, line {number}", advice))
-    if not values:
-        raise ImageFileError(f"{path}: holds no exposure values. {advice}")
+    entries = [entry for number, line in _lines(path) for entry in _entries(line, f"{path}, line {number}")]
+    if not entries:
+        raise ImageFileError(f"{path}: holds no exposure values. {_LIST_ADVICE}")
+    values = _as_stops(entries, path)
+    names = [entry.name for entry in entries]
+    named = [name for name in names if name]
+    if named and len(named) < len(names):
+        raise ImageFileError(f"{path}: only some lines name their frame. {_LIST_ADVICE}")
+    return ExposureList(values, named or None)
+
+
+_LIST_ADVICE = "Write one exposure value (EV) or time (1/100 s) a line, in the order of the file names."
+_LONGEST_LIST = 2**20
+"""Bytes; lists are short, and a picture of another name is not."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    value: float
+    kind: str
+    """``"time"`` with its unit, ``"fraction"``, ``"stops"`` with theirs, or ``"number"``."""
+    name: str = ""
+
+
+def _as_stops(entries: Sequence[_Entry], path: Path) -> list[float]:
+    """All entries in stops: a list is one of times if something says so and nothing speaks against it."""
+    kinds, values = {entry.kind for entry in entries}, [entry.value for entry in entries]
+    if "time" in kinds and ("stops" in kinds or min(values) <= 0):
+        raise ImageFileError(f"{path}: lists times and stops together, or times that are not above 0. {_LIST_ADVICE}")
+    if "time" in kinds or ("fraction" in kinds and "stops" not in kinds and min(values) > 0):
+        return [math.log2(value) for value in values]
+    if kinds == {"number"} and len(values) > 1 and min(values) > 0 and 0 < max(values) - min(values) < _CAMERA_STEP:
+        warnings.warn(
+            f"{path}: numbers that differ by less than {_CAMERA_STEP:g} are no stops; they are taken as times in "
+            "seconds. Write their unit to be sure: 0.01 s.",
+            UserWarning,
+            stacklevel=3,
+        )
+        return [math.log2(value) for value in values]
     return values
 
 
-def _exposure_value(word: str, where: str, advice: str) -> float:
+_CAMERA_STEP = 0.3
+"""Stops: the smallest step of a camera's dial is a third."""
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
     try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise ImageFileError(f"{where}: {word!r} is not a number. {advice}")
-    return value
+        if not path.is_file() and path.exists():
+            raise ImageFileError(f"{path}: is no ordinary file. {_LIST_ADVICE}")
+        with path.open("rb") as file:
+            data = file.read(_LONGEST_LIST)
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except OSError as error:
+        if isinstance(error, ImageFileError):
+            raise
+        raise ImageFileError(f"{path}: cannot be read: {error.strerror or error}. {_LIST_ADVICE}") from error
+    except UnicodeDecodeError as error:
+        raise ImageFileError(f"{path}: is not a text file. {_LIST_ADVICE}") from error
+    stripped = ((number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), start=1))
+    return [(number, line) for number, line in stripped if line]
+
+
+def _entries(line: str, where: str) -> list[_Entry]:
+    """What one line lists: one exposure, perhaps with a name, or several numbers."""
+    name = ""
+    named = re.match(r"(?:\"(?P<quoted>[^\"]+)\"|(?P<plain>\S+\.[A-Za-z]\w{1,4}))[\s,;:=]+(?P<rest>.+)$", line)
+    if named:
+        name, line = named["quoted"] or named["plain"], named["rest"]
+    words = _words(line)
+    entries = []
+    for word in words:
+        value = parse_exposure(word)
+        if value is None:
+            raise ImageFileError(f"{where}: {word!r} is not a number. {_LIST_ADVICE}")
+        entries.append(_Entry(value, _kind(word), name))
+    if name and len(entries) > 1:
+        raise ImageFileError(f"{where}: {len(entries)} numbers for one frame. {_LIST_ADVICE}")
+    return entries
+
+
+def _kind(word: str) -> str:
+    unit = re.search(r"[a-zµμ\"″]+$", word, re.IGNORECASE)
+    if unit is None:
+        return "fraction" if "/" in word else "number"
+    return "stops" if unit[0].lower() in ("ev", "stop", "stops") else "time"
+
+
+def _words(line: str) -> list[str]:
+    """Numbers with their units. A comma separates, unless it is plainly a decimal one: a single number a line."""
+    if re.fullmatch(r"[-+−–]?\d+,\d+\s*\D*", line):
+        return [line]
+    found = re.sub(r"(?<=\d)\s+(?=(?:seconds?|secs?|s|ms|µs|μs|us|ev|stops?)\b)", "", line, flags=re.IGNORECASE)
+    return [word for word in re.split(r"[,;\s]+", re.sub(r"\s*/\s*", "/", found)) if word]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from afunet_core.io.read import colour_channels, opened, part_pixels
+from afunet_core.io.decode import colour_channels, opened, part_pixels
 
 __all__ = ["ImagePart", "read_parts"]
 

@@ -1,28 +1,42 @@
-"""What the product writes into its files about itself, and how it is found again.
+"""Provenance: the product's own metadata in the files it writes, and how it is found again.
 
-The caller's dictionary is stored as JSON: one attribute a key in EXR, where other programs show them, one text
-elsewhere.
+The caller's dictionary is stored as JSON: one attribute a key in EXR, where other programs show them, in an XMP packet
+of TIFF and JPEG, in a text chunk of PNG and in header lines of Radiance. It never stands in captions or descriptions,
+which belong to the photographer and which other programs read.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import re
+import zlib
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
+from xml.sax.saxutils import quoteattr, unescape
 
 PREFIX = "afunet:"
 BLOCK = "afunet:metadata"
-"""Attribute (PNG) or key (the description of TIFF and JPEG) that holds the whole dictionary."""
+"""Attribute (PNG, XMP) that holds the whole dictionary; files of version 0.1 had it in the description."""
 
-HDR_KEY = "AFUNET="
+_PACKED = "afunet:packed"
+"""The same as deflated JSON in base64, where the plain text would be too long for a segment of a JPEG."""
+
+_NAMESPACE = "urn:napari-afunet:metadata"
+_LONGEST_XMP = 60_000
+"""Bytes; a segment of a JPEG holds 65,533 with the name of its kind."""
+
+_HDR_KEY = "AFUNET="
 """Radiance headers are lines of ``NAME=value``."""
+
+_HDR_LINE = 90
+"""Characters of JSON a header line; readers (OpenCV, stb_image) have buffers of 128 bytes for one."""
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: arrays and tensors as lists, numbers beyond JSON (NaN, infinity) and the rest as
-    text."""
+    """Turn ``value`` into what JSON can hold: arrays and tensors to lists, NaN, infinities and the rest to text."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -39,34 +53,81 @@ def plain(value: Any) -> Any:
 
 
 def to_json(value: Any) -> str:
-    """One line of ASCII: every format's text field can carry it."""
+    """Write one line of ASCII, which every format's text field can carry."""
     return json.dumps(plain(value))
 
 
+def to_xmp(metadata: Mapping[str, Any]) -> bytes:
+    """Write an XMP packet that holds the dictionary.
+
+    Example:
+        >>> from_xmp(to_xmp({"note": "a < b & \\"c\\""}))
+        {'note': 'a < b & "c"'}
+    """
+    text, name = to_json(metadata), BLOCK
+    if len(text) > _LONGEST_XMP // 2:  # quotes become six characters each
+        text, name = base64.b64encode(zlib.compress(text.encode())).decode(), _PACKED
+    return (
+        '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
+        f'xmlns:afunet="{_NAMESPACE}" {name}={quoteattr(text, _QUOTES)}/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+    ).encode()
+
+
+_QUOTES = {'"': "&quot;"}
+
+
+def from_xmp(packet: bytes) -> dict[str, Any]:
+    """Read the dictionary that :func:`to_xmp` wrote; ``{}`` for other programs' packets."""
+    found = re.search(rb'afunet:(metadata|packed)="([^"]*)"', packet)
+    if found is None:
+        return {}
+    text = unescape(found[2].decode("utf-8", errors="replace"), {"&quot;": '"'})
+    try:
+        if found[1] == b"packed":
+            text = _inflate(base64.b64decode(text)).decode()
+    except (ValueError, zlib.error):
+        return {}
+    block = _decode(text)
+    return block if isinstance(block, dict) else {}
+
+
+def _inflate(data: bytes, most: int = 2**26) -> bytes:
+    """Inflate, but no more than ``most`` bytes: a few kilobytes could claim gigabytes."""
+    return zlib.decompressobj().decompress(data, most)
+
+
+def to_hdr_lines(metadata: Mapping[str, Any]) -> bytes:
+    """Write the dictionary as header lines of a Radiance file, each short enough for the readers' buffers."""
+    text = json.dumps(plain(metadata), separators=(",", ":"))
+    lines = (text[start : start + _HDR_LINE] for start in range(0, len(text), _HDR_LINE))
+    return b"".join(f"{_HDR_KEY}{line}\n".encode("ascii") for line in lines)
+
+
+def from_hdr_header(header: bytes) -> dict[str, Any]:
+    """Read the dictionary in the header of a Radiance file."""
+    text = ""
+    for line in header.decode("ascii", errors="replace").splitlines():
+        if not line:
+            break  # the header ends at the first empty line; pixels follow
+        if line.startswith(_HDR_KEY):
+            text += line.removeprefix(_HDR_KEY)
+    block = _decode(text)
+    return block if isinstance(block, dict) else {}
+
+
 def from_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The dictionary given to :func:`afunet_core.io.write_image`, from the attributes of the file read; ``{}`` for
-    foreign files."""
+    """Read the dictionary given to :func:`afunet_core.io.write_image` from a file's attributes; ``{}`` for others'."""
     own = {
         name.removeprefix(PREFIX): _decode(text)
         for name, text in attributes.items()
-        if name.startswith(PREFIX) and name != BLOCK
+        if name.startswith(PREFIX) and name not in (BLOCK, _PACKED)
     }
     description = _decode(attributes.get("ImageDescription"))  # other programs' descriptions are not ours
     for block in (_decode(attributes.get(BLOCK)), description.get(BLOCK) if isinstance(description, dict) else None):
         if isinstance(block, dict):
             own.update(block)
     return own
-
-
-def from_hdr_header(header: bytes) -> dict[str, Any]:
-    """The dictionary in the header of a Radiance file."""
-    for line in header.decode("ascii", errors="replace").splitlines():
-        if not line:
-            break  # the header ends at the first empty line; pixels follow
-        if line.startswith(HDR_KEY):
-            block = _decode(line.removeprefix(HDR_KEY))
-            return block if isinstance(block, dict) else {}
-    return {}
 
 
 def _decode(text: Any) -> Any:

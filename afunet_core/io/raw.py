@@ -10,14 +10,9 @@ import numpy as np
 
 from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
+from afunet_core.ops.plateau import find_plateau
 
-__all__ = ["DEMOSAIC", "RAW_SUFFIXES", "read_raw", "read_raw_exposure", "read_raw_moment"]
-
-RAW_SUFFIXES = frozenset(
-    {".3fr", ".arw", ".cr2", ".cr3", ".dng", ".erf", ".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf"}
-    | {".pef", ".raf", ".raw", ".rw2", ".srf", ".sr2", ".srw", ".x3f"}
-)
-"""File types read as raw, in lower case."""
+__all__ = ["DEMOSAIC", "read_raw", "read_raw_exposure", "read_raw_moment"]
 
 DEMOSAIC = ("ahd", "linear", "vng", "ppg", "dcb", "dht", "aahd", "half")
 """Ways to fill the colours between the sensor's filters; ``half`` makes one pixel of each 2×2 block, inventing none."""
@@ -26,7 +21,12 @@ _ADVICE = "Open it in a raw converter; if it is damaged, copy it again."
 
 
 def read_raw(
-    path: str | Path, demosaic: str = "ahd", white_balance: str | tuple[float, float, float] = "camera"
+    path: str | Path,
+    demosaic: str = "ahd",
+    white_balance: str | tuple[float, float, float] = "camera",
+    *,
+    black_level: float | None = None,
+    white_level: float | None = None,
 ) -> tuple[np.ndarray, Exposure | None, dict[str, Any]]:
     """Develop a raw file to linear light, without tone curve, brightening or highlight recovery.
 
@@ -37,6 +37,7 @@ def read_raw(
         path: the file.
         demosaic: one of `DEMOSAIC`.
         white_balance: ``"camera"`` as shot, ``"daylight"``, ``"none"`` (what the sensor counted), or three gains.
+        black_level, white_level: in counts of the sensor, instead of those that the file states.
 
     Returns:
         H×W×3 uint16, upright, in linear sRGB primaries (those of the sensor with ``"none"``); the exposure; what the
@@ -55,17 +56,22 @@ def read_raw(
         "gamma": (1, 1),
         "no_auto_bright": True,
         "output_bps": 16,
+        "adjust_maximum_thr": 0.0,  # or LibRaw stretches each frame whose brightest pixel is near white by itself
         "highlight_mode": rawpy.HighlightMode.Clip,
         "half_size": demosaic == "half",
         **({} if demosaic == "half" else {"demosaic_algorithm": getattr(rawpy.DemosaicAlgorithm, demosaic.upper())}),
+        **({} if black_level is None else {"user_black": round(black_level)}),
+        **({} if white_level is None else {"user_sat": round(white_level)}),
         **_white_balance(rawpy, white_balance),
     }
     try:
         with rawpy.imread(str(path)) as raw:
+            plateau = _plateau(raw)
             pixels = raw.postprocess(**options)
             camera = {
                 "black_level": [int(level) for level in raw.black_level_per_channel],
-                "white_level": int(raw.white_level),
+                "white_level": int(raw.white_level) if white_level is None else round(white_level),
+                "clips_at": plateau,
                 "white_balance": [float(gain) for gain in raw.camera_whitebalance],
                 "demosaic": demosaic,
                 "balanced_by": white_balance if isinstance(white_balance, str) else list(white_balance),
@@ -77,6 +83,21 @@ def read_raw(
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise ImageFileError(f"{path}: is no raw file that can be read: {reason}. {_ADVICE}") from error
     return np.ascontiguousarray(pixels), _exposure(other, path), camera
+
+
+def _plateau(raw: Any) -> int | None:
+    """The count at which the sensor clips, where that is below the white level of the file."""
+    mosaic = raw.raw_image_visible if raw.raw_type.name == "Flat" else raw.raw_image
+    if mosaic is None:
+        return None
+    black = float(np.mean(raw.black_level_per_channel))
+    scale = max(float(raw.white_level) - black, 1.0)
+    found = find_plateau((np.asarray(mosaic)[::2].ravel().astype(np.float32) - black) / scale, lowest=_LOWEST_CLIP)
+    return None if found is None else round(found * scale + black)
+
+
+_LOWEST_CLIP = 0.05
+"""Share of the stated white level from which a sensor may clip: files that state none have the top of 16 bits."""
 
 
 def read_raw_exposure(path: str | Path) -> Exposure | None:
@@ -115,7 +136,7 @@ def _stated_iso(path: Path) -> Any:
         with tifffile.TiffFile(path) as file:
             tag = file.pages.first.tags.get(34855)
             return None if tag is None else tag.value
-    except (OSError, ValueError, tifffile.TiffFileError):  # not every maker's raw file is a TIFF
+    except Exception:  # not every maker's raw file is a TIFF, and damaged ones raise anything
         return None
 
 

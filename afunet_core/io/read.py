@@ -1,26 +1,33 @@
-"""Reading image files as stored, with all they know about their exposure."""
+"""Reading pictures as stored, with all that their files say: light, colour, orientation, place, exposure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import contextlib
+import struct
+import warnings
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from afunet_core.errors import ImageFileError
+from afunet_core.io.colour import ColourEncoding, colour_from_attributes, decode_pixels
+from afunet_core.io.decode import check_file, main_pages, opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
-from afunet_core.io.metadata import from_attributes, from_hdr_header
-from afunet_core.io.raw import RAW_SUFFIXES, read_raw
+from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
+from afunet_core.io.heif import read_heif
+from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
+from afunet_core.io.microscope import read_plane_exposure, read_plane_exposures
+from afunet_core.io.raw import read_raw, read_raw_exposure
 
-READABLE = frozenset({".bmp", ".exr", ".hdr", ".jpeg", ".jpg", ".pic", ".png", ".tif", ".tiff"}) | RAW_SUFFIXES
-"""File types that are read, in lower case."""
+__all__ = ["ImageFile", "read_attributes", "read_exposure", "read_image", "read_own_metadata", "read_planes"]
 
-_ADVICE = "Open it in an image viewer; if it is damaged, export or copy it again."
-_MAX_COMPRESSION = 5000
-"""No format packs photographs anywhere near this tightly: a header that claims more is damaged."""
+_LARGEST_HEADER = 2**20
+"""Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought."""
+
+_SENSOR_MOSAIC = 32803
+"""TIFF PhotometricInterpretation of a colour filter array (TIFF/EP)."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +36,17 @@ class ImageFile:
 
     Args:
         pixels: H×W or H×W×C, dtype as stored (half floats as float32), channels in the order R, G, B, A, upright.
-        encoding: ``"gamma"`` for 8- and 16-bit integers, ``"linear"`` for floats and raw files, ``None`` when it cannot
-            be told.
+        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"`` where the file says so by profile, chunk or EXIF; where it
+            says nothing, ``"gamma"`` for 8- and 16-bit integers and ``"linear"`` for floats and raw files; ``None``
+            when no name fits: see :meth:`to_light`.
         bit_depth: bits of an integer pixel, ``None`` for floats.
         exposure: from the file's metadata, ``None`` if it has none.
         metadata: the dictionary given to :func:`write_image`, ``{}`` for files from elsewhere.
         attributes: all other fields of the header, by their OpenImageIO names.
+        colour: what the file states of its encoding and its colours, ``None`` if nothing.
+        orientation: the EXIF flag that was applied, 1 to 8.
+        offset: row and column of the first pixel in a larger canvas (EXR data window, TIFF position).
+        planes: pages of this size in the file; the first is read.
     """
 
     pixels: np.ndarray
@@ -43,13 +55,28 @@ class ImageFile:
     exposure: Exposure | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    colour: ColourEncoding | None = None
+    orientation: int = 1
+    offset: tuple[int, int] = (0, 0)
+    planes: int = 1
+
+    def to_light(self) -> ImageFile:
+        """Decode a file whose curve has no name (``encoding`` is ``None``, ``colour`` is not) to linear floats."""
+        if self.encoding is not None or self.colour is None or self.colour.decode is None:
+            return self
+        return replace(self, pixels=decode_pixels(self.pixels, self.colour), encoding="linear", bit_depth=None)
 
 
-def read_image(path: str | Path) -> ImageFile:
-    """Read an EXR, Radiance, TIFF, PNG, JPEG or BMP file, or a camera's raw file (see :func:`read_raw` for options).
+def read_image(path: str | Path, *, white_level: float | None = None) -> ImageFile:
+    """Read a picture (EXR, Radiance, TIFF, PNG, JPEG, HEIC, AVIF, JPEG XL, WebP…) or a camera's raw file.
 
     Pixels are as stored; only the orientation flag of cameras is applied, and alpha is not multiplied into the colours.
-    Of an EXR with several parts or layers the first with colour is read; channels are found by name.
+    Of an EXR with several parts or layers the first with colour is read, of a TIFF the first page of full size;
+    channels are found by name. :func:`read_raw` has more options for raw files.
+
+    Args:
+        path: the file.
+        white_level: of a raw file, instead of the one that it states.
 
     Raises:
         ImageFileError: the file is missing, truncated, damaged, or no image; the message says which and what to do.
@@ -64,123 +91,192 @@ def read_image(path: str | Path) -> ImageFile:
         ((2, 3, 3), 7.5, 'linear', {'model': 'compact'})
     """
     path = Path(path)
-    if path.suffix.lower() in RAW_SUFFIXES:
-        developed, exposure, camera = read_raw(path)
+    suffix = path.suffix.lower()
+    if suffix in RAW_SUFFIXES:
+        check_file(path)
+        developed, exposure, camera = read_raw(path, white_level=white_level)
         return ImageFile(developed, "linear", 16, exposure, {}, {"raw": camera})
-    pixels, attributes = _read(path, with_pixels=True)
-    assert pixels is not None
-    if pixels.dtype == np.float16:
-        pixels = pixels.astype(np.float32)
-    pixels = _upright(pixels, attributes)
-    is_float = pixels.dtype.kind == "f"
-    encoding = "linear" if is_float else "gamma" if pixels.dtype in (np.uint8, np.uint16) else None
-    metadata = _own_metadata(path, attributes)
-    exposure = exposure_from_attributes(attributes)
-    return ImageFile(pixels, encoding, None if is_float else pixels.dtype.itemsize * 8, exposure, metadata, attributes)
+    if suffix in HEIF_SUFFIXES:
+        check_file(path)
+        pixels, attributes, profile = read_heif(path)
+        offset, planes = (0, 0), 1
+    else:
+        pixels, attributes, profile, offset, planes = _read(path)
+    orientation = attributes.get("Orientation", 1)
+    orientation = orientation if orientation in range(2, 9) else 1
+    pixels = turned(_plain_numbers(pixels), orientation)
+    attributes["Orientation"] = 1
+    colour = colour_from_attributes(attributes, profile)
+    encoding = _default_encoding(pixels) if colour is None else colour.encoding
+    return ImageFile(
+        pixels=pixels,
+        encoding=encoding,
+        bit_depth=None if pixels.dtype.kind == "f" else pixels.dtype.itemsize * 8,
+        exposure=exposure_from_attributes(attributes) or _plane_exposure(path),
+        metadata=_own_metadata(path, attributes),
+        attributes=attributes,
+        colour=colour,
+        orientation=orientation,
+        offset=offset,
+        planes=planes,
+    )
+
+
+def read_planes(path: str | Path) -> list[ImageFile]:
+    """Read all pages of a file that are as large as the first, each with its exposure where the file states it.
+
+    Raises:
+        ImageFileError: the file is missing, truncated or damaged.
+    """
+    path = Path(path)
+    first = read_image(path)
+    with opened(path) as source:
+        pages, channels = main_pages(source, path)
+        planes = []
+        for page in pages:
+            source.seek_subimage(page, 0)
+            pixels = part_pixels(source, page, path, "unknown")[..., channels]
+            pixels = pixels[..., 0] if len(channels) == 1 else pixels
+            planes.append(turned(_plain_numbers(pixels), first.orientation))
+    exposures: list[Exposure | None] = [*read_plane_exposures(path)]
+    if len(exposures) != len(planes):
+        exposures = [None] * len(planes)
+    return [
+        replace(first, pixels=pixels, exposure=exposure, planes=1)
+        for pixels, exposure in zip(planes, exposures, strict=True)
+    ]
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
-    """The header fields of an image file, without reading its pixels. Raises ``ImageFileError`` like
+    """Read the header fields of an image file, without its pixels. Raises ``ImageFileError`` like
     :func:`read_image`."""
-    return _read(Path(path), with_pixels=False)[1]
-
-
-def _read(path: Path, with_pixels: bool) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """Pixels and attributes."""
+    path = Path(path)
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        check_file(path)
+        return read_heif(path, with_pixels=False)[1]
     with opened(path) as source:
-        part, channels = _colour_part(source, path)
-        attributes = {a.name: a.value for a in source.spec().extra_attribs if not isinstance(a.value, np.ndarray)}
-        if not with_pixels:
-            return None, attributes
-        pixels = part_pixels(source, part, path, "unknown")[..., channels]
-        return (pixels[..., 0] if len(channels) == 1 else np.ascontiguousarray(pixels)), attributes
+        source.seek_subimage(main_pages(source, path)[0][0], 0)
+        return _attributes(source.spec(), path)[0]
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """The file as OpenImageIO reads it; whatever the codecs raise becomes an ``ImageFileError``."""
-    import OpenImageIO as oiio
+def read_own_metadata(path: str | Path) -> dict[str, Any]:
+    """Read the dictionary given to :func:`write_image` from a file, quickly; ``{}`` for files from elsewhere.
 
-    _check_file(path)
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        header = file.read(_LARGEST_HEADER)
+    if not any(mark in header for mark in (b"afunet:", b"AFUNET=")):
+        return {}
     try:
-        hints = oiio.ImageSpec()
-        hints.attribute("oiio:UnassociatedAlpha", 1)
-        source = oiio.ImageInput.open(str(path), hints)
-        if source is None:
-            raise ImageFileError(f"{path}: is not an image that can be read: {_reason(oiio.geterror())}. {_ADVICE}")
-        try:
-            yield source
-        finally:
-            source.close()
+        return _own_metadata(path, {} if path.suffix.lower() in RAW_SUFFIXES else read_attributes(path))
     except ImageFileError:
-        raise
-    except Exception as error:  # codecs raise anything: UnicodeDecodeError, ZeroDivisionError…
-        raise ImageFileError(f"{path}: is damaged: {type(error).__name__}: {error}. {_ADVICE}") from error
+        return {}
 
 
-def part_pixels(source: Any, part: int, path: Path, kind: str) -> np.ndarray:
-    """All channels of the part that was sought, ``H×W×C``; ``kind`` is OpenImageIO's name of a type."""
-    spec = source.spec()
-    _check_size(spec, path)
-    pixels = source.read_image(part, 0, 0, spec.nchannels, kind)
-    problem = source.geterror()
-    if pixels is None or problem:
-        raise ImageFileError(f"{path}: is truncated or damaged: {_reason(problem)}. {_ADVICE}")
-    return np.asarray(pixels).reshape(spec.height, spec.width, -1)
+def read_exposure(path: str | Path) -> Exposure | None:
+    """Read exposure time, aperture and sensitivity from a file's metadata; ``None`` where it has no exposure time.
+
+    Raises:
+        ImageFileError: the file is missing, damaged, or no image.
+    """
+    path = Path(path)
+    if path.suffix.lower() in RAW_SUFFIXES:
+        check_file(path)
+        return read_raw_exposure(path)
+    return exposure_from_attributes(read_attributes(path)) or _plane_exposure(path)
 
 
-def _check_file(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            empty = not file.read(1)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise ImageFileError(f"{path}: cannot be opened: {reason}. Check the path and the permissions.") from error
-    if empty:
-        raise ImageFileError(f"{path}: is empty. {_ADVICE}")
+def _plane_exposure(path: Path) -> Exposure | None:
+    return read_plane_exposure(path) if path.suffix.lower() in (".tif", ".tiff") else None
 
 
-def _check_size(spec: Any, path: Path) -> None:
-    """Refuse headers that claim so many pixels that only damage explains it, before the memory is asked for."""
-    size = spec.image_bytes(True)
-    if size > 2**30 and size > _MAX_COMPRESSION * path.stat().st_size:
+def _default_encoding(pixels: np.ndarray) -> str | None:
+    if pixels.dtype.kind == "f":
+        return "linear"
+    return "gamma" if pixels.dtype in (np.uint8, np.uint16) else None
+
+
+def _plain_numbers(pixels: np.ndarray) -> np.ndarray:
+    return pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels
+
+
+# --- pictures that OpenImageIO reads ----------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> tuple[np.ndarray, dict[str, Any], bytes | None, tuple[int, int], int]:
+    """Pixels, attributes, ICC profile, place on the canvas, and the number of pages."""
+    with opened(path) as source:
+        pages, channels = main_pages(source, path)
+        source.seek_subimage(pages[0], 0)
+        spec = source.spec()
+        attributes, profile = _attributes(spec, path)
+        _check_photometric(path, attributes)
+        pixels = part_pixels(source, pages[0], path, "unknown")[..., channels]
+        offset = (spec.y - spec.full_y, spec.x - spec.full_x)
+        pixels = pixels[..., 0] if len(channels) == 1 else np.ascontiguousarray(pixels)
+        return pixels, attributes, profile, offset, len(pages)
+
+
+def _attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | None]:
+    attributes, profile = {}, None
+    for attribute in spec.extra_attribs:
+        if attribute.name == "ICCProfile":
+            profile = np.asarray(attribute.value).tobytes()
+        elif not isinstance(attribute.value, np.ndarray) and not attribute.name.startswith("ICCProfile:"):
+            attributes[attribute.name] = attribute.value
+    if path.suffix.lower() == ".png":
+        attributes |= _png_chunks(path)
+    return attributes, profile
+
+
+def _png_chunks(path: Path) -> dict[str, Any]:
+    """The chunks of a PNG about its encoding: OpenImageIO calls everything sRGB that does not say otherwise."""
+    found: dict[str, Any] = {}
+    with path.open("rb") as file:
+        data = file.read(_LARGEST_HEADER)
+    place = 8
+    while place + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[place : place + 8])
+        if kind == b"IDAT":
+            break
+        if kind == b"gAMA" and length == 4:
+            gamma = struct.unpack(">I", data[place + 8 : place + 12])[0] / 100_000
+            if gamma > 0:
+                found["png:gamma"] = gamma
+        elif kind == b"sRGB":
+            found["png:srgb"] = 1
+        place += 12 + length
+    return found
+
+
+def _check_photometric(path: Path, attributes: dict[str, Any]) -> None:
+    photometric = attributes.get("tiff:PhotometricInterpretation")
+    if photometric == _SENSOR_MOSAIC:
         raise ImageFileError(
-            f"{path}: is damaged: its header claims {spec.width}×{spec.height} pixels, more than it can hold. {_ADVICE}"
+            f"{path}: holds the mosaic of a sensor, not colours. If it is a raw file, give it its own suffix (.dng)."
+        )
+    space = attributes.get("tiff:ColorSpace") or attributes.get("jpeg:ColorSpace")
+    if space in ("CMYK", "YCCK", "CIELAB", "ICCLAB", "ITULAB", "LOGL", "LOGLUV"):
+        warnings.warn(
+            f"{path.name} holds {space} colours, which were converted to RGB without a profile: light and colours are "
+            "approximate. Export it as RGB.",
+            UserWarning,
+            stacklevel=4,
         )
 
 
-def _colour_part(source: Any, path: Path) -> tuple[int, list[int]]:
-    """Part of the file to read and the indices of its channels in the order RGB(A), Y(A) or as stored."""
-    names: list[str] = []
-    part = 0
-    while source.seek_subimage(part, 0):
-        names = list(source.spec().channelnames)
-        channels = colour_channels(names)
-        if channels:
-            return part, channels
-        if source.format_name() != "openexr":
-            return part, list(range(len(names)))
-        part += 1
-    raise ImageFileError(f"{path}: has no channels R, G, B or Y (the last part has {', '.join(names)}). {_ADVICE}")
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn stored pixels upright by their EXIF orientation, 1 to 8.
 
-
-def colour_channels(names: list[str]) -> list[int]:
-    """Indices of R, G, B, A or Y, A, wherever they stand; plain names go before those of a layer (``diffuse.R``)."""
-    layers = sorted({name.rpartition(".")[0] for name in names}, key=lambda layer: (layer != "", layer))
-    for layer in layers:
-        index = {n.rpartition(".")[2].upper(): i for i, n in enumerate(names) if n.rpartition(".")[0] == layer}
-        for colours in ("RGB", "Y"):
-            if all(colour in index for colour in colours):
-                return [index[colour] for colour in (*colours, "A") if colour in index]
-    return []
-
-
-def _upright(pixels: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
-    """Apply the EXIF orientation (1 to 8), and note it as done."""
-    orientation = attributes.get("Orientation", 1)
-    if orientation not in range(2, 9):
-        return pixels
-    attributes["Orientation"] = 1
+    Example:
+        >>> turned(np.array([[1, 2], [3, 4]]), 6).tolist()
+        [[3, 1], [4, 2]]
+    """
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -191,11 +287,20 @@ def _upright(pixels: np.ndarray, attributes: dict[str, Any]) -> np.ndarray:
 
 
 def _own_metadata(path: Path, attributes: dict[str, Any]) -> dict[str, Any]:
-    if path.suffix.lower() in (".hdr", ".pic"):
+    suffix = path.suffix.lower()
+    if suffix in (".hdr", ".pic", ".jpg", ".jpeg", ".jfif", ".jpe"):
         with path.open("rb") as file:
-            return from_hdr_header(file.read(2**20))
-    return from_attributes(attributes)
+            header = file.read(_LARGEST_HEADER)
+        own = from_hdr_header(header) if suffix in (".hdr", ".pic") else from_xmp(header)
+    else:
+        own = from_xmp(_xmp(path)) if suffix in (".tif", ".tiff", ".dng") else {}
+    return own or from_attributes(attributes)
 
 
-def _reason(message: str | None) -> str:
-    return " ".join((message or "the decoder gives no reason").split()).rstrip(".")
+def _xmp(path: Path) -> bytes:
+    import tifffile
+
+    with contextlib.suppress(Exception), tifffile.TiffFile(path) as file:  # damage is told by whoever reads pixels
+        value = file.pages.first.tags[700].value
+        return value if isinstance(value, bytes) else b""
+    return b""

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import ShapeError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.io.metadata import to_json
-from afunet_core.io.write import _finite, _write_atomically, write_image
+from afunet_core.io.write import PixelSize, cannot_be_written, resolution_tags, to_finite, write_image
 
 __all__ = ["write_stack"]
 
@@ -24,6 +25,8 @@ def write_stack(
     rgb: bool,
     axes: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
+    pixel_size: PixelSize | None = None,
+    steps: Sequence[float] = (),
 ) -> list[Path]:
     """Write a stack: one OME-TIFF, or one numbered file a plane in the other formats.
 
@@ -34,6 +37,8 @@ def write_stack(
         rgb: whether the last axis is colour.
         axes: names of the plane axes; those that begin with t, z or c are told to OME, others take what is left.
         metadata: anything JSON can hold.
+        pixel_size: of a plane.
+        steps: along the plane axes, in the unit of ``pixel_size`` for z and in seconds for time.
 
     Returns:
         The files written. Each is complete or not there at all.
@@ -47,13 +52,15 @@ def write_stack(
     if not planes or 0 in pixels.shape:
         raise ShapeError("pixels", "a stack of images", tuple(pixels.shape), "Use write_image for a single one.")
     if path.suffix.lower() in (".tif", ".tiff"):
-        _write_ome(path, np.asarray(pixels), _ome_axes(axes, len(planes)) + ("YXS" if rgb else "YX"), metadata)
+        order = _ome_axes(axes, len(planes))
+        notes = _ome_notes(order, metadata, pixel_size, steps)
+        _write_ome(path, np.asarray(pixels), order + ("YXS" if rgb else "YX"), notes, pixel_size)
         return [path]
     written = []
     for number, index in enumerate(np.ndindex(planes)):
         file = path.with_name(f"{path.stem}_{number:04d}{path.suffix}")
         notes = {**(metadata or {}), "plane": list(index)}
-        write_image(file, np.asarray(pixels[index], dtype=np.float32), metadata=notes)
+        write_image(file, np.asarray(pixels[index], dtype=np.float32), metadata=notes, pixel_size=pixel_size)
         written.append(file)
     return written
 
@@ -76,10 +83,29 @@ def _ome_axes(names: Sequence[str], count: int) -> str:
     return chosen
 
 
-def _write_ome(path: Path, pixels: np.ndarray, axes: str, metadata: Mapping[str, Any] | None) -> None:
+def _ome_notes(
+    axes: str, metadata: Mapping[str, Any] | None, pixel_size: PixelSize | None, steps: Sequence[float]
+) -> dict[str, Any]:
+    """tifffile's words for the OME-XML: provenance, size of a pixel and steps between planes."""
+    notes: dict[str, Any] = {"Description": to_json(dict(metadata or {}))} if metadata else {}
+    if pixel_size is not None:
+        unit = pixel_size.unit.replace("um", "µm")
+        notes |= {"PhysicalSizeX": pixel_size.width, "PhysicalSizeY": pixel_size.height}
+        notes |= {"PhysicalSizeXUnit": unit, "PhysicalSizeYUnit": unit}
+        for axis, step in zip(axes, steps, strict=False):
+            if axis == "Z" and step > 0:
+                notes |= {"PhysicalSizeZ": float(step), "PhysicalSizeZUnit": unit}
+            elif axis == "T" and step > 0:
+                notes["TimeIncrement"] = float(step)
+    return notes
+
+
+def _write_ome(
+    path: Path, pixels: np.ndarray, axes: str, notes: Mapping[str, Any], pixel_size: PixelSize | None
+) -> None:
     import tifffile
 
-    image = _finite(pixels, float(np.finfo(np.float32).max))
+    image = to_finite(pixels, float(np.finfo(np.float32).max))
 
     def write(temporary: Path) -> None:
         tifffile.imwrite(
@@ -89,7 +115,11 @@ def _write_ome(path: Path, pixels: np.ndarray, axes: str, metadata: Mapping[str,
             bigtiff=image.nbytes > 2**31,
             photometric="rgb" if axes.endswith("S") else "minisblack",
             compression="zlib",
-            metadata={"axes": axes, "Description": to_json(dict(metadata or {}))},
+            metadata={"axes": axes, **notes},
+            **resolution_tags(pixel_size),
         )
 
-    _write_atomically(path, write)
+    try:
+        write_atomically(path, write)
+    except Exception as error:  # codecs raise anything
+        raise cannot_be_written(path, error) from error

@@ -1,27 +1,78 @@
-"""Writing radiance and display pictures: complete or not at all."""
+"""Writing radiance and display pictures: complete or not at all, and as other programs read them."""
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import secrets
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io.metadata import BLOCK, HDR_KEY, PREFIX, to_json
+from afunet_core.io.atomic import write_atomically
+from afunet_core.io.colour import SRGB_CHROMATICITIES
+from afunet_core.io.decode import utf8_name
+from afunet_core.io.formats import DISPLAY, WRITABLE
+from afunet_core.io.icc import linear_srgb_profile, srgb_profile
+from afunet_core.io.metadata import BLOCK, PREFIX, to_hdr_lines, to_json, to_xmp
+from afunet_core.io.photograph import Photograph
+
+__all__ = ["PixelSize", "cannot_be_written", "to_finite", "write_image"]
 
 _HALF_MAX = 65504.0
-_EXIF_DESCRIPTION = 0x010E
+_SOFTWARE = "napari-afunet"
+_XMP_TAG = 700
+_XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
+_IN_CENTIMETRES = {"um": 1e-4, "µm": 1e-4, "μm": 1e-4, "micron": 1e-4, "micrometer": 1e-4, "nm": 1e-7, "mm": 0.1}
+_IN_CENTIMETRES |= {"cm": 1.0, "m": 100.0, "in": 2.54, "inch": 2.54, "nanometer": 1e-7, "millimeter": 0.1}
+_IN_CENTIMETRES |= {"centimeter": 1.0, "meter": 100.0, "micrometre": 1e-4}
+
+
+@dataclass(frozen=True)
+class PixelSize:
+    """The size of a pixel, as microscopes state it.
+
+    Args:
+        height, width: of a pixel.
+        unit: such as ``"um"``.
+    """
+
+    height: float
+    width: float
+    unit: str = "um"
+
+    @property
+    def per_centimetre(self) -> tuple[float, float] | None:
+        """Pixels a centimetre along width and height, as TIFF states resolution; ``None`` for other units."""
+        size = _IN_CENTIMETRES.get(self.unit.lower())
+        if size is None or not (self.height > 0 and self.width > 0):
+            return None
+        return 1 / (size * self.width), 1 / (size * self.height)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What goes into the file beside the pixels."""
+
+    metadata: dict[str, Any] = field(default_factory=dict)
+    half: bool = False
+    quality: int = 95
+    photograph: Photograph | None = None
+    pixel_size: PixelSize | None = None
 
 
 def write_image(
-    path: str | Path, pixels: Any, metadata: Mapping[str, Any] | None = None, half: bool = False, quality: int = 95
+    path: str | Path,
+    pixels: Any,
+    metadata: Mapping[str, Any] | None = None,
+    half: bool = False,
+    quality: int = 95,
+    *,
+    photograph: Photograph | None = None,
+    pixel_size: PixelSize | None = None,
 ) -> None:
     """Write an image; the suffix chooses the format.
 
@@ -29,19 +80,23 @@ def write_image(
     ``.exr``                float32 or half, ZIP (lossless), one attribute ``afunet:KEY`` an item of ``metadata``
     ``.hdr``                RGBE, error 0.8 % of the largest channel; greyscale becomes three equal channels
     ``.tif``, ``.tiff``     float32 (or the integers given), deflate
+    ``.dng``                linear DNG of 16 bits (or half floats) for raw converters, from radiance
     ``.png``                8 bits from display-encoded [0, 1] (or uint8 given)
     ``.jpg``, ``.jpeg``     8 bits from display-encoded [0, 1] (or uint8 given), full chroma
+    ``.avif``               HDR for a screen: PQ, Rec. 2020, 10 bits, from radiance (the extra ``hdr``)
     ======================  ==========================================================================
 
-    The file is written beside its destination, flushed to the disk, then renamed: a failure leaves what was there
-    before.
+    Radiance is in linear sRGB, and the files say so. The file is written beside its destination, flushed to the disk,
+    then renamed: a failure leaves what was there before.
 
     Args:
         path: destination; its folder must exist.
         pixels: H×W or H×W×1/3/4 array, or C×H×W or 1×C×H×W tensor. NaN and infinities are replaced, with a warning.
         metadata: anything JSON can hold (arrays and tensors become lists); :func:`read_image` gives it back.
-        half: 16-bit floats in EXR; values are limited to ±65504.
-        quality: of JPEG, 1 to 100.
+        half: 16-bit floats in EXR and DNG; values are limited to ±65504.
+        quality: of JPEG and AVIF, 1 to 100.
+        photograph: camera, lens, date, place and caption, as :func:`read_photograph` reads them from a frame.
+        pixel_size: of a microscope's image, kept as the resolution of a TIFF and as attributes of an EXR.
 
     Raises:
         ImageFileError: the folder is missing or read-only, the disk is full, or the format is not known.
@@ -52,13 +107,26 @@ def write_image(
     if suffix not in _WRITERS:
         known = ", ".join(sorted(WRITABLE))
         raise ImageFileError(f"{path}: files of type {suffix or '(none)'} are not written. Use one of {known}.")
-    if half and suffix != ".exr":
-        raise ArgumentError("half", "False for any format but .exr", half, "Write an .exr or leave half out.")
+    if half and suffix not in (".exr", ".dng"):
+        raise ArgumentError("half", "False for any format but .exr and .dng", half, "Write an .exr or leave half out.")
     image = _as_image(pixels)
-    image = _to_display(image, suffix) if suffix in _DISPLAY else _to_radiance(image, suffix, half)
+    shown = suffix in DISPLAY and suffix != ".avif"
+    image = _to_display(image, suffix) if shown else _to_radiance(image, suffix, half)
     writer = _WRITERS[suffix]
-    options = {"metadata": dict(metadata or {}), "half": half, "quality": quality}
-    _write_atomically(path, lambda temporary: writer(temporary, image, options))
+    options = _Options(dict(metadata or {}), half, quality, photograph, pixel_size)
+    try:
+        write_atomically(path, lambda temporary: writer(temporary, image, options))
+    except (ArgumentError, ImportError):
+        raise
+    except Exception as error:  # codecs raise anything
+        raise cannot_be_written(path, error) from error
+
+
+def cannot_be_written(path: Path, error: Exception) -> ImageFileError:
+    """The error of a failed write, in the words of the operating system and with what to do."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    advice = "Check that the folder exists, may be written to and has room left, or choose another."
+    return ImageFileError(f"{path}: cannot be written: {reason}. {advice}")
 
 
 def _as_image(pixels: Any) -> np.ndarray:
@@ -81,7 +149,7 @@ def _as_image(pixels: Any) -> np.ndarray:
     return image
 
 
-def _finite(image: np.ndarray, largest: float) -> np.ndarray:
+def to_finite(image: np.ndarray, largest: float) -> np.ndarray:
     """``image`` as float32 without NaN (0) and infinities (the largest value the format holds); a warning says how
     many."""
     with np.errstate(over="ignore"):
@@ -104,7 +172,7 @@ def _to_display(image: np.ndarray, suffix: str) -> np.ndarray:
         return image
     if image.dtype.kind == "u":
         raise ArgumentError("pixels", f"floats in [0, 1] or uint8 for {suffix}", image.dtype, "Scale to [0, 1] first.")
-    return np.rint(np.clip(_finite(image, 1.0), 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.rint(np.clip(to_finite(image, 1.0), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def _to_radiance(image: np.ndarray, suffix: str, half: bool) -> np.ndarray:
@@ -113,7 +181,7 @@ def _to_radiance(image: np.ndarray, suffix: str, half: bool) -> np.ndarray:
             return image
         raise ArgumentError("pixels", f"floats for {suffix}", image.dtype, "Radiance is floating point; convert it.")
     largest = _HALF_MAX if half else float(np.finfo(np.float32).max)
-    image = _finite(image, largest)
+    image = to_finite(image, largest)
     if half:
         image = _limited(image, -_HALF_MAX, _HALF_MAX, "a half float")
     if suffix == ".hdr":
@@ -136,59 +204,119 @@ def _limited(image: np.ndarray, low: float, high: float, holder: str) -> np.ndar
 # --- formats ---------------------------------------------------------------------------------------------------------
 
 
-def _write_exr(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
-    attributes = {PREFIX + str(key): to_json(value) for key, value in options["metadata"].items()}
-    _write_oiio(path, image, "half" if options["half"] else "float", {"compression": "zip", **attributes})
+def _write_exr(path: Path, image: np.ndarray, options: _Options) -> None:
+    attributes: dict[str, Any] = {} if options.photograph is None else options.photograph.to_attributes()
+    attributes |= {PREFIX + str(key): to_json(value) for key, value in options.metadata.items()}
+    if image.shape[2] >= 3:
+        attributes["chromaticities"] = SRGB_CHROMATICITIES
+    if options.pixel_size is not None:
+        size = options.pixel_size
+        attributes[PREFIX + "pixel_size"] = to_json([size.height, size.width, size.unit])
+        if size.per_centimetre is not None:
+            attributes |= {"XResolution": size.per_centimetre[0], "YResolution": size.per_centimetre[1]}
+            attributes |= {"ResolutionUnit": "cm", "PixelAspectRatio": size.width / size.height}
+    _write_oiio(path, image, "half" if options.half else "float", {"compression": "zip", **attributes})
 
 
-def _write_hdr(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
+def _write_hdr(path: Path, image: np.ndarray, options: _Options) -> None:
     _write_oiio(path, image, "float", {})
-    if options["metadata"]:  # OpenImageIO does not write header variables of its own
+    if options.metadata:  # OpenImageIO does not write header variables of its own
         first, rest = path.read_bytes().split(b"\n", 1)
-        path.write_bytes(b"\n".join([first, (HDR_KEY + to_json(options["metadata"])).encode("ascii"), rest]))
+        path.write_bytes(b"".join([first, b"\n", to_hdr_lines(options.metadata), rest]))
 
 
-def _write_tiff(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
+def _write_tiff(path: Path, image: np.ndarray, options: _Options) -> None:
     import tifffile
 
     colour = image.shape[2] >= 3
+    photograph = options.photograph
+    tags = [] if photograph is None else photograph.to_tiff_tags()
+    if options.metadata:
+        packet = to_xmp(options.metadata)
+        tags.append((_XMP_TAG, 1, len(packet), packet, True))
+    profile = None
+    if colour and options.metadata.get("output") == "display":
+        profile = srgb_profile()
+    elif colour and image.dtype.kind == "f":
+        profile = linear_srgb_profile()
     tifffile.imwrite(
         path,
         image if colour else image[..., 0],
         photometric="rgb" if colour else "minisblack",
         extrasamples=("unassalpha",) if image.shape[2] == 4 else None,
         compression="zlib",
-        description=to_json({BLOCK: options["metadata"]}),
+        description=None if photograph is None else photograph.caption,
         metadata=None,
-        software="napari-afunet",
+        software=_SOFTWARE,
+        iccprofile=profile,
+        extratags=sorted(tags),
+        bigtiff=image.nbytes > _LARGEST_TIFF,
+        **resolution_tags(options.pixel_size),
     )
 
 
-def _write_png(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
+_LARGEST_TIFF = 2**32 - 2**25
+"""Bytes of pixels that the offsets of a plain TIFF reach, with room for the rest."""
+
+
+def resolution_tags(pixel_size: PixelSize | None) -> dict[str, Any]:
+    """tifffile's arguments for the size of a pixel."""
+    resolution = None if pixel_size is None else pixel_size.per_centimetre
+    return {} if resolution is None else {"resolution": resolution, "resolutionunit": "CENTIMETER"}
+
+
+def _write_png(path: Path, image: np.ndarray, options: _Options) -> None:
     from PIL.PngImagePlugin import PngInfo
 
     text = PngInfo()
-    if options["metadata"]:
-        text.add_text(BLOCK, to_json(options["metadata"]))
-    _write_pillow(path, image, "PNG", pnginfo=text)
+    if options.metadata:
+        text.add_text(BLOCK, to_json(options.metadata))
+    more: dict[str, Any] = {} if image.shape[2] == 1 else {"icc_profile": srgb_profile()}
+    if options.photograph is not None:
+        more["exif"] = options.photograph.to_exif(image.shape[:2])
+    path.write_bytes(encode_pillow(image, "PNG", pnginfo=text, **more))
 
 
-def _write_jpeg(path: Path, image: np.ndarray, options: dict[str, Any]) -> None:
-    from PIL import Image
+def _write_jpeg(path: Path, image: np.ndarray, options: _Options) -> None:
+    exif = (options.photograph or Photograph({}, {}, {})).to_exif(image.shape[:2])
+    more: dict[str, Any] = {} if image.shape[2] == 1 else {"icc_profile": srgb_profile()}
+    if options.metadata:
+        more["extra"] = xmp_segment(to_xmp(options.metadata))
+    path.write_bytes(encode_pillow(image, "JPEG", exif=exif, quality=options.quality, subsampling="4:4:4", **more))
 
-    exif = Image.Exif()
-    if options["metadata"]:
-        exif[_EXIF_DESCRIPTION] = to_json({BLOCK: options["metadata"]})
-    _write_pillow(path, image, "JPEG", exif=exif, quality=options["quality"], subsampling="4:4:4")
+
+_LONGEST_SEGMENT = 65533
 
 
-def _write_pillow(path: Path, image: np.ndarray, file_format: str, **options: Any) -> None:
+def xmp_segment(packet: bytes) -> bytes:
+    """An APP1 segment of a JPEG with an XMP packet; empty, with a warning, where it is too long for one."""
+    content = _XMP_SEGMENT + packet
+    if len(content) > _LONGEST_SEGMENT:
+        message = "How this picture was made is too long for a JPEG and is left out. An EXR or TIFF holds it."
+        warnings.warn(message, UserWarning, stacklevel=4)
+        return b""
+    return b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content
+
+
+def encode_pillow(image: np.ndarray, file_format: str, **options: Any) -> bytes:
     """Encode in memory: on a full disk OpenImageIO ends the process (JPEG) or says nothing (PNG)."""
     from PIL import Image
 
     encoded = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(encoded, file_format, **options)
-    path.write_bytes(encoded.getbuffer())
+    return encoded.getvalue()
+
+
+def _write_dng(path: Path, image: np.ndarray, options: _Options) -> None:
+    from afunet_core.io.dng import write_linear_dng
+
+    write_linear_dng(path, image, options.metadata, options.photograph, half=options.half)
+
+
+def _write_avif(path: Path, image: np.ndarray, options: _Options) -> None:
+    from afunet_core.io.hdr_display import encode_pq_avif
+
+    path.write_bytes(encode_pq_avif(image, options.quality))
 
 
 def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapping[str, Any]) -> None:
@@ -197,20 +325,26 @@ def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapp
     spec = oiio.ImageSpec(image.shape[1], image.shape[0], image.shape[2], pixel_type)
     if image.shape[2] == 1:
         spec.channelnames = ("Y",)
-    spec.attribute("Software", "napari-afunet")
+    spec.attribute("Software", _SOFTWARE)
     for name, value in attributes.items():
-        spec.attribute(name, value)
-    output = oiio.ImageOutput.create(str(path))
-    if output is None:
-        raise OSError(oiio.geterror())
-    if not output.open(str(path), spec):
-        raise OSError(output.geterror())
-    written = output.write_image(np.ascontiguousarray(image))
-    if not (output.close() and written):
-        raise OSError(output.geterror() or "the file could not be completed")
+        if isinstance(value, tuple):
+            spec.attribute(name, oiio.TypeDesc(f"float[{len(value)}]"), value)
+        else:
+            spec.attribute(name, value)
+    with utf8_name(path) as name:
+        output = oiio.ImageOutput.create(name)
+        if output is None:
+            raise OSError(oiio.geterror())
+        if not output.open(name, spec):
+            raise OSError(output.geterror())
+        written = output.write_image(np.ascontiguousarray(image))
+        if not (output.close() and written):
+            raise OSError(output.geterror() or "the file could not be completed")
 
 
-_WRITERS: dict[str, Callable[[Path, np.ndarray, dict[str, Any]], None]] = {
+_WRITERS: dict[str, Callable[[Path, np.ndarray, _Options], None]] = {
+    ".avif": _write_avif,
+    ".dng": _write_dng,
     ".exr": _write_exr,
     ".hdr": _write_hdr,
     ".jpeg": _write_jpeg,
@@ -219,28 +353,3 @@ _WRITERS: dict[str, Callable[[Path, np.ndarray, dict[str, Any]], None]] = {
     ".tif": _write_tiff,
     ".tiff": _write_tiff,
 }
-_DISPLAY = frozenset({".jpeg", ".jpg", ".png"})
-WRITABLE = frozenset(_WRITERS)
-"""File types that are written, in lower case."""
-
-
-# --- all or nothing --------------------------------------------------------------------------------------------------
-
-
-def _write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Run ``write`` on a temporary file in the same folder, which then takes the place of ``path`` in one step."""
-    advice = "Check that the folder exists, may be written to and has room left, or choose another."
-    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
-    try:
-        with temporary.open("xb"):
-            pass  # reserves the name with the user's own permissions, and tells early if the folder refuses
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except Exception as error:  # codecs raise anything
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise ImageFileError(f"{path}: cannot be written: {reason}. {advice}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()

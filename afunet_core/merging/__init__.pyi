@@ -1,9 +1,9 @@
-from .pipeline import (
-    METHODS as METHODS,
-)
-from .pipeline import (
-    MergeResult as MergeResult,
+from .options import (
+    MergeOptions as MergeOptions,
 )
 from .pipeline import (
     merge as merge,
+)
+from .result import (
+    MergeResult as MergeResult,
 )

@@ -15,14 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from afunet_core.errors import AFUNetError, ArgumentError, ImageFileError, MergeCancelled
+from afunet_core.io.atomic import remove_partial_files
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from afunet_core.merging.pipeline import MergeResult
+    from afunet_core.merging.result import MergeResult
     from afunet_core.utils.progress import OnProgress, ShouldCancel
 
-__all__ = ["MergeJob", "Outcome", "attempt", "check_destination", "folder_jobs", "group_jobs", "run_batch", "run_job"]
+__all__ = [
+    "MergeJob",
+    "Outcome",
+    "attempt",
+    "check_destination",
+    "folder_jobs",
+    "group_jobs",
+    "remove_partial_outputs",
+    "run_batch",
+    "run_job",
+]
 
 DISPLAY_FORMATS = frozenset({".png", ".jpg", ".jpeg"})
 
@@ -146,6 +157,7 @@ def attempt(job: MergeJob, overwrite: bool = False, on_progress: OnProgress | No
     if not overwrite and Path(job.output).exists():
         return Outcome(job.name, "skipped", f"{job.output} exists")
     begin = time.perf_counter()
+    remove_partial_outputs(job)
     try:
         for target in filter(None, (job.output, job.tonemapped)):
             Path(target).parent.mkdir(parents=True, exist_ok=True)
@@ -161,6 +173,12 @@ def attempt(job: MergeJob, overwrite: bool = False, on_progress: OnProgress | No
             raise
         return Outcome(job.name, "failed", "memory ran out; give a smaller --memory or fewer workers")
     return Outcome(job.name, "merged", seconds=time.perf_counter() - begin)
+
+
+def remove_partial_outputs(job: MergeJob) -> None:
+    """Remove what a killed process left of writing this job's files."""
+    for target in filter(None, (job.output, job.tonemapped)):
+        remove_partial_files(target)
 
 
 def run_batch(

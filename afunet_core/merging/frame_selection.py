@@ -1,4 +1,4 @@
-"""Which frames of a bracket the network sees, and which are held against what it makes of them.
+"""Selection of frames: which ones the network sees, and which join in the mean afterwards.
 
 The network takes three: the reference, chosen for what is well exposed and sharp, and the frames nearest to two stops
 either side. With two frames the missing side is the reference once more.
@@ -13,12 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel, dependable_noise
 from afunet_core.errors import BracketError
-from afunet_core.motion.consistency import consistent_short_frame
 from afunet_core.radiometry import linearize
 
-__all__ = ["FramePlan", "choose_reference", "plan_frames"]
+__all__ = ["FrameSelection", "choose_reference", "select_frames"]
 
 OUTER_STOPS = 2.0
 """Stops from the reference to the outer frames: the network's training saw mostly these."""
@@ -26,13 +24,22 @@ OUTER_STOPS = 2.0
 WIDEST_STOPS = 4.0
 """Stops from the reference within which the network is asked to guess what nothing recorded: as far as it learned."""
 
-_DARK, _BRIGHT = 0.08, 0.92
-_SHARPER, _NEARLY_AS_WELL = 1.25, 0.85
+DARK = 0.08
+"""Encoded value below which a pixel of a candidate for the reference counts as lost in the shadows."""
+
+BRIGHT = 0.92
+"""Encoded value above which it counts as lost in the lights."""
+
+SHARPER = 1.25
+"""Ratio of the gradients' energies from which another frame is preferred for its sharpness."""
+
+NEARLY_AS_WELL = 0.85
+"""Share of the best frame's recorded pixels that a sharper one must have."""
 
 
 @dataclass(frozen=True)
-class FramePlan:
-    """Which frames the network sees, and which join afterwards; indices into ``bracket.frames``.
+class FrameSelection:
+    """Frames that the network sees, and frames that join afterwards; indices into ``bracket.frames``.
 
     Attributes:
         reference: the frame the result is aligned to.
@@ -45,32 +52,16 @@ class FramePlan:
 
     reference: int
     three: tuple[int, int, int]
-    joining: tuple[int, ...]
+    joining: tuple[int, ...] = ()
     missing: str | None = None
     wider: tuple[int, int, int] | None = None
 
-    def network_bracket(self, bracket: Bracket) -> Bracket:
-        """The three frames, as a bracket whose times are relative to the first of them."""
+    def for_network(self, bracket: Bracket) -> Bracket:
+        """Return the three frames as a bracket whose times are relative to the first of them."""
         return bracket.select(self.three, reference=1)
 
-    def consistent_bracket(self, bracket: Bracket, noise: NoiseModel | None = None) -> Bracket:
-        """The same three, but where the short one contradicts the clipped reference, what another short frame shows.
 
-        Args:
-            bracket: all frames, registered.
-            noise: of the camera; estimated where ``None``.
-        """
-        under = self.three[0]
-        others = [i for i in self.joining if i != under and bracket.times[i] < bracket.times[self.reference]]
-        three = self.network_bracket(bracket)
-        if under == self.reference or not others:
-            return three
-        noise = dependable_noise(bracket, noise)
-        mended = consistent_short_frame(bracket, under, self.reference, others, noise)
-        return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
-
-
-def plan_frames(bracket: Bracket, everything: bool = True) -> FramePlan:
+def select_frames(bracket: Bracket, everything: bool = True) -> FrameSelection:
     """Choose the reference, unless the caller did, and the outer frames for the network.
 
     Args:
@@ -82,8 +73,8 @@ def plan_frames(bracket: Bracket, everything: bool = True) -> FramePlan:
 
     Example:
         >>> frames = [torch.full((1, 3, 8, 8), min(1.0, 0.02 * 2.0**k) ** (1 / 2.2)) for k in range(7)]
-        >>> plan = plan_frames(Bracket(frames, ev=range(7), reference=3))
-        >>> plan.three, plan.joining
+        >>> selection = select_frames(Bracket(frames, ev=range(7), reference=3))
+        >>> selection.three, selection.joining
         ((1, 3, 5), (0, 1, 2, 3, 4, 5, 6))
     """
     reference = bracket.reference if bracket.reference_given else choose_reference(bracket)
@@ -99,12 +90,12 @@ def plan_frames(bracket: Bracket, everything: bool = True) -> FramePlan:
     joining = tuple(range(len(bracket))) if everything and (len(bracket) > 3 or missing) else ()
     shortest = min((i for i in shorter if -stops[i] <= WIDEST_STOPS + 0.1), key=stops.__getitem__, default=under)
     wider = (shortest, reference, over) if joining and stops[shortest] < stops[under] else None
-    return FramePlan(reference, three, joining, missing, wider)
+    return FrameSelection(reference, three, joining, missing, wider)
 
 
 @torch.no_grad()
 def choose_reference(bracket: Bracket) -> int:
-    """The frame that records most of the scene between shadows and saturation, or a sharper one nearly as good.
+    """Return the frame that records most of the scene between shadows and saturation, or a sharper one nearly as good.
 
     Of three frames and more, the shortest and the longest are not considered: they lack a neighbour.
 
@@ -118,12 +109,12 @@ def choose_reference(bracket: Bracket) -> int:
         return candidates[0]
     step = max(1, max(bracket.shape) // 512)
     small = [F.avg_pool2d(frame.float(), step) if step > 1 else frame.float() for frame in bracket.frames]
-    recorded = [((frame > _DARK) & (frame < _BRIGHT)).all(1, keepdim=True) for frame in small]
+    recorded = [((frame > DARK) & (frame < BRIGHT)).all(1, keepdim=True) for frame in small]
     shares = [float(mask.float().mean()) for mask in recorded]
     best = max(candidates, key=lambda i: (shares[i], -abs(i - len(bracket) // 2)))
-    chosen, gain = best, _SHARPER
+    chosen, gain = best, SHARPER
     for other in candidates:
-        if other != best and shares[other] >= _NEARLY_AS_WELL * shares[best]:
+        if other != best and shares[other] >= NEARLY_AS_WELL * shares[best]:
             sharper = _relative_sharpness(bracket, small, recorded[best] & recorded[other], other, best)
             if sharper > gain:
                 chosen, gain = other, sharper
@@ -131,7 +122,7 @@ def choose_reference(bracket: Bracket) -> int:
 
 
 def _relative_sharpness(bracket: Bracket, small: list[Tensor], mask: Tensor, first: int, second: int) -> float:
-    """Energy of the gradients of the first frame over that of the second, in radiance, where both record the scene."""
+    """Return the ratio of two frames' energies of gradients, in radiance, where both record the scene."""
     energies = []
     for index in (first, second):
         radiance = linearize(small[index], bracket.encoding, bracket.gamma) / float(bracket.times[index])

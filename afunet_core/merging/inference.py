@@ -1,10 +1,11 @@
-"""The network on a bracket: which weights, in what form the frames reach it, and what is done when memory runs out."""
+"""The network on a bracket: its weights, the form in which frames reach it, and what is done when memory runs out."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -12,17 +13,24 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.merging.bracket_rows import BracketRows
-from afunet_core.model.afunet import AFUNet, StageState
+from afunet_core.merging.estimate import Estimate, precision_name
+from afunet_core.merging.options import MergeOptions
+from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, model_path
 from afunet_core.model.streaming.stream import stream
-from afunet_core.utils.device import automatic_budget, describe_device, is_out_of_memory, release_memory
-from afunet_core.utils.progress import Run
+from afunet_core.utils.device import (
+    automatic_budget,
+    choose_device,
+    choose_precision,
+    describe_device,
+    is_out_of_memory,
+    multiplies_bfloat16,
+    parse_memory,
+    release_memory,
+)
+from afunet_core.utils.progress import ProgressReporter
 
-__all__ = ["Model", "network_input", "obtain_model", "placed", "run_network"]
-
-Model = str | os.PathLike[str] | AFUNet
-"""A shipped name, a weights file, or a network."""
+__all__ = ["BracketRows", "Network", "load_network", "network_input", "on_device"]
 
 PIECES_WHEN_SHORT = (None, 64, 8)
 """Attention windows computed at once: what is fastest first, then less while memory runs out."""
@@ -30,8 +38,94 @@ LARGEST_WHOLE_INPUT = 256 << 20
 """Bytes of network input that are made at once for a GPU; of a larger one each pass makes the rows that it sees."""
 
 
-def obtain_model(model: Model) -> tuple[AFUNet, dict[str, Any]]:
-    """The network in evaluation mode on the CPU, and what identifies it."""
+@dataclass(frozen=True)
+class Network:
+    """A network with the place and the manner of running it.
+
+    Attributes:
+        model: the network, on any device.
+        description: what identifies it.
+        device: to compute on.
+        dtype: of its features.
+        budget: bytes it may use; ``None`` decides by what is free.
+        keep_stages: keep the states after every stage.
+        reporter: hears of progress and warnings, and may cancel.
+    """
+
+    model: AFUNet
+    description: dict[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+    budget: int | None
+    keep_stages: bool
+    reporter: ProgressReporter
+
+    def estimate(self, three: Bracket, unit: float = 1.0) -> Estimate:
+        """Run the network on three frames.
+
+        Where memory runs out the same is computed in smaller pieces, at last on the CPU: the result does not change.
+
+        Args:
+            three: a shorter frame, the reference and a longer one.
+            unit: exposure time of the shorter one over that of the frame whose saturation is 1.0 in the result.
+        """
+        frames = network_input(three, self.device)
+        devices = [self.device] if self.device.type == "cpu" else [self.device, torch.device("cpu")]
+        attempts = [(device, pieces) for device in devices for pieces in PIECES_WHEN_SHORT]
+        for number, (device, pieces) in enumerate(attempts):
+            try:
+                result = self._attempt(frames, device, pieces)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or number == len(attempts) - 1:
+                    raise
+            else:
+                image, states = result if isinstance(result, tuple) else (result, [])
+                if number:
+                    how = "in smaller pieces" if device == self.device else "on the CPU"
+                    where = describe_device(self.device)
+                    self.reporter.warn(f"Memory ran out on {where}; the same result was computed {how}.")
+                image = image if unit == 1.0 else image / unit
+                return Estimate(
+                    image, describe_device(device), precision_name(self.dtype), three=three, states=states, unit=unit
+                )
+            finally:
+                release_memory(device)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _attempt(self, frames: Tensor | BracketRows, device: torch.device, pieces: int | None) -> Any:
+        free = self.budget if pieces is not None or self.budget is not None else automatic_budget(device)
+        return stream(
+            on_device(self.model, device),
+            frames,
+            memory_budget=free if pieces is None else 0,
+            stages=self.keep_stages,
+            on_progress=self.reporter.report,
+            should_cancel=self.reporter.cancelled,
+            precision=self.dtype,
+            tile_windows=pieces,
+        )
+
+
+def load_network(options: MergeOptions, reporter: ProgressReporter) -> Network | None:
+    """Return the network that the options ask for, or ``None`` for a method without one.
+
+    Raises:
+        ArgumentError: the device, the precision or the memory budget cannot be used, whether or not it is needed.
+        CheckpointError: the model cannot be loaded.
+    """
+    device = choose_device(options.device)
+    dtype = choose_precision(options.precision, device)
+    budget = parse_memory(options.memory_budget)
+    if options.method not in ("auto", "afunet"):
+        return None
+    if dtype == torch.bfloat16 and not multiplies_bfloat16(device):
+        reporter.warn("This processor does not multiply bfloat16 itself: precision='float32' is several times as fast.")
+    model, description = _load_model(options.model)
+    return Network(model, description, device, dtype, budget, options.stages, reporter)
+
+
+def _load_model(model: str | os.PathLike[str] | AFUNet) -> tuple[AFUNet, dict[str, Any]]:
+    """Return the network in evaluation mode on the CPU, and what identifies it."""
     if isinstance(model, AFUNet):
         sha256 = hashlib.sha256()
         for parameter in model.parameters():
@@ -56,8 +150,8 @@ def _describe_model(model: AFUNet, name: str, digest: str) -> dict[str, Any]:
     return {"name": name, "sha256": digest, "parameters": parameters, "config": model.config.to_dict()}
 
 
-def placed(model: AFUNet, device: torch.device) -> AFUNet:
-    """The model ready on ``device``; the caller's own object is never moved or switched."""
+def on_device(model: AFUNet, device: torch.device) -> AFUNet:
+    """Return the model ready on a device; the caller's own object is never moved or switched."""
     parameter = next(model.parameters())
     if parameter.device == device and parameter.dtype == torch.float32 and not model.training:
         return model
@@ -65,49 +159,41 @@ def placed(model: AFUNet, device: torch.device) -> AFUNet:
 
 
 def network_input(bracket: Bracket, device: torch.device) -> Tensor | BracketRows:
-    """On CPUs rows of the input, made by the cores that use them; other devices get all at once, if that is little."""
+    """Return the input of a network: rows of it on CPUs, made by the cores that use them; all of it where it is little.
+
+    Other devices get all at once up to :data:`LARGEST_WHOLE_INPUT`.
+    """
     height, width = bracket.shape
     whole = bracket.batch_size * 18 * height * width * 4
     return bracket.to_tensor() if device.type != "cpu" and whole <= LARGEST_WHOLE_INPUT else BracketRows(bracket)
 
 
-def run_network(
-    model: AFUNet,
-    frames: Tensor | BracketRows,
-    device: torch.device,
-    dtype: torch.dtype,
-    budget: int | None,
-    keep_stages: bool,
-    run: Run,
-) -> tuple[Tensor, list[StageState], dict[str, str]]:
-    """The image, the stages, and the device and precision that served.
+class BracketRows:
+    """The tensor of :meth:`Bracket.to_tensor`, row by row: 72 bytes a pixel that are never held all at once.
 
-    Where memory runs out the same is computed in smaller pieces, at last on the CPU: the result does not change.
+    Args:
+        bracket: with a shorter and a longer neighbour of its reference.
+
+    Raises:
+        BracketError: there are not three frames around the reference.
+
+    Example:
+        >>> frames = [torch.full((1, 3, 6, 5), value) for value in (0.1, 0.2, 0.4)]
+        >>> rows = BracketRows(Bracket(frames, ev=(0, 1, 2), encoding="linear"))
+        >>> rows.shape, tuple(rows.rows(0, 2, 4).shape)
+        ((1, 18, 6, 5), (18, 2, 5))
     """
-    places = [device] if device.type == "cpu" else [device, torch.device("cpu")]
-    attempts = [(place, shrink) for place in places for shrink in PIECES_WHEN_SHORT]
-    for number, (place, pieces) in enumerate(attempts):
-        share = (budget if budget is not None else automatic_budget(place)) if pieces is None else 0
-        try:
-            result = stream(
-                placed(model, place),
-                frames,
-                memory_budget=share,
-                stages=keep_stages,
-                on_progress=run.report,
-                should_cancel=run.cancelled,
-                precision=dtype,
-                piece_windows=pieces,
-            )
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error) or number == len(attempts) - 1:
-                raise
-        else:
-            image, states = result if isinstance(result, tuple) else (result, [])
-            if number:
-                how = "in smaller pieces" if place == device else "on the CPU"
-                run.warn(f"Memory ran out on {describe_device(device)}; the same result was computed {how}.")
-            return image, states, {"device": describe_device(place), "precision": str(dtype).removeprefix("torch.")}
-        finally:
-            release_memory(place)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def __init__(self, bracket: Bracket) -> None:
+        self.bracket = bracket.triplet()
+        self.shape: tuple[int, ...] = (self.bracket.batch_size, 18, *self.bracket.shape)
+        self.device: torch.device = self.bracket.frames[0].device
+
+    def rows(self, index: int, start: int, stop: int) -> Tensor:
+        """Return rows ``start`` to ``stop`` of one sample, ``18×rows×W``."""
+        frames = [frame[index : index + 1, :, start:stop] for frame in self.bracket.frames]
+        return self.bracket.with_frames(frames).to_tensor()[0]
+
+    def times(self, index: int) -> Tensor:
+        """Return the exposure times, which a tensor's reader has to estimate from all of it."""
+        return self.bracket.times

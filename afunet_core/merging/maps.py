@@ -1,39 +1,35 @@
-"""Pictures that tell about a merge: computed when somebody looks at them."""
+"""Diagnostic maps of a merge, computed when first looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.merging.inference import placed
-from afunet_core.model.afunet import AFUNet, StageState
+from afunet_core.merging.estimate import Estimate
+from afunet_core.merging.inference import Network, on_device
+from afunet_core.model.afunet import AFUNet, StageState, pad_to_multiple
+from afunet_core.model.heads import AnchoredHead, anchored_merge, estimate_times
+from afunet_core.motion.ghosts import ghost_map
 
-__all__ = ["LazyMaps", "sources", "stages_hdr"]
+__all__ = ["LazyMaps", "build_maps", "source_map", "source_shares"]
 
-
-def sources(model: AFUNet, bracket: Bracket, last: StageState) -> np.ndarray:
-    """Which frame each pixel of the network's image came from."""
-    from afunet_core.merging.source_map import source_map
-
-    return source_map(placed(model, torch.device("cpu")), bracket.to_tensor(), last.reference.cpu())
-
-
-def stages_hdr(model: AFUNet, bracket: Bracket, stages: list[StageState], scale: float) -> np.ndarray:
-    """The image decoded after every stage, in the units of the result."""
-    from afunet_core.inspection import decode_stages
-
-    images = np.stack(decode_stages(placed(model, torch.device("cpu")), bracket.to_tensor(), stages))
-    return (images.mean(-1) if bracket.is_grey else images) * np.float32(scale)
+CPU = torch.device("cpu")
 
 
 class LazyMaps(Mapping[str, np.ndarray]):
-    """A dictionary of pictures that are computed when first looked at."""
+    """A read-only dictionary of arrays, each computed when first looked at.
 
-    def __init__(self, makers: dict[str, Callable[[], np.ndarray]]) -> None:
-        self._makers, self._made = makers, dict[str, np.ndarray]()
+    Args:
+        makers: name → function that computes the array.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], np.ndarray]]) -> None:
+        self._makers, self._made = dict(makers), dict[str, np.ndarray]()
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._made:
@@ -48,3 +44,93 @@ class LazyMaps(Mapping[str, np.ndarray]):
 
     def __len__(self) -> int:
         return len(self._makers)
+
+
+def build_maps(
+    aligned: Bracket, estimate: Estimate, network: Network | None, stages: list[StageState] | None, scale: float
+) -> LazyMaps:
+    """Return the maps of a merge.
+
+    Args:
+        aligned: all frames.
+        estimate: the last one.
+        network: which took part, if any.
+        stages: its states after every stage as arrays, where they were asked for.
+        scale: from radiance to the unit of the result.
+    """
+    makers: dict[str, Callable[[], np.ndarray]] = {"ghost": partial(ghost_maps, aligned)}
+    if estimate.network_share is not None and not estimate.at_rest:
+        makers["network"] = partial(_as_planes, estimate.network_share)
+    if stages and network is not None and estimate.three is not None:
+        makers["stages_hdr"] = partial(stages_hdr, network.model, estimate.three, stages, scale / estimate.unit)
+        if network.model.config.head == "anchored":
+            makers["source"] = partial(_source_of_bracket, network.model, estimate.three, stages[-1])
+    return LazyMaps(makers)
+
+
+def ghost_maps(bracket: Bracket) -> np.ndarray:
+    """Return the ghost map of every sample, H×W, or B×H×W for batches."""
+    maps = [ghost_map(bracket, sample) for sample in range(bracket.batch_size)]
+    return maps[0] if len(maps) == 1 else np.stack(maps)
+
+
+def stages_hdr(model: AFUNet, bracket: Bracket, stages: list[StageState], scale: float) -> np.ndarray:
+    """Return the image decoded after every stage, in the unit of the result."""
+    from afunet_core.inspection import decode_stages
+
+    images = np.stack(decode_stages(on_device(model, CPU), bracket.to_tensor(), stages))
+    return (images.mean(-1) if bracket.is_grey else images) * np.float32(scale)
+
+
+@torch.inference_mode()
+def source_map(model: AFUNet, frames: Tensor, estimate: Tensor) -> np.ndarray:
+    """Return the shares of the shorter, the reference and the longer frame and of the network's own picture.
+
+    Args:
+        model: a network with an anchored head.
+        frames: its input, ``B×18×H×W``.
+        estimate: the reference features after its last stage, ``B×C×H/s×W/s``.
+
+    Returns:
+        ``H×W×4`` (``B×H×W×4`` for batches) float32; the four sum to 1. Where the image was padded, its last few columns
+        and rows are off by a hair, for the features beyond them are not kept.
+    """
+    if not isinstance(model.head, AnchoredHead):
+        raise TypeError("Only the anchored head weighs frames.")
+    height, width = frames.shape[-2:]
+    times = estimate_times(frames)
+    frames = pad_to_multiple(frames, model.config.downscale)
+    skip = model.skip(model.embed.reference(model.embed.frame_inputs(frames)[1]))
+    _, trust = model.head.decode(estimate.to(frames).permute(0, 2, 3, 1) + skip)
+    shares = source_shares(frames, times, trust)[..., :height, :width].permute(0, 2, 3, 1)
+    return (shares[0] if len(shares) == 1 else shares).contiguous().numpy()
+
+
+def source_shares(frames: Tensor, times: Tensor, trust: Tensor) -> Tensor:
+    """Return the weights inside :func:`~afunet_core.model.heads.anchored_merge`, mean over colours: ``B×4×H×W``.
+
+    A weighted mean reveals its weights when one of the things averaged is 1 and all others are 0.
+
+    Example:
+        >>> shares = source_shares(torch.rand(1, 18, 2, 2), torch.tensor([[1.0, 4.0, 16.0]]), torch.zeros(1, 4, 2, 2))
+        >>> torch.allclose(shares.sum(1), torch.ones(1, 2, 2))
+        True
+    """
+    shares = []
+    for source in range(4):
+        probe = frames.clone()
+        for frame in range(3):
+            probe[:, 6 * frame : 6 * frame + 3] = float(frame == source)
+        prior = torch.full_like(frames[:, :3], float(source == 3))
+        shares.append(anchored_merge(probe, times, prior, trust).mean(1))
+    return torch.stack(shares, dim=1)
+
+
+def _source_of_bracket(model: AFUNet, bracket: Bracket, last: StageState) -> np.ndarray:
+    return source_map(on_device(model, CPU), bracket.to_tensor(), torch.as_tensor(last.reference))
+
+
+def _as_planes(mask: Tensor) -> np.ndarray:
+    """Return B×1×H×W as H×W, or B×H×W for batches."""
+    planes = mask[:, 0].numpy()
+    return planes[0] if len(planes) == 1 else planes

@@ -1,18 +1,85 @@
-"""What a result says of where it comes from: the bracket as it was understood, and the software."""
+"""The result of a merge from its last estimate: pixels, provenance and maps, each built here once."""
 
 from __future__ import annotations
 
+import math
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from afunet_core.bracket.bracket import Bracket
+import numpy as np
+import torch
+from torch import Tensor
 
-__all__ = ["describe_bracket", "versions"]
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import NoiseModel
+from afunet_core.merging.alignment import AlignedBracket
+from afunet_core.merging.estimate import Estimate
+from afunet_core.merging.frame_selection import FrameSelection
+from afunet_core.merging.inference import Network
+from afunet_core.merging.maps import build_maps
+from afunet_core.merging.options import MergeOptions
+from afunet_core.merging.result import MergeResult
+from afunet_core.model.afunet import StageState
+from afunet_core.ops.strips import row_strips
+from afunet_core.utils.progress import ProgressReporter
+
+__all__ = ["build_result", "describe_bracket", "versions"]
+
+STRIP_PIXELS = 1 << 20
+"""Pixels of the result that are turned into an array at a time."""
+
+
+@torch.inference_mode()
+def build_result(
+    estimate: Estimate,
+    bracket: Bracket,
+    aligned: AlignedBracket,
+    frames: FrameSelection | None,
+    network: Network | None,
+    options: MergeOptions,
+    reporter: ProgressReporter,
+) -> MergeResult:
+    """Turn an estimate into the result, in the units asked for.
+
+    Args:
+        estimate: the last one.
+        bracket: as the caller gave it.
+        aligned: the same after alignment.
+        frames: those the network saw; ``None`` without a network.
+        network: which took part, if any.
+        options: of the merge.
+        reporter: with the seconds and warnings of the run.
+    """
+    is_display = options.method == "mertens"
+    scale = bracket.scale if options.units == "counts" and not is_display else 1.0
+    image = estimate.image if scale == 1.0 else estimate.image * scale
+    radiance = _to_pixels(image, bracket.is_grey, reporter)
+    stages = [_to_arrays(state) for state in estimate.states] if options.stages and network is not None else None
+    info: dict[str, Any] = {
+        "method": options.method,
+        **describe_bracket(bracket),
+        "align": options.align,
+        "border": options.border,
+        **_describe_alignment(aligned),
+        **_describe_estimate(estimate, aligned.bracket),
+        "output": "display" if is_display else "radiance",
+        "units": options.units,
+        "shape": list(radiance.shape),
+        "versions": versions(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": reporter.seconds,
+        "warnings": reporter.warnings,
+    }
+    if network is not None and frames is not None:
+        info |= {"reference": frames.reference, "frames_used": _describe_frames(frames, bracket)}
+        info["model"] = network.description
+    return MergeResult(radiance, stages, info, build_maps(aligned.bracket, estimate, network, stages, scale))
 
 
 def describe_bracket(bracket: Bracket) -> dict[str, Any]:
-    """Frames, exposures, encoding and scale."""
+    """Return frames, exposures, encoding and scale."""
     return {
         "frames": [str(name) for name in bracket.names],
         "ev": [float(value) for value in bracket.ev],
@@ -31,7 +98,7 @@ def describe_bracket(bracket: Bracket) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of this package, Python, and the libraries that decide the result."""
+    """Return the versions of this package, Python, and the libraries that decide the result."""
     from afunet_core import __version__
 
     found = {"afunet": __version__, "python": platform.python_version()}
@@ -41,3 +108,58 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # an unpacked library without its metadata
             found[name] = "unknown"
     return found
+
+
+def _describe_alignment(aligned: AlignedBracket) -> dict[str, Any]:
+    info: dict[str, Any] = {"registration": [entry.as_dict() for entry in aligned.registrations]}
+    if aligned.area is not None:
+        info["area"] = list(aligned.area)
+    if aligned.drifts is not None:
+        info["drift"] = [entry.as_dict() for entry in aligned.drifts]
+    return info
+
+
+def _describe_frames(frames: FrameSelection, bracket: Bracket) -> dict[str, Any]:
+    return {
+        "network": [bracket.names[i] for i in frames.three],
+        "averaged_where_they_agree": [bracket.names[i] for i in frames.joining],
+        "left_out": [name for i, name in enumerate(bracket.names) if i not in frames.three + frames.joining],
+        "missing": frames.missing,
+    }
+
+
+def _describe_estimate(estimate: Estimate, bracket: Bracket) -> dict[str, Any]:
+    """Return what is known of the estimate; steps that did not take place leave nothing."""
+    info = {name: getattr(estimate, name) for name in ("at_rest", "short_frame_mended", "followed", "guessed", "noise")}
+    if isinstance(estimate.noise, NoiseModel):
+        info["noise"] = {
+            "gain": estimate.noise.gain,
+            "read_noise": estimate.noise.read_noise,
+            "counts_per_electron": estimate.noise.gain * bracket.scale,
+            "read_noise_counts": estimate.noise.read_noise * bracket.scale,
+        }
+    known = {name: value for name, value in info.items() if value is not None}
+    return {**known, "device": estimate.device, "precision": estimate.precision}
+
+
+def _to_pixels(image: Tensor, is_grey: bool, reporter: ProgressReporter) -> np.ndarray:
+    """Return ``B×3×H×W`` as ``[B×]H×W[×3]`` float32, finite."""
+    image = image.detach()
+    batch, channels, height, width = image.shape
+    pixels = np.empty((batch, height, width, *(() if is_grey else (channels,))), np.float32)
+    broken = 0
+    for cut in row_strips(height, width, STRIP_PIXELS):
+        reporter.check()
+        rows = image[..., cut, :].float().cpu()
+        if not math.isfinite(float(rows.sum())):  # of large values even a finite sum may overflow: then it counts none
+            broken += int((~torch.isfinite(rows)).sum())
+            rows = rows.nan_to_num(0.0, 0.0, 0.0)
+        pixels[:, cut] = (rows.mean(1) if is_grey else rows.permute(0, 2, 3, 1)).numpy()
+    if broken:
+        reporter.warn(f"{broken} of {image.numel()} values came out NaN or infinite and were set to 0.")
+    return pixels[0] if batch == 1 else pixels
+
+
+def _to_arrays(state: StageState) -> StageState:
+    """Return the same features as float32 arrays."""
+    return StageState(*(feature.detach().float().cpu().numpy() for feature in state))  # type: ignore[arg-type]

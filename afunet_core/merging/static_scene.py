@@ -1,32 +1,33 @@
-"""A bracket from a tripod, of a scene at rest: find out, for then the classical merge can hardly be beaten.
+"""The merge of a scene at rest: the classical merge, which can hardly be beaten there, denoised by the network.
 
-It is the best estimate that looks at one pixel alone, and noise is all that it leaves. A network that looks around
-removes noise; where it smooths what is not noise, it does harm. How large the noise is can be told from the bracket. So
-``merge(method="auto")`` lets the network move the classical merge about as far as noise moves values, and no further.
+The classical merge is the best estimate that looks at one pixel alone, and noise is all that it leaves. A network that
+looks around removes noise; where it smooths what is not noise, it does harm. How large the noise is can be told from
+the bracket. So ``merge(method="auto")`` lets the network move the classical merge about as far as noise moves values,
+and no further.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.weighted import ExposureStack
-from afunet_core.camera.noise import NoiseModel, estimate_noise, merge_with_variance
-from afunet_core.motion.ghosts import ghost_map
+from afunet_core.baselines.noise_optimal import merge_with_variance
+from afunet_core.baselines.weighted import weighted_merge
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import NoiseModel
+from afunet_core.merging.alignment import AlignedBracket, CameraNoise
+from afunet_core.merging.estimate import Estimate
+from afunet_core.merging.frame_selection import FrameSelection
+from afunet_core.merging.inference import Network
+from afunet_core.merging.options import MergeOptions
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["AT_REST", "is_at_rest", "merge_at_rest", "within_noise"]
-
-AT_REST = 2e-4
-"""Mean of the ghost map up to which a scene counts as at rest: one ghost of 14×14 pixels in a megapixel."""
-
-BLOCK = 2
-"""Side of the blocks of pixels that are asked: what moves in the dark can be fainter than the noise of a pixel."""
+__all__ = ["denoise_classic", "merge_static", "within_noise"]
 
 LIGHTS = (0.3, 0.6)
 """Encoded values of the reference between which shadows end and lights begin."""
@@ -46,51 +47,47 @@ NOTICEABLE = (0.0075, 0.025)
 _STRIP_PIXELS = 1 << 18
 
 
-def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], None] = lambda: None) -> bool:
-    """Whether nothing moved between the frames, as far as they can tell.
+def merge_static(
+    aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise, network: Network, options: MergeOptions
+) -> Estimate:
+    """Merge a scene at rest: the classical merge, with the network's denoising where its head agrees with the classic.
 
-    Args:
-        bracket: the frames as they were taken; a bracket that had to be registered did move.
-        batch_size: samples in the batch; all of them must be at rest.
-        check: called several times a second; it raises when the caller no longer wants the answer.
-
-    Returns:
-        True where :func:`~afunet_core.motion.ghosts.ghost_map` finds no ghost worth the name.
-
-    Example:
-        >>> import torch
-        >>> from types import SimpleNamespace
-        >>> frames = tuple(torch.full((1, 3, 20, 30), value) for value in (0.1, 0.4))
-        >>> times = torch.tensor([1.0, 4.0])
-        >>> is_at_rest(SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1))
-        True
+    Counts stay those of the pixel itself, and only the anchored head was made to agree with the classic at rest; else
+    the network runs only if its stages are wanted.
     """
-    block = min(BLOCK, *bracket.frames[0].shape[-2:])
-    maps = (ghost_map(bracket, sample, check=check, block=block) for sample in range(batch_size))
-    return all(float(found.mean()) <= AT_REST for found in maps)
+    three = frames.for_network(aligned.bracket)
+    unit = float(aligned.bracket.times[frames.three[0]])
+    denoises = options.units != "counts" and network.model.config.head == "anchored"
+    ran = network.estimate(three) if options.stages or denoises else None
+    image = denoise_classic(ran.image, three, noise.model) if ran is not None and denoises else None
+    image = weighted_merge(three) if image is None else image
+    image = image if unit == 1.0 else image / unit
+    if ran is None:
+        return Estimate(image, "cpu", "float32", three=three, unit=unit, at_rest=True)
+    return replace(ran, image=image, unit=unit, at_rest=True)
 
 
-def merge_at_rest(network: Tensor, bracket: ExposureStack, noise: NoiseModel | None = None) -> Tensor | None:
-    """The classical merge of a scene at rest, with the network's denoising as far as it is within the noise.
+def denoise_classic(network: Tensor, bracket: ExposureStack, noise: NoiseModel | None) -> Tensor | None:
+    """Return the classical merge of a scene at rest, with the network's denoising as far as it is within the noise.
 
     Args:
         network: the network's image, B×3×H×W radiance, 1.0 at saturation of the shortest frame.
         bracket: the frames it was made from, each B×3×H×W.
-        noise: of the camera; estimated from the bracket where ``None``.
+        noise: of the camera, or ``None`` where it is not known.
 
     Returns:
-        B×3×H×W radiance, or ``None`` where the bracket does not tell its noise: then the classic should stand alone.
+        B×3×H×W radiance, or ``None`` where the noise is not known: then the classic should stand alone.
 
     Example:
-        >>> from types import SimpleNamespace
-        >>> light, times = torch.rand(1, 3, 200, 200) * 0.2, torch.tensor([1.0, 4.0])
-        >>> noisy = tuple(light * t + 0.01 * torch.randn(light.shape) for t in (1.0, 4.0))
-        >>> stack = SimpleNamespace(frames=noisy, times=times, encoding="linear", gamma=2.2, reference=1)
-        >>> merged = merge_at_rest(light, stack)  # a network that knows the truth
+        >>> generator, times = torch.Generator().manual_seed(0), torch.tensor([1.0, 4.0])
+        >>> light, first, second = torch.rand(3, 1, 3, 200, 200, generator=generator)
+        >>> light, noises = light * 0.2, (first, second)
+        >>> noisy = tuple(light * t + 0.03 * (n - 0.5) for t, n in zip((1.0, 4.0), noises, strict=True))
+        >>> stack = ExposureStack(noisy, times, encoding="linear", reference=1)
+        >>> merged = denoise_classic(light, stack, NoiseModel(0.0, 0.01))  # a network that knows the truth
         >>> bool((merged - light).square().mean() < 0.6 * (noisy[1] / 4 - light).square().mean())
         True
     """
-    noise = noise or estimate_noise(bracket)
     if noise is None:
         return None
 
@@ -104,7 +101,7 @@ def merge_at_rest(network: Tensor, bracket: ExposureStack, noise: NoiseModel | N
 
 
 def within_noise(network: Tensor, classic: Tensor, variance: Tensor, reference: Tensor) -> Tensor:
-    r"""The classical merge, moved towards the network where that is what removing noise would do.
+    r"""Move the classical merge towards the network where that is what removing noise would do.
 
     An estimate that is right differs from the classic by that one's noise: by the variance :math:`\sigma^2`, on average
     over a neighbourhood. Where the mean square :math:`d^2` of the difference is larger, the network errs by the rest,

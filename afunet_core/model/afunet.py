@@ -1,4 +1,4 @@
-"""AFUNet: embed → unfolded stages → reconstruct."""
+"""AFUNet: embedding, unfolded stages, reconstruction."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 from afunet_core.errors import ShapeError
-from afunet_core.model.alignment import SpatialAlignment
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.model.fusion import ChannelFusion, DataConsistency, SpatialFusion
 from afunet_core.model.heads import AnchoredHead, DirectHead, estimate_times
-from afunet_core.model.layers import MLP, Conv3x3
+from afunet_core.model.layers import Conv3x3
+from afunet_core.model.stages import Stage
+from afunet_core.ops.arguments import check_tensor
 from afunet_core.ops.box_filter import block_mean
+from afunet_core.radiometry import MU, exposure_times
 
-__all__ = ["AFUNet", "Embedding", "Stage", "StageState", "pad_to_multiple"]
-
-MU = 5000.0
+__all__ = ["AFUNet", "Embedding", "StageState", "pad_to_multiple"]
 
 
 class StageState(NamedTuple):
@@ -48,9 +47,9 @@ class Embedding(nn.Module):
             self.dormant_norm = nn.LayerNorm(dim).requires_grad_(False)
 
     def frame_inputs(self, frames: Tensor, which: Sequence[int] = (0, 1, 2)) -> list[Tensor]:
-        """Per frame in ``which``, what its convolution sees, channels last: ``B×H/fold×W/fold×inputs``.
+        """Make the inputs of the convolution of each frame in ``which``, channels last: ``B×H/fold×W/fold×inputs``.
 
-        Nothing here looks beyond its own fold, so that pieces of an image give pieces of the result.
+        No pixel depends on another fold, so that rows of an image give rows of the result.
         """
         parts = frames.chunk(3, dim=1)
         compressed: list[Tensor] = []
@@ -58,8 +57,8 @@ class Embedding(nn.Module):
             compressed = [torch.log1p(MU * frame[:, :3].clamp_min(0)) / math.log1p(MU) for frame in parts]
         inputs = []
         for slot in which:
-            seen = torch.cat([parts[slot], compressed[slot]], dim=1) if self.mu_input else parts[slot]
-            image = pixel_unshuffle(seen, self.fold)
+            frame = torch.cat([parts[slot], compressed[slot]], dim=1) if self.mu_input else parts[slot]
+            image = pixel_unshuffle(frame, self.fold)
             if self.agreement_input:
                 # Under and over are compared with the reference, the reference's slot holds under against over.
                 one, other = ((0, 1), (0, 2), (2, 1))[slot]
@@ -77,50 +76,6 @@ class Embedding(nn.Module):
         return self.norm(torch.cat([self.under(under), skip, self.over(over)], dim=-1)), skip
 
 
-class Stage(nn.Module):
-    """One iteration: align the sides to the estimate, fuse, restore data consistency (Eq. 10 to 15)."""
-
-    def __init__(self, config: AFUNetConfig, depth: int, fusion_drop: list[float], alignment_drop: float) -> None:
-        super().__init__()
-        dim = config.branch_dim
-        hidden = int(dim * config.mlp_ratio)
-        self.order = config.order
-        self.align_under = SpatialAlignment(config, alignment_drop) if config.alignment else None
-        self.align_over = SpatialAlignment(config, alignment_drop) if config.alignment else None
-        self.fuse = SpatialFusion(config, depth, fusion_drop)
-        self.fuse_under = ChannelFusion(config) if config.channel_fusion else None
-        self.fuse_over = ChannelFusion(config) if config.channel_fusion else None
-        self.consistency = DataConsistency(config) if config.data_consistency else None
-        self.update = MLP(3 * dim, hidden, dim)
-
-    def forward(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """α₁, x, α₃ and y₂, ``B×H×W×C`` each → the new α₁, x, α₃."""
-        if self.order == "AF":
-            under, over = self.align(under, estimate, over)
-            estimate = self.fuse_all(under, estimate, over, observed)
-        else:
-            estimate = self.fuse_all(under, estimate, over, observed)
-            under, over = self.align(under, estimate, over)
-        return under, estimate, over
-
-    def align(self, under: Tensor, estimate: Tensor, over: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 11 for both sides."""
-        if self.align_under is not None and self.align_over is not None:
-            under, over = self.align_under(under, estimate), self.align_over(over, estimate)
-        return under, over
-
-    def fuse_all(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> Tensor:
-        """Eq. 13 to 15: the new estimate."""
-        joined = self.fuse(torch.cat([under, estimate, over], dim=-1))
-        side_under, residual, side_over = joined.chunk(3, dim=-1)
-        if self.fuse_under is not None and self.fuse_over is not None:
-            u, v = self.fuse_under(side_under, estimate), self.fuse_over(side_over, estimate)
-        else:
-            u, v = side_under + estimate, side_over + estimate
-        preliminary = estimate if self.consistency is None else self.consistency(observed, u, v)
-        return self.update(torch.cat([u, preliminary, v], dim=-1)) + residual
-
-
 class AFUNet(nn.Module):
     """Alignment-and-fusion unfolding network for multi-exposure HDR [1].
 
@@ -130,8 +85,10 @@ class AFUNet(nn.Module):
     Shape:
         - Input: ``B×18×H×W``, per frame (under, normal, over) first the linearised radiance ``L^γ / t`` (3 channels),
           then the encoded frame ``L`` (3 channels), as :meth:`afunet_core.Bracket.to_tensor` makes
-          it. Any height and width.
-        - Output: ``B×3×H×W`` linear radiance; 1.0 is the saturation of the frame with ``t = 1``.
+          it. Any height and width, and any number of samples, 0 included.
+        - Times, optional: the relative exposure times, ``(3,)`` or ``(B, 3)``.
+        - Output: ``B×3×H×W`` linear radiance in the dtype of the input; 1.0 is the saturation of the frame with
+          ``t = 1``.
 
     References:
         [1] X. Li, Z. Ni, W. Yang, "AFUNet: Cross-Iterative Alignment-Fusion Synergy for HDR Reconstruction via Deep
@@ -147,8 +104,8 @@ class AFUNet(nn.Module):
         super().__init__()
         self.config = config = config or AFUNetConfig()
         self.embed = Embedding(config)
-        fusion_drop = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
-        alignment_drop = torch.linspace(0, config.drop_path, config.stages).tolist()
+        fusion_drop = _rates(config.drop_path, sum(config.depths))
+        alignment_drop = _rates(config.drop_path, config.stages)
         stages = []
         for index, depth in enumerate(config.depths):
             first = sum(config.depths[:index])
@@ -157,37 +114,56 @@ class AFUNet(nn.Module):
         self.skip = Conv3x3(config.branch_dim, config.branch_dim)
         self.head = AnchoredHead(config) if config.head == "anchored" else DirectHead(config)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, times: Tensor | Sequence[float] | None = None) -> Tensor:
         """Merge a bracket.
 
-        Raises:
-            ShapeError: if ``frames`` is not ``B×18×H×W`` or is empty.
-        """
-        return self._run(frames, keep_states=False)[0]
+        Args:
+            frames: ``B×18×H×W`` network input.
+            times: relative exposure times, ``(3,)`` or ``(B, 3)``. Without them they are estimated from the frames,
+                which hold radiance and encoded values; give them if an augmentation changes one and not the other.
 
-    def forward_stages(self, frames: Tensor) -> tuple[Tensor, list[StageState]]:
-        """Merge a bracket and keep the state after every stage.
+        Raises:
+            TensorTypeError: if ``frames`` is not a floating-point tensor.
+            ShapeError: if ``frames`` is not ``B×18×H×W`` with at least one pixel, or ``times`` fit it not.
+            ArgumentError: for a time that is not above 0.
+        """
+        return self._run(frames, times, keep_states=False)[0]
+
+    def forward_stages(
+        self, frames: Tensor, times: Tensor | Sequence[float] | None = None
+    ) -> tuple[Tensor, list[StageState]]:
+        """Merge a bracket and keep the state after every stage; arguments as for :meth:`forward`.
 
         Returns:
             The radiance ``B×3×H×W``, and per stage the features ``B×C×⌈H/s⌉×⌈W/s⌉`` with ``s`` the configuration's
             ``downscale`` (1 as published: cropped exactly like the output).
         """
-        radiance, _, states = self._run(frames, keep_states=True)
+        radiance, _, states = self._run(frames, times, keep_states=True)
         return radiance, states
 
-    def forward_with_prior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_with_prior(
+        self, frames: Tensor, times: Tensor | Sequence[float] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Merge a bracket and also return the image decoded from the features alone, for training.
 
         Returns:
             The radiance and the prior of the anchored head, ``B×3×H×W`` each; the same image twice for a direct head.
         """
-        radiance, prior, _ = self._run(frames, keep_states=False)
+        radiance, prior, _ = self._run(frames, times, keep_states=False)
         return radiance, prior
 
-    def _run(self, frames: Tensor, keep_states: bool) -> tuple[Tensor, Tensor, list[StageState]]:
+    def _run(
+        self, frames: Tensor, times: Tensor | Sequence[float] | None, keep_states: bool
+    ) -> tuple[Tensor, Tensor, list[StageState]]:
         check_frames(frames)
         height, width = frames.shape[-2:]
-        times = estimate_times(frames) if self.config.head == "anchored" else frames.new_ones(frames.shape[0], 3)
+        if times is not None:
+            times = exposure_times(times, frames).expand(frames.shape[0], 3)
+        else:
+            times = estimate_times(frames) if self.config.head == "anchored" else frames.new_ones(frames.shape[0], 3)
+        if frames.shape[0] == 0:
+            return self._nothing(frames, keep_states)
+        dtype = frames.dtype
         frames = pad_to_multiple(frames, self.config.multiple)
         joined, skip = self.embed(frames)
         under, estimate, over = joined.chunk(3, dim=-1)
@@ -198,7 +174,14 @@ class AFUNet(nn.Module):
             if keep_states:
                 states.append(self._state(under, estimate, over, height, width))
         radiance, prior = self.head(estimate + self.skip(skip), frames, times)
-        return _crop(radiance, height, width), _crop(prior, height, width), states
+        return _crop(radiance, height, width).to(dtype), _crop(prior, height, width).to(dtype), states
+
+    def _nothing(self, frames: Tensor, keep_states: bool) -> tuple[Tensor, Tensor, list[StageState]]:
+        """Return results for no samples, of the shapes and dtype that samples would have."""
+        height, width = frames.shape[-2:]
+        rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)
+        image, feature = frames[:, :3], frames.new_empty(0, self.config.branch_dim, rows, columns)
+        return image, image, [StageState(feature, feature, feature)] * (self.config.stages * keep_states)
 
     def _state(self, under: Tensor, estimate: Tensor, over: Tensor, height: int, width: int) -> StageState:
         rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)
@@ -207,33 +190,38 @@ class AFUNet(nn.Module):
 
 
 def agreement_maps(one: Tensor, other: Tensor, encoded_one: Tensor, encoded_other: Tensor) -> Tensor:
-    """How far two frames agree where neither is clipped: ``B×5×H×W``.
+    """Compare two frames where neither is clipped: ``B×5×H×W``.
 
     Args:
         one, other: radiance after the μ-law, ``B×3×H×W``.
         encoded_one, encoded_other: the frames as encoded, ``B×3×H×W`` in [0, 1].
 
     Returns:
-        Signed differences (3 channels), their mean size, and how far it can be told at all. Differences are scaled by
-        4, to bring those that matter near 1.
+        Signed differences (3 channels), their mean size, and a weight that falls to 0 where a frame is clipped.
+        Differences are scaled by 4, to bring those that matter near 1.
     """
     clipped = torch.maximum(encoded_one, encoded_other).amax(1, keepdim=True)
-    told = ((0.97 - clipped) / 0.07).clamp(0, 1)
-    difference = 4.0 * told * (one - other)
-    return torch.cat([difference, difference.abs().mean(1, keepdim=True), told], dim=1)
+    weight = ((0.97 - clipped) / 0.07).clamp(0, 1)
+    difference = 4.0 * weight * (one - other)
+    return torch.cat([difference, difference.abs().mean(1, keepdim=True), weight], dim=1)
+
+
+def _rates(largest: float, count: int) -> list[float]:
+    """Stochastic depth of each block, growing from 0 to the largest."""
+    return [largest * index / max(count - 1, 1) for index in range(count)]
 
 
 def check_frames(frames: Tensor) -> None:
-    """Refuse anything but a non-empty ``B×18×H×W`` floating tensor.
+    """Refuse anything but a ``B×18×H×W`` floating tensor with pixels.
 
     Raises:
-        ShapeError: naming the actual shape or dtype.
+        TensorTypeError: if it is no floating-point tensor.
+        ShapeError: naming the actual shape.
     """
-    if frames.dim() != 4 or frames.shape[1] != 18 or 0 in frames.shape:
+    check_tensor("frames", frames)
+    if frames.dim() != 4 or frames.shape[1] != 18 or 0 in frames.shape[2:]:
         advice = "Use Bracket.to_tensor() or network_input() to build it."
         raise ShapeError("frames", "a tensor B×18×H×W", tuple(frames.shape), advice)
-    if not frames.is_floating_point():
-        raise ShapeError("frames", "a floating-point tensor", frames.dtype, "Convert with .float().")
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:

@@ -7,6 +7,8 @@ this small.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -62,31 +64,30 @@ def shift_mask(height: int, width: int, window: int, shift: int, device: torch.d
     return different.to(dtype) * -100.0
 
 
-def _relative_index(window: int) -> Tensor:
-    """Row of the position table for each pair of pixels in a window."""
-    y, x = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
-    y, x = y.flatten(), x.flatten()
-    dy, dx = y[:, None] - y[None, :], x[:, None] - x[None, :]
-    return (dy + window - 1) * (2 * window - 1) + dx + window - 1
+def _relative_index(window: int, device: torch.device) -> Tensor:
+    """Row of the position table for each pair of pixels in a window, ``window⁴`` values."""
+    pixel = torch.arange(window, device=device)
+    offset = pixel[:, None] - pixel[None, :] + window - 1
+    return (offset[:, None, :, None] * (2 * window - 1) + offset[None, :, None, :]).flatten()
 
 
 class _WindowAttention(nn.Module):
     """Scaled dot-product attention with a learned relative position bias."""
-
-    index: Tensor
 
     def __init__(self, dim: int, heads: int, window: int) -> None:
         super().__init__()
         self.heads, self.window, self.scale = heads, window, (dim // heads) ** -0.5
         self.position_bias = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.project = nn.Linear(dim, dim)
-        self.register_buffer("index", _relative_index(window).flatten(), persistent=False)
         nn.init.trunc_normal_(self.position_bias, std=0.02)
 
     def bias(self) -> Tensor:
-        """Position bias as ``heads×tokens×tokens``."""
-        tokens = self.window**2
-        return self.position_bias[self.index].T.reshape(self.heads, tokens, tokens)
+        """Position bias as ``heads×tokens×tokens``.
+
+        Its index is made anew: a buffer that no checkpoint holds would be lost by ``to_empty``.
+        """
+        index = _relative_index(self.window, self.position_bias.device)
+        return self.position_bias[index].T.reshape(self.heads, self.window**2, self.window**2)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """``windows×tokens×C`` each → the same; ``mask`` is ``windows per image×tokens×tokens``."""
@@ -136,8 +137,7 @@ class ChannelCrossAttention(nn.Module):
     """Channel-to-channel attention whose context is every pixel of the image.
 
     Query and key enter only through sums over pixels (their Gram matrix and their norms), see :meth:`statistics`; with
-    those known, the result is a per-pixel linear map, see :meth:`mixing`. That is what makes exact piecewise execution
-    possible.
+    those known, the result is a per-pixel linear map, see :meth:`mixing`. This makes exact streaming possible.
     """
 
     def __init__(self, dim: int, heads: int) -> None:
@@ -157,7 +157,7 @@ class ChannelCrossAttention(nn.Module):
         batch, dim = source.shape[0], source.shape[-1]
         query, key = self.query(source), self.key(context)
         wide = torch.promote_types(query.dtype, torch.float32)
-        with torch.autocast(source.device.type, enabled=False):
+        with full_precision(source.device):
             query = query.reshape(batch, -1, self.heads, dim // self.heads).permute(0, 2, 3, 1).to(wide)
             key = key.reshape(batch, -1, self.heads, dim // self.heads).permute(0, 2, 3, 1).to(wide)
             return query @ key.transpose(-2, -1), query.square().sum(-1), key.square().sum(-1)
@@ -165,7 +165,7 @@ class ChannelCrossAttention(nn.Module):
     def mixing(self, statistics: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """One ``B×C×C`` matrix per image from context to output: value, attention and projection in one."""
         gram, query_square, key_square = statistics
-        with torch.autocast(gram.device.type, enabled=False):
+        with full_precision(gram.device):
             epsilon = 1e-12
             query_norm = (query_square + _tiny(query_square)).sqrt().clamp_min(epsilon)
             key_norm = (key_square + _tiny(key_square)).sqrt().clamp_min(epsilon)
@@ -182,6 +182,11 @@ class ChannelCrossAttention(nn.Module):
         batch, h, w, dim = context.shape
         mix = self.mixing(self.statistics(source, context)).to(context.dtype)
         return (context.reshape(batch, h * w, dim) @ mix.transpose(1, 2)).reshape(batch, h, w, dim)
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Switch autocast off, where the device has one (``meta`` has none)."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def _tiny(x: Tensor) -> float:

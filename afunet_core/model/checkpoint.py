@@ -1,4 +1,4 @@
-"""Load and save weights: safely, strictly, with the configuration inferred from the tensors."""
+"""Load and save weights safely; the configuration is inferred from the tensors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,11 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import CheckpointError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AGREEMENT_MAPS, AFUNetConfig
 from afunet_core.model.published_names import from_published, to_published
+from afunet_core.utils.device import choose_device
 
 __all__ = [
     "describe_checkpoint",
@@ -35,12 +36,12 @@ _WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", 
 
 
 def shipped_models() -> dict[str, Path]:
-    """Names and files of the models that come with the package (``default`` is an alias, see :func:`model_path`)."""
+    """List names and files of the models in the package (``default`` is an alias, see :func:`model_path`)."""
     return {path.stem: path for path in sorted(WEIGHTS.glob("*.safetensors"))}
 
 
 def model_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file behind a shipped name (``default``, ``full``, ``compact``), a fetched name or a path.
+    """Find the file of a shipped name (``default``, ``full``, ``compact``), a fetched name or a path.
 
     Raises:
         CheckpointError: if there is neither such a model nor such a file.
@@ -62,7 +63,7 @@ def model_path(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def cache_folder() -> Path:
-    """Where weights that the user fetched are kept (``AFUNET_CACHE``, else the user's cache folder)."""
+    """Return the folder of fetched weights (``AFUNET_CACHE``, else the user's cache folder)."""
     default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "afunet"
     return Path(os.environ.get("AFUNET_CACHE", default))
 
@@ -72,14 +73,15 @@ def load_model(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> AFUNet:
-    """A network ready for inference.
+    """Load a network, ready for inference.
 
     Args:
         name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` or a published ``.pth`` file.
-        device: where the network goes.
-        dtype: floating dtype of its parameters.
+        device: where the network goes: ``"cpu"``, ``"cuda"``, ``"mps"``, ``"auto"`` or a device.
+        dtype: floating dtype of its parameters, and of its results for frames of that dtype.
 
     Raises:
+        ArgumentError: for a device that this machine does not have.
         CheckpointError: for a missing, damaged, hostile or foreign file.
 
     Example:
@@ -91,7 +93,8 @@ def load_model(
     config = infer_config(tensors, metadata)
     model = AFUNet(config)
     _fill(model, tensors)
-    return model.to(device=device, dtype=dtype).eval()
+    where = device if isinstance(device, torch.device) else choose_device(device)
+    return model.to(device=where, dtype=dtype).eval()
 
 
 def save_model(model: AFUNet, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
@@ -101,19 +104,12 @@ def save_model(model: AFUNet, path: str | os.PathLike[str], metadata: Mapping[st
     target = Path(path)
     tensors = {to_published(key): value.detach().cpu().contiguous() for key, value in model.named_parameters()}
     notes = {**(metadata or {}), "afunet_config": json.dumps(model.config.to_dict())}
-    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}.safetensors")
-    try:
-        # Opened here, so that the file has the permissions of the user's other files; temporary files are private.
-        with temporary.open("xb") as file:
-            file.write(save(tensors, metadata=notes))
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    data = save(tensors, metadata=notes)
+    write_atomically(target, lambda temporary: temporary.write_bytes(data))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Parameters under their published names, and metadata, of a ``.safetensors`` or PyTorch file.
+    """Read parameters under their published names, and metadata, from a ``.safetensors`` or PyTorch file.
 
     Nothing in the file is ever executed: PyTorch files are opened with ``weights_only=True``.
 
@@ -166,7 +162,7 @@ def _unwrap(content: object, path: Path) -> Mapping[str, Any]:
 
 
 def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> AFUNetConfig:
-    """The configuration that fits published-name tensors.
+    """Infer the configuration from tensors under their published names.
 
     Shapes decide everything but the order of the stage and the stochastic depth, which leave no trace in them; those
     come from the metadata when there is any.
@@ -254,7 +250,7 @@ def _shape(parameter: Tensor, value: Tensor) -> torch.Size:
 
 
 def describe_checkpoint(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a checkpoint is: file, parameters, configuration, metadata (``afunet info``).
+    """Describe a checkpoint: file, parameters, configuration, metadata (``afunet info``).
 
     Raises:
         CheckpointError: for a file that is not an AFUNet checkpoint.

@@ -1,7 +1,7 @@
-"""What a configuration costs: parameters, and floating-point operations by formula.
+"""Parameters and floating-point operations of a configuration, by formula.
 
-Counted are the matrix products and convolutions, two operations a multiply-add, as papers do; norms, activations and
-softmaxes, a few percent, are not. ``tests/core/test_complexity.py`` holds the formula against what torch executes.
+Counts the matrix products and convolutions, two operations a multiply-add, as papers do; leaves out norms, activations
+and softmaxes, a few percent. ``tests/core/model/test_complexity.py`` compares the formula with what torch executes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["Complexity", "complexity", "count_flops", "count_parameters"]
 PUBLISHED_PARAMETERS = 1_162_035
 """Parameters of the published configuration [paper, Table 1]."""
 PUBLISHED_GFLOP = 43.7
-"""What the paper reports for 128×128, counted at two operations a multiply-add."""
+"""Operations reported by the paper for 128×128, at two operations a multiply-add."""
 
 
 class Complexity(NamedTuple):
@@ -26,7 +26,7 @@ class Complexity(NamedTuple):
 
 
 def complexity(config: AFUNetConfig, height: int = 128, width: int = 128) -> Complexity:
-    """Parameters, and operations for a bracket of ``height × width`` pixels.
+    """Count parameters, and operations for a bracket of ``height × width`` pixels.
 
     Example:
         >>> complexity(AFUNetConfig()).parameters
@@ -36,14 +36,14 @@ def complexity(config: AFUNetConfig, height: int = 128, width: int = 128) -> Com
 
 
 def count_parameters(config: AFUNetConfig) -> int:
-    """Learned numbers, with the norm that published checkpoints carry but never use."""
+    """Count learned numbers, with the norm that published checkpoints carry but never use."""
     from afunet_core.model.afunet import AFUNet
 
     return sum(parameter.numel() for parameter in AFUNet(config).parameters())
 
 
 def count_flops(config: AFUNetConfig, height: int, width: int, folded: bool = False) -> int:
-    """Operations of the matrix products and convolutions for one image.
+    """Count operations of the matrix products and convolutions for one image.
 
     Args:
         config: the network.
@@ -70,7 +70,7 @@ def count_flops(config: AFUNetConfig, height: int, width: int, folded: bool = Fa
 
 
 def _stage(config: AFUNetConfig, depth: int, folded: bool) -> tuple[int, int]:
-    """Multiply-adds of one stage: for each pixel, and once for the image."""
+    """Count multiply-adds of one stage: for each pixel, and once for the image."""
     dim, joined, tokens = config.branch_dim, config.embed_dim, config.window_size**2
     hidden, joined_hidden = int(dim * config.mlp_ratio), int(joined * config.mlp_ratio)
     mlp = 2 * dim * hidden

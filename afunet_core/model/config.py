@@ -1,4 +1,4 @@
-"""Every size and variant of the network in one frozen dataclass."""
+"""Configuration of the network: sizes and variants."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class AFUNetConfig:
 
     @property
     def embedding_inputs(self) -> int:
-        """Channels the embedding sees of each frame: folded pixels, and how far it agrees with another frame."""
+        """Input channels of each frame's embedding: folded pixels, and its agreement with another frame."""
         return (9 if self.mu_input else 6) * self.downscale**2 + (AGREEMENT_MAPS if self.agreement_input else 0)
 
     @property
@@ -108,7 +108,7 @@ class AFUNetConfig:
 
     @property
     def published_form(self) -> bool:
-        """Whether the arithmetic is that of the published network (at any size)."""
+        """True if the arithmetic is that of the published network (at any size)."""
         return self.downscale == 1 and self.head == "direct" and not (self.mu_input or self.agreement_input)
 
     def to_dict(self) -> dict[str, Any]:

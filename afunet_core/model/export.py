@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from afunet_core.errors import ArgumentError, DependencyError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.model.afunet import AFUNet
 
 __all__ = ["FORMATS", "export_model", "export_onnx", "export_program"]
@@ -42,8 +42,7 @@ def export_model(model: AFUNet, path: str | os.PathLike[str]) -> Path:
     if target.suffix == ".onnx":
         return export_onnx(model, target)
     program = export_program(model)
-    with _replacing(target) as temporary:
-        torch.export.save(program, temporary)
+    write_atomically(target, lambda temporary: torch.export.save(program, temporary))
     return target
 
 
@@ -90,8 +89,7 @@ def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
         )
     assert program is not None
     program.model.metadata_props["afunet_config"] = json.dumps(model.config.to_dict())
-    with _replacing(target) as temporary:
-        program.save(temporary, external_data=False)
+    write_atomically(target, lambda temporary: program.save(temporary, external_data=False))
     return target
 
 
@@ -116,17 +114,3 @@ def _example(model: AFUNet) -> torch.Tensor:
 def _dynamic_shapes(model: AFUNet) -> tuple[dict[int, Any]]:
     smallest = model.config.multiple + 1
     return ({2: Dim.AUTO(min=smallest, max=LARGEST), 3: Dim.AUTO(min=smallest, max=LARGEST)},)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[str]:
-    """A temporary file beside the target that takes its place when all went well."""
-    handle, temporary = tempfile.mkstemp(suffix=target.suffix, prefix=f".{target.stem}-", dir=target.parent)
-    os.close(handle)
-    try:
-        yield temporary
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

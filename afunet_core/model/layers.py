@@ -59,7 +59,7 @@ class DropPath(nn.Module):
         return (torch.rand(batch, device=device) < keep) / keep
 
     def forward(self, residual: Tensor, batch: int) -> Tensor:
-        """``(batch·n)×…`` → the same; the ``n`` pieces of a sample share its fate."""
+        """``(batch·n)×…`` → the same; the ``n`` windows of a sample are kept or dropped together."""
         factors = self.draw(batch, residual.device)
         if factors is None:
             return residual

@@ -53,7 +53,7 @@ PUBLISHED = {
 
 
 def git_blob_id(content: bytes) -> str:
-    """The name git gives to a file of this content: SHA-1 of ``blob <size>\\0`` and the content.
+    """Compute the name git gives to a file of this content: SHA-1 of ``blob <size>\\0`` and the content.
 
     Example:
         >>> git_blob_id(b"")
@@ -63,7 +63,7 @@ def git_blob_id(content: bytes) -> str:
 
 
 def fetched_models() -> dict[str, Path]:
-    """Names and files of the weights in the user's cache."""
+    """List names and files of the weights in the user's cache."""
     from afunet_core.model.checkpoint import cache_folder
 
     found = {name: cache_folder() / f"{name}.safetensors" for name in PUBLISHED}
@@ -127,7 +127,7 @@ def fetch(
 
 
 def _download(url: str, timeout: float, on_progress: OnProgress | None) -> bytes:
-    """The whole content, or a FetchError; the length the server announced must arrive."""
+    """Download the whole content, of the length that the server announced; ``torch.hub`` has no timeout."""
     advice = "Check the connection and try again, or give --url a mirror."
     if not url.startswith(("https://", "http://")):
         raise FetchError(f"{url}: expected an http or https address.")

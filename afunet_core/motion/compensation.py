@@ -1,4 +1,4 @@
-"""Things that moved between the frames, brought to where the reference shows them, before the network looks.
+"""Motion compensation: what moved in an outer frame is brought to where the reference shows it.
 
 Registration undoes the motion of the camera. What people, leaves and cars did remains, up to tens of pixels, which is
 as far as the network reaches. Here dense motion is found for each outer frame and followed where it explains a
@@ -11,22 +11,21 @@ network, which judges these frames as it judges all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from dataclasses import replace
 
-import kornia
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.baselines.weighted import ExposureStack
-from afunet_core.errors import MergeCancelled
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.saturation import CLIPPED
 from afunet_core.motion.consistency import spread_over
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.motion.optical_flow import flow_inconsistency, optical_flow
-from afunet_core.ops.box_filter import block_mean, window_mean
-from afunet_core.radiometry import encode, expose, linearize, to_radiance
-from afunet_core.registration.frames import reduction
-from afunet_core.utils.progress import ShouldCancel
+from afunet_core.ops.box_filter import block_mean, reduction, window_mean
+from afunet_core.ops.strips import row_strips
+from afunet_core.ops.warp import sample
+from afunet_core.radiometry import encode, expose, linearize
 
 __all__ = ["follow_motion"]
 
@@ -34,70 +33,65 @@ WORKING_PIXELS = 0.45e6
 """Motion is found, and judged, on frames reduced to at most this many pixels; 1500×1000 is halved once."""
 STRIP_PIXELS = 1 << 18
 """Of large frames this many pixels are moved at a time."""
-_CUBIC_REACH = 2
-# Encoded values from which a frame says only "at least this bright".
-_CLIPPED = 0.97
-# Pixels: motion from which something counts as moving; and how far a way there and back may miss, with its share of
-# the motion.
-_MOVING, _MISSED, _MISSED_SHARE = 0.7, 1.0, 0.1
-# A contradiction reaches this far into what moves; most of a neighbourhood must be consistent; and the ghost map may
-# not rise.
-_REACHED, _MOST, _RISE = 0.2, 0.5, 0.02
+CUBIC_REACH = 2
+"""Pixels that cubic interpolation looks beyond a position."""
+MOVING = 0.7
+"""Pixels of motion from which something counts as moving."""
+MISSED = 1.0
+"""Pixels by which motion there and back may miss its start,"""
+MISSED_SHARE = 0.1
+"""and the share of the motion that is added to them."""
+REACHED = 0.2
+"""Value of the ghost map, and of what spreads from it, from which something is followed."""
+MOST = 0.5
+"""Share of a neighbourhood whose motion must be consistent."""
+RISE = 0.02
+"""The ghost map may not rise by more than this where something is followed."""
 
 
 @torch.no_grad()
 def follow_motion(
-    stack: ExposureStack, should_cancel: ShouldCancel | None = None
+    stack: ExposureStack, check: Callable[[], None] = lambda: None
 ) -> tuple[list[Tensor], list[list[float]]]:
     """Move what moved in the outer frames to where the reference shows it.
 
     Args:
         stack: two or more registered frames; a :class:`~afunet_core.bracket.bracket.Bracket` is one.
-        should_cancel: asked before and while each frame is moved.
+        check: called several times a second; it raises when the caller no longer wants the frames.
 
     Returns:
         The frames, encoded as they came, those where nothing was followed being the same tensors; and for each sample
         of the batch, for each frame, the share of its pixels that were moved, in [0, 1].
 
-    Raises:
-        MergeCancelled: after ``should_cancel`` returned true.
-
     Example:
-        >>> from types import SimpleNamespace
         >>> frames = tuple(torch.full((1, 3, 32, 32), value) for value in (0.1, 0.4))
         >>> times = torch.tensor([1.0, 4.0])
-        >>> still = SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1)
-        >>> same, shares = follow_motion(still)
+        >>> same, shares = follow_motion(ExposureStack(frames, times, encoding="linear", reference=1))
         >>> same[0] is frames[0], shares
         (True, [[0.0, 0.0]])
     """
     frames = list(stack.frames)
     shares = [[0.0] * len(frames) for _ in range(frames[0].shape[0])]
-
-    def check() -> None:
-        if should_cancel is not None and should_cancel():
-            raise MergeCancelled("Following the motion was cancelled.")
-
-    for sample, share in enumerate(shares):
+    for number, share in enumerate(shares):
         check()
-        for index, (flow, followed) in _motions(stack, sample, check).items():
+        for index, (flow, followed) in _motions(stack, number, check).items():
             share[index] = float(followed.mean())
             if frames[index] is stack.frames[index]:
                 frames[index] = frames[index].clone()
-            _move(stack, index, sample, flow, followed, frames[index][sample], check)
+            _move(stack, index, number, flow, followed, frames[index][number], check)
     return frames, shares
 
 
-def _motions(stack: ExposureStack, sample: int, check: Callable[[], None]) -> dict[int, tuple[Tensor, Tensor]]:
+def _motions(stack: ExposureStack, number: int, check: Callable[[], None]) -> dict[int, tuple[Tensor, Tensor]]:
     """For each frame that disagrees with the reference and can follow it: motion 1×2×h×w and where, 1×1×h×w."""
-    small = _reduced(stack, sample)
+    small = _reduced(stack, number)
     check()
-    doubts = {index: _doubt(small, index) for index in range(len(small.frames)) if index != small.reference}
-    doubts = {index: doubt for index, doubt in doubts.items() if bool((doubt > _REACHED).any())}
-    if not doubts:
+    ghosts = {index: _ghosts(small, index) for index in range(len(small.frames)) if index != small.reference}
+    ghosts = {index: ghost for index, ghost in ghosts.items() if bool((ghost > REACHED).any())}
+    if not ghosts:
         return {}
     # Both ways of all frames in one batch.
-    pairs = [_at_one_exposure(small, index) for index in doubts]
+    pairs = [_at_one_exposure(small, index) for index in ghosts]
     here, there = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
     check()
     ways = optical_flow(torch.cat((here, there)), torch.cat((there, here)))
@@ -105,87 +99,82 @@ def _motions(stack: ExposureStack, sample: int, check: Callable[[], None]) -> di
     forward, backward = ways.chunk(2)
     missed = flow_inconsistency(forward, backward)
     found = {}
-    for place, (index, doubt) in enumerate(doubts.items()):
-        flow = forward[place : place + 1]
+    for row, (index, ghost) in enumerate(ghosts.items()):
+        flow = forward[row : row + 1]
         length = torch.hypot(flow[:, :1], flow[:, 1:])
-        reached = _reached(doubt, (length > _MOVING).to(doubt))
-        consistent = window_mean((missed[place : place + 1] < _MISSED + _MISSED_SHARE * length).to(doubt), 5) > _MOST
-        candidate = (reached & consistent).to(doubt)
+        reached = _reached(ghost, (length > MOVING).to(ghost))
+        consistent = window_mean((missed[row : row + 1] < MISSED + MISSED_SHARE * length).to(ghost), 5) > MOST
+        candidate = (reached & consistent).to(ghost)
         if not bool(candidate.any()):
             continue
         moved = small.frames[index].clone()
         _move(small, index, 0, flow, candidate, moved[0], check)
-        better = window_mean(_doubt(small, index, moved), 5) <= window_mean(doubt, 5) + _RISE
+        better = window_mean(_ghosts(small, index, moved), 5) <= window_mean(ghost, 5) + RISE
         followed = window_mean(candidate * better, 3)
         if bool((followed > 0).any()):
             found[index] = flow, followed
     return found
 
 
-def _reached(doubt: Tensor, moving: Tensor) -> Tensor:
-    """Where a contradiction is, or what moves together with one; found at half the size, for speed."""
-    size = doubt.shape[-2:]
-    doubt, moving = (F.max_pool2d(mask, 2, ceil_mode=True) for mask in (doubt, moving))
-    spread = F.interpolate(spread_over(doubt, moving), scale_factor=2.0)
-    return spread[..., : size[0], : size[1]] > _REACHED
+def _reached(ghost: Tensor, moving: Tensor) -> Tensor:
+    """Mask a contradiction and what moves together with it; found at half the size, for speed."""
+    size = ghost.shape[-2:]
+    ghost, moving = (F.max_pool2d(mask, 2, ceil_mode=True) for mask in (ghost, moving))
+    spread = F.interpolate(spread_over(ghost, moving), scale_factor=2.0)
+    return spread[..., : size[0], : size[1]] > REACHED
 
 
-def _reduced(stack: ExposureStack, sample: int) -> SimpleNamespace:
-    """The sample's frames, averaged down to the working size."""
+def _reduced(stack: ExposureStack, number: int) -> ExposureStack:
+    """One sample of the batch, its frames averaged down to the working size."""
     height, width = stack.frames[0].shape[-2:]
     factor = reduction(height, width, WORKING_PIXELS)
-    small = [block_mean(frame[sample : sample + 1].float(), factor) for frame in stack.frames]
-    return SimpleNamespace(
-        frames=small, times=stack.times, encoding=stack.encoding, gamma=stack.gamma, reference=stack.reference
-    )
+    small = tuple(block_mean(frame[number : number + 1].float(), factor) for frame in stack.frames)
+    return ExposureStack(small, stack.times, stack.encoding, stack.gamma, stack.reference)
 
 
-def _doubt(small: SimpleNamespace, index: int, frame: Tensor | None = None) -> Tensor:
-    """How sure it is that a frame, or what is to stand in for it, contradicts the reference: 1×1×h×w in [0, 1]."""
+def _ghosts(small: ExposureStack, index: int, frame: Tensor | None = None) -> Tensor:
+    """Ghost map 1×1×h×w of the reference and one frame, or what is to stand in for that frame."""
     shown = small.frames[index] if frame is None else frame
-    pair = SimpleNamespace(**{**vars(small), "frames": (shown, small.frames[small.reference]), "reference": 1})
-    pair.times = [small.times[index], small.times[small.reference]]
-    return torch.from_numpy(ghost_map(pair)).to(shown)[None, None]
+    pair = (shown, small.frames[small.reference])
+    times = small.times[[index, small.reference]]
+    return torch.from_numpy(ghost_map(replace(small, frames=pair, times=times, reference=1))).to(shown)[None, None]
 
 
-def _at_one_exposure(small: SimpleNamespace, index: int) -> tuple[Tensor, Tensor]:
+def _at_one_exposure(small: ExposureStack, index: int) -> tuple[Tensor, Tensor]:
     """Brightness of the reference and of a frame as the longer of both exposures would show it, clipped alike."""
     time = max(float(small.times[index]), float(small.times[small.reference]))
-    shown = []
-    for i in (small.reference, index):
-        light = to_radiance(small.frames[i], float(small.times[i]), small.encoding, small.gamma).mean(1, keepdim=True)
-        shown.append(expose(light, time).clamp(max=_CLIPPED) / _CLIPPED)
-    return shown[0], shown[1]
+    lights = (small.radiance(i).mean(1, keepdim=True) for i in (small.reference, index))
+    reference, other = (expose(light, time).clamp(max=CLIPPED) / CLIPPED for light in lights)
+    return reference, other
 
 
 def _move(
     stack: ExposureStack,
     index: int,
-    sample: int,
+    number: int,
     flow: Tensor,
     followed: Tensor,
     result: Tensor,
     check: Callable[[], None],
 ) -> None:
     """Put into a copy C×H×W of one frame what it shows after its motion, where that is followed; in strips of rows."""
-    frame = stack.frames[index][sample]
+    frame = stack.frames[index][number]
     height, width = frame.shape[-2:]
     flat = result.view(len(result), -1)
-    step = max(1, STRIP_PIXELS // width)
-    for top in range(0, height, step):
+    for strip in row_strips(height, width, STRIP_PIXELS):
         check()
-        rows = torch.arange(top, min(top + step, height), device=flow.device)
+        rows = torch.arange(strip.start, strip.stop, device=flow.device)
         share = _enlarged(followed, rows, height, width)[0].flatten()
         place = share.nonzero()[:, 0]
         if not len(place):
             continue
         shift = _enlarged(flow, rows, height, width).flatten(1)[:, place]
-        y = place.div(width, rounding_mode="floor") + top
-        goal_x = (place - (y - top) * width + shift[0] * (width / flow.shape[-1])).clamp_(0, width - 1)
-        goal_y = (y + shift[1] * (height / flow.shape[-2])).clamp_(0, height - 1)
+        y = place.div(width, rounding_mode="floor")
+        goal_x = (place - y * width + shift[0] * (width / flow.shape[-1])).clamp_(0, width - 1)
+        goal_y = (y + strip.start + shift[1] * (height / flow.shape[-2])).clamp_(0, height - 1)
         shown = _sampled(frame, goal_x, goal_y, stack)
-        place += top * width
-        flat[:, place] = torch.lerp(flat[:, place], shown, share[place - top * width].to(frame))
+        goal = place + strip.start * width
+        flat[:, goal] = torch.lerp(flat[:, goal], shown, share[place].to(frame))
 
 
 def _enlarged(small: Tensor, rows: Tensor, height: int, width: int) -> Tensor:
@@ -199,10 +188,9 @@ def _enlarged(small: Tensor, rows: Tensor, height: int, width: int) -> Tensor:
 
 
 def _sampled(frame: Tensor, x: Tensor, y: Tensor, stack: ExposureStack) -> Tensor:
-    """A C×H×W frame at points between its pixels, resampled in linear light (bicubic), encoded: C×N."""
-    first = max(int(y.min()) - _CUBIC_REACH, 0)
-    slab = frame[:, first : int(y.max()) + _CUBIC_REACH + 1]
-    light = linearize(slab[None].to(x), stack.encoding, stack.gamma)
-    x, y = x[None, None], (y - first)[None, None]
-    found = kornia.geometry.remap(light, x, y, "bicubic", "border", align_corners=True)
+    """A C×H×W frame at points between its pixels, resampled in linear light, encoded: C×N."""
+    first = max(int(y.min()) - CUBIC_REACH, 0)
+    rows = frame[:, first : int(y.max()) + CUBIC_REACH + 1]
+    light = linearize(rows[None].to(x), stack.encoding, stack.gamma)
+    found = sample(light, torch.stack((x, y - first), dim=-1)[None, None])
     return encode(found.clamp(0, 1), stack.encoding, stack.gamma)[0, :, 0].to(frame)

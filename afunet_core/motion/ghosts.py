@@ -1,39 +1,41 @@
-"""Where a plain weighted merge would show ghosts: frames that disagree by more than noise and saturation explain."""
+"""Ghost map: where a plain weighted merge would show ghosts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from afunet_core.baselines.weighted import ExposureStack
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import ORDINARY_CAMERA
+from afunet_core.camera.saturation import CLIPPED
 from afunet_core.errors import ArgumentError
+from afunet_core.motion.consistency import GHOST_DEVIATIONS, inexactness, radiance_gap
 from afunet_core.ops.box_filter import block_mean, window_mean
 from afunet_core.ops.smoothstep import smoothstep
+from afunet_core.ops.strips import row_strips, with_halo
 from afunet_core.radiometry import linearize
 
 __all__ = ["ghost_map"]
 
-# Camera curves, exposure times and white balance are never exact; a static scene disagrees by a few percent.
-_RELATIVE_ERROR = 0.04
-# Encoded values from which a frame says only "at least this bright".
-_CLIPPED = 0.97
-# Deviations, in standard deviations, at which a ghost begins to be likely and at which it is certain.
-_LIKELY, _CERTAIN = 2.5, 6.0
 STRIP_PIXELS = 1 << 16
 """So many are looked at at a time: what is computed of them stays in the processor's cache."""
 SAMPLED_PIXELS = 1 << 16
 """The noise is measured on some rows, with about as many pixels: medians of 200,000 values err by half a percent."""
+MEDIAN_OF_SQUARE = 0.455
+"""Median of the square of a standard normal value."""
+LARGEST_SCALE = 25.0
+"""The noise is believed to be at most five times that expected, lest a scene that moves everywhere pass for noise."""
 
 
 def ghost_map(
     bracket: ExposureStack, sample: int = 0, window: int = 5, check: Callable[[], None] = lambda: None, block: int = 1
 ) -> NDArray[np.float32]:
-    """How sure it is that the frames show different things at a pixel, measured against the reference frame.
+    """Estimate how surely the frames show different things at each pixel, compared with the reference frame.
 
     Each frame's radiance is compared with that of the reference, in units of the deviation that photon, read and
     quantisation noise and an inexact camera curve would leave between them, averaged over channels and a small window.
@@ -56,11 +58,9 @@ def ghost_map(
         ArgumentError: for a sample that does not exist or a window that is not odd.
 
     Example:
-        >>> from types import SimpleNamespace
         >>> frames = tuple(torch.full((1, 3, 8, 8), value) for value in (0.1, 0.4))
         >>> times = torch.tensor([1.0, 4.0])
-        >>> still = SimpleNamespace(frames=frames, times=times, encoding="linear", gamma=2.2, reference=1)
-        >>> float(ghost_map(still).max())
+        >>> float(ghost_map(ExposureStack(frames, times, encoding="linear", reference=1)).max())
         0.0
     """
     batch = bracket.frames[0].shape[0]
@@ -79,27 +79,25 @@ def _in_haloed_strips(
     """The map, H×W, from strips of rows with what the windows see beyond them: a few megabytes whatever the size."""
     frame = bracket.frames[0][sample]
     height, width = (size // block for size in frame.shape[-2:])
-    step = height if frame.device.type != "cpu" else max(1, STRIP_PIXELS // max(1, width * block**2))
     result = torch.empty(height, width, device=frame.device)
-    for top in range(0, height, step):
+    pixels = STRIP_PIXELS if frame.device.type == "cpu" else height * width * block**2
+    for rows in row_strips(height, width * block**2, pixels):
         check()
-        bottom = min(top + step, height)
-        first, last = max(top - radius, 0), min(bottom + radius, height)
-        rows = slice(first * block, last * block)
-        worst = torch.zeros(bottom - top, width, device=frame.device)
-        for squared, scale in zip(_disagreements(bracket, sample, rows, block), scales, strict=True):
-            local = window_mean(squared.mean(0)[None, None], 2 * radius + 1)[0, 0, top - first : bottom - first]
+        wide, inner = with_halo(rows, radius, height)
+        worst = torch.zeros(rows.stop - rows.start, width, device=frame.device)
+        full = slice(wide.start * block, wide.stop * block)
+        for squared, scale in zip(_disagreements(bracket, sample, full, block), scales, strict=True):
+            local = window_mean(squared.mean(0)[None, None], 2 * radius + 1)[0, 0, inner]
             worst = torch.maximum(worst, local / scale)
-        result[top:bottom] = smoothstep(worst.sqrt_(), _LIKELY, _CERTAIN)
+        result[rows] = smoothstep(worst.sqrt_(), *GHOST_DEVIATIONS)
     return result
 
 
 def _noise_scales(bracket: ExposureStack, sample: int, block: int = 1) -> list[Tensor]:
-    """How much noisier than supposed each pair of frames is, in variance.
+    """For each pair of frames the factor by which its variance exceeds that expected.
 
-    For a normal deviate the median of its square is 0.455. Only a noisier camera is believed (a cleaner one gains
-    nothing), and only up to five times, lest a scene that moves everywhere passes for noise. Of a large image every so
-    many rows tell it well enough.
+    Only a noisier camera is believed; a cleaner one gains nothing. Of a large image every so many rows tell it well
+    enough.
     """
     height, width = bracket.frames[0].shape[-2:]
     rows = slice(0, height, -(-height * width // SAMPLED_PIXELS))
@@ -107,22 +105,31 @@ def _noise_scales(bracket: ExposureStack, sample: int, block: int = 1) -> list[T
     for squared in _disagreements(bracket, sample, rows, block):
         known = squared[squared > 0]
         enough = known.numel() > squared.numel() // 4
-        scales.append((known.median() / 0.455).clamp(1.0, 25.0) if enough else squared.new_tensor(1.0))
+        scale = (known.median() / MEDIAN_OF_SQUARE).clamp(1.0, LARGEST_SCALE) if enough else squared.new_tensor(1.0)
+        scales.append(scale)
     return scales
+
+
+class _Recording(NamedTuple):
+    """Least and greatest radiance that a frame allows, and the variance of what it says, all C×rows×W."""
+
+    low: Tensor
+    high: Tensor
+    variance: Tensor
 
 
 def _disagreements(bracket: ExposureStack, sample: int, rows: slice, block: int) -> list[Tensor]:
     """Of every frame but the reference: its squared deviation from that one in variances, C×rows×W."""
-    intervals = [_interval(bracket, index, sample, rows) for index in range(len(bracket.frames))]
+    recordings = [_recording(bracket, index, sample, rows) for index in range(len(bracket.frames))]
     if block > 1:  # a block with one clipped pixel has no upper limit: the mean of what is infinite
-        means = [[block_mean(part, block) for part in interval] for interval in intervals]
-        intervals = [(low, high, variance / block**2) for low, high, variance in means]
-    reference = intervals.pop(bracket.reference)
-    return [_squared_deviation(interval, reference) for interval in intervals]
+        means = [[block_mean(part, block) for part in recording] for recording in recordings]
+        recordings = [_Recording(low, high, variance / block**2) for low, high, variance in means]
+    reference = recordings.pop(bracket.reference)
+    return [_squared_deviation(recording, reference) for recording in recordings]
 
 
-def _interval(bracket: ExposureStack, index: int, sample: int, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-    """Least and greatest radiance a frame allows, C×rows×W, and the variance of what it says."""
+def _recording(bracket: ExposureStack, index: int, sample: int, rows: slice) -> _Recording:
+    """Some rows of a frame as an interval of radiance."""
     encoded = bracket.frames[index][sample, :, rows].float().nan_to_num(0.0).clamp_(0.0, 1.0)
     time = float(bracket.times[index])
     light = linearize(encoded, bracket.encoding, bracket.gamma)
@@ -132,14 +139,10 @@ def _interval(bracket: ExposureStack, index: int, sample: int, rows: slice) -> t
     variance = ORDINARY_CAMERA.variance(light).div_(time**2)
     variance.addcmul_(step, step, value=1 / (12 * time**2))
     radiance = light / time
-    return radiance, radiance.masked_fill(encoded >= _CLIPPED, torch.inf), variance
+    return _Recording(radiance, radiance.masked_fill(encoded >= CLIPPED, torch.inf), variance)
 
 
-def _squared_deviation(first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
+def _squared_deviation(first: _Recording, second: _Recording) -> Tensor:
     """Disagreement of two frames, squared, in variances, C×rows×W."""
-    low_a, high_a, variance_a = first
-    low_b, high_b, variance_b = second
-    gap = torch.maximum(low_a - high_b, low_b - high_a).clamp_(min=0.0)
-    darker = torch.minimum(low_a, low_b)
-    variance = (variance_a + variance_b).addcmul_(darker, darker, value=_RELATIVE_ERROR**2)
-    return gap.square_().div_(variance)
+    gap = radiance_gap(first.low, first.high, second.low, second.high)
+    return gap.square_().div_(inexactness(first.low, second.low).add_(first.variance).add_(second.variance))

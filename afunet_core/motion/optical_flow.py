@@ -1,4 +1,4 @@
-"""Where each pixel of one picture is found in another: dense motion, by matching windows from coarse to fine.
+"""Optical flow: dense motion between two pictures, by matching windows from coarse to fine.
 
 At every level of a pyramid each pixel tries the motion of the level above, those of its neighbours (so that what one
 window found spreads, as in PatchMatch: Barnes et al., SIGGRAPH 2009) and none at all, then the shifts around the best,
@@ -22,15 +22,24 @@ WINDOW = 11
 """Side of the windows that are matched, in pixels of each level. Smaller ones lose what is clipped, without texture."""
 COARSEST = 16
 """The shorter side of the coarsest level is at least this, and less than twice it."""
-_FIRST_RADIUS, _RADIUS, _NEIGHBOUR = 4, 1, 4
-# Costs are mean differences of values in [0, 1]: what a pixel of search costs, and where a match begins to be doubted.
-# A rise of the cost over one pixel smaller than the last says nothing.
-_LENGTH_COST, _GOOD_MATCH, _SLOPE_NOISE = 0.003, 0.03, 0.002
+FIRST_RADIUS = 4
+"""Pixels searched around no motion at the coarsest level,"""
+RADIUS = 1
+"""and around the best known motion at finer ones."""
+NEIGHBOUR = 4
+"""Distance of the neighbours whose motion is tried, pixels of the level."""
+# Costs are mean differences of values in [0, 1].
+LENGTH_COST = 0.003
+"""Cost of a pixel of search."""
+GOOD_MATCH = 0.03
+"""Cost at which a match counts 1/e of a perfect one."""
+SLOPE_NOISE = 0.002
+"""A rise of the cost over one pixel smaller than this says nothing."""
 
 
 @torch.no_grad()
 def optical_flow(reference: Tensor, moving: Tensor, finest: int = 1) -> Tensor:
-    """The motion from one picture to another.
+    """Estimate the motion from one picture to another.
 
     Args:
         reference: B×1×H×W brightness in [0, 1], evenly spaced for the eye (after a gamma, say), both pictures brought
@@ -63,17 +72,17 @@ def optical_flow(reference: Tensor, moving: Tensor, finest: int = 1) -> Tensor:
         here, there = (_with_slopes(picture) for picture in levels[level])
         if flow is None:
             flow = here.new_zeros(here.shape[0], 2, *here.shape[-2:])
-            flow = _search(here, there, flow, _FIRST_RADIUS)
+            flow = _search(here, there, flow, FIRST_RADIUS)
         else:
             flow = _best_known(here, there, _resized(flow, here.shape[-2:]))
-            flow = _search(here, there, flow, _RADIUS)
+            flow = _search(here, there, flow, RADIUS)
     assert flow is not None
     return _resized(flow, reference.shape[-2:])
 
 
 @torch.no_grad()
 def flow_inconsistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """How far one misses its start when going there and back, in pixels: near 0 where both motions are true.
+    """Measure by how many pixels motion there and back misses its start: near 0 where both motions are true.
 
     Args:
         forward: B×2×H×W from :func:`optical_flow`.
@@ -93,7 +102,7 @@ def flow_inconsistency(forward: Tensor, backward: Tensor) -> Tensor:
 
 # kornia's remap takes 1.2 times as long.
 def sample_at(picture: Tensor, flow: Tensor) -> Tensor:
-    """``picture(p + flow(p))`` between pixels (bilinear), its border repeated.
+    """Sample ``picture(p + flow(p))`` between pixels (bilinear), its border repeated.
 
     Args:
         picture: B×C×H×W.
@@ -122,13 +131,13 @@ def _with_slopes(picture: Tensor) -> Tensor:
 
 def _best_known(here: Tensor, there: Tensor, flow: Tensor) -> Tensor:
     """Of the motion at a pixel, those at four neighbours, and none: the one that matches best."""
-    step, (height, width) = _NEIGHBOUR, flow.shape[-2:]
+    step, (height, width) = NEIGHBOUR, flow.shape[-2:]
     wide = F.pad(flow, (step,) * 4, mode="replicate")
     shifts = ((step, 2 * step), (step, 0), (2 * step, step), (0, step))
     neighbours = [wide[..., top : top + height, left : left + width] for top, left in shifts]
     pictures = [*(sample_at(there, motion) for motion in (flow, *neighbours)), there]
     costs = window_mean(torch.cat([_difference(here, picture) for picture in pictures], dim=1), WINDOW)
-    costs[:, 1:] += _LENGTH_COST
+    costs[:, 1:] += LENGTH_COST
     best = costs.min(1, keepdim=True).indices  # argmin would do the same four times as slowly
     candidates = torch.stack([flow, *neighbours, torch.zeros_like(flow)], dim=1)
     return candidates.gather(1, best[:, :, None].expand(-1, -1, 2, -1, -1))[:, 0]
@@ -147,7 +156,7 @@ def _search(here: Tensor, there: Tensor, flow: Tensor, radius: int) -> Tensor:
     cost = window_mean(torch.cat(costs, dim=1), WINDOW)
     offsets = torch.arange(side, device=cost.device) - radius
     length = (offsets[:, None].square() + offsets.square()).float().sqrt().flatten()
-    best = (cost + _LENGTH_COST * length.to(cost)[:, None, None]).min(1, keepdim=True).indices
+    best = (cost + LENGTH_COST * length.to(cost)[:, None, None]).min(1, keepdim=True).indices
     least = cost.gather(1, best)
     row, column = best // side, best % side
     x = column - radius + _between(cost, best, column, 1, side, least)
@@ -156,7 +165,7 @@ def _search(here: Tensor, there: Tensor, flow: Tensor, radius: int) -> Tensor:
 
 
 def _between(cost: Tensor, best: Tensor, place: Tensor, stride: int, side: int, least: Tensor) -> Tensor:
-    """Where between pixels the best match lies along an axis, from the costs of its two neighbours.
+    """Position of the best match between pixels along an axis, from the costs of its two neighbours.
 
     Costs of absolute differences rise like a V: two lines of the steeper slope through the three costs meet there.
     Where they hardly rise at all, as on what is clipped, noise would decide: there the whole shift stays.
@@ -165,12 +174,12 @@ def _between(cost: Tensor, best: Tensor, place: Tensor, stride: int, side: int, 
     before = cost.gather(1, torch.where(inside, best - stride, best))
     after = cost.gather(1, torch.where(inside, best + stride, best))
     slope = torch.maximum(before, after) - least
-    return ((before - after) / (2 * (slope + _SLOPE_NOISE))).clamp(-0.5, 0.5)
+    return ((before - after) / (2 * (slope + SLOPE_NOISE))).clamp(-0.5, 0.5)
 
 
 def _smoothed(flow: Tensor, cost: Tensor) -> Tensor:
     """The mean over a small window, in which good matches count most."""
-    weight = torch.exp(-cost / _GOOD_MATCH) + 1e-4
+    weight = torch.exp(-cost / GOOD_MATCH) + 1e-4
     return window_mean(flow * weight, 5) / window_mean(weight, 5)
 
 

@@ -12,22 +12,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError
+from afunet_core.ops.strips import row_strips
 
-__all__ = ["block_mean", "window_max", "window_mean", "window_min"]
+__all__ = ["block_mean", "reduction", "window_max", "window_mean", "window_min"]
 
 STRIP_PIXELS = 1 << 18
 """Of large images this many are averaged to blocks at a time: the sums between need little memory."""
 
 
 def block_mean(values: Tensor, side: int) -> Tensor:
-    """Means over square blocks; rows and columns that fill no whole block are left out.
+    """Average square blocks; rows and columns that fill no whole block are left out.
 
     Args:
         values: …×H×W.
         side: width of the blocks.
 
     Returns:
-        …×⌊H/side⌋×⌊W/side⌋: what ``avg_pool2d(values, side)`` returns, up to rounding; an eighth of the time for powers
+        …×⌊H/side⌋×⌊W/side⌋, like ``avg_pool2d(values, side)`` up to rounding; an eighth of the time for powers
         of two.
 
     Example:
@@ -40,20 +41,32 @@ def block_mean(values: Tensor, side: int) -> Tensor:
         return F.avg_pool2d(values, side)
     height, width = (size // side for size in values.shape[-2:])
     result = values.new_empty(*values.shape[:-2], height, width)
-    step = max(1, STRIP_PIXELS // (values.shape[-1] * side))
-    for top in range(0, height, step):
-        rows = values[..., top * side : min(top + step, height) * side, : width * side]
+    for cut in row_strips(height * side, values.shape[-1], STRIP_PIXELS, multiple=side):
+        rows = values[..., cut, : width * side]
         for axis in (-2, -1):  # rows first: they add at full speed, and leave half of the rest
             for _ in range(side.bit_length() - 1):
                 rows = rows.unflatten(axis, (-1, 2))
                 rows = rows.select(axis, 0) + rows.select(axis, 1)
-        result[..., top : top + step, :] = rows / side**2
+        result[..., cut.start // side : cut.stop // side, :] = rows / side**2
     return result
+
+
+def reduction(height: int, width: int, pixels: float) -> int:
+    """Choose the power of two by which an image is reduced to at most so many pixels.
+
+    Example:
+        >>> reduction(1000, 1500, 0.45e6)
+        2
+    """
+    factor = 1
+    while height * width / factor**2 > pixels:
+        factor *= 2
+    return factor
 
 
 # kornia's box_blur counts what lies beyond the border as 0, and takes 0.9 to 4.6 times as long.
 def window_mean(values: Tensor, side: int) -> Tensor:
-    """The mean over the window around each pixel, as far as it lies inside the image.
+    """Average the window around each pixel, as far as it lies inside the image.
 
     Args:
         values: B×C×H×W.
@@ -78,7 +91,7 @@ def window_mean(values: Tensor, side: int) -> Tensor:
 
 # kornia's morphology.dilation takes 4 to 6 times as long.
 def window_max(values: Tensor, side: int) -> Tensor:
-    """The largest value in the window around each pixel, as far as it lies inside the image.
+    """Take the largest value in the window around each pixel, as far as it lies inside the image.
 
     Args:
         values: B×C×H×W.
@@ -102,7 +115,7 @@ def window_max(values: Tensor, side: int) -> Tensor:
 
 
 def window_min(values: Tensor, side: int) -> Tensor:
-    """The smallest value in the window around each pixel; see :func:`window_max`.
+    """Take the smallest value in the window around each pixel; see :func:`window_max`.
 
     Example:
         >>> window_min(torch.tensor([[[[5.0, 3.0, 6.0, 4.0]]]]), 3)
@@ -148,6 +161,6 @@ def _largest(values: Tensor, side: int, axis: int) -> Tensor:
 
 
 def _seen(size: int, side: int) -> Tensor:
-    """How many of the window's values lie inside a line of so many."""
+    """For each place on a line of so many values the number of the window's values inside the line."""
     place = torch.arange(size)
     return (place + side // 2).clamp(max=size - 1) - (place - side // 2).clamp(min=0) + 1

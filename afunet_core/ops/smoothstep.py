@@ -1,4 +1,4 @@
-"""From 0 to 1 without a kink: how the package goes over from one source to another."""
+"""Hermite smoothstep 3t² − 2t³."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["smoothstep"]
 
 
 def smoothstep(value: Tensor, start: float, end: float) -> Tensor:
-    """0 up to ``start``, 1 from ``end`` on, a cubic between; ``start`` may be the larger one, for a step down.
+    """Rise from 0 at ``start`` to 1 at ``end`` with a cubic between; ``start`` may be the larger one, for a step down.
 
     Example:
         >>> import torch

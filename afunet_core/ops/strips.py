@@ -1,20 +1,51 @@
-"""Work on large images in strips of rows: pixelwise in the processor's cache, with neighbours in bounded memory."""
+"""Strips of rows: large images pixel by pixel in the processor's cache, or with neighbours in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 import torch
 from torch import Tensor
 
-__all__ = ["in_haloed_strips", "in_strips"]
+__all__ = ["in_haloed_strips", "in_strips", "row_strips", "with_halo"]
 
+PIXELS = 1 << 16
+"""Pixels of one channel in a strip: a few of them fit the cache."""
 HALOED_PIXELS = 1 << 20
 """Large beside the rows beyond each strip, which are computed twice, small beside a large image."""
 
 
-def in_strips(function: Callable[..., Tensor], *images: Tensor, pixels: int = 1 << 16) -> Tensor:
+def row_strips(height: int, width: int, pixels: int = PIXELS, multiple: int = 1) -> Iterator[slice]:
+    """Cut an image into strips of whole rows, top to bottom.
+
+    Args:
+        height: rows of the image.
+        width: columns of the image.
+        pixels: about as many, of one channel, make a strip.
+        multiple: of how many rows a strip is made; the last one may have fewer.
+
+    Example:
+        >>> [(rows.start, rows.stop) for rows in row_strips(10, 100, pixels=500, multiple=2)]
+        [(0, 4), (4, 8), (8, 10)]
+    """
+    step = max(1, pixels // max(1, width) // multiple) * multiple
+    for top in range(0, height, step):
+        yield slice(top, min(top + step, height))
+
+
+def with_halo(rows: slice, halo: int, height: int) -> tuple[slice, slice]:
+    """Widen a strip by rows on both sides, as far as the image has them; and find the strip in what results.
+
+    Example:
+        >>> with_halo(slice(4, 8), 5, 20)
+        (slice(0, 13, None), slice(4, 8, None))
+    """
+    first = max(rows.start - halo, 0)
+    return slice(first, min(rows.stop + halo, height)), slice(rows.start - first, rows.stop - first)
+
+
+def in_strips(function: Callable[..., Tensor], *images: Tensor, pixels: int = PIXELS) -> Tensor:
     """Apply a pixelwise function to strips of rows, which fit the cache, instead of to whole images.
 
     A chain of cheap operations on a large image spends its time waiting for memory; in strips it runs about twice as
@@ -27,7 +58,7 @@ def in_strips(function: Callable[..., Tensor], *images: Tensor, pixels: int = 1 
         pixels: how many pixels of one channel a strip has.
 
     Returns:
-        What ``function(*images)`` returns.
+        The same as ``function(*images)``.
 
     Example:
         >>> x = torch.rand(1, 3, 8, 8)
@@ -35,26 +66,24 @@ def in_strips(function: Callable[..., Tensor], *images: Tensor, pixels: int = 1 
         True
     """
     height, width = images[0].shape[-2:]
-    rows = max(1, pixels // max(1, width))
-    if height <= rows or images[0].device.type != "cpu":
+    cuts = list(row_strips(height, width, pixels))
+    if len(cuts) <= 1 or images[0].device.type != "cpu":
         return function(*images)
-    strips = (function(*(image[..., top : top + rows, :] for image in images)) for top in range(0, height, rows))
+    strips = (function(*(image[..., rows, :] for image in images)) for rows in cuts)
     first = next(strips)
     if first.requires_grad:
         return torch.cat([first, *strips], -2)
     # Into its place at once: a list of strips and their concatenation would take the memory of two results.
     result = first.new_empty(*first.shape[:-2], height, first.shape[-1])
-    top = 0
-    for strip in chain((first,), strips):
-        result[..., top : top + strip.shape[-2], :] = strip
-        top += strip.shape[-2]
+    for rows, strip in zip(cuts, chain((first,), strips), strict=True):
+        result[..., rows, :] = strip
     return result
 
 
 def in_haloed_strips(
     function: Callable[..., Tensor], halo: int, *images: Tensor, pixels: int = HALOED_PIXELS
 ) -> Tensor:
-    """Like :func:`in_strips`, for a function that looks at neighbours: each strip comes with some rows beyond it.
+    """Apply a function that looks at neighbours to strips that come with some rows beyond them.
 
     Args:
         function: as for :func:`in_strips`, but each row of its result may depend on rows up to ``halo`` away.
@@ -63,7 +92,7 @@ def in_haloed_strips(
         pixels: how many pixels of one channel a strip has.
 
     Returns:
-        What ``function(*images)`` returns.
+        The same as ``function(*images)``.
 
     Example:
         >>> x = torch.rand(1, 3, 40, 8)
@@ -72,16 +101,15 @@ def in_haloed_strips(
         True
     """
     height, width = images[0].shape[-2:]
-    rows = max(1, pixels // max(1, width))
-    if height <= rows + 2 * halo or images[0].device.type != "cpu":
+    cuts = list(row_strips(height, width, pixels))
+    if len(cuts) <= 1 or height <= cuts[0].stop + 2 * halo or images[0].device.type != "cpu":
         return function(*images)
     result: Tensor | None = None
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        first, last = max(top - halo, 0), min(bottom + halo, height)
-        strip = function(*(image[..., first:last, :] for image in images))
+    for rows in cuts:
+        wide, inner = with_halo(rows, halo, height)
+        strip = function(*(image[..., wide, :] for image in images))
         if result is None:
             result = strip.new_empty(*strip.shape[:-2], height, strip.shape[-1])
-        result[..., top:bottom, :] = strip[..., top - first : bottom - first, :]
+        result[..., rows, :] = strip[..., inner, :]
     assert result is not None
     return result

@@ -1,4 +1,4 @@
-"""Resampling a picture under a homography: once, differentiable, without ringing, with the area it covers."""
+"""Warping: pictures resampled under homographies or at any positions, differentiable and without ringing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.ops.strips import row_strips
 
 __all__ = [
     "WarpHomography",
-    "covered_share",
     "displacement",
-    "largest_rectangle",
+    "sample",
     "transfer_points",
     "valid_area",
     "warp_homography",
@@ -50,7 +50,7 @@ def transfer_points(homography: Tensor, points: Tensor) -> Tensor:
 
 
 def displacement(homography: Tensor, height: int, width: int) -> float:
-    """The furthest that a homography moves any corner of an image, in pixels; inf when it tears the image.
+    """Measure the furthest that a homography moves any corner of an image, in pixels; inf when it tears the image.
 
     Example:
         >>> displacement(torch.eye(3), 10, 20)
@@ -63,91 +63,32 @@ def displacement(homography: Tensor, height: int, width: int) -> float:
     return float((transfer_points(homography, corners) - corners).norm(dim=-1).max())
 
 
-def valid_area(homography: Tensor, height: int, width: int) -> Tensor:
-    """Where a picture warped by :func:`warp_homography` has content of its own.
+def valid_area(homography: Tensor, height: int, width: int, every: int = 1) -> Tensor:
+    """Mask the area where a picture warped by :func:`warp_homography` has content of its own.
 
     Args:
         homography: 3×3 or B×3×3, from the picture's pixels to the output's.
         height: rows of picture and output.
         width: columns of picture and output.
+        every: one row in so many is looked at.
 
     Returns:
-        Boolean mask B×1×H×W (B = 1 for a single homography).
+        Boolean mask B×1×⌈H/every⌉×W (B = 1 for a single homography).
 
     Example:
         >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
         >>> valid_area(shift, 1, 4)[0, 0]
         tensor([[False,  True,  True,  True]])
     """
-    batch, rows = _as_batch(homography), strip_rows(width)
-    strips = [range(top, min(top + rows, height)) for top in range(0, height, rows)]
-    return torch.cat([_inside(_source_grid(batch, strip, width), height, width) for strip in strips], dim=-2)
-
-
-def covered_share(homography: Tensor, height: int, width: int) -> float:
-    """How much of the output :func:`valid_area` covers, in [0, 1]; of large images some rows tell.
-
-    Example:
-        >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-        >>> covered_share(shift, 1, 4)
-        0.75
-    """
-    rows = range(0, height, max(1, height * width // STRIP_PIXELS))
-    return float(_inside(_source_grid(_as_batch(homography), rows, width), height, width).float().mean())
-
-
-def strip_rows(width: int) -> int:
-    """Rows of one strip of an image that is worked on in strips; an even number, for two cores.
-
-    Example:
-        >>> strip_rows(1000), strip_rows(10**9)
-        (262, 2)
-    """
-    return max(2, STRIP_PIXELS // max(width, 1) // 2 * 2)
-
-
-def largest_rectangle(mask: Tensor) -> tuple[int, int, int, int]:
-    """The largest upright rectangle inside a mask without holes, such as the area that warped frames share.
-
-    Of every pair of rows the columns between which both are covered bound a rectangle; the area of a convex mask
-    between two rows is bounded by those rows.
-
-    Args:
-        mask: boolean H×W, convex.
-
-    Returns:
-        Top, left, height, width; 0, 0, 0, 0 for an empty mask.
-
-    Example:
-        >>> mask = torch.zeros(6, 8, dtype=torch.bool)
-        >>> mask[1:5, 2:] = True
-        >>> largest_rectangle(mask)
-        (1, 2, 4, 6)
-    """
-    height, width = mask.shape
-    rows = torch.linspace(0, height - 1, min(height, 1024)).long()  # of more rows not every pair is looked at
-    mask = mask[rows]
-    filled = mask.any(dim=1)
-    left = mask.int().argmax(dim=1)
-    right = width - mask.flip(1).int().argmax(dim=1)
-    # Empty rows: a left edge beyond the right one leaves no width.
-    left, right = torch.where(filled, left, width), torch.where(filled, right, 0)
-    wide = (torch.minimum(right[:, None], right) - torch.maximum(left[:, None], left)).clamp(min=0)
-    tall = (rows - rows[:, None] + 1).clamp(min=0)
-    best = int((wide * tall).argmax())
-    top, bottom = divmod(best, len(rows))
-    if int(wide[top, bottom]) == 0:
-        return 0, 0, 0, 0
-    edge, tallest = int(max(left[top], left[bottom])), int(tall[top, bottom])
-    return int(rows[top]), edge, tallest, int(wide[top, bottom])
+    batch, rows = _as_batch(homography), range(0, height, every)
+    cuts = row_strips(len(rows), width, STRIP_PIXELS, multiple=2)
+    return torch.cat([_inside(_source_grid(batch, rows[cut], width), height, width) for cut in cuts], dim=-2)
 
 
 def warp_homography(image: Tensor, homography: Tensor, mode: str = "bicubic") -> tuple[Tensor, Tensor]:
     """Resample ``image`` so that its pixel ``p`` lands on ``homography · p``, as ``cv2.warpPerspective`` does.
 
-    Cubic interpolation overshoots beside highlights, which in linear light may be a hundred times brighter than their
-    surroundings: one dark fringe around every lamp. The result is therefore held between the smallest and the largest
-    of the four pixels around each sampling position. Outside the image its border is repeated.
+    It does not ring (see :func:`sample`). Outside the image its border is repeated.
 
     Args:
         image: B×C×H×W, any floating dtype; linear light when it is a photograph.
@@ -177,7 +118,7 @@ def warp_homography(image: Tensor, homography: Tensor, mode: str = "bicubic") ->
     if source.shape[0] not in (1, image.shape[0]):
         raise ShapeError("homography", f"3×3 or {image.shape[0]}×3×3", tuple(homography.shape))
     valid = _inside(source, height, width)
-    return _resample(image, source, mode), valid.expand(image.shape[0], -1, -1, -1)
+    return sample(image, source, mode), valid.expand(image.shape[0], -1, -1, -1)
 
 
 def warp_rows(
@@ -187,7 +128,7 @@ def warp_rows(
     stop: int,
     prepare: Callable[[Tensor], Tensor] = lambda rows: rows,
 ) -> tuple[Tensor, Tensor]:
-    """Rows ``start`` to ``stop`` of what :func:`warp_homography` makes of an image, from the rows they come from alone.
+    """Warp as :func:`warp_homography` does, but only rows ``start`` to ``stop``, from the rows they come from alone.
 
     A whole warp takes some fifty bytes for each pixel and channel; strips of a large image take little, and what they
     take stays in the cache.
@@ -215,24 +156,40 @@ def warp_rows(
     first = max(math.floor(float(y.min())) - 3, 0)
     last = min(math.ceil(float(y.max())) + 4, height)
     rows = prepare(image[..., first:last, :])
-    warped = _resample(rows, source - source.new_tensor([0.0, first]), "bicubic")
+    warped = sample(rows, source - source.new_tensor([0.0, first]), "bicubic")
     return warped, valid.expand(image.shape[0], -1, -1, -1)
 
 
-def _resample(image: Tensor, source: Tensor, mode: str) -> Tensor:
-    """The image at positions B×h×w×2 in pixels; cubic interpolation held within the four pixels around."""
+def sample(image: Tensor, positions: Tensor, mode: str = "bicubic") -> Tensor:
+    """Sample pictures between their pixels, without ringing; the border is repeated.
+
+    Cubic interpolation overshoots beside highlights a hundred times brighter than their surroundings, which no lens
+    does. So its result is held between the smallest and the largest of the four pixels around each position.
+
+    Args:
+        image: B×C×H×W.
+        positions: B×h×w×2, or 1×h×w×2 for all, (x, y) in pixels.
+        mode: ``"bicubic"``, ``"bilinear"`` or ``"nearest"``.
+
+    Returns:
+        B×C×h×w, differentiable in the image and, but for the bounds, in the positions.
+
+    Example:
+        >>> sample(torch.arange(12.0).reshape(1, 1, 3, 4), torch.tensor([[[[1.0, 1.0], [2.0, 1.0]]]]))
+        tensor([[[[5., 6.]]]])
+    """
     height, width = image.shape[-2:]
     dtype, image = image.dtype, image.to(torch.promote_types(image.dtype, torch.float32))
-    grid = _normalise(source, height, width).to(image.dtype).expand(image.shape[0], -1, -1, -1)
-    warped = _sample(image, grid, mode)
+    grid = _normalise(positions, height, width).to(image.dtype).expand(image.shape[0], -1, -1, -1)
+    sampled = _grid_sample(image, grid, mode)
     if mode == "bicubic":
         extremes = torch.cat(_neighbourhood(image), dim=1)
         # The corner pixel of the 2×2 neighbourhood is the floor of the position, hence half a pixel up and left.
         shift = grid.new_tensor([1.0 / width, 1.0 / height])
         with torch.no_grad():
             corner = grid - shift
-        warped = warped.clamp(*_sample(extremes, corner, "nearest").chunk(2, dim=1))
-    return warped.to(dtype)
+        sampled = sampled.clamp(*_grid_sample(extremes, corner, "nearest").chunk(2, dim=1))
+    return sampled.to(dtype)
 
 
 class WarpHomography(nn.Module):
@@ -299,7 +256,7 @@ def _normalise(source: Tensor, height: int, width: int) -> Tensor:
 
 
 # kornia's remap is as fast, but rounds positions more coarsely: strips of a warped frame would show.
-def _sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
+def _grid_sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     """``grid_sample`` that uses every core: it runs in parallel over the batch only, so rows are made a batch."""
     batch, rows = grid.shape[:2]
     if batch > 1 or rows % 2 or image.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""What follows from a registration: frames brought onto the reference, and what all of them show.
+"""Alignment after registration: frames warped onto the reference, and the area that all of them show.
 
 A frame is resampled once, in linear light. Where it shows nothing, the reference stands in at the frame's exposure.
 """
@@ -7,20 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from afunet_core.ops.warp import largest_rectangle, strip_rows, valid_area, warp_homography, warp_rows
+from afunet_core.camera.saturation import BRIGHT
+from afunet_core.ops.strips import row_strips
+from afunet_core.ops.warp import STRIP_PIXELS, valid_area, warp_homography, warp_rows
 from afunet_core.radiometry import encode, expose, linearize, to_radiance
-from afunet_core.registration.decision import Registration
-from afunet_core.registration.features import SATURATION
 
-__all__ = ["align_frame", "common_area", "covered_areas", "unseen_content"]
+if TYPE_CHECKING:
+    from afunet_core.registration.decision import Registration
+
+__all__ = [
+    "align_frame",
+    "common_area",
+    "covered_areas",
+    "covered_share",
+    "homographies",
+    "largest_rectangle",
+    "unseen_content",
+]
 
 
 def common_area(registrations: Sequence[Registration], height: int, width: int) -> tuple[int, int, int, int]:
-    """The largest rectangle that all registered frames cover, for those who want nothing filled in.
+    """Find the largest rectangle that all registered frames cover, for those who want nothing filled in.
 
     Args:
         registrations: from :func:`register`.
@@ -29,8 +41,7 @@ def common_area(registrations: Sequence[Registration], height: int, width: int) 
 
     Returns:
         Top, left, height and width, as :meth:`Bracket.crop <afunet_core.bracket.bracket.Bracket.crop>` takes them; no
-        height
-        and width where the frames share nothing.
+        height and width where the frames share nothing.
 
     Example:
         >>> from dataclasses import replace
@@ -48,7 +59,7 @@ def common_area(registrations: Sequence[Registration], height: int, width: int) 
 
 
 def covered_areas(registrations: Sequence[Registration], frames: int, height: int, width: int) -> dict[int, Tensor]:
-    """Where frames that were warped have content of their own.
+    """Mask the areas where warped frames have content of their own.
 
     Args:
         registrations: from :func:`register`, those of all frames of the first bracket, then of the next.
@@ -76,6 +87,73 @@ def covered_areas(registrations: Sequence[Registration], frames: int, height: in
             shown = [valid_area(x.homography, height, width) if x.decision == "warped" else whole for x in entries]
             areas[index] = torch.cat(shown)
     return areas
+
+
+def homographies(registrations: Sequence[Registration], frames: int) -> Tensor:
+    """Stack the homographies that were applied as :func:`~afunet_core.ops.warp.warp_homography` and kornia take them.
+
+    Args:
+        registrations: from :func:`register`, those of all frames of the first bracket, then of the next.
+        frames: how many a bracket has.
+
+    Returns:
+        N×B×3×3: for each frame those of the batch, from its pixels to the reference's.
+
+    Example:
+        >>> from afunet_core.registration.decision import unmoved
+        >>> homographies([unmoved("a", ""), unmoved("b", ""), unmoved("c", "")], frames=3).shape
+        torch.Size([3, 1, 3, 3])
+    """
+    stacked = torch.stack([entry.homography for entry in registrations])
+    return stacked.unflatten(0, (-1, frames)).transpose(0, 1)
+
+
+def covered_share(homography: Tensor, height: int, width: int) -> float:
+    """Measure the share of the output that :func:`valid_area` covers, in [0, 1]; of large images from some rows.
+
+    Example:
+        >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        >>> covered_share(shift, 1, 4)
+        0.75
+    """
+    every = max(1, height * width // STRIP_PIXELS)
+    return float(valid_area(homography, height, width, every).float().mean())
+
+
+def largest_rectangle(mask: Tensor) -> tuple[int, int, int, int]:
+    """Find the largest upright rectangle inside a mask without holes, such as the area that warped frames share.
+
+    Of every pair of rows the columns between which both are covered bound a rectangle; the area of a convex mask
+    between two rows is bounded by those rows.
+
+    Args:
+        mask: boolean H×W, convex.
+
+    Returns:
+        Top, left, height, width; 0, 0, 0, 0 for an empty mask.
+
+    Example:
+        >>> mask = torch.zeros(6, 8, dtype=torch.bool)
+        >>> mask[1:5, 2:] = True
+        >>> largest_rectangle(mask)
+        (1, 2, 4, 6)
+    """
+    height, width = mask.shape
+    rows = torch.linspace(0, height - 1, min(height, 1024)).long()  # of more rows not every pair is looked at
+    mask = mask[rows]
+    filled = mask.any(dim=1)
+    left = mask.int().argmax(dim=1)
+    right = width - mask.flip(1).int().argmax(dim=1)
+    # Empty rows: a left edge beyond the right one leaves no width.
+    left, right = torch.where(filled, left, width), torch.where(filled, right, 0)
+    wide = (torch.minimum(right[:, None], right) - torch.maximum(left[:, None], left)).clamp(min=0)
+    tall = (rows - rows[:, None] + 1).clamp(min=0)
+    best = int((wide * tall).argmax())
+    top, bottom = divmod(best, len(rows))
+    if int(wide[top, bottom]) == 0:
+        return 0, 0, 0, 0
+    edge, tallest = int(max(left[top], left[bottom])), int(tall[top, bottom])
+    return int(rows[top]), edge, tallest, int(wide[top, bottom])
 
 
 def align_frame(
@@ -124,10 +202,8 @@ def align_frame(
     # In strips: a large frame warped whole takes ten times its own memory.
     height, width = frame.shape[-2:]
     aligned, covered = torch.empty_like(frame), frame.new_empty(len(frame), 1, height, width, dtype=torch.bool)
-    step = strip_rows(width)
-    for top in range(0, height, step):
-        rows = slice(top, min(top + step, height))
-        linear = partial(linearize, encoding=encoding, gamma=gamma)
+    linear = partial(linearize, encoding=encoding, gamma=gamma)
+    for rows in row_strips(height, width, STRIP_PIXELS, multiple=2):
         check()
         warped, valid = warp_rows(frame, homography, rows.start, rows.stop, linear)
         own = encode(warped, encoding, gamma)
@@ -141,7 +217,7 @@ def align_frame(
 
 
 def unseen_content(own: Tensor, told: Tensor, reference: Tensor) -> Tensor:
-    """What stands in where a frame shows nothing: what the reference tells, which where it is clipped is "at least".
+    """Fill in where a frame shows nothing with what the reference tells, which where it is clipped is "at least".
 
     Args:
         own: the frame with its border repeated.
@@ -151,5 +227,5 @@ def unseen_content(own: Tensor, told: Tensor, reference: Tensor) -> Tensor:
     Returns:
         ``told``; where the reference is clipped, ``own`` if that is brighter.
     """
-    clipped = ((reference - SATURATION) / (1 - SATURATION)).clamp(0, 1)
+    clipped = ((reference - BRIGHT) / (1 - BRIGHT)).clamp(0, 1)
     return told + clipped * (own - told).clamp_min(0)

@@ -1,4 +1,4 @@
-"""What was found about a frame, how far it is believed, and what follows: leave it, warp it, or refuse."""
+"""Decision on a registration: leave the frame, warp it, or refuse."""
 
 from __future__ import annotations
 
@@ -8,21 +8,36 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from afunet_core.ops.warp import covered_share, displacement
+from afunet_core.ops.warp import displacement
+from afunet_core.registration.align import covered_share
 from afunet_core.registration.gauss_newton import Fit
-from afunet_core.registration.homography import Frame
+from afunet_core.registration.homography import CentredFrame
 from afunet_core.registration.parallax import NOTICEABLE, LocalMotion
 
 __all__ = ["Evidence", "Registration", "chained", "decide", "refused", "unmoved"]
 
-# Pixels. Resampling a sharp picture costs a merge as much as leaving a shift of 0.2 pixels in it does (measured with
-# every cubic and Lanczos kernel tried), and a frame that is not resampled stays as it was taken.
 STILL = 0.2
+"""Pixels. Resampling a sharp picture costs a merge as much as leaving a shift of 0.2 pixels in it does (measured with
+every cubic and Lanczos kernel tried), and a frame that is not resampled stays as it was taken."""
+# Values at which belief and doubt balance. Unrelated pictures reach a correlation of 0.25, a gain of 0.03 and a
+# distinctness of 0.4, though not all at once; pairs that moved and were registered to a tenth of a pixel have 0.5, 0.3
+# and 0.05 at the least.
+EVEN_DISTINCTNESS = 0.015
+EVEN_UNCERTAINTY = 1.0
+"""Pixels."""
+EVEN_GAIN = 0.02
+EVEN_CORRELATION = 0.3
+EVEN_EXTENT = 0.27
+# A camera held by hand moves and zooms moderately, with hardly any shear.
+LARGEST_MOTION = 0.6
+"""Of the longer side of the frame."""
+STRETCHES = (0.7, 1.4)
+"""Least and greatest singular value of the linear part."""
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What was found about one frame, and what was done.
+    """Transform and decision for one frame.
 
     Attributes:
         name: the frame.
@@ -60,7 +75,7 @@ class Registration:
 
     @property
     def certain(self) -> bool:
-        """Whether it is known where the frame lies, be it moved or not."""
+        """True if it is known where the frame lies, be it moved or not."""
         return self.decision == "identity" or (self.decision == "warped" and self.confidence >= 0.5)
 
     def as_dict(self) -> dict[str, object]:
@@ -72,7 +87,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The best fit, how well the frames agree with it and as they came, how clearly it won, and what it leaves over."""
+    """The best fit, the agreement of the frames with it and as they came, its lead, and what it leaves over."""
 
     fit: Fit
     agreement: float
@@ -81,7 +96,7 @@ class Evidence:
     local: LocalMotion | None
 
 
-def decide(evidence: Evidence, frame: Frame, mode: str, name: str) -> Registration:
+def decide(evidence: Evidence, frame: CentredFrame, mode: str, name: str) -> Registration:
     """Weigh what was found: leave, warp or refuse."""
     fit = evidence.fit
     estimate = _to_pixels(fit, frame)
@@ -116,7 +131,7 @@ def decide(evidence: Evidence, frame: Frame, mode: str, name: str) -> Registrati
 
 
 def chained(step: Registration, onward: Registration, height: int, width: int) -> Registration:
-    """A frame found by way of another: its registration with that one, and that one's with the reference.
+    """Chain two registrations: of a frame with another, and of that one with the reference.
 
     Args:
         step: from the frame to the other; certain.
@@ -151,19 +166,21 @@ def chained(step: Registration, onward: Registration, height: int, width: int) -
 
 
 def _confidence(evidence: Evidence, moved: float) -> tuple[float, str]:
-    """The weakest of the reasons to believe a transform, 0.5 where belief and doubt balance, and the doubt in words.
-
-    Unrelated pictures reach a correlation of 0.25, a gain of 0.03 and a distinctness of 0.4, though not all at once;
-    pairs that moved and were registered to a tenth of a pixel have 0.5, 0.3 and 0.05 at the least.
-    """
+    """The weakest of the reasons to believe a transform, 0.5 where belief and doubt balance, and the doubt in words."""
     fit = evidence.fit
     gain = (evidence.agreement - evidence.agreement_before) / max(evidence.agreement, 1e-6)
     return min(
-        (_belief(evidence.distinctness, 0.015), "another transform explains the frames nearly as well"),
-        (_belief(1.0 / max(float(fit.uncertainty), 1e-6), 1.0), "the texture does not determine the transform"),
-        (_belief(gain, 0.02 * min(moved / 2, 1.0)), "the frames agree hardly better after it than before"),
-        (_belief(float(fit.correlation), 0.3), "too little of the frames agrees"),
-        (_belief(evidence.local.extent if evidence.local else 1.0, 0.27), "what agrees may be one thing that moved"),
+        (_belief(evidence.distinctness, EVEN_DISTINCTNESS), "another transform explains the frames nearly as well"),
+        (
+            _belief(1.0 / max(float(fit.uncertainty), 1e-6), 1 / EVEN_UNCERTAINTY),
+            "the texture does not determine the transform",
+        ),
+        (_belief(gain, EVEN_GAIN * min(moved / 2, 1.0)), "the frames agree hardly better after it than before"),
+        (_belief(float(fit.correlation), EVEN_CORRELATION), "too little of the frames agrees"),
+        (
+            _belief(evidence.local.extent if evidence.local else 1.0, EVEN_EXTENT),
+            "what agrees may be one thing that moved",
+        ),
     )
 
 
@@ -173,16 +190,16 @@ def _belief(value: float, even: float) -> float:
     return squared / (squared + even**2)
 
 
-def _plausible(homography: Tensor, frame: Frame) -> bool:
-    """Whether a hand-held camera could have done it: moderate motion and zoom, hardly any shear."""
+def _plausible(homography: Tensor, frame: CentredFrame) -> bool:
+    """Return True if a hand-held camera could have moved like that."""
     moved = displacement(homography, frame.height, frame.width)
-    if not moved < 0.6 * max(frame.height, frame.width):
+    if not moved < LARGEST_MOTION * max(frame.height, frame.width):
         return False
     stretches = torch.linalg.svdvals(homography[:2, :2])
-    return bool((stretches > 0.7).all() and (stretches < 1.4).all())
+    return bool((stretches > STRETCHES[0]).all() and (stretches < STRETCHES[1]).all())
 
 
-def _to_pixels(fit: Fit, frame: Frame) -> Tensor:
+def _to_pixels(fit: Fit, frame: CentredFrame) -> Tensor:
     """The fit as a matrix from the moving frame's pixels to the reference's."""
     to_pixels = frame.to_pixels()
     inverse = torch.linalg.inv_ex(to_pixels @ fit.homography[0] @ torch.linalg.inv(to_pixels)).inverse
@@ -194,8 +211,10 @@ def _identity() -> Tensor:
 
 
 def unmoved(name: str, reason: str) -> Registration:
+    """A frame that stays as it is."""
     return Registration(name, _identity(), "identity", 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, reason, _identity())
 
 
 def refused(name: str, reason: str) -> Registration:
+    """A frame about which nothing certain was found."""
     return Registration(name, _identity(), "refused", 1.0, 1.0, 1.0, 0.0, 0.0, float("inf"), reason, _identity())

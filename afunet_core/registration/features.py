@@ -1,4 +1,4 @@
-"""What registration compares: pictures of one scene made alike, whatever their exposure.
+"""Exposure-independent features: pictures of one scene made alike, for registration to compare.
 
 Two frames of a bracket show the same radiance, each inside the range it can record. Held to the range that *both*
 record, they agree wherever nothing moved: what is clipped in one is clipped at the same value in the other, so that
@@ -16,11 +16,10 @@ from torch import Tensor
 
 from afunet_core.ops.box_filter import block_mean
 
-__all__ = ["SATURATION", "Level", "common_signal", "feature_pyramid", "noise_level"]
+__all__ = ["Level", "common_signal", "feature_pyramid", "noise_level"]
 
-SATURATION = 0.92
-"""Encoded values above are taken for clipped."""
-CONTEXT = 2.0  # σ of the local mean and contrast, in pixels of a four times reduced level
+CONTEXT = 2.0
+"""σ of the local mean and contrast, in pixels of a four times reduced level."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Level:
 
 
 def common_signal(radiance: Tensor, floor: float, ceiling: float) -> Tensor:
-    """Log radiance between a floor and a ceiling, 1×1×H×W, about 0 at the floor and 1 at the ceiling.
+    """Compute log radiance between a floor and a ceiling, 1×1×H×W, about 0 at the floor and 1 at the ceiling.
 
     Args:
         radiance: 1×C×H×W linear radiance.
@@ -53,7 +52,7 @@ def common_signal(radiance: Tensor, floor: float, ceiling: float) -> Tensor:
 
 # kornia's filter2d_separable takes 4.6 times as long.
 def noise_level(signal: Tensor) -> float:
-    """Standard deviation of the noise in a picture, from the median response of a Laplacian blind to edges.
+    """Estimate the standard deviation of the noise in a picture from the median response of a Laplacian blind to edges.
 
     Immerkær, "Fast Noise Variance Estimation", 1996, with the median in place of the mean.
 
@@ -68,7 +67,7 @@ def noise_level(signal: Tensor) -> float:
 
 
 def feature_pyramid(signal: Tensor, valid: Tensor, noise: float, factor: int, smallest: int) -> list[Level]:
-    """Features at halving resolutions, finest first, down to a longer side of at most ``smallest``.
+    """Compute features at halving resolutions, finest first, down to a longer side of at most ``smallest``.
 
     Args:
         signal: 1×1×H×W from :func:`common_signal`.

@@ -1,12 +1,11 @@
-"""Global alignment of hand-held frames: outer frames are brought onto the reference before they are merged.
+"""Registration of hand-held frames: outer frames are brought onto the reference before they are merged.
 
 A hand moves a frame by tens to hundreds of pixels, further than any merging network reaches. That motion is, for a
 scene at some distance, one homography. It is estimated on what both frames record
 (:mod:`~afunet_core.registration.features`): candidates by correlation over shifts and rotations at a coarse level, then
 robust Gauss–Newton from similarity to homography over finer levels (:mod:`~afunet_core.registration.search`,
 :mod:`~afunet_core.registration.gauss_newton`). A frame is resampled once, in linear light. A frame that did not move
-stays as
-it is, bit for bit, and one whose motion is not certain is left alone with the reason given
+stays as it is, bit for bit, and one whose motion is not certain is left alone with the reason given
 (:mod:`~afunet_core.registration.decision`).
 """
 
@@ -19,14 +18,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from afunet_core.camera.saturation import BRIGHT
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
-from afunet_core.ops.box_filter import block_mean
-from afunet_core.ops.warp import strip_rows
+from afunet_core.ops.box_filter import block_mean, reduction
+from afunet_core.ops.strips import row_strips
+from afunet_core.ops.warp import STRIP_PIXELS
 from afunet_core.radiometry import encode, to_radiance
 from afunet_core.registration.align import align_frame, common_area, covered_areas, unseen_content
 from afunet_core.registration.decision import Registration, chained, decide, refused, unmoved
-from afunet_core.registration.features import SATURATION, common_signal, feature_pyramid, noise_level
-from afunet_core.registration.homography import Frame
+from afunet_core.registration.features import common_signal, feature_pyramid, noise_level
+from afunet_core.registration.homography import CentredFrame
 from afunet_core.registration.search import coarse_to_fine
 from afunet_core.utils.progress import OnProgress, ShouldCancel
 
@@ -41,19 +42,19 @@ __all__ = [
     "common_area",
     "covered_areas",
     "estimate_homography",
-    "reduction",
     "register",
     "unseen_content",
 ]
 
 MODES = ("auto", "on", "off")
 BORDERS = ("fill", "crop")
-# The finest level estimated on has at most this many pixels: 1500×1000 is halved once. Precision there is a few
-# hundredths of a pixel, so that more would cost time and gain nothing.
 WORKING_PIXELS = 0.45e6
+"""Most pixels of the finest level estimated on: 1500×1000 is halved once. Precision there is a few hundredths of a
+pixel, so that more would cost time and gain nothing."""
 SEARCH_SIDE = 256
-# Radiance below this, in units of the shorter frame's saturation, is mostly noise and quantisation of 8 bits.
+"""Longer side of the coarsest level, pixels."""
 DARKEST = 0.002
+"""Radiance below this, in units of the shorter frame's saturation, is mostly noise and quantisation of 8 bits."""
 
 
 def register(
@@ -167,9 +168,9 @@ def estimate_homography(
     masks = [_as_mask(mask, reference) for mask in (valid_moving, valid_reference)]
     with torch.no_grad():
         peaks = [float(x.nan_to_num(0.0, 0.0, 0.0).amax()) for x in (moving, reference)]
-        ceiling = SATURATION * min(peaks) if ceiling is None else ceiling
+        ceiling = BRIGHT * min(peaks) if ceiling is None else ceiling
         floor = DARKEST * max(peaks) if floor is None else floor
-        factor = reduction(height, width)
+        factor = reduction(height, width, WORKING_PIXELS)
         small = [block_mean(x, factor) for x in (moving.float(), reference.float(), *masks)]
         pair = _Pair(small[0], small[1], small[2], small[3], ceiling, floor, factor, (height, width))
         return _estimate(pair, mode, name, lambda: None)
@@ -224,10 +225,10 @@ def _register_pair(
     """Estimate from one frame of a bracket to another, on reduced pictures: the full ones are looked at lightly."""
     times = [float(time) for time in bracket.times]
     gamma = float(bracket.gamma)
-    ceiling = SATURATION / max(times[i] for i in pair)
+    ceiling = BRIGHT / max(times[i] for i in pair)
     floor = DARKEST / min(times[i] for i in pair)
     height, width = bracket.shape
-    factor = reduction(height, width)
+    factor = reduction(height, width, WORKING_PIXELS)
     radiance = []
     with torch.no_grad():
         for i in pair:
@@ -244,10 +245,9 @@ def _register_pair(
 
 def _clipped_and_reduced(frame: Tensor, top: float, factor: int) -> Tensor:
     """Means over ``factor×factor`` pixels of a frame held between 0 and ``top``; never a second frame in memory."""
-    step = factor * max(1, strip_rows(frame.shape[-1]) // factor)
-    whole = frame.shape[-2] // factor * factor
-    strips = (frame[..., row : min(row + step, whole), :] for row in range(0, whole, step))
-    return torch.cat([block_mean(strip.clamp(0.0, top), factor) for strip in strips], dim=-2)
+    height, width = frame.shape[-2:]
+    strips = row_strips(height // factor * factor, width, STRIP_PIXELS, multiple=factor)
+    return torch.cat([block_mean(frame[..., rows, :].clamp(0.0, top), factor) for rows in strips], dim=-2)
 
 
 class _Pair(NamedTuple):
@@ -274,19 +274,11 @@ def _estimate(pair: _Pair, mode: str, name: str, check: Callable[[], None]) -> R
     check()
     moving = feature_pyramid(signals[0], pair.valid_moving, noise, pair.factor, SEARCH_SIDE)
     reference = feature_pyramid(signals[1], pair.valid_reference, noise, pair.factor, SEARCH_SIDE)
-    frame = Frame(*pair.size)
+    frame = CentredFrame(*pair.size)
     evidence = coarse_to_fine(moving, reference, frame, check)
     if evidence is None:
         return refused(name, "too little texture in what both frames record")
     return decide(evidence, frame, mode, name)
-
-
-def reduction(height: int, width: int, pixels: float = WORKING_PIXELS) -> int:
-    """The power of two by which frames are reduced before anything is estimated, to at most so many pixels."""
-    factor = 1
-    while height * width / factor**2 > pixels:
-        factor *= 2
-    return factor
 
 
 def _as_picture(argument: str, picture: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A homography between two levels of features, refined by robust Gauss–Newton.
+"""Robust Gauss–Newton refinement of a homography between two levels of features.
 
 Homographies are kept in *centred* coordinates: the origin in the middle of the frame, half its diagonal as the unit,
 the same at every level. In them the eight parameters have like sizes and the equations are well conditioned. They map
@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afunet_core.ops.robust import median_deviation
 from afunet_core.registration.features import Level
 from afunet_core.registration.homography import (
     PARAMETERS,
-    Frame,
+    CentredFrame,
     corner_spread,
     homography_of,
     parameters_of,
@@ -26,13 +27,16 @@ from afunet_core.registration.homography import (
 
 __all__ = ["Fit", "Template", "difference", "refine", "shared_agreement"]
 
-# What a hand does to a homography, as standard deviations: shear is rare, perspective comes with turning the camera.
-# Where the picture has texture the data outweigh this by far; where it has none this keeps the corners from drifting.
-SHEAR_SPREAD, PERSPECTIVE_SPREAD = 0.02, 0.03
-# Neighbouring feature pixels share their noise; so many of them count as one observation.
+# Standard deviations of what a hand does to a homography. Where the picture has texture the data outweigh this by far;
+# where it has none this keeps the corners from drifting.
+SHEAR_SPREAD = 0.02
+"""Rare in pictures taken by hand."""
+PERSPECTIVE_SPREAD = 0.03
+"""Comes with turning the camera."""
 CORRELATED_PIXELS = 8.0
-# Squared slope of a feature, whose contrast is about 1, from which a pixel tells something about where it is.
+"""Neighbouring feature pixels share their noise; so many of them count as one observation."""
 TEXTURE = 1e-3
+"""Squared slope of a feature, whose contrast is about 1, from which a pixel tells something about where it is."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Template:
         return self.values.shape[0]
 
     @classmethod
-    def of(cls, level: Level, frame: Frame, most: int) -> Template:
+    def of(cls, level: Level, frame: CentredFrame, most: int) -> Template:
         """Choose the strongest gradients of every small cell, so that no part of the frame goes unheard."""
         feature = level.feature
         width = feature.shape[-1]
@@ -86,7 +90,7 @@ class Template:
 
 @dataclass(frozen=True)
 class Fit:
-    """What Gauss–Newton ended with, for each of K starts.
+    """Result of Gauss–Newton for each of K starts.
 
     Attributes:
         homography: K×3×3, float64, centred, reference to moving.
@@ -111,7 +115,7 @@ class Fit:
 def refine(
     moving: Level,
     template: Template,
-    frame: Frame,
+    frame: CentredFrame,
     start: Tensor,
     parameters: int,
     iterations: int,
@@ -174,8 +178,8 @@ def refine(
     return Fit(homography, agreement, sigma, inliers, correlation, spreads)
 
 
-def shared_agreement(moving: Level, template: Template, frame: Frame, homography: Tensor) -> Tensor:
-    """Share of the pixels inside the moving frame under *all* of K transforms that agree under each, K in [0, 1].
+def shared_agreement(moving: Level, template: Template, frame: CentredFrame, homography: Tensor) -> Tensor:
+    """Measure the share of agreement under each of K transforms where *all* leave pixels inside the frame, K in [0, 1].
 
     A large shift leaves less to compare; what it loses must not speak against it.
     """
@@ -186,9 +190,9 @@ def shared_agreement(moving: Level, template: Template, frame: Frame, homography
 
 
 def difference(
-    moving: Level, template: Template, frame: Frame, homography: Tensor, offset: Tensor | float = 0.0
+    moving: Level, template: Template, frame: CentredFrame, homography: Tensor, offset: Tensor | float = 0.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Moving minus template at the template's pixels: difference K×N, inside K×N in {0, 1}, robust deviation K.
+    """Subtract the template from the moving frame: difference K×N, inside K×N in {0, 1}, robust deviation K.
 
     Args:
         moving: level of the moving frame.
@@ -211,8 +215,8 @@ def difference(
     energy_wanted = (inside * wanted.square()).sum(dim=1)
     gain = (energy_wanted / energy_moving.clamp(min=1e-12)).sqrt().clamp(0.5, 2.0)
     error = (gain[:, None] * values - wanted) * inside
-    magnitude = torch.where(inside > 0, error.abs(), torch.full_like(error, float("nan")))
-    sigma = (1.4826 * magnitude.nanmedian(dim=1).values).nan_to_num(1.0).clamp(min=1e-3)
+    compared = torch.where(inside > 0, error, torch.full_like(error, float("nan")))
+    sigma = median_deviation(compared).nan_to_num(1.0).clamp(min=1e-3)
     return error, inside, sigma
 
 

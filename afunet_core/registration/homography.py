@@ -1,4 +1,4 @@
-"""Homographies of a frame in centred coordinates: their eight parameters, and where they take points.
+"""Homographies in centred coordinates: their eight parameters, and the points they transfer.
 
 The centre of the frame is (0, 0) and its corners lie at a distance of 1, so that scale, rotation, shear and perspective
 are numbers of one size, and one level of a pyramid speaks of the same transform as the next.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["PARAMETERS", "Frame", "corner_spread", "homography_of", "parameters_of", "transfer_centred"]
+__all__ = ["PARAMETERS", "CentredFrame", "corner_spread", "homography_of", "parameters_of", "transfer_centred"]
 
 # Columns are the parameters (scale, rotation, x, y | two of shear | two of perspective) in terms of the eight free
 # entries of a homography, row by row. The first 4 span similarities, the first 6 affinities.
@@ -31,8 +31,8 @@ PARAMETERS = torch.tensor(
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Size of the full-resolution frame and its centred coordinates."""
+class CentredFrame:
+    """Full-resolution frame in centred coordinates: the middle is (0, 0), half the diagonal the unit."""
 
     height: int
     width: int

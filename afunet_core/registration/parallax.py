@@ -1,4 +1,4 @@
-"""What one transform for the whole frame leaves over: parallax, and things that moved by a little on their own.
+"""Residual local motion after the homography: parallax, and things that moved by a little on their own.
 
 A homography is exact for a scene far away or a camera that only turns. A hand also shifts the camera, and then what is
 near moves further than what is far. That cannot be undone by one transform; it can be measured and told.
@@ -14,21 +14,33 @@ from torch import Tensor
 
 from afunet_core.registration.features import Level
 from afunet_core.registration.gauss_newton import CORRELATED_PIXELS, Template, difference
-from afunet_core.registration.homography import Frame, transfer_centred
+from afunet_core.registration.homography import CentredFrame, transfer_centred
 
 __all__ = ["NOTICEABLE", "LocalMotion", "local_motion"]
 
-# Blocks across the longer side; blocks with less texture than determines their motion this well (pixels) do not count.
-_BLOCKS, _SMALLEST, _CERTAIN = 24, 32, 0.25
-_FEWEST_POINTS, _LEAST_CORRELATION = 24, 0.5
-_STEPS, _LONGEST_STEP, _ROUNDS = 4, 1.5, 10
+BLOCKS = 24
+"""Blocks across the longer side."""
+SMALLEST = 32
+"""Side of a block at least, pixels."""
+CERTAIN = 0.25
+"""Pixels; blocks whose texture determines their motion less well do not count,"""
+FEWEST_POINTS = 24
+"""nor those with fewer textured pixels,"""
+LEAST_CORRELATION = 0.5
+"""nor those that agree less after they moved."""
+STEPS = 4
+"""Gauss–Newton steps at each level."""
+LONGEST_STEP = 1.5
+"""Pixels of the level."""
+ROUNDS = 10
+"""Reweighted least squares of the affinity that most blocks want."""
 NOTICEABLE = 1.5
 """Pixels; less is within what the network follows without effort."""
 
 
 @dataclass(frozen=True)
 class LocalMotion:
-    """How far parts of a frame remain from the reference after the transform.
+    """Distances of the parts of a frame from the reference after the transform.
 
     Attributes:
         distance: full-resolution pixels that a tenth of the textured blocks is off by, or more.
@@ -53,7 +65,7 @@ class LocalMotion:
         source = torch.cat((self.centres, torch.ones(len(self.centres), 1)), dim=1).double()
         goal = (self.centres + self.shifts).double()
         weight = torch.ones(len(goal), 1, dtype=torch.float64)
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             ridge = 1e-6 * torch.eye(3, dtype=torch.float64)
             solution = torch.linalg.solve(
                 source.T @ (weight * source) + ridge, source.T @ (weight * goal) + ridge[:, :2]
@@ -66,9 +78,9 @@ class LocalMotion:
 
 
 def local_motion(
-    moving: Sequence[Level], templates: Sequence[Template], frame: Frame, homography: Tensor
+    moving: Sequence[Level], templates: Sequence[Template], frame: CentredFrame, homography: Tensor
 ) -> LocalMotion | None:
-    """Let every block of the frame move on its own, by up to about ten pixels, and see how far it goes.
+    """Measure how far every block of the frame goes when it may move on its own, by up to about ten pixels.
 
     One shift for each block is found by Gauss–Newton (Lucas and Kanade, 1981) on the two finest levels.
 
@@ -81,7 +93,7 @@ def local_motion(
     Returns:
         What remains; ``None`` where no block has the texture to tell.
     """
-    size = max(_SMALLEST, max(frame.height, frame.width) // _BLOCKS)
+    size = max(SMALLEST, max(frame.height, frame.width) // BLOCKS)
     across = -(-frame.width // size)
     count = across * -(-frame.height // size)
     shift = torch.zeros(count, 2)
@@ -89,21 +101,21 @@ def local_motion(
         pixels = frame.to_level(template.points, 1).clamp(min=0).div(size, rounding_mode="floor").long()
         block = pixels[:, 1].clamp(max=count // across - 1) * across + pixels[:, 0].clamp(max=across - 1)
         slopes = template.slopes[:, 2:4] * (level.factor / frame.unit)  # along x and y, for a pixel of the level
-        for _ in range(_STEPS):
+        for _ in range(STEPS):
             error, inside, _ = difference(level, template, frame, homography, shift[block] / level.factor)
             weight = inside[0]
             normal = _sums(weight[:, None, None] * slopes[:, :, None] * slopes[:, None, :], block, count)
             pull = _sums(weight[:, None] * slopes * error[0][:, None], block, count)
             step = -torch.linalg.solve(normal + 1e-4 * torch.eye(2), pull[..., None])[..., 0]
             length = step.norm(dim=-1, keepdim=True).clamp(min=1e-6)
-            shift = shift + step * (_LONGEST_STEP / length).clamp(max=1.0) * level.factor
+            shift = shift + step * (LONGEST_STEP / length).clamp(max=1.0) * level.factor
     error, inside, _ = difference(level, template, frame, homography, shift[block] / level.factor)
     points = _sums(inside[0], block, count)
     left = _sums(error[0].square(), block, count)
     energy = _sums(inside[0] * template.values.square(), block, count).clamp(min=1e-6)
     weakest = torch.linalg.eigvalsh(normal)[:, 0].clamp(min=1e-9)
     spread = (left / points.clamp(min=1) * CORRELATED_PIXELS / weakest).sqrt() * level.factor
-    told = (points >= _FEWEST_POINTS) & (1 - left / (2 * energy) > _LEAST_CORRELATION) & (spread < _CERTAIN)
+    told = (points >= FEWEST_POINTS) & (1 - left / (2 * energy) > LEAST_CORRELATION) & (spread < CERTAIN)
     if not bool(told.any()):
         return None
     distance = shift[told].norm(dim=-1)
@@ -119,7 +131,7 @@ def local_motion(
     )
 
 
-def _extent(pixels: Tensor, frame: Frame) -> float:
+def _extent(pixels: Tensor, frame: CentredFrame) -> float:
     """Standard deviation of places over that of places all over the frame, geometric mean of both axes."""
     if len(pixels) < 2:
         return 0.0

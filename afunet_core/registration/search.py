@@ -1,4 +1,4 @@
-"""From candidates to the one transform: correlation over shifts and rotations, then refinement level by level."""
+"""Search for the transform: correlation over shifts and rotations, then refinement level by level."""
 
 from __future__ import annotations
 
@@ -13,24 +13,28 @@ from afunet_core.ops.warp import transfer_points
 from afunet_core.registration.decision import Evidence
 from afunet_core.registration.features import Level
 from afunet_core.registration.gauss_newton import Fit, Template, refine, shared_agreement
-from afunet_core.registration.homography import Frame, transfer_centred
+from afunet_core.registration.homography import CentredFrame, transfer_centred
 from afunet_core.registration.parallax import local_motion
 
 __all__ = ["coarse_to_fine", "search"]
 
 LARGEST_SHIFT = 0.45
-# Full-resolution pixels of predicted error from which it pays to look at more than the strongest pixels, and how many.
-_UNCERTAIN, _ALL_POINTS = 0.04, 120_000
-# Share of the textured parts that are off from which a fit is doubted.
-_ASTRAY = 0.25
-_STILL = torch.eye(3, dtype=torch.float64)[None]
+"""Of the sides of the frame."""
 ANGLES = (0.0, -1.5, 1.5, -3.0, 3.0, -4.5, 4.5, -6.0, 6.0)
+"""Degrees of rotation tried at the coarsest level; refinement finds what lies between."""
+UNCERTAIN = 0.04
+"""Full-resolution pixels of predicted error from which it pays to look at more than the strongest pixels."""
+ALL_POINTS = 120_000
+"""Pixels looked at then."""
+ASTRAY = 0.25
+"""Share of the textured parts that are off from which a fit is doubted."""
+_STILL = torch.eye(3, dtype=torch.float64)[None]
 
 
 def coarse_to_fine(
-    moving: Sequence[Level], reference: Sequence[Level], frame: Frame, check: Callable[[], None]
+    moving: Sequence[Level], reference: Sequence[Level], frame: CentredFrame, check: Callable[[], None]
 ) -> Evidence | None:
-    """The best fit and what speaks for it; nothing when there is too little texture.
+    """Find the best fit and what speaks for it; nothing when there is too little texture.
 
     Args:
         moving: levels of the moving frame, finest first.
@@ -60,13 +64,13 @@ def coarse_to_fine(
         check()
         fit = refine(level, template, frame, fit.homography, parameters=8, iterations=12)
     finest = templates[0]
-    if float(fit.uncertainty) > _UNCERTAIN:  # little texture: look at all of it
+    if float(fit.uncertainty) > UNCERTAIN:  # little texture: look at all of it
         check()
-        finest = Template.of(reference[0], frame, _ALL_POINTS)
+        finest = Template.of(reference[0], frame, ALL_POINTS)
         fit = refine(moving[0], finest, frame, fit.homography, parameters=8, iterations=12)
     check()
     local = local_motion(moving, templates, frame, fit.homography)
-    if local is not None and local.share > _ASTRAY:
+    if local is not None and local.share > ASTRAY:
         # Much of the frame is off: either it has depth, or the fit has gone astray, and the parts know where to.
         starts = torch.cat((fit.homography, local.correct(fit.homography)))
         again = refine(moving[0], finest, frame, starts, parameters=8, iterations=12)
@@ -80,7 +84,7 @@ def coarse_to_fine(
     return Evidence(fit, agreement, before, _distinctness(fits, best, frame, moving[-1].factor), local)
 
 
-def _nearby(moving: Level, template: Template, frame: Frame) -> Fit | None:
+def _nearby(moving: Level, template: Template, frame: CentredFrame) -> Fit | None:
     """The fit found from where the frames are, if they hardly moved and agree beyond doubt: tripods need no search."""
     fit = refine(moving, template, frame, _STILL, parameters=4, iterations=4)
     corners = frame.corners()
@@ -89,13 +93,13 @@ def _nearby(moving: Level, template: Template, frame: Frame) -> Fit | None:
 
 
 def _points(levels: Sequence[Level]) -> list[int]:
-    """How many pixels to look at: all that matter at the finest level, fewer where candidates are only compared."""
+    """Numbers of pixels to look at: all that matter at the finest level, fewer where candidates are only compared."""
     counts = [30000, 15000] + [6000] * len(levels)
     return [*counts[: len(levels) - 1], 6000] if len(levels) > 1 else counts[:1]
 
 
-def _distinctness(fits: Fit, best: int, frame: Frame, factor: int) -> float:
-    """By how much the best candidate beats the best that ended elsewhere, relative to itself."""
+def _distinctness(fits: Fit, best: int, frame: CentredFrame, factor: int) -> float:
+    """Margin by which the best candidate beats the best that ended elsewhere, relative to itself."""
     corners = frame.corners()
     ends = torch.stack([transfer_points(h, corners) for h in fits.homography])
     apart = (ends - ends[best]).norm(dim=-1).amax(dim=1).nan_to_num(torch.inf) * frame.unit > 3 * factor
@@ -107,12 +111,12 @@ def _distinctness(fits: Fit, best: int, frame: Frame, factor: int) -> float:
 
 
 def _score(fits: Fit) -> Tensor:
-    """How good fits are beside each other: those that agree in many places and correlate where they overlap."""
+    """Rank fits: the best agree in many places and correlate where they overlap."""
     return fits.agreement * fits.correlation.clamp(min=1e-3)
 
 
-def search(moving: Level, reference: Level, frame: Frame, most: int = 6) -> Tensor:
-    """Candidate transforms from masked normalised cross-correlation over shifts, for several rotations.
+def search(moving: Level, reference: Level, frame: CentredFrame, most: int = 6) -> Tensor:
+    """Find candidate transforms by masked normalised cross-correlation over shifts, for several rotations.
 
     Padfield, "Masked Object Registration in the Fourier Domain", 2012: the correlation at each shift is normalised by
     the energy of just those pixels that overlap there, so that large shifts compete fairly with small ones.
@@ -171,7 +175,7 @@ def search(moving: Level, reference: Level, frame: Frame, most: int = 6) -> Tens
     return torch.stack(candidates)
 
 
-def _resample(image: Tensor, homography: Tensor, frame: Frame, level: Level) -> Tensor:
+def _resample(image: Tensor, homography: Tensor, frame: CentredFrame, level: Level) -> Tensor:
     """A level's picture seen through K centred homographies, K×1×h×w, zero outside."""
     height, width = image.shape[-2:]
     places = kornia.geometry.create_meshgrid(height, width, normalized_coordinates=False, dtype=image.dtype)

@@ -1,19 +1,31 @@
-"""Everything a training run depends on, read from one TOML file."""
+"""Configuration of a training run, read from one TOML file."""
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import tomllib
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from afunet_core.errors import ArgumentError
-from afunet_core.evaluation.published import PUBLISHED_ROWS
+from afunet_core.evaluation.paper import PUBLISHED_ROWS
 from afunet_core.model.config import VARIANTS, AFUNetConfig
 
-__all__ = ["TrainingConfig", "learning_rate", "load_config"]
+__all__ = ["TrainingConfig", "check_names", "learning_rate", "load_config"]
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "dict": (dict,),
+    "float": (int, float),
+    "int": (int,),
+    "str": (str,),
+    "tuple": (list, tuple),
+}
+"""What TOML may hold for a field, by the first word of its annotation."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +55,11 @@ class TrainingConfig:
         validate_every, validation_count, validation_size: steps between validations, their brackets and side.
         checkpoint_every, log_every: steps between checkpoints and between log lines.
         seed: of the weights and of the data.
-        row: of the paper that the run regenerates, see :data:`afunet_core.evaluation.published.PUBLISHED_ROWS`;
+        row: of the paper that the run regenerates, see :data:`afunet_core.evaluation.paper.PUBLISHED_ROWS`;
             ``afunet evaluate --run`` prints it beside the measurement.
+
+    Raises:
+        ArgumentError: for a value of another type, or that is none of the choices.
     """
 
     model: str = "compact"
@@ -77,21 +92,33 @@ class TrainingConfig:
     row: str | None = None
 
     def __post_init__(self) -> None:
+        for entry in fields(self):
+            value, optional = getattr(self, entry.name), "None" in str(entry.type)
+            allowed = _TYPES[re.match(r"\w+", str(entry.type))[0]]  # type: ignore[index]
+            right = isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
+            if not (right or (optional and value is None)):
+                raise ArgumentError(entry.name, str(entry.type), repr(value))
+        object.__setattr__(self, "betas", tuple(self.betas))  # TOML has lists
         choices = {
             "model": (self.model, tuple(VARIANTS)),
             "schedule": (self.schedule, ("cosine", "constant")),
             "optimizer": (self.optimizer, ("adam", "adamw")),
+            "precision": (self.precision, ("auto", "32-true", "bf16-mixed")),
             "row": (self.row, (None, *PUBLISHED_ROWS)),
         }
-        for name, (value, allowed) in choices.items():
-            if value not in allowed:
-                raise ArgumentError(name, f"one of {', '.join(map(str, allowed))}", value)
-        for name in ("steps", "batch", "patch", "learning_rate", "log_every"):
+        for name, (chosen, those) in choices.items():
+            if chosen not in those:
+                raise ArgumentError(name, f"one of {', '.join(map(str, those))}", chosen)
+        for name in ("steps", "batch", "patch", "learning_rate", "log_every", "checkpoint_every"):
             if not getattr(self, name) > 0:
                 raise ArgumentError(name, "above 0", getattr(self, name))
+        for name, decay in (("ema", self.ema), *(("betas", beta) for beta in self.betas)):
+            if not 0 <= decay < 1:
+                raise ArgumentError(name, "from 0 to below 1", getattr(self, name))
+        check_names("model_overrides", self.model_overrides, [entry.name for entry in fields(AFUNetConfig)])
 
     def network(self) -> AFUNetConfig:
-        """The configuration of the network."""
+        """Return the configuration of the network."""
         overrides = dict(self.model_overrides)
         if "depths" in overrides:
             overrides["depths"] = tuple(overrides["depths"])
@@ -109,27 +136,40 @@ def load_config(path: str | os.PathLike[str], **overrides: Any) -> TrainingConfi
         **overrides: entries of the configuration; ``"data.root"`` is the entry ``root`` of the table ``data``.
 
     Raises:
-        ArgumentError: for a name the configuration does not have, or files that are each other's base.
+        ArgumentError: for a file that is no TOML, a name the configuration does not have, a value it cannot take, or
+            files that are each other's base.
         OSError: if the file or its base cannot be read.
     """
     values = _read_toml(Path(path).resolve(), ())
     for key, value in overrides.items():
         if value is not None:
             table, _, entry = key.partition(".")
+            if entry and not isinstance(values.get(table, {}), dict):
+                raise ArgumentError(key, f"{table} to be a table", repr(values[table]))
             values[table] = {**values.get(table, {}), entry: value} if entry else value
-    unknown = sorted(set(values) - set(TrainingConfig.__dataclass_fields__))
-    if unknown:
-        raise ArgumentError("config", f"names among {sorted(TrainingConfig.__dataclass_fields__)}", unknown)
-    if "betas" in values:
-        values["betas"] = tuple(values["betas"])
+    check_names("config", values, [entry.name for entry in fields(TrainingConfig)])
     return TrainingConfig(**values)
 
 
+def check_names(table: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse entries that a table of the configuration does not have.
+
+    Raises:
+        ArgumentError: with the names it has.
+    """
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ArgumentError(table, f"names among {', '.join(sorted(known))}", ", ".join(unknown))
+
+
 def _read_toml(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
-    """The entries of a file over those of its base."""
+    """Read the entries of a file over those of its base."""
     if path in children:
         raise ArgumentError("base", "a file that does not lead back to itself", path.name)
-    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # also what is no UTF-8
+        raise ArgumentError("config", "a TOML file", f"{path.name}: {error}") from error
     base = values.pop("base", None)
     if base is None:
         return values
@@ -142,7 +182,7 @@ def _read_toml(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Rate at a step: linear warm-up, then cosine (or constant, with cosine over the last ``decay`` steps).
+    """Return the rate at a step: linear warm-up, then cosine (or constant, with cosine over the last ``decay`` steps).
 
     Example:
         >>> config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0, final_learning_rate=0.0)

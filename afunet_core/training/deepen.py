@@ -1,4 +1,4 @@
-"""A larger network that starts out as a smaller, trained one."""
+"""Growth of a trained network, deeper and wider (Net2Net)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import torch
 from torch import nn
 
 from afunet_core.errors import ArgumentError
-from afunet_core.model.afunet import AFUNet, Stage
+from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.model.fusion import SwinBlock
+from afunet_core.model.stages import Stage, SwinBlock
 from afunet_core.training.widen import widen
 
 __all__ = ["grow"]
 
 HEADS = ("fusion_heads", "alignment_heads", "channel_heads")
 GROWING = ("depths", "embed_dim", *HEADS, "drop_path")
-"""What may differ: everything else changes the shape or the meaning of what was learned."""
+"""Fields that may differ: everything else changes the shape or the meaning of what was learned."""
 
 ADVICE = "A network can grow, not shrink."
 
 
 def grow(model: AFUNet, config: AFUNetConfig) -> AFUNet:
-    """A network of ``config`` that starts out as ``model``, and can learn more.
+    """Make a larger network of ``config`` that starts out as ``model``.
 
     **Deepened**, it computes exactly the same. New blocks stand behind the old ones of their stage, with their last
     layers at zero: they add nothing yet. New stages stand behind the old ones, with an update of zero: they hand the

@@ -1,4 +1,4 @@
-"""Train AFUNet with Lightning Fabric: one CPU, one GPU, several GPUs or nodes by the same command.
+"""Training of AFUNet with Lightning Fabric: one CPU, one GPU, several GPUs or nodes by the same command.
 
 Every step draws its brackets from a generator seeded by (seed, step, rank), so a run that is stopped and resumed sees
 the same data in the same order; with the optimiser, the averaged weights and the step in the checkpoint, it continues
@@ -7,49 +7,32 @@ as if it had never stopped.
 
 from __future__ import annotations
 
-import csv
+import inspect
 import json
 import math
 import os
+import pickle
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from afunet_core.errors import ArgumentError, DependencyError
+from afunet_core.errors import CheckpointError, DependencyError
+from afunet_core.io.atomic import write_atomically
 from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
-from afunet_core.model.streaming.allocator import freed_memory_kept
-from afunet_core.training.config import TrainingConfig, learning_rate, load_config
+from afunet_core.training.config import TrainingConfig, check_names, learning_rate, load_config
 from afunet_core.training.deepen import grow
+from afunet_core.training.sources import Batch, data_source, training_batches
 from afunet_core.utils.device import choose_training_precision
 
 __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config", "train"]
-
-Batch = tuple[Tensor, Tensor]  # network input B×18×H×W, truth B×3×H×W
-
-
-class _Average:
-    """Exponential moving average of parameters, with a warm-up so that early steps do not linger."""
-
-    def __init__(self, model: AFUNet, decay: float) -> None:
-        self.decay = decay
-        self.model = AFUNet(model.config).to(next(model.parameters()).device).eval().requires_grad_(False)
-        self.model.load_state_dict(model.state_dict())
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        keep = min(self.decay, (1 + step) / (10 + step))
-        ours: list[Tensor] = list(self.model.parameters())
-        theirs: list[Tensor] = list(model.parameters())
-        torch._foreach_lerp_(ours, theirs, 1.0 - keep)
 
 
 class TrainingObjective(nn.Module):
@@ -58,6 +41,9 @@ class TrainingObjective(nn.Module):
     Args:
         model: the network.
         config: of the run; its ``loss`` and ``prior_weight`` count here.
+
+    Raises:
+        ArgumentError: for an entry of ``loss`` that there is not.
 
     Example:
         >>> from afunet_core.model.config import COMPACT
@@ -68,12 +54,13 @@ class TrainingObjective(nn.Module):
 
     def __init__(self, model: AFUNet, config: TrainingConfig) -> None:
         super().__init__()
+        check_names("loss", config.loss, inspect.signature(HDRLoss).parameters)
         self.model = model
         self.loss = HDRLoss(**config.loss)
         self.prior_weight = config.prior_weight if model.config.head == "anchored" else 0.0
 
     def forward(self, frames: Tensor, truth: Tensor) -> Tensor:
-        """``B×18×H×W`` and ``B×3×H×W`` → the loss."""
+        """Compute the loss of ``B×18×H×W`` and ``B×3×H×W``."""
         radiance, prior = self.model.forward_with_prior(frames)
         loss = self.loss(radiance.float(), truth)
         return loss + self.prior_weight * self.loss(prior.float(), truth) if self.prior_weight else loss
@@ -90,7 +77,10 @@ def train(
     nodes: int = 1,
     progress: bool = True,
 ) -> Path:
-    """Train; write averaged weights (``model.safetensors``), ``last.ckpt``, ``log.csv`` and ``config.json`` to ``out``.
+    """Train a network; write its averaged weights, checkpoints and logs.
+
+    The folder holds ``model.safetensors`` (averaged weights), ``best.safetensors`` (those that validated best),
+    ``last.ckpt`` (to resume from), ``config.json``, and for each start of the run ``log/from-STEP/metrics.csv``.
 
     Args:
         config: the run.
@@ -105,144 +95,179 @@ def train(
 
     Raises:
         DependencyError: without the ``train`` extra.
+        ArgumentError: if the configuration names something that there is not.
+        CheckpointError: if ``last.ckpt`` is damaged or of another network. Nothing is written then.
     """
+    from tqdm import tqdm
+
+    folder, deadline = Path(out), math.inf if minutes is None else time.monotonic() + 60 * minutes
+    fabric = _fabric(config, accelerator, devices, nodes)
+    state = _TrainingState.start(config, fabric.device)
+    source = data_source(config, fabric.device)
+    objective: Any = TrainingObjective(state.model, config)
+    if resume and (folder / "last.ckpt").is_file():
+        state.load(folder / "last.ckpt", fabric.device)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2))
+
+    schedule = _schedule(state, config)
+    objective, optimizer = fabric.setup(torch.compile(objective) if config.compile else objective, state.optimizer)
+    logger = _logger(folder, state.step)
+    bar = tqdm(total=config.steps, initial=state.step, disable=not (progress and fabric.is_global_zero), unit="step")
+    running = torch.zeros((), device=fabric.device)
+    for batch in training_batches(source, range(state.step, config.steps), fabric.global_rank):
+        _seed_step(config.seed, state.step, fabric.global_rank)
+        running += _optimise(fabric, objective, optimizer, fabric.to_device(batch), config.clip)
+        rate = schedule.get_last_lr()[0]
+        schedule.step()
+        state.step += 1
+        state.average.update_parameters(state.model)
+        bar.update()
+        if fabric.is_global_zero and state.step % config.log_every == 0:
+            mean = float(running) / config.log_every
+            running.zero_()
+            bar.set_postfix(loss=f"{mean:.4f}", lr=f"{rate:.1e}")
+            logger.log_metrics({"loss": mean, "learning_rate": rate}, state.step)
+        if fabric.is_global_zero and config.validate_every and state.step % config.validate_every == 0:
+            logger.log_metrics(_validate(state, source, folder), state.step)
+        if fabric.is_global_zero and state.step % config.checkpoint_every == 0:
+            state.save(folder, config)
+        if time.monotonic() > deadline:
+            break
+    bar.close()
+    if fabric.is_global_zero:
+        logger.save()
+        state.save(folder, config)
+    return folder / "model.safetensors"
+
+
+@dataclass
+class _TrainingState:
+    """Everything that a checkpoint holds."""
+
+    model: AFUNet
+    average: AveragedModel
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    best: float = -math.inf
+
+    @classmethod
+    def start(cls, config: TrainingConfig, device: torch.device) -> _TrainingState:
+        """Draw the weights, or take those that ``start_from`` names."""
+        model = AFUNet(config.network())
+        if config.start_from:
+            model = grow(load_model(config.start_from), config.network())
+        model.to(device)
+        average = AveragedModel(model, multi_avg_fn=_warmed_up_average(config.ema)).eval().requires_grad_(False)
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        options: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "fused": True}
+        if config.optimizer == "adamw":
+            return cls(model, average, torch.optim.AdamW(trainable, weight_decay=config.weight_decay, **options))
+        return cls(model, average, torch.optim.Adam(trainable, **options))
+
+    @property
+    def averaged(self) -> AFUNet:
+        """The network with the averaged weights."""
+        network = self.average.module
+        assert isinstance(network, AFUNet)
+        return network
+
+    def load(self, path: Path, device: torch.device) -> None:
+        """Read a checkpoint; nothing in it is ever executed.
+
+        Raises:
+            CheckpointError: if it is damaged or of another network.
+        """
+        advice = "Train into another folder, or start again with resume=False (afunet train --restart)."
+        try:
+            saved = torch.load(path, map_location=device, weights_only=True)
+            self.model.load_state_dict(saved["model"])
+            self.averaged.load_state_dict(saved["average"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step, self.best = int(saved["step"]), float(saved["best"])
+        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).strip().splitlines()
+            raise CheckpointError(
+                f"{path} cannot be resumed from: {reason[0] if reason else type(error).__name__} {advice}"
+            ) from error
+        self.average.n_averaged.fill_(self.step)
+
+    def save(self, folder: Path, config: TrainingConfig) -> None:
+        """Write ``last.ckpt`` and ``model.safetensors``."""
+        saved = {
+            "model": self.model.state_dict(),
+            "average": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "best": self.best,
+        }
+        write_atomically(folder / "last.ckpt", lambda temporary: torch.save(saved, temporary))
+        save_model(self.averaged, folder / "model.safetensors", {"step": str(self.step), "seed": str(config.seed)})
+
+
+def _fabric(config: TrainingConfig, accelerator: str, devices: int | str, nodes: int) -> Any:
+    """Start Lightning Fabric, with the random numbers of the run."""
     try:
         from lightning.fabric import Fabric
     except ImportError as error:
         raise DependencyError("Training needs Lightning: pip install 'napari-afunet[train]'.") from error
-    from tqdm import tqdm
-
     if accelerator == "auto" and not torch.cuda.is_available():
         accelerator = "cpu"
     gpu = "cuda" if torch.cuda.is_available() else "mps"
-    place = torch.device(gpu if accelerator in ("auto", "gpu") else accelerator)
-    precision: Any = choose_training_precision(config.precision, place)
+    device = torch.device(gpu if accelerator in ("auto", "gpu") else accelerator)
+    precision: Any = choose_training_precision(config.precision, device)
     fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=precision)
     fabric.launch()
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2))
-
     fabric.seed_everything(config.seed, verbose=False)
-    model = AFUNet(config.network())
-    if config.start_from:
-        model = grow(load_model(config.start_from), config.network())
-    average = _Average(model.to(fabric.device), config.ema)
-    inner = model
-    optimizer_class = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
-    decay = {"weight_decay": config.weight_decay} if config.optimizer == "adamw" else {}
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = optimizer_class(trainable, lr=config.learning_rate, betas=config.betas, fused=True, **decay)
-    step, best = 0, -math.inf
-    checkpoint = folder / "last.ckpt"
-    if resume and checkpoint.is_file():
-        state = torch.load(checkpoint, map_location=fabric.device, weights_only=True)
-        inner.load_state_dict(state["model"])
-        average.model.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, best = state["step"], state["best"]
-    objective: Any = TrainingObjective(model, config)
-    if config.compile:
-        objective = torch.compile(objective)
-    objective, optimizer = fabric.setup(objective, optimizer)
-    source = _data_source(config, fabric.device)
-    deadline = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    return fabric
 
-    def save() -> None:
-        if fabric.is_global_zero:
-            parts = {"model": inner.state_dict(), "average": average.model.state_dict()}
-            state = {**parts, "optimizer": optimizer.state_dict(), "step": step, "best": best}
-            temporary = checkpoint.with_suffix(".partial")
-            torch.save(state, temporary)
-            os.replace(temporary, checkpoint)
-            save_model(average.model, folder / "model.safetensors", {"step": str(step), "seed": str(config.seed)})
 
-    # As in streaming: on a CPU, memory that is freed and asked for again at each operation stays with the process.
-    memory = freed_memory_kept() if fabric.device.type == "cpu" else nullcontext()
-    bar = tqdm(total=config.steps, initial=step, disable=not (progress and fabric.is_global_zero), unit="step")
-    running = torch.zeros((), device=fabric.device)
-    with memory:
-        for batch in _prefetch(source.batches, step, config.steps, fabric.global_rank):
-            rate = learning_rate(config, step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            _seed_step(config.seed, step, fabric.global_rank)
-            frames, truth = batch
-            loss = objective(frames, truth)
-            fabric.backward(loss)
-            norm = fabric.clip_gradients(objective, optimizer, max_norm=config.clip, error_if_nonfinite=False)
-            if norm is None or bool(torch.isfinite(norm)):
-                optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            step += 1
-            average.update(inner, step)
-            running += loss.detach()
-            bar.update()
-            if step % config.log_every == 0:
-                mean = float(running) / config.log_every
-                running.zero_()
-                bar.set_postfix(loss=f"{mean:.4f}", lr=f"{rate:.1e}")
-                _log(folder / "log.csv", fabric.is_global_zero, step=step, loss=mean, learning_rate=rate)
-            if config.validate_every and step % config.validate_every == 0 and fabric.is_global_zero:
-                scores = source.validate(average.model, folder / f"validation-{step:07d}.png")
-                _log(folder / "validation.csv", True, step=step, **scores)
-                if scores["psnr_mu"] > best:
-                    best = scores["psnr_mu"]
-                    save_model(average.model, folder / "best.safetensors", {"step": str(step), **_strings(scores)})
-            if step % config.checkpoint_every == 0:
-                save()
-            if time.monotonic() > deadline:
-                break
-    bar.close()
-    save()
-    return folder / "model.safetensors"
+def _warmed_up_average(decay: float) -> Any:
+    """Return the function of :class:`AveragedModel`, with a lower decay at first so that early steps are forgotten."""
+
+    def update(averaged: Any, current: Any, count: int | Tensor) -> None:
+        steps = int(count) + 1
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, count)
+
+    return update
+
+
+def _schedule(state: _TrainingState, config: TrainingConfig) -> LambdaLR:
+    """Return the schedule of :func:`learning_rate`, at the step of the state."""
+    for group in state.optimizer.param_groups:
+        group["initial_lr"] = config.learning_rate
+    share = lambda step: learning_rate(config, step) / config.learning_rate  # noqa: E731
+    return LambdaLR(state.optimizer, share, last_epoch=state.step - 1)
+
+
+def _logger(folder: Path, step: int) -> Any:
+    """Return a CSV log of its own for each start of a run: Lightning's logger replaces the file it finds."""
+    from lightning.fabric.loggers import CSVLogger
+
+    return CSVLogger(folder, name="log", version=f"from-{step:07d}", flush_logs_every_n_steps=1)
 
 
 def _seed_step(seed: int, step: int, rank: int) -> None:
-    """Randomness inside the network (stochastic depth) depends on the step alone, so that resuming repeats it."""
+    """Seed the randomness inside the network (stochastic depth) by the step, so that resuming repeats it."""
     torch.manual_seed((seed * 1_000_003 + step) * 64 + rank)
 
 
-def _prefetch(make: Callable[[int, int], Batch], start: int, stop: int, rank: int) -> Iterator[Batch]:
-    """Make the next batches on another thread while this one is used.
-
-    There each operation runs on one core: pictures are small, and two teams of threads would wait for each other.
-    """
-    torch.get_num_threads()  # settles the number for this thread, which would else take over the other's
-    with ThreadPoolExecutor(max_workers=1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting = [pool.submit(make, step, rank) for step in range(start, min(start + 2, stop))]
-        for step in range(start, stop):
-            batch = waiting.pop(0).result()
-            if step + 2 < stop:
-                waiting.append(pool.submit(make, step + 2, rank))
-            try:
-                yield batch
-            except GeneratorExit:
-                for future in waiting:
-                    future.cancel()
-                raise
+def _optimise(fabric: Any, objective: nn.Module, optimizer: Any, batch: Batch, clip: float) -> Tensor:
+    """Take one step of the optimiser, unless a gradient is not finite; return the loss."""
+    loss = objective(*batch)
+    fabric.backward(loss)
+    norm = fabric.clip_gradients(objective, optimizer, max_norm=clip, error_if_nonfinite=False)
+    if norm is None or bool(torch.isfinite(norm)):
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach()
 
 
-def _strings(values: Mapping[str, float]) -> dict[str, str]:
-    return {key: f"{value:.4f}" for key, value in values.items()}
-
-
-def _log(path: Path, active: bool, **values: float) -> None:
-    if not active:
-        return
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(values))
-        if fresh:
-            writer.writeheader()
-        writer.writerow(values)
-
-
-def _data_source(config: TrainingConfig, device: torch.device) -> Any:
-    from afunet_core.training.sources import FolderSource, SyntheticSource
-
-    kinds: dict[str, Any] = {"synthetic": SyntheticSource, "folder": FolderSource}
-    kind = config.data.get("kind", "synthetic")
-    if kind not in kinds:
-        raise ArgumentError("data.kind", f"one of {', '.join(kinds)}", kind)
-    return kinds[kind](config, device)
+def _validate(state: _TrainingState, source: Any, folder: Path) -> dict[str, float]:
+    """Score the averaged weights; write them to ``best.safetensors`` if they are the best so far."""
+    scores: dict[str, float] = source.validate(state.averaged, folder / f"validation-{state.step:07d}.png")
+    if scores["psnr_mu"] > state.best:
+        state.best = scores["psnr_mu"]
+        notes = {"step": str(state.step), **{name: f"{value:.4f}" for name, value in scores.items()}}
+        save_model(state.averaged, folder / "best.safetensors", notes)
+    return scores

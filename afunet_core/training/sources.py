@@ -1,29 +1,80 @@
-"""What training draws from: batches by step number, and a fixed validation."""
+"""Sources of training data: batches by step number, and a fixed validation."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from afunet_core.data.datasets import BracketDataset
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer, validation_brackets
 from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.errors import ArgumentError
 from afunet_core.metrics import psnr_linear, psnr_mu
 from afunet_core.radiometry import mu_law, network_input
+from afunet_core.training.config import check_names
 
 if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
     from afunet_core.training.config import TrainingConfig
 
-__all__ = ["FolderSource", "SyntheticSource"]
+__all__ = ["FolderSource", "SyntheticSource", "data_source", "training_batches"]
+
+Batch: TypeAlias = tuple[Tensor, Tensor]
+"""Network input B×18×H×W and truth B×3×H×W."""
+
+
+def training_batches(source: SyntheticSource | FolderSource, steps: range, rank: int) -> Iterable[Batch]:
+    """Return the batches of these steps, made in advance by other processes where the source allows.
+
+    A batch depends on its step alone, so the number of processes changes nothing.
+    """
+    dataset = _Steps(source, steps, rank)
+    return DataLoader(dataset, batch_size=None, num_workers=source.workers)
+
+
+def data_source(config: TrainingConfig, device: torch.device) -> SyntheticSource | FolderSource:
+    """Open the source that ``config.data`` names.
+
+    Raises:
+        ArgumentError: for a kind or an entry that there is not.
+    """
+    kinds: dict[str, type[SyntheticSource] | type[FolderSource]] = {
+        "synthetic": SyntheticSource,
+        "folder": FolderSource,
+    }
+    kind = config.data.get("kind", "synthetic")
+    if kind not in kinds:
+        raise ArgumentError("data.kind", f"one of {', '.join(kinds)}", kind)
+    return kinds[kind](config, device)
+
+
+class _Steps(Dataset[Batch]):
+    """Batches of a source in the order of the steps."""
+
+    def __init__(self, source: SyntheticSource | FolderSource, steps: range, rank: int) -> None:
+        self.source, self.steps, self.rank = source, steps, rank
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.source.batches(self.steps[index], self.rank)
+
+
+def worker_count() -> int:
+    """Return how many processes prepare batches: half of the cores, at most four."""
+    return max(1, min(4, (os.cpu_count() or 2) // 2))
 
 
 def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
-    """Randomness of one step: depends on nothing else, so that a resumed run repeats it."""
+    """Return the generator of one step; it depends on nothing else, so that a resumed run repeats the step."""
     return torch.Generator().manual_seed((seed * 1_000_003 + step) * 64 + rank + 1)
 
 
@@ -32,6 +83,8 @@ class SyntheticSource:
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         options = {key: value for key, value in config.data.items() if key != "kind"}
+        known = [entry.name for entry in fields(SynthesisConfig)]
+        check_names("data", options, ["kind", "hdr", "photos", "holdout", "split_seed", *known])
         hdr, photos = options.pop("hdr", None), options.pop("photos", None)
         holdout, split_seed = options.pop("holdout", 12), options.pop("split_seed", 0)
         if hdr or photos:
@@ -42,6 +95,8 @@ class SyntheticSource:
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
         self.config = config
         self.device = device
+        # Processes of their own cannot share a GPU's memory; there the device renders while the CPU goes on.
+        self.workers = worker_count() if device.type == "cpu" else 0
         self.synthesizer = Synthesizer(training, SynthesisConfig(**options), device)
         self.validation = (
             validation_brackets(held_out, config.validation_count, config.validation_size, seed=1)
@@ -49,14 +104,14 @@ class SyntheticSource:
             else []
         )
 
-    def batches(self, step: int, rank: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step: network input ``B×18×H×W`` and truth ``B×3×H×W``."""
+    def batches(self, step: int, rank: int) -> Batch:
+        """Make the batch of a step: network input ``B×18×H×W`` and truth ``B×3×H×W``."""
         generator = step_generator(self.config.seed, step, rank)
         batch = self.synthesizer.sample(self.config.batch, self.config.patch, generator)
-        return batch.network_input().to(self.device), batch.truth.to(self.device)
+        return batch.network_input(), batch.truth
 
     def validate(self, model: AFUNet, picture: Path) -> dict[str, float]:
-        """Scores overall and by kind of motion, see :func:`validate`."""
+        """Score a network overall and by kind of motion, see :func:`validate`."""
         samples = ((batch.kind[0], batch.network_input(), batch.truth) for batch in self.validation)
         return validate(model, samples, picture, self.device)
 
@@ -65,16 +120,20 @@ class FolderSource:
     """Brackets of a data set on disk, in any layout of the field: random windows, turned and mirrored."""
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
-        options = {key: value for key, value in config.data.items() if key != "kind"}
+        options = config.data
+        check_names("data", options, ["kind", "root", "layout", "validation"])
+        if "root" not in options:
+            raise ArgumentError("data.root", "the folder of a data set", "none")
         layout = options.get("layout", "auto")
         self.config = config
         self.device = device
+        self.workers = worker_count()
         self.scenes = BracketDataset(options["root"], layout, crop=config.patch, augment=True)
         held_out = options.get("validation")
         self.validation = BracketDataset(held_out, layout) if held_out and config.validate_every else None
 
-    def batches(self, step: int, rank: int) -> tuple[Tensor, Tensor]:
-        """The batch of a step; which scenes, windows and turns depends on (seed, step, rank) alone."""
+    def batches(self, step: int, rank: int) -> Batch:
+        """Read the batch of a step; which scenes, windows and turns depends on (seed, step, rank) alone."""
         generator = step_generator(self.config.seed, step, rank)
         chosen = torch.randint(len(self.scenes), (self.config.batch,), generator=generator).tolist()
         # The data set draws from torch's global generator, as its workers' seeds expect.
@@ -82,10 +141,10 @@ class FolderSource:
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
             samples = [self.scenes[index] for index in chosen]
         inputs = torch.stack([_network_input(sample["frames"], sample["times"]) for sample in samples])
-        return inputs.to(self.device), torch.stack([sample["truth"] for sample in samples]).to(self.device)
+        return inputs, torch.stack([sample["truth"] for sample in samples])
 
     def validate(self, model: AFUNet, picture: Path) -> dict[str, float]:
-        """Scores over the held-out scenes, see :func:`validate`."""
+        """Score a network on the held-out scenes, see :func:`validate`."""
         scenes = self.validation if self.validation is not None else self.scenes
         samples = (scenes[index] for index in range(len(scenes)))
         ready = (("all", _network_input(s["frames"], s["times"])[None], s["truth"][None]) for s in samples)
@@ -93,7 +152,7 @@ class FolderSource:
 
 
 def _network_input(frames: Tensor, times: Tensor) -> Tensor:
-    """``3×3×H×W`` encoded frames → ``18×H×W``."""
+    """Make the network input ``18×H×W`` of encoded frames ``3×3×H×W``."""
     return network_input([frame[None] for frame in frames], times.to(frames))[0]
 
 
@@ -101,7 +160,7 @@ def _network_input(frames: Tensor, times: Tensor) -> Tensor:
 def validate(
     model: AFUNet, samples: Iterable[tuple[str, Tensor, Tensor]], picture: Path, device: torch.device
 ) -> dict[str, float]:
-    """PSNR-μ and PSNR-l in dB (peak 1), mean over brackets, overall and by kind; the first results go to a picture.
+    """Compute PSNR-μ and PSNR-l in dB (peak 1), averaged overall and by kind; the first results go to a picture.
 
     Args:
         model: the network.

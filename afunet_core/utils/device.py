@@ -1,4 +1,4 @@
-"""Where and how a merge computes: device, precision, memory; and what counts as running out of it."""
+"""Choice of device, precision and memory for a merge, and detection of memory that ran out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
-    """The device to compute on.
+    """Choose the device to compute on.
 
     Args:
         name: ``"auto"`` (the first of CUDA, MPS, CPU that is there), ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``,
@@ -58,7 +58,7 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of the network's features on ``device``.
+    """Choose the dtype of the network's features on ``device``.
 
     ``"auto"`` is float32, except on CUDA devices with bfloat16 matrix units, where the difference cannot be seen and
     the time is a fraction. On CPUs bfloat16 is used when asked for.
@@ -78,7 +78,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def choose_training_precision(name: str, device: torch.device) -> str:
-    """The precision of a training run on ``device``, as Lightning Fabric names it.
+    """Choose the precision of a training run on ``device``, as Lightning Fabric names it.
 
     ``"auto"`` is ``"bf16-mixed"`` where :func:`multiplies_bfloat16`, else ``"32-true"``.
 
@@ -92,7 +92,7 @@ def choose_training_precision(name: str, device: torch.device) -> str:
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 pays there. A device that has to imitate it takes several times as long as for float32.
+    """Return True if the device multiplies bfloat16; one that emulates it takes several times as long as for float32.
 
     Example:
         >>> multiplies_bfloat16(torch.device("mps"))
@@ -104,7 +104,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def parse_memory(amount: int | float | str | None) -> int | None:
-    """Bytes of ``2e9``, ``"4GB"``, ``"512 MiB"``, ``"1.5g"``; units count in 1024s. ``None``, ``"auto"``: no limit.
+    """Parse an amount of memory: ``2e9``, ``"4GB"``, ``"1.5g"``; units count in 1024s. None, ``"auto"``: no limit.
 
     Raises:
         ArgumentError: for anything else, and for amounts that are not above zero.
@@ -127,7 +127,7 @@ def parse_memory(amount: int | float | str | None) -> int | None:
 
 
 def automatic_budget(device: torch.device) -> int | None:
-    """Bytes that features may take when the user states nothing: most of what is free; ``None`` if nobody can tell."""
+    """Choose how many bytes features may take by default: most of the free memory; None if that is unknown."""
     if device.type == "cuda":
         return int(0.7 * torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
@@ -137,7 +137,7 @@ def automatic_budget(device: torch.device) -> int | None:
 
 
 def _free_host_memory() -> int | None:
-    """What Linux has free for this process, container limits included; ``None`` elsewhere."""
+    """Return the memory that Linux has free for this process, container limits included; None elsewhere."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
@@ -151,7 +151,7 @@ def _free_host_memory() -> int | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that memory ran out, on whatever device.
+    """Return True if an exception means that memory ran out, on any device.
 
     Example:
         >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shape mismatch"))
@@ -164,7 +164,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release_memory(device: torch.device) -> None:
-    """Hand cached memory back, so that other programs and other plugins on the device can have it."""
+    """Free cached memory for other programs and plugins on the device."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
@@ -172,7 +172,7 @@ def release_memory(device: torch.device) -> None:
 
 
 def describe_device(device: torch.device) -> str:
-    """The device in words, for provenance: ``"cuda:0 (NVIDIA H200)"``."""
+    """Describe the device, for provenance: ``"cuda:0 (NVIDIA H200)"``."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return str(device)

@@ -1,7 +1,8 @@
-"""A long job as its caller sees it: progress over all phases, cancel, warnings, seconds per phase."""
+"""Progress over all phases of a long job, its cancellation, warnings, and seconds per phase."""
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -9,31 +10,39 @@ from contextlib import contextmanager
 
 from afunet_core.errors import MergeCancelled
 
-__all__ = ["OnProgress", "Run", "ShouldCancel"]
+__all__ = ["OnProgress", "ProgressReporter", "ShouldCancel"]
 
 OnProgress = Callable[[int, int, str], None]
 ShouldCancel = Callable[[], bool]
 
 
-class Run:
-    """One job under way.
+class ProgressReporter:
+    """Progress of one job, and the place where a cancel takes effect.
+
+    Inside the package a step that may take longer than a moment calls :meth:`check`, which raises, several times a
+    second; ``should_cancel`` is what callers from outside pass.
+
+    Make it in the public function that callers from outside call: warnings name the line of that call.
 
     Args:
         on_progress: called with ``(done, total, message)``; ``done`` counts thousandths of the whole and never falls.
-        should_cancel: asked at every report.
+        should_cancel: asked at every report and every check.
     """
 
     total = 1000
 
-    def __init__(self, on_progress: OnProgress | None, should_cancel: ShouldCancel | None) -> None:
+    def __init__(self, on_progress: OnProgress | None = None, should_cancel: ShouldCancel | None = None) -> None:
         self._on_progress, self._should_cancel = on_progress, should_cancel
         self._start = self._end = self._shown = 0
+        # Warnings name the line that asked for the job, however deep in the package they come up.
+        self._caller = sys._getframe(2)
+        self._line = self._caller.f_lineno
         self.seconds: dict[str, float] = {}
         self.warnings: list[str] = []
 
     @contextmanager
     def phase(self, message: str, end: int) -> Iterator[None]:
-        """A part of the work that takes progress up to ``end`` thousandths."""
+        """Run a part of the work that takes progress up to ``end`` thousandths."""
         self._start, self._end = self._shown, max(end, self._shown)
         self.report(0, 1, message)
         begin = time.perf_counter()
@@ -42,21 +51,33 @@ class Run:
         self.report(1, 1, message)
 
     def report(self, done: int, total: int, message: str) -> None:
-        """Progress inside the phase; the place where a cancel takes effect."""
+        """Report progress inside the phase.
+
+        Raises:
+            MergeCancelled: after ``should_cancel`` returned true.
+        """
         self.check()
-        place = self._start + (self._end - self._start) * done // max(total, 1)
-        self._shown = max(self._shown, min(place, self._end))
+        position = self._start + (self._end - self._start) * done // max(total, 1)
+        self._shown = max(self._shown, min(position, self._end))
         if self._on_progress is not None:
             self._on_progress(self._shown, self.total, message)
 
     def check(self) -> None:
+        """Raise if the job was cancelled.
+
+        Raises:
+            MergeCancelled: after ``should_cancel`` returned true.
+        """
         if self.cancelled():
             raise MergeCancelled("The merge was cancelled; nothing was written.")
 
     def cancelled(self) -> bool:
+        """Return True if the caller asked to stop."""
         return self._should_cancel is not None and bool(self._should_cancel())
 
     def warn(self, message: str) -> None:
-        """Tell the user, and keep it in the provenance."""
+        """Tell the user, and keep the message for the provenance."""
         self.warnings.append(message)
-        warnings.warn(message, UserWarning, stacklevel=4)
+        source = self._caller
+        registry = source.f_globals.setdefault("__warningregistry__", {})
+        warnings.warn_explicit(message, UserWarning, source.f_code.co_filename, self._line, registry=registry)

@@ -1,4 +1,4 @@
-"""Which layers make the bracket, and the exposure of each."""
+"""The frames of the bracket and their exposures."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_afunet.choosing import candidate_layers, full_resolution, guess_layers, guess_stack
-from napari_afunet.exposures import common_exposures, layer_exposure, parse_exposure, stack_exposures
-from napari_afunet.inputs import BracketSource, bracket_source, stack_source
+from napari_afunet.layers.exposures import common_exposures, layer_exposure, parse_exposure, stack_exposures
+from napari_afunet.layers.selection import candidate_layers, full_resolution, guess_layers, guess_stack
+from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -130,7 +130,7 @@ class BracketPanel(QWidget):
 
     @property
     def is_stack(self) -> bool:
-        """Whether the frames are planes of one layer."""
+        """True if the frames are planes of one layer."""
         return self.kind_box.currentIndex() == 1
 
     def layers(self) -> list[Image]:
@@ -283,7 +283,7 @@ class BracketPanel(QWidget):
         self.changed.emit()
 
     def _show_exposures(self) -> None:
-        """What the user typed for these layers, else what they know about themselves."""
+        """Show what the user typed for these layers, else what is known about them."""
         layers = self.layers()
         count = len(self.exposure_edits)
         known = (

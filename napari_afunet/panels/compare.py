@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QPushButton, QWidget
 
-from napari_afunet.compare import COMPARISONS
+from napari_afunet.display.compare import COMPARISONS
 
 __all__ = ["ComparePanel"]
 
@@ -36,7 +36,7 @@ class ComparePanel(QWidget):
             self.buttons[name] = button
 
     def show_chosen(self, name: str) -> None:
-        """Which button is down; none for an empty name."""
+        """Show this button as pressed; none for an empty name."""
         for each, button in self.buttons.items():
             button.setChecked(each == name)
 

@@ -1,4 +1,4 @@
-"""How HDR layers look: exposure, operator, highlight warning, live, for results and for HDR files alike."""
+"""Display of HDR layers, live: exposure, gamma, operator and highlight warning."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 from superqt import QLabeledDoubleSlider
 
-from napari_afunet.choosing import KEY
-from napari_afunet.display import OPERATORS, DisplaySettings, is_hdr, set_display
-from napari_afunet.layers import find_result
-from napari_afunet.pauses import Hold
-from napari_afunet.showing import set_view_gamma, show_tone_mapped
+from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display
+from napari_afunet.layers.result_layer import find_result
+from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
+from napari_afunet.layers.selection import KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["DisplayPanel"]
 
 _SETTLED = 200  # ms without a move, after which what lies hidden below the view follows
-_RESTED = 3000  # ms without a move, after which the user is taken to have stopped playing with the controls
 
 
 class DisplayPanel(QWidget):
@@ -75,12 +73,6 @@ class DisplayPanel(QWidget):
         self._settled.setSingleShot(True)
         self._settled.setInterval(_SETTLED)
         self._settled.timeout.connect(self._settle)
-        self._collector = Hold()
-        self._rested = QTimer(self)
-        self._rested.setSingleShot(True)
-        self._rested.setInterval(_RESTED)
-        self._rested.timeout.connect(self._collector.release)
-        self.destroyed.connect(self._collector.release)
         self.ev_slider.valueChanged.connect(lambda: self.apply())
         self.gamma_slider.valueChanged.connect(self._apply_gamma)
         self.operator_box.activated.connect(lambda: self.apply(create=True))
@@ -91,7 +83,7 @@ class DisplayPanel(QWidget):
         self.refresh()
 
     def settings(self) -> DisplaySettings:
-        """What the view shows now."""
+        """Return the settings shown now."""
         return DisplaySettings(
             self.operator_box.currentData(),
             self.ev_slider.value(),
@@ -140,7 +132,6 @@ class DisplayPanel(QWidget):
         layer = self.layer()
         if layer is None or layer not in self._viewer.layers:
             return
-        self._keep_steady()
         view = self._view(layer)
         if create or view is not None:
             view = show_tone_mapped(self._viewer, layer, self.settings())
@@ -150,13 +141,8 @@ class DisplayPanel(QWidget):
             set_display(layer, self.settings())
         self.applied.emit()
 
-    def _keep_steady(self) -> None:
-        """No long collection while a slider moves: one of a quarter of a second would be seen."""
-        self._collector.take()
-        self._rested.start()
-
     def _covers(self, view: Image, layer: Image) -> bool:
-        """Whether the tone-mapped view hides the layer it was made of."""
+        """Return True if the tone-mapped view hides the layer it was made of."""
         layers = self._viewer.layers
         return view.visible and view.opacity == 1 and layers.index(view) > layers.index(layer)
 
@@ -170,7 +156,6 @@ class DisplayPanel(QWidget):
         layer = self.layer()
         if layer is None or layer not in self._viewer.layers:
             return
-        self._keep_steady()
         if (view := self._view(layer)) is not None:
             set_view_gamma(view, self.settings())
         if view is not None and self._covers(view, layer):

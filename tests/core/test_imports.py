@@ -63,7 +63,7 @@ def test_kornia_is_imported_whole(path: Path) -> None:
 
 def loaded_with(module: str) -> set[str]:
     """Our modules that this one waits for: what it imports outside functions, and the packages around each."""
-    nodes = _at_load(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+    nodes = _nodes(ast.parse(MODULES[module].read_text(encoding="utf-8")), functions=False)
     named = {module}
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -75,12 +75,73 @@ def loaded_with(module: str) -> set[str]:
     return (around & MODULES.keys()) - {module}
 
 
-def _at_load(tree: ast.AST) -> Iterator[ast.AST]:
+def _nodes(tree: ast.AST, functions: bool) -> Iterator[ast.AST]:
+    """What runs, without what is for types only; within functions only on demand."""
     for node in ast.iter_child_nodes(tree):
         for_types_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        if not for_types_only and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        in_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if not for_types_only and (functions or not in_function):
             yield node
-            yield from _at_load(node)
+            yield from _nodes(node, functions)
+
+
+LAYERS = """
+    errors weights
+    ops utils
+    radiometry
+    io metrics tonemap
+    tonemap_lut
+    bracket.stack bracket.pixels
+    camera
+    bracket
+    motion registration
+    baselines model
+    inspection losses
+    data merging
+    evaluation
+    training
+    benchmark
+    afunet_core
+    cli
+"""
+"""Lowest first. What is on a line imports what is on lines above it, and nothing beside it or below; types excepted.
+
+A bracket may need a black level or a response curve, and those need pixels; so the package `bracket` stands on both
+sides of `camera`."""
+ORDER = {name: height for height, line in enumerate(LAYERS.split("\n")) for name in line.split()}
+MAY_CLIMB = {("afunet_core.merging.batch", "afunet_core")}
+"""A job of a batch calls the public merge, as a worker on another machine does."""
+
+
+def layer(module: str) -> tuple[str, int]:
+    """The package (or the part of one that has a line of its own) that a module belongs to, and its height."""
+    words = (module.removeprefix("afunet_core.")).split(".")
+    name = ".".join(words[:2]) if ".".join(words[:2]) in ORDER else words[0]
+    return name, ORDER[name]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules of the core that one imports, at load or within functions, but not for types only."""
+    for node in _nodes(ast.parse(path.read_text(encoding="utf-8")), functions=True):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "afunet_core")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "afunet_core":
+            names = {f"{node.module}.{alias.name}" for alias in node.names if alias.name != "__version__"}
+            yield from ({name if name in MODULES else str(node.module) for name in names})
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("afunet_core.")])
+def test_imports_go_one_way(module: str) -> None:
+    package, height = layer(module)
+    climbing = {
+        name for name in imports(MODULES[module])
+        if layer(name)[0] != package and layer(name)[1] >= height and (module, name) not in MAY_CLIMB
+    }  # fmt: skip
+    assert not climbing, f"{module} imports from above or beside itself"
+
+
+def test_imports_within_functions_are_seen() -> None:
+    assert "afunet_core.bracket.files" in set(imports(MODULES["afunet_core.bracket.bracket"]))
 
 
 def test_the_names_of_a_package_are_found_on_first_use() -> None:

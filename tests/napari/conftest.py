@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 
 MANIFEST = Path(__file__).parents[2] / "napari.yaml"
 EV = (-2.0, 0.0, 2.0)
+WAIT = 60_000
+"""Milliseconds, far above what any wait here needs: an upper bound, never a measurement."""
 
 
 @pytest.fixture
@@ -18,14 +21,6 @@ def plugin(npe2pm):
 
     npe2pm.register(PluginManifest.from_file(MANIFEST))
     return npe2pm
-
-
-@pytest.fixture(autouse=True)
-def no_trial(monkeypatch):
-    """No merge in the background to learn how fast this computer is: the tests of that ask for it."""
-    from napari_afunet import advice
-
-    monkeypatch.setattr(advice, "_speeds", {advice._DEFAULT: 0.0})
 
 
 @pytest.fixture(scope="session")
@@ -98,10 +93,10 @@ def take_photographs(tmp_path, make_frames):
     def take(names, seconds, seed=0):
         ev = np.log2(np.asarray(seconds) / min(seconds))
         paths = []
-        for name, frame, time in zip(names, make_frames(40, 48, seed=seed, ev=ev)[0], seconds, strict=True):
+        for name, frame, second in zip(names, make_frames(40, 48, seed=seed, ev=ev)[0], seconds, strict=True):
             exif = Picture.Exif()
             exif[0x010F] = "Maker"  # without a plain field Pillow takes the block for empty
-            exif[0x8769] = {0x829A: IFDRational(time, 400)}
+            exif[0x8769] = {0x829A: IFDRational(second, 400)}
             paths.append(str(tmp_path / f"{name}.jpg"))
             Picture.fromarray(frame).save(paths[-1], exif=exif, quality=95)
         return paths
@@ -113,3 +108,160 @@ def take_photographs(tmp_path, make_frames):
 def photographs(take_photographs):
     """A bracket with nothing in the names of its files to sort them by."""
     return take_photographs("bca", (1, 4, 16))
+
+
+# --- the widget, as its users meet it ---
+
+
+@pytest.fixture
+def viewer(plugin, make_napari_viewer):
+    from napari.utils.notifications import notification_manager
+
+    notification_manager.records.clear()
+    return make_napari_viewer()
+
+
+@pytest.fixture
+def open_widget(plugin, make_napari_viewer, tiny_model):
+    """``open_widget(show=False)`` → viewer and widget with a tiny network, as often as wanted."""
+    from napari.utils.notifications import notification_manager
+
+    notification_manager.records.clear()
+
+    def open_widget(show=False, viewer=None, **options):
+        viewer = viewer or make_napari_viewer(show=show)
+        _, widget = viewer.window.add_plugin_dock_widget("napari-afunet", "Merge exposure bracket")
+        settings = widget.options.settings()
+        widget.options.set_settings(
+            settings.replace(method="afunet", model=tiny_model, device="cpu", align="off", **options)
+        )
+        widget.viewer = viewer
+        return viewer, widget
+
+    return open_widget
+
+
+@pytest.fixture
+def widget(viewer, open_widget):
+    """The widget as the Plugins menu opens it, with a tiny network; its viewer is ``widget.viewer``."""
+    return open_widget(viewer=viewer)[1]
+
+
+@pytest.fixture
+def finish(qtbot):
+    """``finish(widget)`` waits for the end of what runs."""
+    return lambda widget: qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+
+
+@pytest.fixture
+def click_merge(qtbot, finish):
+    """``click_merge(widget)`` clicks the button and waits for the end."""
+    from qtpy.QtCore import Qt
+
+    def click(widget):
+        qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
+        finish(widget)
+
+    return click
+
+
+@pytest.fixture
+def messages():
+    """``messages()`` → the texts of napari's notifications so far."""
+    from napari.utils.notifications import notification_manager
+
+    return lambda: [record.message for record in notification_manager.records]
+
+
+@pytest.fixture
+def names():
+    """``names(viewer)`` → the names of all layers."""
+    return lambda viewer: [layer.name for layer in viewer.layers]
+
+
+@pytest.fixture
+def results():
+    """``results(viewer)`` → the names of the result layers."""
+    return lambda viewer: [layer.name for layer in viewer.layers if "role" in layer.metadata.get("afunet", {})]
+
+
+@pytest.fixture
+def slow_down(monkeypatch):
+    """``slow_down(started)`` makes the core merge forever, in small steps, until it is cancelled."""
+    import afunet_core.merging.pipeline
+    from afunet_core.errors import MergeCancelled
+
+    def slow_down(started):
+        def merge(bracket, *, on_progress, should_cancel, **_):
+            for step in range(100_000):
+                started.set()
+                if should_cancel():
+                    raise MergeCancelled("cancelled")
+                on_progress(min(step, 999), 1000, f"Step {step}")
+                time.sleep(0.005)
+
+        monkeypatch.setattr(afunet_core.merging.pipeline, "merge", merge)
+
+    return slow_down
+
+
+@pytest.fixture
+def merged():
+    """``merged(viewer, layers, settings)`` → the outcome of a merge without a widget, and its layers."""
+    from napari_afunet.display.tone_view import DisplaySettings
+    from napari_afunet.jobs.merge_job import merge_source
+    from napari_afunet.layers.results import add_result_layers
+    from napari_afunet.layers.source import bracket_source
+    from napari_afunet.settings import MergeSettings
+
+    def merge(viewer, layers, settings=None):
+        settings = settings or MergeSettings(ev=EV, method="weighted", align="off")
+        *_, step = merge_source(bracket_source(layers), settings)
+        return step.outcome, add_result_layers(viewer, step.outcome, DisplaySettings())
+
+    return merge
+
+
+# --- scenes ---
+
+
+@pytest.fixture(scope="session")
+def textured():
+    """``textured(seed)`` → a grey scene with detail at every size."""
+    return _textured
+
+
+def _textured(seed, height=240, width=360):
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(seed)
+    layers = [gaussian_filter(random.uniform(size=(height, width)), sigma) * sigma for sigma in (1, 3, 9)]
+    scene = sum(layers)
+    return 0.01 + 0.2 * (scene - scene.min()) / np.ptp(scene)
+
+
+@pytest.fixture(scope="session")
+def photographed():
+    """``photographed(scenes)`` → one 8-bit frame of each, at -2, 0 and +2 EV."""
+    return lambda scenes: [
+        (255 * (s * 2.0 ** (ev + 2)).clip(0, 1) ** (1 / 2.2)).astype(np.uint8) for s, ev in zip(scenes, EV, strict=True)
+    ]
+
+
+@pytest.fixture(scope="session")
+def hand_held():
+    """``hand_held(shift)`` → linear 12-bit frames of a scene with texture, the outer ones moved by whole pixels."""
+    return _hand_held
+
+
+def _hand_held(shift=3, seed=0):
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(seed)
+    scene = gaussian_filter(random.uniform(size=(140, 180)), 1.5)
+    scene = 0.02 + 0.2 * (scene - scene.min()) / np.ptp(scene)
+    views = [np.roll(scene, (offset, -offset), (0, 1))[20:120, 20:160] for offset in (shift, 0, -shift)]
+    counts = [
+        np.round(4095 * view * 2.0 ** (value - EV[0])).clip(0, 4095) for view, value in zip(views, EV, strict=True)
+    ]
+    return [frame.astype(np.uint16) for frame in counts]

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.draws import per_sample, select, tensor, uniform
 from afunet_core.data.synthesis.motion import OUTER, REFERENCE
 from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
 from afunet_core.motion.compensation import follow_motion
-from afunet_core.radiometry import GAMMA, encode, linearize
+from afunet_core.radiometry import encode, linearize
 from afunet_core.registration.frames import unseen_content
 
 __all__ = ["Registration", "UnseenStrip", "draw_registration", "follow_things", "register", "registration_positions"]
@@ -153,13 +153,8 @@ def follow_things(frames: Tensor, times: Mapping[int, tuple[float, ...]]) -> Non
     for exposures in dict.fromkeys(times.values()):
         places = [place for place, own in times.items() if own == exposures]
         index = select(places, frames.device)
-        stack = SimpleNamespace(
-            frames=frames[index].unbind(1),
-            times=torch.tensor(exposures, dtype=torch.float64),
-            encoding="gamma",
-            gamma=GAMMA,
-            reference=REFERENCE,
-        )
+        seconds = torch.tensor(exposures, dtype=torch.float64)
+        stack = ExposureStack(frames[index].unbind(1), seconds, reference=REFERENCE)
         for instant, followed in enumerate(follow_motion(stack)[0]):
             if followed is not stack.frames[instant]:
                 frames[index, instant] = followed

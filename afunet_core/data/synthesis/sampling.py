@@ -5,7 +5,7 @@ Positions and displacements are …×H×W×2, (x, y) in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import kornia
 import numpy as np
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.data.synthesis.draws import tensor
+from afunet_core.ops.warp import sample
 
 __all__ = ["draw_coarse_field", "pixel_grid", "smooth_fields", "warp"]
 
@@ -29,13 +30,10 @@ def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> T
 
 
 def warp(pictures: Tensor, positions: Tensor) -> Tensor:
-    """Sample pictures at pixel positions by bicubic interpolation without overshoot; the border is repeated.
-
-    Bicubic interpolation rings beside highlights a hundred times brighter than their surroundings, which no lens does.
-    So the result is held between the smallest and the largest of the four pixels around each position.
+    """Sample several views of pictures (see :func:`afunet_core.ops.warp.sample`).
 
     Args:
-        pictures: B×C×H×W, H and W at least 2.
+        pictures: B×C×H×W.
         positions: B×K×h×w×2, (x, y) of K views of each picture, in pixels.
 
     Returns:
@@ -46,27 +44,9 @@ def warp(pictures: Tensor, positions: Tensor) -> Tensor:
         >>> warp(picture, pixel_grid(1, 2)[None, None] + 1)
         tensor([[[[[5., 6.]]]]])
     """
-    (views, tall, wide), (height, width) = positions.shape[1:4], pictures.shape[-2:]
-    # As `kornia.geometry.remap` does it, but in one go for two samplings. Between −1 at the first and 1 at the last
-    # pixel; repeated for a row, since a tensor of two values combines slowly.
-    half_pixel = positions.new_tensor([1 / (width - 1), 1 / (height - 1)]).repeat(wide, 1)
-    grid = (positions * (2 * half_pixel) - 1).flatten(1, 2)  # the views of a picture one below the other
-    sampled = F.grid_sample(pictures, grid, "bicubic", "border", align_corners=True)
-    # The 2×2 neighbourhood of position x starts at floor(x), which is the pixel nearest to x − ½.
-    corners = grid - half_pixel
-    padded = F.pad(pictures, (0, 1, 0, 1), mode="replicate")
-    bounds = torch.cat([_of_four(torch.minimum, padded), _of_four(torch.maximum, padded)], dim=1)
-    low, high = F.grid_sample(bounds, corners, "nearest", "border", align_corners=True).chunk(2, dim=1)
-    return torch.minimum(torch.maximum(sampled, low), high).unflatten(2, (views, tall)).transpose(1, 2)
-
-
-def _of_four(pick: Callable[[Tensor, Tensor], Tensor], padded: Tensor) -> Tensor:
-    """The smallest or largest of each pixel (but the last ones) and its neighbours to the right and below.
-
-    By hand, since `kornia.morphology.dilation` takes four times as long on a CPU.
-    """
-    rows = pick(padded[..., :-1, :], padded[..., 1:, :])
-    return pick(rows[..., :-1], rows[..., 1:])
+    views, tall = positions.shape[1:3]
+    one_below_the_other = positions.flatten(1, 2)
+    return sample(pictures, one_below_the_other).unflatten(2, (views, tall)).transpose(1, 2)
 
 
 def draw_coarse_field(rng: np.random.Generator, channels: int, cells: int, size: tuple[int, int]) -> Tensor:

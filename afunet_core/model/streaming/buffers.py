@@ -1,7 +1,7 @@
-"""Where piecewise execution keeps its features: planes of rows in memory or in a scratch file, and sliding row buffers.
+"""Storage of features while streaming: whole features in memory or in a scratch file, and sliding row buffers.
 
-A feature here is one image's ``H×W×C`` (channels last). Passes over an image walk down its rows; a :class:`Plane` holds
-a whole feature, a :class:`RowBuffer` only the rows that a pass still needs.
+A feature here is one image's ``H×W×C`` (channels last). Passes over an image walk down its rows; a :class:`RowStore`
+holds a whole feature, a :class:`RowBuffer` only the rows that a pass still needs.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-__all__ = ["Plane", "RowBuffer", "Scratch", "mirrored"]
+__all__ = ["RowBuffer", "RowStore", "Scratch", "mirrored"]
 
 
 class Scratch:
-    """Gives out planes: in memory while the budget lasts, then in an unnamed temporary file.
+    """Allocator of row stores: in memory while the budget lasts, then in an unnamed temporary file.
 
     The file is read and written explicitly rather than mapped, so that its pages never count as memory of the process.
 
     Args:
-        budget: bytes of planes that may live in memory (``None``: all of them).
-        device: where planes in memory live, and where planes in the file are read to.
-        dtype: of every plane.
+        budget: bytes of stores that may live in memory (``None``: all of them).
+        device: where stores in memory live, and where stores in the file are read to.
+        dtype: of every store.
     """
 
     def __init__(self, budget: int | None, device: torch.device, dtype: torch.dtype) -> None:
@@ -36,8 +36,8 @@ class Scratch:
         self.lock = threading.Lock()
         self.end = 0
 
-    def plane(self, height: int, width: int, channels: int) -> Plane:
-        """An uninitialised ``height×width×channels`` feature.
+    def store(self, height: int, width: int, channels: int) -> RowStore:
+        """Allocate an uninitialised ``height×width×channels`` feature.
 
         Raises:
             OSError: if the scratch file cannot be grown (the disk is full).
@@ -46,14 +46,14 @@ class Scratch:
         if self.left is None or size <= self.left:
             if self.left is not None:
                 self.left -= size
-            return Plane(torch.empty(height, width, channels, dtype=self.dtype, device=self.device))
+            return RowStore(torch.empty(height, width, channels, dtype=self.dtype, device=self.device))
         if self.file is None:
-            # Unnamed, or removed by the system when closed: whatever happens, nothing is left behind.
+            # Unnamed, or removed by the system when closed: nothing is ever left behind.
             self.file = tempfile.TemporaryFile(prefix="afunet-features-", buffering=0)  # noqa: SIM115
         offset, self.end = self.end, self.end + size
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.file.fileno(), offset, size)  # a full disk shows now, not after minutes of work
-        return FilePlane(self.file, self.lock, offset, (height, width, channels), self.device, self.dtype)
+        return FileRowStore(self.file, self.lock, offset, (height, width, channels), self.device, self.dtype)
 
     def __enter__(self) -> Scratch:
         return self
@@ -66,7 +66,7 @@ class Scratch:
             self.file = None
 
 
-class Plane:
+class RowStore:
     """A whole feature in memory; :meth:`read` gives a view."""
 
     def __init__(self, data: Tensor) -> None:
@@ -74,7 +74,7 @@ class Plane:
         self.height, self.width, self.channels = data.shape
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Rows ``start`` to ``stop``, ``rows×W×C``; not to be modified."""
+        """Return rows ``start`` to ``stop``, ``rows×W×C``, not to be modified."""
         return self.data[start:stop]
 
     def write(self, start: int, rows: Tensor) -> None:
@@ -83,12 +83,12 @@ class Plane:
         if target.data_ptr() != rows.data_ptr():
             target.copy_(rows)
 
-    def room(self, start: int, stop: int) -> Tensor:
-        """Where to compute rows ``start`` to ``stop``; hand the result to :meth:`write`."""
+    def output(self, start: int, stop: int) -> Tensor:
+        """Return the tensor in which to compute rows ``start`` to ``stop``; hand it to :meth:`write`."""
         return self.data[start:stop]
 
 
-class FilePlane(Plane):
+class FileRowStore(RowStore):
     """A whole feature in the scratch file; :meth:`read` gives a copy."""
 
     def __init__(
@@ -105,7 +105,7 @@ class FilePlane(Plane):
         self.row_bytes = self.width * self.channels * dtype.itemsize
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Rows ``start`` to ``stop``, ``rows×W×C``."""
+        """Return rows ``start`` to ``stop``, ``rows×W×C``."""
         rows = torch.empty(stop - start, self.width, self.channels, dtype=self.dtype)
         self._transfer(self.file.readinto, rows, start)
         return rows.to(self.device)
@@ -129,8 +129,8 @@ class FilePlane(Plane):
                     raise OSError("the scratch file ended early")
                 data = data[done:]
 
-    def room(self, start: int, stop: int) -> Tensor:
-        """Where to compute rows ``start`` to ``stop``; hand the result to :meth:`write`."""
+    def output(self, start: int, stop: int) -> Tensor:
+        """Return the tensor in which to compute rows ``start`` to ``stop``; hand it to :meth:`write`."""
         return torch.empty(stop - start, self.width, self.channels, dtype=self.dtype, device=self.device)
 
 
@@ -142,7 +142,7 @@ class RowBuffer:
         self.first, self.base, self.stop = 0, 0, 0  # oldest kept row, row at data[0], one past the newest
 
     def grow(self, rows: int) -> Tensor:
-        """Room for the next ``rows`` rows: a view ``rows×W×C`` to be filled."""
+        """Append ``rows`` rows: a view ``rows×W×C`` to be filled."""
         if self.stop + rows - self.base > self.data.shape[0]:
             live = self.rows(self.first, self.stop)
             kept = live.shape[0]
@@ -156,15 +156,15 @@ class RowBuffer:
         return self.rows(self.stop - rows, self.stop)
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """View of rows ``start`` to ``stop``, ``rows×W×C``, writable."""
+        """Return a writable view of rows ``start`` to ``stop``, ``rows×W×C``."""
         return self.data[start - self.base : stop - self.base]
 
     def drop(self, before: int) -> None:
-        """Rows above ``before`` are needed no more."""
+        """Forget the rows above ``before``."""
         self.first = max(self.first, before)
 
     def haloed(self, start: int, stop: int, height: int, left: int, right: int) -> Tensor:
-        """A copy of rows and columns with one more on every side, reflected at the borders of the image."""
+        """Copy rows and columns with one more on every side, reflected at the borders of the image."""
         width = self.data.shape[1]
         lo, hi = max(left - 1, 0), min(right + 1, width)
         out = self.data.new_empty(stop - start + 2, right - left + 2, self.data.shape[2])
@@ -181,7 +181,7 @@ class RowBuffer:
 
 
 def mirrored(index: int, size: int) -> int:
-    """The row that reflection shows at ``index``, one beyond either border at most.
+    """Map a row index up to one beyond either border to the row that reflection shows there.
 
     Example:
         >>> [mirrored(i, 4) for i in (-1, 0, 3, 4)]

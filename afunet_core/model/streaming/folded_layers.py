@@ -1,4 +1,8 @@
-"""Layers prepared for piecewise execution: parameters converted once, fused CPU products, buffers that are reused."""
+"""The network's layers folded for streaming: affine maps joined, fused CPU products, buffers that are reused.
+
+Every folded layer works on contiguous ``…×C`` rows of one tile and computes what its module computes, up to the order
+of floating-point sums.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from afunet_core.model.attention import ChannelCrossAttention
 from afunet_core.model.layers import MLP, Depthwise3x3
+from afunet_core.model.stages import ChannelFusion, DataConsistency
 
 __all__ = [
     "Affine",
+    "FoldedChannelFusion",
+    "FoldedConsistency",
+    "FoldedMLP",
     "Linear",
     "Norm",
     "Numerics",
-    "PreparedMLP",
     "Workspace",
     "convolution",
     "depthwise",
@@ -34,7 +42,7 @@ Arranged = TypeVar("Arranged")
 
 
 class Workspace(threading.local):
-    """Buffers that the pieces of one run reuse, one set for each thread.
+    """Buffers that the tiles of one run reuse, one set for each thread.
 
     Fresh memory costs a page fault every 4 KiB, and intermediate results that keep their place stay in the cache.
     """
@@ -45,7 +53,7 @@ class Workspace(threading.local):
         self.repeated: tuple[object, Tensor] | None = None
 
     def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """An uninitialised tensor; the one taken before under this name is overwritten."""
+        """Return an uninitialised tensor; the one taken before under this name is overwritten."""
         size = math.prod(shape)
         buffer = self.buffers.get(name)
         if buffer is None or buffer.numel() < size or buffer.dtype != dtype:
@@ -54,7 +62,7 @@ class Workspace(threading.local):
         return buffer[:size].view(shape)
 
     def arrange(self, key: object, make: Callable[[], Arranged]) -> Arranged:
-        """What ``make`` lays out in buffers of this workspace; made once for each key, until a buffer has to grow."""
+        """Return the views that ``make`` lays out in the buffers, made once for each key until a buffer has to grow."""
         found = self.arranged.get(key)
         if found is None:
             found = make()
@@ -62,18 +70,18 @@ class Workspace(threading.local):
         return found
 
     def repeat(self, owner: object, part: Tensor, times: int) -> Tensor:
-        """``part`` that many times along its first axis; made anew only for another owner, or for more of it."""
+        """Repeat ``part`` along its first axis; made anew only for another owner, or for more of it."""
         length = times * part.shape[0]
         if self.repeated is None or self.repeated[0] != owner or self.repeated[1].shape[0] < length:
-            room = self.take("repeated", (times, *part.shape), part.dtype, part.device)
-            self.repeated = owner, room.copy_(part.expand_as(room)).flatten(0, 1)
+            copies = self.take("repeated", (times, *part.shape), part.dtype, part.device)
+            self.repeated = owner, copies.copy_(part.expand_as(copies)).flatten(0, 1)
         repeated = self.repeated[1]
         return repeated if repeated.shape[0] == length else repeated[:length]
 
 
 @dataclass(frozen=True)
 class Numerics:
-    """How a run computes.
+    """The dtypes and buffers of a run.
 
     Args:
         product: dtype of matrix products and convolutions.
@@ -98,7 +106,7 @@ class Linear:
         self.bias = None if bias is None else bias.detach().to(dtype).contiguous()
         self.dtype, self.activation = dtype, "gelu" if gelu else "none"
         self.fused = _fused_linear(self.weight.device.type, dtype)
-        # Laid out once as the product wants it, not at every call.
+        # Reordered once for the product, not at every call.
         self.packed = self.weight if self.fused is None else torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -111,7 +119,7 @@ class Linear:
 
 @cache
 def _fused_linear(device: str, dtype: torch.dtype) -> Callable[..., Tensor] | None:
-    """PyTorch's own fused linear on oneDNN, where this build, device and dtype have it."""
+    """PyTorch's fused linear on oneDNN, where this build, device and dtype have it."""
     if device != "cpu" or dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return None
     if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
@@ -125,7 +133,7 @@ def _fused_linear(device: str, dtype: torch.dtype) -> Callable[..., Tensor] | No
     return operation
 
 
-class PreparedMLP:
+class FoldedMLP:
     """Linear, GELU, Linear."""
 
     def __init__(self, mlp: MLP, dtype: torch.dtype) -> None:
@@ -147,24 +155,24 @@ class Norm:
 
 
 def stacked(*layers: Affine) -> Affine:
-    """One layer whose outputs are those of several, one after the other."""
+    """Join layers of one input: the outputs of all, one after the other."""
     return torch.cat([weight for weight, _ in layers]), torch.cat([bias for _, bias in layers])
 
 
 def side_by_side(layers: Sequence[nn.Linear]) -> Affine:
-    """Weight and bias of one layer that does the work of several, each on its own channels."""
+    """Join layers into one, each working on its own channels."""
     return torch.block_diag(*(layer.weight for layer in layers)), torch.cat([layer.bias for layer in layers])
 
 
 def depthwise(layers: list[Depthwise3x3], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """``x + depthwise(x)`` of several layers side by side, on ``(rows+2)×(columns+2)×C`` with its halo."""
+    """Fold ``x + depthwise(x)`` of several layers side by side, for ``(rows+2)×(columns+2)×C`` with its halo."""
     weight = torch.cat([layer.weight.detach() for layer in layers])
     weight[:, :, 1, 1] += 1.0
     return _convolution(weight, torch.cat([_bias(layer) for layer in layers]), dtype, groups=weight.shape[0])
 
 
 def convolution(layer: nn.Conv2d, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """A 3×3 convolution from ``(rows+2)×(columns+2)×inputs`` to ``rows×columns×outputs``."""
+    """Fold a 3×3 convolution from ``(rows+2)×(columns+2)×inputs`` to ``rows×columns×outputs``."""
     return _convolution(layer.weight.detach(), _bias(layer), dtype, groups=1)
 
 
@@ -172,8 +180,8 @@ def _convolution(weight: Tensor, bias: Tensor, dtype: torch.dtype, groups: int) 
     weight, bias = weight.to(dtype).contiguous(memory_format=torch.channels_last), bias.to(dtype)
 
     def apply(haloed: Tensor) -> Tensor:
-        # The batch first: then the strides tell PyTorch that channels lie last. Added after the permutation they leave
-        # that open, and everything depthwise is turned around, there and back.
+        # The batch axis first: then the strides say channels last. Added after the permutation they are ambiguous, and
+        # every depthwise convolution is converted to channels first and back.
         image = haloed[None].permute(0, 3, 1, 2).to(dtype)
         return F.conv2d(image, weight, bias, groups=groups)[0].permute(1, 2, 0)
 
@@ -183,3 +191,52 @@ def _convolution(weight: Tensor, bias: Tensor, dtype: torch.dtype, groups: int) 
 def _bias(layer: nn.Conv2d) -> Tensor:
     assert layer.bias is not None
     return layer.bias.detach()
+
+
+class FoldedChannelFusion:
+    """Channel fusion on rows of pixels: sums for the whole image first, then a map per pixel."""
+
+    def __init__(self, fusion: ChannelFusion, numerics: Numerics) -> None:
+        self.attention: ChannelCrossAttention = fusion.attention
+        dtype = numerics.product
+        self.query = Linear(self.attention.query.weight, None, dtype)
+        self.key = Linear(self.attention.key.weight, None, dtype)
+        self.dtype = dtype
+        self.wide = torch.promote_types(dtype, torch.float32)
+        self.sums: list[Tensor] | None = None
+        self.mix: Linear | None = None
+
+    def statistics(self, side: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum over ``pixels×C`` of one tile: the Gram matrix ``C×C`` and both squared norms ``C``."""
+        query, key = self.query(side).to(self.wide), self.key(estimate + side).to(self.wide)
+        return query.T @ key, query.square().sum(0), key.square().sum(0)
+
+    def finish(self, gram: Tensor, query_square: Tensor, key_square: Tensor) -> None:
+        """Turn the sums over all pixels into the map of this image."""
+        heads = self.attention.heads
+        size = gram.shape[0] // heads
+        blocks = torch.stack([gram[h * size : (h + 1) * size, h * size : (h + 1) * size] for h in range(heads)])
+        query_square, key_square = (
+            square.reshape(1, heads, size).to(self.wide) for square in (query_square, key_square)
+        )
+        matrix = self.attention.mixing((blocks[None].to(self.wide), query_square, key_square))[0]
+        self.mix = Linear(matrix, None, self.dtype)
+
+    def __call__(self, side: Tensor, estimate: Tensor) -> Tensor:
+        """``pixels×C`` → ``x + attention`` before the depthwise refinement."""
+        assert self.mix is not None
+        return self.mix(estimate + side) + estimate
+
+
+class FoldedConsistency:
+    """Data consistency on ``pixels×C``."""
+
+    def __init__(self, consistency: DataConsistency, dtype: torch.dtype) -> None:
+        self.transpose = FoldedMLP(consistency.transpose, dtype)
+        self.inverse = FoldedMLP(consistency.inverse, dtype)
+        self.beta_under, self.beta_over = consistency.beta_under.item(), consistency.beta_over.item()
+
+    def __call__(self, observed: Tensor, under: Tensor, over: Tensor) -> Tensor:
+        joint = self.transpose(observed)
+        joint.add_(under, alpha=self.beta_under).add_(over, alpha=self.beta_over)
+        return self.inverse(joint)

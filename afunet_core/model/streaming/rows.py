@@ -1,4 +1,4 @@
-"""The two ends of piecewise execution: rows of frames in, rows of radiance out."""
+"""The first and last layers while streaming: rows of frames in, rows of radiance out."""
 
 from __future__ import annotations
 
@@ -21,37 +21,38 @@ __all__ = ["FrameRows", "FrameSource", "TensorSource"]
 
 
 class FrameSource(Protocol):
-    """Network input that is made when it is asked for: ``B×18×H×W`` as :attr:`shape`, given out in rows."""
+    """Network input made on demand, a few rows at a time; :attr:`shape` is ``B×18×H×W``."""
 
     shape: tuple[int, ...]
     device: torch.device
 
     def rows(self, index: int, start: int, stop: int) -> Tensor:
-        """Rows ``start`` to ``stop`` of one sample, ``18×rows×W``."""
+        """Return rows ``start`` to ``stop`` of one sample, ``18×rows×W``."""
         ...
 
     def times(self, index: int) -> Tensor | None:
-        """The sample's relative exposure times, ``(3,)``, where they are known."""
+        """Return the sample's relative exposure times, ``(3,)``, or None where they are unknown."""
         ...
 
 
 class TensorSource:
-    """A tensor ``B×18×H×W`` as a source of rows."""
+    """A tensor ``B×18×H×W``, and relative exposure times ``B×3`` if they are known, as a source of rows."""
 
-    def __init__(self, frames: Tensor) -> None:
+    def __init__(self, frames: Tensor, times: Tensor | None = None) -> None:
         self.frames, self.shape, self.device = frames, tuple(frames.shape), frames.device
+        self.known_times = times
 
     def rows(self, index: int, start: int, stop: int) -> Tensor:
         """Rows of one sample, as a view."""
         return self.frames[index, :, start:stop]
 
     def times(self, index: int) -> Tensor | None:
-        """Unknown: the frames have to tell."""
-        return None
+        """Return the times of one sample; None if they have to be estimated from the frames."""
+        return None if self.known_times is None else self.known_times[index]
 
 
 class FrameRows:
-    """The padded network input of one image, a few rows at a time, and what the first and last layers make of it.
+    """The padded network input of one image, a few rows at a time, and the first and last layers of the network.
 
     Args:
         model: the network.
@@ -59,7 +60,7 @@ class FrameRows:
         index: of the sample.
         shape: height and width of the padded features.
         dtype: of features.
-        workers: share the work of looking through the frames once.
+        workers: share the work of estimating the exposure times.
     """
 
     def __init__(
@@ -130,7 +131,7 @@ class FrameRows:
 
     @staticmethod
     def _pad(rows: Tensor, top: bool, bottom: bool) -> Tensor:
-        """One reflected column at both sides, and one reflected row where the rows end at a border of the image."""
+        """Add a reflected column at both sides, and a reflected row where the rows end at a border of the image."""
         height, width, channels = rows.shape
         out = rows.new_empty(height + top + bottom, width + 2, channels)
         inner = out[int(top) : int(top) + height]
@@ -143,7 +144,7 @@ class FrameRows:
         return out
 
     def _times(self, workers: Workers) -> Tensor:
-        """Exposure times ``(3,)``: what :func:`estimate_times` finds, from sums over strips."""
+        """Estimate exposure times ``(3,)`` as :func:`estimate_times` does, from sums over strips."""
         height, width = self.source.shape[2:]
         strips = row_ranges(height, max(1, TIMES_PIXELS // width))
         sums = torch.zeros(len(strips), 2, 3, dtype=torch.float64)
@@ -163,7 +164,7 @@ TIMES_PIXELS = 1 << 16
 
 
 def _padding(size: int, padded: int) -> list[int]:
-    """Where :func:`pad_to_multiple` takes the rows (or columns) beyond ``size`` from.
+    """List the rows (or columns) that :func:`pad_to_multiple` puts beyond ``size``.
 
     Example:
         >>> _padding(5, 8), _padding(2, 8)

@@ -1,16 +1,14 @@
-"""The same network, exactly, in bounded memory and cache-sized pieces.
+"""Run the network in bounded memory, tile by tile, with the result of its forward pass.
 
-Nothing in AFUNet but the channel fusion looks further than its window and one pixel around, and the channel fusion sees
-the image only through sums over pixels. So each stage runs as passes that walk down the image in strips of window rows
-(:mod:`afunet_core.model.streaming.passes`). Between passes only whole features rest, in memory or in a scratch file.
-The
-result is that of the plain forward up to the rounding of floating-point sums, for any size of the pieces.
+Nothing in AFUNet but the channel fusion looks further than its window and one pixel around, and the channel fusion
+depends on the image only through sums over pixels. So each stage runs as passes that walk down the image in strips of
+window rows (:mod:`afunet_core.model.streaming.passes`). Between passes only whole features are kept, in memory or in a
+scratch file. The result is that of the plain forward up to the rounding of floating-point sums, for any size of tile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
@@ -18,22 +16,24 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, MergeCancelled
-from afunet_core.model.afunet import AFUNet, Stage, StageState, check_frames
+from afunet_core.model.afunet import AFUNet, StageState, check_frames
+from afunet_core.model.attention import full_precision
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.model.streaming.allocator import freed_memory_kept
+from afunet_core.model.stages import Stage
 from afunet_core.model.streaming.buffers import Scratch
 from afunet_core.model.streaming.folded_layers import Numerics, Workspace
-from afunet_core.model.streaming.passes import Features, Machinery, StageKernels, align, fuse, update
+from afunet_core.model.streaming.passes import Features, FoldedStage, PassContext, align, fuse, update
 from afunet_core.model.streaming.rows import FrameRows, FrameSource, TensorSource
 from afunet_core.model.streaming.threads import Workers
-from afunet_core.model.streaming.tiling import Cutting, row_ranges
+from afunet_core.model.streaming.tiling import Tiling, row_ranges
+from afunet_core.radiometry import exposure_times
 
 __all__ = ["stream"]
 
 CACHE_BYTES = 3 << 20
-"""What the logits of one piece may take. Half of it serves the caches better, but not by what twice the calls cost."""
-PIECES_PER_WORKER = 4
-"""In one strip: the more, the shorter the wait for the last piece of a step; the fewer, the better the caches serve."""
+"""Most bytes of the logits of one tile. Half of it fits the caches better, but twice the calls cost more than that."""
+TILES_PER_WORKER = 4
+"""In one strip: more of them shorten the wait for the last tile of a step, fewer fit the caches better."""
 MOST_WORKERS = 8
 """More would wait for Python's lock between their operations."""
 
@@ -44,46 +44,48 @@ def stream(
     model: AFUNet,
     frames: Tensor | FrameSource,
     *,
+    times: Tensor | Sequence[float] | None = None,
     memory_budget: int | None = None,
     stages: bool = False,
     on_progress: Progress | None = None,
     should_cancel: Callable[[], bool] | None = None,
     precision: torch.dtype | str | None = None,
-    piece_windows: int | None = None,
+    tile_windows: int | None = None,
 ) -> Tensor | tuple[Tensor, list[StageState]]:
-    """Run the network piecewise; the result is ``model(frames)`` in eval mode, without gradients.
+    """Run the network tile by tile; the result is ``model(frames)`` in eval mode, without gradients.
 
     Args:
-        model: the network; its device is where the pieces are computed.
+        model: the network; its device is where the tiles are computed.
         frames: ``B×18×H×W`` network input, on any device; or a source that makes its rows when they are asked for.
+        times: relative exposure times of a tensor, as for :meth:`AFUNet.forward`; a source knows its own.
         memory_budget: bytes the features may take in memory; the rest goes to a scratch file (None: all in memory).
         stages: also return the state after every stage, as :meth:`AFUNet.forward_stages` does.
-        on_progress: called as ``on_progress(done, total, message)``; ``done`` counts pieces and never decreases.
-        should_cancel: asked between pieces.
+        on_progress: called as ``on_progress(done, total, message)``; ``done`` counts tiles and never decreases.
+        should_cancel: asked between tiles.
         precision: ``torch.float32`` (default: that of the parameters), ``"bfloat16"``, … of features and products; sums
             over pixels are float32 at least.
-        piece_windows: windows per piece (None: what measured fastest).
+        tile_windows: windows per tile (None: what measured fastest).
 
     Returns:
         ``B×3×H×W`` radiance, and the list of :class:`StageState` if ``stages``.
 
     Raises:
         ShapeError: for an input that is not ``B×18×H×W``.
-        MergeCancelled: when ``should_cancel`` said so.
+        MergeCancelled: when ``should_cancel`` returns True.
     """
     if isinstance(frames, Tensor):
         check_frames(frames)
-        source: FrameSource = TensorSource(frames)
+        known = None if times is None else exposure_times(times, frames).expand(frames.shape[0], 3)
+        source: FrameSource = TensorSource(frames, known)
     else:
         source = frames
     dtype = _dtype(model, precision)
     batch, _, height, width = source.shape
     outer = _wide(next(model.parameters()).dtype)
     radiance = torch.empty(batch, 3, height, width, dtype=outer, device=source.device)
-    run = _Run(model, dtype, (batch, height, width), piece_windows, on_progress, should_cancel)
+    run = _Run(model, dtype, (batch, height, width), tile_windows, on_progress, should_cancel)
     states = [run.empty_state(batch, outer, source.device) for _ in model.stages] if stages else []
-    memory = freed_memory_kept() if run.device.type == "cpu" else nullcontext()
-    with torch.inference_mode(), torch.autocast(run.device.type, enabled=False), memory, run.workers:
+    with torch.inference_mode(), full_precision(run.device), run.workers:
         for index in range(batch):
             with Scratch(memory_budget, run.device, run.dtype) as scratch:
                 run.image(
@@ -106,14 +108,14 @@ def _wide(dtype: torch.dtype) -> torch.dtype:
 
 
 class _Run:
-    """One call of :func:`stream`: sizes, prepared kernels, workers and progress."""
+    """One call of :func:`stream`: sizes, folded layers, workers and progress."""
 
     def __init__(
         self,
         model: AFUNet,
         dtype: torch.dtype,
         shape: tuple[int, int, int],
-        piece_windows: int | None,
+        tile_windows: int | None,
         on_progress: Progress | None,
         should_cancel: Callable[[], bool] | None,
     ) -> None:
@@ -124,30 +126,30 @@ class _Run:
         config, window = self.config, self.config.window_size
         height, width = (-(-size // config.multiple) * window for size in shape[1:])
         self.crop = -(-self.image_height // config.downscale), -(-self.image_width // config.downscale)
-        piece = piece_windows or _best_piece(self.device, dtype, config)
-        threads = _workers(self.device) if height * width > 2 * piece * window**2 else 1
-        strip = piece * (PIECES_PER_WORKER * threads if self.device.type == "cpu" else 1)
-        self.cutting = Cutting(height, width, window, piece, strip)
+        tile = tile_windows or _best_tile(self.device, dtype, config)
+        threads = _workers(self.device) if height * width > 2 * tile * window**2 else 1
+        strip = tile * (TILES_PER_WORKER * threads if self.device.type == "cpu" else 1)
+        self.tiling = Tiling(height, width, window, tile, strip)
         self.workers = Workers(threads, self.check)
         self.on_progress, self.should_cancel = on_progress, should_cancel
         passes = 2 + sum(2 + config.alignment for _ in config.depths)
-        self.done, self.total = 0, batch * passes * len(self.cutting.strips)
+        self.done, self.total = 0, batch * passes * len(self.tiling.strips)
         numerics = Numerics(dtype, self.dtype, Workspace())
-        self.kernels = [StageKernels(cast(Stage, stage), numerics) for stage in model.stages]
+        self.folded = [FoldedStage(cast(Stage, stage), numerics) for stage in model.stages]
         sums = torch.float32 if self.device.type == "mps" else torch.float64
-        self.machinery = Machinery(self.cutting, self.workers, self.dtype, sums, self.device, self.tick)
+        self.context = PassContext(self.tiling, self.workers, self.dtype, sums, self.device, self.tick)
 
     def empty_state(self, batch: int, dtype: torch.dtype, device: torch.device) -> StageState:
         shape = (batch, self.config.branch_dim, *self.crop)
         return StageState(*(torch.empty(shape, dtype=dtype, device=device) for _ in range(3)))
 
     def check(self) -> None:
-        """Stop here if the caller wants it."""
+        """Raise :class:`MergeCancelled` if the caller asked for it."""
         if self.should_cancel is not None and self.should_cancel():
             raise MergeCancelled("The merge was cancelled.")
 
     def tick(self, message: str) -> None:
-        """One more strip of one pass is done."""
+        """Report that one more strip of one pass is done."""
         self.done += 1
         if self.on_progress is not None:
             self.on_progress(self.done, self.total, message)
@@ -156,25 +158,25 @@ class _Run:
     def image(
         self, frames: FrameSource, index: int, radiance: Tensor, scratch: Scratch, states: list[list[Tensor]]
     ) -> None:
-        """One sample → ``radiance`` ``3×H×W`` and the ``states``, all written in place."""
-        size = self.cutting.height, self.cutting.width
+        """Compute one sample: ``radiance`` ``3×H×W`` and the ``states``, written in place."""
+        size = self.tiling.height, self.tiling.width
         features = Features(scratch, *size, self.config.branch_dim)
         source = FrameRows(self.model, frames, index, size, self.dtype, self.workers)
         self.embed(source, features)
-        for number, kernels in enumerate(self.kernels):
+        for number, folded in enumerate(self.folded):
             steps = [fuse, update]
-            if kernels.align is not None:
+            if folded.align is not None:
                 steps.insert(0 if self.config.order == "AF" else 2, align)
             for step in steps:
-                step(kernels, features, self.machinery, f"stage {number + 1} of {len(self.kernels)}")
-            for part, plane in zip(states[number] if states else [], features.state, strict=bool(states)):
+                step(folded, features, self.context, f"stage {number + 1} of {len(self.folded)}")
+            for part, store in zip(states[number] if states else [], features.state, strict=bool(states)):
                 rows, columns = self.crop
-                for start, stop in row_ranges(rows, self.cutting.strip_rows):
-                    part[:, start:stop] = plane.read(start, stop)[:, :columns].permute(2, 0, 1)
+                for start, stop in row_ranges(rows, self.tiling.strip_rows):
+                    part[:, start:stop] = store.read(start, stop)[:, :columns].permute(2, 0, 1)
         self.reconstruct(source, features, radiance)
 
     def embed(self, source: FrameRows, features: Features) -> None:
-        """Frames → normalised α₁, y₂, α₃, and what skips all stages."""
+        """Compute the normalised α₁, y₂, α₃ of the frames, and the feature that skips all stages."""
 
         def strip(start: int, stop: int) -> None:
             under, reference, over, skipped = source.embedding(start, stop)
@@ -187,13 +189,13 @@ class _Run:
         self._independent(strip, "embedding")
 
     def reconstruct(self, source: FrameRows, features: Features, radiance: Tensor) -> None:
-        """x, the skip connection and the frames → radiance."""
+        """Decode x, the skip connection and the frames into radiance."""
         fold = self.config.downscale
 
         def strip(start: int, stop: int) -> None:
             estimate, skipped = (
-                plane.read(max(start - reach, 0), min(stop + reach, self.cutting.height))
-                for plane, reach in ((features.estimate, 1), (features.skipped, 2))
+                store.read(max(start - reach, 0), min(stop + reach, self.tiling.height))
+                for store, reach in ((features.estimate, 1), (features.skipped, 2))
             )
             image = source.radiance(start, stop, estimate, skipped)
             kept = max(min(stop * fold, self.image_height) - start * fold, 0)
@@ -202,20 +204,20 @@ class _Run:
         self._independent(strip, "reconstruction")
 
     def _independent(self, strip: Callable[[int, int], None], name: str) -> None:
-        """A pass whose rows need nothing of each other: every strip is shared out evenly."""
-        for start, stop in self.cutting.strips:
+        """Run a pass whose rows are independent of each other: every strip is shared out evenly."""
+        for start, stop in self.tiling.strips:
             share = -(-(stop - start) // self.workers.count)
             self.workers.run(partial(strip, start + a, start + b) for a, b in row_ranges(stop - start, share))
             self.tick(name)
 
 
 def _workers(device: torch.device) -> int:
-    """Single-threaded workers: the cores of a CPU that PyTorch may use; other devices run in the calling thread."""
+    """Number of single-threaded workers: the cores that PyTorch may use on a CPU, 1 on other devices."""
     return min(torch.get_num_threads(), MOST_WORKERS) if device.type == "cpu" else 1
 
 
-def _best_piece(device: torch.device, product: torch.dtype, config: AFUNetConfig) -> int:
-    """Windows per piece: as many as let the logits stay in a core's share of the cache, or fill another device."""
+def _best_tile(device: torch.device, product: torch.dtype, config: AFUNetConfig) -> int:
+    """Windows per tile: as many as keep the logits in a core's share of the cache, or fill another device."""
     if device.type != "cpu":
         return 4096
     logits = config.fusion_heads * config.window_size**4 * product.itemsize

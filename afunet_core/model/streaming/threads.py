@@ -1,4 +1,4 @@
-"""Threads that compute the independent pieces of a step, one piece to a core."""
+"""Threads that compute the independent tiles of a step, one tile to a core."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 __all__ = ["Workers"]
 
 
-class _SingleThreaded:
-    """Holds PyTorch's own threads at one while any run with workers is under way, in whatever thread it was started."""
+class _OneTorchThread:
+    """Limit of PyTorch's own threads to one while any run with workers is under way (for the whole process)."""
 
     def __init__(self) -> None:
         self.lock, self.users, self.before = threading.Lock(), 0, 1
@@ -32,13 +32,13 @@ class _SingleThreaded:
                 torch.set_num_threads(self.before)
 
 
-_single_threaded = _SingleThreaded()
+_torch_threads = _OneTorchThread()
 
 
 class Workers:
-    """Runs the independent pieces of a step, one piece to a core.
+    """A pool that runs the independent tiles of a step, one tile to a core.
 
-    Pieces are small matrix products: handing whole pieces to single-threaded workers costs far less synchronisation
+    Tiles are small matrix products: handing whole tiles to single-threaded workers costs far less synchronisation
     than splitting every operation over the cores. With one worker everything runs in the calling thread, and each
     operation uses PyTorch's own threads.
     """
@@ -49,7 +49,7 @@ class Workers:
 
     def __enter__(self) -> Workers:
         if self.count > 1:
-            _single_threaded.enter()
+            _torch_threads.enter()
             self.pool = ThreadPoolExecutor(self.count - 1, "afunet", initializer=torch.set_num_threads, initargs=(1,))
         return self
 
@@ -58,7 +58,7 @@ class Workers:
     ) -> None:
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
-            _single_threaded.leave()
+            _torch_threads.leave()
 
     def run(self, tasks: Iterable[Callable[[], object]]) -> None:
         """Run every task; returns when all are done. The first error is raised after the others have stopped."""

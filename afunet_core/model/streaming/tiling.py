@@ -1,4 +1,4 @@
-"""How piecewise execution cuts an image: strips of window rows to walk down, and in each the pieces of one core's work.
+"""Division of an image into strips of window rows, and of each strip into tiles, the work of one core.
 
 Everything is in feature pixels of the padded image, so that windows fit without a remainder.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Cutting", "column_ranges", "row_ranges"]
+__all__ = ["Tiling", "column_ranges", "row_ranges"]
 
 Box = tuple[slice, slice]
 
@@ -37,20 +37,20 @@ def column_ranges(start: int, stop: int, unit: int, most: int) -> list[tuple[int
 
 
 @dataclass(frozen=True)
-class Cutting:
-    """How one image is cut.
+class Tiling:
+    """The division of one image.
 
     Args:
         height, width: the padded image.
         window: side of the attention windows.
-        piece: windows that one core computes at a time.
-        strip: windows, about, of one strip.
+        tile: windows of one tile.
+        strip: windows of one strip, approximately.
     """
 
     height: int
     width: int
     window: int
-    piece: int
+    tile: int
     strip: int
 
     @property
@@ -64,15 +64,15 @@ class Cutting:
         return self.window * max(1, self.strip * self.window // self.width)
 
     def reached(self, available: int, shift: int) -> int:
-        """How far a Swin block of this shift gets when its input is finished down to ``available``."""
+        """Rows that a Swin block of this shift can finish when its input is finished down to ``available``."""
         if available == self.height:
             return available
         return max((available - shift) // self.window * self.window + shift, 0) if available >= shift else 0
 
     def areas(self, start: int, stop: int, shift: int) -> list[tuple[int, int, int, int, int, int]]:
-        """Areas ``(top, bottom, left, right, height, width)`` between two rows with the size of the windows in each.
+        """List areas ``(top, bottom, left, right, height, width)`` between two rows, with the size of their windows.
 
-        Windows that the border of the image cuts lie apart: they are smaller.
+        Windows cut by the border of the image are smaller, and form areas of their own.
         """
         return [
             (top, bottom, left, right, height, width)
@@ -94,13 +94,13 @@ class Cutting:
         return spans
 
     def boxes(self, rows: int, columns: int, height: int, width: int) -> list[Box]:
-        """Cut ``rows×columns`` into pieces, cut between windows of ``height×width``."""
+        """Cut ``rows×columns`` into tiles, cut between windows of ``height×width``."""
         across = columns // width
-        lefts = column_ranges(0, columns, width, self.piece)
-        tops = column_ranges(0, rows, height, max(1, self.piece // across) if across else 1)
+        lefts = column_ranges(0, columns, width, self.tile)
+        tops = column_ranges(0, rows, height, max(1, self.tile // across) if across else 1)
         return [(slice(*y), slice(*x)) for y in tops for x in lefts]
 
     def columns(self, rows: int) -> list[tuple[int, int]]:
-        """Cut the width into ranges with about two pieces' worth of pixels in ``rows`` rows."""
-        pixels = 2 * self.piece * self.window**2
+        """Cut the width into ranges with about two tiles' worth of pixels in ``rows`` rows."""
+        pixels = 2 * self.tile * self.window**2
         return column_ranges(0, self.width, 1, max(1, pixels // max(rows, 1))) if rows else []

@@ -337,7 +337,7 @@ class TestRefusals:
             (THREE[:1], {"ev": (0,)}, BracketError, "at least 2 frames"),
             ([], {"ev": ()}, BracketError, "at least 2 frames"),
             ([*THREE[:2], THREE[0][:3]], {"ev": EV}, ShapeError, "frame 3: expected 4×4 .*got 3×4"),
-            ([THREE[0], np.zeros((4, 4, 2)), THREE[0]], {"ev": EV}, ShapeError, "frame 2: .*H×W×4"),
+            ([THREE[0], np.zeros((4, 4, 5)), THREE[0]], {"ev": EV}, ShapeError, "frame 2: .*H×W×4"),
             ([THREE[0], np.zeros((3, 4, 5)), THREE[0]], {"ev": EV}, ShapeError, "frame 2"),
             ([np.zeros((1, 4, 4, 3))] * 3, {"ev": EV}, ShapeError, "frame 1"),
             ([np.zeros((0, 4))] * 3, {"ev": EV}, ShapeError, "at least one pixel"),

@@ -19,8 +19,8 @@ import afunet_core as af
 from afunet_core.cli import COMMANDS, main, options
 from afunet_core.data.demo import demo_bracket
 from afunet_core.merging import batch
+from afunet_core.merging.alignment import REGISTRATION_MODES
 from afunet_core.merging.batch import MergeJob, attempt, run_job
-from afunet_core.merging.pipeline import METHODS, REGISTERING
 from afunet_core.tonemap import OPERATORS
 from afunet_core.utils.device import PRECISIONS
 
@@ -82,8 +82,7 @@ def test_help_needs_no_torch() -> None:
 
 
 def test_the_choices_offered_are_those_there_are() -> None:
-    assert options.METHODS == METHODS
-    assert sorted(options.ALIGNMENTS) == sorted(REGISTERING)
+    assert sorted(options.ALIGNMENTS) == sorted(REGISTRATION_MODES)
     assert ("auto", *PRECISIONS) == options.PRECISIONS
     assert sorted(options.OPERATORS) == sorted(OPERATORS)
 
@@ -522,11 +521,26 @@ def test_the_score_of_the_table_is_that_of_the_file(model: str, tmp_path: Path) 
     assert stated == pytest.approx(float(psnr_mu(merged, truth)), abs=1e-3)
 
 
-def test_evaluate_synthetic_brackets(model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "--synthetic", "2", "--size", "48", "--no-model", "--metrics", "PSNR-l", "-q"]) == 0
-    said = capsys.readouterr().out
+def test_evaluate_synthetic_brackets(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", "--synthetic", "2", "--size", "48", "--no-model", "--metrics", "PSNR-l"]
+    assert main([*words, "--baselines", "weighted", "reference"]) == 0
+    said, progress = capsys.readouterr()
     assert "| all (2) | weighted merge |" in said
     assert "SSIM" not in said
+    lines = progress.splitlines()
+    assert len(lines) == 2 * 2 + 1, "without a terminal there is a line for each scene and method"
+    assert lines[2].startswith("afunet: 1 of 2 scenes, 001-")
+    assert main([*words, "-q"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_pictures_are_refused_before_the_work_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["evaluate", "--no-model", "--pictures", "-o", str(tmp_path / "r")]) == 2
+    assert "napari-afunet[evaluation]" in complaint(capsys)
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize(
@@ -548,8 +562,6 @@ def test_evaluate_synthetic_brackets(model: str, capsys: pytest.CaptureFixture[s
         (["fetch", "kalantari", "--url", "ftp://nowhere"], "http"),
         (["export", "model.exe"], ".onnx"),
         (["export", "gone/model.onnx"], "gone"),
-        (["benchmark", "--device", "abacus"], "abacus"),
-        (["benchmark", "-o", "gone/page.md"], "gone"),
         (["train", "--config", "gone.toml", "-o", "run"], "gone.toml"),
         (["train", "--config", "gone.toml", "-o", "run", "--set", "steps"], "NAME=VALUE"),
     ],
@@ -594,30 +606,6 @@ def test_export_options_reach_the_exporter(
     assert main(["export", str(out), "--model", model]) == 2
     assert "--overwrite" in complaint(capsys)
     assert main(["export", str(out), "--model", model, "--overwrite"]) == 0
-
-
-def test_benchmark_options_reach_the_measurement(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from afunet_core import benchmark
-
-    one = benchmark.Measurement("compact", 16, 24, "cpu", "float32", "stream", 2.0, 3.0, 1 << 20, 0, 1e-7)
-    seen: dict[str, Any] = {}
-
-    def measure(**arguments: Any) -> list[benchmark.Measurement]:
-        seen.update(arguments)
-        arguments["on_result"](one)
-        return [one]
-
-    monkeypatch.setattr(benchmark, "benchmark", measure)
-    words = ["benchmark", "--model", "compact", "--size", "16x24", "8x8", "--precision", "float32", "--memory", "1GB"]
-    assert main([*words, "-o", str(tmp_path / "page.md")]) == 0
-    assert (seen["models"], seen["sizes"], seen["memory_budget"]) == (["compact"], [(16, 24), (8, 8)], 2**30)
-    assert "engines" not in seen
-    said = capsys.readouterr()
-    assert benchmark.format_table([one]) in said.out
-    assert "compact 16×24 cpu float32 stream: 2.00 s" in said.err
-    assert benchmark.format_table([one]) in (tmp_path / "page.md").read_text()
 
 
 def test_training_options_reach_the_trainer(

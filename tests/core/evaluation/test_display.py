@@ -1,4 +1,4 @@
-"""ColorVideoVDP, and HDR-VDP through Octave: what is asked of them, what comes back, and how it is labelled.
+"""ColorVideoVDP, and HDR-VDP through Octave: their input, results and labels.
 
 HDR-VDP itself is not ours to ship: a stub toolbox stands in for it, in a real Octave where there is one, and always
 behind a program that says it is Octave.
@@ -6,7 +6,6 @@ behind a program that says it is Octave.
 
 from __future__ import annotations
 
-import builtins
 import math
 import re
 import shutil
@@ -19,18 +18,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import correlate1d
 
 from afunet_core.cli import main
 from afunet_core.errors import AFUNetError, ArgumentError, DependencyError, ShapeError
-from afunet_core.evaluation import color_video_vdp as cvvdp
 from afunet_core.evaluation.color_video_vdp import color_video_vdp
-from afunet_core.evaluation.display import Display
+from afunet_core.evaluation.display import DisplayModel
 from afunet_core.evaluation.evaluator import Sample, evaluate
 from afunet_core.evaluation.hdr_vdp import hdr_vdp
 from afunet_core.metrics import Metric
 
-DISPLAY = Display(peak=400.0, contrast=1000.0, ambient=0.0, pixels_per_degree=50.0)
+DISPLAY = DisplayModel(peak=400.0, contrast=1000.0, ambient=0.0, pixels_per_degree=50.0)
 
 
 def pair(height: int = 6, width: int = 9, batch: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,7 +51,7 @@ class TestDisplay:
     )
     def test_displays_that_cannot_be(self, wrong: dict[str, float]) -> None:
         with pytest.raises(ArgumentError, match=next(iter(wrong))):
-            Display(**wrong)
+            DisplayModel(**wrong)
 
 
 def make_program(path: Path, body: str) -> str:
@@ -142,9 +139,23 @@ class TestRefusals:
         with pytest.raises(ShapeError, match="image"):
             hdr_vdp(toolbox, octave=sys.executable).function(image[..., 1:], truth)
 
-    def test_without_cvvdp_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "pycvvdp", None)
-        with pytest.raises(DependencyError, match=r"napari-afunet\[metrics\]"):
+    @pytest.mark.parametrize("missing", ["pycvvdp", "torchvision"])
+    def test_without_cvvdp_or_torchvision_the_extra_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, missing: str
+    ) -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("pycvvdp", "torchvision")]:
+            monkeypatch.delitem(sys.modules, name)
+        (tmp_path / "pycvvdp.py").write_text("import torchvision")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setitem(sys.modules, missing, None)
+        with pytest.raises(DependencyError, match=rf"{missing}.*napari-afunet\[metrics\]"):
+            color_video_vdp()
+
+    def test_a_torchvision_for_another_torch_is_named(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.delitem(sys.modules, "pycvvdp", raising=False)
+        (tmp_path / "pycvvdp.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(DependencyError, match=r"torchvision that fits torch .*nms does not exist"):
             color_video_vdp()
 
 
@@ -205,7 +216,7 @@ class TestColorVideoVDP:
     def test_it_depends_on_the_display_and_says_so(self, metric: Metric) -> None:
         truth = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(1)) ** 3
         noisy = truth + 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(2))
-        dim = color_video_vdp(Display(peak=0.5, contrast=1000.0, ambient=0.0, pixels_per_degree=50.0))
+        dim = color_video_vdp(DisplayModel(peak=0.5, contrast=1000.0, ambient=0.0, pixels_per_degree=50.0))
         assert dim.function(noisy, truth).item() > metric.function(noisy, truth).item() + 0.05
         assert re.search(r"ColorVideoVDP \d+\.\d+.*400 cd/m².*50 pixels per degree", metric.definition)
         assert "0.5 cd/m²" in dim.definition
@@ -224,31 +235,3 @@ class TestColorVideoVDP:
         table = evaluate({"x": lambda _: image}, [sample], more_metrics={"JOD": metric})
         assert table.mean("x")["JOD"] == pytest.approx(metric.function(image, truth).item(), abs=1e-4)
         assert f"- JOD: {metric.definition}; JOD, peak 10" in table.to_markdown()
-
-
-class TestBlurWithoutTorchvision:
-    def test_it_is_a_gaussian_with_reflected_borders(self) -> None:
-        picture = torch.rand(2, 1, 15, 18, generator=torch.Generator().manual_seed(0))
-        taps = np.exp(-((np.arange(13) - 6.0) ** 2) / (2 * 3.0**2))
-        expected = picture.double().numpy()
-        for axis in (2, 3):
-            expected = correlate1d(expected, taps / taps.sum(), axis=axis, mode="mirror")
-        blurred = cvvdp._GaussianBlur(13, 3)(picture)
-        np.testing.assert_allclose(blurred.numpy(), expected, atol=1e-6)
-
-    def test_the_stand_in_is_gone_after_the_import(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        real_import = builtins.__import__
-
-        def no_torchvision(name: str, *args: Any, **kwargs: Any) -> Any:
-            if name == "torchvision" and name not in sys.modules:
-                raise ImportError(name)
-            return real_import(name, *args, **kwargs)
-
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            monkeypatch.delitem(sys.modules, name)
-        monkeypatch.setattr(builtins, "__import__", no_torchvision)
-        with cvvdp._blur_without_torchvision():
-            from torchvision.transforms import GaussianBlur
-
-            assert GaussianBlur is cvvdp._GaussianBlur
-        assert not any(name.partition(".")[0] == "torchvision" for name in sys.modules)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,17 @@ class TestFiles:
         assert f"| weighted | ± {error:.2f} |" in text
         gain, error = rows.difference("reference", "weighted")["PSNR-μ"]
         assert f"| reference less weighted | {gain:+.2f} ± {error:.2f} |" in text
+
+    def test_columns_without_a_score_are_left_out(self):
+        light = make_sample()
+        for samples in ([light], [light, make_sample("other", seed=1)]):
+            unknown = [replace(sample, moved=None) for sample in samples]
+            text = evaluate({"a": weighted_merge, "b": reference_only}, unknown).to_markdown()
+            assert INSIDE not in text
+            assert OUTSIDE not in text
+            assert "–" not in text
+            assert "nan" not in text
+        assert INSIDE not in Evaluation(("PSNR-μ", INSIDE)).to_markdown()
 
     def test_other_files_are_refused(self, table, tmp_path):
         with pytest.raises(ArgumentError, match=r"ends in \.csv or \.md"):

@@ -104,7 +104,7 @@ class TestRoundTrip:
         image = read_image(tmp_path / name)
         tolerance = 0.5 if name.endswith("png") else 8.0
         assert np.abs(image.pixels - 255.0 * picture).max() <= tolerance + 1e-3
-        assert (image.encoding, image.bit_depth) == ("gamma", 8)
+        assert (image.encoding, image.bit_depth) == ("srgb", 8)  # they carry the profile of sRGB
         assert image.metadata == METADATA
 
     @pytest.mark.parametrize("name", ["a.exr", "a.tif", "a.png", "a.jpg"])
@@ -181,7 +181,7 @@ class TestReading:
         _write_with_oiio(tmp_path / "a.png", pixels)
         image = read_image(tmp_path / "a.png")
         np.testing.assert_array_equal(image.pixels, pixels)
-        assert (image.encoding, image.bit_depth) == ("gamma", 16)
+        assert (image.encoding, image.bit_depth) == ("srgb", 16)  # OpenImageIO writes the sRGB chunk
 
     def test_png_alpha_leaves_colours_alone(self, tmp_path: Path) -> None:
         pixels = np.array([[[200, 100, 50, 0], [200, 100, 50, 128]]], np.uint8)
@@ -285,9 +285,9 @@ class TestExposure:
         ("content", "message"),
         [
             (b"", "holds no exposure values"),
-            (b"0\n1/3\n", "line 2: '1/3' is not a number"),
+            (b"0\n1/x\n", "line 2: '1/x' is not a number"),
             (b"nan", "'nan' is not a number"),
-            (b"\xff\xfe\x00\x81", "is not a text file"),
+            (b"\xff\x00\x81", "is not a text file"),
         ],
     )
     def test_bad_file(self, tmp_path: Path, content: bytes, message: str) -> None:
@@ -296,7 +296,7 @@ class TestExposure:
         with pytest.raises(ImageFileError, match=message) as caught:
             read_exposure_file(path)
         assert str(path) in str(caught.value)
-        assert "one exposure value (EV) a line" in str(caught.value)
+        assert "one exposure value (EV) or time (1/100 s) a line" in str(caught.value)
 
     def test_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(ImageFileError, match="No such file"):

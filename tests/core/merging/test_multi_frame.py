@@ -12,15 +12,16 @@ from torch import Tensor
 
 import afunet_core as af
 from afunet_core.baselines.weighted import weighted_merge
-from afunet_core.camera.noise import NoiseModel
+from afunet_core.camera.noise import NoiseModel, dependable_noise
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.data.synthesis.sensor import add_sensor_noise, quantize
-from afunet_core.errors import BracketError
-from afunet_core.merging import multi_frame as many_frames
-from afunet_core.merging.frame_selection import choose_reference, plan_frames
-from afunet_core.merging.multi_frame import Combination, combine_frames, guess_unrecorded
+from afunet_core.merging import multi_frame
+from afunet_core.merging.alignment import CameraNoise
+from afunet_core.merging.frame_selection import select_frames
+from afunet_core.merging.moving_scene import brightened, consistent_three, unrecorded_area
+from afunet_core.merging.multi_frame import Combination, combine_frames
 from afunet_core.metrics import psnr_mu
-from afunet_core.motion import consistency as agreement
+from afunet_core.motion import short_frame
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode
 
@@ -50,67 +51,6 @@ def picture_of(bracket: af.Bracket) -> Tensor:
     return torch.where(clipped, three[0], reference)[None]
 
 
-class TestPlan:
-    @pytest.mark.parametrize(
-        ("stops", "three"),
-        [((0, 2, 4, 6, 8), (1, 2, 3)), ((0, 1, 2, 3, 4), (0, 2, 4)), ((0, 1, 2, 3), (0, 2, 3)), ((0, 3, 6), (0, 1, 2))],
-    )
-    def test_outer_frames_lie_two_stops_away(self, stops: tuple[int, ...], three: tuple[int, ...]) -> None:
-        frames = [torch.full((1, 3, 8, 8), 0.01 * 2.0**stop) for stop in stops]
-        plan = plan_frames(af.Bracket(frames, ev=stops, encoding="linear", reference=three[1], override=True))
-        assert plan.three == three
-        assert plan.missing is None
-        assert plan.joining == (tuple(range(len(stops))) if len(stops) > 3 else ())
-
-    @pytest.mark.parametrize(("reference", "missing"), [(0, "shorter"), (1, "longer")])
-    def test_two_frames_repeat_the_reference(self, reference: int, missing: str) -> None:
-        frames = [torch.full((1, 3, 8, 8), v) for v in (0.3, 0.6)]
-        bracket = af.Bracket(frames, ev=(0, 2), reference=reference)
-        plan = plan_frames(bracket)
-        assert plan.missing == missing
-        assert plan.three.count(reference) == 2
-        assert plan.network_bracket(bracket).to_tensor().shape == (1, 18, 8, 8)
-
-    @pytest.mark.parametrize(
-        ("stops", "wider"),
-        [
-            ((-4, -2, 0, 2, 4), (0, 2, 3)),
-            ((-6, -4, -2, 0, 2, 4, 6), (1, 3, 4)),
-            ((-2, 0, 2, 4), None),
-            ((-2, 0, 2), None),
-        ],
-    )
-    def test_a_wider_three_reaches_as_far_as_the_network_learned(
-        self, stops: tuple[int, ...], wider: tuple[int, ...] | None
-    ) -> None:
-        frames = [torch.full((1, 3, 8, 8), 0.01 * 2.0**stop) for stop in stops]
-        bracket = af.Bracket(frames, ev=stops, encoding="linear", reference=stops.index(0), override=True)
-        assert plan_frames(bracket).wider == wider
-
-    def test_the_best_exposed_frame_is_the_reference(self) -> None:
-        light = torch.linspace(0.02, 0.08, 64).view(1, 1, 1, -1).expand(1, 3, 64, 64)
-        frames = [(light * 2.0**stop).clamp(0, 1) for stop in range(7)]
-        assert choose_reference(af.Bracket(frames, ev=range(7), encoding="linear")) == 3
-
-    def test_a_shaken_frame_gives_way_to_a_sharp_one(self) -> None:
-        generator = torch.Generator().manual_seed(0)
-        light = 0.1 + 0.05 * torch.rand(1, 3, 64, 64, generator=generator)
-        frames = [light * 2.0 ** (stop / 2) for stop in range(5)]
-        sharp = choose_reference(af.Bracket(frames, ev=[s / 2 for s in range(5)], encoding="linear"))
-        frames[sharp] = torch.nn.functional.avg_pool2d(frames[sharp], 5, 1, 2, count_include_pad=False)
-        assert choose_reference(af.Bracket(frames, ev=[s / 2 for s in range(5)], encoding="linear")) != sharp
-
-    def test_a_chosen_reference_is_kept(self) -> None:
-        frames = [torch.full((1, 3, 8, 8), 0.01 * 2.0**stop) for stop in range(5)]
-        plan = plan_frames(af.Bracket(frames, ev=range(5), encoding="linear", reference=0))
-        assert (plan.reference, plan.missing, plan.three) == (0, "shorter", (0, 0, 2))
-
-    def test_a_reference_of_the_only_exposure_is_refused(self) -> None:
-        bracket = af.Bracket([torch.full((1, 3, 8, 8), v) for v in (0.3, 0.6)], ev=(0, 2))
-        with pytest.raises(BracketError, match="different exposure"):
-            plan_frames(bracket.select((0, 0), reference=0))
-
-
 class TestCombination:
     @pytest.mark.parametrize("moving", [False, True], ids=["static", "moving"])
     @pytest.mark.parametrize("stops", [(-4, -2, 0, 2, 4), (-3, -2, -1, 0, 1, 2, 3)], ids=["5", "7"])
@@ -118,7 +58,7 @@ class TestCombination:
         frames, times, truth = shoot(stops, moving)
         middle = len(frames) // 2
         bracket = af.Bracket(frames, times=times, reference=middle, override=True)
-        plan = plan_frames(bracket)
+        selection = select_frames(bracket)
         pictures, scores = {}, {}
         for reach in range(1, middle + 1):
             three = (middle - reach, middle, middle + reach)
@@ -129,9 +69,9 @@ class TestCombination:
                 if moving
                 else float(psnr_mu(weighted_merge(bracket.select(three, 1)) / times[three[0]], truth)),
             )
-        combined = combine_frames(pictures[plan.three], bracket, plan).image
+        combined = combine_frames(pictures[selection.three], bracket, selection, dependable_noise(bracket)).image
         assert float(psnr_mu(combined.clamp(0, 1), truth)) > max(scores.values()) + 0.3
-        beyond = truth > 1.2 / times[plan.three[0]]  # brighter than any of the three can say
+        beyond = truth > 1.2 / times[selection.three[0]]  # brighter than any of the three can say
         if not moving:
             assert beyond.float().mean() > 0.003
             torch.testing.assert_close(combined[beyond], truth[beyond], rtol=0.15, atol=0.02)
@@ -139,10 +79,10 @@ class TestCombination:
     def test_a_frame_that_disagrees_has_no_say(self) -> None:
         frames, times, truth = shoot((-4, -2, 0, 2, 4), moving=False)
         bracket = af.Bracket(frames, times=times, reference=2, override=True)
-        plan = plan_frames(bracket)
+        selection = select_frames(bracket)
         wrong = [frame if i == 2 else frame.flip(-2) for i, frame in enumerate(frames)]
         spoilt = bracket.with_frames(wrong)
-        combined = combine_frames(truth, spoilt, plan).image.clamp(0, 1)
+        combined = combine_frames(truth, spoilt, selection, dependable_noise(spoilt)).image.clamp(0, 1)
         assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(spoilt).clamp(0, 1), truth)) + 10
 
     @pytest.mark.parametrize("reference", [0, 1])
@@ -150,8 +90,10 @@ class TestCombination:
         """Even if the network has nothing to add to the reference."""
         frames, times, truth = shoot((-1, 1), moving=False)
         bracket = af.Bracket(frames, times=times, reference=reference, override=True)
-        plan = plan_frames(bracket)
-        combined = combine_frames(picture_of(plan.network_bracket(bracket)), bracket, plan).image
+        selection = select_frames(bracket)
+        combined = combine_frames(
+            picture_of(selection.for_network(bracket)), bracket, selection, dependable_noise(bracket)
+        ).image
         assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(bracket), truth)) - 0.5
 
 
@@ -171,7 +113,7 @@ class TestHiddenLight:
 
     @pytest.fixture
     def found(self, bracket: af.Bracket) -> Combination:
-        return combine_frames(picture_of_many(bracket), bracket, plan_frames(bracket), NoiseModel(1e-4, 1e-3))
+        return combine_frames(picture_of_many(bracket), bracket, select_frames(bracket), NoiseModel(1e-4, 1e-3))
 
     def test_is_told(self, found: Combination) -> None:
         lamp = torch.zeros(2, 1, 96, 128, dtype=torch.bool)
@@ -185,32 +127,22 @@ class TestHiddenLight:
         """All of what nothing recorded, and little of what frames agree upon."""
         lamp = torch.zeros(2, 1, 96, 128, dtype=torch.bool)
         lamp[self.LAMP] = True
-        assert found.invented.shape == lamp.shape
-        assert (found.invented[lamp] > 0.9).all()
-        assert (found.invented[~lamp] < 0.2).float().mean() > 0.9
+        assert found.network_share.shape == lamp.shape
+        assert (found.network_share[lamp] > 0.9).all()
+        assert (found.network_share[~lamp] < 0.2).float().mean() > 0.9
 
     @pytest.mark.parametrize("guess", [0.1, 0.8])
     def test_a_guess_may_be_brighter_never_darker(self, bracket: af.Bracket, found: Combination, guess: float) -> None:
-        seen: list[af.Bracket] = []
-
-        def network(three: af.Bracket) -> Tensor:
-            seen.append(three)
-            return torch.full_like(three.frames[0], guess)
-
-        image = guess_unrecorded(found, bracket, plan_frames(bracket), network)
+        area = unrecorded_area(found.unrecorded, select_frames(bracket))
+        assert area == (0, 4, 96, 110)  # the lamp and what is around it
+        image = brightened(found.image, torch.full((2, 3, 96, 110), guess), found.unrecorded, area)
         torch.testing.assert_close(image[self.LAMP], torch.full((2, 3, 10, 14), max(guess, 0.25)), rtol=0.05, atol=0.0)
         outside = torch.ones_like(image, dtype=torch.bool)
         outside[self.LAMP] = False
         torch.testing.assert_close(image[outside], found.image[outside], rtol=0.0, atol=0.0)
-        assert seen[0].times.tolist() == [1.0, 16.0, 64.0]
-        assert seen[0].shape == (96, 110)  # the lamp and what is around it
 
     def test_without_need_the_network_is_not_asked(self, bracket: af.Bracket, found: Combination) -> None:
-        def never(three: af.Bracket) -> Tensor:
-            raise AssertionError
-
-        nothing = found._replace(unrecorded=torch.zeros_like(found.unrecorded))
-        assert guess_unrecorded(nothing, bracket, plan_frames(bracket), never) is found.image
+        assert unrecorded_area(torch.zeros_like(found.unrecorded), select_frames(bracket)) is None
 
     def test_is_told_where_the_network_invented(self, bracket: af.Bracket) -> None:
         """Every short frame shows something dark, the reference is clipped: the picture has nothing to go by."""
@@ -220,7 +152,7 @@ class TestHiddenLight:
         hidden = bracket.with_frames(frames)
         invented = picture_of_many(bracket)
         invented[self.LAMP] = 0.15  # between what the reference and what the short frame can say
-        found = combine_frames(invented, hidden, plan_frames(hidden), NoiseModel(1e-4, 1e-3))
+        found = combine_frames(invented, hidden, select_frames(hidden), NoiseModel(1e-4, 1e-3))
         assert (found.unrecorded[self.LAMP] == 0.5).all()
         rest = found.unrecorded.clone()
         rest[self.LAMP] = 0.0
@@ -249,10 +181,10 @@ def test_a_warped_frame_does_not_blur_edges() -> None:
     exposed = [(light, 0.25), (light, 0.5), (light, 1.0), (shifted, 2.0)]
     frames = [(value * time).view(1, 1, 1, -1).expand(1, 3, 64, 96) for value, time in exposed]
     bracket = af.Bracket(frames, ev=(-2, -1, 0, 1), encoding="linear", reference=2)
-    truth, plan, noise = frames[0], plan_frames(bracket), NoiseModel(2e-4, 2e-3)
+    truth, selection, noise = frames[0], select_frames(bracket), NoiseModel(2e-4, 2e-3)
     whole = torch.ones(1, 1, 64, 96, dtype=torch.bool)
     errors = [
-        float((combine_frames(truth, bracket, plan, noise, covered=covered).image - truth).abs().amax())
+        float((combine_frames(truth, bracket, selection, noise, covered=covered).image - truth).abs().amax())
         for covered in ({}, {3: whole})
     ]
     assert errors[1] < 0.5 * errors[0]
@@ -269,27 +201,35 @@ def test_what_stands_in_beyond_a_warped_frame_has_no_say(index: int, stand_in: f
     shown[..., :20] = False
     other = torch.where(shown, bracket.frames[index], stand_in * bracket.frames[index])
     filled = bracket.with_frames([other if i == index else frame for i, frame in enumerate(bracket.frames)])
-    plan, noise = plan_frames(bracket), NoiseModel(1e-4, 2e-3)
+    selection, noise = select_frames(bracket), NoiseModel(1e-4, 2e-3)
     picture = (light * 8).clamp(max=1) / 8
-    held, apart = (combine_frames(picture, b, plan, noise, covered={index: shown}).image for b in (bracket, filled))
+    held, apart = (
+        combine_frames(picture, b, selection, noise, covered={index: shown}).image for b in (bracket, filled)
+    )
     torch.testing.assert_close(apart, held, rtol=0.0, atol=0.0)
-    assert not torch.allclose(combine_frames(picture, filled, plan, noise).image, held, rtol=1e-3)
+    assert not torch.allclose(combine_frames(picture, filled, selection, noise).image, held, rtol=1e-3)
 
 
 def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     frames, times, _ = shoot((-3, -2, -1, 0, 1, 2, 3), moving=True)
     bracket = af.Bracket(frames, times=times, reference=3, override=True)
-    plan = plan_frames(bracket)
+    selection = select_frames(bracket)
     covered = {i: torch.arange(SIZE).view(1, 1, -1, 1).expand(1, 1, SIZE, SIZE) > 3 * i for i in (1, 6)}
-    picture = picture_of(plan.network_bracket(bracket)) / times[plan.three[0]]
-    whole = combine_frames(picture, bracket, plan, covered=covered), plan.consistent_bracket(bracket).frames[0]
-    for module in (agreement, many_frames):
+    picture = picture_of(selection.for_network(bracket)) / times[selection.three[0]]
+    whole = (
+        combine_frames(picture, bracket, selection, dependable_noise(bracket), covered=covered),
+        consistent_three(bracket, selection, CameraNoise(bracket)).frames[0],
+    )
+    for module in (short_frame, multi_frame):
         monkeypatch.setattr(module, "in_haloed_strips", partial(in_haloed_strips, pixels=10 * SIZE))
-    pieces = combine_frames(picture, bracket, plan, covered=covered), plan.consistent_bracket(bracket).frames[0]
+    pieces = (
+        combine_frames(picture, bracket, selection, dependable_noise(bracket), covered=covered),
+        consistent_three(bracket, selection, CameraNoise(bracket)).frames[0],
+    )
     torch.testing.assert_close(pieces[0].image, whole[0].image, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(pieces[0].unrecorded, whole[0].unrecorded, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(pieces[1], whole[1], rtol=1e-5, atol=1e-7)
-    assert not torch.equal(whole[1], bracket.frames[plan.three[0]])  # something was mended
+    assert not torch.equal(whole[1], bracket.frames[selection.three[0]])  # something was mended
 
 
 class TestMerge:
@@ -345,6 +285,8 @@ def test_clipped_black_without_any_noise_is_no_accident() -> None:
     times = [1.0, 2.0, 4.0, 8.0, 16.0]
     frames = [(radiance * time).clamp(0, 1) ** (1 / 2.2) for time in times]
     bracket = af.Bracket(frames, times=times, encoding="gamma")
-    plan = plan_frames(bracket)
-    assert torch.isfinite(combine_frames(radiance, bracket, plan, NoiseModel(1e-4, 0.0)).image).all()
-    torch.testing.assert_close(combine_frames(radiance, bracket, plan).image, radiance, atol=1e-3, rtol=0.01)
+    selection = select_frames(bracket)
+    assert torch.isfinite(combine_frames(radiance, bracket, selection, NoiseModel(1e-4, 0.0)).image).all()
+    torch.testing.assert_close(
+        combine_frames(radiance, bracket, selection, dependable_noise(bracket)).image, radiance, atol=1e-3, rtol=0.01
+    )

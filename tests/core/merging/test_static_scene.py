@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from afunet_core.baselines.noise_optimal import merge_with_variance, noise_optimal_merge
 from afunet_core.baselines.weighted import weighted_merge
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel, estimate_noise, merge_with_variance, noise_optimal_merge
+from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.scenes import SceneBank
-from afunet_core.merging import static_scene as gating
+from afunet_core.merging import static_scene
 from afunet_core.merging.pipeline import merge
-from afunet_core.merging.static_scene import AT_REST, is_at_rest, merge_at_rest, within_noise
+from afunet_core.merging.static_scene import denoise_classic, within_noise
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.motion.ghosts import ghost_map
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_network_that_knows_nothing_moves_the_classic_by_its_noise_at_most(res
 def test_a_bracket_that_does_not_tell_its_noise_is_left_to_the_classic():
     frames = [torch.full((1, 3, 12, 16), value) for value in (0.1, 0.2, 0.4)]
     bracket = Bracket(frames, times=(1.0, 2.0, 4.0), encoding="linear")
-    assert merge_at_rest(torch.ones(1, 3, 12, 16), bracket) is None
+    assert denoise_classic(torch.ones(1, 3, 12, 16), bracket, estimate_noise(bracket)) is None
     model = AFUNet(replace(COMPACT, embed_dim=12, depths=(1,), fusion_heads=1)).eval()
     np.testing.assert_allclose(merge(bracket, model=model).radiance, 0.1, rtol=1e-6)
 
@@ -88,7 +88,9 @@ def test_the_noise_given_is_believed(resting):
     """A network that is wrong by a thirtieth of saturation: far more than the noise of this camera."""
     bracket, _, _ = resting
     network = noise_optimal_merge(bracket) + 0.03
-    known, noisy = (merge_at_rest(network, bracket, noise) for noise in (None, NoiseModel(1.0, 1.0)))
+    known, noisy = (
+        denoise_classic(network, bracket, noise) for noise in (estimate_noise(bracket), NoiseModel(1.0, 1.0))
+    )
     dark = bracket.frames[bracket.reference] < 0.3
     assert float((network - known)[dark].abs().mean()) > 0.025
     assert float((network - noisy)[dark].abs().mean()) < 0.01
@@ -143,9 +145,11 @@ class TestWithinNoise:
     def test_strips_do_not_show(self, resting, monkeypatch):
         bracket, _, _ = resting
         network = noise_optimal_merge(bracket) * 1.01
-        whole = merge_at_rest(network, bracket)
-        monkeypatch.setattr(gating, "_STRIP_PIXELS", 20 * 96)
-        torch.testing.assert_close(merge_at_rest(network, bracket), whole, atol=1e-6, rtol=1e-5)
+        whole = denoise_classic(network, bracket, estimate_noise(bracket))
+        monkeypatch.setattr(static_scene, "_STRIP_PIXELS", 20 * 96)
+        torch.testing.assert_close(
+            denoise_classic(network, bracket, estimate_noise(bracket)), whole, atol=1e-6, rtol=1e-5
+        )
 
 
 def test_counts_at_rest_are_the_classics(resting):
@@ -165,47 +169,3 @@ def test_the_network_decides_when_something_moved(network):
     result = merge(bracket, model=network, align="off")
     assert result.info["at_rest"] is False
     np.testing.assert_array_equal(result.radiance, merge(bracket, model=network, align="off", method="afunet").radiance)
-
-
-@pytest.mark.parametrize("kind", ["camera", "objects", "both"])
-@pytest.mark.parametrize("seed", range(3))
-def test_every_kind_of_motion_is_noticed(synthesizer, kind, seed):
-    batch = synthesizer.sample(1, 96, torch.Generator().manual_seed(seed), kind=kind)
-    assert not is_at_rest(bracket_of(batch))
-
-
-def test_what_is_fainter_than_the_noise_of_a_pixel_is_noticed():
-    """A dark square crosses a dark wall: two deviations of a pixel of the reference, no more."""
-    generator, frames = torch.Generator().manual_seed(0), []
-    for index, time in enumerate((1.0, 4.0, 16.0)):
-        radiance = torch.full((1, 3, 160, 160), 0.003)
-        radiance[..., 40:90, 30 + 40 * index : 70 + 40 * index] = 0.0043
-        noise = torch.randn(radiance.shape, generator=generator)
-        exposed = radiance * time + (2e-4 * radiance * time + 2e-3**2).sqrt() * noise
-        frames.append(exposed.clamp(0, 1) ** (1 / 2.2))
-    bracket = Bracket(frames, times=(1.0, 4.0, 16.0), encoding="gamma")
-    assert ghost_map(bracket, block=1).mean() <= AT_REST
-    assert ghost_map(bracket, block=2).mean() > AT_REST
-    assert not is_at_rest(bracket)
-
-
-@pytest.mark.parametrize("seed", range(8))
-def test_rest_is_recognised(synthesizer, seed):
-    batch = synthesizer.sample(1, 96, torch.Generator().manual_seed(40 + seed), kind="static")
-    assert is_at_rest(bracket_of(batch))
-
-
-def test_one_moving_sample_keeps_the_batch_from_rest():
-    still = torch.full((1, 3, 64, 64), 0.02)
-    moved = still.clone()
-    moved[..., :20, :20] = 0.002
-    frames = [torch.cat([still, still]) ** (1 / 2.2), (4 * torch.cat([still, moved])) ** (1 / 2.2)]
-    bracket = Bracket(frames, times=(1.0, 4.0), encoding="gamma", override=True)
-    assert is_at_rest(bracket, 1)
-    assert not is_at_rest(bracket, 2)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 70), (17, 8)])
-def test_any_size(size):
-    frames = [torch.full((1, 3, *size), value) for value in (0.1, 0.2, 0.4)]
-    assert is_at_rest(Bracket(frames, times=(1.0, 2.0, 4.0), encoding="linear"))

@@ -1,4 +1,4 @@
-"""Piecewise execution against the plain forward: the same result, whatever the pieces."""
+"""Streaming against the plain forward: the same result, whatever the tiles."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.layers import Depthwise3x3
 from afunet_core.model.streaming.buffers import RowBuffer, Scratch
 from afunet_core.model.streaming.folded_layers import Numerics, Workspace, _fused_linear, depthwise
-from afunet_core.model.streaming.kernels import SwinKernel
 from afunet_core.model.streaming.stream import stream
 from afunet_core.model.streaming.threads import Workers
 from afunet_core.model.streaming.tiling import column_ranges
+from afunet_core.model.streaming.window_attention import FoldedSwinBlock
 
 TINY = AFUNetConfig(embed_dim=12, depths=(2,), fusion_heads=2, alignment_heads=2, channel_heads=2)
 VARIANTS = {
@@ -62,7 +62,7 @@ def plain(model: AFUNet, frames: Tensor):
 def test_equals_the_plain_forward(name):
     model, frames = network(VARIANTS[name]), bracket(2, 18, 21, 27)
     expected, expected_states = plain(model, frames)
-    radiance, states = stream(model, frames, stages=True, piece_windows=2)
+    radiance, states = stream(model, frames, stages=True, tile_windows=2)
     torch.testing.assert_close(radiance, expected, rtol=0, atol=2e-5)
     assert len(states) == len(expected_states)
     for state, reference in zip(states, expected_states, strict=True):
@@ -85,13 +85,13 @@ def test_equals_the_plain_forward_for_any_sizes(height, width, piece, window, de
     )
     model, frames = network(config, seed=piece), bracket(1, 18, height, width)
     expected, _ = plain(model, frames)
-    radiance = stream(model, frames, piece_windows=piece, memory_budget=budget)
+    radiance = stream(model, frames, tile_windows=piece, memory_budget=budget)
     torch.testing.assert_close(radiance, expected, rtol=0, atol=2e-5)
 
 
 def test_double_precision_agrees_to_double_precision():
     model, frames = network(TINY).double(), bracket(1, 18, 25, 19).double()
-    radiance = stream(model, frames, piece_windows=1)
+    radiance = stream(model, frames, tile_windows=1)
     assert radiance.dtype == torch.float64
     torch.testing.assert_close(radiance, plain(model, frames)[0], rtol=0, atol=1e-13)
 
@@ -124,7 +124,7 @@ def test_attention_in_bfloat16_is_that_of_float32_up_to_rounding(size, beyond):
     seen = torch.randn(6 * size[0] * size[1], 24, generator=torch.Generator().manual_seed(0)).bfloat16()
     found = []
     for product in (torch.float32, torch.bfloat16):
-        kernel = SwinKernel(block, Numerics(product, torch.float32, Workspace()))
+        kernel = FoldedSwinBlock(block, Numerics(product, torch.float32, Workspace()))
         with torch.inference_mode():
             found.append(kernel.attend(seen, *size).float().clone())
     exact, rough = found
@@ -145,9 +145,9 @@ def test_is_deterministic_whatever_the_workers():
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        three = [stream(model, frames, piece_windows=2) for _ in range(2)]
+        three = [stream(model, frames, tile_windows=2) for _ in range(2)]
         torch.set_num_threads(1)
-        one = stream(model, frames, piece_windows=2)
+        one = stream(model, frames, tile_windows=2)
     finally:
         torch.set_num_threads(before)
     assert torch.equal(*three)
@@ -177,7 +177,7 @@ def test_not_a_number_stays_where_whole_image_execution_has_it():
 
 def test_progress_is_monotone_and_complete():
     seen: list[tuple[int, int, str]] = []
-    stream(network(VARIANTS["deep"]), bracket(2, 18, 40, 9), piece_windows=1, on_progress=lambda *x: seen.append(x))
+    stream(network(VARIANTS["deep"]), bracket(2, 18, 40, 9), tile_windows=1, on_progress=lambda *x: seen.append(x))
     total = seen[0][1]
     assert [done for done, _, _ in seen] == list(range(1, total + 1))
     assert {count for _, count, _ in seen} == {total}
@@ -189,14 +189,14 @@ def test_progress_is_reported_in_the_calling_thread():
     stream(
         network(TINY),
         bracket(1, 18, 40, 40),
-        piece_windows=1,
+        tile_windows=1,
         on_progress=lambda *_: threads.add(threading.get_ident()),
     )
     assert threads == {threading.get_ident()}
 
 
 @pytest.mark.parametrize("after", [0, 1, 7, 30])
-def test_cancel_between_pieces(after):
+def test_cancel_between_tiles(after):
     calls = []
 
     def cancel() -> bool:
@@ -205,7 +205,7 @@ def test_cancel_between_pieces(after):
 
     before = torch.get_num_threads()
     with pytest.raises(MergeCancelled):
-        stream(network(TINY), bracket(1, 18, 40, 40), piece_windows=1, should_cancel=cancel, memory_budget=0)
+        stream(network(TINY), bracket(1, 18, 40, 40), tile_windows=1, should_cancel=cancel, memory_budget=0)
     assert len(calls) == after + 1
     assert torch.get_num_threads() == before
 
@@ -222,7 +222,7 @@ def test_scratch_file_keeps_rows_and_leaves_nothing_behind(tmp_path, monkeypatch
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     rows = bracket(7, 5, 3)
     with Scratch(100, torch.device("cpu"), torch.float32) as scratch:
-        first, second = scratch.plane(7, 5, 3), scratch.plane(7, 5, 3)
+        first, second = scratch.store(7, 5, 3), scratch.store(7, 5, 3)
         first.write(0, rows)
         second.write(0, -rows)
         second.write(2, rows[:2])
@@ -235,8 +235,8 @@ def test_scratch_file_keeps_rows_and_leaves_nothing_behind(tmp_path, monkeypatch
 
 def test_scratch_prefers_memory_while_the_budget_lasts():
     with Scratch(2 * 7 * 5 * 3 * 4, torch.device("cpu"), torch.float32) as scratch:
-        kinds = [type(scratch.plane(7, 5, 3)).__name__ for _ in range(3)]
-    assert kinds == ["Plane", "Plane", "FilePlane"]
+        kinds = [type(scratch.store(7, 5, 3)).__name__ for _ in range(3)]
+    assert kinds == ["RowStore", "RowStore", "FileRowStore"]
 
 
 def test_row_buffer_reflects_like_padding():
@@ -289,13 +289,12 @@ def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
     assert _fused_linear("cpu", torch.float64) is None
     monkeypatch.setattr("afunet_core.model.streaming.folded_layers._fused_linear", lambda device, dtype: None)
     torch.testing.assert_close(stream(model, frames), fused, rtol=0, atol=2e-5)
-    # In bfloat16 attention takes another way then: values and their sums lie across where products are fused.
     torch.testing.assert_close(stream(model, frames, precision="bfloat16"), narrow, rtol=0, atol=2e-2)
 
 
 def test_a_bracket_gives_its_rows_when_they_are_asked_for():
     from afunet_core.bracket.bracket import Bracket
-    from afunet_core.merging.bracket_rows import BracketRows
+    from afunet_core.merging.inference import BracketRows
 
     frames = [bracket(2, 3, 21, 27, seed=seed) * 0.5 for seed in range(3)]
     three = Bracket(frames, ev=(0, 2, 4), encoding="srgb", override=True)
@@ -304,8 +303,8 @@ def test_a_bracket_gives_its_rows_when_they_are_asked_for():
     torch.testing.assert_close(rows.rows(1, 5, 9), whole[1, :, 5:9], rtol=2e-6, atol=1e-7)
     for name in ("folded", "compact"):  # padded, and with exposure times found in the frames
         model = network(VARIANTS[name])
-        expected = stream(model, whole, piece_windows=2)
-        torch.testing.assert_close(stream(model, rows, piece_windows=2), expected, rtol=0, atol=2e-6)
+        expected = stream(model, whole, tile_windows=2)
+        torch.testing.assert_close(stream(model, rows, tile_windows=2), expected, rtol=0, atol=2e-6)
 
 
 def test_what_is_laid_out_in_buffers_is_laid_out_anew_when_one_has_to_grow():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import afunet_core as af
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import MergeCancelled
 from afunet_core.motion import compensation as motion_compensation
 from afunet_core.motion.compensation import follow_motion
@@ -33,9 +34,9 @@ def scene(checks: Any, place: int, bright: float = 0.1, thing: bool = True) -> T
     return picture
 
 
-def stack(*radiance: Tensor) -> Any:
+def stack(*radiance: Tensor) -> ExposureStack:
     frames = tuple(expose(light, time).clamp(0, 1) for light, time in zip(radiance, TIMES, strict=True))
-    return SimpleNamespace(frames=frames, times=TIMES, encoding="gamma", gamma=2.2, reference=1)
+    return ExposureStack(frames, TIMES, reference=1)
 
 
 def test_a_moved_thing_is_brought_back(checks: Any) -> None:
@@ -69,7 +70,7 @@ def test_what_is_at_rest_is_left_alone(checks: Any) -> None:
     still = stack(*(scene(checks, 48),) * 3)
     noisy = [(frame + 0.004 * torch.randn(frame.shape, generator=torch.Generator().manual_seed(i))).clamp(0, 1)
              for i, frame in enumerate(still.frames)]  # fmt: skip
-    still.frames = tuple(noisy)
+    still = replace(still, frames=tuple(noisy))
     found, shares = follow_motion(still)
     assert all(a is b for a, b in zip(found, still.frames, strict=True))
     assert shares == [[0.0, 0.0, 0.0]]
@@ -92,8 +93,7 @@ def test_samples_of_a_batch_are_judged_one_by_one(checks: Any) -> None:
     still = stack(*(scene(checks, 48),) * 3)
     moved = stack(scene(checks, 39), scene(checks, 48), scene(checks, 57))
     frames = tuple(torch.cat(pair) for pair in zip(still.frames, moved.frames, strict=True))
-    both = SimpleNamespace(**{**vars(still), "frames": frames})
-    found, shares = follow_motion(both)
+    found, shares = follow_motion(replace(still, frames=frames))
     alone, _ = follow_motion(moved)
     assert shares[0] == [0.0, 0.0, 0.0]
     for index in range(3):
@@ -102,10 +102,17 @@ def test_samples_of_a_batch_are_judged_one_by_one(checks: Any) -> None:
 
 
 def test_following_can_be_cancelled(checks: Any) -> None:
-    """Asked before each sample and in each strip: the second answer stops it."""
-    answers = iter((False, True))
+    """Checked before each sample and in each strip: the second check stops it."""
+    calls: list[int] = []
+
+    def check() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise MergeCancelled("enough")
+
     with pytest.raises(MergeCancelled):
-        follow_motion(stack(scene(checks, 39), scene(checks, 48), scene(checks, 57)), lambda: next(answers))
+        follow_motion(stack(scene(checks, 39), scene(checks, 48), scene(checks, 57)), check)
+    assert len(calls) == 2
 
 
 def test_strips_change_nothing(checks: Any, monkeypatch: pytest.MonkeyPatch) -> None:

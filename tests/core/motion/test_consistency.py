@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 import afunet_core as af
 from afunet_core.camera.noise import NoiseModel
-from afunet_core.merging.frame_selection import plan_frames
+from afunet_core.camera.saturation import unsaturated
+from afunet_core.merging.frame_selection import select_frames
 from afunet_core.merging.multi_frame import combine_frames
 from afunet_core.metrics import psnr_mu
-from afunet_core.motion.consistency import agreement, consistent_short_frame, contradiction, spread_over, unsaturated
+from afunet_core.motion.consistency import agreement, contradiction, radiance_gap, spread_over
+from afunet_core.motion.short_frame import consistent_short_frame
 from afunet_core.radiometry import linearize
 
 SIZE, NOISE = 96, NoiseModel(1e-4, 1e-3)
@@ -47,6 +51,17 @@ def shoot(views: list[Tensor]) -> af.Bracket:
 
 def shown_by(bracket: af.Bracket, frame: Tensor) -> Tensor:
     return linearize(frame, bracket.encoding, bracket.gamma) / TIMES[UNDER]
+
+
+def test_the_gap_between_intervals_is_signed_and_vanishes_where_they_overlap(checks: Any) -> None:
+    low, other = checks.uniform(2, 50), checks.uniform(2, 50, seed=1)
+    high, other_high = low + checks.uniform(2, 50, seed=2), other + checks.uniform(2, 50, seed=3)
+    gap = radiance_gap(low, high, other, other_high)
+    overlapping = (low <= other_high) & (other <= high)
+    assert 0 < int(overlapping.sum()) < overlapping.numel()
+    assert torch.equal(gap == 0, overlapping)
+    assert torch.equal(gap, -radiance_gap(other, other_high, low, high))
+    assert torch.equal(gap > 0, other > high)
 
 
 class TestAgreement:
@@ -137,7 +152,7 @@ class TestCombination:
             truth.append(torch.where(lamp, 0.9, 0.3).expand(1, 3, SIZE, SIZE))
             frames.append((truth[-1] * time).clamp(0, 1) ** (1 / 2.2))
         bracket = af.Bracket(frames, times=times, reference=5, override=True)
-        plan = plan_frames(bracket)
+        plan = select_frames(bracket)
         assert plan.three[0] == 3  # saturates at 1/8: the lamp and its surroundings are beyond
         picture = truth[1].clamp(max=1 / times[3])
         combined = combine_frames(picture, bracket, plan, NOISE).image
@@ -155,9 +170,9 @@ class TestCombination:
             light = light + torch.randn(light.shape, generator=generator) * NOISE.variance(light).sqrt()
             frames.append(light.clamp(0, 1) ** (1 / 2.2))
         bracket = af.Bracket(frames, times=times, reference=1, override=True)
-        plan = plan_frames(bracket)
+        plan = select_frames(bracket)
         hazy = torch.where(bracket.frames[1] > 0.99, 0.9 * scene, scene)
-        combined = combine_frames(hazy, bracket, plan).image
+        combined = combine_frames(hazy, bracket, plan, NOISE).image
         weighted = af.merge(bracket, method="weighted", align="off").radiance
         expected = float(psnr_mu(torch.from_numpy(weighted).permute(2, 0, 1)[None], scene))
         assert float(psnr_mu(combined, scene)) > expected - 0.3

@@ -14,9 +14,10 @@ from afunet_core.motion import ghosts
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.ops import warp as warping
 from afunet_core.ops.strips import in_strips
-from afunet_core.ops.warp import covered_share, valid_area, warp_homography, warp_rows
+from afunet_core.ops.warp import valid_area, warp_homography, warp_rows
+from afunet_core.registration import align
 from afunet_core.registration import frames as registration
-from afunet_core.registration.frames import align_frame
+from afunet_core.registration.align import align_frame, covered_share
 
 HEIGHT, WIDTH = 61, 47
 
@@ -55,7 +56,8 @@ def test_an_aligned_frame_does_not_show_its_strips(homography: Tensor, monkeypat
     area = valid_area(homography, HEIGHT, WIDTH)
     # What needs gradients is still warped whole.
     whole, covered = align_frame(frame.clone().requires_grad_(), homography, reference, 1.0, 4.0)
-    monkeypatch.setattr(warping, "STRIP_PIXELS", 8 * WIDTH)
+    for module in (warping, align):
+        monkeypatch.setattr(module, "STRIP_PIXELS", 8 * WIDTH)
     strips, valid = align_frame(frame, homography, reference, 1.0, 4.0)
     torch.testing.assert_close(strips, whole.detach(), rtol=0, atol=1e-3)  # the root is steep near black
     assert torch.equal(valid, covered)
@@ -65,7 +67,7 @@ def test_an_aligned_frame_does_not_show_its_strips(homography: Tensor, monkeypat
 def test_registration_reduces_frames_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = picture(3, 1, 3, HEIGHT, WIDTH)
     whole = torch.nn.functional.avg_pool2d(frame.clamp(0, 0.7), 4)
-    monkeypatch.setattr(warping, "STRIP_PIXELS", 8 * WIDTH)
+    monkeypatch.setattr(registration, "STRIP_PIXELS", 8 * WIDTH)
     torch.testing.assert_close(registration._clipped_and_reduced(frame, 0.7, 4), whole)
 
 
@@ -107,5 +109,5 @@ def test_the_overlap_of_a_large_frame_is_told_from_some_of_its_rows(monkeypatch:
     turned = torch.tensor([[0.99, -0.14, 20.0], [0.14, 0.99, -31.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
     exact = float(valid_area(turned, 300, 400).float().mean())
     assert covered_share(turned, 300, 400) == pytest.approx(exact, abs=1e-6)
-    monkeypatch.setattr("afunet_core.ops.warp.STRIP_PIXELS", 400 * 30)
+    monkeypatch.setattr(align, "STRIP_PIXELS", 400 * 30)
     assert covered_share(turned, 300, 400) == pytest.approx(exact, abs=0.01)

@@ -21,12 +21,12 @@ from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.ops.warp import (
     WarpHomography,
     displacement,
-    largest_rectangle,
     transfer_points,
     valid_area,
     warp_homography,
 )
 from afunet_core.radiometry import expose
+from afunet_core.registration.align import homographies, largest_rectangle
 from afunet_core.registration.frames import align_frame, common_area, estimate_homography, register
 
 HEIGHT, WIDTH = 280, 400
@@ -180,6 +180,10 @@ class TestRegister:
         assert [entry.decision for entry in found] == ["warped", "identity", "identity", "identity"]
         assert torch.equal(aligned.frames[0][1], bracket.frames[0][1])
         assert not torch.equal(aligned.frames[0][0], bracket.frames[0][0])
+        stacked = homographies(found, len(bracket))
+        assert stacked.shape == (2, 2, 3, 3)
+        assert torch.equal(stacked[0, 0], found[0].homography)
+        assert torch.equal(stacked[1, 1], torch.eye(3, dtype=torch.float64))
 
     def test_off_and_unknown_mode(self, scene: Tensor) -> None:
         bracket = bracket_of([view(scene, MOTIONS["small"]), view(scene)], ev=(0, 2))

@@ -13,7 +13,7 @@ from afunet_core.model.afunet import AFUNet
 from afunet_core.model.attention import shift_mask
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.training.deepen import grow
-from afunet_core.training.widen_parts import mixtures, places
+from afunet_core.training.widen import mixtures, places
 
 SMALL = AFUNetConfig(embed_dim=12, depths=(1, 2), fusion_heads=1, drop_path=0.0)
 SMALL_ANCHORED = replace(COMPACT, embed_dim=12, depths=(1, 2), fusion_heads=1)

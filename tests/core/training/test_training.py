@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.optim.swa_utils import AveragedModel
 
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.export import write_bracket_folder
 from afunet_core.data.synthesis.scenes import SceneBank
-from afunet_core.errors import ArgumentError
+from afunet_core.errors import ArgumentError, CheckpointError
+from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model
-from afunet_core.training.loop import TrainingConfig, learning_rate, load_config, train
+from afunet_core.training.config import TrainingConfig, learning_rate, load_config
+from afunet_core.training.loop import _warmed_up_average, train
 
 SMALL = {"embed_dim": 12, "depths": [1], "fusion_heads": 1, "window_size": 4}
 CONFIG = TrainingConfig(
@@ -36,9 +40,10 @@ CONFIG = TrainingConfig(
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
+def logged(folder: Path, column: str, start: int = 0) -> dict[int, float]:
+    """The values of a column by step, of the run that began at a step."""
+    with (folder / "log" / f"from-{start:07d}" / "metrics.csv").open() as file:
+        return {int(row["step"]): float(row[column]) for row in csv.DictReader(file) if row[column]}
 
 
 def run(config: TrainingConfig, folder: Path, **options) -> dict[str, torch.Tensor]:
@@ -46,26 +51,87 @@ def run(config: TrainingConfig, folder: Path, **options) -> dict[str, torch.Tens
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
-    whole = run(CONFIG, tmp_path / "whole")
-    for _ in range(CONFIG.steps):  # a deadline that has passed stops each part after one step
-        parts = run(CONFIG, tmp_path / "parts", minutes=0.0)
+    config = replace(CONFIG, steps=4)
+    whole = run(config, tmp_path / "whole")
+    for _ in range(config.steps):  # a deadline that has passed stops each part after one step
+        parts = run(config, tmp_path / "parts", minutes=0.0)
     assert whole.keys() == parts.keys()
     for key, value in whole.items():
         assert torch.equal(value, parts[key]), key
-    assert len(rows(tmp_path / "whole" / "log.csv")) == 3
+    assert list(logged(tmp_path / "whole", "loss")) == [2, 4]
+    assert list(logged(tmp_path / "parts", "loss", start=1)) == [2]
+    rates = logged(tmp_path / "whole", "learning_rate")
+    assert rates == {step: pytest.approx(learning_rate(config, step - 1)) for step in rates}
 
 
 def test_training_lowers_the_loss_and_validates(tmp_path):
-    config = replace(CONFIG, steps=40, log_every=10, validate_every=20, validation_count=4, validation_size=64)
+    config = replace(CONFIG, steps=24, log_every=6, validate_every=12, validation_count=4, validation_size=64)
     run(config, tmp_path)
-    losses = [float(row["loss"]) for row in rows(tmp_path / "log.csv")]
+    losses = list(logged(tmp_path, "loss").values())
     assert losses[-1] < losses[0]
-    scores = rows(tmp_path / "validation.csv")
-    assert [int(row["step"]) for row in scores] == [20, 40]
-    assert {"psnr_mu", "psnr_l", "static_mu", "both_l"} <= scores[0].keys()
-    assert (tmp_path / "validation-0000040.png").stat().st_size > 1000
+    for column in ("psnr_mu", "psnr_l", "static_mu", "both_l"):
+        assert list(logged(tmp_path, column)) == [12, 24]
+    assert (tmp_path / "validation-0000024.png").stat().st_size > 1000
     best = load_model(tmp_path / "best.safetensors")
     assert best.config.embed_dim == 12
+
+
+def test_the_average_follows_the_weights_with_a_rising_decay():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    average = AveragedModel(layer, multi_avg_fn=_warmed_up_average(0.5))
+    expected = 0.0
+    for step in range(1, 12):
+        torch.nn.init.constant_(layer.weight, step)
+        average.update_parameters(layer)
+        keep = min(0.5, (1 + step) / (10 + step)) if step > 1 else 0.0
+        expected = keep * expected + (1 - keep) * step
+    assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a run of one step."""
+    folder = tmp_path_factory.mktemp("finished")
+    run(replace(CONFIG, steps=1), folder)
+    return folder
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def not_a_checkpoint(path: Path) -> None:
+    path.write_bytes(b"precious")
+
+
+def of_another_network(path: Path) -> None:
+    saved = torch.load(path, weights_only=True)
+    saved["model"] = AFUNet(replace(CONFIG, model_overrides={**SMALL, "depths": [2]}).network()).state_dict()
+    torch.save(saved, path)
+
+
+def without_the_optimiser(path: Path) -> None:
+    saved = torch.load(path, weights_only=True)
+    del saved["optimizer"]
+    torch.save(saved, path)
+
+
+@pytest.mark.parametrize("damage", [truncated, not_a_checkpoint, of_another_network, without_the_optimiser])
+def test_a_damaged_checkpoint_is_refused_and_nothing_overwritten(finished, tmp_path, damage):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    damage(folder / "last.ckpt")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be resumed from: .*--restart"):
+        run(replace(CONFIG, steps=2), folder)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_restart_ignores_what_is_there(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    truncated(folder / "last.ckpt")
+    again = run(replace(CONFIG, steps=1), folder, resume=False)
+    first = load_file(finished / "model.safetensors")
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
 def test_trains_on_a_folder_of_brackets_and_starts_from_weights(tmp_path):
@@ -76,7 +142,7 @@ def test_trains_on_a_folder_of_brackets_and_starts_from_weights(tmp_path):
     data = {"kind": "folder", "root": str(tmp_path / "data"), "validation": str(tmp_path / "data")}
     first = replace(CONFIG, data=data, steps=2, validate_every=2)
     run(first, tmp_path / "first")
-    assert len(rows(tmp_path / "first" / "validation.csv")) == 1
+    assert list(logged(tmp_path / "first", "psnr_mu")) == [2]
     start = str(tmp_path / "first" / "model.safetensors")
     frozen = replace(first, start_from=start, learning_rate=1e-12, final_learning_rate=0.0, validate_every=0)
     second = run(frozen, tmp_path / "second")
@@ -104,15 +170,43 @@ def test_schedule_holds_then_falls():
     assert learning_rate(config, 100) == pytest.approx(config.final_learning_rate)
 
 
-def test_unknown_names_are_refused(tmp_path):
-    path = tmp_path / "run.toml"
-    path.write_text("step = 3\n")
-    with pytest.raises(ArgumentError, match="step"):
-        load_config(path)
-    with pytest.raises(ArgumentError, match="model"):
-        TrainingConfig(model="gigantic")
-    with pytest.raises(ArgumentError, match="kind"):
-        train(replace(CONFIG, data={"kind": "cloud"}), tmp_path, accelerator="cpu", progress=False)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("step = 3", "config: expected names among .*, got step"),
+        ("steps = ", r"config: expected a TOML file, got run\.toml"),
+        ("\u00ff", "config: expected a TOML file"),
+        ('steps = "many"', "steps: expected int, got 'many'"),
+        ("steps = true", "steps: expected int"),
+        ("steps = 0", "steps: expected above 0"),
+        ("loss = 3", "loss: expected dict"),
+        ("betas = 0.9", "betas: expected tuple"),
+        ("ema = 1.5", "ema: expected from 0 to below 1"),
+        ('precision = "int3"', "precision: expected one of auto"),
+        ('model = "gigantic"', "model: expected one of"),
+        ("[model_overrides]\nwidth = 3", "model_overrides: expected names among .*, got width"),
+    ],
+)
+def test_faults_of_a_configuration_are_named(tmp_path, text, message):
+    (tmp_path / "run.toml").write_text(text, encoding="latin-1")
+    with pytest.raises(ArgumentError, match=message):
+        load_config(tmp_path / "run.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"kind": "cloud"}}, r"data\.kind: expected one of synthetic, folder"),
+        ({"data": {"kind": "synthetic", "photo": "x"}}, "data: expected names among .*, got photo"),
+        ({"data": {"kind": "folder"}}, r"data\.root: expected the folder of a data set"),
+        ({"loss": {"mu_l2": 1.0}}, "loss: expected names among .*, got mu_l2"),
+        ({"loss": {"fourier": -1.0}}, "fourier: expected a weight of at least 0"),
+    ],
+)
+def test_faults_that_a_run_finds_leave_its_folder_alone(tmp_path, changes, message):
+    with pytest.raises(ArgumentError, match=message):
+        run(replace(CONFIG, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_folders_other_scenes_are_rendered_for_validation(tmp_path: Path) -> None:

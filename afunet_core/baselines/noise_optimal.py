@@ -1,0 +1,104 @@
+r"""Noise-optimal merge: the mean of the radiances with weights of one over their variance.
+
+With the noise of :mod:`afunet_core.camera.noise` it is the best linear unbiased estimate of any number of frames
+(Granados et al., "Optimal HDR Reconstruction with Linear Digital Cameras", CVPR 2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from afunet_core.baselines.weighted import merge_weights
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import NoiseModel, estimate_noise, photon_noise
+from afunet_core.camera.saturation import SATURATION_FADE
+from afunet_core.ops.strips import in_strips
+from afunet_core.radiometry import Scalar, linearize
+
+__all__ = ["merge_with_variance", "noise_optimal_merge"]
+
+
+def noise_optimal_merge(
+    bracket: ExposureStack, noise: NoiseModel | None = None, fade: tuple[float, float] = SATURATION_FADE
+) -> Tensor:
+    """Merge any number of frames with weights of one over their variance.
+
+    The variance follows from an estimate of the radiance (the mean weighted by exposure time), not from each noisy
+    value itself, which would favour values that noise made small.
+
+    Args:
+        bracket: the frames; linear ones may be slightly negative where there is no light.
+        noise: of the camera; estimated from the bracket where ``None``.
+        fade: encoded values over which a longer frame loses its say as it saturates.
+
+    Returns:
+        B×3×H×W linear radiance, 1.0 at saturation of the shortest frame.
+
+    Example:
+        >>> import torch
+        >>> frames, times = tuple(torch.full((1, 3, 4, 4), v) for v in (0.1, 0.4)), torch.tensor([1.0, 4.0])
+        >>> stack = ExposureStack(frames, times, encoding="linear")
+        >>> noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).unique()
+        tensor([0.1000])
+    """
+    noise = noise or estimate_noise(bracket) or photon_noise()
+
+    def merge_rows(*rows: Tensor) -> Tensor:
+        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade)[0]
+
+    return in_strips(merge_rows, *bracket.frames)
+
+
+def merge_with_variance(
+    frames: Sequence[Tensor],
+    times: Tensor | Sequence[float],
+    encoding: str,
+    gamma: Scalar,
+    noise: NoiseModel,
+    fade: tuple[float, float] = SATURATION_FADE,
+) -> tuple[Tensor, Tensor]:
+    """Merge like :func:`noise_optimal_merge` and tell the variance of the result.
+
+    Args:
+        frames: N encoded frames, each B×C×H×W.
+        times: their N exposure times, the shortest as 1.
+        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
+        gamma: exponent of the ``gamma`` encoding.
+        noise: of the camera.
+        fade: as for :func:`noise_optimal_merge`.
+
+    Returns:
+        B×C×H×W linear radiance, 1.0 at saturation of the shortest frame, and the variance that noise leaves in it.
+
+    Example:
+        >>> import torch
+        >>> radiance, variance = merge_with_variance(
+        ...     [torch.full((1, 1, 1, 1), v) for v in (0.1, 0.4)], [1.0, 4.0], "linear", 1.0, NoiseModel(1e-4, 0.0)
+        ... )
+        >>> round(float(variance / radiance), 9) == 1e-4 / 5  # five times the light of the shortest frame
+        True
+    """
+    seconds = [float(time) for time in times]
+    shares = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
+    linear = [linearize(frame, encoding, gamma) for frame in frames]
+    rough = _ratio(shares, linear, seconds, [1.0] * len(seconds))
+    # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
+    # Without read noise black would have none at all: the floor stands for the last bit of 16.
+    precisions = [time / noise.variance(rough * time).clamp(min=1e-10) for time in seconds]
+    radiance = _ratio(shares, linear, seconds, precisions)
+    parts = list(zip(shares, precisions, seconds, strict=True))
+    total = sum((share * precision * time for share, precision, time in parts), start=rough.new_zeros(()))
+    return radiance, sum((w * w * p * t for w, p, t in parts), start=rough.new_zeros(())) / total**2
+
+
+def _ratio(
+    shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float], factors: Sequence[Tensor | float]
+) -> Tensor:
+    """Mean radiance with the weights share · factor · time."""
+    light, weight = linear[0].new_zeros(()), linear[0].new_zeros(())
+    for share, value, time, factor in zip(shares, linear, times, factors, strict=True):
+        light = light + share * factor * value
+        weight = weight + share * factor * time
+    return light / weight

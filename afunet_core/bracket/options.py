@@ -1,0 +1,146 @@
+"""Options of reading a bracket: every keyword argument of ``Bracket.from_files`` but the exposures, declared once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from afunet_core.utils.options import option
+
+__all__ = ["BracketOptions"]
+
+
+def _response(text: str) -> str | None:
+    """A word or the path of a file; ``none`` for none."""
+    return None if text in ("", "none") else text
+
+
+def _black_level(text: str) -> float | str:
+    """A number, a word, or the path of a dark frame; a comma may stand for the decimal point."""
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        return text
+
+
+@dataclass(frozen=True)
+class BracketOptions:
+    """Options of :meth:`Bracket.from_files <afunet_core.bracket.bracket.Bracket.from_files>`, save the exposures.
+
+    A test holds that method to this class. :mod:`afunet_core.utils.options` tells how an interface is built from it.
+
+    Example:
+        >>> BracketOptions(encoding="linear").encoding
+        'linear'
+    """
+
+    encoding: str = field(
+        default="auto",
+        metadata=option(
+            label="Encoding",
+            help="How stored values relate to light.",
+            group="frames",
+            choices={
+                "auto": "By the file type",
+                "gamma": "Photograph (gamma 2.2)",
+                "srgb": "Photograph (sRGB curve)",
+                "linear": "Linear (sensor, microscope, raw)",
+            },
+            needs_files=("auto",),
+        ),
+    )
+    bit_depth: int | None = field(
+        default=None,
+        metadata=option(
+            label="Bit depth",
+            help="Bits in use where fewer than the data type has: 12-bit cameras often store their values in 16-bit "
+            "files.",
+            group="frames",
+            choices={
+                None: "As stored",
+                8: "8 bit",
+                10: "10 bit",
+                12: "12 bit",
+                14: "14 bit",
+                16: "16 bit",
+            },
+            is_open=True,
+            parse=int,
+            metavar="BITS",
+        ),
+    )
+    reference: int | None = field(
+        default=None,
+        metadata=option(
+            label="Reference",
+            help="Frame that the result is aligned to, counted from 0 in the order given; chosen by itself if not "
+            "stated.",
+            group="frames",
+            parse=int,
+            metavar="INDEX",
+            form=False,
+        ),
+    )
+    channel: str | None = field(
+        default=None,
+        metadata=option(
+            label="Channel",
+            help="Of colour frames, one channel alone, as greyscale: for a dye that shines in one and only leaks "
+            "into the others, where its own saturates.",
+            group="camera",
+            choices={None: "All", "red": "Red alone", "green": "Green alone", "blue": "Blue alone"},
+        ),
+    )
+    gamma: float = field(
+        default=2.2,
+        metadata=option(
+            label="Gamma",
+            help="Exponent of the gamma encoding, without a unit: light = value to this power.",
+            group="camera",
+            parse=float,
+            minimum=0.5,
+            maximum=5.0,
+            step=0.1,
+            decimals=2,
+        ),
+    )
+    response: str | None = field(
+        default=None,
+        metadata=option(
+            label="Response",
+            help="Camera response in place of the encoding: found where the frames contradict their encoding (auto),"
+            " estimated from a bracket on a tripod (estimate), or the file of a curve that 'afunet response' "
+            "made.",
+            group="camera",
+            choices={
+                None: "As the encoding says",
+                "auto": "Find if the frames contradict it",
+                "estimate": "Estimate from this bracket",
+            },
+            is_open=True,
+            parse=_response,
+            files="Response curves (*.json *.csv)",
+            metavar="FILE|estimate|auto|none",
+        ),
+    )
+    black_level: float | str = field(
+        default=0.0,
+        metadata=option(
+            label="Black level",
+            help="Value of a pixel without light, in the units of the data; auto finds it from the exposures (linear"
+            " data only); or the path of a dark frame.",
+            group="camera",
+            choices={0.0: "0", "auto": "auto"},
+            is_open=True,
+            parse=_black_level,
+            files="Images (*)",
+            metavar="VALUE|FILE|auto",
+        ),
+    )
+    override: bool = field(
+        default=False,
+        metadata=option(
+            label="Trust the exposures",
+            help="Merge even where the frames' brightness contradicts their exposures.",
+            group="camera",
+        ),
+    )

@@ -1,0 +1,82 @@
+"""Parts of frames that show nothing (alpha 0): filled with what other frames show there.
+
+Programs that align frames (align_image_stack, nona) and formats with data windows leave such borders. The light of
+another frame at this frame's exposure agrees with the bracket: it neither darkens a merge nor looks like motion.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from afunet_core.radiometry import Scalar, encode, linearize
+
+__all__ = ["fill_hidden", "hidden_parts"]
+
+
+def hidden_parts(frames: Sequence[Any], names: Sequence[str]) -> list[Tensor | None]:
+    """Find where arrays H×W×4 or H×W×2 have an alpha below one half: H×W tensors, ``None`` where all is shown."""
+    return [_hidden(frame, name) for frame, name in zip(frames, names, strict=True)]
+
+
+def _hidden(frame: Any, name: str) -> Tensor | None:
+    if isinstance(frame, Tensor) or np.ndim(frame) != 3 or np.shape(frame)[2] not in (2, 4):
+        return None
+    alpha = np.asarray(frame)[..., -1]
+    opaque = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "ui" else 1.0
+    hidden = alpha < opaque / 2
+    if not hidden.any():
+        return None
+    if hidden.all():
+        message = f"{name!r} is transparent everywhere: its alpha channel is ignored."
+        warnings.warn(message, UserWarning, stacklevel=6)
+        return None
+    return torch.from_numpy(hidden)
+
+
+def fill_hidden(
+    frames: Sequence[Tensor],
+    hidden: Sequence[Tensor | None],
+    times: Sequence[float],
+    encoding: str,
+    gamma: Scalar,
+    reference: int,
+) -> tuple[Tensor, ...]:
+    """Fill what a frame does not show from the reference, or else from the frame of the next exposure that does.
+
+    Args:
+        frames: encoded B×C×H×W.
+        hidden: H×W of each, true where it shows nothing.
+        times: exposures.
+        encoding, gamma: of the frames.
+        reference: index of the frame that is asked first.
+
+    Example:
+        >>> frames = [torch.full((1, 1, 1, 2), value) for value in (0.2, 0.8)]
+        >>> first = fill_hidden(frames, [torch.tensor([[True, False]]), None], (1.0, 2.0), "linear", 1.0, 1)[0]
+        >>> [round(value, 3) for value in first.flatten().tolist()]
+        [0.4, 0.2]
+    """
+    if all(mask is None for mask in hidden):
+        return tuple(frames)
+    filled = []
+    for index, (frame, mask) in enumerate(zip(frames, hidden, strict=True)):
+        if mask is None:
+            filled.append(frame)
+            continue
+        left, result = mask.to(frame.device), frame.clone()
+        for donor in sorted(range(len(frames)), key=lambda other: (other != reference, abs(other - index))):
+            if donor == index or not left.any():
+                continue
+            theirs = hidden[donor]
+            usable = left if theirs is None else left & ~theirs.to(frame.device)
+            light = linearize(frames[donor], encoding, gamma) * (times[index] / times[donor])
+            result = torch.where(usable, encode(light.clamp(0.0, 1.0), encoding, gamma), result)
+            left = left & ~usable
+        filled.append(result)
+    return tuple(filled)

@@ -1,0 +1,77 @@
+"""All-or-nothing writing: a file appears complete or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that is open cannot be removed anyway
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["remove_partial_files", "write_atomically"]
+
+
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Run ``write`` on a temporary file in the same folder, which then takes the place of ``path`` in one step.
+
+    The temporary file keeps the suffix, since encoders choose the format by it, and has the permissions of any new
+    file of the user. It is flushed to the disk before it is renamed.
+
+    Raises:
+        OSError: the folder is missing or read-only, or the disk is full. Whatever ``write`` raises passes through.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(f"{folder}/a.txt", lambda temporary: temporary.write_text("whole"))
+        ...     [file.name for file in Path(folder).iterdir()]
+        ['a.txt']
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")
+    try:
+        # Reserves the name and tells early if the folder refuses; stays open as the sign that somebody writes here.
+        with temporary.open("xb") as claim:
+            _lock(claim.fileno())
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def remove_partial_files(path: str | Path) -> None:
+    """Remove what a killed process left of writing ``path``; files that another process is writing stay."""
+    path = Path(path)
+    for partial in _partial_files(path):
+        with contextlib.suppress(OSError), partial.open("rb+") as file:
+            if _lock(file.fileno()):
+                partial.unlink()
+
+
+def _partial_files(path: Path) -> Iterator[Path]:
+    start, length = f".{path.stem[:40]}-", len(f".{path.stem[:40]}-{path.suffix}") + 8
+    with contextlib.suppress(OSError):
+        for name in os.listdir(path.parent):
+            if name.startswith(start) and name.endswith(path.suffix) and len(name) == length:
+                yield path.parent / name
+
+
+def _lock(descriptor: int) -> bool:
+    """Claim an open file until it is closed; ``False`` if another process has."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

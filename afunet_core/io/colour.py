@@ -1,0 +1,228 @@
+"""What stored numbers mean as light and as colour, by the file's own word.
+
+The working space is linear light of the sRGB primaries (Rec. 709, white D65). A frame is merged in the primaries it
+was stored with, so that a saturated channel stays one; the result is converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from afunet_core.io.icc import SRGB_D50, parse_profile
+
+__all__ = ["SRGB_CHROMATICITIES", "ColourEncoding", "colour_from_attributes", "decode_pixels", "primaries_to_srgb"]
+
+SRGB_CHROMATICITIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
+"""x and y of red, green, blue and white: the working space."""
+
+_P3 = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, 0.3127, 0.3290)
+_REC2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
+_ADOBE = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, 0.3127, 0.3290)
+_KNOWN = {
+    "Display P3": _P3,
+    "Rec. 2020": _REC2020,
+    "Adobe RGB (1998)": _ADOBE,
+    "ProPhoto RGB": (0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001, 0.3457, 0.3585),
+    "ACES 2065-1": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767),
+    "ACEScg": (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767),
+}
+_CICP_PRIMARIES = {9: _REC2020, 11: (*_P3[:6], 0.314, 0.351), 12: _P3}
+"""ITU-T H.273, table 2; those of 1, 5 to 7 are within what a screen shows alike."""
+
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_SAME = 0.01
+"""Largest difference of two matrices that mean the same colours; profiles are rounded to 16 bits and older."""
+
+Decoder = Callable[[np.ndarray], np.ndarray]
+
+PQ_WHITE = 203.0
+"""cd/m² of diffuse white in PQ and HLG pictures: ITU-R BT.2408."""
+
+
+@dataclass(frozen=True)
+class ColourEncoding:
+    """How a file's numbers relate to light.
+
+    Args:
+        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"`` where one of these says it, else ``None``.
+        source: the words for messages: where this is stated.
+        decode: from stored values in [0, 1] to light, where ``encoding`` cannot say it.
+        to_srgb: linear RGB of the file to linear sRGB, 3×3; ``None`` where they are the same or not stated.
+        space: the name of the file's colours.
+    """
+
+    encoding: str | None
+    source: str = ""
+    decode: Decoder | None = None
+    to_srgb: np.ndarray | None = None
+    space: str = "sRGB"
+
+
+def colour_from_attributes(attributes: Mapping[str, Any], profile: bytes | None) -> ColourEncoding | None:
+    """Find what a file states: its ICC profile, code points (CICP), chunks or EXIF; ``None`` where it states nothing.
+
+    Args:
+        attributes: of the file, as OpenImageIO names them; ``png:gamma`` and ``png:srgb`` for the chunks of a PNG.
+        profile: its ICC profile.
+    """
+    if attributes.get("CICP"):
+        return _from_cicp(tuple(int(code) for code in attributes["CICP"]))
+    if profile:
+        found = _from_profile(profile)
+        if found is not None:
+            return found
+    if "png:srgb" in attributes:
+        return ColourEncoding("srgb", "its sRGB chunk")
+    if "png:gamma" in attributes:
+        exponent = 1.0 / attributes["png:gamma"]
+        return ColourEncoding(*_named(lambda v: v**exponent, f"its gAMA chunk ({1 / exponent:.4g})"))
+    if "chromaticities" in attributes:
+        return _from_chromaticities(tuple(float(value) for value in attributes["chromaticities"]))
+    if attributes.get("Exif:ColorSpace") == 1:
+        return ColourEncoding("srgb", "EXIF ColorSpace")
+    interoperability = str(attributes.get("Exif:InteroperabilityIndex", ""))
+    if interoperability.startswith("R03") or attributes.get("Exif:ColorSpace") == 2:
+        return ColourEncoding("gamma", "EXIF", None, primaries_to_srgb(_ADOBE), "Adobe RGB (1998)")
+    return None
+
+
+def _from_profile(profile: bytes) -> ColourEncoding | None:
+    found = parse_profile(profile)
+    if found is None:
+        return None
+    source = f"its ICC profile ({found.name or 'without a name'})"
+    matrix = None if found.to_xyz is None else np.linalg.inv(SRGB_D50) @ found.to_xyz
+    encoding, source, decode = _named(_of_channels(found.curves), source)
+    if matrix is None or np.abs(matrix - np.eye(3)).max() < _SAME:
+        return ColourEncoding(encoding, source, decode)
+    return ColourEncoding(encoding, source, decode, matrix, found.name or _space_of(matrix))
+
+
+def _of_channels(curves: tuple[Decoder, ...]) -> Decoder:
+    """One decoder of H×W or H×W×C from a curve a channel; alpha stays as it is."""
+
+    def decode(values: np.ndarray) -> np.ndarray:
+        if values.ndim < 3 or len(curves) == 1:
+            return curves[min(1, len(curves) - 1)](values)
+        coloured = [curve(values[..., index]) for index, curve in enumerate(curves)]
+        return np.stack([*coloured, *np.moveaxis(values[..., 3:], -1, 0)], axis=-1)
+
+    return decode
+
+
+def _named(decode: Decoder, source: str) -> tuple[str | None, str, Decoder | None]:
+    """``encoding``, ``source`` and ``decode``: the name of a curve where it has one."""
+    values = np.linspace(0.0, 1.0, 256)
+    light = decode(values)
+    for name, expected in (
+        ("linear", values),
+        ("gamma", values**2.2),
+        ("srgb", np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)),
+    ):
+        if np.abs(light - expected).max() < 0.002:  # half a step of 8 bits; Adobe's 2.19921875 is within it
+            return name, source, None
+    return None, source, decode
+
+
+def _from_chromaticities(values: tuple[float, ...]) -> ColourEncoding | None:
+    if len(values) != 8 or max(abs(a - b) for a, b in zip(values, SRGB_CHROMATICITIES, strict=True)) < 1e-3:
+        return ColourEncoding("linear", "its chromaticities")
+    matrix = primaries_to_srgb(values)
+    if matrix is None:
+        return None
+    return ColourEncoding("linear", "its chromaticities", None, matrix, _space_of(matrix))
+
+
+def _from_cicp(codes: tuple[int, ...]) -> ColourEncoding | None:
+    primaries, transfer = codes[0], codes[1]
+    source = f"its code points ({primaries}, {transfer})"
+    matrix = primaries_to_srgb(_CICP_PRIMARIES[primaries]) if primaries in _CICP_PRIMARIES else None
+    space = "sRGB" if matrix is None else _space_of(matrix)
+    if transfer == 8:
+        return ColourEncoding("linear", source, None, matrix, space)
+    if transfer in (13, 2):
+        return ColourEncoding("srgb", source, None, matrix, space)
+    if transfer == 4:
+        return ColourEncoding("gamma", source, None, matrix, space)
+    decode = {16: _decode_pq, 18: _decode_hlg}.get(transfer, _decode_bt709)
+    return ColourEncoding(None, source, decode, matrix, space)
+
+
+def _decode_pq(values: np.ndarray) -> np.ndarray:
+    """SMPTE ST 2084, in units of diffuse white."""
+    power = np.maximum(values, 0.0) ** (1 / 78.84375)
+    light = np.maximum(power - 0.8359375, 0.0) / (18.8515625 - 18.6875 * power)
+    return 10000.0 / PQ_WHITE * light ** (1 / 0.1593017578125)
+
+
+def _decode_hlg(values: np.ndarray) -> np.ndarray:
+    """ARIB STD-B67 without the display's own gamma, so that diffuse white (0.75) is 1."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    light = np.where(values <= 0.5, values**2 / 3, (np.exp((values - c) / a) + b) / 12)
+    return light / ((np.exp((0.75 - c) / a) + b) / 12)
+
+
+def _decode_bt709(values: np.ndarray) -> np.ndarray:
+    return np.where(values < 0.081, values / 4.5, ((values + 0.099) / 1.099) ** (1 / 0.45))
+
+
+def primaries_to_srgb(chromaticities: tuple[float, ...]) -> np.ndarray | None:
+    """Linear RGB of these primaries to linear sRGB, whites adapted (Bradford); ``None`` for impossible ones.
+
+    Example:
+        >>> bool(np.allclose(primaries_to_srgb(SRGB_CHROMATICITIES), np.eye(3)))
+        True
+    """
+    try:
+        own, white = _to_xyz(chromaticities)
+        srgb, target = _to_xyz(SRGB_CHROMATICITIES)
+        gains = (_BRADFORD @ target) / (_BRADFORD @ white)
+        adapt = np.linalg.inv(_BRADFORD) @ (gains[:, None] * _BRADFORD)
+        matrix = np.linalg.inv(srgb) @ adapt @ own
+    except (np.linalg.LinAlgError, ZeroDivisionError, ValueError):
+        return None
+    return matrix if np.isfinite(matrix).all() else None
+
+
+def rec2020() -> tuple[float, ...]:
+    """The chromaticities of Rec. 2020."""
+    return _REC2020
+
+
+def _to_xyz(chromaticities: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    pairs = np.array(chromaticities, dtype=np.float64).reshape(4, 2)
+    x, y = pairs.T
+    with np.errstate(divide="raise", invalid="raise"):
+        try:
+            columns = np.stack([x / y, np.ones(4), (1 - x - y) / y])
+        except FloatingPointError as error:
+            raise ZeroDivisionError from error
+    white = columns[:, 3]
+    return columns[:, :3] * np.linalg.solve(columns[:, :3], white), white
+
+
+def _space_of(matrix: np.ndarray) -> str:
+    for name, chromaticities in _KNOWN.items():
+        known = primaries_to_srgb(chromaticities)
+        if known is not None and np.abs(known - matrix).max() < _SAME:
+            return name
+    return "primaries of its own"
+
+
+def decode_pixels(pixels: np.ndarray, colour: ColourEncoding) -> np.ndarray:
+    """Light of stored pixels, float32: of a file whose curve has no name."""
+    assert colour.decode is not None
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
+        top = np.iinfo(pixels.dtype).max
+        codes = np.arange(top + 1) / top
+        tables = [colour.decode(np.repeat(codes[:, None, None], 4, axis=2))[:, 0, channel] for channel in range(4)]
+        if pixels.ndim == 2:
+            return tables[1].astype(np.float32)[pixels]
+        stacked = [tables[min(c, 3)].astype(np.float32)[pixels[..., c]] for c in range(pixels.shape[2])]
+        return np.stack(stacked, axis=-1)
+    scale = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
+    return colour.decode(pixels.astype(np.float64) / scale).astype(np.float32)

@@ -1,0 +1,167 @@
+"""Opening picture files with OpenImageIO: pages, channels, pixels, and every failure as one kind of error."""
+
+from __future__ import annotations
+
+import stat
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afunet_core.errors import ImageFileError
+
+__all__ = ["check_file", "colour_channels", "main_pages", "opened", "part_pixels", "utf8_name"]
+
+_ADVICE = "Open it in an image viewer; if it is damaged, export or copy it again."
+_MAX_COMPRESSION = 5000
+"""No format packs photographs anywhere near this tightly: a header that claims more is damaged."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a file with OpenImageIO; whatever the codecs raise becomes an ``ImageFileError``."""
+    import OpenImageIO as oiio
+
+    check_file(path)
+    try:
+        hints = oiio.ImageSpec()
+        hints.attribute("oiio:UnassociatedAlpha", 1)
+        with utf8_name(path) as name:
+            source = oiio.ImageInput.open(name, hints)
+            if source is None:
+                reason = _reason(oiio.geterror()).replace(name, path.name)
+                raise ImageFileError(f"{path}: is not an image that can be read: {reason}. {_ADVICE}")
+            try:
+                yield source
+            finally:
+                source.close()
+    except ImageFileError:
+        raise
+    except Exception as error:  # codecs raise anything: UnicodeDecodeError, ZeroDivisionError…
+        raise ImageFileError(f"{path}: is damaged: {type(error).__name__}: {error}. {_ADVICE}") from error
+
+
+@contextmanager
+def utf8_name(path: Path) -> Iterator[str]:
+    """Give a name for a file that libraries in C++ take: its own, or a link's where its own is not UTF-8."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="afunet-") as folder:
+            link = Path(folder) / f"file{path.suffix.encode('ascii', 'replace').decode().replace('?', '_')}"
+            link.symlink_to(path.absolute())
+            yield str(link)
+    else:
+        yield str(path)
+
+
+def part_pixels(source: Any, part: int, path: Path, kind: str) -> np.ndarray:
+    """All channels of the part that was sought, ``H×W×C``; ``kind`` is OpenImageIO's name of a type."""
+    spec = source.spec()
+    _check_size(spec, path)
+    pixels = source.read_image(part, 0, 0, spec.nchannels, kind)
+    problem = source.geterror()
+    if pixels is None or problem:
+        raise ImageFileError(f"{path}: is truncated or damaged: {_reason(problem)}. {_ADVICE}")
+    return np.asarray(pixels).reshape(spec.height, spec.width, -1)
+
+
+def check_file(path: Path) -> None:
+    """Refuse what cannot be read as a file, before anything waits for it.
+
+    Raises:
+        ImageFileError: the file is missing, empty, not to be read, or a pipe, a device or a folder.
+    """
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ImageFileError(f"{path}: is a pipe or a device. Save the picture in a file first.")
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except ImageFileError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ImageFileError(f"{path}: cannot be opened: {reason}. Check the path and the permissions.") from error
+    if empty:
+        raise ImageFileError(f"{path}: is empty. {_ADVICE}")
+
+
+def _check_size(spec: Any, path: Path) -> None:
+    """Refuse headers that claim so many pixels that only damage explains it, before the memory is asked for."""
+    size = spec.image_bytes(True)
+    if size > 2**30 and size > _MAX_COMPRESSION * path.stat().st_size:
+        raise ImageFileError(
+            f"{path}: is damaged: its header claims {spec.width}×{spec.height} pixels, more than it can hold. {_ADVICE}"
+        )
+
+
+def main_pages(source: Any, path: Path) -> tuple[list[int], list[int]]:
+    """Find the parts of a file to read, the first of them the picture itself and the others pages of its size, and the
+    indices of its channels (RGB, RGBA, Y, YA or as stored).
+
+    Thumbnails and reduced copies are passed over, wherever they stand.
+    """
+    if source.format_name() == "openexr":
+        part, channels = _colour_part(source, path)
+        return [part], channels
+    sizes: list[tuple[int, int]] = []
+    page = 0
+    while source.seek_subimage(page, 0):
+        spec = source.spec()
+        reduced = spec.get_int_attribute("tiff:subfiletype", 0) & 1
+        sizes.append((0, 0) if reduced else (spec.height, spec.width))
+        page += 1
+        if source.format_name() != "tiff":
+            break
+    source.geterror()  # the last seek failed, as it must; the next reader must not take it for damage
+    if not sizes:
+        raise ImageFileError(f"{path}: holds no picture. {_ADVICE}")
+    largest = max(sizes, key=lambda size: size[0] * size[1])
+    main = sizes.index(largest)
+    source.seek_subimage(main, 0)
+    names = list(source.spec().channelnames)
+    return [page for page, size in enumerate(sizes) if size == largest], _plain_channels(names, path)
+
+
+def _plain_channels(names: list[str], path: Path) -> list[int]:
+    channels = colour_channels(names)
+    if not channels or len(names) == 2:
+        return list(range(len(names)))
+    if len(channels) < len(names):
+        left = ", ".join(name for index, name in enumerate(names) if index not in channels)
+        message = f"{path.name} has more channels than colours and alpha: {left} are not read."
+        warnings.warn(message, UserWarning, stacklevel=5)
+    return channels
+
+
+def _colour_part(source: Any, path: Path) -> tuple[int, list[int]]:
+    """Part of an EXR to read and the indices of its channels in the order RGB(A) or Y(A)."""
+    names: list[str] = []
+    part = 0
+    while source.seek_subimage(part, 0):
+        names = list(source.spec().channelnames)
+        channels = colour_channels(names)
+        if channels:
+            return part, channels
+        part += 1
+    raise ImageFileError(f"{path}: has no channels R, G, B or Y (the last part has {', '.join(names)}). {_ADVICE}")
+
+
+def colour_channels(names: list[str]) -> list[int]:
+    """Indices of R, G, B, A or Y, A, wherever they stand; plain names go before those of a layer (``diffuse.R``)."""
+    layers = sorted({name.rpartition(".")[0] for name in names}, key=lambda layer: (layer != "", layer))
+    for layer in layers:
+        index = {n.rpartition(".")[2].upper(): i for i, n in enumerate(names) if n.rpartition(".")[0] == layer}
+        for colours in ("RGB", "Y"):
+            if all(colour in index for colour in colours):
+                return [index[colour] for colour in (*colours, "A") if colour in index]
+    return []
+
+
+def _reason(message: str | None) -> str:
+    return " ".join((message or "the decoder gives no reason").split()).rstrip(".")

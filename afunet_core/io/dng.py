@@ -1,0 +1,108 @@
+"""Linear DNG: radiance for raw converters, demosaiced, with colour matrix, white balance and levels.
+
+Reference: Adobe, "Digital Negative Specification", version 1.7.1.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from afunet_core.errors import ShapeError
+from afunet_core.io.metadata import to_xmp
+from afunet_core.io.photograph import Photograph
+
+__all__ = ["write_linear_dng"]
+
+_LINEAR_RAW = 34892
+_D65 = 21
+"""EXIF LightSource of the illuminant that the colour matrix is for."""
+
+_XYZ_TO_SRGB = (
+    (3.2404542, -1.5371385, -0.4985314),
+    (-0.9692660, 1.8760108, 0.0415560),
+    (0.0556434, -0.2040259, 1.0572252),
+)
+"""XYZ under D65 to linear sRGB (IEC 61966-2-1): the camera of this DNG is the working space."""
+
+_BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL = 1, 2, 3, 4, 5, 10
+
+
+def write_linear_dng(
+    path: Path,
+    image: np.ndarray,
+    metadata: Mapping[str, Any],
+    photograph: Photograph | None,
+    *,
+    half: bool = False,
+) -> None:
+    """Write H×W×3 radiance, linear sRGB, as a linear DNG that converters open like a raw file.
+
+    The brightest value becomes the white level; BaselineExposure tells the converter how much to brighten, so that the
+    picture opens as bright as the reference frame.
+
+    Args:
+        path: destination.
+        image: float32 H×W×3; negative values (colours beyond sRGB) become 0.
+        metadata: provenance; ``times`` and ``reference`` in it give the brightness to open with.
+        photograph: the metadata of the reference frame.
+        half: 16-bit floats instead of integers: 30 stops instead of 16.
+    """
+    import tifffile
+
+    if image.shape[2] == 1:
+        image = np.repeat(image, 3, axis=2)
+    if image.shape[2] != 3:
+        raise ShapeError("pixels", "1 or 3 channels for a .dng", tuple(image.shape), "Drop the alpha channel.")
+    peak = max(float(image.max()), 1e-9)
+    scaled = np.clip(image / peak, 0.0, 1.0)
+    pixels = scaled.astype(np.float16) if half else np.rint(scaled * 65535.0).astype(np.uint16)
+    stops = math.log2(peak * _brightness_of_reference(metadata))
+    tags = [] if photograph is None else photograph.to_tiff_tags()
+    model = next((value for tag, _, _, value, _ in tags if tag == 0x0110), b"napari-afunet\0")
+    packet = to_xmp(metadata)
+    tags += [
+        (274, _SHORT, 1, 1, True),
+        (700, _BYTE, len(packet), packet, True),
+        (50706, _BYTE, 4, bytes((1, 4, 0, 0)), True),
+        (50707, _BYTE, 4, bytes((1, 4, 0, 0) if half else (1, 1, 0, 0)), True),
+        (50708, _ASCII, len(model), model, True),
+        (50714, _RATIONAL, 3, (0, 1) * 3, True),
+        (50717, _LONG, 3, ((1,) if half else (65535,)) * 3, True),
+        (50721, _SRATIONAL, 9, _rationals(np.ravel(_XYZ_TO_SRGB)), True),
+        (50728, _RATIONAL, 3, (1, 1) * 3, True),
+        (50730, _SRATIONAL, 1, _rationals([stops]), True),
+        (50731, _RATIONAL, 1, (1, 1), True),
+        (50732, _RATIONAL, 1, (1, 1), True),
+        (50734, _RATIONAL, 1, (1, 1), True),
+        (50778, _SHORT, 1, _D65, True),
+    ]
+    tifffile.imwrite(
+        path,
+        pixels,
+        photometric=_LINEAR_RAW,
+        planarconfig="contig",
+        rowsperstrip=min(64, image.shape[0]),
+        metadata=None,
+        software="napari-afunet",
+        description=None if photograph is None else photograph.caption,
+        extratags=sorted({tag[0]: tag for tag in tags}.values()),
+    )
+
+
+def _brightness_of_reference(metadata: Mapping[str, Any]) -> float:
+    """How many times as much light as the shortest frame the reference admitted."""
+    times, reference = metadata.get("times"), metadata.get("reference")
+    if isinstance(times, list) and isinstance(reference, int) and 0 <= reference < len(times) and min(times) > 0:
+        return float(times[reference]) / float(min(times))
+    return 1.0
+
+
+def _rationals(values: Any) -> tuple[int, ...]:
+    parts = (Fraction(float(value)).limit_denominator(10_000_000) for value in values)
+    return tuple(number for part in parts for number in (part.numerator, part.denominator))

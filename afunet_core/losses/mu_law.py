@@ -1,0 +1,49 @@
+"""L1 after the μ-law, where shadows count as they do on a display.
+
+N. K. Kalantari, R. Ramamoorthi, "Deep High Dynamic Range Imaging of Dynamic Scenes", SIGGRAPH 2017.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from afunet_core.losses.reduction import paired, reduced
+from afunet_core.radiometry import MU
+
+__all__ = ["MuL1Loss", "mu_l1_loss"]
+
+
+def mu_l1_loss(prediction: Tensor, target: Tensor, mu: float = MU, reduction: str = "mean") -> Tensor:
+    """Compute the absolute difference after the μ-law, the loss of most HDR merging networks since 2017.
+
+    Args:
+        prediction: linear radiance B×C×H×W.
+        target: the truth, of the same shape.
+        mu: strength of the compression.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar, or B×C×H×W with ``"none"``; float32 for half-precision inputs.
+
+    Raises:
+        ShapeError: if the shapes differ.
+        ArgumentError: for an unknown reduction.
+
+    Example:
+        >>> import torch
+        >>> mu_l1_loss(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4))
+        tensor(1.)
+    """
+    prediction, target = paired(prediction, target, mu)
+    return reduced((prediction - target).abs(), reduction)
+
+
+class MuL1Loss(nn.Module):
+    """Module twin of :func:`mu_l1_loss`."""
+
+    def __init__(self, mu: float = MU, reduction: str = "mean") -> None:
+        super().__init__()
+        self.mu, self.reduction = mu, reduction
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return mu_l1_loss(prediction, target, self.mu, self.reduction)

@@ -1,0 +1,55 @@
+"""Error in linear light, where highlights are large: after the μ-law they fill a small part of the range."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from afunet_core.errors import ArgumentError
+from afunet_core.losses.reduction import paired, reduced
+
+__all__ = ["RadianceLoss", "radiance_loss"]
+
+_TINY = 1e-12
+"""Added to the squared error: the root is vertical at 0. Errors below a millionth of saturation are left alone."""
+
+
+def radiance_loss(prediction: Tensor, target: Tensor, kind: str = "rms", reduction: str = "mean") -> Tensor:
+    """Compute the error in linear light.
+
+    Args:
+        prediction: linear radiance B×C×H×W.
+        target: the truth, of the same shape.
+        kind: ``"rms"``, the root of each sample's mean squared error: its logarithm is PSNR-l, and the root keeps one
+            bright scene from dominating the batch; or ``"l1"``.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+
+    Returns:
+        A scalar; with ``"none"`` (B,) for ``"rms"`` and B×C×H×W for ``"l1"``. float32 for half-precision inputs.
+
+    Raises:
+        ShapeError: if the shapes differ.
+        ArgumentError: for an unknown kind or reduction.
+
+    Example:
+        >>> import torch
+        >>> radiance_loss(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5))
+        tensor(0.5000)
+    """
+    if kind not in ("rms", "l1"):
+        raise ArgumentError("kind", "'rms' or 'l1'", repr(kind))
+    prediction, target = paired(prediction, target, None)
+    if kind == "l1":
+        return reduced((prediction - target).abs(), reduction)
+    squared = (prediction - target).square().flatten(1).mean(1)
+    return reduced((squared + _TINY).sqrt(), reduction)
+
+
+class RadianceLoss(nn.Module):
+    """Module twin of :func:`radiance_loss`."""
+
+    def __init__(self, kind: str = "rms", reduction: str = "mean") -> None:
+        super().__init__()
+        self.kind, self.reduction = kind, reduction
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return radiance_loss(prediction, target, self.kind, self.reduction)

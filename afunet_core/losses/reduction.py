@@ -1,0 +1,50 @@
+"""Checks and reductions shared by the losses."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.radiometry import mu_law
+
+__all__ = ["REDUCTIONS", "paired", "reduced"]
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def paired(prediction: Tensor, target: Tensor, mu: float | None) -> tuple[Tensor, Tensor]:
+    """Return both images in the domain of the comparison, in single precision at least.
+
+    Args:
+        prediction: linear radiance B×C×H×W.
+        target: the truth, of the same shape.
+        mu: strength of the μ-law, or ``None`` for linear light.
+
+    Raises:
+        ShapeError: if the shapes differ.
+    """
+    if prediction.ndim != 4 or prediction.shape != target.shape:
+        raise ShapeError("prediction", f"B×C×H×W like the target {tuple(target.shape)}", tuple(prediction.shape))
+    # Means of half floats are coarse.
+    if prediction.dtype in (torch.float16, torch.bfloat16):
+        prediction = prediction.float()
+    target = target.to(prediction.dtype)
+    return (prediction, target) if mu is None else (mu_law(prediction, mu), mu_law(target, mu))
+
+
+def reduced(values: Tensor, reduction: str) -> Tensor:
+    """Apply a reduction as torch and kornia name it.
+
+    Raises:
+        ArgumentError: for another name.
+
+    Example:
+        >>> [reduced(torch.tensor([1.0, 3.0]), name).tolist() for name in REDUCTIONS]
+        [2.0, 4.0, [1.0, 3.0]]
+    """
+    if reduction not in REDUCTIONS:
+        raise ArgumentError("reduction", f"one of {', '.join(REDUCTIONS)}", repr(reduction))
+    if reduction == "none":
+        return values
+    return values.mean() if reduction == "mean" else values.sum()

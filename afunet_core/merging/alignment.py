@@ -1,0 +1,105 @@
+"""Alignment of a bracket before it is merged: registration, crop, and compensation of drift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.drift import Drift, compensate_drift, estimate_drift
+from afunet_core.camera.noise import ORDINARY_CAMERA, NoiseModel, dependable_noise, estimate_noise
+from afunet_core.errors import ArgumentError
+from afunet_core.merging.options import MergeOptions
+from afunet_core.registration.frames import Registration, common_area, covered_areas, register
+from afunet_core.utils.progress import ProgressReporter
+
+__all__ = ["AlignedBracket", "CameraNoise", "align_frames", "camera_noise"]
+
+REGISTRATION_MODES = {"auto": "auto", "on": "on", "camera": "auto", "off": "off"}
+"""The registration's mode for each choice of ``align``."""
+
+
+@dataclass(frozen=True)
+class AlignedBracket:
+    """A bracket whose frames lie over each other.
+
+    Attributes:
+        bracket: all frames, registered, cropped and with their drift divided out.
+        full_shape: height and width before the crop.
+        registrations: what was found about each frame.
+        area: top, left, height and width of what the crop left; ``None`` where nothing was cropped.
+        drifts: changes of exposure and white balance that were divided out; ``None`` where they were not estimated.
+    """
+
+    bracket: Bracket
+    full_shape: tuple[int, int]
+    registrations: Sequence[Registration] = ()
+    area: tuple[int, int, int, int] | None = None
+    drifts: Sequence[Drift] | None = None
+
+    @property
+    def was_warped(self) -> bool:
+        """True if a frame had to be moved."""
+        return any(entry.decision == "warped" for entry in self.registrations)
+
+    def covered(self) -> dict[int, Tensor]:
+        """Return where warped frames have content of their own: a mask B×1×H×W for each of them."""
+        top, left, height, width = self.area or (0, 0, *self.full_shape)
+        masks = covered_areas(list(self.registrations), len(self.bracket), *self.full_shape)
+        return {index: mask[..., top : top + height, left : left + width] for index, mask in masks.items()}
+
+
+@torch.no_grad()
+def align_frames(bracket: Bracket, options: MergeOptions, reporter: ProgressReporter) -> AlignedBracket:
+    """Register the frames onto the reference, crop them if asked to, and divide out drift if asked to.
+
+    Raises:
+        ArgumentError: the frames are to be cropped to an area that all of them share, and there is none.
+    """
+    mode = REGISTRATION_MODES[options.align]
+    aligned, registrations = register(bracket, mode, on_progress=reporter.report, should_cancel=reporter.cancelled)
+    area = drifts = None
+    if options.border == "crop":
+        area = common_area(registrations, *bracket.shape)
+        if 0 in area[2:]:
+            raise ArgumentError("border", "frames that share an area", "none", "Use border='fill' or align='off'.")
+        aligned = aligned.crop(*area)
+    if options.drift == "auto":
+        drifts = estimate_drift(aligned)
+        aligned = compensate_drift(aligned, drifts)
+    return AlignedBracket(aligned, bracket.shape, registrations, area, drifts)
+
+
+@dataclass(frozen=True)
+class CameraNoise:
+    """The camera's noise during one merge: as given, or estimated once, when a step first needs it.
+
+    Attributes:
+        bracket: all frames, aligned.
+        given: what the caller knows.
+    """
+
+    bracket: Bracket
+    given: NoiseModel | None = None
+
+    @cached_property
+    def model(self) -> NoiseModel | None:
+        """The noise given or estimated; ``None`` where the frames do not tell it."""
+        return self.given or estimate_noise(self.bracket)
+
+    @cached_property
+    def dependable(self) -> NoiseModel:
+        """The same, or that of an ordinary camera; never without read noise."""
+        return dependable_noise(self.bracket, self.model or ORDINARY_CAMERA)
+
+
+def camera_noise(aligned: AlignedBracket, options: MergeOptions) -> CameraNoise:
+    """Return the noise that the options give, else that of the aligned frames."""
+    noise = options.noise
+    if isinstance(noise, tuple):
+        noise = NoiseModel.from_counts(*noise, scale=aligned.bracket.scale)
+    return CameraNoise(aligned.bracket, noise if isinstance(noise, NoiseModel) else None)

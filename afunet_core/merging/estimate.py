@@ -1,0 +1,60 @@
+"""The radiance that a merge has come to so far, with what its report and maps are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import NoiseModel
+from afunet_core.model.afunet import StageState
+
+__all__ = ["Estimate"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Estimate of the radiance by one step of a merge.
+
+    Attributes:
+        image: B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame (of ``method="mertens"`` a picture).
+        device: the device that computed it, in words.
+        precision: the name of the dtype that it was computed in.
+        three: the frames of the network, as it saw them, and ``None`` where there was no network.
+        states: the network's states after its stages, where they were asked for.
+        unit: exposure time of the shortest of ``three`` over that of the bracket's shortest frame.
+        at_rest: nothing moved; ``None`` where that was not asked.
+        short_frame_mended: share of the pixels of the short frame that another frame replaced.
+        followed: name of an outer frame → share of its pixels that were moved to where the reference shows them.
+        noise: the noise model that weighed the frames, or ``"photons"``.
+        network_share: B×1×H×W in [0, 1], the share of the network's picture where further frames joined.
+        unrecorded: B×1×H×W in [0, 1], where no frame recorded how bright it is.
+        guessed: share of the pixels that a second look of the network made brighter.
+    """
+
+    image: Tensor
+    device: str
+    precision: str
+    three: Bracket | None = None
+    states: Sequence[StageState] = ()
+    unit: float = 1.0
+    at_rest: bool | None = None
+    short_frame_mended: float | None = None
+    followed: dict[str, float] | None = None
+    noise: NoiseModel | str | None = None
+    network_share: Tensor | None = None
+    unrecorded: Tensor | None = None
+    guessed: float | None = None
+
+    @classmethod
+    def of_classic(cls, image: Tensor, noise: NoiseModel | str | None = None) -> Estimate:
+        """Make an estimate of an image that no network had a part in."""
+        return cls(image, str(image.device), precision_name(image.dtype), noise=noise)
+
+
+def precision_name(dtype: torch.dtype) -> str:
+    """Return the name of a dtype: ``"float32"``."""
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,122 @@
+"""The merge of a scene in which something moved: the network on three frames that were made consistent for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.merging.alignment import AlignedBracket, CameraNoise
+from afunet_core.merging.estimate import Estimate
+from afunet_core.merging.frame_selection import FrameSelection
+from afunet_core.merging.inference import Network
+from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE
+from afunet_core.merging.options import MergeOptions
+from afunet_core.motion.compensation import follow_motion
+from afunet_core.motion.short_frame import consistent_short_frame
+
+__all__ = ["brightened", "consistent_three", "guess_unrecorded", "merge_moving", "unrecorded_area"]
+
+FOLLOWING = ("auto", "on")
+"""Choices of ``align`` that also follow what moved on its own."""
+
+MENDED = 0.02
+"""Encoded difference from which a pixel of the short frame counts as replaced."""
+
+CONTEXT = 48
+"""Pixels around what is guessed that the network sees as well."""
+
+
+def merge_moving(
+    aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise, network: Network, options: MergeOptions
+) -> Estimate:
+    """Merge by the network, after the short frame was mended and what moved was followed."""
+    bracket, under = aligned.bracket, frames.three[0]
+    three, mended = consistent_three(bracket, frames, noise), 0.0
+    if three.frames[0] is not bracket.frames[under]:
+        difference = (three.frames[0] - bracket.frames[under]).abs().amax(1)
+        mended = float(difference.gt(MENDED).float().mean())
+    followed = None
+    if options.align in FOLLOWING:
+        three, followed = _follow(three, network)
+    estimate = network.estimate(three, float(bracket.times[under]))
+    return replace(estimate, at_rest=False, short_frame_mended=mended, followed=followed)
+
+
+def consistent_three(bracket: Bracket, frames: FrameSelection, noise: CameraNoise) -> Bracket:
+    """Return the network's three frames, the short one mended from others where it contradicts the clipped reference.
+
+    Args:
+        bracket: all frames, registered.
+        frames: the network's, and those that may stand in.
+        noise: of the camera.
+    """
+    under, reference = frames.three[0], frames.reference
+    others = [i for i in frames.joining if i != under and bracket.times[i] < bracket.times[reference]]
+    three = frames.for_network(bracket)
+    if under == reference or not others:
+        return three
+    mended = consistent_short_frame(bracket, under, reference, others, noise.dependable)
+    return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
+
+
+def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]]:
+    """Move what moved on its own to where the reference shows it; also return the share of each outer frame moved."""
+    moved, shares = follow_motion(three, network.reporter.check)
+    outer = [i for i in range(len(three)) if i != three.reference]
+    return three.with_frames(moved), {three.names[i]: sum(share[i] for share in shares) / len(shares) for i in outer}
+
+
+def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelection, network: Network) -> Estimate:
+    """Ask the network once more, with a shorter frame, how bright it is where nothing recorded it.
+
+    It sees only the rectangle that needs it. A guess may be brighter than what is certain, never darker.
+
+    Args:
+        estimate: in which all frames joined.
+        bracket: all frames, registered.
+        frames: with ``wider``, the three frames to ask with.
+        network: to ask.
+    """
+    if estimate.unrecorded is None or frames.wider is None:
+        return estimate
+    area = unrecorded_area(estimate.unrecorded, frames)
+    if area is None:
+        return estimate
+    wider = bracket.select(frames.wider, reference=1).crop(*area)
+    guess = replace(network, keep_stages=False).estimate(wider, float(bracket.times[frames.wider[0]])).image
+    image = brightened(estimate.image, guess, estimate.unrecorded, area)
+    brighter = (image > estimate.image).any(1)
+    return replace(estimate, image=image, guessed=float(brighter.float().mean()))
+
+
+def unrecorded_area(unrecorded: Tensor, frames: FrameSelection) -> tuple[int, int, int, int] | None:
+    """Return the rectangle in which the network is worth asking once more, with a shorter frame.
+
+    Args:
+        unrecorded: of an :class:`~afunet_core.merging.estimate.Estimate`, B×1×H×W.
+        frames: with ``wider``, the frames to ask it with.
+
+    Returns:
+        Top, left, height and width, with context around; ``None`` if there is nothing to ask.
+    """
+    if frames.wider is None or not bool((unrecorded > UNSUPPORTED_SHARE / 2).any()):
+        return None
+    spans = []
+    for axis, size in ((-1, unrecorded.shape[-2]), (-2, unrecorded.shape[-1])):
+        held = (unrecorded > 0).any(axis).flatten(0, -2).any(0).nonzero()
+        first, last = max(0, int(held[0]) - CONTEXT), min(size, int(held[-1]) + 1 + CONTEXT)
+        spans.append((first, last - first))
+    (top, height), (left, width) = spans
+    return top, left, height, width
+
+
+def brightened(image: Tensor, guess: Tensor, weight: Tensor, area: tuple[int, int, int, int]) -> Tensor:
+    """Return the image, within the area as bright as the guess where that is brighter and has the weight."""
+    top, left, height, width = area
+    image = image.clone()
+    window = image[..., top : top + height, left : left + width]
+    share = weight[..., top : top + height, left : left + width]
+    window += share * (guess.to(image) - window).clamp(min=0.0)
+    return image

@@ -1,0 +1,199 @@
+"""Options of a merge, declared once for Python, the command line, the widget and the documentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from afunet_core.errors import ArgumentError
+from afunet_core.utils.options import check_choices, option
+
+if TYPE_CHECKING:
+    import os
+
+    import torch
+
+    from afunet_core.camera.noise import NoiseModel
+    from afunet_core.model.afunet import AFUNet
+
+__all__ = ["MergeOptions"]
+
+GIGABYTE = 1024**3
+
+
+def _noise(text: str) -> str | tuple[float, float]:
+    """A word, or gain and read noise: ``0.5,4``, or ``0,5; 4`` with decimal commas."""
+    parts = text.replace(",", ".").split(";") if ";" in text else text.split(",")
+    if len(parts) == 1:
+        return text
+    gain, read_noise = (float(part) for part in parts)
+    return gain, read_noise
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """Options of :func:`afunet_core.merge`, which a test holds to this class; see there what they mean.
+
+    A new option is a field here and an argument of ``merge()``. :mod:`afunet_core.utils.options` tells how the command
+    line, a form, preferences and the documentation's table are built from the fields.
+
+    Raises:
+        ArgumentError: a value is none of the choices.
+
+    Example:
+        >>> MergeOptions(method="weighted", noise=(0.5, 4)).method
+        'weighted'
+    """
+
+    method: str = field(
+        default="auto",
+        metadata=option(
+            label="Method",
+            help="How frames are merged: automatic uses the network where things move and the weighted mean where "
+            "nothing does.",
+            group="merging",
+            choices={
+                "auto": "Automatic: best of both",
+                "afunet": "AFUNet (removes ghosts)",
+                "weighted": "Weighted average (nothing moved)",
+                "mertens": "Exposure fusion (display only)",
+            },
+        ),
+    )
+    align: str = field(
+        default="auto",
+        metadata=option(
+            label="Align",
+            help="Register hand-held frames before merging, and follow what moved in them; camera: register only.",
+            group="merging",
+            choices={
+                "auto": "If the frames need it",
+                "camera": "The camera's motion only",
+                "on": "Always",
+                "off": "Never",
+            },
+        ),
+    )
+    border: str = field(
+        default="fill",
+        metadata=option(
+            label="Border",
+            help="Where a registered frame shows nothing at the edges, the reference frame stands in, or the result "
+            "is cropped to what all frames show.",
+            group="result",
+            choices={"fill": "Fill from the reference", "crop": "Crop to what all frames show"},
+        ),
+    )
+    model: str | os.PathLike[str] | AFUNet = field(
+        default="default",
+        metadata=option(
+            label="Model",
+            help="A shipped or fetched name, or a .safetensors or published .pth file. Files are never executed.",
+            group="network",
+            choices={"default": "default"},
+            is_open=True,
+            files="Weights (*.safetensors *.pth *.pt)",
+            metavar="NAME|FILE",
+        ),
+    )
+    device: str | torch.device = field(
+        default="auto",
+        metadata=option(
+            label="Device",
+            help="Device of the network: auto, cpu, cuda, cuda:N or mps.",
+            group="network",
+            choices={"auto": "auto", "cpu": "cpu"},
+            is_open=True,
+            metavar="DEVICE",
+        ),
+    )
+    precision: str = field(
+        default="auto",
+        metadata=option(
+            label="Precision",
+            help="Arithmetic of the network. Automatic: bfloat16 on recent GPUs, else 32 bit.",
+            group="network",
+            choices={
+                "auto": "Automatic",
+                "float32": "32-bit float",
+                "bfloat16": "bfloat16",
+                "float16": "16-bit float",
+            },
+        ),
+    )
+    memory_budget: int | str | None = field(
+        default=None,
+        metadata=option(
+            label="Memory",
+            help="Most memory the network may use beside its input and output, such as 2GB. Less is slower, not "
+            "different.",
+            group="network",
+            minimum=0,
+            maximum=1024,
+            decimals=1,
+            suffix=" GB",
+            scale=GIGABYTE,
+            empty="what is free",
+            flag="--memory",
+            metavar="SIZE",
+        ),
+    )
+    drift: str = field(
+        default="off",
+        metadata=option(
+            label="Drift",
+            help="Measure how light and white balance changed between the frames, up to half a stop, and divide it "
+            "out.",
+            group="camera",
+            choices={"off": "Leave as recorded", "auto": "Compensate"},
+        ),
+    )
+    noise: NoiseModel | str | tuple[float, float] = field(
+        default="estimate",
+        metadata=option(
+            label="Noise",
+            help="Noise of the camera: learned from the bracket (estimate); by exposure time alone, for the weighted"
+            " average (photons); or gain in counts an electron and read noise in counts, such as 0.5,4.",
+            group="camera",
+            choices={"estimate": "estimate", "photons": "photons"},
+            is_open=True,
+            parse=_noise,
+            metavar="GAIN,READ|estimate|photons",
+        ),
+    )
+    units: str = field(
+        default="relative",
+        metadata=option(
+            label="Units",
+            help="Units of the result. Relative: 1 is saturation of the shortest frame. Counts: those of the data "
+            "above black, as the shortest frame would have counted them without noise and saturation.",
+            group="result",
+            choices={"relative": "Relative (1 = saturation)", "counts": "Counts, as in the data"},
+        ),
+    )
+    stages: bool = field(
+        default=False,
+        metadata=option(
+            label="Alignment stages",
+            help="Keep what every stage of the network aligned.",
+            group="result",
+            command_line=False,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        _check_noise(self.noise)
+
+
+def _check_noise(noise: Any) -> None:
+    if isinstance(noise, tuple) and len(noise) == 2:
+        return
+    if not isinstance(noise, str):
+        from afunet_core.camera.noise import NoiseModel
+
+        if isinstance(noise, NoiseModel):
+            return
+    if noise not in ("estimate", "photons"):
+        expected = "a NoiseModel, gain and read noise in counts, or one of estimate, photons"
+        raise ArgumentError("noise", expected, repr(noise))

@@ -1,0 +1,40 @@
+"""The result of a merge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from afunet_core.model.afunet import StageState
+
+__all__ = ["MergeResult"]
+
+
+@dataclass
+class MergeResult:
+    """Result of a merge.
+
+    Attributes:
+        radiance: ``H×W×3`` float32 linear radiance, 1.0 = saturation of the shortest frame; ``H×W`` for greyscale
+            brackets, with a leading batch axis for batches. For ``method="mertens"`` a display-encoded picture instead
+            (``info["output"]`` is ``"display"``).
+        stages: the network's state after every stage as arrays ``B×C×H×W``, or ``None`` when not asked for.
+        info: how the result was made: method, model and its hash, exposures, registration, device, versions, times.
+            JSON can hold all of it.
+        maps: pictures about the merge, computed when first looked at, with a leading batch axis for batches:
+            ``"ghost"`` ``H×W``, where a plain weighted merge would have failed; for a bracket of other than three
+            frames in which something moved ``"network"`` ``H×W``, the share of the network's picture beside what frames
+            that agree recorded; with ``stages`` also ``"stages_hdr"``, ``S×`` the shape of ``radiance``, what the
+            network would have given after each stage; and, with ``stages`` and an anchored head, ``"source"``
+            ``H×W×4``, how much of each pixel came from the shorter, the reference and the longer frame and from the
+            network's own picture.
+    """
+
+    radiance: np.ndarray
+    stages: list[StageState] | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)

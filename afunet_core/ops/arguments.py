@@ -1,0 +1,118 @@
+"""Checks of arguments that the operators share; all of them work on symbols, so that compiled code can change values.
+
+Looking into a tensor would wait for its device and break tracing. So only plain numbers are checked against a range,
+and tensors only for their type and shape.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+
+from afunet_core.errors import ArgumentError, ShapeError, TensorTypeError
+
+__all__ = ["Scalar", "check_batch", "check_finite", "check_positive", "check_tensor", "hold", "per_sample"]
+
+Scalar: TypeAlias = "float | Tensor"
+"""A number, a 0-d tensor, one value per sample (B,), or a tensor with as many axes as the image."""
+
+
+def check_tensor(name: str, value: object) -> None:
+    """Refuse anything but a floating-point tensor.
+
+    Raises:
+        TensorTypeError: naming the type or dtype.
+    """
+    if not isinstance(value, Tensor):
+        advice = "Convert an array with torch.from_numpy(array).float()." if hasattr(value, "__array__") else ""
+        raise TensorTypeError(name, "a floating-point tensor", f"a {type(value).__name__}", advice)
+    if not value.is_floating_point():
+        advice = "Scale counts to 1.0 at saturation first, for example image.float() / 255."
+        raise TensorTypeError(name, "a floating-point tensor", value.dtype, advice)
+
+
+def check_batch(name: str, value: object, like: Tensor | None = None) -> None:
+    """Refuse anything but a floating-point tensor B×C×H×W, of the shape of ``like`` where that is given.
+
+    Raises:
+        TensorTypeError: for anything but a floating-point tensor.
+        ShapeError: for another shape.
+    """
+    check_tensor(name, value)
+    assert isinstance(value, Tensor)
+    if value.ndim != 4 or (like is not None and value.shape != like.shape):
+        expected = "B×C×H×W" if like is None else f"B×C×H×W like the other image, {tuple(like.shape)}"
+        raise ShapeError(name, expected, tuple(value.shape))
+
+
+def check_positive(name: str, value: object, advice: str = "") -> None:
+    """Refuse a number that is not above 0 and finite, and anything that is neither number nor floating tensor.
+
+    Raises:
+        ArgumentError: naming the value.
+    """
+    if isinstance(value, Tensor):
+        check_tensor(name, value)
+    elif not (_is_number(value) and 0 < value < math.inf):  # type: ignore[operator]
+        raise ArgumentError(name, "a finite number above 0", _shown(value), advice)
+
+
+def check_finite(name: str, value: object, expected: str = "a finite number") -> None:
+    """Refuse a number that is not finite, and anything that is neither number nor floating tensor.
+
+    Raises:
+        ArgumentError: naming the value.
+    """
+    if isinstance(value, Tensor):
+        check_tensor(name, value)
+    elif not (_is_number(value) and -math.inf < value < math.inf):  # type: ignore[operator]
+        raise ArgumentError(name, expected, _shown(value))
+
+
+def per_sample(name: str, value: Scalar, image: Tensor) -> Scalar:
+    """Shape a parameter to broadcast over ``image``: one value per sample (B,) becomes B×1×1×1, in the image's dtype.
+
+    Raises:
+        ShapeError: for a vector of another length than the batch.
+
+    Example:
+        >>> import torch
+        >>> per_sample("ev", torch.tensor([0.0, 1.0]), torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 1, 1, 1])
+    """
+    if not isinstance(value, Tensor):
+        return value
+    value = value.to(image)
+    if value.ndim != 1 or image.ndim < 2:
+        return value
+    if value.shape[0] not in (1, image.shape[0]):
+        raise ShapeError(name, f"one value, or one for each of {image.shape[0]} samples", tuple(value.shape))
+    return value.reshape(-1, *[1] * (image.ndim - 1))
+
+
+def hold(module: nn.Module, **values: Any) -> None:
+    """Set parameters of an operator on its module: a Parameter trains with it, another tensor moves with it.
+
+    Example:
+        >>> import torch
+        >>> module = nn.Module()
+        >>> hold(module, gamma=torch.tensor(2.2), clip=True)
+        >>> list(module.state_dict())
+        ['gamma']
+    """
+    for name, value in values.items():
+        if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+            module.register_buffer(name, value)
+        else:
+            setattr(module, name, value)
+
+
+def _is_number(value: object) -> bool:
+    # NumPy's own numbers and symbols of torch.compile have __float__; so has an array, which is refused with its type.
+    return isinstance(value, int | float) or (hasattr(value, "__float__") and not hasattr(value, "__len__"))
+
+
+def _shown(value: object) -> object:
+    return value if isinstance(value, int | float) else repr(value)

@@ -1,0 +1,188 @@
+"""Options declared once: a frozen dataclass whose fields carry what every interface needs to offer them.
+
+:class:`~afunet_core.merging.options.MergeOptions` and :class:`~afunet_core.bracket.options.BracketOptions` are such
+classes. The arguments of the command line (:mod:`afunet_core.cli.options`), the widget's form, napari's preferences,
+the checks and the table of the documentation are made from them. This module imports neither torch nor Qt.
+
+A form has one widget a field of ``options_of(MergeOptions)`` with ``form`` true, in the group ``group``
+(:data:`GROUPS`), labelled ``label``, with ``tooltip`` as its tip. ``kind`` says which widget:
+
+``"choice"``
+    a closed list: one item ``text`` with the data ``value`` for each of ``choices.items()``.
+``"text"``
+    an editable list of ``choices``' texts; :meth:`Option.value_of` makes a value of what stands in it and
+    :meth:`Option.text_of` the text for a value. ``files`` (the filter of a file dialogue) asks for a browse button
+    beside it, whose path becomes the text.
+``"number"``
+    a spin box from ``minimum`` to ``maximum`` with ``step``, ``decimals`` and ``suffix``. What it shows times ``scale``
+    is the value; with ``empty`` its lowest number stands for ``None`` and reads so.
+``"flag"``
+    a check box.
+
+A preference stores a closed choice or a flag as it is, a number as it is shown, and anything else as the text that
+:meth:`Option.value_of` understands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from afunet_core.errors import ArgumentError
+
+__all__ = ["GROUPS", "Option", "check_choices", "option", "options_of", "options_table"]
+
+GROUPS = {
+    "frames": "Frames",
+    "merging": "Merging",
+    "camera": "Camera",
+    "network": "Model and device",
+    "result": "Result",
+}
+"""Groups of options and their headings, in the order in which interfaces show them."""
+
+
+def _text(text: str) -> Any:
+    return text.strip()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option, as interfaces offer it.
+
+    Attributes:
+        name: of the field, the keyword argument in Python; filled in by :func:`options_of`.
+        default: filled in likewise.
+        label: what a form calls it.
+        help: one or two plain sentences, without the default.
+        group: a key of :data:`GROUPS`.
+        choices: value → what a form shows for it.
+        is_open: values beside ``choices`` are possible.
+        parse: what a value is made of when it is written as text; it raises ``ValueError`` for what it cannot read.
+        files: the filter of a file dialogue, where a file is a possible value.
+        minimum, maximum, step, decimals, suffix, scale, empty: of a number, see above.
+        flag: on the command line; by default the name with hyphens.
+        metavar: of an open value on the command line.
+        command_line, form: the interfaces that offer it.
+        needs_files: choices that only image files can answer: a form for pixels in memory leaves them out.
+    """
+
+    label: str
+    help: str
+    group: str
+    choices: Mapping[Any, str] = field(default_factory=dict)
+    is_open: bool = False
+    parse: Callable[[str], Any] = _text
+    files: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float = 1.0
+    decimals: int = 0
+    suffix: str = ""
+    scale: float = 1.0
+    empty: str | None = None
+    flag: str = ""
+    metavar: str | None = None
+    command_line: bool = True
+    form: bool = True
+    needs_files: tuple[Any, ...] = ()
+    name: str = ""
+    default: Any = None
+
+    @property
+    def kind(self) -> Literal["choice", "text", "number", "flag"]:
+        """The widget that shows it."""
+        if isinstance(self.default, bool):
+            return "flag"
+        if self.minimum is not None:
+            return "number"
+        return "choice" if self.choices and not self.is_open else "text"
+
+    @property
+    def tooltip(self) -> str:
+        """The help in lines of at most 90 characters."""
+        import textwrap
+
+        return "\n".join(textwrap.wrap(self.help, 90))
+
+    def value_of(self, text: str) -> Any:
+        """The value for a text: that of the choice so called, else what ``parse`` reads in it.
+
+        Raises:
+            ValueError: the text cannot be read.
+
+        Example:
+            >>> level = Option(label="", help="", group="", choices={None: "As stored"}, is_open=True, parse=float)
+            >>> level.value_of("As stored"), level.value_of("4")
+            (None, 4.0)
+        """
+        text = text.strip()
+        for value, shown in self.choices.items():
+            if text == shown:
+                return value
+        return self.parse(text) if text else self.default
+
+    def text_of(self, value: Any) -> str:
+        """The text for a value, which :meth:`value_of` turns into it again."""
+        if value is None or value in self.choices:
+            return self.choices.get(value, "")
+        if isinstance(value, tuple):
+            return ", ".join(f"{part:g}" for part in value)
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def option(**facts: Any) -> dict[str, Option]:
+    """Make the metadata of a field of an options class from attributes of :class:`Option`."""
+    return {"option": Option(**facts)}
+
+
+def options_of(options: type | Any) -> dict[str, Option]:
+    """The options that a class declares, by name, in the order of their declaration."""
+    declared = ((each, each.metadata["option"]) for each in fields(options) if "option" in each.metadata)
+    return {each.name: replace(entry, name=each.name, default=each.default) for each, entry in declared}
+
+
+def check_choices(options: Any) -> None:
+    """Raise for the first value that is none of a closed list's choices.
+
+    Raises:
+        ArgumentError: names the option and its choices.
+    """
+    for name, each in options_of(options).items():
+        value = getattr(options, name)
+        if each.kind == "choice" and not (isinstance(value, str | int | None) and value in each.choices):
+            raise ArgumentError(name, "one of " + ", ".join(map(str, each.choices)), repr(value))
+
+
+def options_table(classes: Iterable[type]) -> str:
+    """A Markdown table of the options: the documentation's.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Colours:
+        ...     tint: str = field(
+        ...         default="red",
+        ...         metadata=option(label="Tint", help="Of the sky.", group="result", choices={"red": "Red"}),
+        ...     )
+        >>> print(options_table([Colours]).splitlines()[2])
+        | `tint` | `--tint` | Tint | `"red"` | Of the sky. Choices: `"red"` (Red). |
+    """
+    lines = ["| Python | Command line | Widget | Default | Meaning |", "|---|---|---|---|---|"]
+    for each in (entry for cls in classes for entry in options_of(cls).values()):
+        command_line = f"`{each.flag or '--' + each.name.replace('_', '-')}`" if each.command_line else ""
+        choices = ", ".join(f"`{_literal(value)}` ({text})" for value, text in each.choices.items())
+        meaning = f"{each.help} Choices: {choices}." if choices else each.help
+        cells = (
+            f"`{each.name}`",
+            command_line,
+            each.label if each.form else "",
+            f"`{_literal(each.default)}`",
+            meaning,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)

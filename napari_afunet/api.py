@@ -1,0 +1,152 @@
+"""The widget's job without the widget: for scripts, notebooks and the console, and a script for what the widget did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari_afunet.settings import MergeSettings
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+    from afunet_core.merging.result import MergeResult
+    from napari_afunet.display.tone_view import DisplaySettings
+    from napari_afunet.layers.source import BracketSource
+
+__all__ = ["as_script", "merge_layers", "resolve_exposures", "resolve_source"]
+
+
+def merge_layers(
+    viewer: ViewerModel,
+    layers: Sequence[Image | str] | Image | str | None = None,
+    *,
+    ev: Sequence[float] | None = None,
+    times: Sequence[float] | None = None,
+    show: bool = True,
+    name: str | None = None,
+    display: DisplaySettings | None = None,
+    **settings: Any,
+) -> MergeResult:
+    """Merge layers of a viewer and add the results to it, as the widget's Merge button does, but waiting for the end.
+
+    Args:
+        viewer: a napari viewer, or a ``ViewerModel`` without a window.
+        layers: the frames as layers or their names, one stack layer, or ``None`` to choose as the widget would.
+        ev: exposure of each frame in EV; read from the layers when neither this nor ``times`` is given.
+        times: exposure of each frame in seconds.
+        show: add the result layers.
+        name: what the result layers are called; from the frames' names by default.
+        display: how the tone-mapped view is made.
+        settings: any other field of :class:`napari_afunet.settings.MergeSettings`: ``encoding``, ``bit_depth``,
+            ``channel``, ``black_level``, ``response``, ``reference``, ``drift``, ``noise``, ``method``, ``align``,
+            ``border``, ``units``, ``model``, ``device``, ``precision``, ``memory_budget``, ``stages`` …
+
+    Returns:
+        The core's result; for a stack, radiance of all planes ``(planes…, H, W[, 3])`` and ``info`` of the first.
+
+    Raises:
+        AFUNetError: with what was expected, what was found and what to do.
+
+    Example:
+        >>> from napari.components import ViewerModel
+        >>> from afunet_core.data.demo import demo_bracket
+        >>> viewer, (frames, ev, truth) = ViewerModel(), demo_bracket(reduction=16)
+        >>> layers = [viewer.add_image(frame, name=f"garage {i}", rgb=True) for i, frame in enumerate(frames)]
+        >>> result = merge_layers(viewer, layers, ev=ev, method="weighted")
+        >>> result.radiance.shape, [layer.name for layer in viewer.layers][-2:]
+        ((30, 45, 3), ['garage HDR', 'garage tone mapped'])
+    """
+    from napari_afunet.display.tone_view import DisplaySettings
+    from napari_afunet.jobs.merge_job import merge_source
+    from napari_afunet.layers.results import add_result_layers
+
+    source, chosen = resolve_source(viewer, layers)
+    if ev is None and times is None:
+        ev, times = resolve_exposures(chosen, len(source.frames))
+    given = MergeSettings(ev=_floats(ev), times=_floats(times)).replace(**settings)
+    outcome = None
+    for step in merge_source(source, given):
+        outcome = step.outcome
+    assert outcome is not None, "a bracket source has at least one plane"
+    if show:
+        add_result_layers(viewer, outcome, display or DisplaySettings(), name)
+    result = outcome.result
+    assert result is not None
+    result.radiance, result.info = outcome.radiance, outcome.info
+    return result
+
+
+def resolve_source(
+    viewer: ViewerModel, layers: Sequence[Image | str] | Image | str | None
+) -> tuple[BracketSource, list[Image]]:
+    """The pixels of the named, given or guessed layers."""
+    from afunet_core.errors import BracketError
+    from napari_afunet.layers.selection import guess_layers, guess_stack
+    from napari_afunet.layers.source import bracket_source, stack_source
+
+    if layers is None:
+        chosen = guess_layers(viewer.layers, viewer.layers.selection)
+        stack = None if chosen else guess_stack(viewer.layers)
+        if not chosen and stack is None:
+            raise BracketError(
+                "layers",
+                "three image layers of one shape, or a stack of three planes",
+                f"{len(viewer.layers)} layers without such",
+                "Open the frames of a bracket, or try File › Open Sample › AFUNet HDR.",
+            )
+        layers = chosen or stack
+    if not isinstance(layers, (list, tuple)):
+        layers = [layers]
+    chosen = [viewer.layers[layer] if isinstance(layer, str) else layer for layer in layers]
+    return (stack_source(chosen[0]) if len(chosen) == 1 else bracket_source(chosen)), chosen
+
+
+def resolve_exposures(layers: Sequence[Image], count: int) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """EV or seconds of every frame from the layers' metadata or files.
+
+    Raises:
+        ExposureError: when a frame's exposure is unknown.
+    """
+    from afunet_core.errors import ExposureError
+    from napari_afunet.layers.exposures import common_exposures, layer_exposure, stack_exposures
+
+    known = stack_exposures(layers[0], count) if len(layers) == 1 else [layer_exposure(layer) for layer in layers]
+    ev, times = common_exposures(known)
+    if ev is not None or times is not None:
+        return ev, times
+    missing = [index + 1 for index, exposure in enumerate(known) if exposure.value is None]
+    raise ExposureError(
+        "exposures",
+        "an exposure for every frame",
+        f"none for frame {', '.join(map(str, missing or range(1, count + 1)))}",
+        "Give ev=(-2, 0, 2) or times=(1/100, 1/25, 1/6).",
+    )
+
+
+def as_script(source: BracketSource, layer_names: Sequence[str], settings: MergeSettings) -> str:
+    """Python that repeats a merge of the widget: in napari's console with the layers, or from the files where known."""
+    chosen: Any = list(layer_names) if len(layer_names) > 1 else layer_names[0]
+    arguments = "".join(f"    {key}={value!r},\n" for key, value in settings.changed().items())
+    lines = [
+        "import napari",
+        "from napari_afunet import merge_layers",
+        "",
+        "viewer = napari.current_viewer() or napari.Viewer()",
+        f"layers = {chosen!r}",
+    ]
+    paths = list(dict.fromkeys(path for path in source.paths if path))
+    if paths:
+        lines += [f"if {layer_names[0]!r} not in viewer.layers:", f"    layers = viewer.open({paths!r}, stack=False)"]
+    lines += [
+        "result = merge_layers(",
+        "    viewer,",
+        "    layers,",
+    ]
+    script = "\n".join(lines) + "\n" + arguments + ")\n"
+    return script + "print(result.radiance.shape, result.info)\n"
+
+
+def _floats(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(value) for value in values)

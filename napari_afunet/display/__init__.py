@@ -1,0 +1,1 @@
+"""Display of HDR layers, and comparison of results with their frames."""

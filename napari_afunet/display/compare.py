@@ -1,0 +1,134 @@
+"""Ways to look at a result beside what it was made from, at a click, and back to how the viewer was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari_afunet.jobs.merge_job import SIDES
+from napari_afunet.layers.result_layer import find_result
+from napari_afunet.layers.selection import KEY
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+__all__ = ["COMPARISONS", "compare", "is_comparing", "stop_comparing", "toggle"]
+
+# value → what the user reads
+COMPARISONS = {
+    "reference": "Reference frame",
+    "side by side": "Side by side",
+    "frames": "Frames and result",
+    "stages": "Stages",
+}
+_BEFORE = "before_comparing"  # note on a layer: how things were
+
+
+def toggle(viewer: ViewerModel, comparison: str = "reference") -> bool:
+    """Begin a comparison, or end the one there is; whether one is shown now."""
+    if is_comparing(viewer):
+        stop_comparing(viewer)
+        return False
+    return compare(viewer, comparison)
+
+
+def compare(viewer: ViewerModel, comparison: str) -> bool:
+    """Show a comparison of the newest result in place of what is visible now.
+
+    Args:
+        viewer: with a result and the layers it was made from.
+        comparison: one of :data:`COMPARISONS`: the ``reference`` frame in the place of the result; reference and result
+            ``side by side``; all ``frames`` and the result; or the three sides of the ``stages``.
+
+    Returns:
+        Whether there was something to compare.
+    """
+    stop_comparing(viewer)
+    wanted = _wanted(viewer, comparison)
+    if not wanted:
+        return False
+    in_grid = comparison != "reference"
+    before = {"grid": _grid_state(viewer), "zoom": viewer.scene.camera.zoom}
+    for layer in viewer.layers:
+        _note(layer, before | {"visible": layer.visible})
+        if layer.visible != (layer in wanted):
+            layer.visible = layer in wanted
+    if in_grid:
+        columns = len(wanted) if len(wanted) <= 3 else 2
+        grid = viewer.canvas.grid
+        grid.shape, grid.stride = (-1, columns), 1  # from the bottom of the layer list up: first the frames
+        if not grid.enabled:
+            viewer.scene.camera.zoom /= columns  # what filled the canvas now fills a cell
+            grid.enabled = True
+    return True
+
+
+def is_comparing(viewer: ViewerModel) -> bool:
+    """Return True while a comparison is shown."""
+    return any(_BEFORE in layer.metadata.get(KEY, {}) for layer in viewer.layers)
+
+
+def stop_comparing(viewer: ViewerModel) -> None:
+    """Bring back what :func:`compare` hid, and the view there was."""
+    for layer in viewer.layers:
+        before = layer.metadata.get(KEY, {}).get(_BEFORE)
+        if before is None:
+            continue
+        _note(layer, None)
+        if layer.visible != before["visible"]:
+            layer.visible = before["visible"]
+        if _grid_state(viewer) != before["grid"]:
+            grid = viewer.canvas.grid
+            if grid.enabled and not before["grid"]["enabled"]:
+                columns = grid.actual_shape(viewer.layers)[1]
+                viewer.scene.camera.zoom *= max(1, columns)
+            for name, value in before["grid"].items():
+                setattr(grid, name, value)
+
+
+def _wanted(viewer: ViewerModel, comparison: str) -> list[Layer]:
+    """The layers that a comparison shows; empty where some are missing."""
+    for layer in reversed(viewer.layers):
+        note = layer.metadata.get(KEY, {})
+        info = note.get("info") or {}
+        if note.get("role") != "radiance" or "reference" not in info:
+            continue
+        result = find_result(viewer, note["bracket"], "tone_mapped") or layer
+        if comparison == "stages":
+            sides = [_shown_stages(viewer, note["bracket"], side) for side in SIDES]
+            return [side for side in sides if side is not None]
+        wanted = [info["reference"]] if comparison != "frames" else range(len(info["frames"]))
+        frames = _frames(viewer, note, [info["frames"][index] for index in wanted])
+        return frames if comparison == "reference" or not frames else [*frames, result]
+    return []
+
+
+def _frames(viewer: ViewerModel, note: dict[str, Any], names: Sequence[str]) -> list[Layer]:
+    """The layers that were merged under these names, or none where one was deleted (or is a plane of a stack)."""
+    identities = dict(zip(note.get("frames", ()), note.get("layers", ()), strict=False))
+    frames = []
+    for name in names:
+        same = [layer for layer in viewer.layers if str(layer.unique_id) == identities.get(name)]
+        frames += same or [layer for layer in viewer.layers if layer.name == name]  # by name where it was opened anew
+    return frames if len(frames) == len(names) else []
+
+
+def _shown_stages(viewer: ViewerModel, bracket: str, side: str) -> Layer | None:
+    """The layer of one side: its numbers where these are shown in place of the colours."""
+    colours, numbers = find_result(viewer, bracket, side), find_result(viewer, bracket, f"{side} values")
+    if numbers is not None and numbers.metadata[KEY].get("shown"):
+        return numbers
+    return colours
+
+
+def _grid_state(viewer: ViewerModel) -> dict[str, Any]:
+    grid = viewer.canvas.grid
+    return {"shape": tuple(grid.shape), "stride": grid.stride, "enabled": grid.enabled}
+
+
+def _note(layer: Layer, before: dict[str, Any] | None) -> None:
+    note = {key: value for key, value in layer.metadata.get(KEY, {}).items() if key != _BEFORE}
+    if before is not None:
+        note[_BEFORE] = before
+    layer.metadata = {**layer.metadata, KEY: note}

@@ -1,0 +1,215 @@
+"""Light to screen: a tone-mapped picture of an HDR layer, fast enough to follow a slider."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_afunet.layers.selection import KEY
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from afunet_core.tonemap_lut import LivePicture
+
+__all__ = [
+    "OPERATORS",
+    "DisplaySettings",
+    "base_exposure",
+    "display_options",
+    "is_hdr",
+    "prepare",
+    "reference_exposure",
+    "render",
+    "set_display",
+    "unit_exposure",
+]
+
+# value → what the user reads
+OPERATORS = {
+    "reinhard": "Reinhard (photographic)",
+    "filmic": "Filmic (soft shoulder)",
+    "mu_law": "μ-law (as in the papers)",
+    "exposure": "Exposure only (clips)",
+}
+CLIPPED = np.array((255, 0, 160), np.uint8)
+SCREEN_GAMMA = 2.2
+_GREY, _GAIN = 0.18, 16.0  # middle grey, and the gain of Reinhard's operator
+
+
+@dataclass(frozen=True)
+class DisplaySettings:
+    """Settings of the display of an HDR layer.
+
+    Attributes:
+        operator: one of :data:`OPERATORS`.
+        ev: exposure compensation in EV; +1 is twice as bright.
+        gamma: of the screen; 2.2 is neutral, more brightens the mid-tones.
+        warn: paint what is shown clipped.
+    """
+
+    operator: str = "reinhard"
+    ev: float = 0.0
+    gamma: float = SCREEN_GAMMA
+    warn: bool = False
+
+
+def render(
+    radiance: Any, settings: DisplaySettings, base_ev: float = 0.0, unit_ev: float = 0.0, *, rgb: bool = True
+) -> Any:
+    """Radiance ``(…, H, W[, 3])`` as a ``uint8`` picture ``(…, H, W, 3)``; planes of a stack are computed when shown.
+
+    Grey becomes colour too, because the highlight warning is one.
+
+    Args:
+        radiance: linear light, NumPy or dask.
+        settings: how to show it.
+        base_ev: what exposure 0 means to the operator that compresses nothing; see :func:`base_exposure`.
+        unit_ev: what it means to the others; see :func:`unit_exposure`.
+        rgb: whether the last axis is colour (a grey image may be three pixels wide).
+    """
+    grey = not rgb
+    settings = replace(settings, ev=settings.ev + (base_ev if settings.operator == "exposure" else unit_ev))
+    planes = radiance.ndim - (2 if grey else 3)
+    if planes == 0 and isinstance(radiance, np.ndarray):
+        return _finish(prepare(radiance).render(settings.operator, settings.ev), settings)
+    import dask.array as da
+
+    chunks = (1,) * planes + radiance.shape[planes:]
+    lazy = da.from_array(radiance, chunks=chunks) if isinstance(radiance, np.ndarray) else radiance.rechunk(chunks)
+    colours: dict[str, Any] = {"chunks": (*lazy.chunks[: planes + 2], (3,))}
+    if grey:
+        colours["new_axis"] = lazy.ndim
+    return lazy.map_blocks(_render_block, settings, planes, dtype=np.uint8, **colours)
+
+
+def base_exposure(layer: Image) -> float:
+    """The exposure in EV at which a linear layer looks right: that of the bracket's reference frame where it is known.
+
+    For HDR files from elsewhere, whose unit can be anything, all but the brightest hundredth fits the screen.
+    """
+    known = reference_exposure(_info(layer))
+    return _looked_at(layer)["base_ev"] if known is None else known
+
+
+def unit_exposure(layer: Image) -> float:
+    """The exposure in EV after which 1.0 is what the operators expect: saturation of the shortest frame.
+
+    HDR files from elsewhere are set by their log-average, as Reinhard et al. propose, yet so that no more than the
+    brightest hundredth is beyond white.
+    """
+    info = _info(layer)
+    return _looked_at(layer)["unit_ev"] if reference_exposure(info) is None else _unit_exposure(info)
+
+
+def _info(layer: Image) -> Mapping[str, Any]:
+    return layer.metadata.get(KEY, {}).get("info") or {}
+
+
+def _looked_at(layer: Image) -> dict[str, float]:
+    """Return the exposures that the pixels of one plane suggest; kept in the layer's metadata."""
+    note = layer.metadata.get(KEY, {})
+    if "base_ev" not in note:
+        step = max(1, round((layer.data.size / 300_000) ** 0.5))
+        spatial = layer.data.shape[-3:] if layer.rgb else layer.data.shape[-2:]
+        plane = np.asarray(layer.data[tuple(0 for _ in layer.data.shape[: -len(spatial)])][::step, ::step], np.float32)
+        lit = plane[np.isfinite(plane) & (plane > 0)]
+        base = unit = 0.0
+        if lit.size:
+            base = -float(np.log2(np.percentile(lit, 99)))
+            unit = min(base, math.log2(_GREY / _GAIN) - float(np.log2(lit).mean()))
+        note = note | {"base_ev": base, "unit_ev": unit}
+        layer.metadata[KEY] = note
+    return note
+
+
+def reference_exposure(info: Mapping[str, Any]) -> float | None:
+    """EV at which a merged image is as bright as its reference frame, from the merge's provenance."""
+    try:
+        return float(info["ev"][info["reference"]]) + _unit_exposure(info)
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _unit_exposure(info: Mapping[str, Any]) -> float:
+    """EV that makes 1.0 the saturation of the shortest frame, as the operators expect it: not 0 for counts."""
+    return -math.log2(info["scale"]) if info.get("units") == "counts" else 0.0
+
+
+def display_options(settings: DisplaySettings, base_ev: float) -> dict[str, Any]:
+    """Contrast limits and gamma under which a linear layer is shown so: the shader does it, the data stays."""
+    return {"contrast_limits": (0.0, 2.0 ** -(settings.ev + base_ev)), "gamma": 1 / settings.gamma}
+
+
+def set_display(layer: Image, settings: DisplaySettings) -> None:
+    """Show a linear layer with an exposure and a gamma."""
+    options = display_options(settings, base_exposure(layer))
+    if layer.gamma != options["gamma"]:
+        layer.gamma = options["gamma"]
+    if tuple(layer.contrast_limits) != options["contrast_limits"]:
+        layer.contrast_limits = options["contrast_limits"]
+
+
+def is_hdr(layer: Any) -> bool:
+    """Return True for a layer of floating-point light, which a display has to compress."""
+    from napari.layers import Image
+
+    if not isinstance(layer, Image) or layer.multiscale or not np.issubdtype(layer.dtype, np.floating):
+        return False
+    role = layer.metadata.get(KEY, {}).get("role")
+    if role is not None:
+        return role in ("radiance", "decoded", "truth")
+    return layer.rgb or layer.ndim == 2
+
+
+class _Last:
+    """The image that was last shown, prepared: the next step of a slider finds it ready. It goes when its data goes."""
+
+    def __init__(self) -> None:
+        self._entry: tuple[weakref.ref[np.ndarray], LivePicture] | None = None
+
+    def of(self, radiance: np.ndarray) -> LivePicture:
+        from afunet_core.tonemap_lut import LivePicture
+
+        entry = self._entry
+        if entry is not None and entry[0]() is radiance:
+            return entry[1]
+        picture = LivePicture(radiance)
+        self._entry = weakref.ref(radiance, self._forget), picture
+        return picture
+
+    def _forget(self, gone: weakref.ref[np.ndarray]) -> None:
+        if self._entry is not None and self._entry[0] is gone:
+            self._entry = None
+
+
+_last = _Last()
+
+
+def prepare(radiance: np.ndarray) -> LivePicture:
+    """Radiance ``H×W[×3]`` prepared for live display; the last one asked for is kept while its data lives."""
+    return _last.of(radiance)
+
+
+def _render_block(block: np.ndarray, settings: DisplaySettings, planes: int) -> np.ndarray:
+    from afunet_core.tonemap_lut import LivePicture
+
+    plane = LivePicture(block[(0,) * planes])
+    return _finish(plane.render(settings.operator, settings.ev), settings)[(np.newaxis,) * planes]
+
+
+def _finish(picture: np.ndarray, settings: DisplaySettings) -> np.ndarray:
+    """In colour, and with what is clipped painted over where that is wanted."""
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., np.newaxis], 3, axis=-1)
+    if settings.warn:
+        white = picture[..., 0] == 255
+        for channel in (1, 2):
+            white |= picture[..., channel] == 255
+        picture[white] = CLIPPED
+    return picture

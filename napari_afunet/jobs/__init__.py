@@ -1,0 +1,1 @@
+"""Merging in the background: the job, its worker, and what is checked beforehand."""

@@ -1,0 +1,241 @@
+"""One merge from start to end, without a viewer: step by step, so that it can be watched and stopped."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from afunet_core.errors import ArgumentError, MergeCancelled
+from napari_afunet.layers.source import BracketSource, Placement
+from napari_afunet.settings import MergeSettings
+
+if TYPE_CHECKING:
+    from afunet_core.inspection import FeatureBasis
+    from afunet_core.merging.result import MergeResult
+
+__all__ = ["Outcome", "Step", "merge_source"]
+
+Progress = Callable[[float, str], None]
+Area = tuple[int, int, int, int]
+# The shorter frame, the reference, the longer frame, and the network's own picture.
+SOURCE_COLOURS = np.array(((0.25, 0.5, 1.0), (0.3, 0.85, 0.35), (1.0, 0.4, 0.3), (0.75, 0.75, 0.75)), np.float32)
+SIDES: tuple[Literal["under", "reference", "over"], ...] = ("under", "reference", "over")
+
+
+@dataclass
+class Outcome:
+    """Everything the viewer shows, as arrays with the plane axes first.
+
+    Attributes:
+        radiance: ``(planes…, H, W[, 3])`` float32; linear, except for exposure fusion.
+        stages: per side ``(stage, planes…, H, W, 3)`` uint8, one colour basis for all, and as ``"decoded"`` the HDR
+            image decoded from every stage, ``(stage, planes…, H, W[, 3])`` float16; empty without the network.
+        maps: name → ``(planes…, H, W)`` float32: ghost map and what else the core reports.
+        info: provenance, of the first plane.
+        warnings: what the core warned of, each once.
+        result: the core's own result of the last plane.
+        area: top, left, height and width of ``radiance`` and ``maps`` within the source's planes.
+        stage_area: the same of ``stages``.
+    """
+
+    source: BracketSource
+    settings: MergeSettings
+    radiance: np.ndarray
+    stages: dict[str, np.ndarray] = field(default_factory=dict)
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    result: MergeResult | None = None
+    area: Area | None = None
+    stage_area: Area | None = None
+
+    @property
+    def placement(self) -> Placement:
+        """Placement of ``radiance`` and ``maps``."""
+        return self.source.placement.shifted(self.area[:2] if self.area else (0, 0))
+
+    @property
+    def stage_placement(self) -> Placement:
+        """Placement of ``stages``, without their stage axis, at the resolution of the frames."""
+        return self.source.placement.shifted(self.stage_area[:2] if self.stage_area else (0, 0))
+
+    @property
+    def grey(self) -> bool:
+        """True if the radiance has no colour axis."""
+        return self.radiance.ndim == len(self.source.planes) + 2
+
+    @property
+    def linear(self) -> bool:
+        """True if values are light; exposure fusion gives a picture for the screen instead."""
+        return self.info.get("output") != "display"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One plane is done; ``outcome`` holds all planes so far."""
+
+    done: int
+    total: int
+    outcome: Outcome
+
+
+def merge_source(
+    source: BracketSource,
+    settings: MergeSettings,
+    on_progress: Progress | None = None,
+    should_cancel: Callable[[], bool] | None = None,
+) -> Iterator[Step]:
+    """Merge plane after plane, yielding after each.
+
+    Args:
+        source: the pixels.
+        settings: everything else.
+        on_progress: called with the fraction done and a message, from this thread.
+        should_cancel: asked often; ``True`` raises :class:`afunet_core.MergeCancelled`.
+
+    Raises:
+        AFUNetError: what the core found wrong, with advice.
+    """
+    source = source.of_channel(settings.channel)
+    total = source.plane_count
+    outcome: Outcome | None = None
+    basis: FeatureBasis | None = None  # of the first plane, so that a colour means the same in every plane
+    areas: list[Area] = []
+    # Planes of a stack are cropped together at the end: each for itself they would differ in size.
+    plane_settings = settings.replace(border="fill") if source.planes else settings
+    for number, (index, frames) in enumerate(source):
+        report = _plane_progress(on_progress, number, total)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            result, maps = _merge_plane(frames, source, plane_settings, report, should_cancel)
+            views, basis = _stage_views(result, settings, basis)
+        if outcome is None:
+            outcome = Outcome(source, settings, np.zeros((*source.planes, *result.radiance.shape), np.float32))
+            outcome.info = dict(result.info)
+        outcome.radiance[index] = result.radiance
+        outcome.result = result
+        _store(outcome.maps, maps, source.planes, index)
+        _store_stages(outcome.stages, views, source.planes, index)
+        for warning in caught:
+            if issubclass(warning.category, UserWarning) and str(warning.message) not in outcome.warnings:
+                outcome.warnings.append(str(warning.message))
+        if settings.border == "crop" and source.planes:
+            areas.append(_covered(result, source.shape))
+            if number + 1 == total:
+                _crop_together(outcome, areas)
+        elif settings.border == "crop":
+            outcome.area = outcome.stage_area = tuple(result.info["area"])
+        yield Step(number + 1, total, outcome)
+
+
+def _merge_plane(
+    frames: list[np.ndarray],
+    source: BracketSource,
+    settings: MergeSettings,
+    on_progress: Callable[[int, int, str], None],
+    should_cancel: Callable[[], bool] | None,
+) -> tuple[MergeResult, dict[str, np.ndarray]]:
+    from afunet_core import Bracket, merge
+    from afunet_core.bracket.files import channel_of_dark_frame
+
+    metadata: dict[str, Any] = {"paths": list(source.paths)} if any(source.paths) else {}
+    if settings.channel is not None:
+        metadata["channel"] = settings.channel
+    arguments = settings.bracket_arguments()
+    arguments["black_level"] = channel_of_dark_frame(settings.black_level, settings.channel)
+    bracket = Bracket(frames, names=source.names, metadata=metadata or None, **arguments)
+    result = merge(bracket, **settings.merge_arguments(), on_progress=on_progress, should_cancel=should_cancel)
+    maps: dict[str, np.ndarray] = {}
+    names = [name for name in result.maps if name != "stages_hdr"]
+    for name in names if settings.ghost_map else ():
+        if should_cancel is not None and should_cancel():
+            raise MergeCancelled("The merge was cancelled.")
+        maps[name] = _picture(name, np.asarray(result.maps[name], np.float32))
+    return result, maps
+
+
+def _covered(result: MergeResult, shape: tuple[int, int]) -> Area:
+    """Return the area that all frames of a plane show, from their registration."""
+    import torch
+
+    from afunet_core.ops.warp import valid_area
+    from afunet_core.registration.align import largest_rectangle
+
+    covered = torch.ones(shape, dtype=torch.bool)
+    for entry in result.info.get("registration") or []:
+        if entry["decision"] == "warped":
+            covered &= valid_area(torch.tensor(entry["homography"], dtype=torch.float64), *shape)[0, 0]
+    return largest_rectangle(covered)
+
+
+def _crop_together(outcome: Outcome, areas: list[Area]) -> None:
+    """Cut the planes of a stack to the rectangle that all of them cover."""
+    top, left = (max(area[side] for area in areas) for side in (0, 1))
+    height = min(area[0] + area[2] for area in areas) - top
+    width = min(area[1] + area[3] for area in areas) - left
+    if min(height, width) <= 0:
+        advice = "Fill the border from the reference, or switch the alignment off."
+        raise ArgumentError("border", "planes whose frames share an area", "none", advice)
+    outcome.area = (top, left, height, width)
+    planes = (slice(None),) * len(outcome.source.planes)
+    window = (*planes, slice(top, top + height), slice(left, left + width))
+    outcome.radiance = np.ascontiguousarray(outcome.radiance[window])
+    outcome.maps = {name: np.ascontiguousarray(values[window]) for name, values in outcome.maps.items()}
+    outcome.info |= {"border": "crop", "area": list(outcome.area), "shape": list(outcome.radiance.shape)}
+
+
+def _stage_views(
+    result: MergeResult, settings: MergeSettings, basis: FeatureBasis | None
+) -> tuple[dict[str, np.ndarray], FeatureBasis | None]:
+    """Features as colours, per side ``(stage, H, W, 3)``, the images decoded from them, and the colours' basis."""
+    if not (settings.stages and result.stages):
+        return {}, basis
+    from afunet_core.inspection import feature_basis, stage_rgb
+
+    basis = basis or feature_basis(result.stages)
+    views: dict[str, np.ndarray] = {side: _bytes(stage_rgb(result.stages, side, basis=basis)) for side in SIDES}
+    views["decoded"] = result.maps["stages_hdr"].astype(np.float16)  # half precision is what EXR files keep, too
+    return views, basis
+
+
+def _plane_progress(on_progress: Progress | None, number: int, total: int) -> Callable[[int, int, str], None]:
+    def report(done: int, of: int, message: str) -> None:
+        if on_progress is not None:
+            prefix = f"Plane {number + 1} of {total}: " if total > 1 else ""
+            on_progress((number + done / max(of, 1)) / total, prefix + message)
+
+    return report
+
+
+def _store(
+    kept: dict[str, np.ndarray], new: dict[str, np.ndarray], planes: tuple[int, ...], index: tuple[int, ...]
+) -> None:
+    for name, value in new.items():
+        if name not in kept:
+            kept[name] = np.zeros((*planes, *value.shape), value.dtype)
+        kept[name][index] = value
+
+
+def _store_stages(
+    kept: dict[str, np.ndarray], new: dict[str, np.ndarray], planes: tuple[int, ...], index: tuple[int, ...]
+) -> None:
+    """As :func:`_store`, with the stage axis in front of the plane axes."""
+    for name, value in new.items():
+        if name not in kept:
+            kept[name] = np.zeros((value.shape[0], *planes, *value.shape[1:]), value.dtype)
+        for stage, picture in enumerate(value):
+            kept[name][(stage, *index)] = picture
+
+
+def _picture(name: str, values: np.ndarray) -> np.ndarray:
+    """A map as it is, except where each pixel holds shares of several sources: these become mixed colours."""
+    return _bytes(values @ SOURCE_COLOURS) if name == "source" else values
+
+
+def _bytes(picture: np.ndarray) -> np.ndarray:
+    """Display values in [0, 1] as 8 bits: a quarter of the memory, and all a screen shows."""
+    return np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)

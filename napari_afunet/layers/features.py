@@ -1,0 +1,104 @@
+"""The network's features stage by stage, as layers with numbers to read off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_afunet.jobs.merge_job import SIDES, Outcome
+from napari_afunet.layers.result_layer import (
+    find_result,
+    link_display,
+    provenance_of,
+    put_layer,
+    result_name,
+    stage_placement,
+)
+from napari_afunet.layers.selection import KEY
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+__all__ = ["QUANTITIES", "channel_count", "quantity_values", "show_values"]
+
+# value → what the user reads
+QUANTITIES = {
+    "rgb": "Colours (main components)",
+    "energy": "Energy",
+    "similarity": "Similarity to the reference",
+    "movement": "Change since last stage",
+    "channel": "A single channel",
+}
+
+
+def channel_count(outcome: Outcome) -> int:
+    """Channels of the features, 0 when they were not kept."""
+    stages = outcome.result.stages if outcome.result is not None else None
+    return int(stages[0].under.shape[1]) if stages else 0
+
+
+def quantity_values(outcome: Outcome, quantity: str, channel: int = 0) -> dict[str, np.ndarray] | None:
+    """Side → ``(stage, H, W)``; empty for the colours, which are there already; ``None`` without features.
+
+    For large images this takes seconds: not for the window's own thread.
+    """
+    from afunet_core import inspection
+
+    stages = outcome.result.stages if outcome.result is not None else None
+    if not stages:
+        return None
+    values: dict[str, np.ndarray] = {}
+    for side in SIDES:
+        if quantity == "energy":
+            values[side] = inspection.stage_energy(stages, side)
+        elif quantity == "similarity":
+            values[side] = inspection.stage_similarity(stages, side)
+        elif quantity == "movement":
+            values[side] = inspection.stage_movement(stages, side)
+        elif quantity == "channel":
+            values[side] = inspection.stage_channel(stages, side, channel)
+    return values
+
+
+def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray] | None) -> list[Image]:
+    """Show what :func:`quantity_values` returned in place of the stages' colours.
+
+    All sides share their contrast limits, now and when the user changes them, so that they can be compared by eye.
+    Without values the colours return; for ``None`` nothing is done.
+    """
+    if values is None:
+        return []
+    name, staged = result_name(outcome), stage_placement(outcome, coarse=True)
+    shown: list[Image] = []
+    active = viewer.layers.selection.active
+    limits = _common_limits(list(values.values()))
+    for side in SIDES:
+        colours, numbers = find_result(viewer, name, side), find_result(viewer, name, f"{side} values")
+        visible = any(layer is not None and layer.visible for layer in (colours, numbers))
+        if side in values:
+            options: dict[str, Any] = {"colormap": "viridis", "contrast_limits": limits, "visible": visible}
+            added = numbers is None
+            numbers = put_layer(viewer, name, f"{side} values", values[side], staged, provenance_of(outcome), **options)
+            if added and colours is not None:  # where the colours are, not above the result
+                viewer.layers.move(viewer.layers.index(numbers), viewer.layers.index(colours) + 1)
+            shown.append(numbers)
+        elif colours is not None:
+            shown.append(colours)
+        for layer in (colours, numbers):
+            if layer is not None and layer.visible != (visible and layer in shown):
+                layer.visible = visible and layer in shown
+        if numbers is not None:
+            numbers.metadata = {**numbers.metadata, KEY: {**numbers.metadata[KEY], "shown": numbers in shown}}
+    if values:
+        link_display(viewer, shown)
+    viewer.layers.selection.active = active
+    return shown
+
+
+def _common_limits(values: list[np.ndarray]) -> tuple[float, float]:
+    if not values:
+        return 0.0, 1.0
+    low, high = min(float(v.min()) for v in values), max(float(np.percentile(v, 99.8)) for v in values)
+    return (low, high) if high > low else (low, low + 1.0)

@@ -1,0 +1,97 @@
+"""Selection of the layers that make a bracket: by exposure where it is known, else by brightness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_afunet.layers.exposures import layer_exposure
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+
+__all__ = ["by_exposure", "candidate_layers", "full_resolution", "guess_layers", "guess_stack"]
+
+#: The key under which this plugin keeps its notes in ``layer.metadata``.
+KEY = "afunet"
+
+
+def candidate_layers(layers: Iterable[Layer]) -> list[Image]:
+    """Image layers that may be frames: not results of this plugin, at least two-dimensional."""
+    from napari.layers import Image
+
+    return [layer for layer in layers if isinstance(layer, Image) and not _is_result(layer) and layer.ndim >= 2]
+
+
+def guess_layers(layers: Iterable[Layer], selected: Iterable[Layer] = ()) -> list[Image]:
+    """Three layers that look like a bracket, shortest exposure first; an empty list when there are none.
+
+    Three selected layers are taken at their word. Otherwise the newest three or more layers of one shape are, back to
+    where an exposure comes a second time, for there another bracket begins; of more than three the shortest, the middle
+    and the longest.
+    """
+    candidates = candidate_layers(layers)
+    chosen = [layer for layer in candidates if layer in set(selected)]
+    if len(chosen) != 3:
+        groups: dict[tuple[Any, ...], list[Image]] = {}
+        for layer in candidates:
+            groups.setdefault((full_resolution(layer).shape, layer.rgb), []).append(layer)
+        brackets = [group for group in groups.values() if len(group) >= 3]
+        if not brackets:
+            return []
+        chosen = max(brackets, key=lambda group: (_knows_exposures(group), candidates.index(group[-1])))
+        chosen = list(_newest_bracket(chosen))
+    ordered = by_exposure(chosen)
+    return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
+
+
+def by_exposure(layers: Sequence[Image]) -> list[Image]:
+    """Shortest first: by exposure where every layer has one, else by brightness."""
+    known = [layer_exposure(layer).value for layer in layers]
+    values = [value for value in known if value is not None]
+    if len(values) < len(layers):
+        values = [_brightness(layer) for layer in layers]
+    return [layer for _, layer in sorted(zip(values, layers, strict=True), key=lambda pair: pair[0])]
+
+
+def guess_stack(layers: Iterable[Layer]) -> Image | None:
+    """A layer whose first axis looks like the frames of one bracket (three of them), or ``None``."""
+    stacks = [layer for layer in candidate_layers(layers) if layer.ndim >= 3 and full_resolution(layer).shape[0] == 3]
+    return stacks[-1] if stacks else None
+
+
+def _newest_bracket(layers: Sequence[Image]) -> Sequence[Image]:
+    """The last layers whose exposures differ, if they are three or more; else all."""
+    newest: dict[float | None, Image] = {}
+    for layer in reversed(layers):
+        exposure = layer_exposure(layer).value
+        if exposure is None or exposure in newest:
+            break
+        newest[exposure] = layer
+    return list(newest.values()) if len(newest) >= 3 else layers
+
+
+def _knows_exposures(layers: Sequence[Image]) -> bool:
+    return all(layer_exposure(layer).value is not None for layer in layers)
+
+
+def _is_result(layer: Layer) -> bool:
+    note = layer.metadata.get(KEY)
+    return isinstance(note, dict) and "role" in note
+
+
+def full_resolution(layer: Image) -> Any:
+    """The pixels at full resolution."""
+    return layer.data[0] if layer.multiscale else layer.data
+
+
+def _brightness(layer: Image) -> float:
+    """Mean of about a hundred thousand pixels of the coarsest level's middle plane."""
+    data = layer.data[-1] if layer.multiscale else layer.data
+    planes = data.ndim - (3 if layer.rgb else 2)
+    plane = data[tuple(size // 2 for size in data.shape[:planes])]
+    step = max(1, math.isqrt(int(np.prod(plane.shape[:2])) // 100_000))
+    return float(np.nanmean(np.asarray(plane[::step, ::step], dtype=np.float64)))

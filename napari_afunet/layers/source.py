@@ -1,0 +1,249 @@
+"""Layers in: their pixels plane by plane, and where the result belongs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from afunet_core.errors import ArgumentError, BracketError, ShapeError
+from napari_afunet.layers.selection import full_resolution
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+
+__all__ = ["BracketSource", "Placement", "bracket_source", "layer_path", "stack_source"]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Place of an image in the world, which result layers copy. One entry per axis, without the RGB axis."""
+
+    scale: tuple[float, ...]
+    translate: tuple[float, ...]
+    units: tuple[str, ...]
+    axis_labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, layer: Layer, drop: int = 0) -> Placement:
+        """Of a layer, without its first ``drop`` axes."""
+        labels = tuple(layer.axis_labels)[drop:]
+        return cls(
+            tuple(float(v) for v in layer.scale)[drop:],
+            tuple(float(v) for v in layer.translate)[drop:],
+            tuple(str(unit) for unit in layer.units)[drop:],
+            labels,
+        )
+
+    def without_first(self, count: int = 1) -> Placement:
+        """Without the first axes."""
+        return Placement(self.scale[count:], self.translate[count:], self.units[count:], self.axis_labels[count:])
+
+    def shifted(self, pixels: Sequence[int]) -> Placement:
+        """Moved by whole pixels along the last two axes."""
+        moved = list(self.translate)
+        for axis, count in zip((-2, -1), pixels, strict=True):
+            moved[axis] += count * self.scale[axis]
+        return Placement(self.scale, tuple(moved), self.units, self.axis_labels)
+
+    def coarser(self, steps: Sequence[int]) -> Placement:
+        """With pixels so many times as large along the last two axes, the first one centred where it was."""
+        scale = [*self.scale[:-2], *(value * step for value, step in zip(self.scale[-2:], steps, strict=True))]
+        return Placement(tuple(scale), self.translate, self.units, self.axis_labels)
+
+
+@dataclass(frozen=True)
+class BracketSource:
+    """The pixels of a bracket, detached from the layers they came from (which may be deleted meanwhile).
+
+    Attributes:
+        names: of the frames, in the order of the exposures.
+        frames: arrays ``(plane axes…, H, W[, channels])``, possibly lazy.
+        planes: shape of the plane axes (Z, T, channels); ``()`` for a single image.
+        placement: of the result.
+        paths: files the frames came from, where known.
+        layers: identities of the layers they came from, to find them whatever they are called by now.
+    """
+
+    names: tuple[str, ...]
+    frames: tuple[Any, ...]
+    planes: tuple[int, ...]
+    placement: Placement
+    paths: tuple[str | None, ...] = ()
+    layers: tuple[str, ...] = ()
+    window: tuple[slice, slice] | None = field(default=None, compare=False)
+
+    @property
+    def plane_count(self) -> int:
+        """Number of images to merge."""
+        return math.prod(self.planes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """H, W of one plane, after cropping to the window."""
+        height, width = self.frames[0].shape[len(self.planes) : len(self.planes) + 2]
+        if self.window is None:
+            return height, width
+        rows, columns = self.window
+        return len(range(height)[rows]), len(range(width)[columns])
+
+    def __iter__(self) -> Iterator[tuple[tuple[int, ...], list[np.ndarray]]]:
+        """One plane after the other: its index and the frames in memory."""
+        for index in np.ndindex(self.planes):
+            planes = (frame[index] for frame in self.frames)
+            if self.window is not None:
+                planes = (plane[self.window] for plane in planes)
+            yield index, [np.asarray(plane) for plane in planes]
+
+    def cropped(self, rows: slice, columns: slice) -> BracketSource:
+        """Only a window of every plane, for a preview; slices with steps take every so many pixels."""
+        placement = self.placement.shifted((rows.start, columns.start)).coarser((rows.step or 1, columns.step or 1))
+        return replace(self, placement=placement, window=(rows, columns))
+
+    def of_channel(self, channel: str | None) -> BracketSource:
+        """Only one channel of colour frames; grey ones are as they are.
+
+        Raises:
+            ArgumentError: for a channel that is none.
+        """
+        from afunet_core.bracket.files import CHANNELS
+
+        if channel is None:
+            return self
+        if channel not in CHANNELS:
+            raise ArgumentError("channel", "one of " + ", ".join(CHANNELS), repr(channel))
+        number, grey = CHANNELS.index(channel), len(self.planes) + 2
+        return replace(self, frames=tuple(f if f.ndim == grey else f[..., number] for f in self.frames))
+
+    def at(self, index: Sequence[int]) -> BracketSource:
+        """Only one plane."""
+        frames = tuple(frame[tuple(index)] for frame in self.frames)
+        single = self.placement.without_first(len(self.planes))
+        return replace(self, frames=frames, planes=(), placement=single)
+
+
+def bracket_source(layers: Sequence[Image], reference: int | None = None) -> BracketSource:
+    """The frames of layers that lie on the same grid; those moved by whole pixels are cropped to what all cover.
+
+    Args:
+        layers: one layer per frame.
+        reference: whose place the result takes; the middle layer by default.
+
+    Raises:
+        BracketError: too few layers, one layer twice, or layers whose scale, rotation or translation do not fit.
+        ShapeError: layers of different shape, dimension or channel count.
+    """
+    advice = "Choose one layer per frame."
+    if len(layers) < 2:
+        raise BracketError("layers", "three image layers", f"{len(layers)}", advice)
+    if len({id(layer) for layer in layers}) < len(layers):
+        raise BracketError("layers", "three different layers", "the same layer twice", advice)
+    chosen = layers[len(layers) // 2 if reference is None else reference]
+    _require_same_grid(layers, chosen)
+    frames = [full_resolution(layer) for layer in layers]
+    planes = chosen.ndim - 2
+    offsets = np.array([_pixel_offset(layer, chosen) for layer in layers])
+    start = np.zeros(2, dtype=int)
+    if offsets.any():
+        start, frames = _crop_to_common(frames, offsets, planes)
+    for layer, frame in zip(layers, frames, strict=True):
+        if frame.shape[:planes] != frames[0].shape[:planes]:
+            expected = f"{frames[0].shape[:planes]} planes as in {layers[0].name!r}"
+            raise ShapeError(
+                f"layer {layer.name!r}", expected, frame.shape[:planes], "Crop the stacks to the same planes."
+            )
+        size, first = (tuple(each.shape[planes : planes + 2]) for each in (frame, frames[0]))
+        if size != first:
+            expected = f"{first[0]}×{first[1]} pixels (height×width) as in {layers[0].name!r}"
+            found, advice = f"{size[0]}×{size[1]}", "Crop or resize the frames to the same size."
+            raise ShapeError(f"layer {layer.name!r}", expected, found, advice)
+    return BracketSource(
+        tuple(layer.name for layer in layers),
+        tuple(frames),
+        tuple(frames[0].shape[:planes]),
+        Placement.of(chosen).shifted(start.tolist()),
+        tuple(layer_path(layer) for layer in layers),
+        tuple(str(layer.unique_id) for layer in layers),
+    )
+
+
+def stack_source(layer: Image) -> BracketSource:
+    """The planes along the first axis of one layer as the frames of a bracket.
+
+    Raises:
+        BracketError: the layer has no axis for the frames, or fewer than two planes along it.
+    """
+    data = full_resolution(layer)
+    if layer.ndim < 3 or data.shape[0] < 2:
+        raise BracketError(
+            f"layer {layer.name!r}",
+            "a stack with one plane per frame along its first axis",
+            f"shape {data.shape}",
+            "Choose another layer, or three layers with one frame each.",
+        )
+    names = tuple(f"{layer.name} [{index}]" for index in range(data.shape[0]))
+    frames = tuple(data[index] for index in range(data.shape[0]))
+    path = layer_path(layer)
+    planes = tuple(data.shape[1 : layer.ndim - 2])
+    return BracketSource(names, frames, planes, Placement.of(layer, drop=1), (path,) * len(names))
+
+
+def layer_path(layer: Image) -> str | None:
+    """The file a layer came from, as napari knows it or as our readers noted it."""
+    path = layer.source.path or layer.metadata.get("path")
+    return str(path) if path else None
+
+
+def _require_same_grid(layers: Sequence[Image], reference: Image) -> None:
+    for layer in layers:
+        if layer.ndim != reference.ndim or layer.rgb != reference.rgb:
+            expected = f"{reference.ndim} dimensions, {'colour' if reference.rgb else 'grey'}, as {reference.name!r}"
+            actual = f"{layer.ndim} dimensions, {'colour' if layer.rgb else 'grey'}"
+            raise ShapeError(f"layer {layer.name!r}", expected, actual, "Convert or split the layer so that all agree.")
+        if not np.allclose(layer.scale, reference.scale, rtol=1e-4):
+            raise BracketError(
+                f"layer {layer.name!r}",
+                f"scale {tuple(map(float, reference.scale))} as {reference.name!r}",
+                tuple(map(float, layer.scale)),
+                "Resample the layer, or copy the scale (layer list › right click › Copy scale) if it is wrong.",
+            )
+        same_turn = np.allclose(layer.rotate, reference.rotate, atol=1e-6) and np.allclose(layer.shear, reference.shear)
+        if not same_turn:
+            raise BracketError(
+                f"layer {layer.name!r}",
+                f"the rotation and shear of {reference.name!r}",
+                "another one",
+                "Reset the layer's transform; the merge aligns hand-held frames by itself.",
+            )
+
+
+def _pixel_offset(layer: Image, reference: Image) -> np.ndarray:
+    """Rows and columns from the reference's corner to the layer's."""
+    pixels = (np.asarray(layer.translate) - np.asarray(reference.translate)) / np.asarray(reference.scale)
+    whole = np.round(pixels)
+    if not np.allclose(pixels, whole, atol=0.01) or whole[:-2].any():
+        raise BracketError(
+            f"layer {layer.name!r}",
+            f"a translation by whole pixels in the plane of {reference.name!r}",
+            tuple(np.round(pixels, 3).tolist()),
+            "Reset the layer's translation; the merge aligns hand-held frames by itself.",
+        )
+    return whole[-2:].astype(int)
+
+
+def _crop_to_common(frames: list[Any], offsets: np.ndarray, planes: int) -> tuple[np.ndarray, list[Any]]:
+    """Cut every frame to the rectangle all of them cover, in the reference's pixels."""
+    sizes = np.array([frame.shape[planes : planes + 2] for frame in frames])
+    start, stop = offsets.max(0), (offsets + sizes).min(0)
+    if (stop <= start).any():
+        raise BracketError(
+            "layers", "frames that overlap", "translations further apart than the frames are wide", "Reset them."
+        )
+    cut = []
+    for frame, offset in zip(frames, offsets, strict=True):
+        rows, columns = (slice(a, b) for a, b in zip(start - offset, stop - offset, strict=True))
+        cut.append(frame[(slice(None),) * planes + (rows, columns)])
+    return start, cut

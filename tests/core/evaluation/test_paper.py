@@ -1,0 +1,204 @@
+"""The paper's rows end to end: recipe → training → evaluation → table, on tiny data sets in the field's layouts."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from afunet_core.cli import main
+from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
+from afunet_core.data.synthesis.scenes import SceneBank
+from afunet_core.errors import ArgumentError
+from afunet_core.evaluation.paper import PUBLISHED_ROWS, beside_published, read_run
+from afunet_core.evaluation.scores import Evaluation, Row
+from afunet_core.io import write_image
+from afunet_core.model.checkpoint import load_model
+from afunet_core.model.complexity import complexity
+from afunet_core.model.config import VARIANTS
+from afunet_core.training.loop import load_config
+
+RECIPES = Path(__file__).resolve().parents[3] / "configs" / "paper"
+FILES = {  # names of the three frames, the exposure file and the truth
+    "kalantari": (("262A0898.tif", "262A0899.tif", "262A0900.tif"), "exposure.txt", "HDRImg.hdr"),
+    "tel": (("input_1.tif", "input_2.tif", "input_3.tif"), "exposure.txt", "HDRImg.hdr"),
+    "hu": (
+        ("input_1_aligned.tif", "input_2_aligned.tif", "input_3_aligned.tif"),
+        "input_exp.txt",
+        "ref_hdr_aligned_linear.hdr",
+    ),
+}
+TINY = (
+    "steps=2",
+    "batch=1",
+    "patch=16",
+    "model_overrides.embed_dim=12",
+    "model_overrides.fusion_heads=1",
+    "model_overrides.window_size=4",
+)
+
+
+def write_data_set(root: Path, layout: str) -> None:
+    frames, exposures, truth = FILES[layout]
+    maker = Synthesizer(SceneBank.procedural(0, count=1, size=(96, 96)), SynthesisConfig.noiseless())
+    for number, scene in enumerate(("Training/001", "Test/001", "Test/002")):
+        bracket = maker.sample(1, 32, torch.Generator().manual_seed(number))
+        folder = root / scene
+        folder.mkdir(parents=True)
+        for name, frame in zip(frames, bracket.frames[0], strict=True):
+            write_image(folder / name, (frame.permute(1, 2, 0).numpy() * 65535).round().astype(np.uint16))
+        (folder / exposures).write_text("0\n2\n4\n")
+        write_image(folder / truth, bracket.truth[0])
+
+
+@pytest.fixture(scope="module", params=FILES)
+def data_set(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    root = tmp_path_factory.mktemp(request.param)
+    write_data_set(root, request.param)
+    return request.param, root
+
+
+def train(recipe: str, output: Path, root: Path, *more: str) -> int:
+    data = (f"data.root={root / 'Training'}", f"data.validation={root / 'Test'}")
+    depths = ", ".join(["1"] * load_config(RECIPES / f"{recipe}.toml").network().stages)
+    settings = [f"--set={item}" for item in (*TINY, f"model_overrides.depths=[{depths}]", *data, *more)]
+    return main(["train", "--config", str(RECIPES / f"{recipe}.toml"), "-o", str(output), "-q", *settings])
+
+
+def test_a_data_set_of_the_paper_end_to_end(
+    data_set: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, root = data_set
+    assert train(name, tmp_path / "run", root, "validate_every=2") == 0
+    assert load_model(tmp_path / "run" / "best.safetensors").config.stages == 4
+    capsys.readouterr()
+    report = tmp_path / "report"
+    assert main(["evaluate", "--run", str(tmp_path / "run"), "-q", "-o", str(report)]) == 0
+    printed = capsys.readouterr().out
+    row = PUBLISHED_ROWS[name]
+    assert f"| {row.table}, {name} | PSNR-μ | PSNR-l | SSIM-μ | SSIM-l |" in printed
+    assert f"| the paper | {row.psnr_mu:.2f} | {row.psnr_l:.2f} | {row.ssim_mu:.4f} | {row.ssim_l:.4f} |" in printed
+    with (report / "scenes.csv").open() as file:
+        scores = [float(line["PSNR-μ"]) for line in csv.DictReader(file) if line["method"] == "run/model"]
+    assert len(scores) == 2  # both test scenes, and not the training scene
+    measured = float(np.mean(scores))
+    assert f"| run/model, measured here | {measured:.2f} |" in (report / "beside.md").read_text()
+
+
+def test_ablations_train_and_stand_beside_their_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One of each table; that every recipe is its variant is tested below."""
+    write_data_set(tmp_path, "kalantari")
+    names = ["M2", "FA", "stages-2"]
+    for name in names:
+        assert train(name, tmp_path / "runs" / name, tmp_path, "steps=1", "validate_every=0") == 0
+        config = load_model(tmp_path / "runs" / name / "model.safetensors").config
+        assert (config.alignment, config.channel_fusion, config.data_consistency) == (
+            VARIANTS[name].alignment,
+            VARIANTS[name].channel_fusion,
+            VARIANTS[name].data_consistency,
+        )
+        assert (config.order, config.stages) == (VARIANTS[name].order, VARIANTS[name].stages)
+    capsys.readouterr()
+    runs = [argument for name in names for argument in ("--run", str(tmp_path / "runs" / name))]
+    assert main(["evaluate", *runs, "-q", "--baselines"]) == 0
+    printed = capsys.readouterr().out
+    for name in names:
+        assert f"| {PUBLISHED_ROWS[name].table}, {name} |" in printed
+        assert f"| {name}/model, measured here |" in printed
+
+
+def test_every_row_has_its_recipe_and_every_recipe_its_row() -> None:
+    assert {path.stem for path in RECIPES.glob("*.toml")} == set(PUBLISHED_ROWS)
+    base = load_config(RECIPES.parent / "paper.toml")
+    for name in PUBLISHED_ROWS:
+        config = load_config(RECIPES / f"{name}.toml")
+        assert config.row == name
+        assert config.network() == VARIANTS[name if name in VARIANTS else "published"]
+        assert (config.loss, config.patch, config.optimizer) == (base.loss, base.patch, base.optimizer)
+    scenes = {"kalantari": 74, "hu": 85, "tel": 108}  # training scenes, as the paper counts them
+    for name, count in scenes.items():
+        config = load_config(RECIPES / f"{name}.toml")
+        assert config.steps * config.batch == 400 * 100 * count
+
+
+class TestBase:
+    def write(self, folder: Path, **files: str) -> None:
+        for name, text in files.items():
+            (folder / f"{name}.toml").write_text(text)
+
+    def test_tables_merge_entry_by_entry_unless_they_name_a_kind(self, tmp_path: Path) -> None:
+        base = 'steps = 7\n[data]\nkind = "folder"\nroot = "a"\nvalidation = "b"\n[loss]\nfourier = 0.1\n'
+        self.write(tmp_path, base=base, child='base = "base.toml"\n[data]\nroot = "c"\n')
+        self.write(tmp_path, other='base = "child.toml"\nsteps = 9\n[data]\nkind = "synthetic"\n')
+        child, other = load_config(tmp_path / "child.toml"), load_config(tmp_path / "other.toml")
+        assert child.data == {"kind": "folder", "root": "c", "validation": "b"}
+        assert (child.steps, other.steps, other.loss) == (7, 9, {"fourier": 0.1})
+        assert other.data == {"kind": "synthetic"}
+
+    def test_entries_of_tables_are_set_by_a_dotted_name(self, tmp_path: Path) -> None:
+        self.write(tmp_path, base='[data]\nkind = "folder"\nroot = "a"\n')
+        config = load_config(tmp_path / "base.toml", **{"data.root": "z", "loss.fourier": 1.0})
+        assert (config.data, config.loss) == ({"kind": "folder", "root": "z"}, {"fourier": 1.0})
+
+    def test_circles_unknown_rows_and_lost_files(self, tmp_path: Path) -> None:
+        self.write(tmp_path, a='base = "b.toml"\n', b='base = "a.toml"\n', c='base = "none.toml"\n', d='row = "M9"\n')
+        with pytest.raises(ArgumentError, match=r"base: .*a\.toml"):
+            load_config(tmp_path / "a.toml")
+        with pytest.raises(FileNotFoundError):
+            load_config(tmp_path / "c.toml")
+        with pytest.raises(ArgumentError, match="row: expected one of None, kalantari"):
+            load_config(tmp_path / "d.toml")
+
+
+class TestRuns:
+    def test_folders_that_are_no_run_are_named(self, tmp_path: Path) -> None:
+        with pytest.raises(ArgumentError, match=r"run: .*config\.json"):
+            read_run(tmp_path)
+        (tmp_path / "config.json").write_text('{"data": {"kind": "synthetic"}}')
+        with pytest.raises(ArgumentError, match=r"model\.safetensors"):
+            read_run(tmp_path)
+        (tmp_path / "model.safetensors").write_bytes(b"")
+        with pytest.raises(ArgumentError, match="test set"):
+            read_run(tmp_path)
+
+    def test_runs_stand_alone(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            data = f'{{"kind": "folder", "root": "r", "validation": "{name}"}}'
+            (tmp_path / name / "config.json").write_text(f'{{"data": {data}}}')
+            (tmp_path / name / "model.safetensors").write_bytes(b"")
+        runs = ["--run", str(tmp_path / "a"), "--run", str(tmp_path / "b")]
+        assert main(["evaluate", *runs, "-q"]) == 2
+        assert "same test set" in capsys.readouterr().err
+        assert main(["evaluate", *runs[:2], "--beside", "M1", "-q"]) == 2
+        assert "runs alone" in capsys.readouterr().err
+
+    def test_differences_have_the_sign_of_an_improvement(self) -> None:
+        paper = PUBLISHED_ROWS["FA"]
+        scores = {"PSNR-μ": paper.psnr_mu - 1.25, "SSIM-l": paper.ssim_l + 0.0005}
+        text = beside_published(Evaluation(("PSNR-μ", "SSIM-l"), [Row("x", "s", "all", scores, 0.0)]), [("x", "FA")])
+        assert "| difference | -1.25 | +0.0005 |" in text
+        with pytest.raises(ArgumentError, match="row: expected one of kalantari"):
+            beside_published(Evaluation(("PSNR-μ",)), [("x", "M9")])
+
+
+def test_modules_cost_the_same_wherever_they_stand() -> None:
+    costs = {name: complexity(VARIANTS[name]) for name in ("M1", "M2", "M3", "M4", "published", "FA")}
+    for index in (0, 1):  # parameters, operations
+        added = sum(costs[name][index] - costs["M1"][index] for name in ("M2", "M3", "M4"))
+        assert costs["published"][index] == costs["M1"][index] + added
+    assert costs["FA"] == costs["published"] == complexity(VARIANTS["stages-4"])
+
+
+def test_the_page_prints_what_the_tables_hold() -> None:
+    page = (RECIPES.parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    sections = {part.splitlines()[0].split(":")[0]: part for part in page.split("\n## ")}
+    for name, row in PUBLISHED_ROWS.items():
+        scores = [f"{row.psnr_mu:.2f}", f"{row.psnr_l:.2f}", f"{row.ssim_mu:.4f}", f"{row.ssim_l:.4f}"]
+        assert any(
+            re.findall(r"\d+\.\d+", line)[:4] == scores for line in sections[row.table].replace("*", "").splitlines()
+        ), f"{name} is not in {row.table} of docs/reproduce.md"

@@ -1,0 +1,585 @@
+"""merge(): what comes out, what it says about itself, and what it does when things go wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import afunet_core as af
+from afunet_core.camera.noise import NoiseModel, estimate_noise
+from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
+from afunet_core.merging import alignment, inference, maps
+
+SIZES = {"embed_dim": 12, "fusion_heads": 2, "drop_path": 0.2, "dormant_norm": False}
+TIMES = (1.0, 4.0, 16.0)
+
+
+def tiny_model(seed: int = 0, **changes: Any) -> af.AFUNet:
+    torch.manual_seed(seed)
+    return af.AFUNet(af.AFUNetConfig(**{**SIZES, "depths": (1, 2), **changes})).eval()
+
+
+def anchored_model(seed: int = 0) -> af.AFUNet:
+    return tiny_model(seed, head="anchored", downscale=2, mu_input=True, depths=(1,))
+
+
+def scene(height: int = 21, width: int = 27, seed: int = 0) -> np.ndarray:
+    """Smooth radiance with a highlight that only the shortest frame sees."""
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    generator = np.random.default_rng(seed)
+    colour = generator.uniform(0.5, 1.0, 3)
+    light = 0.02 + 0.02 * np.sin(x / 5) * np.cos(y / 4) + 0.8 * np.exp(-((x - 8) ** 2 + (y - 6) ** 2) / 30)
+    return light[..., None] * colour
+
+
+def exposed(radiance: np.ndarray, times: tuple[float, ...] = TIMES) -> list[np.ndarray]:
+    return [(np.clip(radiance * time, 0, 1) ** (1 / 2.2)).astype(np.float32) for time in times]
+
+
+def bracket_of(radiance: np.ndarray, times: tuple[float, ...] = TIMES, **options: Any) -> af.Bracket:
+    return af.Bracket(exposed(radiance, times), times=times, **options)
+
+
+# --- values ---
+
+
+def test_weighted_merge_recovers_what_was_photographed() -> None:
+    truth = scene()
+    result = af.merge(bracket_of(truth), method="weighted", align="off")
+    assert result.radiance.dtype == np.float32
+    np.testing.assert_allclose(result.radiance, truth, atol=2e-6, rtol=2e-5)
+
+
+@pytest.mark.parametrize("make", [tiny_model, anchored_model])
+def test_the_network_is_the_plain_forward(make: Callable[[], af.AFUNet]) -> None:
+    model, bracket = make(), bracket_of(scene())
+    result = af.merge(bracket, method="afunet", model=model, align="off", stages=True)
+    with torch.no_grad():
+        expected, states = model.forward_stages(bracket.to_tensor())
+    np.testing.assert_allclose(result.radiance, expected[0].permute(1, 2, 0).numpy(), atol=2e-5)
+    assert result.stages is not None
+    assert len(result.stages) == len(states)
+    for found, state in zip(result.stages, states, strict=True):
+        for name in ("under", "reference", "over"):
+            array = getattr(found, name)
+            assert isinstance(array, np.ndarray)
+            np.testing.assert_allclose(array, getattr(state, name).numpy(), atol=1e-4)
+
+
+def test_mertens_is_for_display() -> None:
+    result = af.merge(bracket_of(scene()), method="mertens", align="off")
+    assert result.info["output"] == "display"
+    assert 0 <= result.radiance.min() <= result.radiance.max() <= 1
+
+
+@pytest.mark.parametrize("method", ["weighted", "mertens", "auto"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 61), (16, 8)])
+def test_any_size(method: str, size: tuple[int, int]) -> None:
+    result = af.merge(bracket_of(scene(*size)), method=method, model=tiny_model())
+    assert result.radiance.shape == (*size, 3)
+    assert np.isfinite(result.radiance).all()
+
+
+def test_grey_in_grey_out() -> None:
+    grey = scene()[..., 0]
+    result = af.merge(bracket_of(grey), method="weighted", align="off")
+    np.testing.assert_allclose(result.radiance, grey, atol=2e-6, rtol=2e-5)
+    assert af.merge(bracket_of(grey), model=tiny_model(), align="off").radiance.shape == grey.shape
+
+
+def test_batches_are_merged_side_by_side() -> None:
+    first, second = scene(seed=1), scene(seed=2)
+    frames = [
+        torch.from_numpy(np.stack(pair)).permute(0, 3, 1, 2)
+        for pair in zip(exposed(first), exposed(second), strict=True)
+    ]
+    model = tiny_model()
+    both = af.merge(af.Bracket(frames, times=TIMES), model=model, align="off").radiance
+    assert both.shape == (2, *first.shape)
+    for picture, radiance in zip(both, (first, second), strict=True):
+        np.testing.assert_allclose(
+            picture, af.merge(bracket_of(radiance), model=model, align="off").radiance, atol=2e-5
+        )
+
+
+def test_of_five_frames_the_network_sees_three_and_keeps_the_unit() -> None:
+    bracket = bracket_of(scene(), (1.0, 2.0, 8.0, 32.0, 64.0), reference=2)
+    model = anchored_model()
+    result = af.merge(bracket, method="afunet", model=model, align="off")
+    middle = bracket_of(scene() * 2, (1.0, 4.0, 16.0))  # the three in the middle as a bracket of their own
+    expected = af.merge(middle, method="afunet", model=model, align="off").radiance / 2
+    np.testing.assert_allclose(result.radiance, expected, atol=2e-5)
+    weighted = af.merge(bracket, method="weighted", align="off").radiance
+    np.testing.assert_allclose(weighted, scene(), atol=2e-6, rtol=2e-5)
+
+
+def test_two_frames_are_merged_and_the_missing_side_is_told() -> None:
+    bracket = bracket_of(scene(), (1.0, 4.0))
+    with pytest.warns(UserWarning, match="no frame (shorter|longer)"):
+        result = af.merge(bracket, model=anchored_model(), align="off")
+    assert np.isfinite(result.radiance).all()
+    weighted = af.merge(bracket, method="weighted", align="off").radiance
+    np.testing.assert_allclose(weighted, scene(), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.filterwarnings("ignore:This processor does not multiply bfloat16")
+@pytest.mark.parametrize(("precision", "decibel"), [("bfloat16", 40.0), ("float16", 50.0)])
+def test_low_precision_stays_close(precision: str, decibel: float) -> None:
+    model, bracket = anchored_model(), bracket_of(scene())
+    exact = af.merge(bracket, method="afunet", model=model, align="off")
+    rough = af.merge(bracket, method="afunet", model=model, align="off", precision=precision)
+    assert rough.info["precision"] == precision
+    assert rough.radiance.dtype == np.float32
+    error = np.mean(
+        (af.mu_law(torch.from_numpy(rough.radiance)) - af.mu_law(torch.from_numpy(exact.radiance))).numpy() ** 2
+    )
+    assert 0 < error < 10 ** (-decibel / 10)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_bfloat16_that_does_not_pay_is_told(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "multiplies_bfloat16", lambda device: own)
+    told = {}
+    for precision in ("bfloat16", "float32"):
+        with warnings.catch_warnings(record=True):
+            result = af.merge(bracket_of(scene()), model=anchored_model(), align="off", precision=precision)
+        told[precision] = any("bfloat16" in sentence for sentence in result.info["warnings"])
+    assert told == {"bfloat16": not own, "float32": False}
+
+
+def test_a_small_memory_budget_changes_nothing() -> None:
+    model, bracket = tiny_model(), bracket_of(scene(40, 50))
+    free = af.merge(bracket, model=model, align="off")
+    tight = af.merge(bracket, model=model, align="off", memory_budget="1KB")
+    np.testing.assert_allclose(tight.radiance, free.radiance, atol=2e-5)
+
+
+# --- wild input ---
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    frames=hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12).flatmap(
+        lambda shape: st.lists(
+            hnp.arrays(np.float32, (*shape, 3), elements=st.floats(width=32, allow_nan=True, allow_infinity=True)),
+            min_size=3,
+            max_size=3,
+        )
+    ),
+    method=st.sampled_from(["auto", "weighted", "mertens"]),
+    encoding=st.sampled_from(["gamma", "srgb", "linear"]),
+)
+def test_anything_in_finite_out(frames: list[np.ndarray], method: str, encoding: str) -> None:
+    """NaN, infinities, negatives, constants: whatever a bracket accepts comes out finite."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            bracket = af.Bracket(frames, times=TIMES, encoding=encoding, override=True)
+        except BracketError:  # values far above saturation: never scaled to [0, 1]
+            return
+        result = af.merge(bracket, method=method, model=anchored_model())
+    assert np.isfinite(result.radiance).all()
+    assert (result.radiance >= 0).all()
+
+
+def test_black_without_read_noise_is_black() -> None:
+    """No light and no noise leave no weight to any frame; the mean is black all the same."""
+    frames = exposed(scene())
+    for frame in frames:
+        frame[3:6, 4:9] = 0
+    noise = NoiseModel(gain=1e-3, read_noise=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = af.merge(af.Bracket(frames, times=TIMES), method="weighted", align="off", noise=noise)
+    assert not result.radiance[3:6, 4:9].any()
+    assert (result.radiance[10:] > 0).all()
+
+
+def test_what_the_network_breaks_is_mended_and_said() -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        assert model.head.conv.bias is not None
+        model.head.conv.bias[0] = float("nan")
+    with pytest.warns(UserWarning, match="NaN or infinite"):
+        result = af.merge(bracket_of(scene()), method="afunet", model=model, align="off")
+    assert np.isfinite(result.radiance).all()
+
+
+# --- choices ---
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"method": "best"}, "method"),
+        ({"align": True}, "align"),
+        ({"device": "abacus"}, "device"),
+        ({"device": "cuda:99"}, "device"),
+        ({"precision": "float8"}, "precision"),
+        ({"memory_budget": "lots"}, "memory_budget"),
+        ({"memory_budget": -1}, "memory_budget"),
+    ],
+)
+def test_wrong_choices_are_named(options: dict[str, Any], named: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{named}: expected"):
+        af.merge(bracket_of(scene()), model=tiny_model(), **options)
+
+
+def test_frames_are_not_a_bracket() -> None:
+    with pytest.raises(ArgumentError, match="Bracket"):
+        af.merge(exposed(scene()))
+
+
+def test_unknown_model() -> None:
+    with pytest.raises(CheckpointError, match="no-such-model"):
+        af.merge(bracket_of(scene()), model="no-such-model")
+
+
+# --- the model and its identity ---
+
+
+def test_a_file_and_a_network_in_memory_are_the_same(tmp_path: Path) -> None:
+    model, bracket = tiny_model(), bracket_of(scene())
+    path = tmp_path / "mine.safetensors"
+    af.save_model(model, path)
+    from_file = af.merge(bracket, method="afunet", model=path, align="off")
+    in_memory = af.merge(bracket, method="afunet", model=model, align="off")
+    np.testing.assert_array_equal(from_file.radiance, in_memory.radiance)
+    assert from_file.info["model"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert from_file.info["model"]["config"] == model.config.to_dict()
+    af.save_model(tiny_model(seed=1), path)
+    assert not np.array_equal(af.merge(bracket, method="afunet", model=path, align="off").radiance, from_file.radiance)
+
+
+def test_the_callers_network_is_left_alone() -> None:
+    model = tiny_model().double().train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    af.merge(bracket_of(scene()), model=model, align="off")
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert next(model.parameters()).dtype == torch.float64
+
+
+def test_provenance_is_complete_and_plain() -> None:
+    info = af.merge(bracket_of(scene()), model=tiny_model()).info
+    assert json.loads(json.dumps(info)) == info
+    assert info["times"] == [1, 4, 16]
+    assert info["ev"] == [0, 2, 4]
+    assert info["exposure_seconds"] == [1, 4, 16]
+    assert info["device"] == "cpu" or info["device"].startswith(("cuda", "mps"))
+    assert {"afunet", "torch", "kornia", "numpy", "python"} <= set(info["versions"])
+    assert [entry["decision"] for entry in info["registration"]][1] == "identity"
+    assert set(info["seconds"]) == {"Registering the frames", "Merging", "Finishing"}
+
+
+# --- noise ---
+
+
+@pytest.mark.parametrize("moving", [False, True], ids=["still", "moving"])
+@pytest.mark.parametrize("count", [3, 5])
+def test_the_noise_given_serves_every_step_and_is_not_estimated(
+    count: int, moving: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, radiance = np.random.default_rng(0), scene(64, 64)
+    times = tuple(2.0**k for k in range(count))
+    frames = []
+    for index, time in enumerate(times):
+        light = radiance * time / 2
+        if moving:
+            light[20:44, 10 + 8 * index : 26 + 8 * index] *= 0.3
+        frames.append(np.clip(light + 0.003 * generator.normal(size=light.shape), 0, 1) ** (1 / 2.2))
+    bracket, model = af.Bracket(frames, times=times), anchored_model()
+    estimated: list[NoiseModel | None] = []
+
+    def count_estimates(stack: af.Bracket) -> NoiseModel | None:
+        estimated.append(estimate_noise(stack))
+        return estimated[-1]
+
+    monkeypatch.setattr(alignment, "estimate_noise", count_estimates)
+    found = af.merge(bracket, model=model, align="off")
+    assert found.info["at_rest"] is not moving
+    assert len(estimated) == (count > 3 or not moving)
+    if not estimated:
+        return
+    noise = estimated.pop()
+    assert noise is not None
+    given = af.merge(bracket, model=model, align="off", noise=noise)
+    np.testing.assert_array_equal(given.radiance, found.radiance)
+    in_counts = (noise.gain * bracket.scale, noise.read_noise * bracket.scale)
+    counted = af.merge(bracket, model=model, align="off", noise=in_counts)
+    np.testing.assert_allclose(counted.radiance, found.radiance, rtol=1e-5)
+    other = af.merge(bracket, model=model, align="off", noise=NoiseModel(noise.gain, 10 * noise.read_noise))
+    assert np.abs(other.radiance - found.radiance).max() > 1e-4
+    assert not estimated
+
+
+# --- registration ---
+
+
+@pytest.fixture
+def shifted(checks: Any) -> tuple[af.Bracket, np.ndarray]:
+    """A bracket whose last frame is shifted by 4 rows and 6 columns, and the truth."""
+    random = torch.nn.functional.interpolate(checks.uniform(1, 3, 24, 32, seed=3), (96, 128), mode="bicubic")
+    radiance = (0.01 + 0.05 * random.clamp(0, 1))[0].permute(1, 2, 0).cpu().numpy()
+    frames = exposed(radiance)
+    frames[2] = np.roll(frames[2], (4, 6), (0, 1))
+    return af.Bracket(frames, times=TIMES), radiance
+
+
+def test_registration_serves_every_method(shifted: tuple[af.Bracket, np.ndarray]) -> None:
+    """A shifted outer frame makes a ghost; registered, the merge is sharp again."""
+    bracket, radiance = shifted
+    inner = (slice(12, -12), slice(12, -12))
+    errors = {}
+    for align in ("off", "auto"):
+        result = af.merge(bracket, method="weighted", align=align)
+        errors[align] = np.abs(result.radiance - radiance)[inner].mean()
+    assert errors["auto"] < 0.2 * errors["off"]
+
+
+def test_the_border_is_filled_or_cropped(shifted: tuple[af.Bracket, np.ndarray]) -> None:
+    """Cropped, the result is what all frames show, and lies where the provenance says."""
+    bracket, radiance = shifted
+    filled = af.merge(bracket, method="weighted")
+    cropped = af.merge(bracket, method="weighted", border="crop")
+    assert filled.radiance.shape == radiance.shape
+    assert "area" not in filled.info
+    top, left, height, width = cropped.info["area"]
+    assert cropped.radiance.shape == (height, width, 3)
+    assert 88 <= height <= 92
+    assert 118 <= width <= 122
+    shown = radiance[top : top + height, left : left + width]
+    assert np.abs(cropped.radiance - shown)[4:-4, 4:-4].mean() < 2e-3
+    with pytest.raises(ArgumentError, match="fill, crop"):
+        af.merge(bracket, method="weighted", border="mirror")
+
+
+# --- maps ---
+
+
+def test_maps_are_made_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def ghost(bracket: af.Bracket, sample: int) -> np.ndarray:
+        calls.append(bracket)
+        return np.zeros(bracket.shape, np.float32)
+
+    monkeypatch.setattr(maps, "ghost_map", ghost)
+    result = af.merge(bracket_of(scene()), method="weighted", align="off")
+    assert list(result.maps) == ["ghost"]
+    assert "ghost" in result.maps
+    assert not calls
+    assert result.maps["ghost"] is result.maps["ghost"]
+    assert len(calls) == 1
+    assert result.maps.get("source") is None
+
+
+def test_the_ghost_map_shows_what_moved() -> None:
+    truth = np.repeat(scene(64, 64)[..., :1], 3, -1)
+    frames = exposed(truth)
+    frames[2][20:36, 40:56] *= 0.4
+    ghost = af.merge(af.Bracket(frames, times=TIMES), method="weighted", align="off").maps["ghost"]
+    assert ghost.shape == (64, 64)
+    assert ghost[24:32, 44:52].mean() > 10 * ghost[40:, :30].mean() + 0.1
+
+
+def test_the_ghost_map_of_a_batch_is_a_stack() -> None:
+    truth = np.repeat(scene(64, 64)[..., :1], 3, -1)
+    still, moved = exposed(truth), exposed(truth)
+    moved[2][20:36, 40:56] *= 0.4
+    frames = [torch.from_numpy(np.stack(pair)).permute(0, 3, 1, 2) for pair in zip(still, moved, strict=True)]
+    ghost = af.merge(af.Bracket(frames, times=TIMES), method="weighted", align="off").maps["ghost"]
+    for found, sample in zip(ghost, (still, moved), strict=True):
+        alone = af.merge(af.Bracket(sample, times=TIMES), method="weighted", align="off").maps["ghost"]
+        np.testing.assert_array_equal(found, alone)
+    assert ghost[1].sum() > ghost[0].sum()
+
+
+def test_the_source_map_explains_the_result() -> None:
+    """Where the decoded picture is known (0.5 everywhere) and frames are grey, shares and sources make the result."""
+    model = anchored_model()
+    bracket = bracket_of(scene(32, 48)[..., 0])
+    with torch.no_grad():
+        decoded = 3 * model.config.downscale**2  # the first channels of the last convolution
+        assert model.head.conv.bias is not None
+        model.head.conv.weight[:decoded] = 0
+        model.head.conv.bias[:decoded] = 0
+    result = af.merge(bracket, method="afunet", model=model, align="off", stages=True)
+    shares = result.maps["source"]
+    assert shares.shape == (*bracket.shape, 4)
+    np.testing.assert_allclose(shares.sum(-1), 1, atol=1e-5)
+    sources = [*(bracket.radiance(index)[0, 0].numpy() for index in range(3)), np.full(bracket.shape, 0.5)]
+    np.testing.assert_allclose((shares * np.stack(sources, -1)).sum(-1), result.radiance, atol=2e-5)
+
+
+@pytest.mark.parametrize("make", [tiny_model, anchored_model])
+@pytest.mark.parametrize("units", ["relative", "counts"])
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_image_decoded_after_the_last_stage_is_the_result(make, units: str, grey: bool) -> None:
+    model, truth = make(), scene(32, 48)
+    frames = [np.round(255 * frame).astype(np.uint8) for frame in exposed(truth[..., 0] if grey else truth)]
+    bracket = af.Bracket(frames, times=(0.5, 2.0, 8.0))
+    result = af.merge(bracket, method="afunet", model=model, align="off", stages=True, units=units)
+    decoded = result.maps["stages_hdr"]
+    assert decoded.shape == (len(model.config.depths), *result.radiance.shape)
+    assert decoded.dtype == np.float32
+    np.testing.assert_allclose(decoded[-1], result.radiance, atol=2e-5 * result.radiance.max())
+
+
+# --- progress, cancel, memory ---
+
+
+def test_progress_never_falls_and_ends() -> None:
+    seen: list[tuple[int, int, str]] = []
+    af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), on_progress=lambda *report: seen.append(report))
+    done = [report[0] for report in seen]
+    assert done == sorted(done)
+    assert done[0] == 0
+    assert done[-1] == seen[-1][1]
+    assert len({report[1] for report in seen}) == 1
+    assert len(set(done)) > 6, "the stages of the network must show"
+
+
+@pytest.mark.parametrize("method", ["auto", "afunet", "weighted", "mertens"])
+def test_a_cancel_at_any_report_ends_the_merge(method: str) -> None:
+    """Whatever the moment of the cancel, nothing is reported after it."""
+    bracket, options = bracket_of(scene()), {"method": method, "model": tiny_model()}
+    whole: list[str] = []
+    af.merge(bracket, **options, on_progress=lambda done, total, message: whole.append(message))
+    messages = dict.fromkeys(whole)
+    assert set(messages) >= {"Registering the frames", "Merging", "Finishing"}
+    for last in messages:
+        seen: list[str] = []
+        with pytest.raises(MergeCancelled):
+            af.merge(
+                bracket,
+                **options,
+                on_progress=lambda done, total, message, seen=seen: seen.append(message),
+                should_cancel=lambda seen=seen, last=last: last in seen,
+            )
+        assert seen[-1] == last
+        assert seen.count(last) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "noise"), [("weighted", "estimate"), ("weighted", "photons"), ("mertens", "estimate")]
+)
+def test_a_classical_merge_can_be_left_midway(method: str, noise: str) -> None:
+    bracket = bracket_of(np.random.default_rng(0).uniform(0.005, 0.01, (512, 512, 3)), TIMES[:2])
+    seen: list[str] = []
+    asked: list[int] = []
+
+    def cancel() -> bool:
+        asked.extend([1] * ("Merging" in seen))
+        return len(asked) == 3  # in the third of four strips, or of the many steps of exposure fusion
+
+    with pytest.raises(MergeCancelled):
+        af.merge(
+            bracket,
+            method=method,
+            align="off",
+            noise=noise,
+            on_progress=lambda done, total, message: seen.append(message),
+            should_cancel=cancel,
+        )
+    assert seen.count("Merging") == 1
+
+
+def test_merging_in_another_thread() -> None:
+    model, bracket = tiny_model(), bracket_of(scene())
+    found: list[np.ndarray] = []
+    thread = threading.Thread(target=lambda: found.append(af.merge(bracket, model=model, align="off").radiance))
+    thread.start()
+    thread.join()
+    np.testing.assert_array_equal(found[0], af.merge(bracket, model=model, align="off").radiance)
+
+
+class _Short:
+    """Runs out of memory on a device, or for pieces of more than so many windows."""
+
+    def __init__(self, refuse: Callable[[str, Any], bool]) -> None:
+        self.refuse, self.stream = refuse, inference.stream
+        self.tried: list[tuple[str, int | None]] = []
+
+    def __call__(self, model: af.AFUNet, frames: torch.Tensor, **options: Any) -> Any:
+        device = next(model.parameters()).device
+        self.tried.append((device.type, options["tile_windows"]))
+        if self.refuse(device.type, options["tile_windows"]):
+            options["on_progress"](1, 2, "half-way")
+            raise torch.OutOfMemoryError("out of memory")
+        return self.stream(model, frames, **options)
+
+
+def test_the_input_is_made_in_rows_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, bracket = anchored_model(), bracket_of(scene(45, 37))
+    rows = af.merge(bracket, model=model, method="afunet", align="off")
+    assert not isinstance(inference.network_input(bracket, torch.device("cpu")), torch.Tensor)
+    assert isinstance(inference.network_input(bracket, torch.device("cuda")), torch.Tensor)
+    monkeypatch.setattr(inference, "network_input", lambda bracket, device: bracket.to_tensor())
+    whole = af.merge(bracket, model=model, method="afunet", align="off")
+    np.testing.assert_allclose(rows.radiance, whole.radiance, rtol=0, atol=2e-6)
+
+
+def test_a_gpu_gets_rows_of_what_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "LARGEST_WHOLE_INPUT", 0)
+    found = inference.network_input(bracket_of(scene(45, 37)), torch.device("cuda"))
+    assert not isinstance(found, torch.Tensor)
+
+
+def test_short_of_memory_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, bracket = tiny_model(), bracket_of(scene())
+    expected = af.merge(bracket, method="afunet", model=model, align="off")
+    short = _Short(lambda device, pieces: pieces is None or pieces > 8)
+    monkeypatch.setattr(inference, "stream", short)
+    seen: list[int] = []
+    with pytest.warns(UserWarning, match="smaller pieces") as told:
+        result = af.merge(
+            bracket, method="afunet", model=model, align="off", on_progress=lambda done, *_: seen.append(done)
+        )
+    assert len(told) == 1
+    assert [pieces for _, pieces in short.tried] == [None, 64, 8]
+    assert seen == sorted(seen)
+    np.testing.assert_allclose(result.radiance, expected.radiance, atol=2e-5)
+    assert result.info["warnings"] == [str(told[0].message)]
+
+
+def test_short_of_memory_on_the_device_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meta device stands for one that never has enough."""
+    model, bracket = tiny_model(), bracket_of(scene())
+    expected = af.merge(bracket, method="afunet", model=model, align="off")
+    monkeypatch.setattr(inference, "choose_device", lambda name: torch.device("meta"))
+    short = _Short(lambda device, pieces: device == "meta")
+    monkeypatch.setattr(inference, "stream", short)
+    with pytest.warns(UserWarning, match="CPU") as told:
+        result = af.merge(bracket, method="afunet", model=model, align="off")
+    assert len(told) == 1
+    assert result.info["device"] == "cpu"
+    assert {device for device, _ in short.tried[:-1]} == {"meta"}
+    np.testing.assert_allclose(result.radiance, expected.radiance, atol=2e-5)
+
+
+def test_out_of_memory_everywhere_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "stream", _Short(lambda *_: True))
+    with pytest.raises(torch.OutOfMemoryError):
+        af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), align="off")
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(inference, "stream", broken)
+    with pytest.raises(RuntimeError, match="mat1"):
+        af.merge(bracket_of(scene()), method="afunet", model=tiny_model(), align="off")

@@ -1,0 +1,154 @@
+"""A merge under way: cancel, close, delete, at any moment."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+EV = (-2.0, 0.0, 2.0)
+WAIT = 60_000
+
+
+def test_cancel_stops_the_merge_and_leaves_the_layers(
+    viewer, widget, qtbot, frames, monkeypatch, add_bracket, messages, names, slow_down
+):
+    started = threading.Event()
+    slow_down(started)
+    add_bracket(viewer, frames)
+    before = names(viewer)
+    qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
+    assert widget.controls.merge_button.text() == "Cancel"
+    qtbot.waitUntil(lambda: started.is_set() and widget.controls.progress_bar.value() > 3, timeout=WAIT)
+    assert "Step" in widget.controls.status_label.text()
+    qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert widget.controls.merge_button.text() == "Merge"
+    assert widget.controls.progress_bar.value() == 0
+    assert "Cancelled" in widget.controls.status_label.text()
+    assert names(viewer) == before
+    assert messages() == []
+
+
+def test_closing_the_viewer_during_a_merge_stops_it(viewer, widget, qtbot, frames, monkeypatch, add_bracket, slow_down):
+    started = threading.Event()
+    slow_down(started)
+    add_bracket(viewer, frames)
+    widget.merge()
+    worker = widget.worker
+    qtbot.waitUntil(started.is_set, timeout=WAIT)
+    viewer.close()
+    qtbot.waitUntil(lambda: not worker.is_running, timeout=WAIT)
+
+
+def test_deleting_an_input_layer_during_a_merge_changes_nothing(
+    viewer, widget, qtbot, frames, monkeypatch, add_bracket
+):
+    import afunet_core.merging.pipeline
+
+    inside, go_on = threading.Event(), threading.Event()
+    real = afunet_core.merging.pipeline.merge
+
+    def held(bracket, **options):
+        inside.set()
+        assert go_on.wait(30)
+        return real(bracket, **options)
+
+    monkeypatch.setattr(afunet_core.merging.pipeline, "merge", held)
+    layers = add_bracket(viewer, frames)
+    widget.merge()
+    qtbot.waitUntil(inside.is_set, timeout=WAIT)
+    viewer.layers.remove(layers[0])
+    go_on.set()
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert "scene HDR" in viewer.layers
+    assert viewer.layers["scene HDR"].data.shape == frames[0].shape
+    assert "Choose" in widget.bracket.problem() or "Open" in widget.bracket.problem()
+
+
+def test_a_second_click_and_another_model_meanwhile_change_nothing(
+    open_widget, finish, frames, add_bracket, tiny_model, messages
+):
+    viewer, widget = open_widget()
+    add_bracket(viewer, frames)
+    widget.merge()
+    worker = widget.worker
+    widget.merge()
+    widget.preview()
+    widget.merge_folders("/nowhere", "/nowhere")
+    assert widget.worker is worker
+    widget.options.choose("model", "compact")
+    finish(widget)
+    assert viewer.layers["scene HDR"].metadata["afunet"]["settings"]["model"] == tiny_model
+    assert messages() == []
+
+
+def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(
+    open_widget, finish, make_frames, add_bracket, results, messages, monkeypatch
+):
+    """Cancelled at the first report, the second, the fourth … until a run is over before its turn comes."""
+    from napari_afunet.jobs import worker
+
+    monkeypatch.setattr(worker, "_REPORT_INTERVAL", 0.0)  # every report arrives, however fast the machine is
+    viewer, widget = open_widget()
+    widget.options.set_settings(widget.options.settings().replace(align="auto"))
+    add_bracket(viewer, make_frames(64, 64)[0])
+    phases = set()
+    for power in range(20):
+        seen = []
+
+        def on_progress(fraction, message, seen=seen, wanted=2**power):
+            seen.append(message)
+            if len(seen) == wanted:
+                phases.add(message)
+                widget.cancel()
+
+        widget.controller.progressed.connect(on_progress)
+        widget.merge()
+        finish(widget)
+        widget.controller.progressed.disconnect(on_progress)
+        assert widget.controls.merge_button.text() == "Merge"
+        if len(seen) < 2**power:
+            break
+        assert "Cancelled" in widget.controls.status_label.text()
+        assert results(viewer) == []
+    assert len(phases) >= 2
+    assert "scene HDR" in results(viewer)
+    assert messages() == []
+
+
+@pytest.mark.parametrize("what", ["widget", "viewer"])
+def test_closing_during_a_merge_leaves_nothing_running_and_says_nothing(
+    open_widget, finish, qtbot, make_frames, add_bracket, what, messages
+):
+    viewer, widget = open_widget(show=True)
+    add_bracket(viewer, make_frames(96, 96)[0])
+    widget.merge()
+    worker = widget.worker
+    if what == "widget":
+        viewer.window.remove_dock_widget(widget)
+        viewer.add_image(np.zeros((5, 5)))
+        finish(widget)
+        assert "scene HDR" in viewer.layers  # the result is not lost
+    else:
+        viewer.close()
+        qtbot.waitUntil(lambda: not worker.is_running, timeout=WAIT)
+        assert len(viewer.layers) == 0
+    assert messages() == []
+
+
+def test_two_viewers_merge_at_the_same_time_each_its_own(open_widget, finish, make_frames, add_bracket, messages):
+    both = [open_widget(), open_widget()]
+    for number, (viewer, widget) in enumerate(both):
+        add_bracket(viewer, make_frames(seed=number)[0], name=f"scene {'ab'[number]}")
+        widget.merge()
+    for _, widget in both:
+        finish(widget)
+    first, second = (viewer.layers[f"scene {name} HDR"].data for (viewer, _), name in zip(both, "ab", strict=True))
+    assert not np.array_equal(first, second)
+    both[0][0].close()
+    both[1][1].merge()
+    finish(both[1][1])
+    assert messages() == []

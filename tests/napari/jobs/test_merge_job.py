@@ -1,0 +1,116 @@
+"""One merge without a viewer: planes, progress, cancel, every option."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from napari.components import ViewerModel
+
+from afunet_core.camera.response import ResponseCurve
+from afunet_core.errors import AFUNetError, MergeCancelled
+from napari_afunet import merge_layers
+from napari_afunet.api import as_script
+from napari_afunet.jobs.merge_job import merge_source
+from napari_afunet.layers.source import bracket_source
+from napari_afunet.settings import MergeSettings
+
+EV = (-2.0, 0.0, 2.0)
+FAST = {"method": "weighted", "align": "off"}
+CAMERA = {"encoding": "linear", "bit_depth": 12, "method": "weighted"}
+
+
+def test_cancel_between_planes_leaves_no_thread_of_work(add_bracket, make_frames):
+    viewer = ViewerModel()
+    frames = make_frames(channels=1)[0]
+    layers = add_bracket(viewer, [np.stack([frame] * 5) for frame in frames])
+    done = []
+    settings = MergeSettings(ev=EV, **FAST)
+    steps = merge_source(bracket_source(layers), settings, None, lambda: len(done) >= 2)
+    done += [next(steps).done, next(steps).done]
+    with pytest.raises(MergeCancelled):
+        next(steps)
+    assert done == [1, 2]
+
+
+def test_progress_rises_over_all_planes(add_bracket, make_frames):
+    frames = make_frames(channels=1)[0]
+    layers = add_bracket(ViewerModel(), [np.stack([frame] * 3) for frame in frames])
+    seen = []
+    list(merge_source(bracket_source(layers), MergeSettings(ev=EV, **FAST), lambda f, m: seen.append((f, m))))
+    fractions = [fraction for fraction, _ in seen]
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0] <= fractions[-1] <= 1
+    assert fractions[-1] > 0.9
+    assert "Plane 2 of 3" in " ".join(message for _, message in seen)
+
+
+def test_what_is_known_of_the_camera_is_used_noted_and_in_the_script(add_bracket, make_frames, tmp_path):
+    """A camera with gamma 1.8 whose shortest frame came out a fifth of a stop too bright."""
+    viewer, (frames, truth) = ViewerModel(), make_frames(72, 96, dtype=np.float64, encoding="linear")
+    frames[0] = frames[0] * 2**0.2
+    layers = add_bracket(viewer, [np.round(255 * frame.clip(0, 1) ** (1 / 1.8)).astype(np.uint8) for frame in frames])
+    light = torch.linspace(0, 1, 256, dtype=torch.float64)[None] ** 1.8
+    ResponseCurve(light, source="bench").save(tmp_path / "camera.json")
+    settings = MergeSettings(ev=EV, response=str(tmp_path / "camera.json"), drift="auto", **FAST)
+    *_, step = merge_source(bracket_source(layers), settings)
+    info = step.outcome.info
+    assert info["drift"][0]["exposure"] == pytest.approx(0.2, abs=0.05)
+    assert info["response"]["source"] == "camera.json"
+    ratio = step.outcome.radiance / truth
+    assert abs(np.log2(np.median(ratio[(truth > 0.02) & (truth < 0.2)]))) < 0.1
+    script = as_script(bracket_source(layers), [layer.name for layer in layers], settings)
+    script = script.replace("napari.current_viewer() or napari.Viewer()", "viewer")
+    names = {"viewer": viewer}
+    exec(compile(script.replace("viewer = viewer", ""), "<script>", "exec"), names)
+    np.testing.assert_array_equal(names["result"].radiance, step.outcome.radiance)
+
+
+def test_counts_noise_and_reference_reach_the_core_and_the_script(add_bracket, hand_held):
+    viewer, frames = ViewerModel(), hand_held(shift=0)
+    layers = add_bracket(viewer, frames)
+    options = CAMERA | {"units": "counts", "noise": (0.5, 4.0), "reference": 0, "align": "off"}
+    result = merge_layers(viewer, layers, **options)
+    assert result.info["units"] == "counts"
+    assert result.info["reference"] == 0
+    assert result.info["noise"]["counts_per_electron"] == pytest.approx(0.5)
+    assert result.info["noise"]["read_noise_counts"] == pytest.approx(4.0)
+    well = frames[0] > 100
+    np.testing.assert_allclose(result.radiance[well], frames[0][well], rtol=0.05)
+    script = as_script(bracket_source(layers), [layer.name for layer in layers], MergeSettings(ev=EV, **options))
+    for text in ("units='counts'", "noise=(0.5, 4.0)", "reference=0"):
+        assert text in script
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("planes", [0, 2])
+def test_one_channel_of_colour_frames_is_merged_as_greyscale(add_bracket, make_frames, lazy, planes):
+    import dask.array as da
+
+    from afunet_core import Bracket, merge
+
+    viewer, frames = ViewerModel(), make_frames()[0]
+    data = [np.stack([frame] * planes) if planes else frame for frame in frames]
+    layers = add_bracket(viewer, [da.from_array(values) for values in data] if lazy else data, rgb=True)
+    result = merge_layers(viewer, layers, channel="green", **FAST)
+    expected = merge(Bracket([frame[..., 1] for frame in frames], ev=EV), **FAST).radiance
+    for plane in result.radiance if planes else [result.radiance]:
+        np.testing.assert_array_equal(plane, expected)
+    assert result.info["channel"] == "green"
+    assert not viewer.layers["scene HDR"].rgb
+    script = as_script(bracket_source(layers), ["a", "b", "c"], MergeSettings(ev=EV, channel="green"))
+    assert "channel='green'" in script
+    with pytest.raises(AFUNetError, match="infrared"):
+        merge_layers(viewer, layers, channel="infrared", **FAST)
+
+
+def test_of_a_dark_frame_the_same_channel_is_taken(add_bracket, make_frames, tmp_path):
+    import imageio.v3 as iio
+
+    viewer, dark = ViewerModel(), np.full((24, 32, 3), (0, 400, 9), np.uint16)
+    iio.imwrite(tmp_path / "dark.tif", dark)
+    linear = make_frames(encoding="linear", dtype=np.float64)[0]
+    layers = add_bracket(viewer, [np.round(3600 * frame + dark).astype(np.uint16) for frame in linear])
+    options = FAST | {"encoding": "linear", "bit_depth": 12, "channel": "green"}
+    with_frame = merge_layers(viewer, layers, black_level=str(tmp_path / "dark.tif"), **options)
+    np.testing.assert_allclose(with_frame.radiance, merge_layers(viewer, layers, black_level=400, **options).radiance)

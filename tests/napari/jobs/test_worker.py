@@ -1,0 +1,54 @@
+"""Batches in the background."""
+
+from __future__ import annotations
+
+from napari.utils.notifications import notification_manager
+
+EV = (-2.0, 0.0, 2.0)
+WAIT = 60_000
+
+
+def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, make_frames, tmp_path):
+    import imageio.v3 as iio
+
+    from afunet_core import read_image
+
+    widget.options.choose("channel", "green")
+    for number in range(3):
+        folder = tmp_path / "in" / f"bracket {number}"
+        folder.mkdir(parents=True)
+        for index, frame in enumerate(make_frames(seed=number)[0]):
+            iio.imwrite(folder / f"{index}.png", frame)
+        (folder / "exposure.txt").write_text("-2\n0\n2\n")
+    (tmp_path / "in" / "bracket 1" / "2.png").write_bytes(b"damaged")
+    widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"))
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    text = widget.controls.status_label.text()
+    assert "2 of 3" in text
+    assert "bracket 1" in text
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == ["bracket 0.exr", "bracket 2.exr"]
+    assert read_image(tmp_path / "out" / made[0]).pixels.shape == frames[0].shape[:2]
+    assert "bracket 1" in notification_manager.records[-1].message
+    widget.merge_folders(str(tmp_path / "out"), str(tmp_path / "other"))
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+
+
+def test_a_camera_folder_of_mixed_pictures_is_grouped_into_brackets(widget, qtbot, make_frames, tmp_path):
+    from PIL import Image as Picture
+    from PIL.TiffImagePlugin import IFDRational
+
+    (tmp_path / "in").mkdir()
+    frames = make_frames(40, 48)[0]
+    shots = [(0, 1, 0), (1, 4, 0), (2, 16, 1), (0, 1, 30), (1, 4, 31), (2, 16, 31), (1, 4, 59)]
+    for number, (index, seconds, moment) in enumerate(shots):
+        exif = Picture.Exif()
+        exif[0x010F] = "Maker"
+        exif[0x8769] = {0x829A: IFDRational(seconds, 400), 0x9003: f"2026:06:21 12:00:{moment:02d}"}
+        Picture.fromarray(frames[index]).save(tmp_path / "in" / f"IMG_{number}.jpg", exif=exif, quality=95)
+    widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"), group=True)
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["IMG_0-IMG_2.exr", "IMG_3-IMG_5.exr"]
+    text = widget.controls.status_label.text()
+    assert "2 of 2" in text
+    assert "IMG_6.jpg" in text

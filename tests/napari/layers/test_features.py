@@ -1,0 +1,107 @@
+"""The network's features as layers."""
+
+from __future__ import annotations
+
+import numpy as np
+from napari.components import ViewerModel
+
+from napari_afunet.display import compare
+from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
+from napari_afunet.settings import MergeSettings
+
+EV = (-2.0, 0.0, 2.0)
+WAIT = 60_000
+
+
+def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_frames, tiny_model, merged):
+    frames, _ = make_frames(17, 22)
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, frames, scale=(0.5, 0.5))
+    settings = MergeSettings(ev=EV, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
+    outcome, results = merged(viewer, layers, settings)
+    assert channel_count(outcome) == 2
+    results["under"].visible = True
+    count = len(viewer.layers)
+    for quantity in [*QUANTITIES, "energy"]:
+        shown = show_values(viewer, outcome, quantity_values(outcome, quantity, channel=1))
+        assert len(shown) == 3
+        under = shown[0]
+        assert under.visible
+        assert not shown[1].visible
+        if quantity == "rgb":
+            assert under is results["under"]
+            continue
+        assert not results["under"].visible
+        assert under.data.shape == (2, 17, 22)
+        assert under.scale[-1] == 0.5
+        assert len({tuple(layer.contrast_limits) for layer in shown}) == 1
+        shown[1].contrast_limits = (0.0, 0.5)
+        assert [tuple(layer.contrast_limits) for layer in shown] == [(0.0, 0.5)] * 3
+        assert compare.compare(viewer, "stages")
+        assert [layer for layer in viewer.layers if layer.visible] == shown
+        compare.stop_comparing(viewer)
+        assert len(viewer.layers) == count + 3
+    np.testing.assert_allclose(
+        under.data[0], np.sqrt((outcome.result.stages[0].under[0] ** 2).mean(0)), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_features_at_half_resolution_lie_on_the_image(add_bracket, make_frames, tmp_path, merged):
+    import torch
+
+    from afunet_core.model.afunet import AFUNet
+    from afunet_core.model.checkpoint import save_model
+    from afunet_core.model.config import AFUNetConfig
+
+    torch.manual_seed(1)
+    config = AFUNetConfig(
+        embed_dim=6, depths=(1,), alignment_heads=1, fusion_heads=1, channel_heads=1, window_size=4, downscale=2
+    )
+    save_model(AFUNet(config), tmp_path / "half.safetensors")
+    frames, _ = make_frames(21, 30)
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, frames, scale=(3.0, 3.0), translate=(100.0, 200.0))
+    model = str(tmp_path / "half.safetensors")
+    settings = MergeSettings(ev=EV, method="afunet", align="off", model=model, device="cpu", stages=True)
+    _, results = merged(viewer, layers, settings)
+    stages = results["reference"]
+    assert stages.data.shape == (1, 11, 15, 3)
+    np.testing.assert_allclose(stages.scale[-2:], 6.0)
+    # A coarse pixel's centre lies between the centres of the fine ones it stands for.
+    np.testing.assert_allclose(stages.translate[-2:], (101.5, 201.5))
+    assert results["decoded"].data.shape == (1, 21, 30, 3)
+    np.testing.assert_allclose(results["decoded"].scale, (1, 3, 3))
+    np.testing.assert_allclose(results["decoded"].translate, (0, 100, 200))
+
+
+def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, frames, monkeypatch):
+    """Numbers are computed in a thread; of two wishes in a row only the last is shown."""
+    import threading
+
+    from afunet_core import inspection
+
+    viewer = widget.viewer
+    add_bracket(viewer, frames)
+    widget.options.choose("method", "afunet")
+    widget.options.choose("stages", True)
+    widget.merge()
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    inside, go_on, real = threading.Event(), threading.Event(), inspection.stage_energy
+
+    def held(*arguments):
+        inside.set()
+        assert go_on.wait(30)
+        return real(*arguments)
+
+    monkeypatch.setattr(inspection, "stage_energy", held)
+    panel = widget.features
+    panel.choose("quantity", "energy")
+    panel.quantity_box.activated.emit(0)
+    qtbot.waitUntil(inside.is_set, timeout=WAIT)
+    assert "scene values · under" not in viewer.layers
+    panel.choose("quantity", "movement")
+    panel.quantity_box.activated.emit(0)
+    go_on.set()
+    qtbot.waitUntil(lambda: "scene values · over" in viewer.layers, timeout=WAIT)
+    expected = inspection.stage_movement(widget.outcome.result.stages, "under")
+    np.testing.assert_array_equal(viewer.layers["scene values · under"].data, expected)

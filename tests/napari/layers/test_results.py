@@ -1,0 +1,168 @@
+"""The layers that a merge leaves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_afunet import merge_layers
+from napari_afunet.display.tone_view import DisplaySettings
+from napari_afunet.jobs.merge_job import merge_source
+from napari_afunet.layers.results import add_result_layers
+from napari_afunet.layers.source import bracket_source
+from napari_afunet.settings import MergeSettings
+
+EV = (-2.0, 0.0, 2.0)
+FAST = {"method": "weighted", "align": "off"}
+CAMERA = {"encoding": "linear", "bit_depth": 12, "method": "weighted"}
+
+
+def test_a_named_result_is_updated_in_place_and_another_name_adds(add_bracket, frames):
+    viewer = ViewerModel()
+    add_bracket(viewer, frames)
+    merge_layers(viewer, name="first", **FAST)
+    count = len(viewer.layers)
+    layer = viewer.layers["first HDR"]
+    layer.name = "renamed by the user"
+    merge_layers(viewer, name="first", **FAST)
+    assert len(viewer.layers) == count
+    merge_layers(viewer, name="second", **FAST)
+    assert len(viewer.layers) > count
+
+
+def test_exposure_fusion_is_shown_as_the_picture_it_is(add_bracket, frames):
+    viewer = ViewerModel()
+    add_bracket(viewer, frames)
+    merge_layers(viewer, method="mertens", align="off")
+    layer = viewer.layers["scene HDR"]
+    assert layer.gamma == 1.0
+    assert "scene tone mapped" not in viewer.layers
+
+
+def test_stages_of_every_plane_share_the_stage_axis(add_bracket, make_frames, tiny_model):
+    viewer = ViewerModel()
+    planes = [make_frames(16, 20, seed=seed)[0] for seed in range(2)]
+    add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)], rgb=True, scale=(7, 1, 1))
+    merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
+    stages = viewer.layers["scene stages · over"]
+    assert stages.data.shape == (2, 2, 16, 20, 3)
+    assert stages.data.dtype == np.uint8
+    assert stages.axis_labels[0] == "stage"
+    assert tuple(stages.scale) == (1, 7, 1, 1)
+    assert stages.data.std() > 1
+
+
+def test_the_image_decoded_from_every_stage_is_a_layer_that_ends_in_the_result(add_bracket, make_frames, tiny_model):
+    viewer = ViewerModel()
+    options = {"method": "afunet", "align": "off", "model": tiny_model, "device": "cpu", "stages": True}
+    layers = add_bracket(viewer, make_frames(16, 20)[0], scale=(0.5, 0.5))
+    result = merge_layers(viewer, layers, **options)
+    decoded = viewer.layers["scene stages · HDR"]
+    assert decoded.data.shape == (2, 16, 20, 3)
+    assert decoded.rgb
+    assert not decoded.visible
+    assert decoded.axis_labels[0] == "stage"
+    assert tuple(decoded.scale) == (1, 0.5, 0.5)
+    assert decoded.contrast_limits == viewer.layers["scene HDR"].contrast_limits == [0, 0.25]
+    assert decoded.gamma == pytest.approx(1 / 2.2)
+    assert np.abs(decoded.data[0] - decoded.data[1]).max() > 0.001
+    np.testing.assert_allclose(decoded.data[-1], result.radiance, atol=2e-3)
+    decoded.visible, decoded.contrast_limits = True, (0, 0.125)
+    assert viewer.layers["scene HDR"].contrast_limits == [0, 0.125]  # both are looked at with one exposure
+    count = len(viewer.layers)
+    again = merge_layers(viewer, layers, ev=(-1.0, 0.0, 1.0), **options)
+    assert len(viewer.layers) == count
+    assert decoded.visible
+    assert decoded.contrast_limits == [0, 0.5]
+    np.testing.assert_allclose(decoded.data[-1], again.radiance, atol=2e-3)
+
+
+def test_decoded_stages_of_grey_planes(add_bracket, make_frames, tiny_model):
+    viewer = ViewerModel()
+    planes = [make_frames(16, 20, channels=1, seed=seed)[0] for seed in range(2)]
+    add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)])
+    result = merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
+    decoded = viewer.layers["scene stages · HDR"]
+    assert not decoded.rgb
+    assert decoded.data.shape == (2, 2, 16, 20)
+    np.testing.assert_allclose(decoded.data[-1], result.radiance, atol=2e-3)
+    assert "scene ghost map" not in viewer.layers
+
+
+def test_a_cropped_result_is_the_cores_and_lies_where_it_belongs(add_bracket, hand_held):
+    from afunet_core import Bracket, merge
+
+    viewer, frames = ViewerModel(), hand_held()
+    layers = add_bracket(viewer, frames, scale=(2.0, 2.0), translate=(10.0, 20.0))
+    result = merge_layers(viewer, layers, border="crop", ghost_map=True, **CAMERA)
+    expected = merge(Bracket(frames, ev=EV, encoding="linear", bit_depth=12), method="weighted", border="crop")
+    np.testing.assert_array_equal(result.radiance, expected.radiance)
+    top, left, height, width = result.info["area"]
+    assert (height, width) == result.radiance.shape < frames[0].shape
+    for role in ("HDR", "tone mapped", "ghost map"):
+        layer = viewer.layers[f"scene {role}"]
+        assert layer.data.shape[:2] == (height, width)
+        np.testing.assert_allclose(layer.translate, (10 + 2 * top, 20 + 2 * left))
+    whole = merge_layers(viewer, layers, border="fill", **CAMERA)
+    np.testing.assert_allclose(viewer.layers["scene HDR"].translate, (10, 20))
+    np.testing.assert_allclose(whole.radiance[top : top + height, left : left + width], result.radiance, rtol=0.02)
+
+
+def test_planes_of_a_stack_are_cropped_to_what_all_of_them_cover(add_bracket, tiny_model, hand_held):
+    viewer = ViewerModel()
+    planes = [hand_held(shift, seed=shift) for shift in (2, 5)]
+    stacks = [np.stack([plane[index] for plane in planes]) for index in range(3)]
+    layers = add_bracket(viewer, stacks, scale=(5, 2, 2))
+    result = merge_layers(viewer, layers, border="crop", ghost_map=True, **CAMERA)
+    whole = merge_layers(viewer, layers, border="fill", name="whole", **CAMERA)
+    top, left, height, width = result.info["area"]
+    assert result.radiance.shape == (2, height, width)
+    np.testing.assert_array_equal(result.radiance, whole.radiance[:, top : top + height, left : left + width])
+    assert height <= 92  # the outer frames of the second plane lie ten rows apart
+    np.testing.assert_allclose(viewer.layers["scene HDR"].translate, (0, 2 * top, 2 * left))
+    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu", "stages": True}
+    merge_layers(viewer, layers, border="crop", name="stages", **options)
+    np.testing.assert_allclose(viewer.layers["stages stages · HDR"].translate, 0)
+    assert viewer.layers["stages stages · HDR"].data.shape[-2:] == (100, 140)
+
+
+def test_cropped_stages_lie_on_the_cropped_image(add_bracket, tiny_model, hand_held):
+    viewer = ViewerModel()
+    layers = add_bracket(viewer, hand_held())
+    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu", "stages": True}
+    result = merge_layers(viewer, layers, border="crop", **options)
+    for name in ("scene stages · under", "scene stages · HDR"):
+        np.testing.assert_allclose(viewer.layers[name].translate[-2:], result.info["area"][:2])
+        assert viewer.layers[name].data.shape[1:3] == result.radiance.shape
+
+
+@pytest.fixture
+def outcome_of(tiny_model):
+    """Layers → the outcome of the tiny network, with its stages."""
+
+    def merge(layers):
+        settings = MergeSettings(ev=EV, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
+        *_, step = merge_source(bracket_source(layers), settings)
+        return step.outcome
+
+    return merge
+
+
+def sliders(viewer):
+    """What the sliders below the canvas show: name and number of steps."""
+    widgets = viewer.window._qt_viewer.dims.slider_widgets
+    return [(one.axis_label.text(), one.slider.maximum() + 1) for one in widgets if one.isVisibleTo(one.parent())]
+
+
+@pytest.mark.parametrize("planes", [0, 3])
+def test_the_stage_slider_comes_with_the_stages(make_napari_viewer, add_bracket, make_frames, outcome_of, planes):
+    viewer = make_napari_viewer()
+    frames = make_frames(16, 20)[0]
+    layers = add_bracket(viewer, [np.stack([frame] * planes) for frame in frames] if planes else frames)
+    add_result_layers(viewer, outcome_of(layers), DisplaySettings())
+    viewer.screenshot(flash=False)
+    assert sliders(viewer) == [("stage", 2), *([("-3", planes)] if planes else [])]
+    assert viewer.dims.current_step[0] == 1
+    viewer.dims.set_current_step(0, 0)
+    assert viewer.window._qt_viewer.dims.slider_widgets[0].slider.value() == 0

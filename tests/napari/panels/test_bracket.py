@@ -1,0 +1,100 @@
+"""Frames and exposures in the panel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+EV = (-2.0, 0.0, 2.0)
+WAIT = 60_000
+
+
+def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, frames, click_merge, messages):
+    for frame in frames:
+        viewer.add_image(frame, name="frame")
+    assert widget.bracket.exposures() == (None, None)
+    click_merge(widget)
+    assert widget.worker is None
+    assert "Type the exposure" in messages()[-1]
+    assert "Type the exposure" in widget.controls.status_label.text()
+    widget.bracket.unit_box.setCurrentText("seconds")
+    for edit, text in zip(widget.bracket.exposure_edits, ("1/100", "1/25", "160 ms"), strict=True):
+        edit.clear()
+        qtbot.keyClicks(edit, text)
+    assert widget.bracket.exposures()[1] == pytest.approx((0.01, 0.04, 0.16))
+    click_merge(widget)
+    assert any(layer.metadata.get("afunet", {}).get("role") == "radiance" for layer in viewer.layers)
+    widget.bracket.unit_box.setCurrentText("EV")
+    assert widget.bracket.exposures()[0] == pytest.approx((-2, 0, 2), abs=1e-3)
+
+
+def test_a_bracket_that_contradicts_itself_is_refused_with_a_sentence(
+    viewer, widget, qtbot, frames, add_bracket, click_merge, messages
+):
+    layers = add_bracket(viewer, frames)
+    layers[0].metadata["ev"], layers[2].metadata["ev"] = 2.0, -2.0
+    widget.bracket.find_frames()
+    click_merge(widget)
+    [message] = messages()
+    assert "scene" in message
+    assert "Traceback" not in message
+    assert "scene HDR" not in viewer.layers
+
+
+def test_one_stack_layer_is_a_bracket(viewer, widget, qtbot, frames, click_merge):
+    viewer.add_image(np.stack(frames), name="stack", rgb=True, metadata={"ev": EV})
+    assert widget.bracket.is_stack
+    assert widget.bracket.exposures() == (EV, None)
+    click_merge(widget)
+    assert viewer.layers["stack HDR"].data.shape == frames[0].shape
+
+
+def test_frames_chosen_by_hand_stay_chosen(viewer, widget, frames, add_bracket):
+    add_bracket(viewer, frames)
+    other = [viewer.add_image(frame, name=f"other {i}") for i, frame in enumerate(frames)]
+    widget.bracket.set_layers(other)
+    viewer.add_image(np.zeros((5, 5)), name="unrelated")
+    assert widget.bracket.layers() == other
+    viewer.layers.remove(other[0])
+    assert len(widget.bracket.layers()) == 3
+    assert other[0] not in widget.bracket.layers()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda frames: frames[2][:, :30], "24×30"),
+        (lambda frames: frames[2][:20], "20×32"),
+        (lambda frames: frames[2][..., 0], "grey"),
+        (lambda frames: np.stack([frames[2]] * 2), "3 dimensions"),
+    ],
+)
+def test_frames_that_do_not_go_together_are_named_before_merging(open_widget, frames, change, word, messages):
+    viewer, widget = open_widget()
+    frames[2] = change(frames)
+    layers = [
+        viewer.add_image(frame, name=f"f{index}", metadata={"ev": 2.0 * index}, rgb=frame.shape[-1] == 3)
+        for index, frame in enumerate(frames)
+    ]
+    widget.bracket.set_layers(layers)
+    assert word in widget.controls.status_label.text()
+    widget.merge()
+    assert widget.worker is None
+    assert "f2" in messages()[-1]
+
+
+def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(
+    open_widget, finish, frames, add_bracket, messages
+):
+    viewer, widget = open_widget()
+    layers = add_bracket(viewer, frames)
+    widget.merge()
+    for index, layer in enumerate(layers):
+        layer.name = f"renamed {index}"
+    finish(widget)
+    assert [box.currentText() for box in widget.bracket.layer_boxes] == ["renamed 0", "renamed 1", "renamed 2"]
+    viewer.layers["scene HDR"].name = "mine"
+    assert widget.display.layer_box.currentText() == "mine"
+    widget.compare.buttons["frames"].click()
+    assert [layer.visible for layer in layers] == [True] * 3
+    assert messages() == []

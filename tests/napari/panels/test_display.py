@@ -1,0 +1,68 @@
+"""The display panel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+
+EV = (-2.0, 0.0, 2.0)
+WAIT = 60_000
+
+
+def test_preview_compare_and_display_with_the_mouse(widget, qtbot, add_bracket, frames):
+    viewer = widget.viewer
+    layers = add_bracket(viewer, frames)
+    qtbot.mouseClick(widget.controls.preview_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert viewer.layers["scene preview HDR"].metadata["afunet"]["preview"]
+    assert "scene HDR" not in viewer.layers
+
+    qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    hdr, view = viewer.layers["scene HDR"], viewer.layers["scene tone mapped"]
+    assert widget.display.layer() is hdr
+    before, limit = view.data.mean(), hdr.contrast_limits[1]
+    widget.display.ev_slider.setValue(1.0)
+    qtbot.waitUntil(lambda: hdr.contrast_limits[1] < 0.6 * limit, timeout=WAIT)
+    assert hdr.contrast_limits[1] == pytest.approx(limit / 2)
+    qtbot.waitUntil(lambda: view.data.mean() > before + 1, timeout=WAIT)
+    qtbot.mouseClick(widget.display.reset_button, Qt.MouseButton.LeftButton)
+    assert view.data.mean() == pytest.approx(before)
+
+    widget.display.gamma_slider.setValue(3.0)
+    qtbot.waitUntil(lambda: hdr.gamma == pytest.approx(1 / 3), timeout=WAIT)
+    assert view.gamma == pytest.approx(2.2 / 3)
+    assert view.data.mean() == pytest.approx(before)
+
+    for name in ("reference", "side by side"):
+        button = widget.compare.buttons[name]
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        assert button.isChecked()
+        assert view.visible == (name == "side by side")
+        assert layers[1].visible
+        assert not layers[0].visible
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert view.visible
+    assert layers[0].visible
+    assert not viewer.canvas.grid.enabled
+    qtbot.mouseClick(widget.compare.buttons["stages"], Qt.MouseButton.LeftButton)
+    assert not widget.compare.buttons["stages"].isChecked()
+    assert "no stages" in notification_manager.records[-1].message
+
+    qtbot.waitUntil(lambda: widget.badge_label.text() != "…", timeout=WAIT)
+    assert "CPU" in widget.badge_label.text() or "GPU" in widget.badge_label.text()
+
+
+def test_an_hdr_file_from_elsewhere_gets_a_view_and_is_no_frame(widget, qtbot, tmp_path):
+    from afunet_core import write_image
+
+    viewer = widget.viewer
+    write_image(tmp_path / "sunset.exr", np.random.default_rng(0).uniform(0, 90, (20, 30, 3)).astype(np.float32))
+    viewer.open(str(tmp_path / "sunset.exr"), plugin="napari-afunet")
+    layer = viewer.layers["sunset"]
+    assert widget.display.layer() is layer
+    widget.display.warn_check.click()
+    assert viewer.layers["sunset tone mapped"].data.dtype == np.uint8
+    qtbot.waitUntil(lambda: layer.contrast_limits[1] > 10, timeout=WAIT)

@@ -1,0 +1,158 @@
+"""Files dropped on the canvas or the widget: the frames of one bracket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
+from qtpy.QtGui import QDropEvent
+
+from afunet_core.errors import AFUNetError
+from napari_afunet.dropped_files import new_bracket
+
+EV = (-2.0, 0.0, 2.0)
+
+
+@pytest.fixture(autouse=True)
+def builtins(plugin):
+    """napari's own readers, too."""
+    import napari_builtins
+    from npe2 import PluginManifest
+
+    plugin.register(PluginManifest.from_file(Path(napari_builtins.__file__).with_name("builtins.yaml")))
+
+
+@pytest.fixture
+def drop(qtbot):
+    """``drop(viewer, paths)``, as the user does it on the canvas: inside the event loop, and back in it afterwards."""
+
+    def drop(viewer, paths):
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+        action, button, key = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+        event = QDropEvent(QPointF(5, 5), action, data, button, key)
+        done = []
+        QTimer.singleShot(0, lambda: done.append(viewer.window._qt_viewer.dropEvent(event)))
+        qtbot.waitUntil(lambda: bool(done), timeout=30_000)
+        qtbot.wait(20)
+
+    return drop
+
+
+def names(layers):
+    return [layer.name for layer in layers]
+
+
+def test_the_first_bracket_that_is_dropped_is_simply_taken(widget, drop, photographs):
+    drop(widget.viewer, sorted(photographs))
+    assert names(widget.bracket.layers()) == ["b", "c", "a"]
+    assert widget.bracket.exposures() == (None, (1 / 400, 1 / 100, 1 / 25))
+    assert not widget.suggestion.isVisibleTo(widget)
+
+
+def test_another_bracket_is_offered_and_taken_at_a_click(widget, drop, qtbot, photographs, take_photographs):
+    viewer = widget.viewer
+    drop(viewer, photographs)
+    chosen = widget.bracket.layers()
+    widget.bracket.set_layers(chosen)  # by the user
+    drop(viewer, take_photographs("zyxwv", (16, 8, 4, 2, 1), seed=1))
+    assert widget.suggestion.isVisibleTo(widget)
+    assert widget.bracket.layers() == chosen
+    assert "5 frames" in widget.suggestion.label.text()
+    qtbot.mouseClick(widget.suggestion.use_button, Qt.MouseButton.LeftButton)
+    assert names(widget.bracket.layers()) == list("vwxyz")
+    assert widget.bracket.exposures()[1] == pytest.approx([n / 400 for n in (1, 2, 4, 8, 16)])
+    assert not widget.suggestion.isVisibleTo(widget)
+    assert notification_manager.records == []
+
+
+def test_an_offer_can_be_declined_and_ends_with_its_layers(widget, drop, qtbot, photographs, take_photographs):
+    viewer = widget.viewer
+    drop(viewer, photographs)
+    chosen = widget.bracket.layers()
+    widget.bracket.set_layers(chosen)
+    for end in ("decline", "remove", "choose"):
+        before = set(viewer.layers)
+        drop(viewer, take_photographs("zy", (4, 1), seed=1))
+        assert widget.suggestion.isVisibleTo(widget)
+        new = [layer for layer in viewer.layers if layer not in before]
+        if end == "decline":
+            qtbot.mouseClick(widget.suggestion.decline_button, Qt.MouseButton.LeftButton)
+        elif end == "remove":
+            viewer.layers.remove(new[0])
+        else:
+            widget.bracket.set_layers(new)
+        assert not widget.suggestion.isVisibleTo(widget)
+        assert (widget.bracket.layers() == chosen) == (end != "choose")
+
+
+@pytest.mark.parametrize("kind", ["size", "exposure", "none known", "one file", "with another", "too many"])
+def test_what_is_no_bracket_is_not_offered(photographs, kind):
+    def frame(path, shape=(8, 9, 3), **metadata):
+        return Image(np.zeros(shape, np.uint8), rgb=True, metadata={"path": path, **metadata})
+
+    frames = [frame(f"{ev}.png", ev=ev) for ev in (2, 0, -2)]
+    assert new_bracket(frames) == frames[::-1]
+    assert new_bracket(frames[:2]) == frames[1::-1]
+    others = {
+        "size": [*frames[:2], frame("x.png", (8, 7, 3), ev=-2)],
+        "exposure": [frame(name, ev=0) for name in "abc"],
+        "none known": [frame(name) for name in "abc"],
+        "one file": [frame("stack.tif", ev=ev) for ev in (0, 2)],
+        "with another": [*frames, Image(np.zeros((8, 9)))],
+        "too many": [frame(f"{ev}.png", ev=ev) for ev in range(10)],
+    }
+    assert new_bracket(others[kind]) == []
+
+
+def test_files_dropped_on_the_widget_become_its_bracket(viewer, widget, frames, tmp_path, add_bracket, messages):
+    import imageio.v3 as iio
+    from qtpy.QtCore import QMimeData, QPoint, QPointF, QUrl
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
+
+    add_bracket(viewer, frames, name="before")
+    for name, frame in zip("cab", frames, strict=True):
+        iio.imwrite(tmp_path / f"{name}.png", frame)
+    (tmp_path / "exposure.txt").write_text("0\n2\n-2\n")
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(tmp_path / f"{name}.png")) for name in "abc"])
+    action, button, key = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    enter = QDragEnterEvent(QPoint(5, 5), action, data, button, key)
+    enter.ignore()
+    widget.dragEnterEvent(enter)
+    assert enter.isAccepted()
+    widget.dropEvent(QDropEvent(QPointF(5, 5), action, data, button, key))
+    assert [layer.name for layer in widget.bracket.layers()] == ["c", "a", "b"]
+    assert widget.bracket.exposures() == (EV, None)
+    assert messages() == []
+
+
+def test_photographs_dropped_on_the_widget_are_the_bracket(photographs):
+    from qtpy.QtCore import QMimeData, QUrl
+
+    from napari_afunet.api import resolve_exposures, resolve_source
+    from napari_afunet.dropped_files import dropped_frames, open_frames
+
+    def drop(*paths):
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(path) for path in paths])
+        return dropped_frames(data)
+
+    assert drop(*photographs) == photographs
+    assert drop(photographs[0]) == drop() == drop(*photographs, "/a/merged.exr") == drop(*photographs * 4) == []
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((9, 7)), name="something else")
+    layers = open_frames(viewer, sorted(photographs))
+    assert [layer.name for layer in layers] == ["b", "c", "a"]
+    source, layers = resolve_source(viewer, layers)
+    assert list(source.paths) == photographs
+    assert resolve_exposures(layers, 3) == (None, (1 / 400, 1 / 100, 1 / 25))
+    Path(photographs[0]).write_bytes(b"not an image")
+    with pytest.raises(AFUNetError, match=r"b\.jpg"):
+        open_frames(viewer, photographs)
+    assert len(viewer.layers) == 4

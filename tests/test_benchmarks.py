@@ -1,0 +1,72 @@
+"""The measuring scripts run, and the literal network is the same network."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from afunet_core.model.afunet import AFUNet
+from afunet_core.model.config import AFUNetConfig
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a script by name, as Python does when it is run."""
+    monkeypatch.syspath_prepend(FOLDER)
+    yield importlib.import_module
+    for name in [
+        name for name, module in sys.modules.items() if Path(str(getattr(module, "__file__", ""))).parent == FOLDER
+    ]:
+        del sys.modules[name]
+
+
+def test_the_literal_network_is_the_network(load):
+    literal = load("literal")
+    torch.manual_seed(0)
+    model = AFUNet(AFUNetConfig(embed_dim=12, depths=(2, 3), fusion_heads=2)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+        frames = torch.rand(2, 18, 21, 27)
+        radiance = literal.literal_afunet(literal.parameters_of(model), frames)
+        torch.testing.assert_close(radiance, model(frames), rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("kind", ["merge", "network", "plain"])
+def test_every_kind_of_job_runs(load, kind):
+    job = {"kind": kind, "model": "compact", "size": (40, 48), "device": "cpu", "precision": "float32"}
+    found = load("merge_speed").measure({**job, "repeat": 2, "memory": None})
+    assert found.keys() == {"seconds", "cpu_seconds", "memory", "device_memory"}
+    assert found["device_memory"] == 0
+
+
+def test_streamed_and_plain_network_agree(load):
+    job = {"model": "compact", "size": (24, 40), "device": "cpu", "precision": "float32", "memory": "1MB"}
+    streamed, plain = (load("merge_speed").network({**job, "kind": kind})() for kind in ("network", "plain"))
+    torch.testing.assert_close(streamed, plain, rtol=0, atol=2e-5)
+
+
+def test_a_table_is_written_from_processes_of_their_own(load, tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    words = ["--what", "network", "--model", "compact", "--size", "24x40", "--precision", "float32", "--repeat", "1"]
+    monkeypatch.setattr(sys, "argv", ["merge_speed.py", *words, "--write", str(page)])
+    load("merge_speed").main()
+    line = capsys.readouterr().out.strip()
+    assert re.fullmatch(r"\| network \| compact \| 24×40 \| cpu \| float32( \| [\d.]+){5} \|", line)
+    assert line in page.read_text(encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["merge_speed.py", *words[:3], "no-such-model", *words[4:]])
+    with pytest.raises(SystemExit, match="no-such-model"):
+        load("merge_speed").main()
+
+
+def test_peak_memory_includes_what_was_freed_again(load):
+    with load("report").PeakMemory() as peak:
+        torch.ones(40 << 20)
+    assert peak.bytes > 100 << 20
