@@ -49,6 +49,9 @@ RECORDED = (0.04, 0.94)
 SIDE = 512
 """Frames are looked at at this size: noise averages out, and a hand's tremor becomes small."""
 
+SMALLEST = 24
+"""Shorter side, in pixels, from which a picture shows enough."""
+
 BINS = 32
 PER_BIN = 120
 """Samples of each pair of frames and channel are taken evenly over brightness: the sky must not outvote the shadows."""
@@ -324,12 +327,15 @@ class _Samples:
 
 def _samples(frames: Sequence[Tensor], log_times: Sequence[float]) -> _Samples | None:
     """Small even patches that two frames record, taken evenly over brightness."""
+    if min(frames[0].shape[-2:]) < SMALLEST:
+        return None
     step = max(1, math.ceil(max(frames[0].shape[-2:]) / SIDE))
     low, high = RECORDED
     means, spreads, peaks = [], [], []
     for frame in frames:
-        small = F.avg_pool2d(frame.double(), step) if step > 1 else frame.double()
-        largest = F.max_pool2d(frame.double(), step) if step > 1 else frame.double()
+        frame = frame.double()
+        fits = step if min(frame.shape[-2:]) >= 3 * step else 1
+        small, largest = F.avg_pool2d(frame, fits), F.max_pool2d(frame, fits)
         means.append(F.avg_pool2d(small, 3, 2))
         spreads.append(F.max_pool2d(small, 3, 2) + F.max_pool2d(-small, 3, 2))
         peaks.append(F.max_pool2d(largest, 3, 2))

@@ -117,7 +117,7 @@ def read_stack(folder: str | Path) -> RealStack:
     note = folder / ENCODING_FILE
     encoding = note.read_text(encoding="utf-8").strip() if note.is_file() else "auto"
     paths = list_bracket_folder(folder)
-    stack = Bracket.from_folder(folder, encoding=encoding, override=True)
+    stack = Bracket.from_folder(folder, encoding=encoding, response=None, override=True)
     by_name = {path.name: path for path in paths}
     truth, at_rest = _truth(stack)
     three = _photographers_bracket(stack)

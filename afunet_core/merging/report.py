@@ -138,6 +138,8 @@ def _describe_estimate(estimate: Estimate, bracket: Bracket) -> dict[str, Any]:
             "counts_per_electron": estimate.noise.gain * bracket.scale,
             "read_noise_counts": estimate.noise.read_noise * bracket.scale,
         }
+    if estimate.rest is not None:
+        info["recorded"] = float(estimate.rest.mean())
     known = {name: value for name, value in info.items() if value is not None}
     return {**known, "device": estimate.device, "precision": estimate.precision}
 
