@@ -9,8 +9,8 @@ that makes all frames agree is found by weighted least squares, robust to what m
 where the :math:`q_k` are the functions :math:`z^k \log z`, made orthonormal. (Ng, Chang and Tsai, "Using Geometry
 Invariants for Camera Response Function Estimation", CVPR 2007, write :math:`z = L^{P(L)}` with a polynomial P; here the
 inverse is written so, which is linear in its unknowns.) Measured camera curves (Grossberg and Nayar, "Modeling the
-Space of Camera Response Functions", PAMI 2004) have departures :math:`a_k` from gamma 2.2 that are nearly uncorrelated, with
-standard deviations of 0.32, 0.20, 0.10, 0.07 and 0.04: the prior is that 0.4 is halved from each to the next.
+Space of Camera Response Functions", PAMI 2004) depart from gamma 2.2 with :math:`a_k` that are nearly uncorrelated, of
+standard deviations 0.32, 0.20, 0.10, 0.07 and 0.04: the prior is that 0.4 is halved from each to the next.
 
 With known exposure times the curve is determined but for what the brightest and darkest values hide; the three channels
 share one curve, because cameras apply one after their colour correction, and grey then stays grey.

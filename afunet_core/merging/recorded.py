@@ -27,7 +27,7 @@ from afunet_core.radiometry import linearize
 __all__ = ["Recorded", "find_recorded", "is_calibrated", "keep_recorded", "merge_recorded", "recorded_mean"]
 
 SHADOWS = (0.05, 0.2)
-"""Encoded values over which a frame gains its say: darker, a response curve is a guess, and noise is cut off at black."""
+"""Encoded values over which a frame gains its say: darker, a response curve is a guess, and black is cut off."""
 
 LEAST_SAY = 1e-3
 """What is left of it below: somebody must decide."""
