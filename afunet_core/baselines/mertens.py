@@ -84,42 +84,50 @@ def fuse_frames(
     qualities = []
     for frame in frames:
         check()
-        qualities.append(_quality(frame, contrast, saturation, exposedness))
+        qualities.append(_quality(frame, contrast, saturation, exposedness, check))
     total = torch.stack(qualities).sum(0)
     levels: list[Tensor] = []
     for frame, quality in zip(frames, qualities, strict=True):
         check()
-        own = _weighted_pyramid(frame, quality / total)
+        own = _weighted_pyramid(frame, quality / total, check)
         levels = [level + more for level, more in zip(levels, own, strict=True)] if levels else own
     check()
-    return _collapse(levels).clamp(0.0, 1.0)
+    return _collapse(levels, check).clamp(0.0, 1.0)
 
 
-def _quality(frame: Tensor, contrast: float, saturation: float, exposedness: float) -> Tensor:
+def _quality(
+    frame: Tensor, contrast: float, saturation: float, exposedness: float, check: Callable[[], None]
+) -> Tensor:
     """Product of the three measures, never quite zero: B×3×H×W → B×1×H×W."""
     grey = _mirrored(_mirrored((frame * frame.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True), 1, -2), 1, -1)
     four_neighbours = frame.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
     edges = F.conv2d(grey, four_neighbours[None, None]).abs()
+    check()
     colour = frame.var(1, keepdim=True, unbiased=False)
+    check()
     off_centre = (frame - 0.5).square().sum(1, keepdim=True)
+    check()
     quality = (edges + FLOOR) ** contrast * (colour + FLOOR**2) ** (saturation / 2)
     return quality * torch.exp(off_centre * (-exposedness / (2 * WIDTH**2)))
 
 
-def _weighted_pyramid(image: Tensor, weight: Tensor) -> list[Tensor]:
+def _weighted_pyramid(image: Tensor, weight: Tensor, check: Callable[[], None]) -> list[Tensor]:
     """Laplacian pyramid of the image times the Gaussian pyramid of the weight, finest level first."""
     levels = []
     while min(image.shape[-2:]) >= 2:
+        check()
         smaller = _halve(image)
+        check()
         levels.append(weight * (image - _double(smaller, *image.shape[-2:])))
         image, weight = smaller, _halve(weight)
     return [*levels, weight * image]
 
 
-def _collapse(levels: Sequence[Tensor]) -> Tensor:
+def _collapse(levels: Sequence[Tensor], check: Callable[[], None]) -> Tensor:
     """The picture whose Laplacian pyramid this is."""
     picture = levels[-1]
     for detail in levels[-2::-1]:
+        check()
         picture = detail + _double(picture, *detail.shape[-2:])
     return picture
 
