@@ -93,6 +93,8 @@ def load_bracket_files(
     metadata = {"files": [str(file) for file in files], "exposure_source": source}
     metadata |= {} if channel is None else {"channel": channel}
     metadata |= {} if colour is None else {"colour": colour}
+    if channel is not None and all(image.pixels.ndim == 2 or image.pixels.shape[2] < 3 for image in images):
+        warnings.warn(f"channel={channel!r} is ignored: the frames are grey.", UserWarning, stacklevel=4)
     pixels = [_of_channel(image.pixels, channel) for image in _on_one_canvas(images)]
     return BracketFiles(pixels, names, encoding, ev, seconds, metadata, is_raw)
 

@@ -23,8 +23,8 @@ def _black_level(text: str) -> float | str:
 
 
 def _white_level(text: str) -> float | str | None:
-    """A number or ``auto``; a comma may stand for the decimal point."""
-    return "auto" if text == "auto" else float(text.replace(",", "."))
+    """Read a number (a comma may stand for the decimal point), a word, or ``none`` for none."""
+    return None if text == "none" else _black_level(text)
 
 
 @dataclass(frozen=True)

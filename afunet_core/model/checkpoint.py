@@ -63,8 +63,13 @@ def model_path(name_or_path: str | os.PathLike[str]) -> Path:
     path = _home(Path(name))
     if path is not None and path.is_file():
         return path
-    known = ", ".join(["default", *models])
-    raise CheckpointError(f"model: there is no model or file named {name!r}. Shipped models: {known}.")
+    from afunet_core.model.pretrained import PUBLISHED
+
+    if name in PUBLISHED:
+        advice = f"Download the authors' weights first: afunet fetch {name}"
+    else:
+        advice = f"Shipped models: {', '.join(['default', *models])}. Others can be fetched: {', '.join(PUBLISHED)}"
+    raise CheckpointError(f"model: there is no model or file named {name!r}. {advice}.")
 
 
 def cache_folder() -> Path:
@@ -327,8 +332,10 @@ def describe_checkpoint(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     config = infer_config(tensors, metadata)
     _compare(config, tensors)
     notes = {key: value for key, value in metadata.items() if key != "afunet_config"}
+    card = path.with_suffix(".md")
     return {
         "file": path.name,
+        **({"card": f"{card} (training data, scores, known failures)"} if card.is_file() else {}),
         "bytes": path.stat().st_size,
         "parameters": sum(value.numel() for value in tensors.values()),
         "published_form": config.published_form,

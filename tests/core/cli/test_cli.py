@@ -445,6 +445,24 @@ def test_info_on_models_images_and_variants(
     assert "(default)" in capsys.readouterr().out
 
 
+def test_info_points_to_the_card_of_a_shipped_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "compact"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("card: ")]
+    assert Path(line.removeprefix("card: ").partition(" (")[0]).name == "compact.md"
+
+
+@pytest.mark.parametrize("arguments", [["merge", "a.tif", "-o", "b.exr", "--evv", "1"], ["info", "--nonsense"]])
+def test_wrong_arguments_print_the_usage_of_the_command(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: afunet {arguments[0]}")
+    assert "unrecognized arguments: --" in said
+
+
 def test_info_on_nothing_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.pth").write_bytes(b"not a model")
     assert main(["info", str(tmp_path / "a.pth")]) == 2
