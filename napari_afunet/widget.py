@@ -19,6 +19,7 @@ from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.prechecks import bracket_warnings, estimated_seconds
 from napari_afunet.jobs.worker import MergeWorker
 from napari_afunet.layers.features import channel_count, quantity_values, show_values
+from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.layers.preview import visible_part
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.panels.batch import BatchButton
@@ -266,7 +267,7 @@ class MergeWidget(QWidget):
 
     def _adopt_encoding(self) -> None:
         """Take the encoding that the chosen layers state about themselves."""
-        stated = {layer.metadata.get("encoding") for layer in self.bracket.layers()}
+        stated = {layer_facts(layer).encoding for layer in self.bracket.layers()}
         encoding = stated.pop() if len(stated) == 1 else None
         if encoding in self.options.fields["encoding"].option.choices:
             self.options.choose("encoding", encoding)
