@@ -22,7 +22,7 @@ def get_hdr_reader(path: str | Sequence[str]) -> Reader | None:
 
 def get_raw_reader(path: str | Sequence[str]) -> Reader | None:
     """A reader for camera raw files: linear light, with the exposure from the metadata."""
-    from afunet_core.io import RAW_SUFFIXES
+    from afunet_core.io.formats import RAW_SUFFIXES
 
     paths = _paths(path)
     return read_frames if paths and all(p.suffix.lower() in RAW_SUFFIXES for p in paths) else None
@@ -42,7 +42,8 @@ def get_bracket_reader(path: str | Sequence[str]) -> Reader | None:
 
 def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
     """Linear light, shown with a gamma and limits that look right at once."""
-    from afunet_core.io import read_image, read_parts
+    from afunet_core.io.exr_parts import read_parts
+    from afunet_core.io.read import read_image
 
     layers: list[LayerData] = []
     for file in _paths(path):
@@ -76,7 +77,7 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
     """The frames of a bracket folder, shortest exposure first, each with its exposure in the metadata."""
     from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
     from afunet_core.errors import ExposureError
-    from afunet_core.io import read_exposure_file
+    from afunet_core.io.exposure import read_exposure_file
 
     given = _paths(path)[0]
     folder = given if given.is_dir() else given.parent
@@ -105,7 +106,7 @@ def read_frames(paths: Sequence[str]) -> list[LayerData]:
 
 
 def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:
-    from afunet_core.io import read_image
+    from afunet_core.io.read import read_image
 
     image = read_image(file)
     pixels = image.pixels
