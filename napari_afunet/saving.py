@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
     from afunet_core.io.photograph import Photograph
-    from afunet_core.io.write import PixelSize
     from napari_afunet.display.tone_view import DisplaySettings
 
 __all__ = ["DISPLAYED", "FORMATS", "Saved", "displayed_picture", "offered_formats", "save", "with_suffix"]
@@ -33,6 +32,7 @@ FORMATS = {
 }
 DISPLAYED = (".png", ".jpg")
 """Formats that hold the picture as it is displayed; the others hold light."""
+_UNITS = {"micrometer": "um", "nanometer": "nm"}
 _ALIASES = {".tiff": ".tif", ".jpeg": ".jpg"}
 
 
@@ -46,7 +46,8 @@ class Saved:
         info: provenance.
         path: of the reference frame, whose camera, date and caption the file keeps.
         axes: names of the plane axes.
-        pixel_size: of a microscope's image.
+        pixel_size: of a microscope's image: height, width and unit.
+        steps: along the plane axes, in their units.
     """
 
     pixels: Any
@@ -55,6 +56,7 @@ class Saved:
     path: str | None
     axes: tuple[str, ...]
     pixel_size: tuple[float, float, str] | None = None
+    steps: tuple[float, ...] = ()
 
     @classmethod
     def of_layer(cls, layer: Image) -> Saved:
@@ -65,8 +67,9 @@ class Saved:
         path = paths[reference] if reference is not None and reference < len(paths) else None
         data = layer.data[0] if layer.multiscale else layer.data
         place = Placement.of(layer)
-        size = (*place.scale[-2:], place.units[-1]) if place.units[-1] != "pixel" else None
-        return cls(data, layer.rgb, info, path, tuple(layer.axis_labels)[:-2], size)
+        unit = _UNITS.get(place.units[-1], place.units[-1])
+        size = (*place.scale[-2:], unit) if unit != "pixel" else None
+        return cls(data, layer.rgb, info, path, tuple(layer.axis_labels)[:-2], size, place.scale[:-2])
 
     @property
     def is_stack(self) -> bool:
@@ -127,9 +130,11 @@ def save(path: str, saved: Saved, picture: np.ndarray | None = None) -> list[str
     pixels = picture if picture is not None and _ALIASES.get(suffix, suffix) in DISPLAYED else saved.pixels
     if pixels.dtype.kind == "u" and suffix not in (*DISPLAYED, ".jpeg"):
         pixels = pixels / np.float32(np.iinfo(pixels.dtype).max)
+    size = None if saved.pixel_size is None else PixelSize(*saved.pixel_size)
+    size = None if size is None or size.per_centimetre is None else size
     if saved.is_stack:
-        return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, axes=saved.axes, metadata=metadata)]
-    size: PixelSize | None = None if saved.pixel_size is None else PixelSize(*saved.pixel_size)
+        options = {"axes": saved.axes, "metadata": metadata, "pixel_size": size, "steps": list(saved.steps)}
+        return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, **options)]
     floats = np.asarray(pixels, np.float32) if pixels.dtype.kind == "f" else np.asarray(pixels)
     write_image(path, floats, metadata=metadata, photograph=_photograph(saved.path), pixel_size=size)
     return [path]

@@ -86,8 +86,8 @@ class MergeSettings(MergeOptions, BracketOptions):
         return replace(self, **changes)
 
     def bracket_arguments(self) -> dict[str, Any]:
-        """Return keyword arguments for :class:`afunet_core.Bracket`; the channel is one of the source."""
-        names = [name for name in options_of(BracketOptions) if name != "channel"]
+        """Return keyword arguments for :class:`afunet_core.Bracket`; channel and plane are the source's."""
+        names = [name for name in options_of(BracketOptions) if name not in ("channel", "plane")]
         return {"ev": self.ev, "times": self.times, **{name: getattr(self, name) for name in names}}
 
     def merge_arguments(self) -> dict[str, Any]:

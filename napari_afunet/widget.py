@@ -20,6 +20,7 @@ from napari_afunet.jobs.prechecks import bit_depth_hint, black_level_hint, brack
 from napari_afunet.jobs.summary import in_widget_words
 from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.exposures import estimate_exposures
+from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.layers.preview import visible_part
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.panels.batch import BatchButton
@@ -364,7 +365,7 @@ class MergeWidget(QWidget):
 
     def _adopt_encoding(self) -> None:
         """Take the encoding that the chosen layers state about themselves."""
-        stated = {layer.metadata.get("encoding") for layer in self.bracket.layers()}
+        stated = {layer_facts(layer).encoding for layer in self.bracket.layers()}
         encoding = stated.pop() if len(stated) == 1 else None
         if encoding in self.options.fields["encoding"].option.choices:
             self.options.choose("encoding", encoding)

@@ -49,6 +49,10 @@ _ENOUGH = 200
 """Pixels that a class needs at least."""
 
 
+_MOST_NOISE = 1e6
+"""Far beyond any sensor; squares of larger numbers overflow."""
+
+
 @dataclass(frozen=True)
 class NoiseModel:
     """Noise of a linear sensor whose saturation is 1: variance ``gain · L + read_noise²``.
@@ -58,7 +62,7 @@ class NoiseModel:
         read_noise: standard deviation without light.
 
     Raises:
-        ArgumentError: for a negative or infinite number, or when both are 0.
+        ArgumentError: for a negative or absurd number, or when both are 0.
 
     Example:
         >>> NoiseModel.from_counts(gain=0.5, read_noise=2.0, scale=4000.0)
@@ -71,8 +75,8 @@ class NoiseModel:
     def __post_init__(self) -> None:
         for name in ("gain", "read_noise"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ArgumentError(name, "a finite number, 0 or more", value)
+            if not 0 <= value <= _MOST_NOISE:
+                raise ArgumentError(name, f"a number from 0 to {_MOST_NOISE:g}, as a share of saturation", value)
         if self.gain == 0 and self.read_noise == 0:
             raise ArgumentError("gain, read_noise", "at least one above 0", "0, 0", "No camera is free of noise.")
 
@@ -127,13 +131,30 @@ def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
     linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in values]
     level = _weighted_mean(values, linear, times)
     rows: list[tuple[float, float, float, float]] = []
-    for i, j in combinations(range(len(times)), 2):
+    for i, j in _compared(len(times)):
         recorded = (values[i] < _RECORDED) & (values[j] < _RECORDED)
         if bracket.encoding != "linear":  # clipped at black, noise is cut in half; sensors with an offset keep it
             recorded &= (values[i] > 1e-3) & (values[j] > 1e-3)
         difference = (linear[i] / times[i] - linear[j] / times[j])[recorded]
         rows += _spreads(difference, level[recorded], times[i], times[j])
     return _fit(rows)
+
+
+_ALL_PAIRS_UP_TO = 9
+"""Frames; of more, pairs at distances 1, 2, 4, 8… tell as much, and the time does not grow with the square."""
+
+
+def _compared(count: int) -> list[tuple[int, int]]:
+    """Pairs of frames that are compared.
+
+    Example:
+        >>> len(_compared(9)), len(_compared(40))
+        (36, 177)
+    """
+    pairs = combinations(range(count), 2)
+    if count <= _ALL_PAIRS_UP_TO:
+        return list(pairs)
+    return [(i, j) for i, j in pairs if (j - i).bit_count() == 1]
 
 
 def dependable_noise(bracket: ExposureStack, noise: NoiseModel | None = None) -> NoiseModel:

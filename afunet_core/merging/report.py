@@ -16,6 +16,7 @@ from torch import Tensor
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.errors import ArgumentError
+from afunet_core.io.metadata import plain
 from afunet_core.merging.alignment import AlignedBracket
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
@@ -26,6 +27,7 @@ from afunet_core.merging.regions import Region, take_regions
 from afunet_core.merging.result import MergeResult
 from afunet_core.model.afunet import StageState
 from afunet_core.ops.strips import row_strips
+from afunet_core.radiometry import encode, linearize
 from afunet_core.utils.progress import ProgressReporter
 
 __all__ = ["build_result", "describe_bracket", "versions"]
@@ -63,7 +65,8 @@ def build_result(
         estimate = take_regions(estimate, aligned, regions)
     is_display = options.method == "mertens"
     scale = bracket.scale if options.units == "counts" and not is_display else 1.0
-    image = estimate.image if scale == 1.0 else estimate.image * scale
+    image = _in_working_space(estimate.image, bracket, is_display)
+    image = image if scale == 1.0 else image * scale
     radiance = _to_pixels(image, bracket.is_grey, reporter)
     stages = [_to_arrays(state) for state in estimate.states] if options.stages and network is not None else None
     info: dict[str, Any] = {
@@ -78,14 +81,13 @@ def build_result(
         "shape": list(radiance.shape),
         "versions": versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": reporter.seconds,
-        "warnings": reporter.warnings,
     }
     if regions:
         info["regions"] = [[int(frame), [list(map(float, corner)) for corner in corners]] for frame, corners in regions]
     if network is not None and frames is not None:
         info |= {"reference": frames.reference, "frames_used": _describe_frames(frames, bracket)}
         info["model"] = network.description
+    info = {**plain(info), "seconds": reporter.seconds, "warnings": reporter.warnings}  # the last phase is under way
     return MergeResult(radiance, stages, info, build_maps(aligned.bracket, estimate, network, stages, scale))
 
 
@@ -102,9 +104,25 @@ def describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "black_level": bracket.black_level,
         "scale": bracket.scale,
         "reference": int(bracket.reference),
+        "light_of_shortest": bracket.light_of_shortest,
+        "colour_space": "linear sRGB" if not bracket.is_grey else None,
+        "colours_from": bracket.metadata.get("colour", {}).get("space"),
         "response": bracket.metadata.get("response"),
+        "calibration": bracket.metadata.get("calibration"),
         "channel": bracket.metadata.get("channel"),
     }
+
+
+def _in_working_space(image: Tensor, bracket: Bracket, is_display: bool) -> Tensor:
+    """Return B×3×H×W in linear sRGB (of a picture for display, in sRGB primaries); frames keep those of their files."""
+    colour = bracket.metadata.get("colour")
+    if colour is None or bracket.is_grey:
+        return image
+    matrix = torch.tensor(colour["to_srgb"], dtype=image.dtype, device=image.device)
+    if not is_display:
+        return torch.einsum("ij,bjhw->bihw", matrix, image)
+    light = torch.einsum("ij,bjhw->bihw", matrix, linearize(image, bracket.encoding, bracket.gamma))
+    return encode(light.clamp(0.0, 1.0), bracket.encoding, bracket.gamma)
 
 
 def versions() -> dict[str, str]:
@@ -148,6 +166,8 @@ def _describe_estimate(estimate: Estimate, bracket: Bracket) -> dict[str, Any]:
             "counts_per_electron": estimate.noise.gain * bracket.scale,
             "read_noise_counts": estimate.noise.read_noise * bracket.scale,
         }
+    if estimate.rest is not None:
+        info["recorded"] = float(estimate.rest.mean())
     known = {name: value for name, value in info.items() if value is not None}
     return {**known, "device": estimate.device, "precision": estimate.precision}
 

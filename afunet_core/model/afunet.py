@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from afunet_core.errors import ShapeError
+from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.heads import AnchoredHead, DirectHead, estimate_times
 from afunet_core.model.layers import Conv3x3
@@ -152,6 +152,23 @@ class AFUNet(nn.Module):
         radiance, prior, _ = self._run(frames, times, keep_states=False)
         return radiance, prior
 
+    def decode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the anchored head weighs the frames by, without the frames themselves.
+
+        Returns:
+            The prior ``B×3×H×W`` and the log-trust of under, reference, over and prior, ``B×4×H×W``.
+
+        Raises:
+            ArgumentError: for a network with a direct head.
+        """
+        if not isinstance(self.head, AnchoredHead):
+            raise ArgumentError("model", "a network with an anchored head", self.config.head, "Use compact or full.")
+        check_frames(frames)
+        height, width = frames.shape[-2:]
+        features, _ = self._features(pad_to_multiple(frames, self.config.multiple), keep=False)
+        prior, trust = self.head.decode(features)
+        return _crop(prior, height, width), _crop(trust, height, width)
+
     def _run(
         self, frames: Tensor, times: Tensor | Sequence[float] | None, keep_states: bool
     ) -> tuple[Tensor, Tensor, list[StageState]]:
@@ -165,16 +182,22 @@ class AFUNet(nn.Module):
             return self._nothing(frames, keep_states)
         dtype = frames.dtype
         frames = pad_to_multiple(frames, self.config.multiple)
+        features, passed = self._features(frames, keep_states)
+        states = [self._state(*after, height, width) for after in passed]
+        radiance, prior = self.head(features, frames, times)
+        return _crop(radiance, height, width).to(dtype), _crop(prior, height, width).to(dtype), states
+
+    def _features(self, frames: Tensor, keep: bool) -> tuple[Tensor, list[tuple[Tensor, Tensor, Tensor]]]:
+        """Padded frames → what the head decodes, ``B×H×W×C``, and, if kept, α₁, x, α₃ after each stage."""
         joined, skip = self.embed(frames)
         under, estimate, over = joined.chunk(3, dim=-1)
         observed = estimate
-        states: list[StageState] = []
+        passed: list[tuple[Tensor, Tensor, Tensor]] = []
         for stage in self.stages:
             under, estimate, over = stage(under, estimate, over, observed)
-            if keep_states:
-                states.append(self._state(under, estimate, over, height, width))
-        radiance, prior = self.head(estimate + self.skip(skip), frames, times)
-        return _crop(radiance, height, width).to(dtype), _crop(prior, height, width).to(dtype), states
+            if keep:
+                passed.append((under, estimate, over))
+        return estimate + self.skip(skip), passed
 
     def _nothing(self, frames: Tensor, keep_states: bool) -> tuple[Tensor, Tensor, list[StageState]]:
         """Return results for no samples, of the shapes and dtype that samples would have."""

@@ -20,7 +20,15 @@ from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.layers import Conv3x3
 from afunet_core.ops.smoothstep import smoothstep
 
-__all__ = ["AnchoredHead", "DirectHead", "anchored_merge", "estimate_times", "frame_log_precision", "times_from_means"]
+__all__ = [
+    "AnchoredHead",
+    "DirectHead",
+    "anchored_merge",
+    "anchored_weights",
+    "estimate_times",
+    "frame_log_precision",
+    "times_from_means",
+]
 
 TRUST_LIMIT = 6.0
 """Largest log-trust. Unlimited, the first source that proves useful takes everything, and the others never learn."""
@@ -110,9 +118,9 @@ def frame_log_precision(encoded: Tensor, times: Tensor) -> Tensor:
         times: ``B×3``.
     """
     fade = smoothstep(encoded, FADE_END, FADE_START)
-    keep_highlights = torch.zeros(3, dtype=encoded.dtype, device=encoded.device)
-    keep_highlights[0] = 1.0
-    fade = torch.maximum(fade, keep_highlights.reshape(1, 3, 1, 1, 1))
+    # Compared on the device: writing a number into one element would copy it from the host, and break CUDA graphs.
+    shortest = (torch.arange(3, device=encoded.device) == 0).to(encoded)
+    fade = torch.maximum(fade, shortest.reshape(1, 3, 1, 1, 1))
     return (fade + 1e-6).log() + times.clamp_min(1e-6).log().reshape(-1, 3, 1, 1, 1)
 
 
@@ -128,10 +136,21 @@ def anchored_merge(frames: Tensor, times: Tensor, prior: Tensor, trust: Tensor) 
     Returns:
         ``B×3×H×W`` radiance.
     """
-    stacked = frames.reshape(frames.shape[0], 3, 6, *frames.shape[2:])
-    radiance, encoded = stacked[:, :, :3], stacked[:, :, 3:]
+    radiance = frames.reshape(frames.shape[0], 3, 6, *frames.shape[2:])[:, :, :3]
+    weights = anchored_weights(frames, times, trust)
+    return (weights[:, :3] * radiance).sum(1) + weights[:, 3] * prior
+
+
+def anchored_weights(frames: Tensor, times: Tensor, trust: Tensor) -> Tensor:
+    """Shares of under, reference, over and prior in :func:`anchored_merge`, ``B×4×3×H×W``; the four sum to 1.
+
+    Args:
+        frames: ``B×18×H×W`` network input.
+        times: ``B×3`` relative exposure times.
+        trust: ``B×4×H×W`` learned log-trust, bent to stay within ±6.
+    """
+    encoded = frames.reshape(frames.shape[0], 3, 6, *frames.shape[2:])[:, :, 3:]
     trust = TRUST_LIMIT * trust / (TRUST_LIMIT + trust.abs())
     log_precision = frame_log_precision(encoded, times) + trust[:, :3, None]
     log_precision = torch.cat([log_precision, trust[:, 3:, None].expand(-1, 1, 3, -1, -1)], dim=1)
-    weights = log_precision.softmax(dim=1)
-    return (weights[:, :3] * radiance).sum(1) + weights[:, 3] * prior
+    return log_precision.softmax(dim=1)

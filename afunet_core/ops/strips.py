@@ -65,9 +65,11 @@ def in_strips(function: Callable[..., Tensor], *images: Tensor, pixels: int = PI
         >>> torch.equal(in_strips(torch.exp, x, pixels=16), torch.exp(x))
         True
     """
+    if not _has_cache(images[0]):
+        return function(*images)
     height, width = images[0].shape[-2:]
     cuts = list(row_strips(height, width, pixels))
-    if len(cuts) <= 1 or images[0].device.type != "cpu":
+    if len(cuts) <= 1:
         return function(*images)
     strips = (function(*(image[..., rows, :] for image in images)) for rows in cuts)
     first = next(strips)
@@ -100,9 +102,11 @@ def in_haloed_strips(
         >>> torch.allclose(in_haloed_strips(mean, 2, x, pixels=64), mean(x))
         True
     """
+    if not _has_cache(images[0]):
+        return function(*images)
     height, width = images[0].shape[-2:]
     cuts = list(row_strips(height, width, pixels))
-    if len(cuts) <= 1 or height <= cuts[0].stop + 2 * halo or images[0].device.type != "cpu":
+    if len(cuts) <= 1 or height <= cuts[0].stop + 2 * halo:
         return function(*images)
     result: Tensor | None = None
     for rows in cuts:
@@ -113,3 +117,8 @@ def in_haloed_strips(
         result[..., rows, :] = strip[..., inner, :]
     assert result is not None
     return result
+
+
+def _has_cache(image: Tensor) -> bool:
+    """Return True where strips pay: on a CPU, and not while a compiler fuses operations and keeps sizes symbolic."""
+    return image.device.type == "cpu" and not torch.compiler.is_compiling()

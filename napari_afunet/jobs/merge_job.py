@@ -146,6 +146,8 @@ def _merge_plane(
     metadata: dict[str, Any] = {"paths": list(source.paths)} if any(source.paths) else {}
     if settings.channel is not None:
         metadata["channel"] = settings.channel
+    elif source.colour is not None:
+        metadata["colour"] = source.colour
     arguments = settings.bracket_arguments()
     arguments["black_level"] = channel_of_dark_frame(settings.black_level, settings.channel)
     bracket = Bracket(frames, names=source.names, metadata=metadata or None, **arguments)

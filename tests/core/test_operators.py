@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 import afunet_core as af
 from afunet_core import losses, metrics, radiometry, tonemap
 from afunet_core.baselines import merge_frames, merge_weights
-from afunet_core.ops.warp import WarpHomography, warp_homography
+from afunet_core.ops.warp import warp_homography
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "support.md"
 IMAGE = (2, 3, 4, 6)
@@ -38,6 +39,8 @@ class Case:
         numbers: parameters that take a number or a tensor, with two values each.
         module: makes the twin from such parameters.
         same_dtype: the result has the dtype of the input; otherwise single precision at least.
+        takes_numbers: a Python number is taken in place of a tensor.
+        slow: checks that run only with --slow.
     """
 
     function: Callable[..., Tensor]
@@ -46,6 +49,8 @@ class Case:
     numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
     module: Callable[..., nn.Module] | None = None
     same_dtype: bool = True
+    takes_numbers: bool = False
+    slow: frozenset[str] = frozenset()
 
 
 def _three_frames(under: Tensor, reference: Tensor, over: Tensor, **options: Any) -> Tensor:
@@ -60,9 +65,32 @@ def _weights(under: Tensor, over: Tensor) -> Tensor:
     return merge_weights([under, over], TIMES[:2])[1]
 
 
-def _warped(image: Tensor, mode: str) -> Tensor:
-    matrix = torch.tensor([[1.0, 0.01, 0.3], [-0.02, 1.01, 0.2], [1e-4, 0.0, 1.0]], dtype=image.dtype)
-    return warp_homography(image, matrix.to(image.device), mode)[0]
+def _warped(image: Tensor, skew: Tensor, mode: str) -> Tensor:
+    return warp_homography(image, torch.eye(3, dtype=skew.dtype, device=skew.device) + 0.02 * (skew - 0.4), mode)[0]
+
+
+TINY = af.AFUNetConfig(
+    embed_dim=6, depths=(1,), window_size=2, fusion_heads=1, alignment_heads=1, channel_heads=1, dormant_norm=False
+)
+ANCHORED = replace(TINY, head="anchored", downscale=2, mu_input=True, agreement_input=True)
+
+
+@cache
+def _model(config: af.AFUNetConfig) -> af.AFUNet:
+    torch.manual_seed(0)
+    return af.AFUNet(config).double().eval()
+
+
+def _network(frames: Tensor, config: af.AFUNetConfig) -> Tensor:
+    """The network in the dtype and on the device of the frames; of no particular weights where there are no values."""
+    model = _model(config)
+    given = getattr(frames, "dtype", None), str(getattr(frames, "device", ""))
+    if given == (torch.float64, "cpu") or given[0] not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        return model(frames)
+    if frames.device.type == "cpu":
+        return copy.deepcopy(model).to(frames.dtype)(frames)
+    empty = partial(torch.empty, dtype=frames.dtype, device=frames.device)
+    return torch.func.functional_call(model, {name: empty(p.shape) for name, p in model.named_parameters()}, frames)
 
 
 PAIR = {"shapes": (IMAGE, IMAGE), "names": ("prediction", "target")}
@@ -75,13 +103,17 @@ CASES: dict[str, Case] = {
     "encode, srgb": Case(partial(radiometry.encode, encoding="srgb"), names=("linear",)),
     "to_radiance": Case(radiometry.to_radiance, names=("image",), numbers=TIME | GAMMA),
     "expose": Case(partial(radiometry.expose, clip=False), numbers=TIME | GAMMA),
-    "mu_law": Case(radiometry.mu_law, names=("x",), numbers={"mu": (5000.0, 100.0)}, module=radiometry.MuLaw),
+    "mu_law": Case(
+        radiometry.mu_law, names=("x",), numbers={"mu": (5000.0, 100.0)}, module=radiometry.MuLaw, takes_numbers=True
+    ),
     "inverse_mu_law": Case(
-        radiometry.inverse_mu_law, names=("y",), numbers={"mu": (5000.0, 100.0)}, module=radiometry.InverseMuLaw
+        radiometry.inverse_mu_law,
+        names=("y",),
+        numbers={"mu": (5000.0, 100.0)},
+        module=radiometry.InverseMuLaw,
+        takes_numbers=True,
     ),
-    "network_input": Case(
-        _three_frames, (IMAGE,) * 3, tuple(f"frames.{index}." for index in range(3)), numbers=GAMMA
-    ),
+    "network_input": Case(_three_frames, (IMAGE,) * 3, tuple(f"frames.{index}." for index in range(3)), numbers=GAMMA),
     "tone_map, mu_law": Case(
         tonemap.mu_law, numbers=EV | {"mu": (5000.0, 100.0)}, module=partial(tonemap.ToneMap, "mu_law")
     ),
@@ -108,7 +140,17 @@ CASES: dict[str, Case] = {
     "ssim": Case(metrics.ssim, **SCORES),
     "merge_frames": Case(_merged, (IMAGE,) * 2, ("frames.0.", "frames.1."), numbers=GAMMA),
     "merge_weights": Case(_weights, (IMAGE,) * 2, ("frames.0.", "frames.1.")),
-    "warp_homography": Case(partial(_warped, mode="bilinear"), names=("image",)),
+    **{
+        f"AFUNet, {config.head}": Case(
+            partial(_network, config=config),
+            ((2, 18, 4, 6),),
+            ("frames",),
+            module=partial(af.AFUNet, config),
+            slow=frozenset({"compiled", "exported"}),
+        )
+        for config in (TINY, ANCHORED)
+    },
+    "warp_homography": Case(partial(_warped, mode="bilinear"), (IMAGE, (2, 3, 3)), ("image",)),
 }
 CHECKS = {
     "smoke": "float16 to float64",
@@ -131,8 +173,41 @@ CHECKS = {
 """Methods of the contract, and how the table of the documentation calls them."""
 WITH_NUMBERS = {"compiled_numbers", "per_sample"}
 OF_MODULES = {"held_tensors", "copies"}
-EXCEPTIONS: dict[tuple[str, str], str] = {}
+_AUTOCAST = "kornia's SSIM switches autocast off, and meta devices have none"
+EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("ssim", "meta"): _AUTOCAST,
+    ("ssim", "fake_cuda"): "tried on meta where torch has no CUDA: " + _AUTOCAST,
+    ("warp_homography", "jvp"): "torch's grid_sample has no forward-mode derivative",
+}
 """What an operator cannot do, and why."""
+
+
+INTRODUCTION = """# Support table
+
+Every differentiable operator of `afunet_core` is tested in every way below; this page is written by
+`python tests/core/test_operators.py` from the lists that the tests run through, and a test compares the two.
+Inputs are float64 on a CPU unless a column says otherwise; `pytest tests/core --device cuda` repeats it on a GPU.
+"""
+COLUMNS = {
+    "smoke": "all four floating dtypes give a finite result in the dtype of the input (losses, which are means,"
+    " in float32 at least), near that of float64; inputs stay as they are",
+    "refusals": "arrays, `None`, text, integer tensors and plain numbers in place of a tensor raise `TensorTypeError`"
+    " (a `TypeError` and a `ValueError`) naming the argument",
+    "gradcheck": "gradients agree with differences",
+    "gradgradcheck": "second derivatives agree with differences",
+    "jvp": "forward-mode derivatives agree with differences",
+    "vmap": "`torch.func.vmap`, of the operator and of its gradient",
+    "layouts": "channels-last and other strided tensors",
+    "meta": "shapes and dtypes without values",
+    "empty": "a batch of no samples, with its gradient",
+    "compiled": "`torch.compile(fullgraph=True, dynamic=True)` on two sizes",
+    "compiled_numbers": "`torch.compile(fullgraph=True)` called with three values of each number",
+    "exported": "`torch.export` with a symbolic width, run on two",
+    "per_sample": "each number may be a tensor (B,), one value a sample",
+    "held_tensors": "an `nn.Parameter` given to the module trains, another tensor is a buffer; both are in its state",
+    "copies": "`deepcopy`, `pickle`, `functional_call`, and `to_empty` with `load_state_dict` give the same result",
+    "fake_cuda": "on pretended CUDA tensors nothing stays on the CPU and no value is waited for",
+}
 
 
 def applies(name: str, check: str) -> bool:
@@ -151,28 +226,64 @@ def drawn(case: Case, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
     return values
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("name", CASES)
-def test_contract(contract: Any, device: torch.device, dtype: torch.dtype, name: str, check: str) -> None:
-    if not applies(name, check):
-        pytest.skip("does not apply")
-    case, inputs = CASES[name], drawn(CASES[name], device, dtype)
-    arguments: list[Any] = [case.module() if check == "copies" else case.function, inputs]
+def subject(case: Case, check: str, inputs: list[Tensor]) -> Callable[..., Any]:
+    """The function, module or maker of modules that a check is about."""
+    if check == "held_tensors":
+        assert case.module is not None
+        return case.module
     if check == "copies":
-        arguments[0] = case.module(**{key: torch.tensor(values[0]) for key, values in case.numbers.items()})
-    elif check == "held_tensors":
-        arguments[0] = case.module
-    elif {"time"} & set(case.numbers) and check not in WITH_NUMBERS:
-        arguments[0] = partial(case.function, time=case.numbers["time"][0])
+        assert case.module is not None
+        return case.module(**{key: torch.tensor(values[0]) for key, values in case.numbers.items()}).to(inputs[0])
+    needed = {key: values[0] for key, values in case.numbers.items() if key == "time"}
+    return partial(case.function, **needed) if needed and check not in WITH_NUMBERS else case.function
+
+
+def further(case: Case, check: str) -> tuple[Any, ...]:
+    """What a check wants to know beside the operator and its inputs."""
     if check in WITH_NUMBERS or check == "held_tensors":
-        arguments.append(case.numbers)
-    if check == "smoke":
-        arguments.append(case.same_dtype)
-    if check == "refusals":
-        arguments.append(case.names)
-    run = partial(getattr(contract, check), *arguments)
+        return (case.numbers,)
+    return {"smoke": (case.same_dtype,), "refusals": (case.names, not case.takes_numbers)}.get(check, ())
+
+
+def parameters() -> list[Any]:
+    return [
+        pytest.param(name, check, marks=[pytest.mark.slow] if check in CASES[name].slow else [])
+        for name in CASES
+        for check in CHECKS
+        if applies(name, check)
+    ]
+
+
+@pytest.mark.parametrize(("name", "check"), parameters())
+def test_contract(contract: Any, device: torch.device, dtype: torch.dtype, name: str, check: str) -> None:
+    case, inputs = CASES[name], drawn(CASES[name], device, dtype)
+    run = partial(getattr(contract, check), subject(case, check, inputs), inputs, *further(case, check))
     if (name, check) in EXCEPTIONS:
-        with pytest.raises(Exception):  # noqa: B017, PT011: the table says that it fails, whatever way
+        with pytest.raises((RuntimeError, AssertionError)):
             run()
     else:
         run()
+
+
+def table() -> str:
+    """The page of the documentation."""
+    marks = {key: f"[^{number}]" for number, key in enumerate(sorted({*EXCEPTIONS.values()}), 1)}
+
+    def cell(name: str, check: str) -> str:
+        if not applies(name, check):
+            return ""
+        return f"no{marks[EXCEPTIONS[name, check]]}" if (name, check) in EXCEPTIONS else "yes"
+
+    lines = [INTRODUCTION, "| | " + " | ".join(CHECKS.values()) + " |", "|---" * (len(CHECKS) + 1) + "|"]
+    lines += [f"| `{name}` | " + " | ".join(cell(name, check) for check in CHECKS) + " |" for name in CASES]
+    lines += ["", *(f"{mark}: {text}." for text, mark in marks.items()), "", "## Columns", ""]
+    lines += [f"- **{CHECKS[check]}**: {COLUMNS[check]}." for check in CHECKS]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_documentation_shows_what_was_tested() -> None:
+    assert PAGE.read_text(encoding="utf-8") == table()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(table(), encoding="utf-8")

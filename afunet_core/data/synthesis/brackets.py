@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.data.synthesis.alignment_artifacts import follow_things, register, registration_positions
+from afunet_core.data.synthesis.camera import photograph, through_lens
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
 from afunet_core.data.synthesis.displacement import displacement_range, displacements
 from afunet_core.data.synthesis.draws import select
@@ -115,7 +117,12 @@ class Synthesizer:
         self._backgrounds = bank.without_noise()
 
     def sample(
-        self, batch: int, size: int | tuple[int, int], generator: torch.Generator, kind: Kind | None = None
+        self,
+        batch: int,
+        size: int | tuple[int, int],
+        generator: torch.Generator,
+        kind: Kind | None = None,
+        enlarge: int = 1,
     ) -> SyntheticBatch:
         """Make brackets.
 
@@ -124,6 +131,8 @@ class Synthesizer:
             size: side, or height and width, of at least 16 pixels.
             generator: on the CPU; the same state gives the same brackets.
             kind: make this kind only; by default kinds are drawn with `config.kind_weights`.
+            enlarge: render at this fraction of the size, enlarge, and only then record: pictures as soft as those of
+                large sensors, whose noise is still fine, with motion in proportion.
 
         Raises:
             ArgumentError: nothing asked for, too small, or an unknown kind.
@@ -131,19 +140,25 @@ class Synthesizer:
         height, width = (size, size) if isinstance(size, int) else size
         if batch < 1:
             raise ArgumentError("batch", "at least 1", batch)
-        if min(height, width) < _SMALLEST:
-            raise ArgumentError("size", f"at least {_SMALLEST} pixels", size, "Motion needs some room.")
+        if min(height, width) < _SMALLEST * enlarge or height % enlarge or width % enlarge:
+            raise ArgumentError(
+                "size",
+                f"multiples of {enlarge} of at least {_SMALLEST * enlarge} pixels",
+                size,
+                "Motion needs some room.",
+            )
         if kind is not None and kind not in KINDS:
             raise ArgumentError("kind", f"one of {', '.join(KINDS)}", kind)
         seeds = torch.randint(2**62, (batch,), generator=generator).tolist()
         together = max(1, _CACHED_PIXELS // (height * width)) if self.device.type == "cpu" else batch
         pieces = [seeds[start : start + together] for start in range(0, batch, together)]
-        return SyntheticBatch.concatenate([self._make(piece, (height, width), kind) for piece in pieces])
+        return SyntheticBatch.concatenate([self._make(piece, (height, width), kind, enlarge) for piece in pieces])
 
     @torch.no_grad()
-    def _make(self, seeds: Sequence[int], size: tuple[int, int], kind: Kind | None) -> SyntheticBatch:
+    def _make(self, seeds: Sequence[int], full: tuple[int, int], kind: Kind | None, enlarge: int) -> SyntheticBatch:
         """Brackets of some seeds: drawn one by one, then rendered, recorded and aligned together."""
         rngs = [np.random.default_rng(seed) for seed in seeds]
+        size = (full[0] // enlarge, full[1] // enlarge)
         shots = [draw_shot(rng, self.config, size, kind) for rng in rngs]
         motions, banks = [shot.motion for shot in shots], (self._backgrounds, self.bank)
         displacement, cameras = displacements(motions, size, self.device)
@@ -152,8 +167,10 @@ class Synthesizer:
             draw_plan(rng, self.config, banks, size, *drawn) for rng, *drawn in zip(rngs, shots, ranges, strict=True)
         ]
         radiance, passed = render_radiance(plans, displacement)
-        sensors = [plan.sensor for plan in plans]
-        frames = record(radiance, sensors, draw_noise(sensors, radiance))
+        if enlarge > 1:
+            radiance, passed = _enlarged(radiance, full), _enlarged(passed[:, None], full)[:, 0]
+            cameras = {place: _enlarged_displacement(field, enlarge) for place, field in cameras.items()}
+        radiance, frames = _record(plans, radiance)
         times = torch.tensor([plan.shot.times for plan in plans]).to(radiance)
         seen = _register(plans, frames, radiance, cameras, times)
         follow_things(frames, {place: plan.shot.times for place, plan in enumerate(plans) if plan.followed})
@@ -165,8 +182,39 @@ class Synthesizer:
             radiance=radiance,
             kind=[plan.shot.kind for plan in plans],
             registered=[plan.shot.registered for plan in plans],
-            bit_depth=[sensor.bits for sensor in sensors],
+            bit_depth=[plan.sensor.bits for plan in plans],
         )
+
+
+def _record(plans: Sequence[BracketPlan], radiance: Tensor) -> tuple[Tensor, Tensor]:
+    """The radiance behind each bracket's lens, and the frames that its camera makes of it."""
+    sensors, noise = [plan.sensor for plan in plans], draw_noise([plan.sensor for plan in plans], radiance)
+    cameras = {place: plan.camera for place, plan in enumerate(plans) if plan.camera is not None}
+    exact = [place for place in range(len(plans)) if place not in cameras]
+    radiance, frames = radiance.clone(), torch.empty_like(radiance)
+    for places in (exact, list(cameras)):
+        if not places:
+            continue
+        index, some = select(places, radiance.device), [sensors[place] for place in places]
+        own = None if noise is None else noise[index]
+        if places is exact:
+            frames[index] = record(radiance[index], some, own)
+        else:
+            radiance[index] = through_lens(radiance[index], list(cameras.values()))
+            frames[index] = photograph(radiance[index], some, list(cameras.values()), own)
+    return radiance, frames
+
+
+def _enlarged(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """B×N×C×h×w at another size, without ringing."""
+    flat = F.interpolate(pictures.flatten(0, 1), size, mode="bilinear", align_corners=False)
+    return flat.unflatten(0, pictures.shape[:2])
+
+
+def _enlarged_displacement(field: Tensor, factor: int) -> Tensor:
+    """3×h×w×2 displacements in pixels for pictures `factor` times as large."""
+    fine = F.interpolate(field.movedim(-1, 1) * factor, scale_factor=factor, mode="bilinear", align_corners=False)
+    return fine.movedim(1, -1)
 
 
 def _register(

@@ -91,6 +91,9 @@ class SynthesisConfig:
     curve_error: float = 0.03
     jpeg_share: float = 0.06  # of the 8-bit brackets
     jpeg_quality: tuple[int, int] = (80, 98)
+    # Brackets by a camera with a response curve and processing of its own, linearised as well as `merge()` can.
+    camera_share: float = 0.0
+    camera_curves: str | None = None  # an .npz file with a basis of measured response curves
 
     def __post_init__(self) -> None:
         for entry in fields(self):

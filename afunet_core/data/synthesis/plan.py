@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from afunet_core.data.synthesis.alignment_artifacts import Registration, draw_registration
+from afunet_core.data.synthesis.camera import Camera, draw_camera
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
 from afunet_core.data.synthesis.lighting import Background, draw_background
 from afunet_core.data.synthesis.motion import SceneMotion, draw_motion
@@ -55,6 +56,7 @@ class BracketPlan:
         sensor: the camera.
         registration: or None.
         followed: whether what moved is brought to where the reference shows it.
+        camera: with a response curve and processing of its own, or None for one that is exactly as stated.
     """
 
     shot: Shot
@@ -65,6 +67,7 @@ class BracketPlan:
     sensor: Sensor
     registration: Registration | None
     followed: bool
+    camera: Camera | None = None
 
     @property
     def margin(self) -> int:
@@ -117,7 +120,10 @@ def draw_plan(
     registration = draw_registration(rng, config, size) if shot.registered else None
     steady = shot.registered or shot.kind == "objects"
     followed = steady and bool(rng.random() < config.followed_share)
-    return BracketPlan(shot, ranges, background, tuple(objects), vectors, sensor, registration, followed)
+    # Drawn last, and only where asked for: without cameras a seed gives the bracket that it always gave.
+    real = config.camera_share > 0 and rng.random() < config.camera_share
+    camera = draw_camera(rng, config.camera_curves) if real else None
+    return BracketPlan(shot, ranges, background, tuple(objects), vectors, sensor, registration, followed, camera)
 
 
 def _margin(shot: Shot, ranges: np.ndarray) -> int:

@@ -118,16 +118,25 @@ class FrameRows:
             estimate: x, of those rows and one more on either side where the image has it.
             skipped: y₂ before the norm, of those rows and two more on either side where the image has them.
         """
-        first, last = max(start - 1, 0), min(stop + 1, self.height)
-        wide, narrow = (max(start - 2, 0) == first, min(stop + 2, self.height) == last), (first == start, last == stop)
-        features = self.skip(self._pad(skipped, *wide)) + estimate
-        maps = self.head(self._pad(features, *narrow))
-        maps = F.pixel_shuffle(maps.permute(2, 0, 1)[None], self.fold)
+        maps = self._decoded(start, stop, estimate, skipped)
         image = torch.sigmoid(maps[:, :3])
         if self.times is not None:
             frames = self.rows(start * self.fold, stop * self.fold)
             image = anchored_merge(frames, self.times, image, maps[:, 3:])
         return image[0]
+
+    def maps(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
+        """The same rows → what the anchored head decodes, ``7×rows×W``: the prior, and the log-trusts."""
+        maps = self._decoded(start, stop, estimate, skipped)
+        return torch.cat([torch.sigmoid(maps[:, :3]), maps[:, 3:]], dim=1)[0]
+
+    def _decoded(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
+        """Apply the head's convolution to some rows, ``1×channels×rows×W`` of the padded image."""
+        first, last = max(start - 1, 0), min(stop + 1, self.height)
+        wide, narrow = (max(start - 2, 0) == first, min(stop + 2, self.height) == last), (first == start, last == stop)
+        features = self.skip(self._pad(skipped, *wide)) + estimate
+        maps = self.head(self._pad(features, *narrow))
+        return F.pixel_shuffle(maps.permute(2, 0, 1)[None], self.fold)
 
     @staticmethod
     def _pad(rows: Tensor, top: bool, bottom: bool) -> Tensor:

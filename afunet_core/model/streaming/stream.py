@@ -19,6 +19,7 @@ from afunet_core.errors import ArgumentError, MergeCancelled
 from afunet_core.model.afunet import AFUNet, StageState, check_frames
 from afunet_core.model.attention import full_precision
 from afunet_core.model.config import AFUNetConfig
+from afunet_core.model.heads import AnchoredHead
 from afunet_core.model.stages import Stage
 from afunet_core.model.streaming.buffers import Scratch
 from afunet_core.model.streaming.folded_layers import Numerics, Workspace
@@ -47,6 +48,7 @@ def stream(
     times: Tensor | Sequence[float] | None = None,
     memory_budget: int | None = None,
     stages: bool = False,
+    maps: bool = False,
     on_progress: Progress | None = None,
     should_cancel: Callable[[], bool] | None = None,
     precision: torch.dtype | str | None = None,
@@ -60,6 +62,7 @@ def stream(
         times: relative exposure times of a tensor, as for :meth:`AFUNet.forward`; a source knows its own.
         memory_budget: bytes the features may take in memory; the rest goes to a scratch file (None: all in memory).
         stages: also return the state after every stage, as :meth:`AFUNet.forward_stages` does.
+        maps: return what the anchored head decodes instead of the image: the prior (3 channels) and the log-trusts (4).
         on_progress: called as ``on_progress(done, total, message)``; ``done`` counts tiles and never decreases.
         should_cancel: asked between tiles.
         precision: ``torch.float32`` (default: that of the parameters), ``"bfloat16"``, … of features and products; sums
@@ -67,10 +70,11 @@ def stream(
         tile_windows: windows per tile (None: what measured fastest).
 
     Returns:
-        ``B×3×H×W`` radiance, and the list of :class:`StageState` if ``stages``.
+        ``B×3×H×W`` radiance (``B×7×H×W`` if ``maps``), and the list of :class:`StageState` if ``stages``.
 
     Raises:
         ShapeError: for an input that is not ``B×18×H×W``.
+        ArgumentError: for the maps of a network with a direct head.
         MergeCancelled: when ``should_cancel`` returns True.
     """
     if isinstance(frames, Tensor):
@@ -82,7 +86,9 @@ def stream(
     dtype = _dtype(model, precision)
     batch, _, height, width = source.shape
     outer = _wide(next(model.parameters()).dtype)
-    radiance = torch.empty(batch, 3, height, width, dtype=outer, device=source.device)
+    if maps and not isinstance(model.head, AnchoredHead):
+        raise ArgumentError("maps", "a network with an anchored head", model.config.head, "Use compact or full.")
+    radiance = torch.empty(batch, 7 if maps else 3, height, width, dtype=outer, device=source.device)
     run = _Run(model, dtype, (batch, height, width), tile_windows, on_progress, should_cancel)
     states = [run.empty_state(batch, outer, source.device) for _ in model.stages] if stages else []
     with torch.inference_mode(), full_precision(run.device), run.workers:
@@ -158,7 +164,7 @@ class _Run:
     def image(
         self, frames: FrameSource, index: int, radiance: Tensor, scratch: Scratch, states: list[list[Tensor]]
     ) -> None:
-        """Compute one sample: ``radiance`` ``3×H×W`` and the ``states``, written in place."""
+        """Compute one sample: ``radiance`` ``3×H×W`` (or maps, ``7×H×W``) and the ``states``, written in place."""
         size = self.tiling.height, self.tiling.width
         features = Features(scratch, *size, self.config.branch_dim)
         source = FrameRows(self.model, frames, index, size, self.dtype, self.workers)
@@ -197,7 +203,8 @@ class _Run:
                 store.read(max(start - reach, 0), min(stop + reach, self.tiling.height))
                 for store, reach in ((features.estimate, 1), (features.skipped, 2))
             )
-            image = source.radiance(start, stop, estimate, skipped)
+            decode = source.radiance if len(radiance) == 3 else source.maps
+            image = decode(start, stop, estimate, skipped)
             kept = max(min(stop * fold, self.image_height) - start * fold, 0)
             radiance[:, start * fold : start * fold + kept] = image[:, :kept, : self.image_width]
 

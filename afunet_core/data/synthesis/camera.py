@@ -1,0 +1,293 @@
+"""Cameras as people have them: lens, response curve, in-camera processing, JPEG, and a linearisation that is not exact.
+
+`draw_camera` draws one; `through_lens` is what the lens does to the scene (the truth has it, too), `photograph` what
+sensor, processor and file do to the exposures, and how nearly `merge()` undoes the response curve afterwards. All work
+on batches, on any device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
+from afunet_core.data.synthesis.jpeg import jpeg_file
+from afunet_core.data.synthesis.motion import REFERENCE
+from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, quantize
+from afunet_core.errors import ImageFileError
+from afunet_core.radiometry import GAMMA
+
+__all__ = ["Camera", "draw_camera", "photograph", "response_table", "through_lens"]
+
+_NODES = 513
+"""Nodes of a response curve, evenly spaced in light to the power of 1/2.2: shadows need the most."""
+_FREQUENCIES = 4
+"""Cosines that make up the error of a linearisation: calibrated curves err smoothly."""
+_GLARE_CELLS = 4
+"""Glare spreads over the picture; nothing of it is finer than a quarter of a window."""
+_LATITUDE = 4.0
+"""Whites of the short frame up to which light adds to the glare: beyond, a sun of 1e4 whites would veil everything."""
+# Spread of the first coefficients of Grossberg and Nayar's basis, and their mean: between S-curves as consumer cameras
+# have them (the basis' own mean) and gamma 2.2, which is (-0.02, -1.18, -0.28, -0.15).
+_COEFFICIENT_MEAN = (-0.2, -0.5, -0.12, -0.06)
+_COEFFICIENT_SPREAD = (1.6, 0.55, 0.22, 0.12)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera with its processing, for one bracket.
+
+    Attributes:
+        response: 3×513, the encoded value of each channel at light u**2.2, u evenly spaced from 0 to 1.
+        recovered: share of the way from gamma 2.2 to the true curve that the linearisation goes.
+        residual: 3×4 amplitudes of cosines: the relative error of the linearised value.
+        gains: 3×3 (frame, channel) errors of the exposures; 1 for the reference.
+        saturation: 3, the level at which each channel clips, in shares of white.
+        shoulder: over how much of white it bends into the clip.
+        vignetting: light lost at one window length from the optical axis.
+        axis: (x, y) of it, in window lengths from the middle of the picture.
+        glare: share of the light that spreads over all of the picture.
+        glare_long: the same, of the long frame alone.
+        denoising: share of the noise that is smoothed, over `denoising_radius` pixels.
+        denoising_radius: standard deviation.
+        sharpening: gain of what a blur of one pixel takes away.
+        quality: of the JPEG file, or None.
+        subsampled: whether the file keeps a quarter of the chroma.
+    """
+
+    response: np.ndarray
+    recovered: float
+    residual: np.ndarray
+    gains: np.ndarray
+    saturation: np.ndarray
+    shoulder: float
+    vignetting: float
+    axis: tuple[float, float]
+    glare: float
+    glare_long: float
+    denoising: float
+    denoising_radius: float
+    sharpening: float
+    quality: int | None
+    subsampled: bool
+
+
+def draw_camera(rng: np.random.Generator, curves: str | Path | None = None) -> Camera:
+    """A random camera.
+
+    Args:
+        rng: source of randomness.
+        curves: an .npz file with Grossberg and Nayar's basis of response curves (irradiance, mean, components); without
+            one, S-curves of three parameters.
+
+    Example:
+        >>> camera = draw_camera(np.random.default_rng(0))
+        >>> camera.response.shape, bool((np.diff(camera.response) > 0).all())
+        ((3, 513), True)
+    """
+    error = log_uniform(rng, (0.008, 0.06))
+    each = rng.normal(size=(4, _FREQUENCIES)) * error / (1 + np.arange(_FREQUENCIES))
+    residual = each[0] + 0.4 * each[1:]  # channels share most of it
+    gains = np.exp2(rng.normal(size=(3, 1)) * uniform(rng, (0.0, 0.1))) * np.exp2(rng.normal(size=(3, 3)) * 0.015)
+    gains = gains.clip(2**-0.2, 2**0.2)
+    gains[REFERENCE] = 1
+    return Camera(
+        response=_draw_response(rng, curves),
+        recovered=1.0 if rng.random() < 0.75 else uniform(rng, (0.7, 1.0)),
+        residual=residual,
+        gains=gains,
+        saturation=uniform_array(rng, (0.9, 1.0), 3) if rng.random() < 0.5 else np.ones(3),
+        shoulder=log_uniform(rng, (0.002, 0.05)),
+        vignetting=uniform(rng, (0.0, 0.25)) if rng.random() < 0.5 else 0.0,
+        axis=(uniform(rng, (-1.0, 1.0)), uniform(rng, (-1.0, 1.0))),
+        glare=log_uniform(rng, (1e-4, 0.02)) if rng.random() < 0.5 else 0.0,
+        glare_long=log_uniform(rng, (1e-4, 0.01)) if rng.random() < 0.3 else 0.0,
+        denoising=uniform(rng, (0.4, 0.95)) if rng.random() < 0.7 else 0.0,
+        denoising_radius=uniform(rng, (0.6, 1.6)),
+        sharpening=uniform(rng, (0.1, 0.9)) if rng.random() < 0.5 else 0.0,
+        quality=int(rng.integers(75, 99)) if rng.random() < 0.75 else None,
+        subsampled=bool(rng.random() < 0.6),
+    )
+
+
+def _draw_response(rng: np.random.Generator, curves: str | Path | None) -> np.ndarray:
+    """3×513 values from 0 to 1 that rise."""
+    if curves is None:
+        return np.stack(list(_s_curves(rng)))
+    basis = response_table(str(curves))
+    for _ in range(100):
+        common = _COEFFICIENT_MEAN + rng.normal(size=4) * _COEFFICIENT_SPREAD
+        each = common + rng.normal(size=(3, 4)) * np.array(_COEFFICIENT_SPREAD) * 0.03
+        response = basis[0] + each @ basis[1:5]
+        response = (response - response[:, :1]) / (response[:, -1:] - response[:, :1])
+        if np.diff(response).min() > 2e-5:  # it rises everywhere, so that it can be undone
+            return response
+    return np.stack(list(_s_curves(rng)))
+
+
+def _s_curves(rng: np.random.Generator) -> list[np.ndarray]:
+    """u**p / (u**p + b (1 - u)**q), nearly alike for the three channels: toe, shoulder, how bright the middle is."""
+    u = np.linspace(0, 1, _NODES)
+    toe, shoulder, middle = uniform(rng, (0.95, 1.6)), uniform(rng, (0.8, 1.3)), uniform(rng, (-0.3, 0.4))
+    result = []
+    for _ in range(3):
+        p, q, b = (value + rng.normal() * 0.01 for value in (toe, shoulder, middle))
+        result.append(u**p / (u**p + np.exp(b) * (1 - u) ** q))
+    return result
+
+
+@lru_cache(maxsize=4)
+def response_table(path: str) -> np.ndarray:
+    """The mean and the components of a basis of response curves at our nodes, 12×513.
+
+    Raises:
+        ImageFileError: if the file does not hold irradiance, mean and components.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            light, rows = file["irradiance"], np.vstack([file["mean"][None], file["components"]])
+    except (OSError, KeyError, ValueError) as error:
+        raise ImageFileError(
+            f"{path}: expected an .npz file with irradiance, mean and components ({error})."
+        ) from error
+    nodes = np.linspace(0, 1, _NODES) ** GAMMA
+    return np.stack([np.interp(nodes, light, row) for row in rows])
+
+
+def through_lens(radiance: Tensor, cameras: Sequence[Camera]) -> Tensor:
+    """Vignetting and glare: B×3×3×H×W radiance as it falls on the sensor."""
+    height, width = radiance.shape[-2:]
+    longest = max(height, width)
+    x = (torch.arange(width, device=radiance.device) - (width - 1) / 2) / longest
+    y = (torch.arange(height, device=radiance.device) - (height - 1) / 2) / longest
+    right, down = (per_sample((camera.axis[axis] for camera in cameras), radiance) for axis in (0, 1))
+    squared = (x - right).square() + (y[:, None] - down).square()
+    loss = per_sample((camera.vignetting for camera in cameras), radiance)
+    lit = radiance * (1 - loss * squared.clamp_max(2.0))
+    return lit + per_sample((camera.glare for camera in cameras), radiance) * _spread(lit.clamp_max(_LATITUDE))
+
+
+def _spread(light: Tensor) -> Tensor:
+    """Light scattered over a window: half of it evenly, half of it near where it came from."""
+    size, pictures = light.shape[-2:], light.flatten(0, -4)
+    coarse = F.adaptive_avg_pool2d(pictures, _GLARE_CELLS)
+    coarse = (coarse + coarse.mean((-2, -1), keepdim=True)) / 2
+    return F.interpolate(coarse, size, mode="bilinear", align_corners=False).view_as(light)
+
+
+def photograph(radiance: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor | None) -> Tensor:
+    """What is left of three instants when photographs of them have been linearised.
+
+    Args:
+        radiance: B×3×3×H×W (frame, RGB) from `through_lens`, saturating at 1 / time.
+        sensors: B sensors: their exposures, noise and bit depths count.
+        cameras: B cameras.
+        noise: from `draw_noise`.
+
+    Returns:
+        B×3×3×H×W encoded with gamma 2.2 in [0, 1].
+    """
+    scale = np.stack([sensor.gains * camera.gains for sensor, camera in zip(sensors, cameras, strict=True)])
+    exposed = radiance * tensor(scale).to(radiance)[..., None, None]
+    strayed = [camera.glare_long for camera in cameras]
+    if any(strayed):
+        long = exposed[:, 2]
+        veil = per_sample(strayed, long) * _spread(long.clamp_max(_LATITUDE))
+        exposed = torch.cat([exposed[:, :2], (long + veil)[:, None]], dim=1)
+    if noise is not None:
+        exposed = exposed + _processed_noise(exposed, sensors, cameras, noise)
+    level, bend = (
+        _channels([camera.saturation for camera in cameras], exposed),
+        per_sample((camera.shoulder for camera in cameras), exposed),
+    )
+    light = (level - bend * F.softplus((level - exposed) / bend)).clamp(0, 1)
+    table = tensor(np.stack([camera.response for camera in cameras])).to(light)
+    encoded = _look_up(table, light ** (1 / GAMMA))
+    encoded = _sharpened(encoded, [camera.sharpening for camera in cameras])
+    stored = quantize(encoded, [_bits(sensor, camera) for sensor, camera in zip(sensors, cameras, strict=True)])
+    stored = _compressed(stored, cameras)
+    return _linearized(stored, cameras)
+
+
+def _bits(sensor: Sensor, camera: Camera) -> int | None:
+    return 8 if camera.quality is not None else sensor.bits
+
+
+def _channels(values: Sequence[np.ndarray], like: Tensor) -> Tensor:
+    """B×3 values ready to be combined with B×3×3×H×W (frame, channel)."""
+    return tensor(np.stack(values)).to(like)[:, None, :, None, None]
+
+
+def _processed_noise(exposed: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor) -> Tensor:
+    """Noise of the sensor, in part smoothed as cameras do it: weaker, and alike in neighbouring pixels."""
+    photons = per_sample((sensor.photon_noise for sensor in sensors), exposed)
+    read = per_sample((sensor.read_noise for sensor in sensors), exposed)
+    own = add_sensor_noise(exposed, photons, read, noise) - exposed
+    share = [camera.denoising for camera in cameras]
+    if not any(share):
+        return own
+    smooth = _blurred(own, [camera.denoising_radius for camera in cameras])
+    return torch.lerp(own, smooth, per_sample(share, own).expand_as(own))
+
+
+def _blurred(pictures: Tensor, radii: Sequence[float]) -> Tensor:
+    """Gaussian blur of B×3×3×H×W pictures, one standard deviation for each bracket."""
+    reach = 3
+    offsets = torch.arange(-reach, reach + 1, device=pictures.device, dtype=pictures.dtype)
+    kernels = torch.exp(-0.5 * (offsets / per_sample(radii, offsets[None].expand(len(radii), -1))).square())
+    kernels = kernels / kernels.sum(1, keepdim=True)
+    # All pictures of a bracket share its kernel: brackets side by side as groups of one convolution.
+    batch, planes = len(pictures), pictures[0].shape[:2].numel()
+    stack = pictures.flatten(1, 2).transpose(0, 1)
+    for shape, padding in (((batch, 1, -1, 1), (0, 0, reach, reach)), ((batch, 1, 1, -1), (reach, reach, 0, 0))):
+        stack = F.conv2d(F.pad(stack, padding, mode="replicate"), kernels.reshape(shape), groups=batch)
+    return stack.transpose(0, 1).reshape(batch, 3, planes // 3, *pictures.shape[-2:])
+
+
+def _sharpened(encoded: Tensor, gains: Sequence[float]) -> Tensor:
+    if not any(gains):
+        return encoded
+    detail = encoded - _blurred(encoded, [1.0] * len(gains))
+    return (encoded + per_sample(gains, encoded) * detail).clamp(0, 1)
+
+
+def _compressed(stored: Tensor, cameras: Sequence[Camera]) -> Tensor:
+    places = [place for place, camera in enumerate(cameras) if camera.quality is not None]
+    if not places:
+        return stored
+    chosen = [cameras[place] for place in places for _ in range(3)]
+    index = torch.tensor(places).to(stored.device)
+    files = jpeg_file(
+        stored[index].flatten(0, 1), [one.quality or 100 for one in chosen], [one.subsampled for one in chosen]
+    )
+    return stored.index_copy(0, index, files.unflatten(0, (-1, 3)))
+
+
+def _linearized(stored: Tensor, cameras: Sequence[Camera]) -> Tensor:
+    """Undo the curve as far as a calibration knows it: values encoded with gamma 2.2, a smooth error left."""
+    steps = np.linspace(0, 1, _NODES)
+    inverse = np.stack([[np.interp(steps, row, steps) for row in camera.response] for camera in cameras])
+    recovered = np.array([camera.recovered for camera in cameras])[:, None, None]
+    inverse = steps + recovered * (inverse - steps)
+    waves = np.cos(np.pi * np.arange(_FREQUENCIES)[:, None] * steps)
+    error = np.stack([camera.residual for camera in cameras]) @ waves
+    table = inverse * (1 + error) ** (1 / GAMMA)
+    return _look_up(tensor(table).to(stored), stored).clamp(0, 1)
+
+
+def _look_up(table: Tensor, places: Tensor) -> Tensor:
+    """Linear interpolation in B×3×513 tables at B×3×3×H×W places in [0, 1] (frame, channel)."""
+    position = places * (_NODES - 1)
+    below = position.detach().floor().clamp(0, _NODES - 2)
+    index = below.long().transpose(1, 2).flatten(2)
+    low, high = table.gather(2, index), table.gather(2, index + 1)
+    shape = places.transpose(1, 2).shape
+    low, high = low.view(shape).transpose(1, 2), high.view(shape).transpose(1, 2)
+    return torch.lerp(low, high, position - below)

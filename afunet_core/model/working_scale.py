@@ -1,0 +1,254 @@
+"""The anchored head at a coarser scale than the frames: decide on reduced frames, merge at full resolution.
+
+The anchored head returns a weighted mean of the frames. Its weights change slowly but at edges, and its prior counts
+only where no frame is trusted: both can be computed from frames reduced 2× or 4×, at a fourth or a sixteenth of the
+cost and with two or four times the reach, while what the frames recorded stays sharp to the pixel.
+
+The maps are enlarged by a fast guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013; He and Sun, "Fast
+Guided Filter", arXiv:1505.00996): in each neighbourhood a map is a linear function of the three frames, fitted where
+the frames are coarse and applied where they are fine, so that its edges lie where the frames have theirs.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.errors import ArgumentError
+from afunet_core.model.afunet import AFUNet
+from afunet_core.model.heads import anchored_merge, estimate_times
+from afunet_core.model.streaming.rows import FrameSource, TensorSource
+from afunet_core.model.streaming.stream import stream
+from afunet_core.model.streaming.tiling import row_ranges
+from afunet_core.radiometry import GAMMA
+
+__all__ = [
+    "HeadMaps",
+    "LinearMaps",
+    "WorkingScale",
+    "apply_linear_maps",
+    "fit_linear_maps",
+    "reduce_frames",
+    "stream_at_scale",
+]
+
+REGULARIZATION = 1e-4
+"""Variance of the encoded frames below which a map is taken as constant; measured among 1e-4, 1e-3 and 1e-2."""
+REACH = 3
+"""Coarse rows around a strip that decide on it: two windows of the filter, and linear interpolation."""
+STRIP_PIXELS = 1 << 18
+"""Pixels of a strip when a large image is merged."""
+SMALLEST_PRIOR = 1e-6
+"""Radiance, in whites of the short frame: keeps the gradient of the encoded prior finite."""
+
+
+class HeadMaps(NamedTuple):
+    """What the anchored head decodes: the prior ``B×3×h×w`` in (0, 1), and the log-trusts ``B×4×h×w``."""
+
+    prior: Tensor
+    trust: Tensor
+
+
+class LinearMaps(NamedTuple):
+    """Seven maps as linear functions of three guides, at the coarse scale.
+
+    Attributes:
+        slopes: ``B×3×7×h×w``.
+        offsets: ``B×7×h×w``.
+        scale: fine pixels per coarse pixel.
+    """
+
+    slopes: Tensor
+    offsets: Tensor
+    scale: int
+
+
+class WorkingScale:
+    """A network with an anchored head that looks at frames reduced by ``scale``.
+
+    Args:
+        model: the network; any of its parameters may be trained through this.
+        scale: 1 (exactly the network itself), 2, 4, …
+
+    Raises:
+        ArgumentError: for a scale below 1.
+
+    Example:
+        >>> from afunet_core.model.config import COMPACT
+        >>> coarse = WorkingScale(AFUNet(COMPACT).eval(), 2)
+        >>> coarse(torch.rand(1, 18, 37, 41)).shape
+        torch.Size([1, 3, 37, 41])
+    """
+
+    def __init__(self, model: AFUNet, scale: int) -> None:
+        if scale < 1 or int(scale) != scale:
+            raise ArgumentError("scale", "a whole number of at least 1", scale)
+        self.model, self.scale = model, int(scale)
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """``B×18×H×W`` network input → ``B×3×H×W`` radiance, differentiable."""
+        return self.merge(frames, self.maps(frames))
+
+    def maps(self, frames: Tensor) -> HeadMaps:
+        """Prior and log-trusts at the size of the frames.
+
+        Raises:
+            ArgumentError: for a network with a direct head.
+        """
+        if self.scale == 1:
+            return HeadMaps(*self.model.decode(frames))
+        coarse = reduce_frames(frames, self.scale)
+        decoded = HeadMaps(*self.model.decode(coarse))
+        with torch.autocast(frames.device.type, enabled=False):  # differences of means need all their digits
+            return apply_linear_maps(fit_linear_maps(decoded, coarse, self.scale), frames)
+
+    @staticmethod
+    def merge(frames: Tensor, maps: HeadMaps) -> Tensor:
+        """The weighted mean of frames and prior."""
+        frames = frames.to(maps.prior.dtype)
+        return anchored_merge(frames, estimate_times(frames), maps.prior, maps.trust)
+
+
+def reduce_frames(frames: Tensor, scale: int) -> Tensor:
+    """Network input at ``1 / scale`` of the size, averaged in linear light; the border is repeated to fill blocks.
+
+    Example:
+        >>> reduce_frames(torch.rand(1, 18, 9, 8), 2).shape
+        torch.Size([1, 18, 5, 4])
+    """
+    height, width = frames.shape[-2:]
+    stack = frames.unflatten(1, (3, 2, 3))
+    light = torch.stack([stack[:, :, 0], stack[:, :, 1].clamp(0, 1) ** GAMMA], dim=2).flatten(1, 3)
+    light = F.avg_pool2d(F.pad(light, (0, -width % scale, 0, -height % scale), mode="replicate"), scale)
+    stack = light.unflatten(1, (3, 2, 3))
+    return torch.stack([stack[:, :, 0], stack[:, :, 1] ** (1 / GAMMA)], dim=2).flatten(1, 3)
+
+
+def fit_linear_maps(maps: HeadMaps, coarse: Tensor, scale: int) -> LinearMaps:
+    """Maps as functions of the frames they were decoded from.
+
+    Args:
+        maps: of the anchored head, ``h×w``.
+        coarse: ``B×18×h×w`` from :func:`reduce_frames`.
+        scale: by which the frames were reduced.
+    """
+    guide = _guides(coarse).to(maps.trust.dtype)
+    values = torch.cat([maps.prior.clamp_min(SMALLEST_PRIOR) ** (1 / GAMMA), maps.trust], dim=1)
+    level = values.mean((2, 3), keepdim=True)  # taken away, since differences of products follow
+    values = values - level
+    mean_guide, mean_values = _mean_of_nine(guide), _mean_of_nine(values)
+    products = _mean_of_nine((guide[:, :, None] * guide[:, None]).flatten(1, 2)).unflatten(1, (3, 3))
+    variance = products - mean_guide[:, :, None] * mean_guide[:, None]
+    together = _mean_of_nine((guide[:, :, None] * values[:, None]).flatten(1, 2)).unflatten(1, (3, -1))
+    covariance = together - mean_guide[:, :, None] * mean_values[:, None]
+    slopes = torch.einsum("bijhw,bjkhw->bikhw", _inverse(variance), covariance)
+    offsets = mean_values + level - (slopes * mean_guide[:, :, None]).sum(1)
+    smooth = _mean_of_nine(torch.cat([slopes.flatten(1, 2), offsets], dim=1))
+    return LinearMaps(
+        smooth[:, : slopes[0].shape[:2].numel()].unflatten(1, (3, -1)), smooth[:, -values.shape[1] :], scale
+    )
+
+
+def apply_linear_maps(found: LinearMaps, frames: Tensor, rows: tuple[int, int] | None = None) -> HeadMaps:
+    """The maps at the size of the frames.
+
+    Args:
+        found: from :func:`fit_linear_maps`.
+        frames: ``B×18×H×W``, or the ``rows`` of it.
+        rows: first row and one past the last, where frames are merged in strips; ``None`` for all.
+    """
+    height, width = frames.shape[-2:]
+    start, stop = rows or (0, height)
+    coefficients = torch.cat([found.slopes.flatten(1, 2), found.offsets], dim=1)
+    # Rows of coarse pixels that linear interpolation of the strip reaches.
+    first, last = max(start // found.scale - 1, 0), min(-(-stop // found.scale) + 1, coefficients.shape[-2])
+    fine = F.interpolate(
+        coefficients[..., first:last, :], scale_factor=found.scale, mode="bilinear", align_corners=False
+    )[..., start - first * found.scale : stop - first * found.scale, :width]
+    slopes, offsets = fine[:, : -found.offsets.shape[1]].unflatten(1, (3, -1)), fine[:, -found.offsets.shape[1] :]
+    values = (slopes * _guides(frames).to(fine.dtype)[:, :, None]).sum(1) + offsets
+    return HeadMaps(values[:, :3].clamp(0, 1) ** GAMMA, values[:, 3:])
+
+
+def stream_at_scale(model: AFUNet, frames: Tensor | FrameSource, scale: int, **options: Any) -> Tensor:
+    """:class:`WorkingScale` without gradients, in pieces: nothing of the full size is held but frames and result.
+
+    Args:
+        model: a network with an anchored head.
+        frames: ``B×18×H×W`` network input, or a source that makes its rows when they are asked for.
+        scale: by which the network looks at reduced frames; above 1.
+        **options: of :func:`~afunet_core.model.streaming.stream`, for the network.
+
+    Returns:
+        ``B×3×H×W`` radiance where the frames are.
+    """
+    source = TensorSource(frames) if isinstance(frames, Tensor) else frames
+    batch, _, height, width = source.shape
+    coarse = _reduced(source, scale)
+    maps = stream(model, coarse, maps=True, **options)
+    assert isinstance(maps, Tensor)
+    image = torch.empty(batch, 3, height, width, dtype=maps.dtype, device=source.device)
+    step = scale * max(1, STRIP_PIXELS // (width * scale))
+    with torch.inference_mode():
+        for index in range(batch):
+            known = source.times(index)
+            times = estimate_times(coarse[index : index + 1]) if known is None else known[None].to(maps)
+            for start, stop in row_ranges(height, step):
+                strip = source.rows(index, start, stop)[None].to(maps.dtype)
+                image[index, :, start:stop] = _merged_strip(
+                    strip, coarse[index : index + 1], maps[index : index + 1], times, (start, scale)
+                )[0]
+    return image
+
+
+def _reduced(source: FrameSource, scale: int) -> Tensor:
+    """:func:`reduce_frames` of a source, strip by strip."""
+    batch, channels, height, width = source.shape
+    shape = (batch, channels, -(-height // scale), -(-width // scale))
+    coarse = torch.empty(shape, device=source.device)
+    with torch.inference_mode():
+        for index in range(batch):
+            for start, stop in row_ranges(height, scale * max(1, STRIP_PIXELS // (width * scale))):
+                rows = reduce_frames(source.rows(index, start, stop)[None].float(), scale)[0]
+                coarse[index, :, start // scale : start // scale + rows.shape[1]] = rows
+    return coarse
+
+
+def _merged_strip(strip: Tensor, coarse: Tensor, maps: Tensor, times: Tensor, place: tuple[int, int]) -> Tensor:
+    """Rows of frames → rows of the result; ``place`` is the first row (a multiple of the scale) and the scale."""
+    start, scale = place
+    top, bottom = start // scale, -(-(start + strip.shape[-2]) // scale)
+    first, last = max(top - REACH, 0), min(bottom + REACH, coarse.shape[-2])
+    near = maps[..., first:last, :]
+    found = fit_linear_maps(HeadMaps(near[:, :3], near[:, 3:]), coarse[..., first:last, :], scale)
+    offset = start - first * scale
+    enlarged = apply_linear_maps(found, strip, (offset, offset + strip.shape[-2]))
+    return anchored_merge(strip, times.to(strip), enlarged.prior, enlarged.trust)
+
+
+def _guides(frames: Tensor) -> Tensor:
+    """The three encoded frames as grey pictures, ``B×3×H×W``."""
+    return frames.unflatten(1, (3, 2, 3))[:, :, 1].mean(2)
+
+
+def _mean_of_nine(values: Tensor) -> Tensor:
+    """Means over 3×3 pixels, the border repeated: the filter's window."""
+    padded = F.pad(values, (1, 1, 1, 1), mode="replicate")
+    across = padded[..., :-2] + padded[..., 1:-1] + padded[..., 2:]
+    return (across[..., :-2, :] + across[..., 1:-1, :] + across[..., 2:, :]) / 9
+
+
+def _inverse(variance: Tensor) -> Tensor:
+    """The inverse of ``B×3×3×h×w`` covariances with :data:`REGULARIZATION` added, by cofactors."""
+    a, b, c = variance[:, 0].unbind(1)
+    _, d, e = variance[:, 1].unbind(1)
+    f = variance[:, 2, 2]
+    a, d, f = a + REGULARIZATION, d + REGULARIZATION, f + REGULARIZATION
+    aa, ab, ac = d * f - e * e, c * e - b * f, b * e - c * d
+    bb, bc, cc = a * f - c * c, b * c - a * e, a * d - b * b
+    determinant = a * aa + b * ab + c * ac
+    rows = (aa, ab, ac, ab, bb, bc, ac, bc, cc)
+    return torch.stack(rows, dim=1).unflatten(1, (3, 3)) / determinant[:, None, None]

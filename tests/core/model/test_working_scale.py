@@ -1,0 +1,138 @@
+"""The anchored head at a coarser scale: what must not change, and where the enlarged maps have their edges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from afunet_core.errors import ArgumentError
+from afunet_core.model.afunet import AFUNet
+from afunet_core.model.config import COMPACT, AFUNetConfig
+from afunet_core.model.heads import estimate_times
+from afunet_core.model.working_scale import (
+    HeadMaps,
+    WorkingScale,
+    apply_linear_maps,
+    fit_linear_maps,
+    reduce_frames,
+    stream_at_scale,
+)
+from afunet_core.radiometry import network_input
+
+TINY = replace(COMPACT, embed_dim=12, depths=(1, 1), fusion_heads=2, window_size=4)
+TIMES = torch.tensor([1.0, 4.0, 16.0])
+
+
+def model(seed: int = 0) -> AFUNet:
+    torch.manual_seed(seed)
+    return AFUNet(TINY).eval()
+
+
+def frames(height: int = 40, width: int = 52, seed: int = 0) -> torch.Tensor:
+    scene = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 0.3
+    return network_input([(scene * time).clamp(0, 1) ** (1 / 2.2) for time in TIMES], TIMES)
+
+
+def test_scale_1_is_the_network():
+    network, given = model(), frames()
+    torch.testing.assert_close(WorkingScale(network, 1)(given), network(given))
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("size", [(40, 52), (37, 41), (5, 3)])
+def test_any_size_gives_finite_radiance_of_that_size(scale, size):
+    result = WorkingScale(model(), scale)(frames(*size))
+    assert result.shape == (1, 3, *size)
+    assert torch.isfinite(result).all()
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_maps_without_edges_give_the_same_image_at_every_scale(scale):
+    network, given = model(), frames()
+    with torch.no_grad():  # the head says the same everywhere: all detail is the frames' own
+        network.head.conv.weight.zero_()
+    torch.testing.assert_close(WorkingScale(network, scale)(given), network(given), rtol=1e-4, atol=1e-5)
+
+
+def test_reduced_frames_are_consistent_network_input():
+    given = frames()
+    coarse = reduce_frames(given, 2).unflatten(1, (3, 2, 3))
+    torch.testing.assert_close(coarse[:, :, 0], coarse[:, :, 1] ** 2.2 / TIMES.view(1, 3, 1, 1, 1))
+    torch.testing.assert_close(estimate_times(reduce_frames(given, 4)), estimate_times(given))
+    torch.testing.assert_close(
+        coarse[:, :, 0], F.avg_pool2d(given.unflatten(1, (3, 2, 3))[:, :, 0].flatten(1, 2), 2).unflatten(1, (3, 3))
+    )
+
+
+def test_edges_of_the_maps_lie_where_the_frames_have_theirs():
+    scene = torch.full((1, 3, 32, 32), 0.05)
+    scene[..., 13:] = 0.2  # inside a block of two pixels
+    given = network_input([(scene * time).clamp(0, 1) ** (1 / 2.2) for time in TIMES], TIMES)
+    wanted = torch.where(scene[:, :1] > 0.1, 3.0, -2.0).expand(-1, 4, -1, -1)
+    coarse = reduce_frames(given, 2)
+    maps = HeadMaps(torch.full((1, 3, 16, 16), 0.1), F.avg_pool2d(wanted, 2))
+    found = apply_linear_maps(fit_linear_maps(maps, coarse, 2), given)
+    blurred = F.interpolate(maps.trust, scale_factor=2, mode="bilinear")
+    assert float((found.trust - wanted).abs().mean()) < 0.3 * float((blurred - wanted).abs().mean())
+    torch.testing.assert_close(found.prior, torch.full_like(found.prior, 0.1), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("rows", [(0, 10), (7, 20), (11, 37)])
+def test_strips_are_parts_of_the_whole(rows):
+    given = frames(37, 41)
+    coarse = reduce_frames(given, 2)
+    with torch.no_grad():
+        found = fit_linear_maps(HeadMaps(*model().decode(coarse)), coarse, 2)
+    whole, part = apply_linear_maps(found, given), apply_linear_maps(found, given[..., rows[0] : rows[1], :], rows)
+    for one, other in zip(whole, part, strict=True):
+        torch.testing.assert_close(one[..., rows[0] : rows[1], :], other)
+
+
+@pytest.mark.parametrize("size", [(37, 41), (90, 33)])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_pieces_give_the_image_of_the_whole(size, scale, monkeypatch):
+    monkeypatch.setattr("afunet_core.model.working_scale.STRIP_PIXELS", 600)
+    network, given = model(), torch.cat([frames(*size), frames(*size, seed=1)])
+    with torch.no_grad():
+        whole = WorkingScale(network, scale)(given)
+    torch.testing.assert_close(stream_at_scale(network, given, scale), whole, rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_reach_every_parameter():
+    network = model().train()
+    WorkingScale(network, 2)(frames()).square().mean().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_nothing_is_made_on_another_device_or_waits_for_it(scale, monkeypatch):
+    """On a device that only knows shapes, a value that is asked for or a tensor that is made elsewhere shows."""
+    autocast = torch.autocast
+    monkeypatch.setattr(torch, "autocast", lambda device, *args, **kwargs: autocast("cpu", *args, **kwargs))
+    made: list[str] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            result = function(*args, **(kwargs or {}))
+            if "_local_scalar_dense" in str(function) or getattr(result, "device", torch.device("meta")).type != "meta":
+                made.append(str(function))
+            return result
+
+    network, given = model().to("meta").train(), frames(32, 32).to("meta")
+    with Watch():
+        WorkingScale(network, scale)(given).square().mean().backward()
+    assert made == []
+
+
+def test_a_direct_head_and_impossible_scales_are_refused():
+    direct = AFUNet(AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=1))
+    with pytest.raises(ArgumentError, match="anchored head"):
+        WorkingScale(direct, 2)(frames())
+    with pytest.raises(ArgumentError, match="scale"):
+        WorkingScale(model(), 0)
