@@ -23,7 +23,7 @@ PLAIN = {"method": "weighted", "align": "off", "noise": "photons"}
 
 @pytest.fixture(scope="module")
 def light() -> np.ndarray:
-    return np.random.default_rng(0).uniform(0.01, 0.2, (16, 18, 3)).astype(np.float32)
+    return np.random.default_rng(0).uniform(0.01, 0.2, (32, 36, 3)).astype(np.float32)
 
 
 def write_frames(folder: Path, light: np.ndarray, ev: tuple[float, ...] = (0, 2)) -> list[str]:
@@ -130,7 +130,9 @@ class TestOutputs:
             codes = np.rint((light * 4**i) ** (1 / 2.2) * 255).astype(np.uint8)
             Image.fromarray(codes).save(tmp_path / f"{i}.png", exif=exif)
         run_job(job_of([str(tmp_path / "0.png"), str(tmp_path / "1.png")], tmp_path / name))
-        if name != "out.hdr":
+        if name == "out.dng":
+            assert tifffile.TiffFile(tmp_path / name).pages.first.tags["Model"].value == "Camera X"
+        elif name != "out.hdr":
             with Image.open(tmp_path / name) as picture:
                 assert picture.getexif()[0x0110] == "Camera X"
         assert read_image(tmp_path / name).metadata["method"] == "weighted"
