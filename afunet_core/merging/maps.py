@@ -62,6 +62,8 @@ def build_maps(
     makers: dict[str, Callable[[], np.ndarray]] = {"ghost": partial(ghost_maps, aligned)}
     if estimate.network_share is not None and not estimate.at_rest:
         makers["network"] = partial(_as_planes, estimate.network_share)
+    if estimate.rest is not None:
+        makers["rest"] = partial(_as_planes, estimate.rest)
     if stages and network is not None and estimate.three is not None:
         makers["stages_hdr"] = partial(stages_hdr, network.model, estimate.three, stages, scale / estimate.unit)
         if network.model.config.head == "anchored":
