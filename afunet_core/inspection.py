@@ -42,6 +42,8 @@ SIDES: tuple[Side, ...] = ("under", "reference", "over")
 
 _STRIP_PIXELS = 1 << 17
 _EPSILON = 1e-12
+CLIPPED_PERCENT = 1.0
+"""Of the projections of features, at either end of their range, that colours clip to 0 or 1."""
 
 
 class StageFeatures(Protocol):
@@ -78,9 +80,7 @@ class FeatureBasis:
         return np.clip((projected - low) / span, 0.0, 1.0).astype(np.float32)
 
 
-def feature_basis(
-    stages: Sequence[StageFeatures], sample: int = 0, pixels: int = 20_000, percentile: float = 1.0
-) -> FeatureBasis:
+def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int = 20_000) -> FeatureBasis:
     """Compute principal components of the features of all stages and sides together, each side about its own mean.
 
     The same directions for everything are what makes colours comparable: a feature that does not change from one stage
@@ -95,7 +95,6 @@ def feature_basis(
         stages: states as the model returns them.
         sample: which sample of the batch.
         pixels: how many pixels, on a regular grid, to learn the basis from.
-        percentile: share of the projections, at either end, that is clipped to 0 or 1.
 
     Returns:
         The basis for :func:`stage_rgb`.
@@ -128,7 +127,7 @@ def feature_basis(
     components[: len(found)] = found * np.where(signs == 0, 1, signs)
     low, high = dict[Side, NDArray[np.float64]](), dict[Side, NDArray[np.float64]]()
     for side, table in tables.items():
-        bottom, top = np.percentile(table @ components.T, [percentile, 100 - percentile], axis=0)
+        bottom, top = np.percentile(table @ components.T, [CLIPPED_PERCENT, 100 - CLIPPED_PERCENT], axis=0)
         flat = top - bottom < _EPSILON
         low[side], high[side] = np.where(flat, -0.5, bottom), np.where(flat, 0.5, top)
     return FeatureBasis(means, components, low, high)
@@ -318,10 +317,8 @@ def _pixels(feature: Any, rows: slice) -> NDArray[np.float32]:
 
 def _array(values: Any) -> NDArray[np.float32]:
     """Single-precision array of a tensor or an array of any precision; NaN and Inf become 0 and spoil no average."""
-    array = (
-        values.detach().float().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values, np.float32)
-    )
-    return np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)
+    values = values.detach().float().cpu().numpy() if isinstance(values, torch.Tensor) else values
+    return np.nan_to_num(np.asarray(values, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _rms(features: NDArray[np.float32]) -> Map:

@@ -49,7 +49,7 @@ class Case:
     label: dict[str, Any]
 
 
-def load_scenes(folder: Path | None, limit: int = 200) -> list[tuple[str, Tensor]]:
+def load_scenes(folder: Path | None) -> list[tuple[str, Tensor]]:
     """Linear scenes 1×3×H×W with names."""
     scenes = []
     if folder is None:
@@ -62,7 +62,7 @@ def load_scenes(folder: Path | None, limit: int = 200) -> list[tuple[str, Tensor
     from afunet_core.io import read_image
 
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".png", ".hdr", ".exr", ".tif"})
-    for path in paths[:: max(1, len(paths) // limit)]:
+    for path in paths[:: max(1, len(paths) // 200)]:
         pixels = np.atleast_3d(np.asarray(read_image(path).pixels))[..., :3]
         if pixels.dtype.kind == "u":
             scenes.append((path.stem, _linear(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max)))
@@ -167,7 +167,7 @@ def _motion(size: tuple[int, int], shift: float, direction: float, angle: float,
 def make_views(
     scene: Tensor, motions: list[Tensor], size: tuple[int, int], other: Tensor | None, generator: torch.Generator
 ) -> list[Tensor]:
-    """What the camera sees after each motion, with objects of another scene that move on their own."""
+    """Views of the camera after each motion, with objects of another scene that move on their own."""
     height, width = size
     # The scene is enlarged just as far as all frames together reach.
     corners = torch.tensor([[0.0, 0], [width, 0], [width, height], [0, height]], dtype=torch.float64)

@@ -153,12 +153,8 @@ LAYOUTS: dict[str, Callable[[Path, bool], Iterator[SceneFiles]]] = {
 
 
 def _folders(root: Path) -> list[Path]:
-    inside = sorted((path for path in root.rglob("*") if path.is_dir()), key=lambda path: _parts(path, root))
-    return [root, *inside]
-
-
-def _parts(path: Path, root: Path) -> list[tuple[tuple[int, int, str], ...]]:
-    return [natural_key(part) for part in path.relative_to(root).parts]
+    inside = (path for path in root.rglob("*") if path.is_dir())
+    return [root, *sorted(inside, key=lambda path: [natural_key(part) for part in path.relative_to(root).parts])]
 
 
 def _name(folder: Path, root: Path) -> str:
