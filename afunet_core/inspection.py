@@ -3,6 +3,10 @@
 Stages go in as the model returns them (tensors on any device) or as :class:`afunet_core.MergeResult` keeps them
 (arrays); NumPy arrays come out, ready for a viewer or a file. The full-resolution features of all stages take a
 gigabyte, so every function walks through them in strips of rows and holds only its own result.
+
+All functions take ``stages``, S states as the model returns them; those of one side take ``side``, ``"under"``,
+``"reference"`` or ``"over"``; ``sample`` is the index in the batch. They raise ``ShapeError`` if there are no stages or
+their features differ in shape, and ``ArgumentError`` for a side, sample or channel that there is not.
 """
 
 from __future__ import annotations
@@ -92,16 +96,10 @@ def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int 
     little brighter, does not come out in complementary colours.
 
     Args:
-        stages: states as the model returns them.
-        sample: which sample of the batch.
         pixels: how many pixels, on a regular grid, to learn the basis from.
 
     Returns:
         The basis for :func:`stage_rgb`.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for a sample that does not exist.
 
     Example:
         >>> from types import SimpleNamespace
@@ -137,17 +135,10 @@ def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basi
     """Show the features of one side as colours, one picture per stage.
 
     Args:
-        stages: states as the model returns them.
-        side: ``"under"``, ``"reference"`` or ``"over"``.
-        sample: which sample of the batch.
         basis: from :func:`feature_basis`; learned here if not given. Give it to save that work for the other sides.
 
     Returns:
         S×H×W×3 float32 in [0, 1].
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side or sample.
     """
     _check(stages, sample, side)
     basis = feature_basis(stages, sample) if basis is None else basis
@@ -157,17 +148,8 @@ def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basi
 def stage_energy(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
     """Compute the strength of the features: the root mean square over channels.
 
-    Args:
-        stages: states as the model returns them.
-        side: ``"under"``, ``"reference"`` or ``"over"``.
-        sample: which sample of the batch.
-
     Returns:
         S×H×W float32, at least 0.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side or sample.
     """
     _check(stages, sample, side)
     return _map_stages(stages, (side,), sample, _rms)
@@ -177,17 +159,10 @@ def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sam
     """Return one channel of the features, unchanged.
 
     Args:
-        stages: states as the model returns them.
-        side: ``"under"``, ``"reference"`` or ``"over"``.
         channel: its index, negative from the end.
-        sample: which sample of the batch.
 
     Returns:
         S×H×W float32.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side, sample or channel.
     """
     channels, _, _ = _check(stages, sample, side)
     if not -channels <= channel < channels:
@@ -198,17 +173,8 @@ def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sam
 def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
     """Compute the cosine between the features of a side and of the reference: 1 where the side is aligned.
 
-    Args:
-        stages: states as the model returns them.
-        side: ``"under"`` or ``"over"`` (``"reference"`` is 1 everywhere).
-        sample: which sample of the batch.
-
     Returns:
-        S×H×W float32 in [-1, 1]; 0 where either feature vanishes.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side or sample.
+        S×H×W float32 in [-1, 1], 1 everywhere for ``"reference"``; 0 where either feature vanishes.
     """
     _check(stages, sample, side)
 
@@ -223,18 +189,9 @@ def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 
 def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
     """Compute how much the features of a side changed since the stage before.
 
-    Args:
-        stages: states as the model returns them.
-        side: ``"under"``, ``"reference"`` or ``"over"``.
-        sample: which sample of the batch.
-
     Returns:
         S×H×W float32, the root mean square over channels of the difference, in the unit of :func:`stage_energy`; 0 for
         the first stage, which has none before it.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side or sample.
     """
     _, height, width = _check(stages, sample, side)
     result = np.zeros((len(stages), height, width), np.float32)
