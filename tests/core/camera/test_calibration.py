@@ -137,6 +137,8 @@ def test_a_curve_is_monotone_and_ends_at_one() -> None:
 
 
 def test_the_default_can_be_refused() -> None:
-    frames = [(frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8) for frame in photograph(s_curve, (1, 4, 16))]
+    frames = [
+        (frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8) for frame in photograph(s_curve, (1, 4, 16))
+    ]
     plain = af.Bracket(frames, ev=(0, 2, 4), response=None, override=True)
     np.testing.assert_array_equal((plain.frames[0][0].permute(1, 2, 0).numpy() * 255).round(), frames[0])

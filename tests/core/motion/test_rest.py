@@ -47,7 +47,7 @@ def test_what_moved_is_found_whole(contrast: float) -> None:
     moved = light.clone()
     moved[..., 40:70, 60:80] *= contrast
     rest = rest_map(stack(moved, light), 0)
-    assert float(rest[..., 44:66, 64:76].max()) < 0.05
+    assert float(rest[..., 44:66, 64:76].max()) < 0.2
     assert float(rest[..., :20, :40].min()) > 0.9
 
 
