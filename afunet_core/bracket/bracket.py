@@ -146,7 +146,8 @@ class Bracket(ExposureStack):
         )
         if response == "auto" and not _carries_gradients(relative, *sorted_frames):
             found = calibrate(sorted_frames, relative.tolist(), encoding, float(gamma), self.names)
-            self.metadata["calibration"] = found.as_dict()
+            if found.curve is not None or found.sentences:
+                self.metadata["calibration"] = found.as_dict()
             if found.curve is not None:
                 sorted_frames, times = linearized(sorted_frames, found, gamma)
                 relative, encoding = torch.tensor(times, dtype=torch.float64), "gamma"
