@@ -18,6 +18,7 @@ from afunet_core.merging.options import MergeOptions
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, model_path
 from afunet_core.model.streaming.stream import stream
+from afunet_core.model.working_scale import stream_at_scale
 from afunet_core.utils.device import (
     automatic_budget,
     choose_device,
@@ -50,6 +51,7 @@ class Network:
         budget: bytes it may use; ``None`` decides by what is free.
         keep_stages: keep the states after every stage.
         reporter: hears of progress and warnings, and may cancel.
+        scale: by which frames are reduced before it looks at them.
     """
 
     model: AFUNet
@@ -59,6 +61,7 @@ class Network:
     budget: int | None
     keep_stages: bool
     reporter: ProgressReporter
+    scale: int = 1
 
     def estimate(self, three: Bracket, unit: float = 1.0) -> Estimate:
         """Run the network on three frames.
@@ -86,7 +89,13 @@ class Network:
                     self.reporter.warn(f"Memory ran out on {where}; the same result was computed {how}.")
                 image = image if unit == 1.0 else image / unit
                 return Estimate(
-                    image, describe_device(device), precision_name(self.dtype), three=three, states=states, unit=unit
+                    image,
+                    describe_device(device),
+                    precision_name(self.dtype),
+                    three=three,
+                    states=states,
+                    unit=unit,
+                    working_scale=self.scale,
                 )
             finally:
                 release_memory(device)
@@ -94,16 +103,17 @@ class Network:
 
     def _attempt(self, frames: Tensor | BracketRows, device: torch.device, pieces: int | None) -> Any:
         free = self.budget if pieces is not None or self.budget is not None else automatic_budget(device)
-        return stream(
-            on_device(self.model, device),
-            frames,
-            memory_budget=free if pieces is None else 0,
-            stages=self.keep_stages,
-            on_progress=self.reporter.report,
-            should_cancel=self.reporter.cancelled,
-            precision=self.dtype,
-            tile_windows=pieces,
-        )
+        options: dict[str, Any] = {
+            "memory_budget": free if pieces is None else 0,
+            "on_progress": self.reporter.report,
+            "should_cancel": self.reporter.cancelled,
+            "precision": self.dtype,
+            "tile_windows": pieces,
+        }
+        model = on_device(self.model, device)
+        if self.scale > 1:
+            return stream_at_scale(model, frames, self.scale, **options)
+        return stream(model, frames, stages=self.keep_stages, **options)
 
 
 def load_network(options: MergeOptions, reporter: ProgressReporter) -> Network | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.report import build_result
 from afunet_core.merging.result import MergeResult
 from afunet_core.merging.static_scene import merge_static
+from afunet_core.merging.working_scale import choose_scale
 from afunet_core.model.afunet import AFUNet
 from afunet_core.utils.progress import OnProgress, ProgressReporter, ShouldCancel
 
@@ -39,6 +41,7 @@ def merge(
     device: str | torch.device = "auto",
     precision: str = "auto",
     memory_budget: int | str | None = None,
+    working_scale: str = "auto",
     drift: str = "off",
     noise: NoiseModel | str | tuple[float, float] = "estimate",
     units: str = "relative",
@@ -64,6 +67,9 @@ def merge(
         precision: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"``: bfloat16 on CUDA, else float32.
         memory_budget: bytes (or ``"4GB"``) the network may use beside its input and output; ``None`` decides by what
             is free.
+        working_scale: ``"full"`` runs the network on the frames as they are, exactly; ``"half"`` and ``"quarter"`` let
+            it look at reduced frames and merge at full resolution with the weights it found, in a fourth or a sixteenth
+            of the time; ``"auto"`` chooses by the size of the picture. ``info["working_scale"]`` tells the reduction.
         drift: ``"auto"`` estimates changes of exposure and white balance between the frames and divides them out.
         noise: of the camera: a :class:`~afunet_core.camera.noise.NoiseModel`, or its gain and read noise in counts;
             ``"estimate"`` learns it from the bracket; ``"photons"`` weighs the frames of ``method="weighted"`` by
@@ -98,6 +104,7 @@ def merge(
         device=device,
         precision=precision,
         memory_budget=memory_budget,
+        working_scale=working_scale,
         drift=drift,
         noise=noise,
         units=units,
@@ -134,6 +141,7 @@ def _merge_by_network(
     aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise, network: Network, options: MergeOptions
 ) -> Estimate:
     """Compare the frames, merge the network's three accordingly, and let further frames join."""
+    network = replace(network, scale=choose_scale(options, network.model, *aligned.bracket.shape))
     evidence = compare_frames(aligned, frames, options, network.reporter.check)
     if evidence.at_rest:
         estimate = merge_static(aligned, frames, noise, network, options)
