@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
@@ -14,7 +16,9 @@ from afunet_core.merging.inference import Network
 from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE
 from afunet_core.merging.options import MergeOptions
 from afunet_core.motion.compensation import follow_motion
+from afunet_core.motion.ghosts import ghost_map
 from afunet_core.motion.short_frame import consistent_short_frame
+from afunet_core.ops.box_filter import block_mean, reduction, window_max
 
 __all__ = ["brightened", "consistent_three", "guess_unrecorded", "merge_moving", "unrecorded_area"]
 
@@ -23,6 +27,15 @@ FOLLOWING = ("auto", "on")
 
 MENDED = 0.02
 """Encoded difference from which a pixel of the short frame counts as replaced."""
+
+JUDGED_PIXELS = 0.45e6
+"""Ghosts that call for the network are looked for on frames reduced to at most this many pixels,"""
+
+SUSPECTED = 0.02
+"""from this value of the ghost map on,"""
+
+AROUND = 9
+"""and in a window of so many reduced pixels around."""
 
 CONTEXT = 48
 """Pixels around what is guessed that the network sees as well."""
@@ -40,7 +53,8 @@ def merge_moving(
     followed = None
     if options.align in FOLLOWING:
         three, followed = _follow(three, network)
-    estimate = network.estimate(three, float(bracket.times[under]))
+    where = None if network.scale == 1 else _where_needed(frames.for_network(bracket), three, network)
+    estimate = network.estimate(three, float(bracket.times[under]), where)
     return replace(estimate, at_rest=False, short_frame_mended=mended, followed=followed)
 
 
@@ -59,6 +73,35 @@ def consistent_three(bracket: Bracket, frames: FrameSelection, noise: CameraNois
         return three
     mended = consistent_short_frame(bracket, under, reference, others, noise.dependable)
     return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
+
+
+def _where_needed(recorded: Bracket, shown: Bracket, network: Network) -> Tensor:
+    """Return where a weighted merge may show ghosts, or frames were changed for the network: B×1×h×w, above 0.
+
+    Args:
+        recorded: the three frames, registered.
+        shown: the same as the network sees them.
+        network: hears of a cancel.
+    """
+    factor = reduction(*recorded.shape, JUDGED_PIXELS)
+    changed = [
+        block_mean((one - other).abs().amax(1, keepdim=True).clamp(max=1.0), factor)
+        for one, other in zip(recorded.frames, shown.frames, strict=True)
+        if one is not other
+    ]
+    needed = _ghosts(recorded, factor, network)
+    if changed:
+        again = torch.maximum(needed, _ghosts(shown, factor, network))
+        needed = torch.maximum(again, torch.cat(changed, 1).amax(1, keepdim=True).gt(MENDED).to(again))
+    return window_max(needed.gt(SUSPECTED).float(), AROUND)
+
+
+def _ghosts(bracket: Bracket, factor: int, network: Network) -> Tensor:
+    """Return the ghost maps of all samples on reduced frames, B×1×h×w."""
+    small = tuple(block_mean(frame.float(), factor) for frame in bracket.frames)
+    stack = ExposureStack(small, bracket.times, bracket.encoding, bracket.gamma, bracket.reference)
+    maps = [ghost_map(stack, sample, check=network.reporter.check) for sample in range(bracket.batch_size)]
+    return torch.stack([torch.from_numpy(each) for each in maps])[:, None]
 
 
 def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]]:

@@ -13,13 +13,13 @@ from afunet_core.errors import ArgumentError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.heads import estimate_times
+from afunet_core.model.streaming.at_scale import stream_at_scale
 from afunet_core.model.working_scale import (
     HeadMaps,
     WorkingScale,
     apply_linear_maps,
     fit_linear_maps,
     reduce_frames,
-    stream_at_scale,
 )
 from afunet_core.radiometry import network_input
 
@@ -95,11 +95,14 @@ def test_strips_are_parts_of_the_whole(rows):
 @pytest.mark.parametrize("size", [(37, 41), (90, 33)])
 @pytest.mark.parametrize("scale", [2, 4])
 def test_pieces_give_the_image_of_the_whole(size, scale, monkeypatch):
-    monkeypatch.setattr("afunet_core.model.working_scale.STRIP_PIXELS", 600)
+    monkeypatch.setattr("afunet_core.model.streaming.at_scale.STRIP_PIXELS", 200)
+    monkeypatch.setattr("afunet_core.model.streaming.at_scale.FITTED_PIXELS", 600)
     network, given = model(), torch.cat([frames(*size), frames(*size, seed=1)])
     with torch.no_grad():
         whole = WorkingScale(network, scale)(given)
-    torch.testing.assert_close(stream_at_scale(network, given, scale), whole, rtol=1e-3, atol=1e-4)
+    image, share = stream_at_scale(network, given, scale)
+    torch.testing.assert_close(image, whole, rtol=1e-3, atol=1e-4)
+    assert share == 1.0
 
 
 def test_gradients_reach_every_parameter():
