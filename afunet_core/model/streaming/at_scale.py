@@ -20,7 +20,6 @@ from afunet_core.model.streaming.stream import stream
 from afunet_core.model.streaming.tiling import row_ranges
 from afunet_core.model.working_scale import REACH, HeadMaps, apply_linear_maps, fit_linear_maps, reduce_frames
 from afunet_core.ops.box_filter import window_max, window_mean
-from afunet_core.ops.rectangles import Rectangle, covering_rectangles
 
 __all__ = ["stream_at_scale"]
 
@@ -28,14 +27,10 @@ STRIP_PIXELS = 1 << 16
 """Pixels of a strip of the frames: what is computed of them stays in the processor's cache."""
 FITTED_PIXELS = 1 << 19
 """Pixels of the frames for which the enlarging is fitted at once: many beside the rows beyond them."""
-BLOCK = 16
-"""Rectangles in which the network is asked begin at multiples of so many reduced pixels,"""
-MARGIN = 2
-"""and show it so many blocks around what is wanted."""
+CONTEXT = 17
+"""Width of the window around what is wanted that the network sees as well, reduced pixels,"""
 FADE = 9
-"""Width of the window over which its answer goes over into equal trust, reduced pixels; well within the margin."""
-FEW = 0.8
-"""Share of the picture from which the rectangles are not worth it: the network sees all."""
+"""and of that over which its answer goes over into equal trust."""
 NO_TRUST = -1e3
 """Log-trust of a prior that says nothing: the head bends it to its limit."""
 
@@ -104,37 +99,22 @@ def _maps(
     model: AFUNet, coarse: Tensor, times: Tensor, wanted: Tensor | None, options: dict[str, Any]
 ) -> tuple[Tensor, float]:
     """What the head decodes, ``1×7×h×w``, from the network where it is wanted; and the share that it looked at."""
-    height, width = coarse.shape[-2:]
-    parts = [Rectangle(0, 0, height, width)]
-    if wanted is not None:
-        parts = covering_rectangles(wanted[0, 0].bool().cpu().numpy(), BLOCK, MARGIN)
-        if sum(part.area for part in parts) > FEW * height * width:
-            parts = [Rectangle(0, 0, height, width)]
-    total, done = sum(part.area for part in parts), 0
-    trust = coarse.new_tensor([0.0, 0.0, 0.0, NO_TRUST]).view(1, 4, 1, 1).expand(1, 4, height, width)
+    if wanted is None:
+        return _decoded(model, coarse, times, options), 1.0
+    trust = coarse.new_tensor([0.0, 0.0, 0.0, NO_TRUST]).view(1, 4, 1, 1).expand(1, 4, *coarse.shape[-2:])
     neutral = torch.cat([anchored_merge(coarse, times, coarse[:, :3], trust).clamp(0, 1), trust], dim=1)
-    if not parts:
+    if not bool(wanted.any()):
         return neutral, 0.0
-    maps = neutral.clone()
-    report = options.get("on_progress")
-    for part in parts:
-        place = (..., slice(part.top, part.top + part.height), slice(part.left, part.left + part.width))
-        if report is not None:
-            options = {**options, "on_progress": _shifted(report, done, part.area, total)}
-        found = stream(model, coarse[place].contiguous(), times=times, maps=True, **options)
-        assert isinstance(found, Tensor)
-        maps[place] = found.to(maps)
-        done += part.area
-    if wanted is not None and len(parts) and total < height * width:
-        # Dilated before it fades, so that what is wanted is the network's wholly.
-        share = window_mean(window_max(wanted, FADE), FADE)
-        maps = torch.lerp(neutral, maps, share)
-    return maps, min(total / (height * width), 1.0)
+    seen = window_max(wanted, CONTEXT)
+    maps = _decoded(model, coarse, times, {**options, "where": seen[0, 0]})
+    # Dilated before it fades, so that what is wanted is the network's wholly.
+    return torch.lerp(neutral, maps, window_mean(window_max(wanted, FADE), FADE)), float(seen.mean())
 
 
-def _shifted(report: Callable[[int, int, str], None], done: int, area: int, total: int) -> Callable[..., None]:
-    """Progress of one rectangle as that of all."""
-    return lambda part, whole, message: report(done + area * part // max(whole, 1), total, message)
+def _decoded(model: AFUNet, coarse: Tensor, times: Tensor, options: dict[str, Any]) -> Tensor:
+    maps = stream(model, coarse, times=times, maps=True, **options)
+    assert isinstance(maps, Tensor)
+    return maps.to(coarse)
 
 
 def _enlarging(
