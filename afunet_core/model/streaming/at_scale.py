@@ -1,7 +1,8 @@
 """The anchored head on large pictures: weights from reduced frames, only where they are wanted, merged at full size.
 
 Nothing of the full size is held but the frames' source and the result. Where the weights are not wanted, because
-nothing moves, all frames are trusted alike: that is the weighted merge.
+nothing moves, all frames are trusted alike, and a little of the reduced mean takes noise from them: the enlarging keeps
+the edges that the frames have.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.model.afunet import AFUNet
-from afunet_core.model.heads import anchored_merge, estimate_times
+from afunet_core.model.heads import anchored_merge, anchored_weights, estimate_times
 from afunet_core.model.streaming.rows import FrameSource, TensorSource
 from afunet_core.model.streaming.stream import stream
 from afunet_core.model.streaming.tiling import row_ranges
@@ -31,8 +32,9 @@ CONTEXT = 17
 """Width of the window around what is wanted that the network sees as well, reduced pixels,"""
 FADE = 9
 """and of that over which its answer goes over into equal trust."""
-NO_TRUST = -1e3
-"""Log-trust of a prior that says nothing: the head bends it to its limit."""
+PRIOR_TRUST = 1.0
+"""Log-trust of the reduced mean where the network is not asked; 0 of the frames. Without it noise stays that the
+network takes out, with more the reduced mean begins to count beside what frames of 1, 4 and 16 exposures recorded."""
 
 
 def stream_at_scale(
@@ -101,8 +103,11 @@ def _maps(
     """What the head decodes, ``1×7×h×w``, from the network where it is wanted; and the share that it looked at."""
     if wanted is None:
         return _decoded(model, coarse, times, options), 1.0
-    trust = coarse.new_tensor([0.0, 0.0, 0.0, NO_TRUST]).view(1, 4, 1, 1).expand(1, 4, *coarse.shape[-2:])
-    neutral = torch.cat([anchored_merge(coarse, times, coarse[:, :3], trust).clamp(0, 1), trust], dim=1)
+    equal = coarse.new_tensor([0.0, 0.0, 0.0, PRIOR_TRUST]).view(1, 4, 1, 1).expand(1, 4, *coarse.shape[-2:])
+    shares = anchored_weights(coarse, times, equal)[:, :3]
+    radiance = coarse.unflatten(1, (3, 6))[:, :, :3]
+    mean = (shares * radiance).sum(1) / shares.sum(1)
+    neutral = torch.cat([mean.clamp(0, 1), equal], dim=1)
     if not bool(wanted.any()):
         return neutral, 0.0
     seen = window_max(wanted, CONTEXT)
