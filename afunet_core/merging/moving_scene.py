@@ -15,10 +15,12 @@ from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.merging.inference import Network
 from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE
 from afunet_core.merging.options import MergeOptions
+from afunet_core.merging.static_scene import denoise_classic
 from afunet_core.motion.compensation import follow_motion
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.motion.short_frame import consistent_short_frame
-from afunet_core.ops.box_filter import block_mean, reduction, window_max
+from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_mean
+from afunet_core.ops.strips import enlarged_rows, row_strips
 
 __all__ = ["brightened", "consistent_three", "guess_unrecorded", "merge_moving", "unrecorded_area"]
 
@@ -37,6 +39,12 @@ SUSPECTED = 0.02
 AROUND = 9
 """and in a window of so many reduced pixels around."""
 
+FADE = 9
+"""Width of the window over which the network's answer goes over into the classical merge, reduced pixels."""
+
+STRIP_PIXELS = 1 << 18
+"""Pixels that are put together at a time."""
+
 CONTEXT = 48
 """Pixels around what is guessed that the network sees as well."""
 
@@ -53,8 +61,12 @@ def merge_moving(
     followed = None
     if options.align in FOLLOWING:
         three, followed = _follow(three, network)
-    where = None if network.scale == 1 else _where_needed(frames.for_network(bracket), three, network)
-    estimate = network.estimate(three, float(bracket.times[under]), where)
+    unit = float(bracket.times[under])
+    if network.scale == 1:
+        estimate = network.estimate(three, unit)
+    else:
+        where = _where_needed(frames.for_network(bracket), three, network)
+        estimate = _static_elsewhere(network.estimate(three, unit, where), three, where, noise)
     return replace(estimate, at_rest=False, short_frame_mended=mended, followed=followed)
 
 
@@ -94,6 +106,21 @@ def _where_needed(recorded: Bracket, shown: Bracket, network: Network) -> Tensor
         again = torch.maximum(needed, _ghosts(shown, factor, network))
         needed = torch.maximum(again, torch.cat(changed, 1).amax(1, keepdim=True).gt(MENDED).to(again))
     return window_max(needed.gt(SUSPECTED).float(), AROUND)
+
+
+def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise) -> Estimate:
+    """Let the classical merge, denoised, stand where the network was not needed."""
+    classic = denoise_classic(None, three, noise.model)
+    if classic is None:
+        return estimate
+    share = window_mean(window_max(where, FADE), FADE)
+    height, width = three.shape
+    for rows in row_strips(height, width, STRIP_PIXELS):
+        part = enlarged_rows(share, rows, height, width)
+        estimate.image[..., rows, :] = torch.lerp(
+            classic[..., rows, :] / estimate.unit, estimate.image[..., rows, :], part
+        )
+    return estimate
 
 
 def _ghosts(bracket: Bracket, factor: int, network: Network) -> Tensor:
