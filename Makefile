@@ -97,6 +97,7 @@ quality: $(VENV)/.stamp-dev
 
 screenshots: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb
+	$(PY) docs/before_after.py
 	sh tools/with-display.sh --virtual $(PY) docs/screenshots.py
 
 package: $(VENV)/.stamp-dev

@@ -72,7 +72,7 @@ def psnr_linear(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Te
         >>> psnr_linear(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.01))
         tensor([40.])
     """
-    return psnr(_unit(image), _unit(target), mask=mask)
+    return psnr(*_unit(image, target), mask=mask)
 
 
 def psnr_mu(image: Tensor, target: Tensor, mu: float = MU, mask: Tensor | None = None) -> Tensor:
@@ -82,7 +82,7 @@ def psnr_mu(image: Tensor, target: Tensor, mu: float = MU, mask: Tensor | None =
         >>> round(psnr_mu(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.01)).item(), 2)
         6.71
     """
-    return psnr(mu_law(_unit(image), mu), mu_law(_unit(target), mu), mask=mask)
+    return psnr(*_unit(image, target, mu), mask=mask)
 
 
 def ssim(image: Tensor, target: Tensor, max_val: float = 1.0, *, peak: float | None = None) -> Tensor:
@@ -130,12 +130,12 @@ def ssim(image: Tensor, target: Tensor, max_val: float = 1.0, *, peak: float | N
 
 def ssim_linear(image: Tensor, target: Tensor) -> Tensor:
     """Compute SSIM-l: :func:`ssim` of linear radiance clipped to [0, 1], peak 1."""
-    return ssim(_unit(image), _unit(target))
+    return ssim(*_unit(image, target))
 
 
 def ssim_mu(image: Tensor, target: Tensor, mu: float = MU) -> Tensor:
     """Compute SSIM-μ: :func:`ssim` after the μ-law of linear radiance clipped to [0, 1], peak 1."""
-    return ssim(mu_law(_unit(image), mu), mu_law(_unit(target), mu))
+    return ssim(*_unit(image, target, mu))
 
 
 def ssim_authors(image: Tensor, target: Tensor) -> Tensor:
@@ -152,6 +152,7 @@ def ssim_authors(image: Tensor, target: Tensor) -> Tensor:
     Returns:
         Similarity (B,).
     """
+    _check_pair(image, target)
     return ssim((image * 255).clamp(0, 255), (target * 255).clamp(0, 255), max_val=255.0)
 
 
@@ -193,8 +194,11 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def _unit(x: Tensor) -> Tensor:
-    return x.clamp(0.0, 1.0)
+def _unit(image: Tensor, target: Tensor, mu: float | None = None) -> tuple[Tensor, Tensor]:
+    """Clip both images to [0, 1], and compress them with the μ-law if ``mu`` is given."""
+    _check_pair(image, target)
+    image, target = image.clamp(0.0, 1.0), target.clamp(0.0, 1.0)
+    return (image, target) if mu is None else (mu_law(image, mu), mu_law(target, mu))
 
 
 def _check_pair(image: Tensor, target: Tensor) -> None:

@@ -23,7 +23,16 @@ import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError, TensorTypeError
-from afunet_core.ops.arguments import Scalar, check_batch, check_positive, check_tensor, hold, per_sample
+from afunet_core.ops.arguments import (
+    Scalar,
+    check_batch,
+    check_positive,
+    check_tensor,
+    hold,
+    is_number,
+    per_sample,
+    visible,
+)
 
 __all__ = [
     "ENCODINGS",
@@ -305,17 +314,10 @@ def exposure_times(times: Tensor | Sequence[float], frame: Tensor, count: int = 
     if times.ndim not in (1, 2) or times.shape[-1] != count or (times.ndim == 2 and times.shape[0] != frame.shape[0]):
         expected = f"shape ({count},) or ({frame.shape[0]}, {count})"
         raise ShapeError("times", expected, tuple(times.shape), "Give one time per frame.")
-    if _visible(times) and not bool(((times > 0) & (times < math.inf)).all()):
+    if visible(times) and not bool(((times > 0) & (times < math.inf)).all()):
         advice = "Exposure times are relative and above 0; from exposure values in stops they are 2 ** ev."
         raise ArgumentError("times", "finite numbers above 0", times.tolist(), advice)
     return times.to(frame.device)
-
-
-def _visible(values: Tensor) -> bool:
-    """Return True if values can be looked at: on a CPU, not traced, not inside vmap, not fake."""
-    if values.device.type != "cpu" or torch.compiler.is_compiling():
-        return False
-    return type(values) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(values)
 
 
 class _Encoded(nn.Module):
@@ -443,9 +445,9 @@ def _power(x: Tensor, exponent: Scalar) -> Tensor:
         return x.clamp(min=0.0) ** exponent
     # An infinite slope times a zero incoming gradient is NaN, so the power must not see the zeros at all. NaN stays.
     dark = x <= 0
-    return torch.where(dark, 1.0, x) ** exponent * ~dark
+    return torch.where(dark, 0.0, torch.where(dark, 1.0, x) ** exponent)
 
 
 def _check_number(name: str, value: object) -> None:
-    if not isinstance(value, int | float) and not hasattr(value, "__float__"):
+    if not is_number(value):
         raise TensorTypeError(name, "a floating-point tensor or a number", f"a {type(value).__name__}")

@@ -1,5 +1,4 @@
-"""Pauses of napari's window: while the widget opens, during a merge, while its layers appear, and at every
-live display step.
+"""Pauses of napari's window: while the widget opens, during a merge, and at every live display step.
 
     sh tools/with-display.sh --virtual python benchmarks/plugin.py [--size 1000x1500] [--method auto] [--where 60]
 
@@ -64,7 +63,7 @@ class Heartbeat:
             threading.Thread(target=self._watch, args=(thread,), daemon=True).start()
 
     def enter(self, phase: str) -> None:
-        """What follows belongs to this phase."""
+        """Begin a phase."""
         self._note(time.perf_counter())
         self.phase = phase
 
@@ -222,7 +221,7 @@ def main() -> None:
 
 
 def report_places(heart: Heartbeat) -> None:
-    """Where the window's thread was, the most frequent first; nothing unless asked for."""
+    """Print the most frequent places of the window's thread; nothing unless asked for."""
     for place, count in heart.places.most_common(25):
         print(f"{count:4d} × {place}")
 

@@ -70,9 +70,9 @@ def take_pictures(model: str) -> None:
     QTest.qWait(600)
     viewer.reset_view()  # the widget took room from the canvas
     photographer.window("bracket")
-    widget.options.camera_fold.click()
+    widget.options.groups["camera"].toggleButton().click()
     photographer.window("camera")
-    widget.options.camera_fold.click()
+    widget.options.groups["camera"].toggleButton().click()
 
     widget.merge()
     if not wait_for_merge(widget, timeout=300):

@@ -39,7 +39,8 @@ def merge_layers(
         show: add the result layers.
         name: what the result layers are called; from the frames' names by default.
         display: how the tone-mapped view is made.
-        settings: any other field of :class:`napari_afunet.settings.MergeSettings`: ``encoding``, ``bit_depth``,
+        settings: any other field of :class:`napari_afunet.settings.MergeSettings`: ``encoding`` (by default what the
+            layers or their files state, else ``gamma``), ``bit_depth``,
             ``channel``, ``black_level``, ``response``, ``reference``, ``drift``, ``noise``, ``method``, ``align``,
             ``border``, ``units``, ``model``, ``device``, ``precision``, ``memory_budget``, ``stages`` …
 
@@ -65,7 +66,8 @@ def merge_layers(
     source, chosen = resolve_source(viewer, layers)
     if ev is None and times is None:
         ev, times = resolve_exposures(chosen, len(source.frames))
-    given = MergeSettings(ev=_floats(ev), times=_floats(times)).replace(**settings)
+    stated = {} if source.encoding is None else {"encoding": source.encoding}
+    given = MergeSettings(ev=_floats(ev), times=_floats(times)).replace(**{**stated, **settings})
     outcome = None
     for step in merge_source(source, given):
         outcome = step.outcome

@@ -14,8 +14,8 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_afunet.layers.exposures import layer_exposure
+from napari_afunet.layers.file_facts import layer_path
 from napari_afunet.layers.selection import by_exposure, candidate_layers, full_resolution
-from napari_afunet.layers.source import layer_path
 from napari_afunet.readers import HDR_SUFFIXES, read_frames
 
 if TYPE_CHECKING:

@@ -17,15 +17,26 @@ EXPOSURE_FILES = ("exposure.txt", "input_exp.txt")
 def get_hdr_reader(path: str | Sequence[str]) -> Reader | None:
     """A reader for OpenEXR and Radiance files, which napari's own cannot read."""
     paths = _paths(path)
-    return read_hdr if paths and all(p.suffix.lower() in HDR_SUFFIXES for p in paths) else None
+    return read_hdr if paths and all(_is_hdr(p) for p in paths) else None
+
+
+def _is_hdr(path: Path) -> bool:
+    """True for OpenEXR and Radiance; ENVI and Analyze name the headers of quite other images ``.hdr`` too."""
+    if path.suffix.lower() not in HDR_SUFFIXES:
+        return False
+    if path.suffix.lower() == ".exr" or not path.is_file():
+        return True
+    with path.open("rb") as file:
+        return file.read(2) == b"#?"
 
 
 def get_raw_reader(path: str | Sequence[str]) -> Reader | None:
-    """A reader for camera raw files: linear light, with the exposure from the metadata."""
-    from afunet_core.io import RAW_SUFFIXES
+    """A reader for camera raw files and HEIC, AVIF, JPEG XL: with the exposure from the metadata."""
+    from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
 
     paths = _paths(path)
-    return read_frames if paths and all(p.suffix.lower() in RAW_SUFFIXES for p in paths) else None
+    ours = RAW_SUFFIXES | HEIF_SUFFIXES | {".jxl"}
+    return read_frames if paths and all(p.suffix.lower() in ours for p in paths) else None
 
 
 def get_bracket_reader(path: str | Sequence[str]) -> Reader | None:
@@ -51,16 +62,37 @@ def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
             layers += [_part(file, name, pixels) for name, pixels in reversed(parts)]
             continue
         image = read_image(file)
-        pixels = image.pixels
+        pixels = _shown(image.pixels)
         attributes = {
             "name": file.stem,
             "rgb": pixels.ndim == 3,
-            "contrast_limits": (0.0, 1.0),
+            "contrast_limits": (0.0, _white(image.metadata)),
             "gamma": 1 / 2.2,
-            "metadata": {"encoding": "linear", **_notes(image.metadata), **_exposure(image.exposure)},
+            "metadata": {**_said(image), **_notes(image.metadata), **_exposure(image.exposure)},
         }
         layers.append((pixels, attributes, "image"))
     return layers
+
+
+def _shown(pixels: Any) -> Any:
+    """The pixels that napari can show: of grey with alpha, grey alone."""
+    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 2 else pixels
+
+
+def _white(provenance: dict[str, Any]) -> float:
+    """The value that is shown white: of a result in counts, the count at which its shortest frame saturated."""
+    in_counts = provenance.get("units") == "counts"
+    scale = provenance.get("scale") if in_counts else None
+    return float(scale) if isinstance(scale, int | float) and scale > 0 else 1.0
+
+
+def _said(image: Any) -> dict[str, Any]:
+    """What a file says of its light and colours, for the layer's metadata."""
+    colour = image.colour
+    said = {"encoding": image.encoding or "gamma"}
+    if colour is not None and colour.to_srgb is not None:
+        said["colour"] = {"space": colour.space, "source": colour.source, "to_srgb": colour.to_srgb.tolist()}
+    return said
 
 
 def _part(file: Path, name: str, pixels: Any) -> LayerData:
@@ -107,20 +139,20 @@ def read_frames(paths: Sequence[str]) -> list[LayerData]:
 def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:
     from afunet_core.io import read_image
 
-    image = read_image(file)
-    pixels = image.pixels
+    image = read_image(file).to_light()
+    pixels = _shown(image.pixels)
     limits = (0, 2**image.bit_depth - 1) if image.bit_depth and pixels.dtype.kind == "u" else (0, 1)
     attributes = {
         "name": name,
         "rgb": pixels.ndim == 3,
         "contrast_limits": limits,
-        "metadata": {**exposure, "encoding": image.encoding or "gamma", "path": str(file)},
+        "metadata": {**exposure, **_said(image), "path": str(file)},
     }
     return pixels, attributes, "image"
 
 
 def _notes(provenance: dict[str, Any]) -> dict[str, Any]:
-    """What a merge of ours wrote about itself; such an image is a result, not a frame to merge again."""
+    """Return the provenance that a merge wrote; such an image is a result, not a frame to merge again."""
     return {"afunet": {"role": "radiance", "info": provenance}} if "method" in provenance else provenance
 
 

@@ -26,7 +26,7 @@ def _encoding() -> dict[str, Option]:
 
 
 @dataclass(frozen=True)
-class MergeSettings(BracketOptions, MergeOptions):
+class MergeSettings(MergeOptions, BracketOptions):
     """Everything a merge depends on besides the pixels.
 
     The fields are those of :class:`~afunet_core.bracket.options.BracketOptions` and
@@ -56,7 +56,7 @@ class MergeSettings(BracketOptions, MergeOptions):
         ),
     )
     ghost_map: bool = field(
-        default=True,
+        default=False,
         metadata=option(
             label="Ghost map",
             help="Add a map of where a plain weighted merge would have failed.",
@@ -86,8 +86,8 @@ class MergeSettings(BracketOptions, MergeOptions):
         return replace(self, **changes)
 
     def bracket_arguments(self) -> dict[str, Any]:
-        """Return keyword arguments for :class:`afunet_core.Bracket`; the channel is one of the source."""
-        names = [name for name in options_of(BracketOptions) if name != "channel"]
+        """Return keyword arguments for :class:`afunet_core.Bracket`; channel and plane are the source's."""
+        names = [name for name in options_of(BracketOptions) if name not in ("channel", "plane")]
         return {"ev": self.ev, "times": self.times, **{name: getattr(self, name) for name in names}}
 
     def merge_arguments(self) -> dict[str, Any]:

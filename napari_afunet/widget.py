@@ -19,6 +19,7 @@ from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.prechecks import bracket_warnings, estimated_seconds
 from napari_afunet.jobs.worker import MergeWorker
 from napari_afunet.layers.features import channel_count, quantity_values, show_values
+from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.layers.preview import visible_part
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.panels.batch import BatchButton
@@ -125,7 +126,7 @@ class MergeWidget(QWidget):
         return self.controller.outcome
 
     def settings(self) -> MergeSettings:
-        """What the view shows now, exposures included."""
+        """Return the settings shown now, exposures included."""
         ev, times = self.bracket.exposures()
         return self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
 
@@ -266,9 +267,10 @@ class MergeWidget(QWidget):
 
     def _adopt_encoding(self) -> None:
         """Take the encoding that the chosen layers state about themselves."""
-        stated = {layer.metadata.get("encoding") for layer in self.bracket.layers()}
-        if len(stated) == 1 and (index := self.options.encoding_box.findData(stated.pop())) >= 0:
-            self.options.encoding_box.setCurrentIndex(index)
+        stated = {layer_facts(layer).encoding for layer in self.bracket.layers()}
+        encoding = stated.pop() if len(stated) == 1 else None
+        if encoding in self.options.fields["encoding"].option.choices:
+            self.options.choose("encoding", encoding)
 
     def _update(self) -> None:
         if self.suggestion.layers and set(self.suggestion.layers) == set(self.bracket.layers()):
@@ -278,14 +280,14 @@ class MergeWidget(QWidget):
             self._precheck.schedule()
 
     def _request(self) -> Request | None:
-        """What would be merged now, for the alignment check."""
+        """Return what would be merged now, for the alignment check."""
         if self.worker is not None or self.bracket.problem():
             return None
         pixels = tuple((id(layer), id(layer.data)) for layer in self.bracket.layers())
         return pixels, self._chosen_source(), self.settings()
 
     def _forecast(self) -> str:
-        """What can be said before merging: warnings, and the time it takes where that is known."""
+        """Return the warnings before a merge, and the time it takes where that is known."""
         try:
             source = self._chosen_source()
         except AFUNetError as error:

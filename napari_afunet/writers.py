@@ -33,9 +33,24 @@ def _write(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     if pixels.dtype.kind == "u":
         pixels = pixels / np.float32(np.iinfo(pixels.dtype).max)
     metadata = attributes.get("metadata", {}).get("afunet", {}).get("info")
+    size = _pixel_size(attributes)
     if pixels.ndim == (3 if colour else 2):
-        write_image(path, np.asarray(pixels, np.float32), metadata=metadata)
+        write_image(path, np.asarray(pixels, np.float32), metadata=metadata, pixel_size=size)
         return [path]
     names = attributes.get("axis_labels") or ()
     planes = pixels.ndim - (3 if colour else 2)
-    return [str(file) for file in write_stack(path, pixels, rgb=colour, axes=names[:planes], metadata=metadata)]
+    steps = [float(step) for step in (attributes.get("scale") or ())][:planes]
+    files = write_stack(path, pixels, rgb=colour, axes=names[:planes], metadata=metadata, pixel_size=size, steps=steps)
+    return [str(file) for file in files]
+
+
+def _pixel_size(attributes: dict[str, Any]) -> Any:
+    """The size of a pixel from the layer's scale; ``None`` where its unit is a pixel."""
+    from afunet_core.io import PixelSize
+
+    scale, units = attributes.get("scale"), attributes.get("units")
+    if scale is None or units is None or len(scale) < 2:
+        return None
+    unit = str(units[-1])
+    size = PixelSize(float(scale[-2]), float(scale[-1]), {"micrometer": "um", "nanometer": "nm"}.get(unit, unit))
+    return size if size.per_centimetre is not None else None

@@ -29,7 +29,7 @@ FLOOR = 1e-6
 """Least value of a measure: where one says nothing, as saturation does of grey pixels, the others count."""
 
 
-def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] = lambda: None) -> Tensor:
+def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] | None = None) -> Tensor:
     """Fuse the frames as a display shows them (see :func:`fuse_frames`).
 
     Args:
@@ -49,7 +49,7 @@ def fuse_frames(
     contrast: float = 1.0,
     saturation: float = 1.0,
     exposedness: float = 1.0,
-    check: Callable[[], None] = lambda: None,
+    check: Callable[[], None] | None = None,
 ) -> Tensor:
     r"""Blend display-encoded frames on many scales by what looks good in each.
 
@@ -77,6 +77,7 @@ def fuse_frames(
         tensor(True)
     """
     check_frames(frames)
+    check = check or (lambda: None)
     exponents = {"contrast": contrast, "saturation": saturation, "exposedness": exposedness}
     for name, exponent in exponents.items():
         if not exponent >= 0:

@@ -68,6 +68,7 @@ class Bracket(ExposureStack):
         encoding, gamma, is_grey, names, metadata: as above, in the order of ``frames``.
         reference: index into ``frames``.
         reference_given: whether the caller chose it.
+        light_of_shortest: what the shortest frame admitted, as stated: 2^EV, seconds, or t · (ISO / 100) / N² of files.
         black_level: as one number, in the units of the data.
         scale: stored counts between black and saturation: linear light × ``scale`` is counts above black.
 
@@ -87,6 +88,7 @@ class Bracket(ExposureStack):
     is_grey: bool
     names: tuple[str, ...]
     reference_given: bool
+    light_of_shortest: float
     black_level: float
     scale: float
     metadata: dict[str, Any]
@@ -136,9 +138,10 @@ class Bracket(ExposureStack):
         self.reference_given = reference is not None
         chosen = count // 2 if reference is None else order.index(_frame_index(reference, count))
         self.metadata = dict(metadata or {})
+        self.light_of_shortest = amounts[order[0]]
         hidden = hidden_parts(frames, names)
         sorted_frames = fill_hidden(
-            sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen
+            sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen, self.names
         )
         curve = _response_curve(response, sorted_frames, relative.tolist(), encoding, gamma)
         if curve is not None:
@@ -180,6 +183,7 @@ class Bracket(ExposureStack):
         channel: str | None = None,
         reference: int | None = None,
         override: bool = False,
+        plane: int | None = None,
     ) -> Bracket:
         """A bracket from image files in any order.
 
@@ -192,6 +196,7 @@ class Bracket(ExposureStack):
                 linear; state ``"linear"`` for the TIFF files of sensors and microscopes.
             channel: ``"red"``, ``"green"`` or ``"blue"``: that channel of colour files alone, as greyscale, for a dye
                 that shines in one and only leaks into the others.
+            plane: of files with several pages each, such as the z-series of a microscope; the first by default.
             white_level: as for the constructor; of raw files in counts of the sensor, found where they clip.
             ev, times, gamma, bit_depth, black_level, response, reference, override: as for the constructor, in the
                 order of ``paths``.
@@ -207,7 +212,12 @@ class Bracket(ExposureStack):
             raise both_given()
         given = ev is not None or times is not None
         files = load_bracket_files(
-            paths, encoding=encoding, exposures_given=given, channel=channel, white_level=white_level
+            paths,
+            encoding=encoding,
+            exposures_given=given,
+            channel=channel,
+            white_level=white_level,
+            plane=plane,
         )
         bracket = cls(
             files.pixels,
@@ -234,14 +244,17 @@ class Bracket(ExposureStack):
 
         Raises:
             ImageFileError: the folder is missing, or a file in it damaged.
-            BracketError: there are fewer than two frames in it.
+            BracketError: there are fewer than two frames in it, or those of several brackets.
         """
         from afunet_core.bracket.folders import list_bracket_folder
+        from afunet_core.bracket.grouping import refuse_several_brackets
 
         paths = list_bracket_folder(folder)
         if len(paths) < 2:
             advice = "Give the folder that holds the frames of one bracket."
             raise BracketError("folder", "at least 2 images", f"{len(paths)} in {folder}", advice)
+        if not options.get("override") and options.get("ev") is None and options.get("times") is None:
+            refuse_several_brackets(folder, paths)
         return cls.from_files(paths, **options)
 
     @property

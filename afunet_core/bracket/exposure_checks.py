@@ -6,6 +6,7 @@ A bracket in the wrong order looks plausible until it is merged.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -34,6 +35,16 @@ _SLACK = 1.0
 
 _PROPORTIONAL = 0.5
 """and further stops per stop of exposure: the tone curves of cameras are steeper or flatter than a pure gamma."""
+
+_CLOSE = 0.2
+"""Stops, and share of a step, within which brightness is taken for that of an encoding."""
+
+_DOUBT = 0.6
+"""Stops by which a step must be off to be told at all,"""
+
+_FLATTEST = 0.62
+_STEEPEST = 1.45
+"""and the steps, as multiples of the stated ones, that cameras' tone curves make of a gamma of 2.2."""
 
 _NEARLY_ALL = 0.999
 """Share of black or saturated values that makes a frame empty."""
@@ -73,11 +84,12 @@ def check_brightness(
     samples = [_sample(frame) for frame in frames]
     contradiction = _first_contradiction(samples, times, encoding, gamma)
     if contradiction is None:
+        _warn_of_doubtful_steps(samples, times, names, encoding, gamma)
         return
     index, promised, found = contradiction
     advice = "Check that the exposures are in the order of the frames; override=True merges them all the same."
     for other in {"gamma", "linear"} - {encoding}:
-        if _first_contradiction(samples, times, other, GAMMA) is None:
+        if _agree_closely(samples, times, other):
             advice = f"With encoding={other!r} they would agree: is that what the frames are? {advice}"
     raise ExposureError(
         "exposures",
@@ -85,6 +97,37 @@ def check_brightness(
         "it is darker" if found is None else f"it is {2**found:.3g}× as bright",
         advice,
     )
+
+
+def _agree_closely(samples: Sequence[Tensor], times: Sequence[float], encoding: str) -> bool:
+    """True if every measurable step of brightness is that of the exposures in this encoding."""
+    close = []
+    for index, (short, long) in enumerate(pairwise(samples)):
+        promised = math.log2(times[index + 1] / times[index])
+        found = _stops_between(short, long, encoding, GAMMA)
+        if found is not None:
+            close.append(abs(found - promised) < _CLOSE + _CLOSE * promised and promised > _CLOSE)
+    return bool(close) and all(close)
+
+
+def _warn_of_doubtful_steps(
+    samples: Sequence[Tensor], times: Sequence[float], names: Sequence[str], encoding: str, gamma: Scalar
+) -> None:
+    """Tell of steps of brightness that no common tone curve makes of the stated exposures."""
+    doubtful = []
+    for index, (short, long) in enumerate(pairwise(samples)):
+        promised = math.log2(times[index + 1] / times[index])
+        found = _stops_between(short, long, encoding, gamma)
+        if found is None or promised < _CLOSE:
+            continue
+        if abs(found - promised) > _DOUBT and not _FLATTEST < found / promised < _STEEPEST:
+            doubtful.append(f"{names[index]!r} to {names[index + 1]!r} {found:+.2g} EV instead of {promised:+.2g}")
+    if doubtful:
+        message = (
+            f"The brightness of the frames contradicts their exposures: {'; '.join(doubtful)}. Check the exposures; if "
+            "they are right, the frames are not encoded as stated, and response='auto' may find how."
+        )
+        warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _first_contradiction(

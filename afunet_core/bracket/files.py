@@ -55,6 +55,7 @@ def load_bracket_files(
     exposures_given: bool,
     channel: str | None = None,
     white_level: float | str | None = None,
+    plane: int | None = None,
 ) -> BracketFiles:
     """Read files and find their exposures: in the list beside them, else in their metadata.
 
@@ -72,14 +73,15 @@ def load_bracket_files(
     if channel is not None and channel not in CHANNELS:
         raise ArgumentError("channel", "one of " + ", ".join(CHANNELS), repr(channel))
     files = [Path(path) for path in paths]
-    images, is_raw = _read_all(files, check_white_level(white_level))
+    images, is_raw = _read_all(files, check_white_level(white_level), plane or 0)
     if len(files) == 1 and images[0].planes > 1:
         images = read_planes(files[0])
         names = [f"{files[0].name} [{number}]" for number in range(len(images))]
         files = files * len(images)
     else:
         names = _distinct_names(files)
-        _warn_of_planes(images, names)
+        if plane is None:
+            _warn_of_planes(images, names)
     images = _turned_alike(images, names)
     ev, seconds, source = None, None, "given"
     if not exposures_given:
@@ -91,13 +93,15 @@ def load_bracket_files(
     metadata = {"files": [str(file) for file in files], "exposure_source": source}
     metadata |= {} if channel is None else {"channel": channel}
     metadata |= {} if colour is None else {"colour": colour}
+    if channel is not None and all(image.pixels.ndim == 2 or image.pixels.shape[2] < 3 for image in images):
+        warnings.warn(f"channel={channel!r} is ignored: the frames are grey.", UserWarning, stacklevel=4)
     pixels = [_of_channel(image.pixels, channel) for image in _on_one_canvas(images)]
     return BracketFiles(pixels, names, encoding, ev, seconds, metadata, is_raw)
 
 
-def _read_all(files: Sequence[Path], white_level: float | str | None) -> tuple[list[ImageFile], bool]:
+def _read_all(files: Sequence[Path], white_level: float | str | None, plane: int) -> tuple[list[ImageFile], bool]:
     """Read the files, raw ones with one white level for all of them; and whether they are raw."""
-    images = [read_image(file) for file in files]
+    images = [read_image(file, plane=plane) for file in files]
     raw = [image.attributes["raw"] for image in images if "raw" in image.attributes]
     if len(raw) < len(images):
         return images, False
@@ -116,27 +120,47 @@ def _read_all(files: Sequence[Path], white_level: float | str | None) -> tuple[l
 def _warn_of_planes(images: Sequence[ImageFile], names: Sequence[str]) -> None:
     stacks = [name for image, name in zip(images, names, strict=True) if image.planes > 1]
     if stacks:
-        message = f"{', '.join(stacks)}: only the first of {max(image.planes for image in images)} planes is merged."
-        warnings.warn(f"{message} merge_stacks merges plane by plane.", UserWarning, stacklevel=4)
+        count = max(image.planes for image in images)
+        message = f"{', '.join(stacks)}: only the first of {count} planes is merged. State plane= for another."
+        warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFile]:
-    """Frames whose orientation flag contradicts that of most others are turned as those: a camera that points up or
-    down guesses, and nobody turns it between the frames of a bracket."""
+    """Frames whose orientation flag contradicts that of most others, turned as the pictures fit together: a camera that
+    points up or down guesses its flag, and hardly anybody turns it between the frames of a bracket."""
     flags = Counter(image.orientation for image in images)
     if len(flags) < 2 or any("raw" in image.attributes for image in images):
         return images
     usual = flags.most_common(1)[0][0]
-    odd = [name for image, name in zip(images, names, strict=True) if image.orientation != usual]
-    stored = {_stored(image).shape[:2] for image in images}
-    if len(stored) > 1:
-        return images  # told as a difference of size
-    message = f"The orientation flag of {', '.join(odd)} is not that of the other frames; it is turned like them."
-    warnings.warn(message, UserWarning, stacklevel=4)
-    return [
-        image if image.orientation == usual else replace(image, pixels=turned(_stored(image), usual))
-        for image in images
-    ]
+    model = next(image for image in images if image.orientation == usual)
+    result, odd = [], []
+    for image, name in zip(images, names, strict=True):
+        other = replace(image, pixels=turned(_stored(image), usual))
+        if image.orientation != usual and _likeness(other, model) > _likeness(image, model):
+            image, odd = other, [*odd, name]
+        result.append(image)
+    if odd:
+        message = f"The orientation flag of {', '.join(odd)} is not that of the other frames; it is turned like them."
+        warnings.warn(message, UserWarning, stacklevel=4)
+    return result
+
+
+def _likeness(image: ImageFile, model: ImageFile) -> float:
+    """Correlation of two frames by the order of brightness of coarse cells, which exposure does not change; -1 for
+    different shapes."""
+    if image.pixels.shape[:2] != model.pixels.shape[:2]:
+        return -1.0
+    ranks = [_cells(each.pixels).argsort().argsort() for each in (image, model)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+_CELLS = 16
+
+
+def _cells(pixels: np.ndarray) -> np.ndarray:
+    grey = pixels if pixels.ndim == 2 else pixels[..., : min(3, pixels.shape[2])].mean(-1)
+    rows, columns = (np.linspace(0, size, min(size, _CELLS) + 1).astype(int)[:-1] for size in grey.shape)
+    return np.add.reduceat(np.add.reduceat(grey.astype(np.float64), rows, 0), columns, 1).ravel()
 
 
 _BACK = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import afunet_core.io  # noqa: F401  # The package before its parts, see tests/core/test_imports.py.
-from afunet_core.bracket.folders import list_bracket_folder, natural_key
-from afunet_core.errors import ArgumentError, ImageFileError
+from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder, natural_key
+from afunet_core.errors import ArgumentError, BracketError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 from afunet_core.io.formats import RAW_SUFFIXES
 from afunet_core.io.raw import read_raw_exposure
 
-__all__ = ["Grouping", "Shot", "group_folder", "group_shots", "read_shot"]
+__all__ = ["Grouping", "Shot", "group_folder", "group_shots", "read_shot", "refuse_several_brackets"]
 
 PAUSE = 2.0
 """Seconds, beside the exposure itself, after which a shot belongs to another set. EXIF times count whole seconds."""
@@ -87,6 +87,27 @@ def group_shots(shots: Sequence[Shot], pause: float = PAUSE) -> Grouping:
     taken = {path for bracket in brackets for path in bracket}
     brackets.sort(key=lambda bracket: natural_key(bracket[0]))
     return Grouping(brackets, [shot.path for shot in shots if shot.path not in taken])
+
+
+def refuse_several_brackets(folder: str | Path, paths: Sequence[Path]) -> None:
+    """Refuse a camera's folder with several brackets in it, which would become one picture of several scenes.
+
+    A folder with an exposure list is taken at its word.
+
+    Raises:
+        BracketError: the pictures were taken as several brackets.
+    """
+    if find_exposure_file(folder) is not None:
+        return
+    found = group_shots([read_shot(path) for path in paths])
+    if len(found.brackets) > 1:
+        names = ", ".join(bracket[0].name for bracket in found.brackets[:4])
+        raise BracketError(
+            "folder",
+            "the frames of one bracket",
+            f"{len(found.brackets)} brackets taken one after the other in {folder} (they begin with {names})",
+            "group_folder() tells them apart; override=True merges all as one.",
+        )
 
 
 def read_shot(path: str | Path) -> Shot:

@@ -22,6 +22,11 @@ def _black_level(text: str) -> float | str:
         return text
 
 
+def _white_level(text: str) -> float | str | None:
+    """Read a number (a comma may stand for the decimal point), a word, or ``none`` for none."""
+    return None if text == "none" else _black_level(text)
+
+
 @dataclass(frozen=True)
 class BracketOptions:
     """Options of :meth:`Bracket.from_files <afunet_core.bracket.bracket.Bracket.from_files>`, save the exposures.
@@ -134,6 +139,30 @@ class BracketOptions:
             parse=_black_level,
             files="Images (*)",
             metavar="VALUE|FILE|auto",
+        ),
+    )
+    white_level: float | str | None = field(
+        default=None,
+        metadata=option(
+            label="White level",
+            help="Value of a pixel at saturation, in the units of the data (of raw files, counts of the sensor), for a "
+            "camera that clips below the largest number; auto finds it where the frames pile up.",
+            group="camera",
+            choices={None: "As stored", "auto": "auto"},
+            is_open=True,
+            parse=_white_level,
+            metavar="VALUE|auto",
+        ),
+    )
+    plane: int | None = field(
+        default=None,
+        metadata=option(
+            label="Plane",
+            help="Of files with several pages each, one page, counted from 0; all of them, one by one, if not stated.",
+            group="frames",
+            parse=int,
+            metavar="INDEX",
+            form=False,
         ),
     )
     override: bool = field(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from afunet_core.errors import ShapeError
+from afunet_core.ops.arguments import check_tensor
 from afunet_core.radiometry import GAMMA, Scalar, to_radiance
 
 __all__ = ["ExposureStack", "check_frames"]
@@ -49,10 +50,13 @@ def check_frames(frames: Tensor | Sequence[Tensor], channels: int | None = 3) ->
     """Refuse anything but frames of one shape, B×``channels``×H×W.
 
     Raises:
+        TensorTypeError: for anything but floating-point tensors.
         ShapeError: naming the frame.
     """
     if len(frames) == 0:
         raise ShapeError("frames", "at least one frame", 0)
+    for index, frame in enumerate(frames):
+        check_tensor(f"frames[{index}]", frame)
     shape = frames[0].shape
     for index, frame in enumerate(frames):
         if frame.ndim != 4 or frame.shape != shape or (channels is not None and frame.shape[1] != channels):

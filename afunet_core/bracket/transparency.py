@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from afunet_core.camera.saturation import SATURATED
 from afunet_core.radiometry import Scalar, encode, linearize
 
 __all__ = ["fill_hidden", "hidden_parts"]
@@ -46,6 +47,7 @@ def fill_hidden(
     encoding: str,
     gamma: Scalar,
     reference: int,
+    names: Sequence[str] = (),
 ) -> tuple[Tensor, ...]:
     """Fill what a frame does not show from the reference, or else from the frame of the next exposure that does.
 
@@ -55,6 +57,7 @@ def fill_hidden(
         times: exposures.
         encoding, gamma: of the frames.
         reference: index of the frame that is asked first.
+        names: of the frames, for a warning where all that show a part are saturated there.
 
     Example:
         >>> frames = [torch.full((1, 1, 1, 2), value) for value in (0.2, 0.8)]
@@ -70,6 +73,7 @@ def fill_hidden(
             filled.append(frame)
             continue
         left, result = mask.to(frame.device), frame.clone()
+        unknown = 0
         for donor in sorted(range(len(frames)), key=lambda other: (other != reference, abs(other - index))):
             if donor == index or not left.any():
                 continue
@@ -78,5 +82,13 @@ def fill_hidden(
             light = linearize(frames[donor], encoding, gamma) * (times[index] / times[donor])
             result = torch.where(usable, encode(light.clamp(0.0, 1.0), encoding, gamma), result)
             left = left & ~usable
+            if times[donor] > times[index]:
+                unknown += int((usable & (frames[donor] >= SATURATED).any(1)).sum())
         filled.append(result)
+        if names and unknown:
+            message = (
+                f"{names[index]!r} is transparent in part, and the frames that fill it are saturated on {unknown} "
+                "pixels there: how bright they are is not known."
+            )
+            warnings.warn(message, UserWarning, stacklevel=5)
     return tuple(filled)

@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(command)
-        command.set_defaults(handler=module.run)
+        command.set_defaults(handler=module.run, refuse=command.error)
     return parser
 
 
@@ -56,10 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``afunet``; by default those of this process.
     """
-    from afunet_core.cli.console import complain, show_warning
+    from afunet_core.cli.console import complain, printable_output, show_warning
 
+    printable_output()
     words = sys.argv[1:] if arguments is None else arguments
-    options = build_parser().parse_args([_plain(word) for word in words])
+    options, unknown = build_parser().parse_known_args([_plain(word) for word in words])
+    if unknown:
+        options.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     previous = _on_terminate(_interrupt)
     try:
         with warnings.catch_warnings():

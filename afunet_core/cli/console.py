@@ -1,7 +1,8 @@
-"""What the commands say on the terminal: progress bars, warnings and errors on stderr, results on stdout."""
+"""Terminal output of the commands: progress bars, warnings and errors on stderr, results on stdout."""
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -9,31 +10,70 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["as_options", "complain", "progress_bar", "show_warning", "table"]
+__all__ = ["as_options", "complain", "printable_output", "progress_bar", "show_warning", "table"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def complain(message: str) -> None:
-    """One line on stderr, above any progress bar."""
+    """Say one line on stderr, above any progress bar; control characters of what others said are not passed on."""
     from tqdm import tqdm
 
-    tqdm.write(f"afunet: {as_options(message)}", file=sys.stderr)
+    said = "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else " " for c in as_options(message))
+    tqdm.write(f"afunet: {said}", file=sys.stderr)
 
 
 def as_options(message: str) -> str:
-    """The advice of a message in the words of the command line instead of Python's.
+    """Turn the advice of a message into the words of the command line instead of Python's.
 
     Example:
         >>> as_options("Give ev=(-2, 0, 2), or method='weighted'. override=True merges them all the same.")
         'Give --ev -2 0 2, or --method weighted. --override merges them all the same.'
+        >>> as_options("group_folder() tells them apart; state encoding=.")
+        '--group tells them apart; state --encoding.'
     """
 
     def option(match: re.Match[str]) -> str:
-        value = (match[2] or match[3] or "").replace(",", "")
-        return f"--{match[1].replace('_', '-')} {value}".rstrip()
+        value = next((part for part in match.groups()[1:] if part is not None), "").replace(",", "")
+        name = _OPTIONS.get(match[1], match[1].replace("_", "-"))
+        return f"--{name} {value}".rstrip()
 
-    return re.sub(r"\b([a-z_]+)=(?:'([^']*)'|\(([^()]*)\)|True\b)", option, message)
+    for python, words in _WORDS.items():
+        message = message.replace(python, words)
+    pattern = r"\b([a-z_]+)=(?:'([^']*)'|\"([^\"]*)\"|\(([^()]*)\)|True\b|([-+]?\d[\w.]*\w|\d)|(?=[\s.,;)]|$))"
+    return re.sub(pattern, option, message)
+
+
+_OPTIONS = {"memory_budget": "memory"}
+"""Options that are called something else on the command line."""
+
+_WORDS = {
+    "group_folder()": "--group",
+    "Bracket.from_folder": "the folder itself",
+    "Bracket.from_files": "the files",
+}
+"""Functions of Python, and what a user of the command line does instead."""
+
+
+_PLAIN = {"×": "x", "–": "-", "—": "-", "−": "-", "…": "...", "“": '"', "”": '"', "‘": "'", "’": "'", "→": "->"}
+_PLAIN |= {"±": "+-", "µ": "u", "μ": "u", "²": "^2", "·": "*", "≥": ">=", "≤": "<=", "│": "|", "█": "#", "°": " deg"}
+
+
+def printable_output() -> None:
+    """Let stdout and stderr say every character: those that the terminal's encoding lacks by others, or by number."""
+    codecs.register_error("afunet", _replace)
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)  # a test's or a program's own stream may have none
+        if reconfigure is not None:
+            reconfigure(errors="afunet")
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    escaped = (_PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking)
+    return "".join(escaped), error.end
 
 
 def show_warning(
@@ -44,14 +84,14 @@ def show_warning(
     file: Any = None,
     line: Any = None,
 ) -> None:
-    """A warning for the user in one line; those of libraries, which are for programmers, stay unsaid."""
+    """Show a warning to the user in one line; those of libraries, which are for programmers, stay unsaid."""
     if issubclass(category, UserWarning) and Path(filename).is_relative_to(_PACKAGE):
         complain("warning: " + " ".join(str(message).split()))
 
 
 @contextmanager
 def progress_bar(title: str, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar for one job: gives the ``on_progress(done, total, message)`` to pass on. Only terminals see it."""
+    """Show a bar for one job: gives the ``on_progress(done, total, message)`` to pass on. Only terminals see it."""
     from tqdm import tqdm
 
     layout = "{l_bar}{bar}| {elapsed}<{remaining} {postfix}"
@@ -66,7 +106,7 @@ def progress_bar(title: str, quiet: bool = False) -> Iterator[Callable[[int, int
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """Rows in aligned columns: text to the left, numbers to the right.
+    """Lay out rows in aligned columns: text to the left, numbers to the right.
 
     Example:
         >>> print(table([["a", 1], ["bc", 20]], ["name", "n"]))

@@ -1,4 +1,4 @@
-"""afunet evaluate: score models and the classics on a data set, or on synthetic brackets
+"""afunet evaluate: score models and baselines on a data set or on synthetic brackets
 
 The table on stdout holds the averages and says how every number is defined; with -o it is written to FOLDER/table.md
 and every scene to FOLDER/scenes.csv.
@@ -65,19 +65,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     methods = parser.add_argument_group("methods")
     methods.add_argument("--model", action="append", metavar="NAME|FILE", help="repeatable (default: default)")
-    methods.add_argument("--no-model", action="store_true", help="the classics only")
+    methods.add_argument("--no-model", action="store_true", help="the baselines only")
     methods.add_argument("--align", default="off", choices=ALIGNMENTS, help="what is done before the network (off)")
     methods.add_argument(
         "--merged",
         action="store_true",
-        help="also what merge() delivers by default: frames registered, the classic where nothing moved",
+        help="also what merge() delivers by default: frames registered, the weighted mean where nothing moved",
     )
     methods.add_argument(
         "--baselines",
         nargs="*",
         default=list(BASELINES),
         choices=[*BASELINES, "opencv"],
-        help="the classical methods (default: all but opencv)",
+        help="classical methods (default: all but opencv)",
     )
     methods.add_argument("--device", default="auto")
     methods.add_argument("--precision", default="float32", choices=PRECISIONS)

@@ -1,4 +1,4 @@
-"""afunet info: what a weights file or a merged image is, or what the variants of the network cost"""
+"""afunet info: show details of a model, a result or the network variants"""
 
 from __future__ import annotations
 

@@ -7,13 +7,14 @@ merged.
 from __future__ import annotations
 
 import argparse
+import glob
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from afunet_core.bracket.options import BracketOptions
-from afunet_core.cli.console import complain, progress_bar
+from afunet_core.cli.console import as_options, complain, progress_bar
 from afunet_core.cli.options import OPERATORS, add_declared_options, declared_options, flat, numbers
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.batch import MergeJob, Outcome, check_destination, folder_jobs, run_batch, run_job
@@ -30,7 +31,9 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("inputs", nargs="+", metavar="FRAME|FOLDER", help="frames of one bracket, or folders")
-    parser.add_argument("-o", "--output", required=True, help="the image (.exr, .hdr, .tif; .png, .jpg) or a folder")
+    parser.add_argument(
+        "-o", "--output", required=True, help="the image (.exr, .hdr, .tif, .dng, .avif; .png, .jpg) or a folder"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results (a batch skips them)")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
@@ -41,14 +44,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     exposed.add_argument(
         "--group", action="store_true", help="find the brackets among a camera's pictures by time and exposure"
     )
+    exposed.add_argument(
+        "--pause",
+        type=float,
+        metavar="S",
+        help="with --group: longest pause between frames of a bracket, in seconds (2), such as 10 for a bracket set by "
+        "hand",
+    )
     add_declared_options(parser, BracketOptions, MergeOptions)
 
     results = parser.add_argument_group("output files")
     results.add_argument("--tonemapped", metavar="FILE|FOLDER", help="also a picture for the screen (.png, .jpg)")
-    results.add_argument("--operator", default="mu_law", choices=OPERATORS, help="tone mapping (mu_law)")
+    results.add_argument("--operator", default="reinhard", choices=OPERATORS, help="tone mapping (reinhard)")
     results.add_argument("--exposure", type=float, default=0.0, metavar="EV", help="brightens the picture (0)")
     results.add_argument("--stages", metavar="FOLDER", help="also pictures of how every stage aligned the frames")
-    results.add_argument("--half", action="store_true", help="16-bit floats in EXR")
+    results.add_argument("--half", action="store_true", help="16-bit floats in EXR and DNG")
+    results.add_argument(
+        "--gain-map", action="store_true", help="JPEG pictures show their highlights on HDR screens (Ultra HDR)"
+    )
+    results.add_argument(
+        "--scale-to",
+        metavar="FILE",
+        help="an earlier result whose scale the radiance gets: for the tiles of a panorama, for a time series",
+    )
     results.add_argument("--format", default=".exr", metavar="SUFFIX", help="of a batch's results (.exr)")
 
     cluster = parser.add_argument_group("many brackets at once")
@@ -62,10 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Merge; returns 0, or 1 when a bracket of a batch failed."""
-    inputs = [Path(path) for path in options.inputs]
+    inputs = [found for path in options.inputs for found in _expanded(path)]
     folders = [path for path in inputs if path.is_dir()]
     if folders and len(folders) != len(inputs):
         raise ArgumentError("inputs", "either frames or folders", "both", "Merge them by separate commands.")
+    if options.pause is not None and not options.group:
+        raise ArgumentError("pause", "--group, which looks for brackets", "no --group", "Add --group.")
     if options.group:
         return _merge_groups(options, folders)
     if not folders:
@@ -73,6 +93,16 @@ def run(options: argparse.Namespace) -> int:
     if _is_file_name(options.output):
         return _merge_one(options, [], _only_bracket(folders))
     return _merge_many(options, folders)
+
+
+def _expanded(word: str) -> list[Path]:
+    """The files that a pattern means, where the shell has not expanded it (Windows); any other word as it is."""
+    from afunet_core.bracket.folders import natural_key
+
+    path = Path(word)
+    if not any(sign in word for sign in "*?[") or path.exists():
+        return [path]
+    return sorted((Path(found) for found in glob.glob(word)), key=natural_key) or [path]
 
 
 def _only_bracket(folders: list[Path]) -> Path:
@@ -90,7 +120,7 @@ def _only_bracket(folders: list[Path]) -> Path:
 
 def _merge_one(options: argparse.Namespace, files: list[Path], folder: Path | None) -> int:
     for target in filter(None, (options.output, options.tonemapped)):
-        check_destination(target, options.overwrite)
+        check_destination(target, options.overwrite, files)
     job = _job(
         options,
         name=Path(options.output).name,
@@ -110,7 +140,7 @@ def _merge_groups(options: argparse.Namespace, folders: list[Path]) -> int:
     from afunet_core.merging.batch import group_jobs
 
     suffix = "." + options.format.lower().lstrip(".")
-    jobs, single = group_jobs(folders, options.output, _job(options, name="", output=""), suffix)
+    jobs, single = group_jobs(folders, options.output, _job(options, name="", output=""), suffix, options.pause)
     if single:
         complain(f"{len(single)} pictures belong to no bracket: {', '.join(path.name for path in single[:8])}")
     return _merge_jobs(options, jobs, suffix)
@@ -157,7 +187,7 @@ def _report(outcomes: Iterable[Outcome], total: int) -> int:
     for number, outcome in enumerate(outcomes, 1):
         counts[outcome.status] += 1
         detail = outcome.message or f"{outcome.seconds:.1f} s"
-        print(f"[{number}/{total}] {outcome.name}: {outcome.status} ({detail})", flush=True)
+        print(f"[{number}/{total}] {outcome.name}: {outcome.status} ({as_options(detail)})", flush=True)
         if outcome.status == "failed":
             failed.append(outcome)
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
@@ -175,6 +205,8 @@ def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
         operator=options.operator,
         exposure=options.exposure,
         half=options.half,
+        gain_map=options.gain_map,
+        scale_to=options.scale_to,
         bracket=exposures | declared_options(options, BracketOptions),
         merge=declared_options(options, MergeOptions),
         **changes,

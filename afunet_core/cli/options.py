@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Any
 
+from afunet_core.io.exposure import parse_exposure
 from afunet_core.merging.options import MergeOptions
 from afunet_core.utils.options import GROUPS, Option, options_of
 
@@ -19,16 +20,24 @@ OPERATORS = ("mu_law", "reinhard", "filmic", "exposure")
 
 
 def numbers(text: str) -> list[float]:
-    """Read numbers and fractions between commas.
+    """Read exposures as people type them: ``1/4``, ``2.5ms``, ``0,01``, ``−2``; several between commas.
 
     Example:
-        >>> numbers("1/4, 2")
-        [0.25, 2.0]
+        >>> numbers("1/4, 2"), numbers("2.5ms"), numbers("0,01"), numbers("-2,0,2")
+        ([0.25, 2.0], [0.0025], [0.01], [-2.0, 0.0, 2.0])
     """
-    try:
-        return [float(Fraction(word.strip())) for word in text.split(",") if word.strip()]
-    except (ValueError, ZeroDivisionError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from error
+    whole = parse_exposure(text)
+    if whole is not None and not _PAIR.fullmatch(text.strip()):
+        return [whole]
+    words = [word for word in re.split(r"[,;\s]+", text.strip()) if word]
+    values = [parse_exposure(word) for word in words]
+    if not values or None in values:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; write 1/100, 0.01, 10ms or -2")
+    return [value for value in values if value is not None]
+
+
+_PAIR = re.compile(r"[-+−]?[1-9],[-+−]?[1-9]|[-+−][1-9],0")
+"""Two numbers of one digit, as in ``-1,1`` or ``-2,0``; with more digits (``0,01``, ``2,5``…) the comma is decimal."""
 
 
 def flat(groups: Sequence[Sequence[float]] | None) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""afunet train: train a network as a configuration file says
+"""afunet train: train a network by a shipped recipe or a configuration file
 
 A run that was stopped continues where it was; the weights are in OUTPUT/model.safetensors.
 """
@@ -11,14 +11,16 @@ from typing import Any
 from afunet_core.errors import ArgumentError
 
 EXAMPLES = """examples:
-  afunet train --config configs/compact.toml -o runs/compact
-  afunet train --config configs/compact.toml -o runs/try --set steps=200 --set batch=2 --minutes 10
+  afunet train --config compact -o runs/compact
+  afunet train --config paper/M2 -o runs/M2 --set data.root=Kalantari/Training
+  afunet train --config mine.toml -o runs/try --set steps=200 --set batch=2 --minutes 10
 """
+_CONFIG = "a shipped recipe (compact, full, paper, paper/kalantari, …) or a TOML file; another name lists all recipes"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="TOML, see configs/ and the training page")
+    parser.add_argument("--config", required=True, metavar="NAME|FILE", help=_CONFIG)
     parser.add_argument("-o", "--output", required=True, help="folder of the run")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="override an entry of the file"

@@ -37,6 +37,9 @@ from .photograph import (
 from .photograph import (
     read_photograph as read_photograph,
 )
+from .pixel_size import (
+    PixelSize as PixelSize,
+)
 from .raw import (
     read_raw as read_raw,
 )
@@ -51,9 +54,6 @@ from .read import (
 )
 from .stack import (
     write_stack as write_stack,
-)
-from .write import (
-    PixelSize as PixelSize,
 )
 from .write import (
     write_image as write_image,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from afunet_core.errors import ImageFileError
+from afunet_core.errors import AFUNetError, ImageFileError
 
 __all__ = ["check_file", "colour_channels", "main_pages", "opened", "part_pixels", "utf8_name"]
 
@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[Any]:
                 yield source
             finally:
                 source.close()
-    except ImageFileError:
+    except AFUNetError:
         raise
     except Exception as error:  # codecs raise anything: UnicodeDecodeError, ZeroDivisionError…
         raise ImageFileError(f"{path}: is damaged: {type(error).__name__}: {error}. {_ADVICE}") from error

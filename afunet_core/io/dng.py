@@ -93,6 +93,8 @@ def write_linear_dng(
         description=None if photograph is None else photograph.caption,
         extratags=sorted({tag[0]: tag for tag in tags}.values()),
     )
+    if photograph is not None:
+        photograph.attach(path)
 
 
 def _brightness_of_reference(metadata: Mapping[str, Any]) -> float:

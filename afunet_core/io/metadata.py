@@ -11,6 +11,7 @@ import base64
 import json
 import math
 import re
+import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -31,8 +32,14 @@ _LONGEST_XMP = 60_000
 _HDR_KEY = "AFUNET="
 """Radiance headers are lines of ``NAME=value``."""
 
-_HDR_LINE = 90
+_HDR_PACKED_KEY = "AFUNETZ="
+_HDR_LINE = 115
 """Characters of JSON a header line; readers (OpenCV, stb_image) have buffers of 128 bytes for one."""
+
+_HDR_LINES = 90
+"""Lines; OpenImageIO looks for the format in the first hundred."""
+
+_LARGEST_BLOCK = 2**26
 
 
 def plain(value: Any) -> Any:
@@ -57,8 +64,12 @@ def to_json(value: Any) -> str:
     return json.dumps(plain(value))
 
 
-def to_xmp(metadata: Mapping[str, Any]) -> bytes:
+def to_xmp(metadata: Mapping[str, Any], attributes: str = "", content: str = "") -> bytes:
     """Write an XMP packet that holds the dictionary.
+
+    Args:
+        metadata: the dictionary; none is written of an empty one.
+        attributes, content: further XML, of the description.
 
     Example:
         >>> from_xmp(to_xmp({"note": "a < b & \\"c\\""}))
@@ -66,11 +77,12 @@ def to_xmp(metadata: Mapping[str, Any]) -> bytes:
     """
     text, name = to_json(metadata), BLOCK
     if len(text) > _LONGEST_XMP // 2:  # quotes become six characters each
-        text, name = base64.b64encode(zlib.compress(text.encode())).decode(), _PACKED
+        text, name = _deflate(text), _PACKED
+    own = f'xmlns:afunet="{_NAMESPACE}" {name}={quoteattr(text, _QUOTES)}' if metadata else ""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
-        f'xmlns:afunet="{_NAMESPACE}" {name}={quoteattr(text, _QUOTES)}/></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+        f'{own} {attributes}>{content}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     ).encode()
 
 
@@ -83,37 +95,52 @@ def from_xmp(packet: bytes) -> dict[str, Any]:
     if found is None:
         return {}
     text = unescape(found[2].decode("utf-8", errors="replace"), {"&quot;": '"'})
-    try:
-        if found[1] == b"packed":
-            text = _inflate(base64.b64decode(text)).decode()
-    except (ValueError, zlib.error):
-        return {}
-    block = _decode(text)
+    block = _decode(_inflate(text) if found[1] == b"packed" else text)
     return block if isinstance(block, dict) else {}
 
 
-def _inflate(data: bytes, most: int = 2**26) -> bytes:
-    """Inflate, but no more than ``most`` bytes: a few kilobytes could claim gigabytes."""
-    return zlib.decompressobj().decompress(data, most)
-
-
 def to_hdr_lines(metadata: Mapping[str, Any]) -> bytes:
-    """Write the dictionary as header lines of a Radiance file, each short enough for the readers' buffers."""
-    text = json.dumps(plain(metadata), separators=(",", ":"))
+    """Write the dictionary as header lines of a Radiance file, each short and not too many for other readers.
+
+    Where it does not fit even when packed it is left out, with a warning.
+    """
+    text, key = json.dumps(plain(metadata), separators=(",", ":")), _HDR_KEY
+    if len(text) > _HDR_LINE * _HDR_LINES:
+        text, key = _deflate(text), _HDR_PACKED_KEY
+    if len(text) > _HDR_LINE * _HDR_LINES:
+        message = (
+            "How this picture was made is too long for a Radiance header and is left out. An EXR or TIFF holds it."
+        )
+        warnings.warn(message, UserWarning, stacklevel=5)
+        return b""
     lines = (text[start : start + _HDR_LINE] for start in range(0, len(text), _HDR_LINE))
-    return b"".join(f"{_HDR_KEY}{line}\n".encode("ascii") for line in lines)
+    return b"".join(f"{key}{line}\n".encode("ascii") for line in lines)
 
 
 def from_hdr_header(header: bytes) -> dict[str, Any]:
     """Read the dictionary in the header of a Radiance file."""
-    text = ""
-    for line in header.decode("ascii", errors="replace").splitlines():
+    text, packed = "", ""
+    for line in header.decode("ascii", errors="replace").split("\n"):
         if not line:
             break  # the header ends at the first empty line; pixels follow
-        if line.startswith(_HDR_KEY):
+        if line.startswith(_HDR_PACKED_KEY):
+            packed += line.removeprefix(_HDR_PACKED_KEY)
+        elif line.startswith(_HDR_KEY):
             text += line.removeprefix(_HDR_KEY)
-    block = _decode(text)
+    block = _decode(_inflate(packed) if packed else text)
     return block if isinstance(block, dict) else {}
+
+
+def _deflate(text: str) -> str:
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def _inflate(text: str) -> str:
+    """Inflate, but no more than so much: a few kilobytes could claim gigabytes."""
+    try:
+        return zlib.decompressobj().decompress(base64.b64decode(text), _LARGEST_BLOCK).decode()
+    except (ValueError, zlib.error):
+        return ""
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:

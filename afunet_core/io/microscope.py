@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from afunet_core.io.exposure import Exposure
+from afunet_core.io.pixel_size import PixelSize
 
-__all__ = ["read_plane_exposure", "read_plane_exposures"]
+__all__ = ["read_pixel_size", "read_plane_exposure", "read_plane_exposures"]
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6, "ns": 1e-9, "min": 60.0}
 _MICRO_MANAGER = 51123
@@ -36,6 +37,36 @@ def read_plane_exposures(path: str | Path) -> list[Exposure]:
         if known and len(known) == len(seconds):
             return [Exposure(value) for value in known]
     return []
+
+
+def read_pixel_size(path: str | Path) -> PixelSize | None:
+    """Read the size of a pixel that a TIFF states: in OME-XML, in ImageJ's words, or as resolution.
+
+    A resolution of 72 to 1,200 pixels an inch is a printer's or a screen's, not that of a microscope.
+    """
+    import tifffile
+
+    with contextlib.suppress(Exception), tifffile.TiffFile(path) as file:
+        if file.is_ome:
+            pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", file.ome_metadata or "")
+            stated = dict(re.findall(r'\bPhysicalSize([XY](?:Unit)?)="([^"]+)"', pixels[0] if pixels else ""))
+            if "X" in stated:
+                width = float(stated["X"])
+                return PixelSize(float(stated.get("Y", width)), width, stated.get("XUnit", "µm"))
+        tags = file.pages.first.tags
+        across, down = (tags[name].value for name in ("XResolution", "YResolution"))
+        width, height = across[1] / across[0], down[1] / down[0]
+        unit = (file.imagej_metadata or {}).get("unit", "") if file.is_imagej else ""
+        if unit in ("micron", "um", "µm", "\\u00B5m", "nm", "mm"):
+            return PixelSize(height, width, unit.replace("\\u00B5", "µ"))
+        metric = {2: 25.4, 3: 10.0}.get(int(tags["ResolutionUnit"].value))
+        if metric is not None and width * metric < _FINEST_PRINT:
+            return PixelSize(height * metric, width * metric, "mm")
+    return None
+
+
+_FINEST_PRINT = 25.4 / 1200.1
+"""Millimetres: what a scanner or printer calls a pixel is larger."""
 
 
 def _from_ome(xml: str | None) -> list[float | None]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from afunet_core.io.formats import RAW_SUFFIXES
 
@@ -69,20 +70,45 @@ class Photograph:
         return {**named, "DateTime": taken} if taken else named  # the moment of the photograph, not of the last edit
 
     def to_tiff_tags(self) -> list[tuple[int, int, int, Any, bool]]:
-        """Write the fields of a TIFF's first directory as tifffile takes them; it writes no EXIF directory."""
+        """Write the texts of a TIFF's first directory as tifffile takes them; :meth:`attach` adds the rest."""
         tags = []
-        for tag, value in {**self._fields, **self._exif}.items():
-            if tag in _RESOLUTION | {0x010E} or (tag not in _KEPT and tag not in _EXIF_FIELDS):
-                continue
-            if isinstance(value, str):
+        for tag, value in self._fields.items():
+            if isinstance(value, str) and tag != 0x010E:
                 data = value.encode("utf-8", "replace") + b"\0"
                 tags.append((tag, 2, len(data), data, True))
-            elif isinstance(value, int):
-                tags.append((tag, 3 if 0 <= value < 2**16 else 4, 1, value & 0xFFFFFFFF, True))
-            elif hasattr(value, "numerator") and value.denominator:
-                signed = 10 if value < 0 or tag in (0x9201, 0x9204) else 5
-                tags.append((tag, signed, 1, (int(value.numerator), int(value.denominator)), True))
         return sorted(tags)
+
+    def attach(self, path: Path) -> None:
+        """Add the EXIF and GPS directories to a TIFF of one page; tifffile writes none.
+
+        They go to the end of the file, behind a copy of the first directory that points to them. A BigTIFF stays as it
+        is.
+        """
+        from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+        parts = {tag: fields for tag, fields in ((_EXIF_IFD, self._exif), (_GPS_IFD, self._gps)) if fields}
+        with path.open("r+b") as stream:
+            head = stream.read(8)
+            prefix, order = head[:2], "<" if head[:2] == b"II" else ">"
+            version, first = struct.unpack(f"{order}HI", head[2:])
+            if version != _CLASSIC_TIFF or not parts:
+                return
+            stream.seek(first)
+            (count,) = struct.unpack(f"{order}H", stream.read(2))
+            entries = [stream.read(12) for _ in range(count)]
+            following = stream.read(4)
+            for tag, fields in parts.items():
+                directory = ImageFileDirectory_v2(prefix=prefix)
+                for number, value in fields.items():
+                    directory[number] = value
+                start = _even_end(stream)
+                stream.write(directory.tobytes(start))
+                entries.append(struct.pack(f"{order}HHII", tag, 4, 1, start))
+            entries.sort(key=lambda entry: struct.unpack(f"{order}H", entry[:2]))
+            start = _even_end(stream)
+            stream.write(struct.pack(f"{order}H", len(entries)) + b"".join(entries) + following)
+            stream.seek(4)
+            stream.write(struct.pack(f"{order}I", start))
 
     @property
     def caption(self) -> str | None:
@@ -90,43 +116,43 @@ class Photograph:
         return self._fields.get(0x010E)
 
 
+_CLASSIC_TIFF = 42
+
+
+def _even_end(stream: IO[bytes]) -> int:
+    """The end of a file, where a directory may begin."""
+    end = stream.seek(0, 2)
+    return end + stream.write(bytes(end % 2))
+
+
 def read_photograph(path: str | Path) -> Photograph | None:
     """Read what a picture's or a raw file's EXIF says; ``None`` where there is nothing that can be read."""
     path = Path(path)
     with contextlib.suppress(Exception):  # it is for the record alone: a damaged block must not stop a merge
-        exif = _raw_exif(path) if path.suffix.lower() in RAW_SUFFIXES else None
-        if exif is None:
-            with _opened(path) as picture:
-                exif = picture.getexif()
-        found = Photograph(exif, exif.get_ifd(_EXIF_IFD), exif.get_ifd(_GPS_IFD))
+        with _opened(path) as picture:  # directories are read when they are asked for
+            exif = picture.getexif()
+            found = Photograph(exif, exif.get_ifd(_EXIF_IFD), exif.get_ifd(_GPS_IFD))
         return found if found._fields or found._exif else None
     return None
 
 
 def _opened(path: Path) -> Any:
-    from PIL import Image
+    """The file, or of a raw file that is no TIFF the JPEG that it holds as a preview, as a picture of Pillow."""
+    from PIL import Image, UnidentifiedImageError
 
     if path.suffix.lower() in (".heic", ".heif", ".hif"):
         import pillow_heif
 
         return pillow_heif.open_heif(path).to_pillow()
-    return Image.open(path)
-
-
-def _raw_exif(path: Path) -> Any:
-    """EXIF of a raw file: of the file itself, which mostly is a TIFF, or of the JPEG that it holds as a preview."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(path) as picture:
-            return picture.getexif()
-    except (UnidentifiedImageError, OSError, ValueError):
-        import rawpy
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if path.suffix.lower() not in RAW_SUFFIXES:
+            raise
+    import rawpy
 
-        with rawpy.imread(str(path)) as raw:
-            preview = raw.extract_thumb()
-        with Image.open(BytesIO(bytes(preview.data))) as picture:
-            return picture.getexif()
+    with rawpy.imread(str(path)) as raw:
+        return Image.open(BytesIO(bytes(raw.extract_thumb().data)))
 
 
 def named_exif(fields: Mapping[int, Any], exif: Mapping[int, Any], gps: Mapping[int, Any]) -> dict[str, Any]:

@@ -7,11 +7,11 @@ import struct
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from afunet_core.errors import ImageFileError
+from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.io.colour import ColourEncoding, colour_from_attributes, decode_pixels
 from afunet_core.io.decode import check_file, main_pages, opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
@@ -21,7 +21,15 @@ from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
 from afunet_core.io.microscope import read_plane_exposure, read_plane_exposures
 from afunet_core.io.raw import read_raw, read_raw_exposure
 
-__all__ = ["ImageFile", "read_attributes", "read_exposure", "read_image", "read_own_metadata", "read_planes"]
+__all__ = [
+    "ImageFile",
+    "count_planes",
+    "read_attributes",
+    "read_exposure",
+    "read_image",
+    "read_own_metadata",
+    "read_planes",
+]
 
 _LARGEST_HEADER = 2**20
 """Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought."""
@@ -67,7 +75,7 @@ class ImageFile:
         return replace(self, pixels=decode_pixels(self.pixels, self.colour), encoding="linear", bit_depth=None)
 
 
-def read_image(path: str | Path, *, white_level: float | None = None) -> ImageFile:
+def read_image(path: str | Path, *, white_level: float | None = None, plane: int = 0) -> ImageFile:
     """Read a picture (EXR, Radiance, TIFF, PNG, JPEG, HEIC, AVIF, JPEG XL, WebP…) or a camera's raw file.
 
     Pixels are as stored; only the orientation flag of cameras is applied, and alpha is not multiplied into the colours.
@@ -77,6 +85,7 @@ def read_image(path: str | Path, *, white_level: float | None = None) -> ImageFi
     Args:
         path: the file.
         white_level: of a raw file, instead of the one that it states.
+        plane: of a file with several pages of one size, such as the z-series of a microscope.
 
     Raises:
         ImageFileError: the file is missing, truncated, damaged, or no image; the message says which and what to do.
@@ -95,15 +104,15 @@ def read_image(path: str | Path, *, white_level: float | None = None) -> ImageFi
     if suffix in RAW_SUFFIXES:
         check_file(path)
         developed, exposure, camera = read_raw(path, white_level=white_level)
-        return ImageFile(developed, "linear", 16, exposure, {}, {"raw": camera})
+        own = _own_metadata(path, {}) if suffix == ".dng" else {}
+        return ImageFile(developed, "linear", 16, exposure, own, {"raw": camera})
     if suffix in HEIF_SUFFIXES:
         check_file(path)
         pixels, attributes, profile = read_heif(path)
         offset, planes = (0, 0), 1
     else:
-        pixels, attributes, profile, offset, planes = _read(path)
-    orientation = attributes.get("Orientation", 1)
-    orientation = orientation if orientation in range(2, 9) else 1
+        pixels, attributes, profile, offset, planes = _read(path, plane)
+    orientation = _orientation(attributes)
     pixels = turned(_plain_numbers(pixels), orientation)
     attributes["Orientation"] = 1
     colour = colour_from_attributes(attributes, profile)
@@ -120,6 +129,61 @@ def read_image(path: str | Path, *, white_level: float | None = None) -> ImageFi
         offset=offset,
         planes=planes,
     )
+
+
+class FileFacts(NamedTuple):
+    """What a file says about its pixels, read from its header: for pixels that another program has read.
+
+    ``encoding``, ``colour`` and ``orientation`` are those of :class:`ImageFile`, ``shape`` is H×W as stored.
+    """
+
+    encoding: str | None
+    colour: ColourEncoding | None
+    orientation: int
+    shape: tuple[int, int]
+
+
+def read_facts(path: str | Path) -> FileFacts:
+    """Read what a picture's header says about light, colours and orientation.
+
+    Raises:
+        ImageFileError: the file is missing, damaged, or no image.
+    """
+    path = Path(path)
+    with opened(path) as source:
+        source.seek_subimage(main_pages(source, path)[0][0], 0)
+        spec = source.spec()
+        attributes, profile = _attributes(spec, path)
+    colour = colour_from_attributes(attributes, profile)
+    kind = np.dtype(_NUMPY_TYPES.get(str(spec.format), "float32"))
+    encoding = _default_encoding(np.empty(0, kind)) if colour is None else colour.encoding
+    return FileFacts(encoding, colour, _orientation(attributes), (spec.height, spec.width))
+
+
+_NUMPY_TYPES = {
+    "uint8": "uint8",
+    "uint16": "uint16",
+    "uint": "uint32",
+    "int8": "int8",
+    "int16": "int16",
+    "int": "int32",
+}
+
+
+def _orientation(attributes: dict[str, Any]) -> int:
+    orientation = attributes.get("Orientation", 1)
+    return orientation if orientation in range(2, 9) else 1
+
+
+def count_planes(path: str | Path) -> int:
+    """Count the pages of a file that are as large as the one that :func:`read_image` reads.
+
+    Raises:
+        ImageFileError: the file is missing, damaged, or no image.
+    """
+    path = Path(path)
+    with opened(path) as source:
+        return len(main_pages(source, path)[0])
 
 
 def read_planes(path: str | Path) -> list[ImageFile]:
@@ -208,18 +272,33 @@ def _plain_numbers(pixels: np.ndarray) -> np.ndarray:
 # --- pictures that OpenImageIO reads ----------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> tuple[np.ndarray, dict[str, Any], bytes | None, tuple[int, int], int]:
+def _read(path: Path, plane: int) -> tuple[np.ndarray, dict[str, Any], bytes | None, tuple[int, int], int]:
     """Pixels, attributes, ICC profile, place on the canvas, and the number of pages."""
     with opened(path) as source:
         pages, channels = main_pages(source, path)
-        source.seek_subimage(pages[0], 0)
+        if not 0 <= plane < len(pages):
+            raise ArgumentError("plane", f"from 0 to {len(pages) - 1} in {path.name}", plane)
+        source.seek_subimage(pages[plane], 0)
         spec = source.spec()
         attributes, profile = _attributes(spec, path)
         _check_photometric(path, attributes)
-        pixels = part_pixels(source, pages[0], path, "unknown")[..., channels]
+        if source.format_name() == "jpeg" and str(spec.format) in ("float", "half"):
+            # OpenImageIO applies the gain map; a frame of a bracket is what the camera took, the picture beneath.
+            pixels = _base_of_gain_map(path)
+            channels = list(range(pixels.shape[2]))
+        else:
+            pixels = part_pixels(source, pages[plane], path, "unknown")[..., channels]
         offset = (spec.y - spec.full_y, spec.x - spec.full_x)
         pixels = pixels[..., 0] if len(channels) == 1 else np.ascontiguousarray(pixels)
         return pixels, attributes, profile, offset, len(pages)
+
+
+def _base_of_gain_map(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture)
+    return pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
 
 
 def _attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | None]:
@@ -231,7 +310,22 @@ def _attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | None]:
             attributes[attribute.name] = attribute.value
     if path.suffix.lower() == ".png":
         attributes |= _png_chunks(path)
+    if attributes.get("Exif:ColorSpace") == _UNCALIBRATED and profile is None:
+        attributes["Exif:InteroperabilityIndex"] = _interoperability(path)
     return attributes, profile
+
+
+_UNCALIBRATED = 65535
+"""EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0)."""
+
+
+def _interoperability(path: Path) -> str:
+    """The interoperability index, which OpenImageIO does not read."""
+    from PIL import Image
+
+    with contextlib.suppress(Exception), Image.open(path) as picture:  # damage is told by whoever reads pixels
+        return str(picture.getexif().get_ifd(0xA005).get(1, ""))
+    return ""
 
 
 def _png_chunks(path: Path) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import numpy as np
 from afunet_core.errors import ShapeError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.io.metadata import to_json
-from afunet_core.io.write import PixelSize, cannot_be_written, resolution_tags, to_finite, write_image
+from afunet_core.io.pixel_size import PixelSize
+from afunet_core.io.write import cannot_be_written, resolution_tags, to_finite, write_image
 
 __all__ = ["write_stack"]
 

@@ -19,38 +19,14 @@ from afunet_core.io.formats import DISPLAY, WRITABLE
 from afunet_core.io.icc import linear_srgb_profile, srgb_profile
 from afunet_core.io.metadata import BLOCK, PREFIX, to_hdr_lines, to_json, to_xmp
 from afunet_core.io.photograph import Photograph
+from afunet_core.io.pixel_size import PixelSize
 
-__all__ = ["PixelSize", "cannot_be_written", "to_finite", "write_image"]
+__all__ = ["cannot_be_written", "to_finite", "write_image"]
 
 _HALF_MAX = 65504.0
 _SOFTWARE = "napari-afunet"
 _XMP_TAG = 700
 _XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
-_IN_CENTIMETRES = {"um": 1e-4, "µm": 1e-4, "μm": 1e-4, "micron": 1e-4, "micrometer": 1e-4, "nm": 1e-7, "mm": 0.1}
-_IN_CENTIMETRES |= {"cm": 1.0, "m": 100.0, "in": 2.54, "inch": 2.54, "nanometer": 1e-7, "millimeter": 0.1}
-_IN_CENTIMETRES |= {"centimeter": 1.0, "meter": 100.0, "micrometre": 1e-4}
-
-
-@dataclass(frozen=True)
-class PixelSize:
-    """The size of a pixel, as microscopes state it.
-
-    Args:
-        height, width: of a pixel.
-        unit: such as ``"um"``.
-    """
-
-    height: float
-    width: float
-    unit: str = "um"
-
-    @property
-    def per_centimetre(self) -> tuple[float, float] | None:
-        """Pixels a centimetre along width and height, as TIFF states resolution; ``None`` for other units."""
-        size = _IN_CENTIMETRES.get(self.unit.lower())
-        if size is None or not (self.height > 0 and self.width > 0):
-            return None
-        return 1 / (size * self.width), 1 / (size * self.height)
 
 
 @dataclass(frozen=True)
@@ -253,6 +229,8 @@ def _write_tiff(path: Path, image: np.ndarray, options: _Options) -> None:
         bigtiff=image.nbytes > _LARGEST_TIFF,
         **resolution_tags(options.pixel_size),
     )
+    if photograph is not None:
+        photograph.attach(path)
 
 
 _LARGEST_TIFF = 2**32 - 2**25

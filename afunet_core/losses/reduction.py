@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.ops.arguments import check_tensor
 from afunet_core.radiometry import mu_law
 
 __all__ = ["REDUCTIONS", "paired", "reduced"]
@@ -22,8 +23,11 @@ def paired(prediction: Tensor, target: Tensor, mu: float | None) -> tuple[Tensor
         mu: strength of the μ-law, or ``None`` for linear light.
 
     Raises:
+        TensorTypeError: unless both are floating-point tensors.
         ShapeError: if the shapes differ.
     """
+    check_tensor("prediction", prediction)
+    check_tensor("target", target)
     if prediction.ndim != 4 or prediction.shape != target.shape:
         raise ShapeError("prediction", f"B×C×H×W like the target {tuple(target.shape)}", tuple(prediction.shape))
     # Means of half floats are coarse.

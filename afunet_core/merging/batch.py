@@ -1,25 +1,33 @@
 """Merging brackets from files to files: one job is one bracket; a batch goes on past a bad one.
 
-A job is plain values, so that it can travel to another process (:mod:`afunet_core.merging.cluster`). Its main output
-is written
-last and atomically: where it exists, the job is done, and a batch that is started again goes on where it stopped.
+A job is plain values, so that it can travel to another process (:mod:`afunet_core.merging.cluster`). Its main output is
+written last and atomically: where it exists, the job is done, and a batch that is started again goes on where it
+stopped.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from afunet_core.errors import AFUNetError, ArgumentError, ImageFileError, MergeCancelled
+from afunet_core.errors import AFUNetError, ArgumentError, MergeCancelled
 from afunet_core.io.atomic import remove_partial_files
+from afunet_core.io.read import count_planes, read_own_metadata
+from afunet_core.merging.output import (
+    check_destination,
+    check_output_kind,
+    display_picture,
+    refuse_frames,
+    write_outputs,
+    write_stack_outputs,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from afunet_core.merging.result import MergeResult
     from afunet_core.utils.progress import OnProgress, ShouldCancel
 
@@ -28,14 +36,14 @@ __all__ = [
     "Outcome",
     "attempt",
     "check_destination",
+    "display_picture",
     "folder_jobs",
     "group_jobs",
     "remove_partial_outputs",
     "run_batch",
     "run_job",
+    "scale_to",
 ]
-
-DISPLAY_FORMATS = frozenset({".png", ".jpg", ".jpeg"})
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,9 @@ class MergeJob:
         tonemapped: also write a display picture here.
         stages: also write pictures of every stage's features into this folder.
         operator, exposure: tone mapping operator and EV, for display pictures.
-        half: 16-bit floats in EXR.
+        half: 16-bit floats in EXR and DNG.
+        gain_map: JPEG pictures hold the highlights for HDR screens in a gain map (Ultra HDR).
+        scale_to: an earlier result; radiance is put on its scale, by the exposures of both.
         bracket: options of :meth:`afunet_core.Bracket.from_files`.
         merge: options of :func:`afunet_core.merge`; ``noise`` may also be gain and read noise in counts.
         threads: CPU threads the job may use; ``None`` leaves torch's choice.
@@ -62,9 +72,11 @@ class MergeJob:
     folder: str | None = None
     tonemapped: str | None = None
     stages: str | None = None
-    operator: str = "mu_law"
+    operator: str = "reinhard"
     exposure: float = 0.0
     half: bool = False
+    gain_map: bool = False
+    scale_to: str | None = None
     bracket: dict[str, Any] = field(default_factory=dict)
     merge: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None
@@ -90,32 +102,80 @@ def run_job(
     """
     import torch
 
-    import afunet_core as af
-
     if job.threads is not None:
         torch.set_num_threads(job.threads)
-    _check_output_kind(job)
+    check_output_kind(job)
+    planes = _planes(job)
+    if planes > 1:
+        warnings.warn(
+            f"{job.name}: each file holds {planes} planes; they are merged one by one into a stack.",
+            UserWarning,
+            stacklevel=2,
+        )
+        done = [_merge_plane(job, plane, on_progress, should_cancel) for plane in range(planes)]
+        write_stack_outputs(job, [result for result, _ in done], done[0][1])
+        return done[0][0]
+    result, reference = _merge_plane(job, None, on_progress, should_cancel)
+    write_outputs(job, result, reference)
+    return result
+
+
+def _planes(job: MergeJob) -> int:
+    """Pages of each file, where all have as many and the job asks for none of them; else 1."""
+    if len(job.files) < 2 or job.bracket.get("plane") is not None:
+        return 1
+    if any(Path(file).suffix.lower() not in (".tif", ".tiff") for file in job.files):
+        return 1
+    counts = {count_planes(file) for file in job.files}
+    return counts.pop() if len(counts) == 1 else 1
+
+
+def _merge_plane(
+    job: MergeJob, plane: int | None, on_progress: OnProgress | None, should_cancel: ShouldCancel | None
+) -> tuple[MergeResult, str | None]:
+    """The result of one plane of the files, and the file of the reference frame."""
+    import afunet_core as af
+
+    more = {} if plane is None else {"plane": plane}
     if job.files:
-        bracket = af.Bracket.from_files(job.files, **job.bracket)
+        bracket = af.Bracket.from_files(job.files, **job.bracket, **more)
     else:
         bracket = af.Bracket.from_folder(job.folder or ".", **job.bracket)
+    inputs = bracket.metadata.get("files", [])
+    for target in filter(None, (job.output, job.tonemapped)):
+        refuse_frames(target, inputs)
     options = {**job.merge, "stages": job.stages is not None}
-    if isinstance(options.get("noise"), tuple):
-        from afunet_core.camera.noise import NoiseModel
-
-        gain, read_noise = options["noise"]
-        options["noise"] = NoiseModel.from_counts(gain, read_noise, bracket.scale)
     result = af.merge(bracket, **options, on_progress=on_progress, should_cancel=should_cancel)
     _warn_of_unaligned_frames(result)
-    if job.stages is not None and result.stages is not None:
-        _write_stages(Path(job.stages), result)
-    if job.tonemapped is not None:
-        af.write_image(job.tonemapped, display_picture(result, job.operator, job.exposure), metadata=result.info)
-    if Path(job.output).suffix.lower() in DISPLAY_FORMATS:
-        af.write_image(job.output, display_picture(result, job.operator, job.exposure), metadata=result.info)
-    else:
-        af.write_image(job.output, result.radiance, metadata=result.info, half=job.half)
-    return result
+    if job.scale_to is not None:
+        scale_to(result, job.scale_to)
+    return result, _reference_file(inputs, bracket.names[bracket.reference])
+
+
+def _reference_file(files: Sequence[str], name: str) -> str | None:
+    """The file of the frame that the result is aligned to."""
+    return next((file for file in files if name in (file, Path(file).name)), files[0] if files else None)
+
+
+def scale_to(result: MergeResult, file: str) -> None:
+    """Put a result's radiance on the scale of an earlier one: a panorama's or a time series' tiles then fit together.
+
+    Both count in units of the saturation of their shortest frames; how much light that frame admitted, as stated, tells
+    how the units relate.
+
+    Raises:
+        ArgumentError: the file is no result of ours, or one of the two states no exposures.
+    """
+    other = read_own_metadata(file)
+    lights = result.info.get("light_of_shortest"), other.get("light_of_shortest")
+    if not all(isinstance(light, int | float) and light > 0 for light in lights) or "method" not in other:
+        advice = "Merge that bracket with this version of the program first."
+        raise ArgumentError("scale_to", "a result of a merge", file, advice)
+    factor = float(other.get("scaled_by", 1.0)) * lights[1] / lights[0]
+    if result.info.get("output") == "display" or result.info.get("units") == "counts":
+        raise ArgumentError("scale_to", "radiance in relative units", result.info["method"], "Leave it out.")
+    result.radiance *= factor
+    result.info |= {"scaled_to": str(file), "scaled_by": factor}
 
 
 def _warn_of_unaligned_frames(result: MergeResult) -> None:
@@ -125,31 +185,8 @@ def _warn_of_unaligned_frames(result: MergeResult) -> None:
                 f"{entry['name']!r} could not be aligned: {entry['reason']}. Where it differs from the reference, the "
                 "result follows the reference.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-
-
-def display_picture(result: MergeResult, operator: str = "mu_law", exposure: float = 0.0) -> np.ndarray:
-    """The result as a screen shows it: display-encoded, in [0, 1], ``H×W×3`` or ``H×W``.
-
-    Args:
-        result: of a single bracket (not a batch).
-        operator: a tone mapping operator of :data:`afunet_core.tonemap.OPERATORS`.
-        exposure: EV by which to brighten it first.
-    """
-    import torch
-
-    from afunet_core.tonemap import tone_map
-
-    if result.info.get("output") == "display":
-        return result.radiance
-    radiance = torch.from_numpy(result.radiance)
-    if result.info.get("units") == "counts":  # operators take 1.0 for the saturation of the shortest frame
-        radiance = radiance / result.info["scale"]
-    grey = radiance.dim() == 2
-    image = radiance.expand(3, -1, -1) if grey else radiance.permute(2, 0, 1)
-    mapped = tone_map(image[None], operator, ev=exposure)[0]
-    return (mapped[0] if grey else mapped.permute(1, 2, 0)).contiguous().numpy()
 
 
 def attempt(job: MergeJob, overwrite: bool = False, on_progress: OnProgress | None = None) -> Outcome:
@@ -164,14 +201,14 @@ def attempt(job: MergeJob, overwrite: bool = False, on_progress: OnProgress | No
         run_job(job, on_progress)
     except MergeCancelled:
         raise
-    except (AFUNetError, OSError, MemoryError) as error:
-        return Outcome(job.name, "failed", " ".join(str(error).split()) or type(error).__name__)
-    except RuntimeError as error:
+    except Exception as error:  # whatever happens to one bracket, the others are merged
         from afunet_core.utils.device import is_out_of_memory
 
-        if not is_out_of_memory(error):
-            raise
-        return Outcome(job.name, "failed", "memory ran out; give a smaller --memory or fewer workers")
+        if is_out_of_memory(error):
+            return Outcome(job.name, "failed", "memory ran out; give a smaller --memory or fewer workers")
+        said = " ".join(str(error).split())
+        expected = isinstance(error, AFUNetError | OSError) and said
+        return Outcome(job.name, "failed", said if expected else f"{type(error).__name__}: {said}".rstrip(": "))
     return Outcome(job.name, "merged", seconds=time.perf_counter() - begin)
 
 
@@ -196,7 +233,7 @@ def run_batch(
 
 
 def folder_jobs(roots: Sequence[str | Path], output: str | Path, template: MergeJob, suffix: str) -> list[MergeJob]:
-    """A job for every bracket folder at or below the roots; results keep the folders' names.
+    """Make a job for every bracket folder at or below the roots; results keep the folders' names.
 
     Args:
         roots: folders to search.
@@ -205,10 +242,8 @@ def folder_jobs(roots: Sequence[str | Path], output: str | Path, template: Merge
         suffix: format of the results, such as ``".exr"``.
 
     Raises:
-        ArgumentError: when there is no bracket, or two would have the same result.
+        ArgumentError: when there is no bracket.
     """
-    from dataclasses import replace
-
     from afunet_core.bracket.folders import find_brackets
 
     jobs: dict[str, MergeJob] = {}
@@ -216,17 +251,8 @@ def folder_jobs(roots: Sequence[str | Path], output: str | Path, template: Merge
         for folder in find_brackets(root):
             # Below a root the path names the bracket; the root itself goes by its own name.
             name = (folder.relative_to(root) if folder != root else Path(folder.resolve().name)).as_posix()
-            if name in jobs:
-                advice = "Merge the folders one by one into different output folders."
-                raise ArgumentError("inputs", "folders of different names", repr(name) + " twice", advice)
-            jobs[name] = replace(
-                template,
-                name=name,
-                folder=str(folder),
-                output=str(Path(output) / (name + suffix)),
-                tonemapped=template.tonemapped and str(Path(template.tonemapped) / (name + ".png")),
-                stages=template.stages and str(Path(template.stages) / name),
-            )
+            name = _free_name(name, root if folder != root else root.resolve().parent, jobs)
+            jobs[name] = _named(template, name, output, suffix, folder=str(folder))
     if not jobs:
         advice = "A bracket folder holds two or more frames, with an exposure.txt or EXIF."
         raise ArgumentError("inputs", "folders with brackets", ", ".join(map(str, roots)), advice)
@@ -234,15 +260,16 @@ def folder_jobs(roots: Sequence[str | Path], output: str | Path, template: Merge
 
 
 def group_jobs(
-    folders: Sequence[str | Path], output: str | Path, template: MergeJob, suffix: str
+    folders: Sequence[str | Path], output: str | Path, template: MergeJob, suffix: str, pause: float | None = None
 ) -> tuple[list[MergeJob], list[Path]]:
-    """A job for every bracket among the pictures of camera folders, found by time and exposure.
+    """Make a job for every bracket among the pictures of camera folders, found by time and exposure.
 
     Args:
         folders: mixed pictures.
         output: folder of the results, which are named after the first and the last frame.
         template: the options; ``tonemapped`` and ``stages``, where given, name folders as well.
         suffix: format of the results, such as ``".exr"``.
+        pause: longest pause between frames of a bracket, seconds.
 
     Returns:
         The jobs, and the pictures that belong to no bracket.
@@ -250,71 +277,61 @@ def group_jobs(
     Raises:
         ArgumentError: when there is no folder, or no bracket in any.
     """
-    from dataclasses import replace
-
-    from afunet_core.bracket.grouping import group_folder
+    from afunet_core.bracket.grouping import PAUSE, group_folder
 
     jobs: dict[str, MergeJob] = {}
     single: list[Path] = []
     for folder in folders:
-        grouping = group_folder(folder)
+        grouping = group_folder(folder, PAUSE if pause is None else pause)
         single += grouping.single
         for frames in grouping.brackets:
-            name = f"{frames[0].stem}-{frames[-1].stem}"
-            if name in jobs:  # cameras count from 1 in every folder
-                name = f"{Path(folder).resolve().name}/{name}"
-            jobs[name] = replace(
-                template,
-                name=name,
-                files=tuple(map(str, frames)),
-                output=str(Path(output) / (name + suffix)),
-                tonemapped=template.tonemapped and str(Path(template.tonemapped) / (name + ".png")),
-                stages=template.stages and str(Path(template.stages) / name),
-            )
+            name = _free_name(f"{frames[0].stem}-{frames[-1].stem}", Path(folder).resolve(), jobs)
+            jobs[name] = _named(template, name, output, suffix, files=tuple(map(str, frames)))
     if not jobs:
-        advice = "Pictures of one bracket need EXIF with the time and different exposures, moments apart."
+        advice = (
+            "Pictures of one bracket need EXIF with the time and different exposures, moments apart. "
+            "A longer pause= finds frames that were set by hand."
+        )
         raise ArgumentError("inputs", "folders with brackets", ", ".join(map(str, folders)) or "files", advice)
     return list(jobs.values()), single
 
 
-def check_destination(path: str | Path, overwrite: bool) -> None:
-    """Refuse a destination that cannot be written, before the work and not after it.
-
-    Raises:
-        ImageFileError: the format is not known, the folder missing or read-only, or the file there and not to be
-            overwritten.
-    """
-    import os
-
-    from afunet_core.io import WRITABLE
-
-    path = Path(path)
-    if path.suffix.lower() not in WRITABLE:
-        known = ", ".join(sorted(WRITABLE))
-        raise ImageFileError(f"{path}: files of type {path.suffix or '(none)'} are not written. Use one of {known}.")
-    if not path.parent.is_dir():
-        raise ImageFileError(f"{path}: the folder {path.parent} does not exist. Create it, or choose another.")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise ImageFileError(f"{path}: cannot be written there. Choose another file or folder.")
-    if path.exists() and not overwrite:
-        raise ImageFileError(f"{path}: exists already. Add --overwrite to replace it.")
+_LONGEST_NAME = 200
+"""Bytes of a result's name; file systems allow 255 with the suffix and what is put before it while it is written."""
 
 
-def _check_output_kind(job: MergeJob) -> None:
-    suffix = Path(job.output).suffix.lower()
-    if job.merge.get("method") == "mertens" and suffix not in DISPLAY_FORMATS | {".tif", ".tiff"}:
-        advice = "Exposure fusion makes a picture for display, not radiance."
-        raise ArgumentError("output", "a .png, .jpg or .tif for method mertens", repr(suffix), advice)
+def _free_name(name: str, place: Path, taken: Mapping[str, object]) -> str:
+    """A name that no other job has: with the folders that it is in before it, else with a number after it."""
+    name = "/".join(_shortened(part) for part in name.split("/"))
+    longer = name
+    for folder in (place, *place.parents):
+        if longer not in taken or not folder.name:
+            break
+        longer = f"{_shortened(folder.name)}/{longer}"
+    number = 2
+    while longer in taken:
+        longer, number = f"{name}-{number}", number + 1
+    return longer
 
 
-def _write_stages(folder: Path, result: MergeResult) -> None:
-    """``stage1_under.png`` …: the aligned features in colour, one basis of colours for all stages of a side."""
-    from afunet_core.inspection import stage_rgb
-    from afunet_core.io import write_image
+def _shortened(name: str) -> str:
+    data = name.encode("utf-8", "surrogateescape")
+    if len(data) <= _LONGEST_NAME:
+        return name
+    mark = hashlib.sha256(data).hexdigest()[:8]
+    return data[: _LONGEST_NAME - 9].decode("utf-8", "ignore") + "-" + mark
 
-    folder.mkdir(parents=True, exist_ok=True)
-    assert result.stages is not None
-    for side in ("under", "reference", "over"):
-        for number, picture in enumerate(stage_rgb(result.stages, side), 1):
-            write_image(folder / f"stage{number}_{side}.png", picture)
-    write_image(folder / "ghost.png", result.maps["ghost"])
+
+def _named(template: MergeJob, name: str, output: str | Path, suffix: str, **source: Any) -> MergeJob:
+    return replace(
+        template,
+        name=name,
+        output=str(Path(output) / (name + suffix)),
+        tonemapped=template.tonemapped and str(Path(template.tonemapped) / (name + _picture_suffix(template))),
+        stages=template.stages and str(Path(template.stages) / name),
+        **source,
+    )
+
+
+def _picture_suffix(template: MergeJob) -> str:
+    return ".jpg" if template.gain_map else ".png"

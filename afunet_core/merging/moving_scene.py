@@ -133,7 +133,7 @@ def _ghosts(bracket: Bracket, factor: int, network: Network) -> Tensor:
 
 def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]]:
     """Move what moved on its own to where the reference shows it; also return the share of each outer frame moved."""
-    moved, shares = follow_motion(three, network.reporter.cancelled)
+    moved, shares = follow_motion(three, network.reporter.check)
     outer = [i for i in range(len(three)) if i != three.reference]
     return three.with_frames(moved), {three.names[i]: sum(share[i] for share in shares) / len(shares) for i in outer}
 

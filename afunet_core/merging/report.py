@@ -14,6 +14,7 @@ from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import NoiseModel
+from afunet_core.io.metadata import plain
 from afunet_core.merging.alignment import AlignedBracket
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
@@ -22,6 +23,8 @@ from afunet_core.merging.maps import build_maps
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.result import MergeResult
 from afunet_core.model.afunet import StageState
+from afunet_core.ops.strips import row_strips
+from afunet_core.radiometry import encode, linearize
 from afunet_core.utils.progress import ProgressReporter
 
 __all__ = ["build_result", "describe_bracket", "versions"]
@@ -53,7 +56,8 @@ def build_result(
     """
     is_display = options.method == "mertens"
     scale = bracket.scale if options.units == "counts" and not is_display else 1.0
-    image = estimate.image if scale == 1.0 else estimate.image * scale
+    image = _in_working_space(estimate.image, bracket, is_display)
+    image = image if scale == 1.0 else image * scale
     radiance = _to_pixels(image, bracket.is_grey, reporter)
     stages = [_to_arrays(state) for state in estimate.states] if options.stages and network is not None else None
     info: dict[str, Any] = {
@@ -68,12 +72,11 @@ def build_result(
         "shape": list(radiance.shape),
         "versions": versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": reporter.seconds,
-        "warnings": reporter.warnings,
     }
     if network is not None and frames is not None:
         info |= {"reference": frames.reference, "frames_used": _describe_frames(frames, bracket)}
         info["model"] = network.description
+    info = {**plain(info), "seconds": reporter.seconds, "warnings": reporter.warnings}  # the last phase is under way
     return MergeResult(radiance, stages, info, build_maps(aligned.bracket, estimate, network, stages, scale))
 
 
@@ -90,9 +93,24 @@ def describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "black_level": bracket.black_level,
         "scale": bracket.scale,
         "reference": int(bracket.reference),
+        "light_of_shortest": bracket.light_of_shortest,
+        "colour_space": "linear sRGB" if not bracket.is_grey else None,
+        "colours_from": bracket.metadata.get("colour", {}).get("space"),
         "response": bracket.metadata.get("response"),
         "channel": bracket.metadata.get("channel"),
     }
+
+
+def _in_working_space(image: Tensor, bracket: Bracket, is_display: bool) -> Tensor:
+    """Return B×3×H×W in linear sRGB (of a picture for display, in sRGB primaries); frames keep those of their files."""
+    colour = bracket.metadata.get("colour")
+    if colour is None or bracket.is_grey:
+        return image
+    matrix = torch.tensor(colour["to_srgb"], dtype=image.dtype, device=image.device)
+    if not is_display:
+        return torch.einsum("ij,bjhw->bihw", matrix, image)
+    light = torch.einsum("ij,bjhw->bihw", matrix, linearize(image, bracket.encoding, bracket.gamma))
+    return encode(light.clamp(0.0, 1.0), bracket.encoding, bracket.gamma)
 
 
 def versions() -> dict[str, str]:
@@ -147,13 +165,13 @@ def _to_pixels(image: Tensor, is_grey: bool, reporter: ProgressReporter) -> np.n
     batch, channels, height, width = image.shape
     pixels = np.empty((batch, height, width, *(() if is_grey else (channels,))), np.float32)
     broken = 0
-    for top in range(0, height, step := max(1, STRIP_PIXELS // width)):
+    for cut in row_strips(height, width, STRIP_PIXELS):
         reporter.check()
-        rows = image[..., top : top + step, :].float().cpu()
+        rows = image[..., cut, :].float().cpu()
         if not math.isfinite(float(rows.sum())):  # of large values even a finite sum may overflow: then it counts none
             broken += int((~torch.isfinite(rows)).sum())
             rows = rows.nan_to_num(0.0, 0.0, 0.0)
-        pixels[:, top : top + step] = (rows.mean(1) if is_grey else rows.permute(0, 2, 3, 1)).numpy()
+        pixels[:, cut] = (rows.mean(1) if is_grey else rows.permute(0, 2, 3, 1)).numpy()
     if broken:
         reporter.warn(f"{broken} of {image.numel()} values came out NaN or infinite and were set to 0.")
     return pixels[0] if batch == 1 else pixels

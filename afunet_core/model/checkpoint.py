@@ -32,6 +32,12 @@ __all__ = [
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 _DERIVED = ("relative_position_index", "attn_mask")
+_DEEPEST = 8
+"""Dictionaries within each other around the parameters; trainers make two or three."""
+
+_LARGEST = 1e6
+"""No weight of a network that works comes near; damaged exponents do, and end as NaN."""
+
 _WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net")
 
 
@@ -52,20 +58,53 @@ def model_path(name_or_path: str | os.PathLike[str]) -> Path:
         name = json.loads((WEIGHTS / "default.json").read_text())["default"]
     if name in models:
         return models[name]
-    cached = cache_folder() / f"{name}.safetensors"
-    if re.fullmatch(r"[\w-]+", name) and cached.is_file():
+    if re.fullmatch(r"[\w-]+", name) and (cached := fetched_file(name)) is not None:
         return cached
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = _home(Path(name))
+    if path is not None and path.is_file():
         return path
-    known = ", ".join(["default", *models])
-    raise CheckpointError(f"model: there is no model or file named {name!r}. Shipped models: {known}.")
+    from afunet_core.model.pretrained import PUBLISHED
+
+    if name in PUBLISHED:
+        advice = f"Download the authors' weights first: afunet fetch {name}"
+    else:
+        advice = f"Shipped models: {', '.join(['default', *models])}. Others can be fetched: {', '.join(PUBLISHED)}"
+    raise CheckpointError(f"model: there is no model or file named {name!r}. {advice}.")
 
 
 def cache_folder() -> Path:
-    """Return the folder of fetched weights (``AFUNET_CACHE``, else the user's cache folder)."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "afunet"
-    return Path(os.environ.get("AFUNET_CACHE", default))
+    """Return the folder of fetched weights (``AFUNET_CACHE``, else the user's cache folder).
+
+    Variables that are empty count as unset, and a relative ``XDG_CACHE_HOME`` is ignored, as its standard says: what is
+    loaded must not depend on the current folder.
+
+    Raises:
+        CheckpointError: no variable names a folder and the user has no home.
+    """
+    if own := os.environ.get("AFUNET_CACHE"):
+        return Path(own).absolute()
+    stated = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    folder = _home(stated if stated.is_absolute() else Path("~/.cache"))
+    if folder is None:
+        raise CheckpointError("model: this user has no home folder for fetched weights. Name one in AFUNET_CACHE.")
+    return folder / "afunet"
+
+
+def fetched_file(name: str) -> Path | None:
+    """Return the file of fetched weights, or ``None`` where they were not fetched."""
+    try:
+        path = cache_folder() / f"{name}.safetensors"
+    except CheckpointError:
+        return None
+    return path if path.is_file() else None
+
+
+def _home(path: Path) -> Path | None:
+    """The path with ``~`` replaced, or ``None`` where that user has no home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return None
 
 
 def load_model(
@@ -91,6 +130,7 @@ def load_model(
     """
     tensors, metadata = read_checkpoint(model_path(name_or_path))
     config = infer_config(tensors, metadata)
+    _compare(config, tensors)
     model = AFUNet(config)
     _fill(model, tensors)
     where = device if isinstance(device, torch.device) else choose_device(device)
@@ -124,14 +164,24 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
     for key, value in _unwrap(content, path).items():
         name = str(key).removeprefix("module.").removeprefix("_orig_mod.")
         if not name.endswith(_DERIVED):
-            if not isinstance(value, Tensor):
-                raise CheckpointError(f"model: {path.name} holds a {type(value).__name__} under {key!r}, not a tensor.")
+            _check_plain(value, str(key), path)
             tensors[name] = value
     foreign = [name for name in tensors if from_published(name) is None]
     if foreign or not tensors:
         found = f"unknown parameters such as {', '.join(foreign[:3])}" if foreign else "no parameters"
         raise CheckpointError(f"model: {path.name} is not an AFUNet checkpoint ({found}).")
     return tensors, metadata
+
+
+def _check_plain(value: object, key: str, path: Path) -> None:
+    """Refuse what is no ordinary tensor of numbers, before anything is computed or made as large as it claims."""
+    if not isinstance(value, Tensor):
+        raise CheckpointError(f"model: {path.name} holds a {type(value).__name__} under {key!r}, not a tensor.")
+    if value.layout is not torch.strided or value.is_quantized or value.is_meta or not value.is_floating_point():
+        kind = "quantised" if value.is_quantized else f"{value.layout} {value.dtype}".replace("torch.", "")
+        raise CheckpointError(f"model: {path.name} holds a {kind} tensor under {key!r}, not plain floats.")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise CheckpointError(f"model: {path.name} claims {value.numel()} numbers under {key!r} and holds fewer.")
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -153,11 +203,15 @@ def _read_torch(path: Path) -> object:
 
 
 def _unwrap(content: object, path: Path) -> Mapping[str, Any]:
-    while isinstance(content, Mapping):
+    for _ in range(_DEEPEST):
+        if not isinstance(content, Mapping):
+            break
         inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
         if inner is None:
             return content
         content = inner
+    if isinstance(content, Mapping):
+        raise CheckpointError(f"model: {path.name} holds dictionaries within dictionaries without end.")
     raise CheckpointError(f"model: {path.name} holds a {type(content).__name__}, not named parameters.")
 
 
@@ -185,6 +239,8 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     outputs = shapes["out.0.weight"][0]
     head, fold = _head(outputs)
     stages = 1 + max(int(key.split(".")[1]) for key in shapes if key.startswith("mlps_end."))
+    if stages > len(shapes):
+        raise ValueError(f"{len(shapes)} parameters for {stages} stages")
     depths = [0] * stages
     for key in shapes:
         match = re.match(r"SFM\.(\d+)\.residual_group\.blocks\.(\d+)\.", key)
@@ -224,22 +280,38 @@ def _head(outputs: int) -> tuple[str, int]:
     raise ValueError(f"the last convolution has {outputs} channels")
 
 
-def _fill(model: AFUNet, tensors: Mapping[str, Tensor]) -> None:
-    """Copy every parameter; none may be missing, left over, of another shape, or not finite."""
-    expected = {to_published(key): value for key, value in model.named_parameters()}
+def _compare(config: AFUNetConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse parameters that are missing, left over, of another shape, not finite or absurd, before a network is built.
+
+    Raises:
+        CheckpointError: naming the first.
+    """
+    depths = sum(config.depths)
+    if depths > len(tensors):
+        raise CheckpointError(f"model: {len(tensors)} parameters cannot fill {depths} blocks.")
+    try:
+        with torch.device("meta"):  # shapes alone: what a file claims is not allocated
+            expected = {to_published(key): value for key, value in AFUNet(config).named_parameters()}
+    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        raise CheckpointError(f"model: the parameters fit no AFUNet configuration ({error}).") from error
     shared = [key for key in expected if key in tensors]
     problems = {
-        "missing": sorted(set(expected) - set(tensors)),
-        "left over": sorted(set(tensors) - set(expected)),
-        "of another shape": [key for key in shared if _shape(expected[key], tensors[key]) != expected[key].shape],
-        "not finite": [key for key in shared if not torch.isfinite(tensors[key].float()).all()],
+        "missing": lambda: sorted(set(expected) - set(tensors)),
+        "left over": lambda: sorted(set(tensors) - set(expected)),
+        "of another shape": lambda: [k for k in shared if _shape(expected[k], tensors[k]) != expected[k].shape],
+        "not finite": lambda: [k for k in shared if not torch.isfinite(tensors[k]).all()],
+        "beyond any that work": lambda: [k for k in shared if float(tensors[k].abs().max()) > _LARGEST],
     }
-    for problem, keys in problems.items():
-        if keys:
+    for problem, found in problems.items():
+        if keys := found():
             raise CheckpointError(f"model: {len(keys)} parameters are {problem}, the first is {keys[0]}.")
+
+
+def _fill(model: AFUNet, tensors: Mapping[str, Tensor]) -> None:
+    """Copy every parameter."""
     with torch.no_grad():
-        for key, parameter in expected.items():
-            parameter.copy_(tensors[key].reshape(parameter.shape))
+        for key, parameter in model.named_parameters():
+            parameter.copy_(tensors[to_published(key)].reshape(parameter.shape))
 
 
 def _shape(parameter: Tensor, value: Tensor) -> torch.Size:
@@ -258,10 +330,12 @@ def describe_checkpoint(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     path = model_path(name_or_path)
     tensors, metadata = read_checkpoint(path)
     config = infer_config(tensors, metadata)
-    _fill(AFUNet(config), tensors)
+    _compare(config, tensors)
     notes = {key: value for key, value in metadata.items() if key != "afunet_config"}
+    card = path.with_suffix(".md")
     return {
         "file": path.name,
+        **({"card": f"{card} (training data, scores, known failures)"} if card.is_file() else {}),
         "bytes": path.stat().st_size,
         "parameters": sum(value.numel() for value in tensors.values()),
         "published_form": config.published_form,

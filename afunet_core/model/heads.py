@@ -118,9 +118,9 @@ def frame_log_precision(encoded: Tensor, times: Tensor) -> Tensor:
         times: ``B×3``.
     """
     fade = smoothstep(encoded, FADE_END, FADE_START)
-    keep_highlights = torch.zeros(3, dtype=encoded.dtype, device=encoded.device)
-    keep_highlights[0] = 1.0
-    fade = torch.maximum(fade, keep_highlights.reshape(1, 3, 1, 1, 1))
+    # Compared on the device: writing a number into one element would copy it from the host, and break CUDA graphs.
+    shortest = (torch.arange(3, device=encoded.device) == 0).to(encoded)
+    fade = torch.maximum(fade, shortest.reshape(1, 3, 1, 1, 1))
     return (fade + 1e-6).log() + times.clamp_min(1e-6).log().reshape(-1, 3, 1, 1, 1)
 
 

@@ -64,10 +64,10 @@ def git_blob_id(content: bytes) -> str:
 
 def fetched_models() -> dict[str, Path]:
     """List names and files of the weights in the user's cache."""
-    from afunet_core.model.checkpoint import cache_folder
+    from afunet_core.model.checkpoint import fetched_file
 
-    found = {name: cache_folder() / f"{name}.safetensors" for name in PUBLISHED}
-    return {name: path for name, path in found.items() if path.is_file()}
+    found = {name: fetched_file(name) for name in PUBLISHED}
+    return {name: path for name, path in found.items() if path is not None}
 
 
 def fetch(

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.saturation import CLIPPED
-from afunet_core.errors import MergeCancelled
 from afunet_core.motion.consistency import spread_over
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.motion.optical_flow import flow_inconsistency, optical_flow
@@ -27,7 +26,6 @@ from afunet_core.ops.box_filter import block_mean, reduction, window_mean
 from afunet_core.ops.strips import enlarged_rows, row_strips
 from afunet_core.ops.warp import sample
 from afunet_core.radiometry import encode, expose, linearize
-from afunet_core.utils.progress import ShouldCancel
 
 __all__ = ["follow_motion"]
 
@@ -53,20 +51,17 @@ RISE = 0.02
 
 @torch.no_grad()
 def follow_motion(
-    stack: ExposureStack, should_cancel: ShouldCancel | None = None
+    stack: ExposureStack, check: Callable[[], None] = lambda: None
 ) -> tuple[list[Tensor], list[list[float]]]:
     """Move what moved in the outer frames to where the reference shows it.
 
     Args:
         stack: two or more registered frames; a :class:`~afunet_core.bracket.bracket.Bracket` is one.
-        should_cancel: asked before and while each frame is moved.
+        check: called several times a second; it raises when the caller no longer wants the frames.
 
     Returns:
         The frames, encoded as they came, those where nothing was followed being the same tensors; and for each sample
         of the batch, for each frame, the share of its pixels that were moved, in [0, 1].
-
-    Raises:
-        MergeCancelled: after ``should_cancel`` returned true.
 
     Example:
         >>> frames = tuple(torch.full((1, 3, 32, 32), value) for value in (0.1, 0.4))
@@ -77,11 +72,6 @@ def follow_motion(
     """
     frames = list(stack.frames)
     shares = [[0.0] * len(frames) for _ in range(frames[0].shape[0])]
-
-    def check() -> None:
-        if should_cancel is not None and should_cancel():
-            raise MergeCancelled("Following the motion was cancelled.")
-
     for number, share in enumerate(shares):
         check()
         for index, (flow, followed) in _motions(stack, number, check).items():

@@ -9,11 +9,22 @@ from __future__ import annotations
 import math
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError, TensorTypeError
 
-__all__ = ["Scalar", "check_batch", "check_finite", "check_positive", "check_tensor", "hold", "per_sample"]
+__all__ = [
+    "Scalar",
+    "check_batch",
+    "check_finite",
+    "check_positive",
+    "check_tensor",
+    "hold",
+    "is_number",
+    "per_sample",
+    "visible",
+]
 
 Scalar: TypeAlias = "float | Tensor"
 """A number, a 0-d tensor, one value per sample (B,), or a tensor with as many axes as the image."""
@@ -55,7 +66,7 @@ def check_positive(name: str, value: object, advice: str = "") -> None:
     """
     if isinstance(value, Tensor):
         check_tensor(name, value)
-    elif not (_is_number(value) and 0 < value < math.inf):  # type: ignore[operator]
+    elif not (is_number(value) and 0 < value < math.inf):  # type: ignore[operator]
         raise ArgumentError(name, "a finite number above 0", _shown(value), advice)
 
 
@@ -67,7 +78,7 @@ def check_finite(name: str, value: object, expected: str = "a finite number") ->
     """
     if isinstance(value, Tensor):
         check_tensor(name, value)
-    elif not (_is_number(value) and -math.inf < value < math.inf):  # type: ignore[operator]
+    elif not (is_number(value) and -math.inf < value < math.inf):  # type: ignore[operator]
         raise ArgumentError(name, expected, _shown(value))
 
 
@@ -78,7 +89,6 @@ def per_sample(name: str, value: Scalar, image: Tensor) -> Scalar:
         ShapeError: for a vector of another length than the batch.
 
     Example:
-        >>> import torch
         >>> per_sample("ev", torch.tensor([0.0, 1.0]), torch.zeros(2, 3, 4, 4)).shape
         torch.Size([2, 1, 1, 1])
     """
@@ -92,11 +102,17 @@ def per_sample(name: str, value: Scalar, image: Tensor) -> Scalar:
     return value.reshape(-1, *[1] * (image.ndim - 1))
 
 
+def visible(values: Tensor) -> bool:
+    """Return True if values can be looked at: on a CPU, not traced, not fake, not inside vmap."""
+    if values.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return type(values) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(values)
+
+
 def hold(module: nn.Module, **values: Any) -> None:
     """Set parameters of an operator on its module: a Parameter trains with it, another tensor moves with it.
 
     Example:
-        >>> import torch
         >>> module = nn.Module()
         >>> hold(module, gamma=torch.tensor(2.2), clip=True)
         >>> list(module.state_dict())
@@ -109,7 +125,8 @@ def hold(module: nn.Module, **values: Any) -> None:
             setattr(module, name, value)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Return True for anything that stands for one number."""
     # NumPy's own numbers and symbols of torch.compile have __float__; so has an array, which is refused with its type.
     return isinstance(value, int | float) or (hasattr(value, "__float__") and not hasattr(value, "__len__"))
 

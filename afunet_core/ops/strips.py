@@ -66,9 +66,11 @@ def in_strips(function: Callable[..., Tensor], *images: Tensor, pixels: int = PI
         >>> torch.equal(in_strips(torch.exp, x, pixels=16), torch.exp(x))
         True
     """
+    if not _has_cache(images[0]):
+        return function(*images)
     height, width = images[0].shape[-2:]
     cuts = list(row_strips(height, width, pixels))
-    if len(cuts) <= 1 or images[0].device.type != "cpu":
+    if len(cuts) <= 1:
         return function(*images)
     strips = (function(*(image[..., rows, :] for image in images)) for rows in cuts)
     first = next(strips)
@@ -101,9 +103,11 @@ def in_haloed_strips(
         >>> torch.allclose(in_haloed_strips(mean, 2, x, pixels=64), mean(x))
         True
     """
+    if not _has_cache(images[0]):
+        return function(*images)
     height, width = images[0].shape[-2:]
     cuts = list(row_strips(height, width, pixels))
-    if len(cuts) <= 1 or height <= cuts[0].stop + 2 * halo or images[0].device.type != "cpu":
+    if len(cuts) <= 1 or height <= cuts[0].stop + 2 * halo:
         return function(*images)
     result: Tensor | None = None
     for rows in cuts:
@@ -141,3 +145,8 @@ def enlarged_rows(small: Tensor, rows: slice, height: int, width: int) -> Tensor
     share = (y - above).to(small)[:, None]
     between = torch.lerp(small[..., above, :], small[..., (above + 1).clamp_(max=last), :], share)
     return F.interpolate(between, size=(len(numbers), width), mode="bilinear", align_corners=False)
+
+
+def _has_cache(image: Tensor) -> bool:
+    """Return True where strips pay: on a CPU, and not while a compiler fuses operations and keeps sizes symbolic."""
+    return image.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.ops.arguments import check_batch, check_tensor, visible
 from afunet_core.ops.strips import row_strips
 
 __all__ = [
@@ -82,10 +83,12 @@ def valid_area(homography: Tensor, height: int, width: int, every: int = 1) -> T
     """
     batch, rows = _as_batch(homography), range(0, height, every)
     cuts = row_strips(len(rows), width, STRIP_PIXELS, multiple=2)
-    return torch.cat([_inside(_source_grid(batch, rows[cut], width), height, width) for cut in cuts], dim=-2)
+    return torch.cat([_inside(_source_grid(batch, width, *_bounds(rows[cut])), height, width) for cut in cuts], dim=-2)
 
 
-def warp_homography(image: Tensor, homography: Tensor, mode: str = "bicubic") -> tuple[Tensor, Tensor]:
+def warp_homography(
+    image: Tensor, homography: Tensor, mode: str = "bicubic", dsize: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor]:
     """Resample ``image`` so that its pixel ``p`` lands on ``homography · p``, as ``cv2.warpPerspective`` does.
 
     It does not ring (see :func:`sample`). Outside the image its border is repeated.
@@ -94,14 +97,17 @@ def warp_homography(image: Tensor, homography: Tensor, mode: str = "bicubic") ->
         image: B×C×H×W, any floating dtype; linear light when it is a photograph.
         homography: 3×3 or B×3×3, from pixels (x, y, 1) of the image to pixels of the result.
         mode: ``"bicubic"``, ``"bilinear"`` or ``"nearest"``.
+        dsize: height and width of the result, as kornia calls them; those of the image by default.
 
     Returns:
         The warped image, B×C×H×W, differentiable in image and homography, and the boolean mask B×1×H×W of the area
         that the image covers.
 
     Raises:
+        TensorTypeError: unless both are floating-point tensors.
         ShapeError: unless the image is B×C×H×W and the homography 3×3 or B×3×3.
-        ArgumentError: for an unknown mode or a singular homography.
+        ArgumentError: for an unknown mode, or a singular homography on the CPU. Elsewhere it is not looked at, which
+            would wait for the device, and its result is undefined.
 
     Example:
         >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
@@ -109,12 +115,13 @@ def warp_homography(image: Tensor, homography: Tensor, mode: str = "bicubic") ->
         >>> warped[0, 0], valid[0, 0]
         (tensor([[0., 0., 1., 2.]]), tensor([[False,  True,  True,  True]]))
     """
-    if image.ndim != 4:
-        raise ShapeError("image", "B×C×H×W", tuple(image.shape))
+    check_batch("image", image)
+    check_tensor("homography", homography)
     if mode not in ("bicubic", "bilinear", "nearest"):
         raise ArgumentError("mode", "bicubic, bilinear or nearest", repr(mode))
     height, width = image.shape[-2:]
-    source = _source_grid(_as_batch(homography), range(height), width)
+    rows, columns = (height, width) if dsize is None else dsize
+    source = _source_grid(_as_batch(homography), columns, 0, rows)
     if source.shape[0] not in (1, image.shape[0]):
         raise ShapeError("homography", f"3×3 or {image.shape[0]}×3×3", tuple(homography.shape))
     valid = _inside(source, height, width)
@@ -149,7 +156,7 @@ def warp_rows(
         tensor([1., 2., 3.])
     """
     height, width = image.shape[-2:]
-    source = _source_grid(_as_batch(homography), range(start, stop), width)
+    source = _source_grid(_as_batch(homography), width, start, stop)
     valid = _inside(source, height, width)
     y = source[..., 1].nan_to_num(0.0).clamp(0, height - 1)
     # Cubic interpolation looks two pixels further; beyond the rows taken only the repeated border is seen.
@@ -179,15 +186,17 @@ def sample(image: Tensor, positions: Tensor, mode: str = "bicubic") -> Tensor:
         tensor([[[[5., 6.]]]])
     """
     height, width = image.shape[-2:]
+    if image.shape[0] == 0:
+        return image[..., :1, :1].expand(-1, -1, *positions.shape[1:3])
     dtype, image = image.dtype, image.to(torch.promote_types(image.dtype, torch.float32))
     grid = _normalise(positions, height, width).to(image.dtype).expand(image.shape[0], -1, -1, -1)
     sampled = _grid_sample(image, grid, mode)
     if mode == "bicubic":
         extremes = torch.cat(_neighbourhood(image), dim=1)
         # The corner pixel of the 2×2 neighbourhood is the floor of the position, hence half a pixel up and left.
-        shift = grid.new_tensor([1.0 / width, 1.0 / height])
         with torch.no_grad():
-            corner = grid - shift
+            x, y = grid.unbind(-1)
+            corner = torch.stack((x - 1.0 / width, y - 1.0 / height), dim=-1)
         sampled = sampled.clamp(*_grid_sample(extremes, corner, "nearest").chunk(2, dim=1))
     return sampled.to(dtype)
 
@@ -200,15 +209,19 @@ class WarpHomography(nn.Module):
         torch.Size([1, 3, 4, 6])
     """
 
-    def __init__(self, mode: str = "bicubic") -> None:
+    def __init__(self, mode: str = "bicubic", dsize: tuple[int, int] | None = None) -> None:
         super().__init__()
-        self.mode = mode
+        self.mode, self.dsize = mode, dsize
 
     def forward(self, image: Tensor, homography: Tensor) -> Tensor:
-        return warp_homography(image, homography, self.mode)[0]
+        return warp_homography(image, homography, self.mode, self.dsize)[0]
 
     def extra_repr(self) -> str:
-        return f"mode={self.mode!r}"
+        return f"mode={self.mode!r}, dsize={self.dsize}"
+
+
+def _bounds(rows: range) -> tuple[int, int, int]:
+    return rows.start, rows.stop, rows.step
 
 
 def _corners(height: int, width: int) -> Tensor:
@@ -223,17 +236,18 @@ def _as_batch(homography: Tensor) -> Tensor:
 
 
 # kornia's create_meshgrid and transform_points take 3.4 times as long.
-def _source_grid(homography: Tensor, rows: range, width: int) -> Tensor:
+def _source_grid(homography: Tensor, width: int, start: int, stop: int, step: int = 1) -> Tensor:
     """For every output pixel of some rows the position (x, y) it comes from, B×rows×W×2, in pixels.
 
     A homography is linear before its division, so columns and rows are multiplied on their own and then added: a
     seventh of the work of one matrix product for each pixel.
     """
+    homography = homography.to(torch.promote_types(homography.dtype, torch.float32))
     inverse, failed = torch.linalg.inv_ex(homography)
-    if bool(failed.any()) or not bool(torch.isfinite(inverse).all()):
+    if visible(inverse) and (bool(failed.any()) or not bool(torch.isfinite(inverse).all())):
         raise ArgumentError("homography", "an invertible matrix", homography.tolist())
     x = torch.arange(width, dtype=homography.dtype, device=homography.device)
-    y = torch.arange(rows.start, rows.stop, rows.step, dtype=homography.dtype, device=homography.device)
+    y = torch.arange(start, stop, step, dtype=homography.dtype, device=homography.device)
     along_x = inverse[:, :, 0, None] * x + inverse[:, :, 2, None]
     along_y = inverse[:, :, 1, None] * y
     # Float64 keeps the sums exact; from here float32 holds a thousandth of a pixel on any frame.
@@ -251,15 +265,15 @@ def _inside(source: Tensor, height: int, width: int) -> Tensor:
 
 def _normalise(source: Tensor, height: int, width: int) -> Tensor:
     """Pixels to the [-1, 1] of ``grid_sample`` with ``align_corners=False``."""
-    size = source.new_tensor([width, height])
-    return (source * 2 + 1) / size - 1
+    x, y = source.unbind(-1)
+    return torch.stack(((x * 2 + 1) / width - 1, (y * 2 + 1) / height - 1), dim=-1)
 
 
 # kornia's remap is as fast, but rounds positions more coarsely: strips of a warped frame would show.
 def _grid_sample(image: Tensor, grid: Tensor, mode: str) -> Tensor:
     """``grid_sample`` that uses every core: it runs in parallel over the batch only, so rows are made a batch."""
     batch, rows = grid.shape[:2]
-    if batch > 1 or rows % 2 or image.device.type != "cpu":
+    if torch.compiler.is_compiling() or batch > 1 or rows % 2 or image.device.type != "cpu":
         return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
     halves = grid.reshape(2, rows // 2, grid.shape[2], 2)
     sampled = F.grid_sample(image.expand(2, -1, -1, -1), halves, mode=mode, padding_mode="border", align_corners=False)

@@ -15,7 +15,9 @@ from afunet_core.errors import ArgumentError
 from afunet_core.evaluation.paper import PUBLISHED_ROWS
 from afunet_core.model.config import VARIANTS, AFUNetConfig
 
-__all__ = ["TrainingConfig", "check_names", "learning_rate", "load_config"]
+__all__ = ["TrainingConfig", "check_names", "learning_rate", "load_config", "shipped_recipes"]
+
+RECIPES = Path(__file__).resolve().parent / "recipes"
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
@@ -125,22 +127,33 @@ class TrainingConfig:
         return replace(VARIANTS[self.model], **overrides)
 
 
+def shipped_recipes() -> dict[str, Path]:
+    """List names and files of the configurations in the package, such as ``compact`` and ``paper/M2``.
+
+    Example:
+        >>> {"compact", "full", "paper/kalantari"} <= set(shipped_recipes())
+        True
+    """
+    files = {path.relative_to(RECIPES).with_suffix("").as_posix(): path for path in RECIPES.rglob("*.toml")}
+    return dict(sorted(files.items()))
+
+
 def load_config(path: str | os.PathLike[str], **overrides: Any) -> TrainingConfig:
-    """Read a TOML file; keyword arguments win.
+    """Read a TOML file, or a shipped recipe by its name; keyword arguments win.
 
     A file may name another one as its ``base``, relative to itself, and hold only what differs. Its tables are merged
     with those of the base entry by entry, except that a table with a ``kind`` of its own stands alone.
 
     Args:
-        path: the file.
+        path: the file, or a name of :func:`shipped_recipes`. A file of that name goes first.
         **overrides: entries of the configuration; ``"data.root"`` is the entry ``root`` of the table ``data``.
 
     Raises:
-        ArgumentError: for a file that is no TOML, a name the configuration does not have, a value it cannot take, or
-            files that are each other's base.
+        ArgumentError: for a file that is no TOML, a name that is neither file nor recipe, an entry the configuration
+            does not have, a value it cannot take, or files that are each other's base.
         OSError: if the file or its base cannot be read.
     """
-    values = _read_toml(Path(path).resolve(), ())
+    values = _read_toml(_find(path), ())
     for key, value in overrides.items():
         if value is not None:
             table, _, entry = key.partition(".")
@@ -149,6 +162,17 @@ def load_config(path: str | os.PathLike[str], **overrides: Any) -> TrainingConfi
             values[table] = {**values.get(table, {}), entry: value} if entry else value
     check_names("config", values, [entry.name for entry in fields(TrainingConfig)])
     return TrainingConfig(**values)
+
+
+def _find(path: str | os.PathLike[str]) -> Path:
+    """Return the file of a path or of a recipe's name."""
+    found = Path(path)
+    if not found.is_file() and found.suffix != ".toml":
+        recipes = shipped_recipes()
+        if found.as_posix() not in recipes:
+            raise ArgumentError("config", f"a TOML file or one of {', '.join(recipes)}", repr(os.fspath(path)))
+        found = recipes[found.as_posix()]
+    return found.resolve()
 
 
 def check_names(table: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -160,7 +160,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    return isinstance(error, RuntimeError | OSError) and any(sign in text for sign in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, MPS, Metal, XPU
+    "can't allocate memory",  # torch on Linux
+    "cannot allocate memory",  # the C library: errno ENOMEM
+    "not enough memory",  # torch and the system on Windows
+    "insufficient memory",
+    "unable to allocate",  # numpy
+    "failed to allocate",
+    "bad_alloc",  # the C++ library
+    "alloc_failed",  # cuBLAS, cuDNN, cuFFT and cuSPARSE status codes
+    "mkldnn_memory",
+    "paging file is too small",
+)
+"""What libraries and systems say when memory runs out, in lower case."""
 
 
 def release_memory(device: torch.device) -> None:

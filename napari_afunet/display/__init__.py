@@ -1,1 +1,1 @@
-"""How HDR layers look, and how results are compared."""
+"""Display of HDR layers, and comparison of results with their frames."""

@@ -65,7 +65,7 @@ def compare(viewer: ViewerModel, comparison: str) -> bool:
 
 
 def is_comparing(viewer: ViewerModel) -> bool:
-    """Whether a comparison is shown."""
+    """Return True while a comparison is shown."""
     return any(_BEFORE in layer.metadata.get(KEY, {}) for layer in viewer.layers)
 
 

@@ -44,7 +44,7 @@ _GREY, _GAIN = 0.18, 16.0  # middle grey, and the gain of Reinhard's operator
 
 @dataclass(frozen=True)
 class DisplaySettings:
-    """How an HDR layer is shown.
+    """Settings of the display of an HDR layer.
 
     Attributes:
         operator: one of :data:`OPERATORS`.
@@ -112,7 +112,7 @@ def _info(layer: Image) -> Mapping[str, Any]:
 
 
 def _looked_at(layer: Image) -> dict[str, float]:
-    """What the pixels of one plane say about the exposure; noted, so that later steps need not look again."""
+    """Return the exposures that the pixels of one plane suggest; kept in the layer's metadata."""
     note = layer.metadata.get(KEY, {})
     if "base_ev" not in note:
         step = max(1, round((layer.data.size / 300_000) ** 0.5))
@@ -156,7 +156,7 @@ def set_display(layer: Image, settings: DisplaySettings) -> None:
 
 
 def is_hdr(layer: Any) -> bool:
-    """Whether a layer holds floating-point light that a display has to compress."""
+    """Return True for a layer of floating-point light, which a display has to compress."""
     from napari.layers import Image
 
     if not isinstance(layer, Image) or layer.multiscale or not np.issubdtype(layer.dtype, np.floating):

@@ -107,7 +107,7 @@ class MergeController(QObject):
             self._end(0.0, self._failure)
 
     def _summary(self) -> str:
-        """What became of a batch."""
+        """Return a summary of the batch."""
         bad = [done for done in self._batch if done.status == "failed"]
         count = {status: sum(done.status == status for done in self._batch) for status in ("merged", "skipped")}
         text = f"{count['merged']} of {self._batch[0].total} brackets merged"

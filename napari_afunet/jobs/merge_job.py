@@ -55,22 +55,22 @@ class Outcome:
 
     @property
     def placement(self) -> Placement:
-        """Where ``radiance`` and ``maps`` lie."""
+        """Placement of ``radiance`` and ``maps``."""
         return self.source.placement.shifted(self.area[:2] if self.area else (0, 0))
 
     @property
     def stage_placement(self) -> Placement:
-        """Where ``stages`` lie, without their stage axis, at the resolution of the frames."""
+        """Placement of ``stages``, without their stage axis, at the resolution of the frames."""
         return self.source.placement.shifted(self.stage_area[:2] if self.stage_area else (0, 0))
 
     @property
     def grey(self) -> bool:
-        """Whether the radiance has no colour axis."""
+        """True if the radiance has no colour axis."""
         return self.radiance.ndim == len(self.source.planes) + 2
 
     @property
     def linear(self) -> bool:
-        """Whether values are light; exposure fusion gives a picture for the screen instead."""
+        """True if values are light; exposure fusion gives a picture for the screen instead."""
         return self.info.get("output") != "display"
 
 
@@ -141,18 +141,16 @@ def _merge_plane(
 ) -> tuple[MergeResult, dict[str, np.ndarray]]:
     from afunet_core import Bracket, merge
     from afunet_core.bracket.files import channel_of_dark_frame
-    from afunet_core.camera.noise import NoiseModel
 
     metadata: dict[str, Any] = {"paths": list(source.paths)} if any(source.paths) else {}
     if settings.channel is not None:
         metadata["channel"] = settings.channel
+    elif source.colour is not None:
+        metadata["colour"] = source.colour
     arguments = settings.bracket_arguments()
     arguments["black_level"] = channel_of_dark_frame(settings.black_level, settings.channel)
     bracket = Bracket(frames, names=source.names, metadata=metadata or None, **arguments)
-    options = settings.core_arguments()
-    if not isinstance(settings.noise, str):
-        options["noise"] = NoiseModel.from_counts(*settings.noise, scale=bracket.scale)
-    result = merge(bracket, **options, on_progress=on_progress, should_cancel=should_cancel)
+    result = merge(bracket, **settings.merge_arguments(), on_progress=on_progress, should_cancel=should_cancel)
     maps: dict[str, np.ndarray] = {}
     names = [name for name in result.maps if name != "stages_hdr"]
     for name in names if settings.ghost_map else ():
@@ -163,7 +161,7 @@ def _merge_plane(
 
 
 def _covered(result: MergeResult, shape: tuple[int, int]) -> Area:
-    """What all frames of a plane show, from what is known of their registration."""
+    """Return the area that all frames of a plane show, from their registration."""
     import torch
 
     from afunet_core.ops.warp import valid_area

@@ -176,7 +176,7 @@ def _batch_template(settings: MergeSettings) -> Any:
     encoding = settings.encoding if settings.encoding != "gamma" else "auto"
     bracket = settings.bracket_arguments() | {"encoding": encoding, "ev": None, "times": None, "reference": None}
     bracket["channel"] = settings.channel
-    options = {key: value for key, value in settings.core_arguments().items() if key != "stages"}
+    options = {key: value for key, value in settings.merge_arguments().items() if key != "stages"}
     return MergeJob("", "", bracket=bracket, merge=options)
 
 

@@ -1,4 +1,4 @@
-"""What is known about the exposure of a layer: from its metadata, its EXIF, or ``exposure.txt`` beside its file."""
+"""Exposure of a layer: from its metadata, its EXIF, or ``exposure.txt`` beside its file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EV_KEYS = ("ev", "EV", "exposure_value")
 
 @dataclass(frozen=True)
 class LayerExposure:
-    """What is known about the exposure of one layer; ``ev`` is absolute, its zero is not important."""
+    """Known exposure of one layer; ``ev`` is absolute, its zero is not important."""
 
     ev: float | None = None
     seconds: float | None = None

@@ -44,7 +44,7 @@ ROLES = {
 
 
 def base_name(names: Sequence[str]) -> str:
-    """What the frames of a bracket have in common in their names, or ``bracket``.
+    """Return the part that the frames' names share, or ``bracket``.
 
     Example:
         >>> base_name(["garage -2 EV", "garage 0 EV", "garage +2 EV"]), base_name(["a", "b", "c"])
@@ -57,7 +57,7 @@ def base_name(names: Sequence[str]) -> str:
 
 
 def result_name(outcome: Outcome) -> str:
-    """What the layers of this outcome are called."""
+    """Return the name that the layers of this outcome begin with."""
     return base_name(outcome.source.names) + (" preview" if outcome.source.window is not None else "")
 
 
@@ -143,7 +143,7 @@ def stage_placement(outcome: Outcome, coarse: bool = False) -> Placement:
 
 
 def provenance_of(outcome: Outcome) -> dict[str, Any]:
-    """What every layer of an outcome says about how it was made."""
+    """Return the provenance that every layer of an outcome carries."""
     source = outcome.source
     return {
         "frames": list(source.names),

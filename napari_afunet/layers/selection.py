@@ -1,4 +1,4 @@
-"""Which layers make the bracket: found by exposure where it is known, else by brightness."""
+"""Selection of the layers that make a bracket: by exposure where it is known, else by brightness."""
 
 from __future__ import annotations
 

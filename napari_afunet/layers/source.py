@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
+from napari_afunet.layers.file_facts import common_facts, layer_facts, layer_path
 from napari_afunet.layers.selection import full_resolution
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ __all__ = ["BracketSource", "Placement", "bracket_source", "layer_path", "stack_
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies in the world: what result layers copy. One entry per axis, without the RGB axis."""
+    """Place of an image in the world, which result layers copy. One entry per axis, without the RGB axis."""
 
     scale: tuple[float, ...]
     translate: tuple[float, ...]
@@ -66,6 +67,8 @@ class BracketSource:
         placement: of the result.
         paths: files the frames came from, where known.
         layers: identities of the layers they came from, to find them whatever they are called by now.
+        encoding: what all layers or their files state, else ``None``.
+        colour: name and matrix to linear sRGB of the files' colours, as a bracket's metadata have it.
     """
 
     names: tuple[str, ...]
@@ -74,11 +77,13 @@ class BracketSource:
     placement: Placement
     paths: tuple[str | None, ...] = ()
     layers: tuple[str, ...] = ()
+    encoding: str | None = None
+    colour: dict[str, Any] | None = field(default=None, compare=False)
     window: tuple[slice, slice] | None = field(default=None, compare=False)
 
     @property
     def plane_count(self) -> int:
-        """How many images to merge."""
+        """Number of images to merge."""
         return math.prod(self.planes)
 
     @property
@@ -143,7 +148,8 @@ def bracket_source(layers: Sequence[Image], reference: int | None = None) -> Bra
         raise BracketError("layers", "three different layers", "the same layer twice", advice)
     chosen = layers[len(layers) // 2 if reference is None else reference]
     _require_same_grid(layers, chosen)
-    frames = [full_resolution(layer) for layer in layers]
+    facts = [layer_facts(layer) for layer in layers]
+    frames = [fact.as_core_reads(full_resolution(layer)) for fact, layer in zip(facts, layers, strict=True)]
     planes = chosen.ndim - 2
     offsets = np.array([_pixel_offset(layer, chosen) for layer in layers])
     start = np.zeros(2, dtype=int)
@@ -167,6 +173,7 @@ def bracket_source(layers: Sequence[Image], reference: int | None = None) -> Bra
         Placement.of(chosen).shifted(start.tolist()),
         tuple(layer_path(layer) for layer in layers),
         tuple(str(layer.unique_id) for layer in layers),
+        *common_facts(facts),
     )
 
 
@@ -188,13 +195,8 @@ def stack_source(layer: Image) -> BracketSource:
     frames = tuple(data[index] for index in range(data.shape[0]))
     path = layer_path(layer)
     planes = tuple(data.shape[1 : layer.ndim - 2])
-    return BracketSource(names, frames, planes, Placement.of(layer, drop=1), (path,) * len(names))
-
-
-def layer_path(layer: Image) -> str | None:
-    """The file a layer came from, as napari knows it or as our readers noted it."""
-    path = layer.source.path or layer.metadata.get("path")
-    return str(path) if path else None
+    stated = common_facts([layer_facts(layer)])
+    return BracketSource(names, frames, planes, Placement.of(layer, drop=1), (path,) * len(names), (), *stated)
 
 
 def _require_same_grid(layers: Sequence[Image], reference: Image) -> None:

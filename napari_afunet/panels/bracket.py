@@ -1,4 +1,4 @@
-"""Which layers make the bracket, and the exposure of each."""
+"""The frames of the bracket and their exposures."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class BracketPanel(QWidget):
 
     @property
     def is_stack(self) -> bool:
-        """Whether the frames are planes of one layer."""
+        """True if the frames are planes of one layer."""
         return self.kind_box.currentIndex() == 1
 
     def layers(self) -> list[Image]:
@@ -283,7 +283,7 @@ class BracketPanel(QWidget):
         self.changed.emit()
 
     def _show_exposures(self) -> None:
-        """What the user typed for these layers, else what they know about themselves."""
+        """Show what the user typed for these layers, else what is known about them."""
         layers = self.layers()
         count = len(self.exposure_edits)
         known = (

@@ -36,7 +36,7 @@ class ComparePanel(QWidget):
             self.buttons[name] = button
 
     def show_chosen(self, name: str) -> None:
-        """Which button is down; none for an empty name."""
+        """Show this button as pressed; none for an empty name."""
         for each, button in self.buttons.items():
             button.setChecked(each == name)
 

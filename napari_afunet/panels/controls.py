@@ -60,7 +60,7 @@ class ControlsPanel(QWidget):
         self.status_label.setText(text)
 
     def show_progress(self, fraction: float, message: str) -> None:
-        """How far it is, and what is being done."""
+        """Show the share that is done and what is being done."""
         self.progress_bar.setValue(round(fraction * STEPS))
         self.say(message)
 

@@ -1,4 +1,4 @@
-"""How HDR layers look: exposure, operator, highlight warning, live, for results and for HDR files alike."""
+"""Display of HDR layers, live: exposure, gamma, operator and highlight warning."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class DisplayPanel(QWidget):
         self.refresh()
 
     def settings(self) -> DisplaySettings:
-        """What the view shows now."""
+        """Return the settings shown now."""
         return DisplaySettings(
             self.operator_box.currentData(),
             self.ev_slider.value(),
@@ -142,7 +142,7 @@ class DisplayPanel(QWidget):
         self.applied.emit()
 
     def _covers(self, view: Image, layer: Image) -> bool:
-        """Whether the tone-mapped view hides the layer it was made of."""
+        """Return True if the tone-mapped view hides the layer it was made of."""
         layers = self._viewer.layers
         return view.visible and view.opacity == 1 and layers.index(view) > layers.index(layer)
 

@@ -39,7 +39,7 @@ class FeaturesPanel(QWidget):
         self.set_channels(0)
 
     def set_channels(self, count: int) -> None:
-        """How many channels the features have; 0 when there are none to look at."""
+        """Set the number of channels of the features; 0 when there are none to look at."""
         self.setEnabled(count > 0)
         self.channel_box.blockSignals(True)
         self.channel_box.setRange(0, max(0, count - 1))

@@ -128,11 +128,13 @@ def open_widget(plugin, make_napari_viewer, tiny_model):
 
     notification_manager.records.clear()
 
-    def open_widget(show=False, viewer=None):
+    def open_widget(show=False, viewer=None, **options):
         viewer = viewer or make_napari_viewer(show=show)
         _, widget = viewer.window.add_plugin_dock_widget("napari-afunet", "Merge exposure bracket")
         settings = widget.options.settings()
-        widget.options.set_settings(settings.replace(method="afunet", model=tiny_model, device="cpu", align="off"))
+        widget.options.set_settings(
+            settings.replace(method="afunet", model=tiny_model, device="cpu", align="off", **options)
+        )
         widget.viewer = viewer
         return viewer, widget
 

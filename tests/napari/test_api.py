@@ -42,7 +42,7 @@ def test_grey_in_grey_out_and_stacks_plane_by_plane(add_bracket, make_frames):
     viewer = ViewerModel()
     planes = [make_frames(channels=1, seed=seed)[0] for seed in range(3)]
     add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)], scale=(5, 1, 1))
-    result = merge_layers(viewer, **FAST)
+    result = merge_layers(viewer, ghost_map=True, **FAST)
     assert result.radiance.shape == (3, 24, 32)
     for index, frames in enumerate(planes):
         single = ViewerModel()

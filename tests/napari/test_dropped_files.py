@@ -18,6 +18,15 @@ from napari_afunet.dropped_files import new_bracket
 EV = (-2.0, 0.0, 2.0)
 
 
+@pytest.fixture(autouse=True)
+def builtins(plugin):
+    """napari's own readers, too."""
+    import napari_builtins
+    from npe2 import PluginManifest
+
+    plugin.register(PluginManifest.from_file(Path(napari_builtins.__file__).with_name("builtins.yaml")))
+
+
 @pytest.fixture
 def drop(qtbot):
     """``drop(viewer, paths)``, as the user does it on the canvas: inside the event loop, and back in it afterwards."""

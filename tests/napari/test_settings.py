@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from napari_afunet.settings import GIGABYTE, MergeSettings
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+from afunet_core import Bracket, merge
+from afunet_core.errors import ArgumentError
+from napari_afunet.settings import MergeSettings, form_options, preference_groups
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_preferences_become_the_defaults(plugin_settings, plugin):
@@ -10,23 +20,36 @@ def test_preferences_become_the_defaults(plugin_settings, plugin):
 
     assert MergeSettings.from_preferences() == MergeSettings()
     preferences = get_plugin_settings("napari-afunet")
-    preferences.merge.method, preferences.merge.memory_gb = "weighted", 1.5
-    preferences.layers.stages = False
-    preferences.camera.bit_depth, preferences.camera.black_level, preferences.camera.drift = 12, "64", True
-    preferences.camera.noise, preferences.merge.units = "0.5, 4", "counts"
-    settings = MergeSettings.from_preferences()
-    assert (settings.bit_depth, settings.black_level, settings.drift) == (12, 64.0, "auto")
-    assert (settings.noise, settings.units, settings.response) == ((0.5, 4.0), "counts", None)
-    assert (settings.method, settings.memory_budget, settings.stages) == ("weighted", round(1.5 * GIGABYTE), False)
+    preferences.merging.method, preferences.network.memory_budget = "weighted", 1.5
+    preferences.result.stages, preferences.result.units = True, "counts"
+    preferences.frames.bit_depth, preferences.camera.black_level = "12 bit", "64,5"
+    preferences.camera.drift, preferences.camera.noise, preferences.camera.gamma = "auto", "0.5, 4", 1.8
+    assert MergeSettings.from_preferences() == MergeSettings(
+        method="weighted",
+        memory_budget=round(1.5 * 1024**3),
+        stages=True,
+        units="counts",
+        bit_depth=12,
+        black_level=64.5,
+        drift="auto",
+        noise=(0.5, 4.0),
+        gamma=1.8,
+    )
+
+
+def test_the_preferences_in_the_manifest_are_the_declared_options():
+    manifest = yaml.safe_load((ROOT / "napari.yaml").read_text(encoding="utf-8"))
+    assert manifest["contributions"]["configurations"] == preference_groups()
 
 
 def test_everything_that_the_core_offers_is_a_setting():
-    """Whoever adds an option to the core is reminded of the widget, and of a preference for cameras."""
-    import inspect
-
-    from afunet_core import Bracket, merge
-
     offered = set(inspect.signature(merge).parameters) - {"bracket", "on_progress", "should_cancel"}
-    assert offered == set(MergeSettings().core_arguments())
+    assert offered == set(MergeSettings().merge_arguments())
     offered = set(inspect.signature(Bracket.__init__).parameters) - {"self", "frames", "names", "metadata"}
     assert offered == set(MergeSettings().bracket_arguments())
+
+
+def test_the_form_offers_no_choice_that_only_files_can_answer():
+    assert set(form_options()["encoding"].choices) == {"gamma", "srgb", "linear"}
+    with pytest.raises(ArgumentError, match="encoding"):
+        MergeSettings(encoding="auto")

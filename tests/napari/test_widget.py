@@ -21,6 +21,10 @@ def test_from_sample_frames_to_layers_and_again(
 
     click_merge(widget)
     assert messages() == []
+    assert set(names(viewer)) == {*(layer.name for layer in layers), "scene HDR", "scene tone mapped"}
+    widget.options.choose("stages", True)
+    widget.options.choose("ghost_map", True)
+    click_merge(widget)
     expected = ["scene HDR", "scene tone mapped", "scene ghost map"]
     expected += [f"scene stages · {side}" for side in ("under", "reference", "over", "HDR")]
     assert set(expected) <= set(names(viewer))
@@ -64,7 +68,7 @@ def test_merging_gives_what_the_core_gives(viewer, widget, qtbot, frames, add_br
     from afunet_core import Bracket, merge
 
     add_bracket(viewer, frames)
-    widget.options.method_box.setCurrentIndex(widget.options.method_box.findData("weighted"))
+    widget.options.choose("method", "weighted")
     click_merge(widget)
     expected = merge(Bracket(frames, ev=EV), method="weighted").radiance
     np.testing.assert_array_equal(viewer.layers["scene HDR"].data, expected)
@@ -73,8 +77,8 @@ def test_merging_gives_what_the_core_gives(viewer, widget, qtbot, frames, add_br
 @pytest.mark.parametrize(
     ("prepare", "word"),
     [
-        (lambda w: w.options.model_box.setCurrentText("/nowhere/model.safetensors"), "model.safetensors"),
-        (lambda w: w.options.device_box.setCurrentText("quantum"), "device"),
+        (lambda w: w.options.choose("model", "/nowhere/model.safetensors"), "model.safetensors"),
+        (lambda w: w.options.choose("device", "quantum"), "device"),
         (lambda w: w.bracket.layer_boxes[0].setCurrentIndex(2), "twice"),
     ],
 )
@@ -97,10 +101,10 @@ def test_grey_stack_of_12_bit_planes(viewer, widget, qtbot, make_frames, click_m
     for index, ev in enumerate(EV):
         counts = np.stack([np.round(frames[index] * 4095) for frames, _ in series]).astype(np.uint16)
         viewer.add_image(counts, name=f"cells {ev:+.0f}", metadata={"ev": ev, "encoding": "linear"}, scale=(3, 1, 1))
-    assert widget.options.encoding_box.currentData() == "linear"
-    widget.options.bit_depth_box.setCurrentIndex(widget.options.bit_depth_box.findData(12))
-    widget.options.method_box.setCurrentIndex(widget.options.method_box.findData("weighted"))
-    widget.options.align_box.setCurrentIndex(widget.options.align_box.findData("off"))
+    assert widget.options.settings().encoding == "linear"
+    widget.options.choose("bit_depth", 12)
+    widget.options.choose("method", "weighted")
+    widget.options.choose("align", "off")
     click_merge(widget)
     hdr = viewer.layers["cells HDR"]
     assert not hdr.rgb
@@ -149,7 +153,7 @@ def test_what_is_not_finite_is_said_and_does_not_spread(open_widget, finish, fra
 def test_images_of_a_few_pixels_have_a_result_stages_and_a_preview(
     open_widget, finish, make_frames, add_bracket, shape, messages
 ):
-    viewer, widget = open_widget()
+    viewer, widget = open_widget(stages=True)
     add_bracket(viewer, make_frames(*shape)[0])
     for start in (widget.merge, widget.preview):
         start()
@@ -202,7 +206,7 @@ def test_pyramids_and_lazy_series_are_merged_like_arrays(open_widget, finish, ma
 def test_the_view_and_the_selection_stay_while_results_are_added(widget, qtbot, add_bracket, frames):
     viewer = widget.viewer
     add_bracket(viewer, frames)
-    widget.options.method_box.setCurrentIndex(widget.options.method_box.findData("afunet"))
+    widget.options.choose("method", "afunet")
     viewer.scene.camera.zoom, viewer.scene.camera.center = 20.0, (0.0, 5.0, 7.0)
     widget.merge()
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)

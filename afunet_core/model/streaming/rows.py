@@ -131,7 +131,7 @@ class FrameRows:
         return torch.cat([torch.sigmoid(maps[:, :3]), maps[:, 3:]], dim=1)[0]
 
     def _decoded(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
-        """What the head's convolution says of some rows, ``1×channels×rows×W`` of the padded image."""
+        """Apply the head's convolution to some rows, ``1×channels×rows×W`` of the padded image."""
         first, last = max(start - 1, 0), min(stop + 1, self.height)
         wide, narrow = (max(start - 2, 0) == first, min(stop + 2, self.height) == last), (first == start, last == stop)
         features = self.skip(self._pad(skipped, *wide)) + estimate

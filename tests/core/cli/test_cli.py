@@ -401,8 +401,6 @@ def test_batches_that_cannot_be(frames: list[np.ndarray], tmp_path: Path, capsys
     for name in ("one/scene", "two/scene"):
         write_bracket(tmp_path / name, frames)
     both = [str(tmp_path / "one"), str(tmp_path / "two")]
-    assert main(["merge", *both, "-o", str(tmp_path / "out")]) == 2
-    assert "different names" in complaint(capsys)
     assert main(["merge", *both, "-o", str(tmp_path / "out.exr")]) == 2
     assert "a folder for the results" in complaint(capsys)
     (tmp_path / "empty").mkdir()
@@ -445,6 +443,24 @@ def test_info_on_models_images_and_variants(
     assert "GFLOP at 64×96" in capsys.readouterr().out
     assert main(["info"]) == 0
     assert "(default)" in capsys.readouterr().out
+
+
+def test_info_points_to_the_card_of_a_shipped_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "compact"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("card: ")]
+    assert Path(line.removeprefix("card: ").partition(" (")[0]).name == "compact.md"
+
+
+@pytest.mark.parametrize("arguments", [["merge", "a.tif", "-o", "b.exr", "--evv", "1"], ["info", "--nonsense"]])
+def test_wrong_arguments_print_the_usage_of_the_command(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: afunet {arguments[0]}")
+    assert "unrecognized arguments: --" in said
 
 
 def test_info_on_nothing_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,14 +119,14 @@ class TestChannel:
         assert bracket.black_level == 1
         assert bracket.metadata["channel"] == "green"
 
-    def test_greyscale_files_have_one_channel_anyway(self, files: list[Path], tmp_path: Path) -> None:
+    def test_greyscale_files_have_one_channel_anyway_which_is_said(self, files: list[Path], tmp_path: Path) -> None:
         grey = []
         for file in files:
             grey.append(tmp_path / f"grey_{file.name}")
             Image.open(file).getchannel(1).save(grey[-1])
-        brackets = [
-            af.Bracket.from_files(paths, times=TIMES, encoding="linear", channel="green") for paths in (grey, files)
-        ]
+        with pytest.warns(UserWarning, match="channel='green' is ignored: the frames are grey"):
+            one_channel = af.Bracket.from_files(grey, times=TIMES, encoding="linear", channel="green")
+        brackets = [one_channel, af.Bracket.from_files(files, times=TIMES, encoding="linear", channel="green")]
         for one, other in zip(*(bracket.frames for bracket in brackets), strict=True):
             assert torch.equal(one, other)
 

@@ -20,9 +20,9 @@ from afunet_core.io import write_image
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import complexity
 from afunet_core.model.config import VARIANTS
-from afunet_core.training.loop import load_config
+from afunet_core.training.config import load_config, shipped_recipes
 
-RECIPES = Path(__file__).resolve().parents[3] / "configs" / "paper"
+ROOT = Path(__file__).resolve().parents[3]
 FILES = {  # names of the three frames, the exposure file and the truth
     "kalantari": (("262A0898.tif", "262A0899.tif", "262A0900.tif"), "exposure.txt", "HDRImg.hdr"),
     "tel": (("input_1.tif", "input_2.tif", "input_3.tif"), "exposure.txt", "HDRImg.hdr"),
@@ -64,9 +64,9 @@ def data_set(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def train(recipe: str, output: Path, root: Path, *more: str) -> int:
     data = (f"data.root={root / 'Training'}", f"data.validation={root / 'Test'}")
-    depths = ", ".join(["1"] * load_config(RECIPES / f"{recipe}.toml").network().stages)
+    depths = ", ".join(["1"] * load_config(f"paper/{recipe}").network().stages)
     settings = [f"--set={item}" for item in (*TINY, f"model_overrides.depths=[{depths}]", *data, *more)]
-    return main(["train", "--config", str(RECIPES / f"{recipe}.toml"), "-o", str(output), "-q", *settings])
+    return main(["train", "--config", f"paper/{recipe}", "-o", str(output), "-q", *settings])
 
 
 def test_a_data_set_of_the_paper_end_to_end(
@@ -112,16 +112,18 @@ def test_ablations_train_and_stand_beside_their_rows(tmp_path: Path, capsys: pyt
 
 
 def test_every_row_has_its_recipe_and_every_recipe_its_row() -> None:
-    assert {path.stem for path in RECIPES.glob("*.toml")} == set(PUBLISHED_ROWS)
-    base = load_config(RECIPES.parent / "paper.toml")
+    assert {name.removeprefix("paper/") for name in shipped_recipes() if name.startswith("paper/")} == set(
+        PUBLISHED_ROWS
+    )
+    base = load_config("paper")
     for name in PUBLISHED_ROWS:
-        config = load_config(RECIPES / f"{name}.toml")
+        config = load_config(f"paper/{name}")
         assert config.row == name
         assert config.network() == VARIANTS[name if name in VARIANTS else "published"]
         assert (config.loss, config.patch, config.optimizer) == (base.loss, base.patch, base.optimizer)
     scenes = {"kalantari": 74, "hu": 85, "tel": 108}  # training scenes, as the paper counts them
     for name, count in scenes.items():
-        config = load_config(RECIPES / f"{name}.toml")
+        config = load_config(f"paper/{name}")
         assert config.steps * config.batch == 400 * 100 * count
 
 
@@ -195,7 +197,7 @@ def test_modules_cost_the_same_wherever_they_stand() -> None:
 
 
 def test_the_page_prints_what_the_tables_hold() -> None:
-    page = (RECIPES.parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
     sections = {part.splitlines()[0].split(":")[0]: part for part in page.split("\n## ")}
     for name, row in PUBLISHED_ROWS.items():
         scores = [f"{row.psnr_mu:.2f}", f"{row.psnr_l:.2f}", f"{row.ssim_mu:.4f}", f"{row.ssim_l:.4f}"]

@@ -329,6 +329,8 @@ def test_a_spoilt_configuration_note(tmp_path: Path, note: str) -> None:
 def test_unknown_names_say_what_there_is() -> None:
     with pytest.raises(CheckpointError, match=r"no model or file named 'nothing'.*default"):
         model_path("nothing")
+    with pytest.raises(CheckpointError, match=r"no model or file named 'tel'. Download .*: afunet fetch tel"):
+        model_path("tel")
 
 
 def test_fetched_names_are_found_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError, CheckpointError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model
-from afunet_core.training.config import TrainingConfig, learning_rate, load_config
+from afunet_core.training.config import TrainingConfig, learning_rate, load_config, shipped_recipes
 from afunet_core.training.loop import _warmed_up_average, train
 
 SMALL = {"embed_dim": 12, "depths": [1], "fusion_heads": 1, "window_size": 4}
@@ -37,7 +37,6 @@ CONFIG = TrainingConfig(
     checkpoint_every=3,
     log_every=2,
 )
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def logged(folder: Path, column: str, start: int = 0) -> dict[int, float]:
@@ -151,16 +150,27 @@ def test_trains_on_a_folder_of_brackets_and_starts_from_weights(tmp_path):
 
 
 def test_paper_settings_are_what_the_paper_says():
-    config = load_config(REPOSITORY / "configs" / "paper.toml")
+    config = load_config("paper")
     assert config.network().stages == 4
     assert learning_rate(config, 0) == pytest.approx(5e-4)
     assert learning_rate(config, config.steps) == pytest.approx(5e-6)
     assert config.steps * config.batch == 400 * 74 * 100
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").rglob("*.toml")), ids=lambda path: path.stem)
-def test_shipped_configurations_load(path):
-    assert load_config(path).network().stages >= 1
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipes_load_by_name(name):
+    assert load_config(name).network().stages >= 1
+
+
+def test_a_file_goes_before_a_recipe_of_its_name_and_unknown_names_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config("compact").steps == 7600
+    Path("compact").write_text("steps = 5\n", encoding="utf-8")
+    assert load_config("compact").steps == 5
+    with pytest.raises(ArgumentError, match=r"config: expected a TOML file or one of compact, .*paper/M2.*'compcat'"):
+        load_config("compcat")
+    with pytest.raises(FileNotFoundError):
+        load_config("mine.toml")
 
 
 def test_schedule_holds_then_falls():
@@ -210,7 +220,7 @@ def test_faults_that_a_run_finds_leave_its_folder_alone(tmp_path, changes, messa
 
 
 def test_without_folders_other_scenes_are_rendered_for_validation(tmp_path: Path) -> None:
-    """`afunet train --config configs/compact.toml` as it stands, with no data at hand."""
+    """`afunet train --config compact` as it stands, with no data at hand."""
     from afunet_core.training.sources import SyntheticSource
 
     config = TrainingConfig(

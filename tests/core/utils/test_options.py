@@ -44,6 +44,8 @@ def test_an_option_serves_a_form(cls: type, each: Option) -> None:
     [
         (BracketOptions, "black_level", "64,5", 64.5),
         (BracketOptions, "black_level", " dark.tif ", "dark.tif"),
+        (BracketOptions, "white_level", "3700", 3700.0),
+        (BracketOptions, "white_level", "none", None),
         (BracketOptions, "bit_depth", "11", 11),
         (BracketOptions, "response", "none", None),
         (MergeOptions, "noise", "0.5, 4", (0.5, 4.0)),

@@ -68,5 +68,5 @@ def test_what_is_said_of_the_planes_of_a_stack_is_said_once(widget, qtbot, monke
     qtbot.waitUntil(lambda: "do not fit" in widget.controls.status_label.text(), timeout=WAIT)
     qtbot.wait(1500)  # three times as long as it waits for changes
     assert len(looked) == 1
-    widget.options.align_box.setCurrentIndex(widget.options.align_box.findData("on"))
+    widget.options.choose("align", "on")
     qtbot.waitUntil(lambda: len(looked) == 2, timeout=WAIT)

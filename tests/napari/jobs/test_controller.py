@@ -79,7 +79,7 @@ def test_a_second_click_and_another_model_meanwhile_change_nothing(
     widget.preview()
     widget.merge_folders("/nowhere", "/nowhere")
     assert widget.worker is worker
-    widget.options.model_box.setCurrentText("compact")
+    widget.options.choose("model", "compact")
     finish(widget)
     assert viewer.layers["scene HDR"].metadata["afunet"]["settings"]["model"] == tiny_model
     assert messages() == []

@@ -13,7 +13,7 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
 
     from afunet_core import read_image
 
-    widget.options.channel_box.setCurrentIndex(widget.options.channel_box.findData("green"))
+    widget.options.choose("channel", "green")
     for number in range(3):
         folder = tmp_path / "in" / f"bracket {number}"
         folder.mkdir(parents=True)

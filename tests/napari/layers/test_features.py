@@ -17,7 +17,7 @@ def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_fra
     frames, _ = make_frames(17, 22)
     viewer = ViewerModel()
     layers = add_bracket(viewer, frames, scale=(0.5, 0.5))
-    settings = MergeSettings(ev=EV, method="afunet", align="off", model=tiny_model, device="cpu")
+    settings = MergeSettings(ev=EV, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
     outcome, results = merged(viewer, layers, settings)
     assert channel_count(outcome) == 2
     results["under"].visible = True
@@ -62,7 +62,7 @@ def test_features_at_half_resolution_lie_on_the_image(add_bracket, make_frames, 
     viewer = ViewerModel()
     layers = add_bracket(viewer, frames, scale=(3.0, 3.0), translate=(100.0, 200.0))
     model = str(tmp_path / "half.safetensors")
-    settings = MergeSettings(ev=EV, method="afunet", align="off", model=model, device="cpu")
+    settings = MergeSettings(ev=EV, method="afunet", align="off", model=model, device="cpu", stages=True)
     _, results = merged(viewer, layers, settings)
     stages = results["reference"]
     assert stages.data.shape == (1, 11, 15, 3)
@@ -82,7 +82,8 @@ def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, fram
 
     viewer = widget.viewer
     add_bracket(viewer, frames)
-    widget.options.method_box.setCurrentIndex(widget.options.method_box.findData("afunet"))
+    widget.options.choose("method", "afunet")
+    widget.options.choose("stages", True)
     widget.merge()
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
     inside, go_on, real = threading.Event(), threading.Event(), inspection.stage_energy
@@ -94,11 +95,11 @@ def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, fram
 
     monkeypatch.setattr(inspection, "stage_energy", held)
     panel = widget.features
-    panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("energy"))
+    panel.choose("quantity", "energy")
     panel.quantity_box.activated.emit(0)
     qtbot.waitUntil(inside.is_set, timeout=WAIT)
     assert "scene values · under" not in viewer.layers
-    panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("movement"))
+    panel.choose("quantity", "movement")
     panel.quantity_box.activated.emit(0)
     go_on.set()
     qtbot.waitUntil(lambda: "scene values · over" in viewer.layers, timeout=WAIT)

@@ -44,7 +44,7 @@ def test_stages_of_every_plane_share_the_stage_axis(add_bracket, make_frames, ti
     viewer = ViewerModel()
     planes = [make_frames(16, 20, seed=seed)[0] for seed in range(2)]
     add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)], rgb=True, scale=(7, 1, 1))
-    merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu")
+    merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
     stages = viewer.layers["scene stages · over"]
     assert stages.data.shape == (2, 2, 16, 20, 3)
     assert stages.data.dtype == np.uint8
@@ -55,7 +55,7 @@ def test_stages_of_every_plane_share_the_stage_axis(add_bracket, make_frames, ti
 
 def test_the_image_decoded_from_every_stage_is_a_layer_that_ends_in_the_result(add_bracket, make_frames, tiny_model):
     viewer = ViewerModel()
-    options = {"method": "afunet", "align": "off", "model": tiny_model, "device": "cpu"}
+    options = {"method": "afunet", "align": "off", "model": tiny_model, "device": "cpu", "stages": True}
     layers = add_bracket(viewer, make_frames(16, 20)[0], scale=(0.5, 0.5))
     result = merge_layers(viewer, layers, **options)
     decoded = viewer.layers["scene stages · HDR"]
@@ -82,7 +82,7 @@ def test_decoded_stages_of_grey_planes(add_bracket, make_frames, tiny_model):
     viewer = ViewerModel()
     planes = [make_frames(16, 20, channels=1, seed=seed)[0] for seed in range(2)]
     add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)])
-    result = merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu", ghost_map=False)
+    result = merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
     decoded = viewer.layers["scene stages · HDR"]
     assert not decoded.rgb
     assert decoded.data.shape == (2, 2, 16, 20)
@@ -95,7 +95,7 @@ def test_a_cropped_result_is_the_cores_and_lies_where_it_belongs(add_bracket, ha
 
     viewer, frames = ViewerModel(), hand_held()
     layers = add_bracket(viewer, frames, scale=(2.0, 2.0), translate=(10.0, 20.0))
-    result = merge_layers(viewer, layers, border="crop", **CAMERA)
+    result = merge_layers(viewer, layers, border="crop", ghost_map=True, **CAMERA)
     expected = merge(Bracket(frames, ev=EV, encoding="linear", bit_depth=12), method="weighted", border="crop")
     np.testing.assert_array_equal(result.radiance, expected.radiance)
     top, left, height, width = result.info["area"]
@@ -114,14 +114,14 @@ def test_planes_of_a_stack_are_cropped_to_what_all_of_them_cover(add_bracket, ti
     planes = [hand_held(shift, seed=shift) for shift in (2, 5)]
     stacks = [np.stack([plane[index] for plane in planes]) for index in range(3)]
     layers = add_bracket(viewer, stacks, scale=(5, 2, 2))
-    result = merge_layers(viewer, layers, border="crop", **CAMERA)
+    result = merge_layers(viewer, layers, border="crop", ghost_map=True, **CAMERA)
     whole = merge_layers(viewer, layers, border="fill", name="whole", **CAMERA)
     top, left, height, width = result.info["area"]
     assert result.radiance.shape == (2, height, width)
     np.testing.assert_array_equal(result.radiance, whole.radiance[:, top : top + height, left : left + width])
     assert height <= 92  # the outer frames of the second plane lie ten rows apart
     np.testing.assert_allclose(viewer.layers["scene HDR"].translate, (0, 2 * top, 2 * left))
-    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu"}
+    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu", "stages": True}
     merge_layers(viewer, layers, border="crop", name="stages", **options)
     np.testing.assert_allclose(viewer.layers["stages stages · HDR"].translate, 0)
     assert viewer.layers["stages stages · HDR"].data.shape[-2:] == (100, 140)
@@ -130,7 +130,7 @@ def test_planes_of_a_stack_are_cropped_to_what_all_of_them_cover(add_bracket, ti
 def test_cropped_stages_lie_on_the_cropped_image(add_bracket, tiny_model, hand_held):
     viewer = ViewerModel()
     layers = add_bracket(viewer, hand_held())
-    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu"}
+    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu", "stages": True}
     result = merge_layers(viewer, layers, border="crop", **options)
     for name in ("scene stages · under", "scene stages · HDR"):
         np.testing.assert_allclose(viewer.layers[name].translate[-2:], result.info["area"][:2])
@@ -142,7 +142,7 @@ def outcome_of(tiny_model):
     """Layers → the outcome of the tiny network, with its stages."""
 
     def merge(layers):
-        settings = MergeSettings(ev=EV, method="afunet", align="off", model=tiny_model, device="cpu")
+        settings = MergeSettings(ev=EV, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
         *_, step = merge_source(bracket_source(layers), settings)
         return step.outcome
 

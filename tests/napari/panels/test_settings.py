@@ -17,13 +17,13 @@ def test_exposures_of_a_stack_can_be_typed_and_the_camera_be_told(viewer, widget
     for edit, text in zip(widget.bracket.exposure_edits, ("-2", "0", "+2"), strict=True):
         qtbot.keyClicks(edit, text)
     options = widget.options
-    qtbot.mouseClick(options.camera_fold, Qt.MouseButton.LeftButton)
-    assert options.drift_check.isVisibleTo(widget)
-    options.response_box.setCurrentIndex(options.response_box.findData("estimate"))
-    options.drift_check.setChecked(True)
-    options.override_check.setChecked(True)
-    options.black_box.setCurrentText("0")
-    options.method_box.setCurrentIndex(options.method_box.findData("weighted"))
+    qtbot.mouseClick(options.groups["camera"].toggleButton(), Qt.MouseButton.LeftButton)
+    assert options.fields["drift"].control.isVisibleTo(widget)
+    options.choose("response", "estimate")
+    options.choose("drift", "auto")
+    options.choose("override", True)
+    options.fields["black_level"].control.setCurrentText("0")
+    options.choose("method", "weighted")
     click_merge(widget)
     note = viewer.layers["stack HDR"].metadata["afunet"]
     assert note["settings"]["response"] == "estimate"
@@ -34,9 +34,9 @@ def test_exposures_of_a_stack_can_be_typed_and_the_camera_be_told(viewer, widget
     viewer.add_image(np.zeros((5, 5)), name="unrelated")
     assert widget.bracket.layers() == [layer]
     assert widget.bracket.exposures() == (EV, None)
-    options.black_box.setCurrentText("dark.tif")
+    options.fields["black_level"].control.setCurrentText("dark.tif")
     assert widget.settings().black_level == "dark.tif"
-    options.black_box.setCurrentText("64,5")
+    options.fields["black_level"].control.setCurrentText("64,5")
     assert widget.settings().black_level == 64.5
 
 
@@ -74,3 +74,14 @@ def test_every_control_reaches_the_settings_and_says_what_it_is(widget):
             for control in panel.findChildren(kind):
                 if not control.objectName().startswith("qt_") and control.parent().parent() is not None:
                     assert control.toolTip() or isinstance(control.parent(), QAbstractSpinBox), control
+
+
+def test_what_is_chosen_stays_when_the_devices_and_models_of_the_machine_are_known(widget, tiny_model):
+    options = widget.options
+    assert options.settings().model == tiny_model  # a file, shown by its name
+    options.choose("device", "cuda:1")
+    options.set_models(["default", "full"])
+    options.set_devices(["auto", "cpu"])
+    assert options.settings().model == tiny_model
+    assert options.fields["model"].control.currentText() == "tiny.safetensors"
+    assert options.settings().device == "cuda:1"

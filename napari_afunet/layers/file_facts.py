@@ -1,0 +1,104 @@
+"""Facts of a layer's file: light, colours and orientation, as the core reads them, whoever opened the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+
+    from afunet_core.io.read import FileFacts
+
+__all__ = ["LayerFacts", "common_facts", "layer_facts", "layer_path"]
+
+NAPARI = "napari"
+"""The reader that comes with napari: it leaves photographs lying and does not tell their encoding."""
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What is stated about the pixels of one layer.
+
+    Args:
+        encoding: ``gamma``, ``srgb`` or ``linear``; ``None`` where nothing states it.
+        colour: name and matrix to linear sRGB, ``None`` for sRGB.
+        file: of a layer that napari's own reader opened, what its file says.
+    """
+
+    encoding: str | None = None
+    colour: dict[str, Any] | None = None
+    file: FileFacts | None = None
+
+    def as_core_reads(self, pixels: Any) -> Any:
+        """Pixels of the layer as the core would have read its file: upright, and light where the curve has no name."""
+        file = self.file
+        if file is None or tuple(pixels.shape[:2]) != file.shape:
+            return pixels
+        from afunet_core.io.colour import decode_pixels
+        from afunet_core.io.read import turned
+
+        if file.orientation != 1:
+            pixels = turned(np.asarray(pixels), file.orientation)
+        if file.encoding is None and file.colour is not None and file.colour.decode is not None:
+            pixels = decode_pixels(np.asarray(pixels), file.colour)
+        return pixels
+
+
+def layer_facts(layer: Layer) -> LayerFacts:
+    """What is stated about a layer: by our readers in its metadata, else by the file that napari read."""
+    encoding, colour = layer.metadata.get("encoding"), layer.metadata.get("colour")
+    if encoding is not None:
+        return LayerFacts(encoding, colour if isinstance(colour, dict) else None)
+    path = layer_path(layer)
+    if path is None or getattr(layer.source, "reader_plugin", None) != NAPARI:
+        return LayerFacts()
+    file = _facts_of(path)
+    if file is None:
+        return LayerFacts()
+    known = file.colour
+    decoded = known is not None and known.encoding is None and known.decode is not None
+    matrix = None if known is None or known.to_srgb is None else known.to_srgb.tolist()
+    colours = (
+        None if known is None or matrix is None else {"space": known.space, "source": known.source, "to_srgb": matrix}
+    )
+    return LayerFacts("linear" if decoded else None if known is None else known.encoding, colours, file)
+
+
+def common_facts(facts: Sequence[LayerFacts]) -> tuple[str | None, dict[str, Any] | None]:
+    """Encoding and colours, where all layers state the same."""
+    encodings = {fact.encoding for fact in facts}
+    spaces = {None if fact.colour is None else fact.colour["space"] for fact in facts}
+    encoding = encodings.pop() if len(encodings) == 1 else None
+    return encoding, facts[0].colour if len(spaces) == 1 else None
+
+
+def layer_path(layer: Layer) -> str | None:
+    """The file a layer came from, as napari knows it or as our readers noted it."""
+    path = layer.source.path or layer.metadata.get("path")
+    return str(path) if path else None
+
+
+def _facts_of(path: str) -> FileFacts | None:
+    try:
+        changed = Path(path).stat().st_mtime_ns
+    except OSError:
+        return None
+    return _read_facts(path, changed)
+
+
+@lru_cache(maxsize=256)
+def _read_facts(path: str, changed: int) -> FileFacts | None:
+    """Read once, until the file changes: the view asks often."""
+    from afunet_core.errors import AFUNetError
+    from afunet_core.io.read import read_facts
+
+    try:
+        return read_facts(path)
+    except (AFUNetError, OSError):
+        return None

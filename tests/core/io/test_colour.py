@@ -1,0 +1,257 @@
+"""Light and colours by the file's own word: profiles, chunks, code points, EXIF and EXR."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import OpenImageIO
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+import afunet_core as af
+from afunet_core.errors import BracketError
+from afunet_core.io import read_image, write_image
+from afunet_core.io.colour import SRGB_CHROMATICITIES, primaries_to_srgb
+from afunet_core.io.icc import SRGB_D50, linear_srgb_profile, parse_profile, srgb_profile
+
+ADOBE = np.array([[0.60976, 0.20524, 0.14922], [0.31112, 0.62566, 0.06322], [0.01948, 0.06089, 0.74484]])
+REC2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
+
+
+def profile(matrix: np.ndarray, curve: bytes, space: bytes = b"RGB ") -> bytes:
+    """A profile made independently of the product's: version 2, one curve."""
+
+    def fix(values: np.ndarray) -> bytes:
+        return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(v * 65536)) for v in values)
+
+    tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78), b"wtpt": fix(np.ones(3))}
+    if space == b"GRAY":
+        tags[b"kTRC"] = curve
+    else:
+        tags |= {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
+        tags |= {name: fix(matrix[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
+    table, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
+    for name, value in tags.items():
+        padded = value + bytes(-len(value) % 4)
+        table += name + struct.pack(">II", start + len(body), len(padded))
+        body += padded
+    head = bytearray(128)
+    head[8:12], head[12:24], head[36:40] = b"\x02\x10\0\0", b"mntr" + space + b"XYZ ", b"acsp"
+    return struct.pack(">I", 128 + len(table) + len(body)) + bytes(head)[4:] + table + body
+
+
+def exponent(gamma: float) -> bytes:
+    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
+
+
+def parametric(kind: int, *numbers: float) -> bytes:
+    return (
+        b"para\0\0\0\0"
+        + struct.pack(">HH", kind, 0)
+        + struct.pack(f">{len(numbers)}i", *(round(n * 65536) for n in numbers))
+    )
+
+
+SRGB_CURVE = parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 65536, (8, 9, 3), np.uint16)
+
+
+class TestProfiles:
+    @pytest.mark.parametrize(
+        ("curve", "encoding"),
+        [
+            (exponent(1.0), "linear"),
+            (b"curv\0\0\0\0" + struct.pack(">I", 0), "linear"),
+            (exponent(2.2), "gamma"),
+            (exponent(563 / 256), "gamma"),
+            (SRGB_CURVE, "srgb"),
+        ],
+    )
+    def test_a_curve_with_a_name(self, tmp_path: Path, pixels: np.ndarray, curve: bytes, encoding: str) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=profile(SRGB_D50, curve))
+        image = read_image(tmp_path / "a.tif")
+        assert image.encoding == encoding
+        np.testing.assert_array_equal(image.pixels, pixels)
+
+    @pytest.mark.parametrize(
+        ("curve", "expected"),
+        [
+            (exponent(1.8), lambda v: v ** (round(1.8 * 256) / 256)),
+            (parametric(0, 3.0), lambda v: v**3),
+            (parametric(1, 2.0, 0.9, 0.1), lambda v: (0.9 * v + 0.1) ** 2),
+            (b"curv\0\0\0\0" + struct.pack(">I5H", 5, 0, 1000, 9000, 30000, 65535),
+             lambda v: np.interp(v, np.linspace(0, 1, 5), np.array([0, 1000, 9000, 30000, 65535]) / 65535)),
+        ],
+    )  # fmt: skip
+    def test_a_curve_without_one_is_decoded(self, tmp_path: Path, pixels: np.ndarray, curve: bytes, expected) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=profile(SRGB_D50, curve))
+        image = read_image(tmp_path / "a.tif")
+        assert image.encoding is None
+        light = image.to_light()
+        assert (light.encoding, light.bit_depth, light.pixels.dtype) == ("linear", None, np.float32)
+        np.testing.assert_allclose(light.pixels, expected(pixels / 65535), atol=2e-5)
+
+    def test_floats_with_a_display_profile(self, tmp_path: Path) -> None:
+        tifffile.imwrite(
+            tmp_path / "a.tif", np.full((4, 4, 3), 0.5, np.float32), photometric="rgb", iccprofile=srgb_profile()
+        )
+        assert read_image(tmp_path / "a.tif").encoding == "srgb"
+
+    def test_grey(self, tmp_path: Path) -> None:
+        grey = np.full((4, 4), 100, np.uint8)
+        tifffile.imwrite(tmp_path / "a.tif", grey, iccprofile=profile(SRGB_D50, exponent(1.0), b"GRAY"))
+        assert read_image(tmp_path / "a.tif").encoding == "linear"
+
+    def test_ours_are_profiles_to_others(self) -> None:
+        """LittleCMS takes them: middle grey of the linear profile is 188 in sRGB."""
+        mine = ImageCms.ImageCmsProfile(io.BytesIO(linear_srgb_profile()))
+        screen = ImageCms.createProfile("sRGB")
+        grey = Image.new("RGB", (1, 1), (128, 128, 128))
+        shown = ImageCms.profileToProfile(grey, mine, screen)
+        assert shown.getpixel((0, 0)) == pytest.approx((188, 188, 188), abs=1)
+        same = ImageCms.profileToProfile(grey, ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile())), screen)
+        assert same.getpixel((0, 0)) == pytest.approx((128, 128, 128), abs=1)
+
+    def test_the_matrix_is_that_of_littlecms(self) -> None:
+        stated = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        own = parse_profile(stated.tobytes())
+        assert own is not None
+        columns = [stated.profile.red_colorant[0], stated.profile.green_colorant[0], stated.profile.blue_colorant[0]]
+        np.testing.assert_allclose(own.to_xyz, np.array(columns).T, atol=1e-4)
+
+    @pytest.mark.parametrize("length", [0, 10, 140, 200, 400])
+    def test_damaged_profiles_are_passed_over(self, tmp_path: Path, pixels: np.ndarray, length: int) -> None:
+        damaged = profile(ADOBE, SRGB_CURVE)[:length] or b"x"
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=damaged)
+        assert read_image(tmp_path / "a.tif").encoding in ("gamma", "srgb")
+
+
+def with_chunk(path: Path, kind: bytes, data: bytes) -> None:
+    raw = path.read_bytes()
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(raw[:33] + chunk + raw[33:])
+
+
+class TestPng:
+    @pytest.mark.parametrize(
+        ("kind", "data", "encoding"),
+        [
+            (b"gAMA", struct.pack(">I", 100000), "linear"),
+            (b"gAMA", struct.pack(">I", 45455), "gamma"),
+            (b"gAMA", struct.pack(">I", 55556), None),
+            (b"sRGB", b"\0", "srgb"),
+            (b"cICP", bytes([1, 8, 0, 1]), "linear"),
+            (b"cICP", bytes([1, 13, 0, 1]), "srgb"),
+            (b"tEXt", b"Comment\0gAMA", "gamma"),
+        ],
+    )
+    def test_chunks(self, tmp_path: Path, pixels: np.ndarray, kind: bytes, data: bytes, encoding: str | None) -> None:
+        cv2.imwrite(str(tmp_path / "a.png"), pixels)  # states nothing
+        with_chunk(tmp_path / "a.png", kind, data)
+        assert read_image(tmp_path / "a.png").encoding == encoding
+
+    def test_pq_is_decoded(self, tmp_path: Path) -> None:
+        """Code 0.5081 is 100 cd/m² (SMPTE ST 2084), diffuse white 203 (BT.2408)."""
+        codes = np.full((4, 4, 3), round(0.508078 * 65535), np.uint16)
+        cv2.imwrite(str(tmp_path / "a.png"), codes)
+        with_chunk(tmp_path / "a.png", b"cICP", bytes([9, 16, 0, 1]))
+        light = read_image(tmp_path / "a.png").to_light()
+        np.testing.assert_allclose(light.pixels, 100 / 203, rtol=1e-3)
+
+
+class TestExif:
+    @pytest.mark.parametrize(
+        ("space", "index", "encoding", "named"),
+        [(1, None, "srgb", "sRGB"), (65535, "R03", "gamma", "Adobe RGB (1998)")],
+    )
+    def test_colour_space(self, tmp_path: Path, space: int, index: str | None, encoding: str, named: str) -> None:
+        exif = Image.Exif()
+        exif[0x010F] = "Maker"
+        exif[0x8769] = {0xA001: space}
+        if index:
+            exif[0x8769][0xA005] = {1: index, 2: b"0100"}
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
+        image = read_image(tmp_path / "a.jpg")
+        assert (image.encoding, image.colour.space) == (encoding, named)
+
+    def test_nothing_stated(self, tmp_path: Path) -> None:
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+        image = read_image(tmp_path / "a.jpg")
+        assert (image.encoding, image.colour) == ("gamma", None)
+
+
+class TestColours:
+    """A grey card and a red one, photographed in other primaries, come out in linear sRGB."""
+
+    SCENE = np.array([[0.18, 0.18, 0.18], [0.30, 0.02, 0.02], [0.02, 0.25, 0.03]])
+
+    def merged(self, paths: list[Path]) -> tuple[np.ndarray, dict]:
+        result = af.merge(af.Bracket.from_files(paths, ev=(0, 1)), method="weighted", align="off", noise="photons")
+        return result.radiance, result.info
+
+    def test_icc(self, tmp_path: Path) -> None:
+        inside = np.repeat((self.SCENE @ (np.linalg.inv(ADOBE) @ SRGB_D50).T)[None], 4, 0)
+        for i in range(2):
+            stored = np.rint(np.clip(inside * 2**i, 0, 1) ** (256 / 563) * 65535).astype(np.uint16)
+            tifffile.imwrite(
+                tmp_path / f"{i}.tif", stored, photometric="rgb", iccprofile=profile(ADOBE, exponent(563 / 256))
+            )
+        radiance, info = self.merged([tmp_path / "0.tif", tmp_path / "1.tif"])
+        np.testing.assert_allclose(radiance, np.repeat(self.SCENE[None], 4, 0), atol=3e-3)
+        assert (info["colour_space"], info["colours_from"]) == ("linear sRGB", "test")
+
+    def test_exr_chromaticities(self, tmp_path: Path) -> None:
+        to_srgb = primaries_to_srgb(REC2020)
+        assert to_srgb is not None
+        inside = np.repeat((self.SCENE @ np.linalg.inv(to_srgb).T)[None], 4, 0).astype(np.float32)
+        for i in range(2):
+            spec = OpenImageIO.ImageSpec(3, 4, 3, "float")
+            spec.attribute("chromaticities", OpenImageIO.TypeDesc("float[8]"), REC2020)
+            out = OpenImageIO.ImageOutput.create(str(tmp_path / f"{i}.exr"))
+            out.open(str(tmp_path / f"{i}.exr"), spec)
+            out.write_image(inside * 2**i)
+            out.close()
+        image = read_image(tmp_path / "0.exr")
+        assert (image.encoding, image.colour.space) == ("linear", "Rec. 2020")
+        radiance, _ = self.merged([tmp_path / "0.exr", tmp_path / "1.exr"])
+        np.testing.assert_allclose(radiance, np.repeat(self.SCENE[None], 4, 0), atol=1e-4)
+
+    def test_frames_of_different_colours_are_refused(self, tmp_path: Path, pixels: np.ndarray) -> None:
+        for i, matrix in enumerate((SRGB_D50, ADOBE)):
+            tifffile.imwrite(
+                tmp_path / f"{i}.tif", pixels, photometric="rgb", iccprofile=profile(matrix, exponent(2.2))
+            )
+        with pytest.raises(BracketError, match=r"1\.tif: expected colours in sRGB"):
+            af.Bracket.from_files([tmp_path / "0.tif", tmp_path / "1.tif"], ev=(0, 2))
+
+    def test_saturated_channels_stay_saturated(self, tmp_path: Path) -> None:
+        """Frames are merged in their own primaries: converted first, what is clipped mixes with what is not."""
+        for i in range(2):
+            stored = np.tile(np.array([65535, 20000, 20000], np.uint16), (4, 4, 1))
+            tifffile.imwrite(
+                tmp_path / f"{i}.tif", stored // (2 - i), photometric="rgb", iccprofile=profile(ADOBE, exponent(1.0))
+            )
+        bracket = af.Bracket.from_files([tmp_path / "0.tif", tmp_path / "1.tif"], ev=(0, 1))
+        assert float(bracket.frames[1].max()) == 1.0
+
+    def test_written_files_say_their_space(self, tmp_path: Path) -> None:
+        image = np.random.default_rng(0).random((4, 4, 3), np.float32)
+        for name in ("a.exr", "a.tif", "a.png", "a.jpg"):
+            write_image(tmp_path / name, image)
+        exr = OpenImageIO.ImageInput.open(str(tmp_path / "a.exr")).spec()
+        assert tuple(exr.getattribute("chromaticities")) == pytest.approx(SRGB_CHROMATICITIES)
+        linear = ImageCms.ImageCmsProfile(io.BytesIO(tifffile.TiffFile(tmp_path / "a.tif").pages.first.iccprofile))
+        assert ImageCms.getProfileDescription(linear).strip() == "Linear sRGB"
+        for name in ("a.png", "a.jpg"):
+            stated = ImageCms.ImageCmsProfile(io.BytesIO(Image.open(tmp_path / name).info["icc_profile"]))
+            assert ImageCms.getProfileDescription(stated).strip() == "sRGB"

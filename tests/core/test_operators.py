@@ -1,0 +1,289 @@
+"""The contract of the differentiable operators: every one of them in every way that pipelines use it.
+
+``python tests/core/test_operators.py`` writes the support table of the documentation from the same lists.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import afunet_core as af
+from afunet_core import losses, metrics, radiometry, tonemap
+from afunet_core.baselines import merge_frames, merge_weights
+from afunet_core.ops.warp import warp_homography
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "support.md"
+IMAGE = (2, 3, 4, 6)
+LARGE = (2, 3, 12, 14)
+"""For what looks at windows of 11 pixels."""
+TIMES = (1.0, 4.0, 16.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operator as a function of tensors.
+
+    Args:
+        function: called with the tensors, and with numbers by name.
+        shapes: of the tensors.
+        names: of the tensors as errors write them.
+        numbers: parameters that take a number or a tensor, with two values each.
+        module: makes the twin from such parameters.
+        same_dtype: the result has the dtype of the input; otherwise single precision at least.
+        takes_numbers: a Python number is taken in place of a tensor.
+        slow: checks that run only with --slow.
+    """
+
+    function: Callable[..., Tensor]
+    shapes: tuple[tuple[int, ...], ...] = (IMAGE,)
+    names: tuple[str, ...] = ("radiance",)
+    numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
+    module: Callable[..., nn.Module] | None = None
+    same_dtype: bool = True
+    takes_numbers: bool = False
+    slow: frozenset[str] = frozenset()
+
+
+def _three_frames(under: Tensor, reference: Tensor, over: Tensor, **options: Any) -> Tensor:
+    return radiometry.network_input([under, reference, over], TIMES, **options)
+
+
+def _merged(under: Tensor, over: Tensor, **options: Any) -> Tensor:
+    return merge_frames([under, over], TIMES[:2], **options)
+
+
+def _weights(under: Tensor, over: Tensor) -> Tensor:
+    return merge_weights([under, over], TIMES[:2])[1]
+
+
+def _warped(image: Tensor, skew: Tensor, mode: str) -> Tensor:
+    return warp_homography(image, torch.eye(3, dtype=skew.dtype, device=skew.device) + 0.02 * (skew - 0.4), mode)[0]
+
+
+TINY = af.AFUNetConfig(
+    embed_dim=6, depths=(1,), window_size=2, fusion_heads=1, alignment_heads=1, channel_heads=1, dormant_norm=False
+)
+ANCHORED = replace(TINY, head="anchored", downscale=2, mu_input=True, agreement_input=True)
+
+
+@cache
+def _model(config: af.AFUNetConfig) -> af.AFUNet:
+    torch.manual_seed(0)
+    return af.AFUNet(config).double().eval()
+
+
+def _network(frames: Tensor, config: af.AFUNetConfig) -> Tensor:
+    """The network in the dtype and on the device of the frames; of no particular weights where there are no values."""
+    model = _model(config)
+    given = getattr(frames, "dtype", None), str(getattr(frames, "device", ""))
+    if given == (torch.float64, "cpu") or given[0] not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        return model(frames)
+    if frames.device.type == "cpu":
+        return copy.deepcopy(model).to(frames.dtype)(frames)
+    empty = partial(torch.empty, dtype=frames.dtype, device=frames.device)
+    return torch.func.functional_call(model, {name: empty(p.shape) for name, p in model.named_parameters()}, frames)
+
+
+PAIR = {"shapes": (IMAGE, IMAGE), "names": ("prediction", "target")}
+SCORES = {"shapes": (LARGE, LARGE), "names": ("image", "target")}
+GAMMA, TIME, EV = {"gamma": (2.2, 1.8)}, {"time": (4.0, 2.5)}, {"ev": (-1.0, 0.5)}
+CASES: dict[str, Case] = {
+    "linearize": Case(radiometry.linearize, names=("image",), numbers=GAMMA, module=radiometry.Linearize),
+    "linearize, srgb": Case(partial(radiometry.linearize, encoding="srgb"), names=("image",)),
+    "encode": Case(radiometry.encode, names=("linear",), numbers=GAMMA, module=radiometry.Encode),
+    "encode, srgb": Case(partial(radiometry.encode, encoding="srgb"), names=("linear",)),
+    "to_radiance": Case(radiometry.to_radiance, names=("image",), numbers=TIME | GAMMA),
+    "expose": Case(partial(radiometry.expose, clip=False), numbers=TIME | GAMMA),
+    "mu_law": Case(
+        radiometry.mu_law, names=("x",), numbers={"mu": (5000.0, 100.0)}, module=radiometry.MuLaw, takes_numbers=True
+    ),
+    "inverse_mu_law": Case(
+        radiometry.inverse_mu_law,
+        names=("y",),
+        numbers={"mu": (5000.0, 100.0)},
+        module=radiometry.InverseMuLaw,
+        takes_numbers=True,
+    ),
+    "network_input": Case(_three_frames, (IMAGE,) * 3, tuple(f"frames.{index}." for index in range(3)), numbers=GAMMA),
+    "tone_map, mu_law": Case(
+        tonemap.mu_law, numbers=EV | {"mu": (5000.0, 100.0)}, module=partial(tonemap.ToneMap, "mu_law")
+    ),
+    "tone_map, reinhard": Case(
+        tonemap.reinhard,
+        numbers=EV | {"gain": (16.0, 4.0), "white": (1.0, 2.0)},
+        module=partial(tonemap.ToneMap, "reinhard"),
+    ),
+    "tone_map, filmic": Case(
+        tonemap.filmic, numbers=EV | {"gain": (8.0, 4.0)}, module=partial(tonemap.ToneMap, "filmic")
+    ),
+    "tone_map, exposure": Case(
+        partial(tonemap.exposure, encoding="gamma"),
+        numbers=EV | GAMMA,
+        module=partial(tonemap.ToneMap, "exposure", encoding="gamma"),
+    ),
+    "mu_l1_loss": Case(losses.mu_l1_loss, **PAIR, module=losses.MuL1Loss, same_dtype=False),
+    "radiance_loss": Case(losses.radiance_loss, **PAIR, module=losses.RadianceLoss, same_dtype=False),
+    "fourier_l1_loss": Case(losses.fourier_l1_loss, **PAIR, module=losses.FourierL1Loss, same_dtype=False),
+    "decibel_loss": Case(losses.decibel_loss, **PAIR, module=losses.DecibelLoss, same_dtype=False),
+    "HDRLoss": Case(losses.HDRLoss(), **PAIR, module=losses.HDRLoss, same_dtype=False),
+    "psnr": Case(metrics.psnr, **SCORES),
+    "psnr_mu": Case(metrics.psnr_mu, **SCORES),
+    "ssim": Case(metrics.ssim, **SCORES),
+    "merge_frames": Case(_merged, (IMAGE,) * 2, ("frames.0.", "frames.1."), numbers=GAMMA),
+    "merge_weights": Case(_weights, (IMAGE,) * 2, ("frames.0.", "frames.1.")),
+    **{
+        f"AFUNet, {config.head}": Case(
+            partial(_network, config=config),
+            ((2, 18, 4, 6),),
+            ("frames",),
+            module=partial(af.AFUNet, config),
+            slow=frozenset({"compiled", "exported"}),
+        )
+        for config in (TINY, ANCHORED)
+    },
+    "warp_homography": Case(partial(_warped, mode="bilinear"), (IMAGE, (2, 3, 3)), ("image",)),
+}
+CHECKS = {
+    "smoke": "float16 to float64",
+    "refusals": "typed refusals",
+    "gradcheck": "gradient",
+    "gradgradcheck": "second order",
+    "jvp": "forward mode",
+    "vmap": "vmap",
+    "layouts": "any strides",
+    "meta": "meta device",
+    "empty": "empty batch",
+    "compiled": "compile",
+    "compiled_numbers": "changing numbers",
+    "exported": "export",
+    "per_sample": "per sample",
+    "held_tensors": "learned parameters",
+    "copies": "copies, state",
+    "fake_cuda": "GPU, dry",
+}
+"""Methods of the contract, and how the table of the documentation calls them."""
+WITH_NUMBERS = {"compiled_numbers", "per_sample"}
+OF_MODULES = {"held_tensors", "copies"}
+_AUTOCAST = "kornia's SSIM switches autocast off, and meta devices have none"
+EXCEPTIONS: dict[tuple[str, str], str] = {
+    ("ssim", "meta"): _AUTOCAST,
+    ("ssim", "fake_cuda"): "tried on meta where torch has no CUDA: " + _AUTOCAST,
+    ("warp_homography", "jvp"): "torch's grid_sample has no forward-mode derivative",
+}
+"""What an operator cannot do, and why."""
+
+
+INTRODUCTION = """# Support table
+
+Every differentiable operator of `afunet_core` is tested in every way below; this page is written by
+`python tests/core/test_operators.py` from the lists that the tests run through, and a test compares the two.
+Inputs are float64 on a CPU unless a column says otherwise; `pytest tests/core --device cuda` repeats it on a GPU.
+"""
+COLUMNS = {
+    "smoke": "all four floating dtypes give a finite result in the dtype of the input (losses, which are means,"
+    " in float32 at least), near that of float64; inputs stay as they are",
+    "refusals": "arrays, `None`, text, integer tensors and plain numbers in place of a tensor raise `TensorTypeError`"
+    " (a `TypeError` and a `ValueError`) naming the argument",
+    "gradcheck": "gradients agree with differences",
+    "gradgradcheck": "second derivatives agree with differences",
+    "jvp": "forward-mode derivatives agree with differences",
+    "vmap": "`torch.func.vmap`, of the operator and of its gradient",
+    "layouts": "channels-last and other strided tensors",
+    "meta": "shapes and dtypes without values",
+    "empty": "a batch of no samples, with its gradient",
+    "compiled": "`torch.compile(fullgraph=True, dynamic=True)` on two sizes",
+    "compiled_numbers": "`torch.compile(fullgraph=True)` called with three values of each number",
+    "exported": "`torch.export` with a symbolic width, run on two",
+    "per_sample": "each number may be a tensor (B,), one value a sample",
+    "held_tensors": "an `nn.Parameter` given to the module trains, another tensor is a buffer; both are in its state",
+    "copies": "`deepcopy`, `pickle`, `functional_call`, and `to_empty` with `load_state_dict` give the same result",
+    "fake_cuda": "on pretended CUDA tensors nothing stays on the CPU and no value is waited for",
+}
+
+
+def applies(name: str, check: str) -> bool:
+    case = CASES[name]
+    if (check in WITH_NUMBERS or check == "held_tensors") and not case.numbers:
+        return False
+    return case.module is not None if check in OF_MODULES else True
+
+
+def drawn(case: Case, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    """The same values every time, away from black and from saturation, where slopes have kinks."""
+    values = []
+    for seed, shape in enumerate(case.shapes):
+        generator = torch.Generator().manual_seed(seed)
+        values.append(torch.rand(shape, generator=generator, dtype=torch.float64).mul(0.7).add(0.1).to(device, dtype))
+    return values
+
+
+def subject(case: Case, check: str, inputs: list[Tensor]) -> Callable[..., Any]:
+    """The function, module or maker of modules that a check is about."""
+    if check == "held_tensors":
+        assert case.module is not None
+        return case.module
+    if check == "copies":
+        assert case.module is not None
+        return case.module(**{key: torch.tensor(values[0]) for key, values in case.numbers.items()}).to(inputs[0])
+    needed = {key: values[0] for key, values in case.numbers.items() if key == "time"}
+    return partial(case.function, **needed) if needed and check not in WITH_NUMBERS else case.function
+
+
+def further(case: Case, check: str) -> tuple[Any, ...]:
+    """What a check wants to know beside the operator and its inputs."""
+    if check in WITH_NUMBERS or check == "held_tensors":
+        return (case.numbers,)
+    return {"smoke": (case.same_dtype,), "refusals": (case.names, not case.takes_numbers)}.get(check, ())
+
+
+def parameters() -> list[Any]:
+    return [
+        pytest.param(name, check, marks=[pytest.mark.slow] if check in CASES[name].slow else [])
+        for name in CASES
+        for check in CHECKS
+        if applies(name, check)
+    ]
+
+
+@pytest.mark.parametrize(("name", "check"), parameters())
+def test_contract(contract: Any, device: torch.device, dtype: torch.dtype, name: str, check: str) -> None:
+    case, inputs = CASES[name], drawn(CASES[name], device, dtype)
+    run = partial(getattr(contract, check), subject(case, check, inputs), inputs, *further(case, check))
+    if (name, check) in EXCEPTIONS:
+        with pytest.raises((RuntimeError, AssertionError)):
+            run()
+    else:
+        run()
+
+
+def table() -> str:
+    """The page of the documentation."""
+    marks = {key: f"[^{number}]" for number, key in enumerate(sorted({*EXCEPTIONS.values()}), 1)}
+
+    def cell(name: str, check: str) -> str:
+        if not applies(name, check):
+            return ""
+        return f"no{marks[EXCEPTIONS[name, check]]}" if (name, check) in EXCEPTIONS else "yes"
+
+    lines = [INTRODUCTION, "| | " + " | ".join(CHECKS.values()) + " |", "|---" * (len(CHECKS) + 1) + "|"]
+    lines += [f"| `{name}` | " + " | ".join(cell(name, check) for check in CHECKS) + " |" for name in CASES]
+    lines += ["", *(f"{mark}: {text}." for text, mark in marks.items()), "", "## Columns", ""]
+    lines += [f"- **{CHECKS[check]}**: {COLUMNS[check]}." for check in CHECKS]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_documentation_shows_what_was_tested() -> None:
+    assert PAGE.read_text(encoding="utf-8") == table()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(table(), encoding="utf-8")
