@@ -110,7 +110,7 @@ def _where_needed(recorded: Bracket, shown: Bracket, network: Network) -> Tensor
 
 def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise) -> Estimate:
     """Let the classical merge, denoised, stand where the network was not needed."""
-    classic = denoise_classic(None, three, noise.model)
+    classic = denoise_classic(three, noise.model)
     if classic is None:
         return estimate
     share = window_mean(window_max(where, FADE), FADE)
