@@ -97,7 +97,7 @@ quality: $(VENV)/.stamp-dev
 
 screenshots: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb
-	$(PY) docs/before_after.py
+	$(PY) docs/pictures.py
 	sh tools/with-display.sh --virtual $(PY) docs/screenshots.py
 
 package: $(VENV)/.stamp-dev

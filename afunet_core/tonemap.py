@@ -245,9 +245,15 @@ def _in_strips(curve: Callable[[Tensor], Tensor], radiance: Tensor) -> Tensor:
     return curve(radiance) if radiance.ndim < 3 else in_strips(curve, radiance)
 
 
+_MOST_STOPS = 100.0
+"""Beyond it single precision ends."""
+
+
 def _light(radiance: Tensor, ev: Scalar, gain: Scalar) -> Tensor:
     """Exposed light, at least 0; NaN is shown black, and infinity as the brightest value half precision can square."""
     check_finite("ev", ev, "a finite number of stops")
+    if not isinstance(ev, Tensor) and abs(ev) > _MOST_STOPS:
+        raise ArgumentError("ev", f"at most {_MOST_STOPS:g} stops", ev, "A camera's whole range is about 20.")
     scale = per_sample("gain", gain, radiance) * 2.0 ** per_sample("ev", ev, radiance)
     return (radiance * scale).nan_to_num(nan=0.0).clamp(0.0, BRIGHTEST)
 

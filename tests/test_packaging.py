@@ -168,6 +168,10 @@ class TestImports:
             """
         )
 
+    def test_the_core_merges_with_nothing_else_installed(self):
+        done = python("import runpy; runpy.run_path('tools/try_core.py', run_name='__main__')")
+        assert done.endswith("The core works alone.\n")
+
     def test_the_plugin_starts_without_torch(self):
         loaded = python(
             """

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack, check_frames
 from afunet_core.errors import ArgumentError
+from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import encode
 
 __all__ = ["exposure_fusion", "fuse_frames"]
@@ -40,7 +41,12 @@ def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] | None = N
         B×3×H×W display-encoded picture in [0, 1]. It is not radiance and has no exposure.
     """
     if bracket.encoding == "linear":
-        return fuse_frames([encode(frame, "gamma", bracket.gamma) for frame in bracket.frames], check=check)
+
+        def encoded(rows: Tensor) -> Tensor:
+            check()
+            return encode(rows, "gamma", bracket.gamma)
+
+        return fuse_frames([in_strips(encoded, frame) for frame in bracket.frames], check=check)
     return fuse_frames(bracket.frames, check=check)
 
 
@@ -85,58 +91,68 @@ def fuse_frames(
     qualities = []
     for frame in frames:
         check()
-        qualities.append(_quality(frame, contrast, saturation, exposedness))
+        qualities.append(_quality(frame, contrast, saturation, exposedness, check))
     total = torch.stack(qualities).sum(0)
     levels: list[Tensor] = []
     for frame, quality in zip(frames, qualities, strict=True):
         check()
-        own = _weighted_pyramid(frame, quality / total)
+        own = _weighted_pyramid(frame, quality / total, check)
         levels = [level + more for level, more in zip(levels, own, strict=True)] if levels else own
     check()
-    return _collapse(levels).clamp(0.0, 1.0)
+    return _collapse(levels, check).clamp(0.0, 1.0)
 
 
-def _quality(frame: Tensor, contrast: float, saturation: float, exposedness: float) -> Tensor:
+def _quality(
+    frame: Tensor, contrast: float, saturation: float, exposedness: float, check: Callable[[], None]
+) -> Tensor:
     """Product of the three measures, never quite zero: B×3×H×W → B×1×H×W."""
     grey = _mirrored(_mirrored((frame * frame.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True), 1, -2), 1, -1)
     four_neighbours = frame.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
     edges = F.conv2d(grey, four_neighbours[None, None]).abs()
+    check()
     colour = frame.var(1, keepdim=True, unbiased=False)
+    check()
     off_centre = (frame - 0.5).square().sum(1, keepdim=True)
+    check()
     quality = (edges + FLOOR) ** contrast * (colour + FLOOR**2) ** (saturation / 2)
     return quality * torch.exp(off_centre * (-exposedness / (2 * WIDTH**2)))
 
 
-def _weighted_pyramid(image: Tensor, weight: Tensor) -> list[Tensor]:
+def _weighted_pyramid(image: Tensor, weight: Tensor, check: Callable[[], None] = lambda: None) -> list[Tensor]:
     """Laplacian pyramid of the image times the Gaussian pyramid of the weight, finest level first."""
     levels = []
     while min(image.shape[-2:]) >= 2:
-        smaller = _halve(image)
-        levels.append(weight * (image - _double(smaller, *image.shape[-2:])))
-        image, weight = smaller, _halve(weight)
+        check()
+        smaller = _halve(image, check)
+        levels.append(weight * (image - _double(smaller, *image.shape[-2:], check)))
+        image, weight = smaller, _halve(weight, check)
     return [*levels, weight * image]
 
 
-def _collapse(levels: Sequence[Tensor]) -> Tensor:
+def _collapse(levels: Sequence[Tensor], check: Callable[[], None] = lambda: None) -> Tensor:
     """The picture whose Laplacian pyramid this is."""
     picture = levels[-1]
     for detail in levels[-2::-1]:
-        picture = detail + _double(picture, *detail.shape[-2:])
+        check()
+        picture = detail + _double(picture, *detail.shape[-2:], check)
     return picture
 
 
-def _halve(x: Tensor) -> Tensor:
+def _halve(x: Tensor, check: Callable[[], None]) -> Tensor:
     """Binomial blur along rows and columns, then every second pixel; an odd size rounds up."""
     kernel, planes = x.new_tensor(BINOMIAL), x.flatten(0, 1)[:, None]
+    check()
     planes = F.conv2d(_mirrored(planes, 2, -2), kernel.view(1, 1, 5, 1), stride=(2, 1))
+    check()
     planes = F.conv2d(_mirrored(planes, 2, -1), kernel.view(1, 1, 1, 5), stride=(1, 2))
     return planes[:, 0].unflatten(0, x.shape[:2])
 
 
-def _double(x: Tensor, height: int, width: int) -> Tensor:
+def _double(x: Tensor, height: int, width: int, check: Callable[[], None]) -> Tensor:
     """The interpolation that belongs to :func:`_halve`, cut to ``height`` × ``width``."""
     kernel, planes = 2 * x.new_tensor(BINOMIAL), x.flatten(0, 1)[:, None]
     for axis, size in ((-2, height), (-1, width)):
+        check()
         count = x.shape[axis]
         around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
         down = axis == -2

@@ -18,8 +18,8 @@ from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.bracket.transparency import fill_hidden, hidden_parts
 from afunet_core.camera.black_level import resolve_black_level
-from afunet_core.camera.response import ResponseCurve, curve_from
-from afunet_core.camera.response_detection import detect_response
+from afunet_core.camera.calibration import calibrate, linearized
+from afunet_core.camera.response import curve_from
 from afunet_core.camera.white_level import check_white_level, find_white_level
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input
@@ -50,11 +50,12 @@ class Bracket(ExposureStack):
             black, so that the mean of dark regions stays true.
         white_level: stored value of saturation, in the units of the data, where the camera clips below the largest
             number; ``"auto"`` finds it where the frames pile up.
-        response: how stored values relate to light, instead of ``encoding``: a
-            :class:`~afunet_core.camera.response.ResponseCurve`, the file of one, ``"estimate"`` from these frames,
-            which must
-            not have moved, or ``"auto"``: estimated, wherever things are, if the frames contradict ``encoding``. The
-            bracket then holds the frames encoded anew with ``gamma``.
+        response: how stored values relate to light. ``"auto"`` takes ``encoding`` as it is unless the frames contradict
+            it; then the camera's tone curve, its white level and wrong exposures are found from the frames (see
+            :mod:`~afunet_core.camera.calibration`; ``metadata["calibration"]`` tells) and undone. ``None`` believes
+            ``encoding``. Else, instead of ``encoding``: a :class:`~afunet_core.camera.response.ResponseCurve`, the file
+            of one, or ``"estimate"`` from these frames, which must not have moved. With a curve the bracket holds the
+            frames encoded anew with ``gamma``.
         reference: which of the frames, as given, the result is aligned to; default the middle one by exposure.
         names: of the frames, for messages; default ``frame 1``, ``frame 2``…
         metadata: kept for the result's provenance.
@@ -104,7 +105,7 @@ class Bracket(ExposureStack):
         bit_depth: int | None = None,
         black_level: Any = 0.0,
         white_level: float | str | None = None,
-        response: Any = None,
+        response: Any = "auto",
         reference: int | None = None,
         names: Sequence[str] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -143,8 +144,16 @@ class Bracket(ExposureStack):
         sorted_frames = fill_hidden(
             sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen, self.names
         )
-        curve = _response_curve(response, sorted_frames, relative.tolist(), encoding, gamma)
-        if curve is not None:
+        if response == "auto" and not _carries_gradients(relative, *sorted_frames):
+            found = calibrate(sorted_frames, relative.tolist(), encoding, float(gamma), self.names)
+            self.metadata["calibration"] = found.as_dict()
+            if found.curve is not None:
+                sorted_frames, times = linearized(sorted_frames, found, gamma)
+                relative, encoding = torch.tensor(times, dtype=torch.float64), "gamma"
+                table = found.curve.table()
+                self.metadata["response"] = {"source": "found in the frames", "light": table.tolist()}
+        elif response is not None and response != "auto":
+            curve = curve_from(response, sorted_frames, relative.tolist())
             sorted_frames, encoding = tuple(encode(curve(frame), "gamma", gamma) for frame in sorted_frames), "gamma"
             self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
         super().__init__(sorted_frames, relative, encoding, gamma, chosen)
@@ -179,7 +188,7 @@ class Bracket(ExposureStack):
         bit_depth: int | None = None,
         black_level: Any = 0.0,
         white_level: float | str | None = None,
-        response: Any = None,
+        response: Any = "auto",
         channel: str | None = None,
         reference: int | None = None,
         override: bool = False,
@@ -381,13 +390,8 @@ def _check_format(encoding: str, gamma: Scalar, bit_depth: int | None) -> None:
         raise ArgumentError("bit_depth", "a number of bits from 1 to 32", bit_depth)
 
 
-def _response_curve(
-    response: Any, frames: Sequence[Tensor], times: Sequence[float], encoding: str, gamma: Scalar
-) -> ResponseCurve | None:
-    """The response curve that the caller gave or asked for, if there is one."""
-    if response == "auto":
-        response = detect_response(frames, times, encoding, gamma)
-    return None if response is None else curve_from(response, frames, times)
+def _carries_gradients(*tensors: Tensor) -> bool:
+    return any(tensor.requires_grad for tensor in tensors)
 
 
 def _frame_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:

@@ -49,6 +49,10 @@ _ENOUGH = 200
 """Pixels that a class needs at least."""
 
 
+_MOST_NOISE = 1e6
+"""Far beyond any sensor; squares of larger numbers overflow."""
+
+
 @dataclass(frozen=True)
 class NoiseModel:
     """Noise of a linear sensor whose saturation is 1: variance ``gain · L + read_noise²``.
@@ -58,7 +62,7 @@ class NoiseModel:
         read_noise: standard deviation without light.
 
     Raises:
-        ArgumentError: for a negative or infinite number, or when both are 0.
+        ArgumentError: for a negative or absurd number, or when both are 0.
 
     Example:
         >>> NoiseModel.from_counts(gain=0.5, read_noise=2.0, scale=4000.0)
@@ -71,8 +75,8 @@ class NoiseModel:
     def __post_init__(self) -> None:
         for name in ("gain", "read_noise"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ArgumentError(name, "a finite number, 0 or more", value)
+            if not 0 <= value <= _MOST_NOISE:
+                raise ArgumentError(name, f"a number from 0 to {_MOST_NOISE:g}, as a share of saturation", value)
         if self.gain == 0 and self.read_noise == 0:
             raise ArgumentError("gain, read_noise", "at least one above 0", "0, 0", "No camera is free of noise.")
 

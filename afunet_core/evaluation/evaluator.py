@@ -88,6 +88,7 @@ class Sample:
             times=self.times,
             encoding=self.encoding,
             gamma=self.gamma,
+            response=None,
             reference=self.reference,
             override=True,
         )

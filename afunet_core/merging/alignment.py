@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -14,6 +14,7 @@ from afunet_core.camera.drift import Drift, compensate_drift, estimate_drift
 from afunet_core.camera.noise import ORDINARY_CAMERA, NoiseModel, dependable_noise, estimate_noise
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.options import MergeOptions
+from afunet_core.motion.rest import disagreement
 from afunet_core.registration.frames import Registration, common_area, covered_areas, register
 from afunet_core.utils.progress import ProgressReporter
 
@@ -21,6 +22,20 @@ __all__ = ["AlignedBracket", "CameraNoise", "align_frames", "camera_noise"]
 
 REGISTRATION_MODES = {"auto": "auto", "on": "on", "camera": "auto", "off": "off"}
 """The registration's mode for each choice of ``align``."""
+
+
+LARGEST_DISAGREEMENT = 4.0
+"""Deviations from which it does not matter how far two frames disagree: something moved, or is badly off."""
+
+NOTHING = 0.02
+"""Mean squared deviation that says nothing."""
+
+LEAST_GAIN = 1.15
+"""Ratio of mean squared deviations, before and after, up to which a warp is needless. Measured: seven false
+ones of tripods and a microscope had 0.96 to 1.16, true ones 1.15 to 3.3."""
+
+SURE_GAIN = 1.2
+"""The same where another frame of the bracket did not move."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,8 @@ def align_frames(bracket: Bracket, options: MergeOptions, reporter: ProgressRepo
     """
     mode = REGISTRATION_MODES[options.align]
     aligned, registrations = register(bracket, mode, on_progress=reporter.report, should_cancel=reporter.cancelled)
+    if mode == "auto" and bracket.batch_size == 1:
+        aligned, registrations = undo_needless(bracket, aligned, registrations)
     area = drifts = None
     if options.border == "crop":
         area = common_area(registrations, *bracket.shape)
@@ -72,6 +89,43 @@ def align_frames(bracket: Bracket, options: MergeOptions, reporter: ProgressRepo
         drifts = estimate_drift(aligned)
         aligned = compensate_drift(aligned, drifts)
     return AlignedBracket(aligned, bracket.shape, registrations, area, drifts)
+
+
+def undo_needless(
+    bracket: Bracket, aligned: Bracket, registrations: Sequence[Registration]
+) -> tuple[Bracket, list[Registration]]:
+    """Put frames back that agree with the reference as well where they were taken.
+
+    A tone curve that is not exact, or a specimen without texture, is easily taken for motion; and what is not resampled
+    stays sharp.
+
+    Args:
+        bracket: before registration.
+        aligned: after it.
+        registrations: one for each frame.
+    """
+    gains = {}
+    for index, entry in enumerate(registrations):
+        if entry.decision == "warped":
+            before, after = (
+                float(disagreement(stack, index).square().clamp(max=LARGEST_DISAGREEMENT**2).mean())
+                for stack in (bracket, aligned)
+            )
+            gains[index] = before / (after + NOTHING)
+    if not gains or min(gains.values()) > LEAST_GAIN:
+        return aligned, list(registrations)
+    # A camera on a tripod takes all frames from one place: where one warp is needless, the others must be sure.
+    frames, entries = list(aligned.frames), list(registrations)
+    for index in (index for index, gain in gains.items() if gain < SURE_GAIN):
+        frames[index] = bracket.frames[index]
+        entries[index] = replace(
+            entries[index],
+            decision="identity",
+            homography=torch.eye(3, dtype=torch.float64),
+            overlap=1.0,
+            reason="it agrees with the reference as well where it was taken",
+        )
+    return aligned.with_frames(frames), entries
 
 
 @dataclass(frozen=True)

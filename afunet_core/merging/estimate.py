@@ -34,6 +34,7 @@ class Estimate:
         noise: the noise model that weighed the frames, or ``"photons"``.
         network_share: B×1×H×W in [0, 1], the share of the network's picture where further frames joined.
         unrecorded: B×1×H×W in [0, 1], where no frame recorded how bright it is.
+        rest: B×1×H×W in [0, 1], where nothing moved and recorded values stand in for the network's.
         guessed: share of the pixels that a second look of the network made brighter.
     """
 
@@ -52,6 +53,7 @@ class Estimate:
     network_share: Tensor | None = None
     unrecorded: Tensor | None = None
     guessed: float | None = None
+    rest: Tensor | None = None
 
     @classmethod
     def of_classic(cls, image: Tensor, noise: NoiseModel | str | None = None) -> Estimate:

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
@@ -61,6 +62,8 @@ def build_maps(
     makers: dict[str, Callable[[], np.ndarray]] = {"ghost": partial(ghost_maps, aligned)}
     if estimate.network_share is not None and not estimate.at_rest:
         makers["network"] = partial(_as_planes, estimate.network_share)
+    if estimate.rest is not None:
+        makers["rest"] = partial(_as_planes, estimate.rest)
     if stages and network is not None and estimate.three is not None:
         makers["stages_hdr"] = partial(stages_hdr, network.model, estimate.three, stages, scale / estimate.unit)
         if network.model.config.head == "anchored":
@@ -99,9 +102,14 @@ def source_map(model: AFUNet, frames: Tensor, estimate: Tensor) -> np.ndarray:
         raise TypeError("Only the anchored head weighs frames.")
     height, width = frames.shape[-2:]
     times = estimate_times(frames)
-    frames = pad_to_multiple(frames, model.config.downscale)
+    downscale = model.config.downscale
+    # The convolutions reflect one pixel at the borders: what is smaller than three is padded as the network did.
+    frames = pad_to_multiple(frames, downscale if min(height, width) > 2 * downscale else model.config.multiple)
     skip = model.skip(model.embed.reference(model.embed.frame_inputs(frames)[1]))
-    _, trust = model.head.decode(estimate.to(frames).permute(0, 2, 3, 1) + skip)
+    estimate = estimate.to(frames)
+    missing = (skip.shape[2] - estimate.shape[3], skip.shape[1] - estimate.shape[2])
+    estimate = F.pad(estimate, (0, missing[0], 0, missing[1]), mode="replicate")
+    _, trust = model.head.decode(estimate.permute(0, 2, 3, 1) + skip)
     shares = source_shares(frames, times, trust)[..., :height, :width].permute(0, 2, 3, 1)
     return (shares[0] if len(shares) == 1 else shares).contiguous().numpy()
 

@@ -39,6 +39,9 @@ SUSPECTED = 0.02
 AROUND = 9
 """and in a window of so many reduced pixels around."""
 
+CERTAIN = 0.99
+"""Share of recorded values from which the network's answer does not matter."""
+
 FADE = 9
 """Width of the window over which the network's answer goes over into the classical merge, reduced pixels."""
 
@@ -50,9 +53,25 @@ CONTEXT = 48
 
 
 def merge_moving(
-    aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise, network: Network, options: MergeOptions
+    aligned: AlignedBracket,
+    frames: FrameSelection,
+    noise: CameraNoise,
+    network: Network,
+    options: MergeOptions,
+    recorded: Tensor | None = None,
 ) -> Estimate:
-    """Merge by the network, after the short frame was mended and what moved was followed."""
+    """Merge by the network, after the short frame was mended and what moved was followed.
+
+    Where it looks at reduced frames, it is asked only about what moved.
+
+    Args:
+        aligned: all frames.
+        frames: those of the network, and those that may stand in.
+        noise: of the camera.
+        network: to ask.
+        options: of the merge.
+        recorded: B×1×H×W in [0, 1], what recorded values will take the place of; ``None`` finds out what moved.
+    """
     bracket, under = aligned.bracket, frames.three[0]
     three, mended = consistent_three(bracket, frames, noise), 0.0
     if three.frames[0] is not bracket.frames[under]:
@@ -64,6 +83,8 @@ def merge_moving(
     unit = float(bracket.times[under])
     if network.scale == 1:
         estimate = network.estimate(three, unit)
+    elif recorded is not None:
+        estimate = network.estimate(three, unit, recorded < CERTAIN)
     else:
         where = _where_needed(frames.for_network(bracket), three, network)
         estimate = _static_elsewhere(network.estimate(three, unit, where), three, where, noise)

@@ -21,6 +21,7 @@ from afunet_core.merging.inference import Network, load_network
 from afunet_core.merging.moving_scene import guess_unrecorded, merge_moving
 from afunet_core.merging.multi_frame import join_frames
 from afunet_core.merging.options import MergeOptions
+from afunet_core.merging.recorded import find_recorded, is_calibrated, keep_recorded, merge_recorded
 from afunet_core.merging.report import build_result
 from afunet_core.merging.result import MergeResult
 from afunet_core.merging.static_scene import merge_static
@@ -142,15 +143,21 @@ def _merge_by_network(
 ) -> Estimate:
     """Compare the frames, merge the network's three accordingly, and let further frames join."""
     network = replace(network, scale=choose_scale(options, network.model, *aligned.bracket.shape))
-    evidence = compare_frames(aligned, frames, options, network.reporter.check)
-    if evidence.at_rest:
-        estimate = merge_static(aligned, frames, noise, network, options)
-        return join_frames(estimate, aligned, frames, noise) if frames.joining else estimate
-    estimate = merge_moving(aligned, frames, noise, network, options)
+    recorded = None
+    if options.method == "auto" and is_calibrated(aligned.bracket):
+        recorded = find_recorded(aligned, frames, noise)
+        if recorded.everywhere and not options.stages:
+            return merge_recorded(aligned, frames, recorded, noise)
+    else:
+        evidence = compare_frames(aligned, frames, options, network.reporter.check)
+        if evidence.at_rest:
+            estimate = merge_static(aligned, frames, noise, network, options)
+            return join_frames(estimate, aligned, frames, noise) if frames.joining else estimate
+    estimate = merge_moving(aligned, frames, noise, network, options, recorded.share if recorded else None)
     if frames.joining:
         estimate = join_frames(estimate, aligned, frames, noise)
         estimate = guess_unrecorded(estimate, aligned.bracket, frames, network)
-    return estimate
+    return keep_recorded(estimate, aligned.bracket, recorded, noise) if recorded else estimate
 
 
 def _checked(bracket: Any) -> Bracket:

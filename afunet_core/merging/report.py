@@ -97,6 +97,7 @@ def describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "colour_space": "linear sRGB" if not bracket.is_grey else None,
         "colours_from": bracket.metadata.get("colour", {}).get("space"),
         "response": bracket.metadata.get("response"),
+        "calibration": bracket.metadata.get("calibration"),
         "channel": bracket.metadata.get("channel"),
     }
 
@@ -155,6 +156,8 @@ def _describe_estimate(estimate: Estimate, bracket: Bracket) -> dict[str, Any]:
             "counts_per_electron": estimate.noise.gain * bracket.scale,
             "read_noise_counts": estimate.noise.read_noise * bracket.scale,
         }
+    if estimate.rest is not None:
+        info["recorded"] = float(estimate.rest.mean())
     known = {name: value for name, value in info.items() if value is not None}
     return {**known, "device": estimate.device, "precision": estimate.precision}
 

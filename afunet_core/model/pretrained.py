@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import math
 import os
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -126,18 +128,26 @@ def fetch(
     return target
 
 
+_SLOWEST = 1000
+"""Bytes a second that must have come when the time for an answer is over; a server may drip for ever."""
+
+
 def _download(url: str, timeout: float, on_progress: OnProgress | None) -> bytes:
     """Download the whole content, of the length that the server announced; ``torch.hub`` has no timeout."""
     advice = "Check the connection and try again, or give --url a mirror."
     if not url.startswith(("https://", "http://")):
         raise FetchError(f"{url}: expected an http or https address.")
-    request = urllib.request.Request(url, headers={"User-Agent": "napari-afunet"})
-    content = bytearray()
+    content, deadline = bytearray(), time.monotonic() + timeout
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": "napari-afunet"})  # may find the address odd
         with urllib.request.urlopen(request, timeout=timeout) as answer:
             announced = int(answer.headers.get("Content-Length") or 0)
-            while chunk := answer.read(_CHUNK):
+            while chunk := answer.read1(_CHUNK):
                 content += chunk
+                if time.monotonic() > deadline:
+                    if len(content) < _SLOWEST * timeout:
+                        raise FetchError(f"{url}: less than {_SLOWEST:,} bytes a second came. {advice}")
+                    deadline = math.inf
                 if len(content) > _LIMIT:
                     raise FetchError(f"{url}: more than {_LIMIT >> 20} MB came; that is no AFUNet checkpoint.")
                 if on_progress is not None:
@@ -145,7 +155,8 @@ def _download(url: str, timeout: float, on_progress: OnProgress | None) -> bytes
     except urllib.error.HTTPError as error:
         raise FetchError(f"{url}: the server answered {error.code} {error.reason}. {advice}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error or type(error).__name__
+        said = str(getattr(error, "reason", None) or error) or type(error).__name__
+        reason = " ".join("".join(c if c.isprintable() else " " for c in said).split())  # the server's own words
         raise FetchError(f"{url}: the download failed ({reason}). {advice}") from error
     if announced and len(content) != announced:
         raise FetchError(f"{url}: the connection was cut after {len(content)} of {announced} bytes. {advice}")

@@ -197,6 +197,8 @@ def _read_toml(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
+    if not isinstance(base, str):
+        raise ArgumentError("base", "the path of a TOML file", repr(base))
     inherited = _read_toml((path.parent / base).resolve(), (*children, path))
     for key, value in values.items():
         if isinstance(value, dict) and "kind" not in value:

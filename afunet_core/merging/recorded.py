@@ -1,0 +1,127 @@
+"""Places at rest: what frames recorded there stands, and the network decides elsewhere.
+
+Where a frame recorded a place that did not move, a recorded value beats an imagined one. So the mean of the frames that
+agree with the reference, each as far as :mod:`~afunet_core.motion.rest` is sure of it, takes the place of the network's
+picture where the network's outer frames are at rest, with a smooth transition; of many frames by the same rule as of
+three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.saturation import unsaturated
+from afunet_core.merging.alignment import AlignedBracket, CameraNoise
+from afunet_core.merging.estimate import Estimate
+from afunet_core.merging.frame_selection import FrameSelection
+from afunet_core.motion.rest import rest_map
+from afunet_core.ops.smoothstep import smoothstep
+from afunet_core.ops.strips import in_strips
+from afunet_core.radiometry import linearize
+
+__all__ = ["Recorded", "find_recorded", "is_calibrated", "keep_recorded", "merge_recorded", "recorded_mean"]
+
+SHADOWS = (0.05, 0.2)
+"""Encoded values over which a frame gains its say: darker, a response curve is a guess, and black is cut off."""
+
+LEAST_SAY = 1e-3
+"""What is left of it below: somebody must decide."""
+
+NEARLY_ALL = 0.998
+"""Share of the picture that must be at rest for the network not to be asked."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Places at rest.
+
+    Attributes:
+        frames: indices of the frames that take part.
+        rest: of each of these frames, B×1×H×W in [0, 1].
+        share: B×1×H×W in [0, 1], where the frames decide.
+    """
+
+    frames: Sequence[int]
+    rest: Sequence[Tensor]
+    share: Tensor
+
+    @property
+    def everywhere(self) -> bool:
+        """Nothing moved anywhere."""
+        return float(self.share.mean()) > NEARLY_ALL
+
+
+def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise) -> Recorded:
+    """Compare every frame that takes part with the reference."""
+    bracket = aligned.bracket.with_reference(frames.reference)
+    model = None if is_calibrated(bracket) else noise.dependable
+    covered = aligned.covered()
+    used = sorted(set(frames.joining or frames.three))
+    rest = []
+    for index in used:
+        found = rest_map(bracket, index, model)
+        rest.append(found * covered[index].to(found) if index in covered else found)
+    outer = [found for index, found in zip(used, rest, strict=True) if index in frames.three]
+    return Recorded(used, rest, torch.stack(outer).amin(0))
+
+
+def is_calibrated(bracket: Bracket) -> bool:
+    """Return True if a tone curve was found in the frames and undone."""
+    return bool((bracket.metadata.get("calibration") or {}).get("curve_found"))
+
+
+def keep_recorded(estimate: Estimate, bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> Estimate:
+    """Let recorded values take the network's place where nothing moved."""
+    mean = recorded_mean(bracket, recorded, noise)
+    image = estimate.image.to(mean)
+    return replace(estimate, image=torch.lerp(image, mean, recorded.share.to(mean)), rest=recorded.share)
+
+
+def merge_recorded(aligned: AlignedBracket, frames: FrameSelection, recorded: Recorded, noise: CameraNoise) -> Estimate:
+    """Merge a scene in which nothing moved, without the network."""
+    image = recorded_mean(aligned.bracket, recorded, noise)
+    three = frames.for_network(aligned.bracket)
+    unit = float(aligned.bracket.times[frames.three[0]])
+    return replace(Estimate.of_classic(image), three=three, unit=unit, at_rest=True, rest=recorded.share)
+
+
+def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> Tensor:
+    """Average the frames, each as far as it is at rest, unsaturated and not too dark.
+
+    Returns:
+        B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame.
+    """
+    times = [float(bracket.times[index]) for index in recorded.frames]
+    model = None if is_calibrated(bracket) else noise.model
+    count = len(times)
+
+    def rows(*parts: Tensor) -> Tensor:
+        frames, rests = parts[:count], parts[count:]
+        says = [
+            (unsaturated(frame) if number else torch.ones_like(frame)) * (rest + 1e-6)
+            for number, (frame, rest) in enumerate(zip(frames, rests, strict=True))
+        ]
+        if model is None and is_calibrated(bracket):
+            says = [say * smoothstep(z, *SHADOWS).clamp(min=LEAST_SAY) for say, z in zip(says, frames, strict=True)]
+        linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in frames]
+        mean = _mean(linear, says, times)
+        if model is None:
+            return mean
+        # One over the variance, as in merge_with_variance; one time cancels.
+        precise = [say * t / model.variance(mean * t).clamp(min=1e-10) for say, t in zip(says, times, strict=True)]
+        return _mean(linear, precise, times)
+
+    return in_strips(rows, *(bracket.frames[index] for index in recorded.frames), *recorded.rest)
+
+
+def _mean(linear: Sequence[Tensor], says: Sequence[Tensor], times: Sequence[float]) -> Tensor:
+    """Radiance of linear frames, weighted by say and exposure time, which cancels from the numerator."""
+    light = weight = linear[0].new_zeros(())
+    for value, say, time in zip(linear, says, times, strict=True):
+        light, weight = light + say * value, weight + say * time
+    return light / weight

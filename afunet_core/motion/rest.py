@@ -1,0 +1,165 @@
+"""Places at rest: where a frame and the reference show the same thing, as far as real cameras can tell.
+
+The ghost map asks if a scene as a whole is at rest, and is strict: one percent of a picture that strays refuses all of
+it. Real frames stray everywhere by a little: the response curve is an estimate, worst in the shadows, and cameras mix
+colours before they draw it, so that a colour is off by the same factor over a whole object; compression blurs edges; a
+channel that saturates bends the others. What moved differs in another way: by more than that, and at its own edges. So
+here two frames may differ by a factor that changes slowly over the picture; what is left is compared with noise, an
+inexact curve and an inexact position. The answer is a smooth map, not a yes or no for the picture.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import NoiseModel
+from afunet_core.motion.consistency import spread_over
+from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_mean
+from afunet_core.ops.smoothstep import smoothstep
+from afunet_core.radiometry import encode, linearize
+
+__all__ = ["deviation", "disagreement", "rest_map"]
+
+WORKING_PIXELS = 1.0e6
+"""Frames are compared at most at this size."""
+
+CODE_ERROR = 0.006
+"""Standard deviation of an encoded value: one and a half steps of eight bits, for noise and compression."""
+
+CORRELATED = 8.0
+"""Pixels of 5×5 that err independently: compression and demosaicing make neighbours err alike."""
+
+RELATIVE_ERROR = 0.06
+"""Share of the radiance by which two frames of the same thing may differ, after the slow factor."""
+
+SHADOWS = 0.07
+"""Encoded value, of the shorter frame, at which the curve may be wrong by the radiance itself; the error falls with the
+square of the value. Of ten calibrated stacks, values of 0.04 to 0.08 were off by half a stop to a stop, 0.1 by 0.1."""
+
+SHADOWS_OF_EXACT = 0.02
+"""The same where no curve had to be found."""
+
+BENT = 0.5
+"""Relative error of a channel beside one that saturates."""
+
+MISPLACED = 0.35
+"""Pixels by which frames may be off along edges: registration, sharpening, chroma subsampling."""
+
+SLOW = 25
+"""Side of the window over which the factor is averaged, twice, in pixels."""
+
+FACTOR = 0.25
+"""Relative difference up to which the slow factor is forgiven."""
+
+LIMIT = (0.90, 0.97)
+"""Encoded values over which a value turns into "at least this much"."""
+
+DIFFERS = (2.0, 4.0)
+"""Deviations that belong to what moved, where they are connected with more."""
+
+MOVED = (4.0, 6.5)
+"""Deviations that only motion explains."""
+
+GROWN, BLURRED = 9, 9
+"""Sides of the windows by which what moved grows, and over which the map fades, in pixels."""
+
+
+@torch.no_grad()
+def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> Tensor:
+    """How sure it is that a frame shows what the reference shows.
+
+    Args:
+        stack: registered frames, encoded.
+        index: of the frame; that of the reference gives 1 everywhere.
+        noise: of the camera; ``None`` where the frames had a tone curve that was found and undone: then it is that of
+            eight bits and compression, and the shadows are less sure.
+
+    Returns:
+        B×1×H×W in [0, 1]: 1 at rest, 0 where something moved, smooth.
+
+    Example:
+        >>> frames = tuple(torch.full((1, 3, 32, 32), value) for value in (0.1, 0.4))
+        >>> still = ExposureStack(frames, torch.tensor([1.0, 4.0]), encoding="linear", reference=1)
+        >>> float(rest_map(still, 0).min())
+        1.0
+    """
+    height, width = stack.frames[index].shape[-2:]
+    if index == stack.reference:
+        return torch.ones_like(stack.frames[index][:, :1])
+    found = disagreement(stack, index, noise)
+    moved = spread_over(smoothstep(found, *MOVED), smoothstep(found, *DIFFERS))
+    moved = window_max(window_mean(moved, 3), GROWN)
+    rest = 1 - window_mean(window_mean(moved, BLURRED), BLURRED)
+    if rest.shape[-2:] == (height, width):
+        return rest
+    return F.interpolate(rest, size=(height, width), mode="bilinear", align_corners=False)
+
+
+@torch.no_grad()
+def disagreement(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> Tensor:
+    """:func:`deviation` of a frame from the reference, B×1×h×w, at most at the working size."""
+    factor = reduction(*stack.frames[index].shape[-2:], WORKING_PIXELS)
+    chosen = index, stack.reference
+    small = [block_mean(stack.frames[i].float(), factor) for i in chosen]
+    times = [float(stack.times[i]) for i in chosen]
+    shown = [encode(linearize(part.clamp(0, 1), stack.encoding, stack.gamma)) for part in small]
+    return deviation(shown[0], shown[1], times[0], times[1], noise)
+
+
+def deviation(
+    frame: Tensor, reference: Tensor, time: float, reference_time: float, noise: NoiseModel | None = None
+) -> Tensor:
+    """Difference of two frames in units of what cameras get wrong, B×1×H×W.
+
+    Args:
+        frame, reference: B×3×H×W, encoded with gamma 2.2.
+        time, reference_time: their exposure times.
+        noise: as for :func:`rest_map`.
+    """
+    x, y = linearize(frame) / time, linearize(reference) / reference_time
+    variance = _variance(frame, time, noise) + _variance(reference, reference_time, noise)
+    at_limit, reference_at_limit = frame > LIMIT[0], reference > LIMIT[0]
+    both = ~(at_limit | reference_at_limit)
+    level = torch.minimum(x, y)
+    gap = torch.where(both, x - y, _gap_at_limit(x, y, at_limit, reference_at_limit))
+    known = both.to(gap)
+    relative = (gap * known / (level + 2 * variance.sqrt() + 1e-9)).clamp(-1, 1)
+    share = _slow(known).clamp(min=1e-3)
+    gap = gap - (_slow(relative) / share).clamp(-FACTOR, FACTOR) * level * known
+    shorter = frame if time < reference_time else reference
+    bent = smoothstep(torch.maximum(frame, reference).amax(1, keepdim=True), *LIMIT)
+    bent = window_max(torch.where(both, bent.expand_as(known), 0.0), 3)
+    shadows = SHADOWS if noise is None else SHADOWS_OF_EXACT
+    inexact = RELATIVE_ERROR + (shadows / shorter.clamp(min=0.01)).square() + BENT * bent
+    misplaced = MISPLACED * window_max(torch.maximum(_slope(x), _slope(y)), 3)
+    systematic = (inexact * level).square() + misplaced.square()
+    together = window_mean(gap, 5).square() / (window_mean(variance / CORRELATED + systematic, 5) + 1e-14)
+    single = window_mean(gap.square() / (variance + systematic + 1e-14), 3)
+    return (1.5 * torch.maximum(together, 0.5 * single).mean(1, keepdim=True)).sqrt()
+
+
+def _gap_at_limit(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Tensor) -> Tensor:
+    """Difference of radiances of which at least one says "at least": only what is darker contradicts it."""
+    gap = torch.where(reference_at_limit, (x - y).clamp(max=0), (x - y).clamp(min=0))
+    return torch.where(at_limit & reference_at_limit, torch.zeros_like(gap), gap)
+
+
+def _variance(encoded: Tensor, time: float, noise: NoiseModel | None) -> Tensor:
+    if noise is not None:
+        return noise.variance(linearize(encoded)) / time**2
+    step = linearize(encoded + CODE_ERROR) - linearize((encoded - CODE_ERROR).clamp(min=0))
+    return (step / (2 * time)).square()
+
+
+def _slow(values: Tensor) -> Tensor:
+    return window_mean(window_mean(values, SLOW), SLOW)
+
+
+def _slope(radiance: Tensor) -> Tensor:
+    padded = F.pad(radiance, (1, 1, 1, 1), mode="replicate")
+    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    return (across.square() + down.square()).sqrt()
