@@ -278,7 +278,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _entries(line: str, where: str) -> list[_Entry]:
-    """What one line lists: one exposure, perhaps with a name, or several numbers."""
+    """Read one line: one exposure, perhaps with a name, or several numbers."""
     name = ""
     named = re.match(r"(?:\"(?P<quoted>[^\"]+)\"|(?P<plain>\S+\.[A-Za-z]\w{1,4}))[\s,;:=]+(?P<rest>.+)$", line)
     if named:

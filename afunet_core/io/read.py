@@ -132,7 +132,7 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
 
 
 class FileFacts(NamedTuple):
-    """What a file says about its pixels, read from its header: for pixels that another program has read.
+    """Facts of a file's pixels, from its header alone: for pixels that another program has read.
 
     ``encoding``, ``colour`` and ``orientation`` are those of :class:`ImageFile`, ``shape`` is H×W as stored.
     """

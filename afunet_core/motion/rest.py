@@ -188,7 +188,9 @@ def _tone_factor(x: Tensor, y: Tensor, reference: Tensor, known: Tensor) -> Tens
             found[0] = ratio.median()
             for _ in range(6):
                 weight = 1 / (1 + ((ratio - basis @ found) / 0.2).square()).square()
-                normal = basis.mT @ (weight[:, None] * basis) + 1e-3 * len(place) * torch.eye(TONES, dtype=torch.float64)
+                normal = basis.mT @ (weight[:, None] * basis) + 1e-3 * len(place) * torch.eye(
+                    TONES, dtype=torch.float64
+                )
                 found = torch.linalg.solve(normal, basis.mT @ (weight * ratio))
             curve = torch.zeros_like(reference[sample, channel], dtype=torch.float64)
             for coefficient in found.flip(0):
