@@ -31,7 +31,7 @@ from napari_afunet.panels.layout import fill_column
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.panels.suggestion import BracketSuggestion
 from napari_afunet.result_views import ResultViews
-from napari_afunet.saving import DISPLAYED, Saved, displayed_picture, save
+from napari_afunet.saving import DISPLAYED, GAIN_MAP, Saved, displayed_picture, save
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
@@ -261,8 +261,13 @@ class MergeWidget(QWidget):
         if layer is not None:
             self.controls.save_button.ask(layer)
 
-    def save(self, path: str) -> None:
-        """Save the chosen HDR layer to a file, in the background; the suffix says in which format."""
+    def save(self, path: str, kind: str = "") -> None:
+        """Save the chosen HDR layer to a file, in the background; the suffix says in which format.
+
+        Args:
+            path: with the suffix of a format.
+            kind: ``"gain map"`` for a JPEG with one.
+        """
         layer = self.display.layer()
         if layer is None:
             return
@@ -270,7 +275,7 @@ class MergeWidget(QWidget):
         is_displayed = path.lower().endswith((*DISPLAYED, ".jpeg"))
         picture = displayed_picture(layer, self.display.settings()) if is_displayed else None
         self.controls.show_status(f"Saving {path} …")
-        run_in_background(save, path, saved, picture, done=self._on_saved, failed=self._on_not_saved)
+        run_in_background(save, path, saved, picture, kind == GAIN_MAP, done=self._on_saved, failed=self._on_not_saved)
 
     def _on_saved(self, files: list[str]) -> None:
         self.controls.show_status(f"Saved {', '.join(files)}.")

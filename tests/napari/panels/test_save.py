@@ -60,6 +60,17 @@ def test_a_picture_is_saved_as_displayed(widget, click_merge, save_as, add_brack
     assert abs(read_image(tmp_path / "scene.jpg").pixels.mean() - expected.mean()) < 3
 
 
+def test_a_jpeg_with_a_gain_map_keeps_the_light(widget, click_merge, save_as, add_bracket, make_frames, tmp_path):
+    from afunet_core.io.gain_map import read_gain_map
+
+    add_bracket(widget.viewer, make_frames(64, 96)[0])
+    click_merge(widget)
+    save_as(widget, tmp_path / "scene", "gain map")
+    assert read_gain_map(tmp_path / "scene.jpg") is not None
+    save_as(widget, tmp_path / "plain.jpg", "JPEG, as displayed (")
+    assert read_gain_map(tmp_path / "plain.jpg") is None
+
+
 def test_a_file_that_cannot_be_written_is_said(widget, click_merge, add_bracket, frames, tmp_path, qtbot, messages):
     add_bracket(widget.viewer, frames)
     click_merge(widget)
