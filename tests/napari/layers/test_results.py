@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_afunet import merge_layers
-from napari_afunet.display.tone_view import DisplaySettings
+from napari_afunet.display.tone_view import DisplaySettings, is_hdr
 from napari_afunet.jobs.merge_job import merge_source
 from napari_afunet.layers.results import add_result_layers
 from napari_afunet.layers.source import bracket_source
@@ -35,8 +35,9 @@ def test_exposure_fusion_is_shown_as_the_picture_it_is(add_bracket, frames):
     viewer = ViewerModel()
     add_bracket(viewer, frames)
     merge_layers(viewer, method="mertens", align="off")
-    layer = viewer.layers["scene HDR"]
+    layer = viewer.layers["scene exposure fusion"]
     assert layer.gamma == 1.0
+    assert not is_hdr(layer)
     assert "scene tone mapped" not in viewer.layers
 
 

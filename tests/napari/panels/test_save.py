@@ -108,3 +108,13 @@ def test_napari_s_own_saving_adds_the_suffix_and_respects_a_typed_one(plugin, ad
     for typed, written in (("plain", "plain.tif"), ("named.exr", "named.exr")):
         assert write_tif(str(tmp_path / typed), data, attributes) == [str(tmp_path / written)]
         np.testing.assert_array_equal(read_image(tmp_path / written).pixels, result.radiance)
+
+
+def test_an_exposure_fusion_is_saved_as_the_picture_it_is(widget, click_merge, save_as, add_bracket, frames, tmp_path):
+    add_bracket(widget.viewer, frames)
+    widget.options.choose("method", "mertens")
+    click_merge(widget)
+    offered = save_as(widget, tmp_path / "fused", "PNG")
+    assert not [each for each in offered if "exr" in each]
+    expected = 255 * widget.viewer.layers["scene exposure fusion"].data
+    np.testing.assert_allclose(read_image(tmp_path / "fused.png").pixels, expected, atol=1)
