@@ -80,7 +80,7 @@ class Saved:
         data = layer.data[0] if layer.multiscale else layer.data
         place = Placement.of(layer)
         unit = _UNITS.get(place.units[-1], place.units[-1])
-        size = (*place.scale[-2:], unit) if unit != "pixel" else None
+        size = (place.scale[-2], place.scale[-1], unit) if unit != "pixel" else None
         return cls(data, layer.rgb, info, path, tuple(layer.axis_labels)[:-2], size, place.scale[:-2])
 
     @property
@@ -151,7 +151,12 @@ def save(path: str, saved: Saved, picture: np.ndarray | None = None, gain_map: b
     size = None if saved.pixel_size is None else PixelSize(*saved.pixel_size)
     size = None if size is None or size.per_centimetre is None else size
     if saved.is_stack:
-        options = {"axes": saved.axes, "metadata": metadata, "pixel_size": size, "steps": list(saved.steps)}
+        options: dict[str, Any] = {
+            "axes": saved.axes,
+            "metadata": metadata,
+            "pixel_size": size,
+            "steps": list(saved.steps),
+        }
         return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, **options)]
     if gain_map and picture is not None and suffix in (".jpg", ".jpeg"):
         from afunet_core.io.gain_map import write_gain_map_jpeg

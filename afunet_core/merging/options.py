@@ -140,6 +140,21 @@ class MergeOptions:
             metavar="SIZE",
         ),
     )
+    working_scale: str = field(
+        default="auto",
+        metadata=option(
+            label="Working scale",
+            help="Reduction of the frames that the network looks at; the merge itself keeps the full resolution. "
+            "Full runs the network exactly; half and quarter are faster, and reach further.",
+            group="network",
+            choices={
+                "auto": "By the size of the picture",
+                "full": "Full size",
+                "half": "Half size",
+                "quarter": "Quarter size",
+            },
+        ),
+    )
     drift: str = field(
         default="off",
         metadata=option(
