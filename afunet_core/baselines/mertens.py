@@ -125,17 +125,17 @@ def _weighted_pyramid(image: Tensor, weight: Tensor, check: Callable[[], None] =
     while min(image.shape[-2:]) >= 2:
         check()
         smaller = _halve(image, check)
-        levels.append(weight * (image - _double(smaller, image.shape[-2:], check)))
+        levels.append(weight * (image - _double(smaller, image.shape[-2], image.shape[-1], check)))
         image, weight = smaller, _halve(weight, check)
     return [*levels, weight * image]
 
 
-def _collapse(levels: Sequence[Tensor], check: Callable[[], None] = lambda: None) -> Tensor:
+def _collapse(levels: Sequence[Tensor], check: Callable[[], None]) -> Tensor:
     """The picture whose Laplacian pyramid this is."""
     picture = levels[-1]
     for detail in levels[-2::-1]:
         check()
-        picture = detail + _double(picture, detail.shape[-2:], check)
+        picture = detail + _double(picture, detail.shape[-2], detail.shape[-1], check)
     return picture
 
 
@@ -149,17 +149,17 @@ def _halve(x: Tensor, check: Callable[[], None]) -> Tensor:
     return planes[:, 0].unflatten(0, x.shape[:2])
 
 
-def _double(x: Tensor, size: torch.Size, check: Callable[[], None]) -> Tensor:
-    """The interpolation that belongs to :func:`_halve`, cut to a height and width."""
+def _double(x: Tensor, height: int, width: int, check: Callable[[], None]) -> Tensor:
+    """The interpolation that belongs to :func:`_halve`, cut to ``height`` × ``width``."""
     kernel, planes = 2 * x.new_tensor(BINOMIAL), x.flatten(0, 1)[:, None]
-    for axis, length in zip((-2, -1), size, strict=True):
+    for axis, size in ((-2, height), (-1, width)):
         check()
         count = x.shape[axis]
         around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
         down = axis == -2
         shape, stride = ((1, 1, 5, 1), (2, 1)) if down else ((1, 1, 1, 5), (1, 2))
         planes = F.conv_transpose2d(planes.index_select(axis, around), kernel.view(shape), stride=stride)
-        planes = planes.narrow(axis, 4, length)
+        planes = planes.narrow(axis, 4, size)
     return planes[:, 0].unflatten(0, x.shape[:2])
 
 

@@ -26,6 +26,8 @@ class Estimate:
         three: the frames of the network, as it saw them, and ``None`` where there was no network.
         states: the network's states after its stages, where they were asked for.
         unit: exposure time of the shortest of ``three`` over that of the bracket's shortest frame.
+        working_scale: factor by which the frames were reduced for the network; ``None`` where it did not run.
+        looked_at: share of the picture that the network saw; less than 1 where it was asked about some parts only.
         at_rest: nothing moved; ``None`` where that was not asked.
         short_frame_mended: share of the pixels of the short frame that another frame replaced.
         followed: name of an outer frame → share of its pixels that were moved to where the reference shows them.
@@ -42,6 +44,8 @@ class Estimate:
     three: Bracket | None = None
     states: Sequence[StageState] = ()
     unit: float = 1.0
+    working_scale: int | None = None
+    looked_at: float | None = None
     at_rest: bool | None = None
     short_frame_mended: float | None = None
     followed: dict[str, float] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,8 +16,9 @@ from torch import Tensor
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.merging.estimate import Estimate, precision_name
 from afunet_core.merging.options import MergeOptions
-from afunet_core.model.afunet import AFUNet
+from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
+from afunet_core.model.streaming.at_scale import stream_at_scale
 from afunet_core.model.streaming.stream import stream
 from afunet_core.utils.device import (
     automatic_budget,
@@ -50,6 +52,7 @@ class Network:
         budget: bytes it may use; ``None`` decides by what is free.
         keep_stages: keep the states after every stage.
         reporter: hears of progress and warnings, and may cancel.
+        scale: by which frames are reduced before it looks at them.
     """
 
     model: AFUNet
@@ -59,8 +62,9 @@ class Network:
     budget: int | None
     keep_stages: bool
     reporter: ProgressReporter
+    scale: int = 1
 
-    def estimate(self, three: Bracket, unit: float = 1.0) -> Estimate:
+    def estimate(self, three: Bracket, unit: float = 1.0, where: Tensor | None = None) -> Estimate:
         """Run the network on three frames.
 
         Where memory runs out the same is computed in smaller pieces, at last on the CPU: the result does not change.
@@ -68,42 +72,56 @@ class Network:
         Args:
             three: a shorter frame, the reference and a longer one.
             unit: exposure time of the shorter one over that of the frame whose saturation is 1.0 in the result.
+            where: ``B×1×h×w``, of any size, above 0 where the network is needed at all, if it looks at reduced frames;
+                elsewhere the result is the weighted merge.
         """
         frames = network_input(three, self.device)
         devices = [self.device] if self.device.type == "cpu" else [self.device, torch.device("cpu")]
         attempts = [(device, pieces) for device in devices for pieces in PIECES_WHEN_SHORT]
         for number, (device, pieces) in enumerate(attempts):
             try:
-                result = self._attempt(frames, device, pieces)
+                image, states, looked_at = self._attempt(frames, device, pieces, where)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error) or number == len(attempts) - 1:
                     raise
             else:
-                image, states = result if isinstance(result, tuple) else (result, [])
                 if number:
                     how = "in smaller pieces" if device == self.device else "on the CPU"
-                    where = describe_device(self.device)
-                    self.reporter.warn(f"Memory ran out on {where}; the same result was computed {how}.")
+                    place = describe_device(self.device)
+                    self.reporter.warn(f"Memory ran out on {place}; the same result was computed {how}.")
                 image = image if unit == 1.0 else image / unit
                 return Estimate(
-                    image, describe_device(device), precision_name(self.dtype), three=three, states=states, unit=unit
+                    image,
+                    describe_device(device),
+                    precision_name(self.dtype),
+                    three=three,
+                    states=states,
+                    unit=unit,
+                    working_scale=self.scale,
+                    looked_at=looked_at,
                 )
             finally:
                 release_memory(device)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _attempt(self, frames: Tensor | BracketRows, device: torch.device, pieces: int | None) -> Any:
+    def _attempt(
+        self, frames: Tensor | BracketRows, device: torch.device, pieces: int | None, where: Tensor | None
+    ) -> tuple[Tensor, Sequence[StageState], float]:
         free = self.budget if pieces is not None or self.budget is not None else automatic_budget(device)
-        return stream(
-            on_device(self.model, device),
-            frames,
-            memory_budget=free if pieces is None else 0,
-            stages=self.keep_stages,
-            on_progress=self.reporter.report,
-            should_cancel=self.reporter.cancelled,
-            precision=self.dtype,
-            tile_windows=pieces,
-        )
+        options: dict[str, Any] = {
+            "memory_budget": free if pieces is None else 0,
+            "on_progress": self.reporter.report,
+            "should_cancel": self.reporter.cancelled,
+            "precision": self.dtype,
+            "tile_windows": pieces,
+        }
+        model = on_device(self.model, device)
+        if self.scale > 1:
+            image, looked_at = stream_at_scale(model, frames, self.scale, where, **options)
+            return image, [], looked_at
+        result = stream(model, frames, stages=self.keep_stages, **options)
+        image, states = result if isinstance(result, tuple) else (result, [])
+        return image, states, 1.0
 
 
 def load_network(options: MergeOptions, reporter: ProgressReporter) -> Network | None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.merging.inference import Network
 from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE
 from afunet_core.merging.options import MergeOptions
+from afunet_core.merging.static_scene import denoise_classic
 from afunet_core.motion.compensation import follow_motion
+from afunet_core.motion.ghosts import ghost_map
 from afunet_core.motion.short_frame import consistent_short_frame
+from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_mean
+from afunet_core.ops.strips import enlarged_rows, row_strips
 
 __all__ = ["brightened", "consistent_three", "guess_unrecorded", "merge_moving", "unrecorded_area"]
 
@@ -24,14 +30,48 @@ FOLLOWING = ("auto", "on")
 MENDED = 0.02
 """Encoded difference from which a pixel of the short frame counts as replaced."""
 
+JUDGED_PIXELS = 0.45e6
+"""Ghosts that call for the network are looked for on frames reduced to at most this many pixels,"""
+
+SUSPECTED = 0.02
+"""from this value of the ghost map on,"""
+
+AROUND = 9
+"""and in a window of so many reduced pixels around."""
+
+CERTAIN = 0.99
+"""Share of recorded values from which the network's answer does not matter."""
+
+FADE = 9
+"""Width of the window over which the network's answer goes over into the classical merge, reduced pixels."""
+
+STRIP_PIXELS = 1 << 18
+"""Pixels that are put together at a time."""
+
 CONTEXT = 48
 """Pixels around what is guessed that the network sees as well."""
 
 
 def merge_moving(
-    aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise, network: Network, options: MergeOptions
+    aligned: AlignedBracket,
+    frames: FrameSelection,
+    noise: CameraNoise,
+    network: Network,
+    options: MergeOptions,
+    recorded: Tensor | None = None,
 ) -> Estimate:
-    """Merge by the network, after the short frame was mended and what moved was followed."""
+    """Merge by the network, after the short frame was mended and what moved was followed.
+
+    Where it looks at reduced frames, it is asked only about what moved.
+
+    Args:
+        aligned: all frames.
+        frames: those of the network, and those that may stand in.
+        noise: of the camera.
+        network: to ask.
+        options: of the merge.
+        recorded: B×1×H×W in [0, 1], what recorded values will take the place of; ``None`` finds out what moved.
+    """
     bracket, under = aligned.bracket, frames.three[0]
     three, mended = consistent_three(bracket, frames, noise), 0.0
     if three.frames[0] is not bracket.frames[under]:
@@ -40,7 +80,14 @@ def merge_moving(
     followed = None
     if options.align in FOLLOWING:
         three, followed = _follow(three, network)
-    estimate = network.estimate(three, float(bracket.times[under]))
+    unit = float(bracket.times[under])
+    if network.scale == 1:
+        estimate = network.estimate(three, unit)
+    elif recorded is not None:
+        estimate = network.estimate(three, unit, recorded < CERTAIN)
+    else:
+        where = _where_needed(frames.for_network(bracket), three, network)
+        estimate = _static_elsewhere(network.estimate(three, unit, where), three, where, noise)
     return replace(estimate, at_rest=False, short_frame_mended=mended, followed=followed)
 
 
@@ -59,6 +106,50 @@ def consistent_three(bracket: Bracket, frames: FrameSelection, noise: CameraNois
         return three
     mended = consistent_short_frame(bracket, under, reference, others, noise.dependable)
     return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
+
+
+def _where_needed(recorded: Bracket, shown: Bracket, network: Network) -> Tensor:
+    """Return where a weighted merge may show ghosts, or frames were changed for the network: B×1×h×w, above 0.
+
+    Args:
+        recorded: the three frames, registered.
+        shown: the same as the network sees them.
+        network: hears of a cancel.
+    """
+    factor = reduction(*recorded.shape, JUDGED_PIXELS)
+    changed = [
+        block_mean((one - other).abs().amax(1, keepdim=True).clamp(max=1.0), factor)
+        for one, other in zip(recorded.frames, shown.frames, strict=True)
+        if one is not other
+    ]
+    needed = _ghosts(recorded, factor, network)
+    if changed:
+        again = torch.maximum(needed, _ghosts(shown, factor, network))
+        needed = torch.maximum(again, torch.cat(changed, 1).amax(1, keepdim=True).gt(MENDED).to(again))
+    return window_max(needed.gt(SUSPECTED).float(), AROUND)
+
+
+def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise) -> Estimate:
+    """Let the classical merge, denoised, stand where the network was not needed."""
+    classic = denoise_classic(three, noise.model)
+    if classic is None:
+        return estimate
+    share = window_mean(window_max(where, FADE), FADE)
+    height, width = three.shape
+    for rows in row_strips(height, width, STRIP_PIXELS):
+        part = enlarged_rows(share, rows, height, width)
+        estimate.image[..., rows, :] = torch.lerp(
+            classic[..., rows, :] / estimate.unit, estimate.image[..., rows, :], part
+        )
+    return estimate
+
+
+def _ghosts(bracket: Bracket, factor: int, network: Network) -> Tensor:
+    """Return the ghost maps of all samples on reduced frames, B×1×h×w."""
+    small = tuple(block_mean(frame.float(), factor) for frame in bracket.frames)
+    stack = ExposureStack(small, bracket.times, bracket.encoding, bracket.gamma, bracket.reference)
+    maps = [ghost_map(stack, sample, check=network.reporter.check) for sample in range(bracket.batch_size)]
+    return torch.stack([torch.from_numpy(each) for each in maps])[:, None]
 
 
 def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,9 +24,11 @@ from afunet_core.merging.moving_scene import guess_unrecorded, merge_moving
 from afunet_core.merging.multi_frame import join_frames
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.recorded import find_recorded, is_calibrated, keep_recorded, merge_recorded
+from afunet_core.merging.regions import Region
 from afunet_core.merging.report import build_result
 from afunet_core.merging.result import MergeResult
 from afunet_core.merging.static_scene import merge_static
+from afunet_core.merging.working_scale import choose_scale
 from afunet_core.model.afunet import AFUNet
 from afunet_core.utils.progress import OnProgress, ProgressReporter, ShouldCancel
 
@@ -40,10 +45,12 @@ def merge(
     device: str | torch.device = "auto",
     precision: str = "auto",
     memory_budget: int | str | None = None,
+    working_scale: str = "auto",
     drift: str = "off",
     noise: NoiseModel | str | tuple[float, float] = "estimate",
     units: str = "relative",
     stages: bool = False,
+    regions: Sequence[Region] = (),
     on_progress: OnProgress | None = None,
     should_cancel: ShouldCancel | None = None,
 ) -> MergeResult:
@@ -65,6 +72,9 @@ def merge(
         precision: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"``: bfloat16 on CUDA, else float32.
         memory_budget: bytes (or ``"4GB"``) the network may use beside its input and output; ``None`` decides by what
             is free.
+        working_scale: ``"full"`` runs the network on the frames as they are, exactly; ``"half"`` and ``"quarter"`` let
+            it look at reduced frames and merge at full resolution with the weights it found, in a fourth or a sixteenth
+            of the time; ``"auto"`` chooses by the size of the picture. ``info["working_scale"]`` tells the reduction.
         drift: ``"auto"`` estimates changes of exposure and white balance between the frames and divides them out.
         noise: of the camera: a :class:`~afunet_core.camera.noise.NoiseModel`, or its gain and read noise in counts;
             ``"estimate"`` learns it from the bracket; ``"photons"`` weighs the frames of ``method="weighted"`` by
@@ -72,6 +82,9 @@ def merge(
         units: ``"relative"`` (1.0 = saturation of the shortest frame) or ``"counts"``, those of the data above black,
             as the shortest frame would have counted them had it neither noise nor saturation.
         stages: keep the features after every stage.
+        regions: taken from single frames where another moment is wanted than the reference's: ``(frame, corners)``, the
+            frame counted from 0, shortest exposure first, and the corners of a polygon as ``(row, column)`` in pixels.
+            :meth:`MergeResult.with_regions` changes them after the merge.
         on_progress: called with ``(done, total, message)``; ``done`` never falls.
         should_cancel: asked often; the merge stops within a second of its returning true.
 
@@ -99,10 +112,12 @@ def merge(
         device=device,
         precision=precision,
         memory_budget=memory_budget,
+        working_scale=working_scale,
         drift=drift,
         noise=noise,
         units=units,
         stages=stages,
+        regions=tuple(regions),  # type: ignore[arg-type]  # checked where they are taken
     )
     return _merge(_checked(bracket), options, ProgressReporter(on_progress, should_cancel))
 
@@ -128,13 +143,17 @@ def _merge(bracket: Bracket, options: MergeOptions, reporter: ProgressReporter) 
             estimate = _merge_by_network(aligned, frames, noise, network, options)
 
     with reporter.phase("Finishing", 1000):
-        return build_result(estimate, bracket, aligned, frames, network, options, reporter)
+        finish = partial(build_result, estimate, bracket, aligned, frames, network, options, reporter)
+        result = finish(options.regions)
+    result.finish = finish
+    return result
 
 
 def _merge_by_network(
     aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise, network: Network, options: MergeOptions
 ) -> Estimate:
     """Compare the frames, merge the network's three accordingly, and let further frames join."""
+    network = replace(network, scale=choose_scale(options, network.model, *aligned.bracket.shape))
     recorded = None
     if options.method == "auto" and is_calibrated(aligned.bracket):
         recorded = find_recorded(aligned, frames, noise)
@@ -145,7 +164,7 @@ def _merge_by_network(
         if evidence.at_rest:
             estimate = merge_static(aligned, frames, noise, network, options)
             return join_frames(estimate, aligned, frames, noise) if frames.joining else estimate
-    estimate = merge_moving(aligned, frames, noise, network, options)
+    estimate = merge_moving(aligned, frames, noise, network, options, recorded.share if recorded else None)
     if frames.joining:
         estimate = join_frames(estimate, aligned, frames, noise)
         estimate = guess_unrecorded(estimate, aligned.bracket, frames, network)

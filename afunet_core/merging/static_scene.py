@@ -1,9 +1,8 @@
-"""The merge of a scene at rest: the classical merge, which can hardly be beaten there, denoised by the network.
+"""The merge of a scene at rest: the classical merge, which can hardly be beaten there, denoised.
 
-The classical merge is the best estimate that looks at one pixel alone, and noise is all that it leaves. A network that
-looks around removes noise; where it smooths what is not noise, it does harm. How large the noise is can be told from
-the bracket. So ``merge(method="auto")`` lets the network move the classical merge about as far as noise moves values,
-and no further.
+The classical merge is the best estimate that looks at one pixel alone, and noise is all that it leaves. Whoever looks
+around, a filter or a network, removes noise; smoothing what is not noise does harm. How large the noise is can be told
+from the bracket. So the filter moves the classical merge about as far as noise moves values, and no further.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from afunet_core.baselines.denoising import WINDOW, denoise_guided
 from afunet_core.baselines.noise_optimal import merge_with_variance
 from afunet_core.baselines.weighted import weighted_merge
 from afunet_core.bracket.stack import ExposureStack
@@ -33,16 +33,16 @@ LIGHTS = (0.3, 0.6)
 """Encoded values of the reference between which shadows end and lights begin."""
 
 TOLERANCE = (1.0, 0.8)
-"""Standard deviations by which the network may differ from the classic in a neighbourhood, in shadows and lights."""
+"""Standard deviations by which the denoised picture may differ in a neighbourhood, in shadows and lights."""
 
 OF_ONE_PIXEL = 1.5
 """How much further a single pixel may differ than its neighbourhood."""
 
 NEIGHBOURHOODS = (3, 9)
-"""Widths of the windows in which the network must keep within the tolerance, in pixels."""
+"""Widths of the windows in which it must keep within the tolerance, in pixels."""
 
 NOTICEABLE = (0.0075, 0.025)
-"""Relative noise of the classic up to which there is nothing to gain, and from which the network has its whole say."""
+"""Relative noise of the classic up to which there is nothing to gain, and from which the denoised has its whole say."""
 
 _STRIP_PIXELS = 1 << 18
 
@@ -50,16 +50,14 @@ _STRIP_PIXELS = 1 << 18
 def merge_static(
     aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise, network: Network, options: MergeOptions
 ) -> Estimate:
-    """Merge a scene at rest: the classical merge, with the network's denoising where its head agrees with the classic.
+    """Merge a scene at rest: the classical merge, denoised by a guided filter within the noise.
 
-    Counts stay those of the pixel itself, and only the anchored head was made to agree with the classic at rest; else
-    the network runs only if its stages are wanted.
+    The network runs only if its stages are wanted: it does not denoise better. Counts stay those of the pixel itself.
     """
     three = frames.for_network(aligned.bracket)
     unit = float(aligned.bracket.times[frames.three[0]])
-    denoises = options.units != "counts" and network.model.config.head == "anchored"
-    ran = network.estimate(three) if options.stages or denoises else None
-    image = denoise_classic(ran.image, three, noise.model) if ran is not None and denoises else None
+    ran = network.estimate(three) if options.stages else None
+    image = None if options.units == "counts" else denoise_classic(three, noise.model)
     image = weighted_merge(three) if image is None else image
     image = image if unit == 1.0 else image / unit
     if ran is None:
@@ -67,51 +65,51 @@ def merge_static(
     return replace(ran, image=image, unit=unit, at_rest=True)
 
 
-def denoise_classic(network: Tensor, bracket: ExposureStack, noise: NoiseModel | None) -> Tensor | None:
-    """Return the classical merge of a scene at rest, with the network's denoising as far as it is within the noise.
+def denoise_classic(bracket: ExposureStack, noise: NoiseModel | None) -> Tensor | None:
+    """Return the classical merge of a scene at rest, denoised by a guided filter as far as it is within the noise.
 
     Args:
-        network: the network's image, B×3×H×W radiance, 1.0 at saturation of the shortest frame.
-        bracket: the frames it was made from, each B×3×H×W.
+        bracket: the frames, each B×3×H×W.
         noise: of the camera, or ``None`` where it is not known.
 
     Returns:
-        B×3×H×W radiance, or ``None`` where the noise is not known: then the classic should stand alone.
+        B×3×H×W radiance, 1.0 at saturation of the shortest frame; or ``None`` where the noise is not known: then the
+        classic should stand alone.
 
     Example:
         >>> generator, times = torch.Generator().manual_seed(0), torch.tensor([1.0, 4.0])
-        >>> light, first, second = torch.rand(3, 1, 3, 200, 200, generator=generator)
-        >>> light, noises = light * 0.2, (first, second)
-        >>> noisy = tuple(light * t + 0.03 * (n - 0.5) for t, n in zip((1.0, 4.0), noises, strict=True))
+        >>> noises = torch.rand(2, 1, 3, 100, 100, generator=generator) - 0.5
+        >>> noisy = tuple(0.1 * t + 0.03 * n for t, n in zip((1.0, 4.0), noises, strict=True))
         >>> stack = ExposureStack(noisy, times, encoding="linear", reference=1)
-        >>> merged = denoise_classic(light, stack, NoiseModel(0.0, 0.01))  # a network that knows the truth
-        >>> bool((merged - light).square().mean() < 0.6 * (noisy[1] / 4 - light).square().mean())
+        >>> merged = denoise_classic(stack, NoiseModel(0.0, 0.01))
+        >>> bool((merged - 0.1).square().mean() < 0.5 * (noisy[1] / 4 - 0.1).square().mean())
         True
     """
     if noise is None:
         return None
 
-    def rows(image: Tensor, *frames: Tensor) -> Tensor:
+    def rows(*frames: Tensor) -> Tensor:
         classic, variance = merge_with_variance(frames, bracket.times, bracket.encoding, bracket.gamma, noise)
-        # As the network sees it: encoded with gamma 2.2 whatever it came with.
+        # As a network sees it: encoded with gamma 2.2 whatever it came with.
         light = linearize(frames[bracket.reference], bracket.encoding, bracket.gamma)
-        return within_noise(image.to(classic), classic, variance, encode(light.clamp(0, 1)))
+        return within_noise(denoise_guided(classic, variance), classic, variance, encode(light.clamp(0, 1)))
 
-    return in_haloed_strips(rows, max(NEIGHBOURHOODS) // 2, network, *bracket.frames, pixels=_STRIP_PIXELS)
+    halo = max(NEIGHBOURHOODS) // 2 + 2 * (WINDOW // 2)
+    return in_haloed_strips(rows, halo, *bracket.frames, pixels=_STRIP_PIXELS)
 
 
-def within_noise(network: Tensor, classic: Tensor, variance: Tensor, reference: Tensor) -> Tensor:
-    r"""Move the classical merge towards the network where that is what removing noise would do.
+def within_noise(denoised: Tensor, classic: Tensor, variance: Tensor, reference: Tensor) -> Tensor:
+    r"""Move the classical merge towards a denoised picture where that is what removing noise would do.
 
     An estimate that is right differs from the classic by that one's noise: by the variance :math:`\sigma^2`, on average
-    over a neighbourhood. Where the mean square :math:`d^2` of the difference is larger, the network errs by the rest,
-    and the best mixture of the two has the share :math:`\sigma^2 / d^2` of it (James and Stein, "Estimation with
+    over a neighbourhood. Where the mean square :math:`d^2` of the difference is larger, it errs by the rest, and
+    the best mixture of the two has the share :math:`\sigma^2 / d^2` of it (James and Stein, "Estimation with
     Quadratic Loss", 1961; Efron and Morris, "Limiting the Risk of Bayes and Empirical Bayes Estimators", JASA 1972, on
-    bounding the single value, too). We take the square of that share, which is on the safe side. In the lights, the
-    network's image gets the local mean of the classic before: there, what is wrong is seldom noise.
+    bounding the single value, too). We take the square of that share, which is on the safe side. In the lights, it
+    gets the local mean of the classic before: there, what is wrong is seldom noise.
 
     Args:
-        network: B×C×H×W radiance.
+        denoised: B×C×H×W radiance.
         classic: the same from the classical merge.
         variance: of the noise in it.
         reference: the reference frame, B×C×H×W encoded with gamma 2.2 in [0, 1].
@@ -127,7 +125,7 @@ def within_noise(network: Tensor, classic: Tensor, variance: Tensor, reference: 
         (0.51, 0.5)
     """
     lights = smoothstep(reference, *LIGHTS)
-    difference = network - classic
+    difference = denoised - classic
     squared = difference.square()
     floor = torch.finfo(squared.dtype).tiny
     tolerance = (TOLERANCE[0] + (TOLERANCE[1] - TOLERANCE[0]) * lights) ** 2

@@ -11,7 +11,7 @@ the frames are coarse and applied where they are fine, so that its edges lie whe
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +20,6 @@ from torch import Tensor
 from afunet_core.errors import ArgumentError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.heads import anchored_merge, estimate_times
-from afunet_core.model.streaming.rows import FrameSource, TensorSource
-from afunet_core.model.streaming.stream import stream
-from afunet_core.model.streaming.tiling import row_ranges
 from afunet_core.radiometry import GAMMA
 
 __all__ = [
@@ -32,21 +29,18 @@ __all__ = [
     "apply_linear_maps",
     "fit_linear_maps",
     "reduce_frames",
-    "stream_at_scale",
 ]
 
 REGULARIZATION = 1e-4
 """Variance of the encoded frames below which a map is taken as constant; measured among 1e-4, 1e-3 and 1e-2."""
 REACH = 3
 """Coarse rows around a strip that decide on it: two windows of the filter, and linear interpolation."""
-STRIP_PIXELS = 1 << 18
-"""Pixels of a strip when a large image is merged."""
 SMALLEST_PRIOR = 1e-6
 """Radiance, in whites of the short frame: keeps the gradient of the encoded prior finite."""
 
 
 class HeadMaps(NamedTuple):
-    """What the anchored head decodes: the prior ``B×3×h×w`` in (0, 1), and the log-trusts ``B×4×h×w``."""
+    """Maps decoded by the anchored head: the prior ``B×3×h×w`` in (0, 1), and the log-trusts ``B×4×h×w``."""
 
     prior: Tensor
     trust: Tensor
@@ -171,62 +165,6 @@ def apply_linear_maps(found: LinearMaps, frames: Tensor, rows: tuple[int, int] |
     slopes, offsets = fine[:, : -found.offsets.shape[1]].unflatten(1, (3, -1)), fine[:, -found.offsets.shape[1] :]
     values = (slopes * _guides(frames).to(fine.dtype)[:, :, None]).sum(1) + offsets
     return HeadMaps(values[:, :3].clamp(0, 1) ** GAMMA, values[:, 3:])
-
-
-def stream_at_scale(model: AFUNet, frames: Tensor | FrameSource, scale: int, **options: Any) -> Tensor:
-    """:class:`WorkingScale` without gradients, in pieces: nothing of the full size is held but frames and result.
-
-    Args:
-        model: a network with an anchored head.
-        frames: ``B×18×H×W`` network input, or a source that makes its rows when they are asked for.
-        scale: by which the network looks at reduced frames; above 1.
-        **options: of :func:`~afunet_core.model.streaming.stream`, for the network.
-
-    Returns:
-        ``B×3×H×W`` radiance where the frames are.
-    """
-    source = TensorSource(frames) if isinstance(frames, Tensor) else frames
-    batch, _, height, width = source.shape
-    coarse = _reduced(source, scale)
-    maps = stream(model, coarse, maps=True, **options)
-    assert isinstance(maps, Tensor)
-    image = torch.empty(batch, 3, height, width, dtype=maps.dtype, device=source.device)
-    step = scale * max(1, STRIP_PIXELS // (width * scale))
-    with torch.inference_mode():
-        for index in range(batch):
-            known = source.times(index)
-            times = estimate_times(coarse[index : index + 1]) if known is None else known[None].to(maps)
-            for start, stop in row_ranges(height, step):
-                strip = source.rows(index, start, stop)[None].to(maps.dtype)
-                image[index, :, start:stop] = _merged_strip(
-                    strip, coarse[index : index + 1], maps[index : index + 1], times, (start, scale)
-                )[0]
-    return image
-
-
-def _reduced(source: FrameSource, scale: int) -> Tensor:
-    """:func:`reduce_frames` of a source, strip by strip."""
-    batch, channels, height, width = source.shape
-    shape = (batch, channels, -(-height // scale), -(-width // scale))
-    coarse = torch.empty(shape, device=source.device)
-    with torch.inference_mode():
-        for index in range(batch):
-            for start, stop in row_ranges(height, scale * max(1, STRIP_PIXELS // (width * scale))):
-                rows = reduce_frames(source.rows(index, start, stop)[None].float(), scale)[0]
-                coarse[index, :, start // scale : start // scale + rows.shape[1]] = rows
-    return coarse
-
-
-def _merged_strip(strip: Tensor, coarse: Tensor, maps: Tensor, times: Tensor, place: tuple[int, int]) -> Tensor:
-    """Rows of frames → rows of the result; ``place`` is the first row (a multiple of the scale) and the scale."""
-    start, scale = place
-    top, bottom = start // scale, -(-(start + strip.shape[-2]) // scale)
-    first, last = max(top - REACH, 0), min(bottom + REACH, coarse.shape[-2])
-    near = maps[..., first:last, :]
-    found = fit_linear_maps(HeadMaps(near[:, :3], near[:, 3:]), coarse[..., first:last, :], scale)
-    offset = start - first * scale
-    enlarged = apply_linear_maps(found, strip, (offset, offset + strip.shape[-2]))
-    return anchored_merge(strip, times.to(strip), enlarged.prior, enlarged.trust)
 
 
 def _guides(frames: Tensor) -> Tensor:

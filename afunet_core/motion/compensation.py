@@ -23,7 +23,7 @@ from afunet_core.motion.consistency import spread_over
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.motion.optical_flow import flow_inconsistency, optical_flow
 from afunet_core.ops.box_filter import block_mean, reduction, window_mean
-from afunet_core.ops.strips import row_strips
+from afunet_core.ops.strips import enlarged_rows, row_strips
 from afunet_core.ops.warp import sample
 from afunet_core.radiometry import encode, expose, linearize
 
@@ -163,28 +163,17 @@ def _move(
     flat = result.view(len(result), -1)
     for strip in row_strips(height, width, STRIP_PIXELS):
         check()
-        rows = torch.arange(strip.start, strip.stop, device=flow.device)
-        share = _enlarged(followed, rows, height, width)[0].flatten()
+        share = enlarged_rows(followed, strip, height, width).flatten()
         place = share.nonzero()[:, 0]
         if not len(place):
             continue
-        shift = _enlarged(flow, rows, height, width).flatten(1)[:, place]
+        shift = enlarged_rows(flow, strip, height, width)[0].flatten(1)[:, place]
         y = place.div(width, rounding_mode="floor")
         goal_x = (place - y * width + shift[0] * (width / flow.shape[-1])).clamp_(0, width - 1)
         goal_y = (y + strip.start + shift[1] * (height / flow.shape[-2])).clamp_(0, height - 1)
         shown = _sampled(frame, goal_x, goal_y, stack)
         goal = place + strip.start * width
         flat[:, goal] = torch.lerp(flat[:, goal], shown, share[place].to(frame))
-
-
-def _enlarged(small: Tensor, rows: Tensor, height: int, width: int) -> Tensor:
-    """Some rows of a 1×C×h×w map at full size, C×rows×W: what ``F.interpolate`` makes of the whole map there."""
-    last = small.shape[-2] - 1
-    y = ((rows + 0.5) * (small.shape[-2] / height) - 0.5).clamp_(0, last)
-    above = y.long()
-    share = (y - above).to(small)[:, None]
-    between = torch.lerp(small[..., above, :], small[..., (above + 1).clamp_(max=last), :], share)
-    return F.interpolate(between, size=(len(rows), width), mode="bilinear", align_corners=False)[0]
 
 
 def _sampled(frame: Tensor, x: Tensor, y: Tensor, stack: ExposureStack) -> Tensor:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["in_haloed_strips", "in_strips", "row_strips", "with_halo"]
+__all__ = ["enlarged_rows", "in_haloed_strips", "in_strips", "row_strips", "with_halo"]
 
 PIXELS = 1 << 16
 """Pixels of one channel in a strip: a few of them fit the cache."""
@@ -117,6 +118,33 @@ def in_haloed_strips(
         result[..., rows, :] = strip[..., inner, :]
     assert result is not None
     return result
+
+
+def enlarged_rows(small: Tensor, rows: slice, height: int, width: int) -> Tensor:
+    """Make some rows of a map at full size: what bilinear ``F.interpolate`` makes of the whole map there.
+
+    Args:
+        small: B×C×h×w.
+        rows: of the full size.
+        height: full size.
+        width: full size.
+
+    Returns:
+        B×C×rows×W.
+
+    Example:
+        >>> small = torch.rand(1, 1, 4, 5)
+        >>> whole = F.interpolate(small, size=(16, 20), mode="bilinear")
+        >>> torch.allclose(enlarged_rows(small, slice(3, 9), 16, 20), whole[..., 3:9, :])
+        True
+    """
+    last = small.shape[-2] - 1
+    numbers = torch.arange(rows.start, rows.stop, device=small.device)
+    y = ((numbers + 0.5) * (small.shape[-2] / height) - 0.5).clamp_(0, last)
+    above = y.long()
+    share = (y - above).to(small)[:, None]
+    between = torch.lerp(small[..., above, :], small[..., (above + 1).clamp_(max=last), :], share)
+    return F.interpolate(between, size=(len(numbers), width), mode="bilinear", align_corners=False)
 
 
 def _has_cache(image: Tensor) -> bool:

@@ -235,6 +235,9 @@ def subject(case: Case, check: str, inputs: list[Tensor]) -> Callable[..., Any]:
     if check == "copies":
         assert case.module is not None
         return case.module(**{key: torch.tensor(values[0]) for key, values in case.numbers.items()}).to(inputs[0])
+    if check in case.slow:
+        assert case.module is not None
+        return case.module().to(inputs[0])
     needed = {key: values[0] for key, values in case.numbers.items() if key == "time"}
     return partial(case.function, **needed) if needed and check not in WITH_NUMBERS else case.function
 

@@ -110,9 +110,12 @@ def align(folded: FoldedStage, features: Features, context: PassContext, name: s
     for start, stop in tiling.strips:
         under, estimate, over = (store.read(start, stop) for store in features.state)
         d, r = degraded.grow(stop - start), aligned.grow(stop - start)
+        if tiling.active is not None:  # elsewhere α₁ and α₃ stay as they are
+            torch.cat((under, over), -1, out=d)
+            r.zero_()
         tasks = [
             partial(folded.align, under[box], estimate[box], over[box], d[box], r[box])
-            for box in tiling.boxes(stop - start, tiling.width, window, window)
+            for box in tiling.tiles(start, 0, stop - start, tiling.width, window, window)
         ]
         context.workers.run(tasks)
         ready = context.ready(stop)
@@ -169,7 +172,7 @@ def _block_tiles(
     tiles: list[Callable[[], None]] = []
     for top, bottom, left, right, height, width in tiling.areas(start, stop, block.shift):
         area = buffer.rows(top, bottom)[:, left:right]
-        for box in tiling.boxes(bottom - top, right - left, height, width):
+        for box in tiling.tiles(top, left, bottom - top, right - left, height, width):
             tiles.append(partial(block, area[box], height, width))
     return tiles
 

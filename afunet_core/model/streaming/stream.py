@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import cast
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, MergeCancelled
@@ -49,6 +52,7 @@ def stream(
     memory_budget: int | None = None,
     stages: bool = False,
     maps: bool = False,
+    where: Tensor | None = None,
     on_progress: Progress | None = None,
     should_cancel: Callable[[], bool] | None = None,
     precision: torch.dtype | str | None = None,
@@ -63,6 +67,8 @@ def stream(
         memory_budget: bytes the features may take in memory; the rest goes to a scratch file (None: all in memory).
         stages: also return the state after every stage, as :meth:`AFUNet.forward_stages` does.
         maps: return what the anchored head decodes instead of the image: the prior (3 channels) and the log-trusts (4).
+        where: ``H×W``, where the blocks of attention are applied, in all windows that touch it; elsewhere features
+            stay what they were. An approximation; ``None`` applies them everywhere.
         on_progress: called as ``on_progress(done, total, message)``; ``done`` counts tiles and never decreases.
         should_cancel: asked between tiles.
         precision: ``torch.float32`` (default: that of the parameters), ``"bfloat16"``, … of features and products; sums
@@ -89,7 +95,7 @@ def stream(
     if maps and not isinstance(model.head, AnchoredHead):
         raise ArgumentError("maps", "a network with an anchored head", model.config.head, "Use compact or full.")
     radiance = torch.empty(batch, 7 if maps else 3, height, width, dtype=outer, device=source.device)
-    run = _Run(model, dtype, (batch, height, width), tile_windows, on_progress, should_cancel)
+    run = _Run(model, dtype, (batch, height, width), tile_windows, on_progress, should_cancel, where)
     states = [run.empty_state(batch, outer, source.device) for _ in model.stages] if stages else []
     with torch.inference_mode(), full_precision(run.device), run.workers:
         for index in range(batch):
@@ -124,6 +130,7 @@ class _Run:
         tile_windows: int | None,
         on_progress: Progress | None,
         should_cancel: Callable[[], bool] | None,
+        where: Tensor | None,
     ) -> None:
         self.model, self.config = model, model.config
         self.dtype = _wide(dtype)  # of features; only products are narrower
@@ -135,7 +142,8 @@ class _Run:
         tile = tile_windows or _best_tile(self.device, dtype, config)
         threads = _workers(self.device) if height * width > 2 * tile * window**2 else 1
         strip = tile * (TILES_PER_WORKER * threads if self.device.type == "cpu" else 1)
-        self.tiling = Tiling(height, width, window, tile, strip)
+        active = None if where is None else _active(where, config.downscale, height, width)
+        self.tiling = Tiling(height, width, window, tile, strip, active)
         self.workers = Workers(threads, self.check)
         self.on_progress, self.should_cancel = on_progress, should_cancel
         passes = 2 + sum(2 + config.alignment for _ in config.depths)
@@ -216,6 +224,12 @@ class _Run:
             share = -(-(stop - start) // self.workers.count)
             self.workers.run(partial(strip, start + a, start + b) for a, b in row_ranges(stop - start, share))
             self.tick(name)
+
+
+def _active(where: Tensor, fold: int, height: int, width: int) -> NDArray[np.bool_]:
+    """Reduce a mask of the picture to one of the padded features."""
+    mask = F.max_pool2d((where[None, None] > 0).float(), fold, ceil_mode=True)[0, 0].bool().cpu().numpy()
+    return np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1])))
 
 
 def _workers(device: torch.device) -> int:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 __all__ = ["Tiling", "column_ranges", "row_ranges"]
 
 Box = tuple[slice, slice]
@@ -45,6 +48,7 @@ class Tiling:
         window: side of the attention windows.
         tile: windows of one tile.
         strip: windows of one strip, approximately.
+        active: height×width, where windows are computed that touch it; ``None`` for everywhere.
     """
 
     height: int
@@ -52,6 +56,7 @@ class Tiling:
     window: int
     tile: int
     strip: int
+    active: NDArray[np.bool_] | None = None
 
     @property
     def strips(self) -> list[tuple[int, int]]:
@@ -99,6 +104,27 @@ class Tiling:
         lefts = column_ranges(0, columns, width, self.tile)
         tops = column_ranges(0, rows, height, max(1, self.tile // across) if across else 1)
         return [(slice(*y), slice(*x)) for y in tops for x in lefts]
+
+    def tiles(self, top: int, left: int, rows: int, columns: int, height: int, width: int) -> list[Box]:
+        """Like :meth:`boxes`, of an area that begins at ``top`` and ``left``, without the windows that are not active.
+
+        Example:
+            >>> active = np.zeros((8, 40), bool)
+            >>> active[3, 9] = active[3, 39] = True
+            >>> Tiling(8, 40, 8, 4, 4, active).tiles(0, 0, 8, 40, 8, 8)
+            [(slice(0, 8, None), slice(8, 16, None)), (slice(0, 8, None), slice(32, 40, None))]
+        """
+        if self.active is None:
+            return self.boxes(rows, columns, height, width)
+        area = self.active[top : top + rows, left : left + columns]
+        windows = np.asarray(area.reshape(rows // height, height, columns // width, width).any((1, 3)))
+        boxes = []
+        for row, line in enumerate(windows):
+            edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
+            for first, last in edges.reshape(-1, 2).tolist():
+                for start, stop in column_ranges(first * width, last * width, width, self.tile):
+                    boxes.append((slice(row * height, (row + 1) * height), slice(start, stop)))
+        return boxes
 
     def columns(self, rows: int) -> list[tuple[int, int]]:
         """Cut the width into ranges with about two tiles' worth of pixels in ``rows`` rows."""

@@ -13,13 +13,14 @@ from afunet_core.errors import ArgumentError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.heads import estimate_times
+from afunet_core.model.streaming.at_scale import stream_at_scale
+from afunet_core.model.streaming.stream import stream
 from afunet_core.model.working_scale import (
     HeadMaps,
     WorkingScale,
     apply_linear_maps,
     fit_linear_maps,
     reduce_frames,
-    stream_at_scale,
 )
 from afunet_core.radiometry import network_input
 
@@ -95,11 +96,39 @@ def test_strips_are_parts_of_the_whole(rows):
 @pytest.mark.parametrize("size", [(37, 41), (90, 33)])
 @pytest.mark.parametrize("scale", [2, 4])
 def test_pieces_give_the_image_of_the_whole(size, scale, monkeypatch):
-    monkeypatch.setattr("afunet_core.model.working_scale.STRIP_PIXELS", 600)
+    monkeypatch.setattr("afunet_core.model.streaming.at_scale.STRIP_PIXELS", 200)
+    monkeypatch.setattr("afunet_core.model.streaming.at_scale.FITTED_PIXELS", 600)
     network, given = model(), torch.cat([frames(*size), frames(*size, seed=1)])
     with torch.no_grad():
         whole = WorkingScale(network, scale)(given)
-    torch.testing.assert_close(stream_at_scale(network, given, scale), whole, rtol=1e-3, atol=1e-4)
+    image, share = stream_at_scale(network, given, scale)
+    torch.testing.assert_close(image, whole, rtol=1e-3, atol=1e-4)
+    assert share == 1.0
+
+
+def test_everywhere_is_the_exact_result():
+    network, given = model(), frames(90, 61)
+    exact = stream(network, given, maps=True)
+    torch.testing.assert_close(stream(network, given, maps=True, where=torch.ones(90, 61)), exact, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_far_from_what_is_wanted_all_frames_are_trusted_alike(scale):
+    network, other, given = model(), model(1), frames(160, 160)
+    where = torch.zeros(1, 1, 160, 160)
+    where[..., 4:12, 4:12] = 1
+    (one, share), (two, _) = (stream_at_scale(each, given, scale, where) for each in (network, other))
+    assert 0 < share < 0.2 * scale**2
+    assert not torch.equal(one[..., :16, :16], two[..., :16, :16])
+    torch.testing.assert_close(one[..., 100:, 100:], two[..., 100:, 100:], rtol=1e-4, atol=1e-5)
+    if scale == 1:  # where all frames say the same, so does their mean
+        torch.testing.assert_close(one[..., 100:, 100:], given[:, :3, 100:, 100:], rtol=1e-4, atol=1e-4)
+
+
+def test_nowhere_needs_no_network():
+    image, share = stream_at_scale(model(), frames(), 2, torch.zeros(1, 1, 5, 5))
+    assert share == 0.0
+    assert torch.isfinite(image).all()
 
 
 def test_gradients_reach_every_parameter():

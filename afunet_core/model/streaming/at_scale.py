@@ -1,0 +1,137 @@
+"""The anchored head on large pictures: weights from reduced frames, only where they are wanted, merged at full size.
+
+Nothing of the full size is held but the frames' source and the result. Where the weights are not wanted, because
+nothing moves, all frames are trusted alike, and a little of the reduced mean takes noise from them: the enlarging keeps
+the edges that the frames have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.model.afunet import AFUNet
+from afunet_core.model.heads import anchored_merge, anchored_weights, estimate_times
+from afunet_core.model.streaming.rows import FrameSource, TensorSource
+from afunet_core.model.streaming.stream import stream
+from afunet_core.model.streaming.tiling import row_ranges
+from afunet_core.model.working_scale import REACH, HeadMaps, apply_linear_maps, fit_linear_maps, reduce_frames
+from afunet_core.ops.box_filter import window_max, window_mean
+
+__all__ = ["stream_at_scale"]
+
+STRIP_PIXELS = 1 << 16
+"""Pixels of a strip of the frames: what is computed of them stays in the processor's cache."""
+FITTED_PIXELS = 1 << 19
+"""Pixels of the frames for which the enlarging is fitted at once: many beside the rows beyond them."""
+CONTEXT = 17
+"""Width of the window around what is wanted that the network sees as well, reduced pixels,"""
+FADE = 9
+"""and of that over which its answer goes over into equal trust."""
+PRIOR_TRUST = 1.0
+"""Log-trust of the reduced mean where the network is not asked; 0 of the frames. Without it noise stays that the
+network takes out, with more the reduced mean begins to count beside what frames of 1, 4 and 16 exposures recorded."""
+
+
+def stream_at_scale(
+    model: AFUNet, frames: Tensor | FrameSource, scale: int, where: Tensor | None = None, **options: Any
+) -> tuple[Tensor, float]:
+    """Merge by a network that looks at reduced frames, without gradients, in pieces.
+
+    Args:
+        model: a network with an anchored head.
+        frames: ``B×18×H×W`` network input, or a source that makes its rows when they are asked for.
+        scale: by which the network looks at reduced frames.
+        where: ``B×1×h×w``, of any size, above 0 where the network is asked; elsewhere, but for a margin, all frames are
+            trusted alike. ``None`` asks it everywhere.
+        **options: of :func:`~afunet_core.model.streaming.stream.stream`, for the network.
+
+    Returns:
+        ``B×3×H×W`` radiance where the frames are; and the share of the picture that the network looked at.
+    """
+    source = TensorSource(frames) if isinstance(frames, Tensor) else frames
+    batch, _, height, width = source.shape
+    coarse = _reduced(source, scale)
+    image = torch.empty(batch, 3, height, width, dtype=torch.float32, device=source.device)
+    looked_at = 0.0
+    with torch.inference_mode():
+        for index in range(batch):
+            small = coarse[index : index + 1]
+            known = source.times(index)
+            times = estimate_times(small) if known is None else known[None].to(small)
+            wanted = None if where is None else _wanted(where[index : index + 1], small.shape[-2:])
+            maps, share = _maps(model, small, times, wanted, options)
+            looked_at += share / batch
+            for start, stop in row_ranges(height, scale * max(1, FITTED_PIXELS // (width * scale))):
+                enlarge = _enlarging(small, maps, (start, stop), scale)
+                for top, bottom in row_ranges(stop - start, scale * max(1, STRIP_PIXELS // (width * scale))):
+                    strip = source.rows(index, start + top, start + bottom)[None].to(maps.dtype)
+                    found = enlarge(strip, (top, bottom))
+                    merged = anchored_merge(strip, times.to(strip), found.prior, found.trust)
+                    image[index, :, start + top : start + bottom] = merged[0]
+    return image, looked_at
+
+
+def _reduced(source: FrameSource, scale: int) -> Tensor:
+    """:func:`reduce_frames` of a source, strip by strip."""
+    batch, channels, height, width = source.shape
+    shape = (batch, channels, -(-height // scale), -(-width // scale))
+    coarse = torch.empty(shape, device=source.device)
+    with torch.inference_mode():
+        for index in range(batch):
+            for start, stop in row_ranges(height, scale * max(1, STRIP_PIXELS // (width * scale))):
+                rows = reduce_frames(source.rows(index, start, stop)[None].float(), scale)[0]
+                coarse[index, :, start // scale : start // scale + rows.shape[1]] = rows
+    return coarse
+
+
+def _wanted(where: Tensor, size: torch.Size) -> Tensor:
+    """A mask of any size as one of the reduced picture, 1.0 where any pixel is wanted."""
+    mask = (where > 0).float()
+    if mask.shape[-2] >= size[0]:
+        return F.adaptive_max_pool2d(mask, tuple(size))
+    return F.interpolate(mask, size=tuple(size), mode="nearest")
+
+
+def _maps(
+    model: AFUNet, coarse: Tensor, times: Tensor, wanted: Tensor | None, options: dict[str, Any]
+) -> tuple[Tensor, float]:
+    """What the head decodes, ``1×7×h×w``, from the network where it is wanted; and the share that it looked at."""
+    if wanted is None:
+        return _decoded(model, coarse, times, options), 1.0
+    equal = coarse.new_tensor([0.0, 0.0, 0.0, PRIOR_TRUST]).view(1, 4, 1, 1).expand(1, 4, *coarse.shape[-2:])
+    shares = anchored_weights(coarse, times, equal)[:, :3]
+    radiance = coarse.unflatten(1, (3, 6))[:, :, :3]
+    mean = (shares * radiance).sum(1) / shares.sum(1)
+    neutral = torch.cat([mean.clamp(0, 1), equal], dim=1)
+    if not bool(wanted.any()):
+        return neutral, 0.0
+    seen = window_max(wanted, CONTEXT)
+    maps = _decoded(model, coarse, times, {**options, "where": seen[0, 0]})
+    # Dilated before it fades, so that what is wanted is the network's wholly.
+    return torch.lerp(neutral, maps, window_mean(window_max(wanted, FADE), FADE)), float(seen.mean())
+
+
+def _decoded(model: AFUNet, coarse: Tensor, times: Tensor, options: dict[str, Any]) -> Tensor:
+    maps = stream(model, coarse, times=times, maps=True, **options)
+    assert isinstance(maps, Tensor)
+    return maps.to(coarse)
+
+
+def _enlarging(
+    coarse: Tensor, maps: Tensor, rows: tuple[int, int], scale: int
+) -> Callable[[Tensor, tuple[int, int]], HeadMaps]:
+    """Return how the maps of some rows are enlarged: a function of a strip of the frames and its place among them."""
+    start, stop = rows
+    if scale == 1:
+        here = maps[..., start:stop, :]
+        return lambda strip, place: HeadMaps(here[:, :3, place[0] : place[1]], here[:, 3:, place[0] : place[1]])
+    first, last = max(start // scale - REACH, 0), min(-(-stop // scale) + REACH, coarse.shape[-2])
+    near = maps[..., first:last, :]
+    found = fit_linear_maps(HeadMaps(near[:, :3], near[:, 3:]), coarse[..., first:last, :], scale)
+    offset = start - first * scale
+    return lambda strip, place: apply_linear_maps(found, strip, (offset + place[0], offset + place[1]))

@@ -1,0 +1,101 @@
+"""The scale at which the network looks: how it is chosen, what it leaves alone, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import afunet_core as af
+from afunet_core.errors import ArgumentError
+from afunet_core.merging.options import MergeOptions
+from afunet_core.merging.working_scale import choose_scale
+from afunet_core.model.config import COMPACT
+
+TINY = replace(COMPACT, embed_dim=12, depths=(1, 1), fusion_heads=2, window_size=4)
+TIMES = (1.0, 4.0, 16.0)
+
+
+@pytest.fixture(scope="module")
+def network() -> af.AFUNet:
+    torch.manual_seed(0)
+    return af.AFUNet(TINY).eval()
+
+
+@pytest.fixture(scope="module")
+def direct() -> af.AFUNet:
+    torch.manual_seed(0)
+    return af.AFUNet(af.AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=1)).eval()
+
+
+def moving_bracket(size: int = 96) -> af.Bracket:
+    """A textured wall, and a dark square that moves in one corner of it."""
+    generator = np.random.default_rng(0)
+    wall = 0.02 + 0.01 * generator.random((size, size, 1)) * np.ones(3)
+    frames = []
+    for index, time in enumerate(TIMES):
+        light = wall.copy()
+        light[8:20, 8 + 6 * index : 20 + 6 * index] = 0.004
+        shot = np.clip(light * time + 1e-3 * generator.standard_normal(light.shape), 0, 1)
+        frames.append((shot ** (1 / 2.2)).astype(np.float32))
+    return af.Bracket(frames, times=TIMES, encoding="gamma")
+
+
+@pytest.mark.parametrize(
+    ("size", "scale"), [((64, 96), 1), ((800, 1000), 1), ((801, 1000), 2), ((4000, 6000), 4), ((10000, 10000), 4)]
+)
+def test_large_pictures_are_looked_at_reduced(network, size, scale):
+    assert choose_scale(MergeOptions(), network, *size) == scale
+
+
+def test_a_choice_is_kept_and_what_is_exact_stays_so(network, direct):
+    assert choose_scale(MergeOptions(working_scale="full"), network, 4000, 6000) == 1
+    assert choose_scale(MergeOptions(working_scale="quarter"), network, 64, 96) == 4
+    assert choose_scale(MergeOptions(), direct, 4000, 6000) == 1
+    assert choose_scale(MergeOptions(stages=True), network, 4000, 6000) == 1
+
+
+def test_reduced_frames_are_refused_where_they_cannot_be(network, direct):
+    with pytest.raises(ArgumentError, match="working_scale: expected 'full' for a network without"):
+        af.merge(moving_bracket(), model=direct, working_scale="half")
+    with pytest.raises(ArgumentError, match="working_scale: expected 'full' with stages=True"):
+        af.merge(moving_bracket(), model=network, working_scale="half", stages=True)
+
+
+@pytest.mark.parametrize(("working_scale", "factor"), [("auto", 1), ("full", 1), ("half", 2), ("quarter", 4)])
+def test_the_report_tells_what_ran(network, working_scale, factor):
+    result = af.merge(moving_bracket(), model=network, align="off", working_scale=working_scale)
+    assert result.info["at_rest"] is False
+    assert result.info["working_scale"] == factor
+    assert result.info["looked_at"] == 1.0 if factor == 1 else 0 < result.info["looked_at"] < 0.8
+
+
+@pytest.mark.parametrize("working_scale", ["half", "quarter"])
+def test_only_what_moves_is_the_networks(network, working_scale):
+    """Two networks that disagree everywhere agree where nothing moved, and there it is the classical merge."""
+    other = af.AFUNet(TINY).eval()
+    with torch.no_grad():
+        other.head.conv.bias.add_(3.0)
+    bracket = moving_bracket()
+    one, two = (af.merge(bracket, model=m, align="off", working_scale=working_scale).radiance for m in (network, other))
+    assert np.abs(one - two)[:24, :40].max() > 1e-3
+    np.testing.assert_array_equal(one[64:, 64:], two[64:, 64:])
+    classic = af.merge(bracket, method="weighted", align="off").radiance
+    np.testing.assert_allclose(one[64:, 64:], classic[64:, 64:], atol=3e-3)
+
+
+def test_progress_and_a_batch(network):
+    frames = [torch.cat([frame, frame.flip(-1)]) for frame in moving_bracket().frames]
+    reports: list[int] = []
+    result = af.merge(
+        af.Bracket(frames, times=TIMES, encoding="gamma"),
+        model=network,
+        align="off",
+        working_scale="half",
+        on_progress=lambda done, *_: reports.append(done),
+    )
+    assert result.radiance.shape == (2, 96, 96, 3)
+    assert reports == sorted(reports)
+    assert reports[-1] == 1000
