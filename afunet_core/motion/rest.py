@@ -92,7 +92,7 @@ GROWN, BLURRED = 9, 9
 
 @torch.no_grad()
 def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> Tensor:
-    """How sure it is that a frame shows what the reference shows.
+    """Estimate how surely a frame shows what the reference shows.
 
     Args:
         stack: registered frames, encoded.
