@@ -3,6 +3,10 @@
 Stages go in as the model returns them (tensors on any device) or as :class:`afunet_core.MergeResult` keeps them
 (arrays); NumPy arrays come out, ready for a viewer or a file. The full-resolution features of all stages take a
 gigabyte, so every function walks through them in strips of rows and holds only its own result.
+
+All functions take ``stages``, S states as the model returns them; those of one side take ``side``, ``"under"``,
+``"reference"`` or ``"over"``; ``sample`` is the index in the batch. They raise ``ShapeError`` if there are no stages or
+their features differ in shape, and ``ArgumentError`` for a side, sample or channel that there is not.
 """
 
 from __future__ import annotations
@@ -42,6 +46,8 @@ SIDES: tuple[Side, ...] = ("under", "reference", "over")
 
 _STRIP_PIXELS = 1 << 17
 _EPSILON = 1e-12
+CLIPPED_PERCENT = 1.0
+"""Of the projections of features, at either end of their range, that colours clip to 0 or 1."""
 
 
 class StageFeatures(Protocol):
@@ -78,9 +84,7 @@ class FeatureBasis:
         return np.clip((projected - low) / span, 0.0, 1.0).astype(np.float32)
 
 
-def feature_basis(
-    stages: Sequence[StageFeatures], sample: int = 0, pixels: int = 20_000, percentile: float = 1.0
-) -> FeatureBasis:
+def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int = 20_000) -> FeatureBasis:
     """Compute principal components of the features of all stages and sides together, each side about its own mean.
 
     The same directions for everything are what makes colours comparable: a feature that does not change from one stage
@@ -92,17 +96,10 @@ def feature_basis(
     little brighter, does not come out in complementary colours.
 
     Args:
-        stages: states as the model returns them.
-        sample: which sample of the batch.
         pixels: how many pixels, on a regular grid, to learn the basis from.
-        percentile: share of the projections, at either end, that is clipped to 0 or 1.
 
     Returns:
         The basis for :func:`stage_rgb`.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for a sample that does not exist.
 
     Example:
         >>> from types import SimpleNamespace
@@ -128,7 +125,7 @@ def feature_basis(
     components[: len(found)] = found * np.where(signs == 0, 1, signs)
     low, high = dict[Side, NDArray[np.float64]](), dict[Side, NDArray[np.float64]]()
     for side, table in tables.items():
-        bottom, top = np.percentile(table @ components.T, [percentile, 100 - percentile], axis=0)
+        bottom, top = np.percentile(table @ components.T, [CLIPPED_PERCENT, 100 - CLIPPED_PERCENT], axis=0)
         flat = top - bottom < _EPSILON
         low[side], high[side] = np.where(flat, -0.5, bottom), np.where(flat, 0.5, top)
     return FeatureBasis(means, components, low, high)
@@ -138,17 +135,10 @@ def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basi
     """Show the features of one side as colours, one picture per stage.
 
     Args:
-        stages: states as the model returns them.
-        side: ``"under"``, ``"reference"`` or ``"over"``.
-        sample: which sample of the batch.
         basis: from :func:`feature_basis`; learned here if not given. Give it to save that work for the other sides.
 
     Returns:
         S×H×W×3 float32 in [0, 1].
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side or sample.
     """
     _check(stages, sample, side)
     basis = feature_basis(stages, sample) if basis is None else basis
@@ -158,17 +148,8 @@ def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basi
 def stage_energy(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
     """Compute the strength of the features: the root mean square over channels.
 
-    Args:
-        stages: states as the model returns them.
-        side: ``"under"``, ``"reference"`` or ``"over"``.
-        sample: which sample of the batch.
-
     Returns:
         S×H×W float32, at least 0.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side or sample.
     """
     _check(stages, sample, side)
     return _map_stages(stages, (side,), sample, _rms)
@@ -178,17 +159,10 @@ def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sam
     """Return one channel of the features, unchanged.
 
     Args:
-        stages: states as the model returns them.
-        side: ``"under"``, ``"reference"`` or ``"over"``.
         channel: its index, negative from the end.
-        sample: which sample of the batch.
 
     Returns:
         S×H×W float32.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side, sample or channel.
     """
     channels, _, _ = _check(stages, sample, side)
     if not -channels <= channel < channels:
@@ -199,17 +173,8 @@ def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sam
 def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
     """Compute the cosine between the features of a side and of the reference: 1 where the side is aligned.
 
-    Args:
-        stages: states as the model returns them.
-        side: ``"under"`` or ``"over"`` (``"reference"`` is 1 everywhere).
-        sample: which sample of the batch.
-
     Returns:
-        S×H×W float32 in [-1, 1]; 0 where either feature vanishes.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side or sample.
+        S×H×W float32 in [-1, 1], 1 everywhere for ``"reference"``; 0 where either feature vanishes.
     """
     _check(stages, sample, side)
 
@@ -224,18 +189,9 @@ def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 
 def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
     """Compute how much the features of a side changed since the stage before.
 
-    Args:
-        stages: states as the model returns them.
-        side: ``"under"``, ``"reference"`` or ``"over"``.
-        sample: which sample of the batch.
-
     Returns:
         S×H×W float32, the root mean square over channels of the difference, in the unit of :func:`stage_energy`; 0 for
         the first stage, which has none before it.
-
-    Raises:
-        ShapeError: if there are no stages or their features differ in shape.
-        ArgumentError: for an unknown side or sample.
     """
     _, height, width = _check(stages, sample, side)
     result = np.zeros((len(stages), height, width), np.float32)
@@ -318,10 +274,8 @@ def _pixels(feature: Any, rows: slice) -> NDArray[np.float32]:
 
 def _array(values: Any) -> NDArray[np.float32]:
     """Single-precision array of a tensor or an array of any precision; NaN and Inf become 0 and spoil no average."""
-    array = (
-        values.detach().float().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values, np.float32)
-    )
-    return np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)
+    values = values.detach().float().cpu().numpy() if isinstance(values, torch.Tensor) else values
+    return np.nan_to_num(np.asarray(values, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _rms(features: NDArray[np.float32]) -> Map:

@@ -11,16 +11,19 @@ not how good a variant is, but whether the paper's order shows; table.md says so
 from __future__ import annotations
 
 import argparse
+import csv
 import math
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from runs import command_line, held_out_bank, run_missing, training_data
+from report import write_row
 
 from afunet_core.data.synthesis.brackets import validation_brackets
+from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.evaluation.evaluator import Sample, evaluate, synthetic_samples
 from afunet_core.evaluation.paper import PUBLISHED_ROWS
 from afunet_core.model.checkpoint import load_model
@@ -39,10 +42,13 @@ COMPARISONS = (  # (table, worse, better) as the paper reports PSNR-μ
     ("Table 6", "published", "stages-6"),
 )
 METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
+HELD_OUT = 12
+"""Scenes that no run trains on."""
 
 
 def configuration(variant: str, seed: int, options: argparse.Namespace) -> TrainingConfig:
     """A short run of one variant; nothing but the variant and the seed differs between runs."""
+    given = {name: folder for name, folder in {"hdr": options.scenes, "photos": options.photos}.items() if folder}
     overrides: dict[str, Any] = {
         "embed_dim": options.embed,
         "fusion_heads": 2,
@@ -54,7 +60,7 @@ def configuration(variant: str, seed: int, options: argparse.Namespace) -> Train
     return TrainingConfig(
         model=variant,
         model_overrides=overrides,
-        data=training_data(options.scenes, options.photos),
+        data={"kind": "synthetic", **given, "holdout": HELD_OUT},
         loss={},
         steps=options.steps,
         batch=options.batch,
@@ -72,7 +78,10 @@ def configuration(variant: str, seed: int, options: argparse.Namespace) -> Train
 
 def held_out_brackets(options: argparse.Namespace) -> list[Sample]:
     """Brackets of scenes that no run has trained on, the same for all."""
-    bank = held_out_bank(options.scenes, options.photos)
+    bank = SceneBank.procedural(seed=1_000_000)
+    if options.scenes or options.photos:
+        hdr, photos = ([folder] if folder else [] for folder in (options.scenes, options.photos))
+        bank = SceneBank.from_folders(hdr, photos).split(holdout=HELD_OUT, seed=0)[1]
     return list(synthetic_samples(validation_brackets(bank, options.brackets, options.size, seed=1)))
 
 
@@ -103,7 +112,7 @@ def by_variant(runs: list[dict[str, str]], column: str) -> dict[str, dict[int, f
 
 
 def differences(known: dict[str, dict[int, float]], worse: str, better: str) -> list[float]:
-    """What the paper's better variant gains, for every seed that both have."""
+    """Gains of the paper's better variant, for every seed that both have."""
     first, second = known.get(worse, {}), known.get(better, {})
     return [second[seed] - first[seed] for seed in sorted(first.keys() & second.keys())]
 
@@ -116,7 +125,7 @@ def noise(known: dict[str, dict[int, float]]) -> float:
 
 
 def verdict(mean: float, error: float) -> str:
-    """What a difference says about the paper's order; it counts from two standard errors."""
+    """Compare a difference with the paper's order; it counts from two standard errors."""
     if math.isnan(error):
         return "one seed: cannot tell"
     if abs(mean) <= 2 * error:
@@ -140,11 +149,7 @@ def report(runs: list[dict[str, str]]) -> str:
         row = next(row for row in runs if row["variant"] == name)
         paper = PUBLISHED_ROWS["stages-4" if name == "published" else name].psnr_mu
         lines.append(f"| {name} | {' | '.join(cells)} | {each} | {row['parameters']} | {row['GFLOP']} | {paper:.2f} |")
-    lines += [
-        "",
-        "| comparison | the paper, dB | ours, dB | standard error | order |",
-        "|---|---:|---:|---:|---|",
-    ]
+    lines += ["", "| comparison | the paper, dB | ours, dB | standard error | order |", "|---|---:|---:|---:|---|"]
     known = scores["PSNR-μ"]
     spread = noise(known)
     for table, worse, better in COMPARISONS:
@@ -156,15 +161,42 @@ def report(runs: list[dict[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def read_runs(path: Path, steps: int) -> list[dict[str, str]]:
+    """The finished runs of this length."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if int(row["steps"]) == steps]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing, then write the tables."""
-    defaults = {"steps": 300, "patch": 64, "blocks": 2, "brackets": 16, "size": 128}
-    parser = command_line(__doc__, ("--variants", ROWS), defaults)
+    """Run what runs.csv does not have, write table.md after every run, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--scenes", help="folder of .hdr and .exr scenes (default: procedural scenes)")
+    parser.add_argument("--photos", help="folder of photographs")
+    parser.add_argument("--variants", nargs="+", default=ROWS, choices=ROWS, metavar="NAME")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--patch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    parser.add_argument("--embed", type=int, default=24, help="channels of the three branches together")
+    parser.add_argument("--blocks", type=int, default=2, help="Swin blocks in each stage")
+    parser.add_argument("--brackets", type=int, default=16, help="held-out brackets")
+    parser.add_argument("--size", type=int, default=128, help="their side")
     parser.add_argument("--downscale", type=int, default=2, help="pixels folded into channels (1 published)")
     parser.add_argument("--accelerator", default="cpu", help="cpu or cuda")
     options = parser.parse_args(arguments)
-    samples = held_out_brackets(options)
-    run_missing(options, "variant", options.variants, lambda name, seed: run_once(name, seed, samples, options), report)
+    samples, path = held_out_brackets(options), options.output / "runs.csv"
+    options.output.mkdir(parents=True, exist_ok=True)
+    for seed in options.seeds:
+        for name in options.variants:
+            done = [(row["variant"], int(row["seed"])) for row in read_runs(path, options.steps)]
+            if (name, seed) not in done:
+                write_row(path, **run_once(name, seed, samples, options))
+                (options.output / "table.md").write_text(report(read_runs(path, options.steps)), encoding="utf-8")
+    print(report(read_runs(path, options.steps)))
 
 
 if __name__ == "__main__":

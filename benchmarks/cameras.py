@@ -24,20 +24,15 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from afunet_core.baselines import weighted_merge
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.data.synthesis.brackets import KINDS, Synthesizer, SyntheticBatch
 from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.scenes import SceneBank
-from afunet_core.evaluation.evaluator import Sample
 from afunet_core.metrics import psnr_linear, psnr_mu
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.working_scale import WorkingScale
 
-SETS = {
-    "exact": (0.0, 1),
-    "camera": (1.0, 1),
-    "exact, soft": (0.0, 2),
-    "camera, soft": (1.0, 2),
-}
+SETS = {"exact": (0.0, 1), "camera": (1.0, 1), "exact, soft": (0.0, 2), "camera, soft": (1.0, 2)}
 """Share of real cameras, and by how much scenes are enlarged before they are recorded."""
 NODES = 64
 
@@ -82,8 +77,7 @@ def at_scale(network: WorkingScale, bracket: SyntheticBatch) -> Tensor:
 
 def weighted(bracket: SyntheticBatch) -> Tensor:
     """The classical merge."""
-    sample = Sample("", bracket.kind[0], tuple(bracket.frames.unbind(1)), bracket.times[0], bracket.truth)
-    return weighted_merge(sample)
+    return weighted_merge(ExposureStack(tuple(bracket.frames.unbind(1)), bracket.times[0]))
 
 
 def main() -> None:

@@ -80,15 +80,8 @@ def main() -> None:
     training = start("gpu_training.py", log, *wanted, *times) if options.only in (None, "train") else None
 
     for part in parts:
-        arguments = [
-            part,
-            "--out",
-            str(out),
-            "--device",
-            options.device,
-            "--until",
-            str(time.time() + limits[part] - 3),
-        ]
+        until = str(time.time() + limits[part] - 3)
+        arguments = [part, "--out", str(out), "--device", options.device, "--until", until]
         process = start("gpu_checks.py", log, *arguments, *(["--small"] if options.small else []))
         status = finish(process, limits[part])
         print(f"{time.time() - began:5.0f} s: {part} ended with {status}", flush=True)
@@ -114,10 +107,8 @@ def report(out: Path) -> None:
     records = [json.loads(line) for line in found.read_text().splitlines()] if found.exists() else []
     lines = []
     for record in records:
-        values = [
-            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in record.items()
-        ]
-        lines.append("- " + ", ".join(values))
+        values = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in record.items()}
+        lines.append("- " + ", ".join(f"{key} {value}" for key, value in values.items()))
     (out / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 

@@ -1,4 +1,4 @@
-"""What `gpu.py` checks and times; see there.
+"""Checks and times of `gpu.py`; see there.
 
     python benchmarks/gpu_checks.py check|time --out FOLDER [--device cuda] [--small] [--until SECONDS_SINCE_1970]
 
@@ -57,10 +57,7 @@ def brackets(count: int, side: int, device: str = "cpu", **changes: Any) -> Tens
 def difference(found: Tensor, wanted: Tensor) -> dict[str, float]:
     """Largest absolute and root mean square relative difference."""
     found, wanted = found.double().cpu(), wanted.double().cpu()
-    return {
-        "largest": float((found - wanted).abs().max()),
-        "relative": float((found - wanted).norm() / wanted.norm()),
-    }
+    return {"largest": float((found - wanted).abs().max()), "relative": float((found - wanted).norm() / wanted.norm())}
 
 
 # --- checks ---
@@ -103,7 +100,7 @@ def check_scale(device: torch.device, side: int) -> dict[str, float]:
 
 def check_synthesis(device: torch.device, side: int) -> dict[str, float]:
     """Noiseless brackets by real cameras, made on the device and on the CPU; rounding to 8 bits may fall either way."""
-    still = {"camera_share": 1.0, "gain": (0.0, 0.0), "read_noise": (0.0, 0.0)}
+    still: dict[str, Any] = {"camera_share": 1.0, "gain": (0.0, 0.0), "read_noise": (0.0, 0.0)}
     found, wanted = brackets(2, side, str(device), **still), brackets(2, side, **still)
     return {**difference(found, wanted), "mean": float((found.cpu() - wanted).abs().mean())}
 
@@ -200,7 +197,8 @@ class Clock:
         with torch.inference_mode():
             taken = self.seconds(run, 5 if pixels < 4e6 else 2 if pixels < 50e6 else 1)
             found = {"megapixels": pixels / 1e6, "seconds": taken, "MP/s": pixels / 1e6 / taken}
-            flops = count_flops(model.config, *(side // (2 if way == "at half size" else 1) for side in size))
+            scale = 2 if way == "at half size" else 1
+            flops = count_flops(model.config, size[0] // scale, size[1] // scale)
             found["share of arithmetic"] = flops / taken / self.flops
             if self.device.type == "cuda":
                 found["GiB"] = torch.cuda.max_memory_allocated() / 2**30

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -88,16 +88,16 @@ class Workers:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
-        pipes = list(self.pipes)
+        pipes: list[Any] = list(self.pipes)
         while pipes:
             for pipe in wait(pipes):
                 try:
-                    self.ready.put(pipe.recv())
+                    self.ready.put(cast(Connection, pipe).recv())
                 except (EOFError, OSError):
                     pipes.remove(pipe)
 
     def alive(self) -> bool:
-        """Whether any is, or something is left to deliver."""
+        """Return True if any is, or something is left to deliver."""
         return any(process.is_alive() for process in self.processes) or not self.ready.empty()
 
     def deliver(self, small: Store, large: Store, most: int = 32, wait: float = 0.0) -> None:

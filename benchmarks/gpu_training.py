@@ -13,7 +13,6 @@ step is captured as one CUDA graph, since launching its thousands of small kerne
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import os
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 
 import torch
 from gpu_data import LARGE, SMALL, Store, Workers
+from report import write_row
 from torch import Tensor
 
 from afunet_core.data.synthesis.brackets import KINDS, Synthesizer, SyntheticBatch
@@ -37,7 +37,7 @@ from afunet_core.model.heads import anchored_weights, estimate_times
 from afunet_core.model.working_scale import WorkingScale
 from afunet_core.radiometry import mu_law
 
-LOSS = {"radiance": 0.3, "radiance_kind": "l1", "decibel": 0.02}
+LOSS: dict[str, Any] = {"radiance": 0.3, "radiance_kind": "l1", "decibel": 0.02}
 """As the shipped models were trained."""
 PRIOR_WEIGHT = 0.3
 INVENTED_WEIGHT = 0.002
@@ -95,8 +95,8 @@ class Trainee:
         self.name, self.device, self.peak = name, device, peak
         self.model = load_model(start).to(device).train()
         self.average = load_model(start).to(device).eval().requires_grad_(False)
-        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.averaged = list(self.average.parameters())
+        self.parameters: list[Tensor] = [value for value in self.model.parameters() if value.requires_grad]
+        self.averaged: list[Tensor] = list(self.average.parameters())
         options: dict[str, Any] = {"fused": True, "capturable": True} if device.type == "cuda" else {}
         rate = torch.tensor(0.0, device=device)  # a tensor, so that a captured graph sees it change
         self.optimizer = torch.optim.AdamW(self.parameters, lr=rate, betas=(0.9, 0.99), weight_decay=1e-4, **options)
@@ -225,16 +225,6 @@ def batches(
             if soft:
                 parts.append(large.draw(soft, generator, crop=SMALL))
             yield 1, tuple(torch.cat(part) for part in zip(*parts, strict=True))
-
-
-def write_row(path: Path, **values: Any) -> None:
-    """Append to a CSV file."""
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(values))
-        if fresh:
-            writer.writeheader()
-        writer.writerow({key: f"{value:.5g}" if isinstance(value, float) else value for key, value in values.items()})
 
 
 def train(options: argparse.Namespace) -> None:

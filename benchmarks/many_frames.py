@@ -34,12 +34,12 @@ MARGIN, RADIUS = 20, 24
 
 
 def make_bracket(
-    scenes: list[Tensor], seed: int, ev: tuple[float, ...], kind: str, reference: int, size: int, clipped: float = 0.01
+    scenes: list[Tensor], seed: int, ev: tuple[float, ...], kind: str, reference: int, size: int
 ) -> tuple[af.Bracket, Tensor]:
     """A synthetic bracket and the radiance at the instant of its reference frame, 1×3×size×size."""
     generator, rng = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
     canvas = F.interpolate(scenes[seed % len(scenes)][None], size=(size + 2 * MARGIN,) * 2, mode="bilinear")[0]
-    canvas = canvas / torch.quantile(canvas.amax(0).flatten(), 1 - clipped)
+    canvas = canvas / torch.quantile(canvas.amax(0).flatten(), 0.99)
     paint = scenes[(seed + 1) % len(scenes)][:, : 2 * RADIUS, : 2 * RADIUS]
     paint = paint / paint.mean() * canvas.median() * 2 ** rng.uniform(-1, 4)
     shake = rng.uniform(-6, 6, (len(ev), 2)) if kind == "both" else np.zeros((len(ev), 2))

@@ -103,7 +103,7 @@ def enlarged_bracket(size: tuple[int, int]) -> tuple[list[np.ndarray], tuple[flo
     return [(frame >> 8).astype(np.uint8)[rows[:, None], columns] for frame in frames], ev
 
 
-def merge(viewer: Viewer, widget: MergeWidget, heart: Heartbeat, timeout: float) -> None:
+def merge(widget: MergeWidget, timeout: float) -> None:
     """Press Merge; the phase includes showing the layers."""
     from demo import wait
 
@@ -197,7 +197,7 @@ def main() -> None:
     for run in range(options.runs):
         heart.enter(f"run {run + 1}, merging")
         begin = time.perf_counter()
-        merge(viewer, widget, heart, options.timeout)
+        merge(widget, options.timeout)
         print(f"run {run + 1}: {time.perf_counter() - begin:.1f} s. {widget.controls.status_label.text()}")
     heart.enter("after")
     print(f"\n{height}x{width}, method {options.method}, model {options.model}, {len(viewer.layers)} layers\n")

@@ -49,7 +49,7 @@ class Case:
     label: dict[str, Any]
 
 
-def load_scenes(folder: Path | None, limit: int = 200) -> list[tuple[str, Tensor]]:
+def load_scenes(folder: Path | None) -> list[tuple[str, Tensor]]:
     """Linear scenes 1×3×H×W with names."""
     scenes = []
     if folder is None:
@@ -62,7 +62,7 @@ def load_scenes(folder: Path | None, limit: int = 200) -> list[tuple[str, Tensor
     from afunet_core.io import read_image
 
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".png", ".hdr", ".exr", ".tif"})
-    for path in paths[:: max(1, len(paths) // limit)]:
+    for path in paths[:: max(1, len(paths) // 200)]:
         pixels = np.atleast_3d(np.asarray(read_image(path).pixels))[..., :3]
         if pixels.dtype.kind == "u":
             scenes.append((path.stem, _linear(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max)))
@@ -87,48 +87,36 @@ def _linear(pixels: np.ndarray) -> Tensor:
     return light / (1.12 - light)
 
 
-def make_case(
-    scenes: list[tuple[str, Tensor]], index: int, size: tuple[int, int], generator: torch.Generator, **fixed: float
-) -> Case:
-    """One synthetic pair; ``fixed`` overrides shift, angle, scale, perspective, ev, objects."""
+def uniform_from(generator: torch.Generator) -> Callable[[float, float], float]:
+    """A function that draws from between two limits."""
+    return lambda low, high: low + (high - low) * float(torch.rand((), generator=generator))
 
-    def uniform(low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand((), generator=generator))
 
+def make_case(scenes: list[tuple[str, Tensor]], index: int, size: tuple[int, int], generator: torch.Generator) -> Case:
+    """One synthetic pair."""
+    uniform = uniform_from(generator)
     name, scene = scenes[index % len(scenes)]
     unit = size[1] / 1500
-    shift = fixed.get("shift", 5.0 * 60.0 ** uniform(0, 1))
-    direction = uniform(0, 2 * np.pi)
-    angle = np.deg2rad(fixed.get("angle", 5.0 * uniform(-1, 1)))
-    scale = 1 + fixed.get("scale", 0.03 * uniform(-1, 1))
-    tilt = fixed.get("perspective", 1.0) * torch.tensor([uniform(-1, 1), uniform(-1, 1)], dtype=torch.float64) * 1e-5
-    ev = fixed.get("ev", float(int(uniform(1, 5)))) * (1 if uniform(0, 1) < 0.5 else -1)
-    objects = bool(fixed.get("objects", index % 2))
-
+    shift, direction = 5.0 * 60.0 ** uniform(0, 1), uniform(0, 2 * np.pi)
+    angle, scale = np.deg2rad(5.0 * uniform(-1, 1)), 1 + 0.03 * uniform(-1, 1)
+    tilt = torch.tensor([uniform(-1, 1), uniform(-1, 1)], dtype=torch.float64) * 1e-5
+    ev = float(int(uniform(1, 5))) * (1 if uniform(0, 1) < 0.5 else -1)
+    objects = bool(index % 2)
     homography = _motion(size, shift * unit, direction, angle, scale, tilt / unit)
     other = scenes[(index + 3) % len(scenes)][1] if objects else None
     views = make_views(scene, [homography, torch.eye(3, dtype=torch.float64)], size, other, generator)
     exposure = _metered(views[1])
     times = (exposure * 2.0**ev, exposure)
     frames = [_photograph(view, t, generator) for view, t in zip(views, times, strict=True)]
-    label = {
-        "scene": name,
-        "shift": shift,
-        "angle": float(np.rad2deg(angle)),
-        "scale": scale,
-        "ev": ev,
-        "objects": objects,
-    }
-    return Case(frames[0], frames[1], (2.0**ev, 1.0), homography, label)
+    label = {"scene": name, "shift": shift, "angle": float(np.rad2deg(angle)), "scale": scale}
+    return Case(frames[0], frames[1], (2.0**ev, 1.0), homography, {**label, "ev": ev, "objects": objects})
 
 
 def make_bracket(
     scenes: list[tuple[str, Tensor]], index: int, size: tuple[int, int], generator: torch.Generator
 ) -> tuple[Bracket, Tensor, bool]:
     """Three frames, the outer two moved, 1 to 4 EV apart; the true radiance at the reference; whether things moved."""
-
-    def uniform(low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand((), generator=generator))
+    uniform = uniform_from(generator)
 
     unit = size[1] / 1500
     motions = [torch.eye(3, dtype=torch.float64)] * 3
@@ -167,7 +155,7 @@ def _motion(size: tuple[int, int], shift: float, direction: float, angle: float,
 def make_views(
     scene: Tensor, motions: list[Tensor], size: tuple[int, int], other: Tensor | None, generator: torch.Generator
 ) -> list[Tensor]:
-    """What the camera sees after each motion, with objects of another scene that move on their own."""
+    """Views of the camera after each motion, with objects of another scene that move on their own."""
     height, width = size
     # The scene is enlarged just as far as all frames together reach.
     corners = torch.tensor([[0.0, 0], [width, 0], [width, height], [0, height]], dtype=torch.float64)
@@ -198,9 +186,7 @@ def _look(scene: Tensor, points: Tensor, size: tuple[int, int]) -> Tensor:
 
 def _add_objects(views: list[Tensor], source: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Ellipses of another scene, somewhere else in each view, as bright as their surroundings or brighter."""
-
-    def uniform(low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand((), generator=generator))
+    uniform = uniform_from(generator)
 
     height, width = views[0].shape[-2:]
     y, x = torch.meshgrid(torch.arange(height).float(), torch.arange(width).float(), indexing="ij")

@@ -1,13 +1,15 @@
-"""Helpers of the measuring scripts: sections of the performance page, the machine in words, peak memory."""
+"""Helpers of the measuring scripts: sections of the performance page, CSV logs, the machine in words, peak memory."""
 
 from __future__ import annotations
 
+import csv
 import os
 import platform
 import re
 import threading
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,6 +39,16 @@ def write_section(path: str | Path, title: str, text: str) -> None:
     else:
         after = before.rstrip() + "\n\n" + section
     page.write_text(after.strip() + "\n", encoding="utf-8")
+
+
+def write_row(path: Path, **values: Any) -> None:
+    """Append a line to a CSV file, and the heading if it is the first."""
+    fresh = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(values))
+        if fresh:
+            writer.writeheader()
+        writer.writerow({key: f"{value:.5g}" if isinstance(value, float) else value for key, value in values.items()})
 
 
 def describe_machine() -> str:

@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING
 import napari
 from PIL import Image
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QWidget
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # demo.py is no part of the package
 
-from demo import open_sample, register_plugin, wait_for_merge
+from demo import open_sample, register_plugin, wait, wait_for_merge
 
 if TYPE_CHECKING:
     from napari_afunet.widget import MergeWidget
 
 IMAGES = Path(__file__).parent / "images"
-SIZE = (1500, 940)
+SIZE = (1280, 860)
+"""Of the window: its texts can be read where a page is 690 pixels wide."""
+WIDEST = 1400
+"""Pixels: twice the width of a page."""
 
 
 class Photographer:
@@ -37,6 +41,16 @@ class Photographer:
         QTest.qWait(600)  # layers, thumbnails and notifications settle
         self._save(Image.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)), name)
 
+    def panel(self, widget: QWidget, name: str) -> None:
+        """One panel of the widget alone."""
+        QTest.qWait(300)
+        grabbed = widget.grab()
+        path = IMAGES / f"{name}.png"
+        grabbed.save(str(path))
+        picture = Image.open(path).convert("RGB")
+        path.unlink()
+        self._save(picture, name)
+
     def canvas(self, name: str) -> None:
         """The canvas alone, without the empty space around the image."""
         self.viewer.reset_view()
@@ -47,14 +61,10 @@ class Photographer:
     @staticmethod
     def _save(picture: Image.Image, name: str) -> None:
         path = IMAGES / f"{name}.jpg"
+        if picture.width > WIDEST:
+            picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)), Image.Resampling.LANCZOS)
         picture.convert("RGB").save(path, quality=90, subsampling=0, optimize=True)
         print(f"{path.relative_to(IMAGES.parents[1])}: {path.stat().st_size // 1024} kB")
-
-
-def show_only(viewer: napari.Viewer, *words: str) -> None:
-    """Make the layers visible whose name ends with one of these words, and hide the others."""
-    for layer in viewer.layers:
-        layer.visible = layer.name.endswith(words)
 
 
 def take_pictures(model: str) -> None:
@@ -71,7 +81,7 @@ def take_pictures(model: str) -> None:
     viewer.reset_view()  # the widget took room from the canvas
     photographer.window("bracket")
     widget.options.groups["camera"].toggleButton().click()
-    photographer.window("camera")
+    photographer.panel(widget.options.groups["camera"], "camera")
     widget.options.groups["camera"].toggleButton().click()
 
     widget.merge()
@@ -79,19 +89,21 @@ def take_pictures(model: str) -> None:
         raise SystemExit(f"The merge did not succeed: {widget.controls.status_label.text()}")
     photographer.window("merged")
 
-    roles = {layer.metadata.get("afunet", {}).get("role"): layer.name for layer in viewer.layers}
     viewer.reset_view()
     widget.compare.buttons["side by side"].click()
     photographer.window("side-by-side")
     widget.compare.buttons["side by side"].click()
 
-    viewer.window.resize(2 * SIZE[0], SIZE[1])
-    widget.compare.buttons["stages"].click()
-    photographer.canvas("stages")
-    widget.compare.buttons["stages"].click()
-    viewer.window.resize(*SIZE)
-    show_only(viewer, "+0 EV", roles["ghost"])
+    widget.look_closer.buttons["ghost"].click()
+    wait(3000)  # the map is computed in the background
     photographer.canvas("ghost-map")
+    widget.look_closer.tidy_button.click()
+
+    viewer.window.resize(2 * SIZE[0], SIZE[1])
+    widget.compare.buttons["stages"].click()  # merges again, with stages
+    wait(500)
+    wait_for_merge(widget, timeout=300)
+    photographer.canvas("stages")
     viewer.close()
 
 

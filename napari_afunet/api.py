@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_afunet.settings import MergeSettings
@@ -48,7 +49,9 @@ def merge_layers(
         The core's result; for a stack, radiance of all planes ``(planes…, H, W[, 3])`` and ``info`` of the first.
 
     Raises:
-        AFUNetError: with what was expected, what was found and what to do.
+        AFUNetError: with what was expected, what was found and what to do; of its kinds, ``ArgumentError`` for a
+            setting that does not exist or a layer that is not there, ``BracketError`` for layers that do not go
+            together, ``ExposureError`` for exposures that are missing or contradict the pictures.
 
     Example:
         >>> from napari.components import ViewerModel
@@ -59,10 +62,14 @@ def merge_layers(
         >>> result.radiance.shape, [layer.name for layer in viewer.layers][-2:]
         ((30, 45, 3), ['garage HDR', 'garage tone mapped'])
     """
+    from afunet_core.errors import ArgumentError
     from napari_afunet.display.tone_view import DisplaySettings
     from napari_afunet.jobs.merge_job import merge_source
     from napari_afunet.layers.results import add_result_layers
 
+    unknown = sorted(set(settings) - set(vars(MergeSettings())))
+    if unknown:
+        raise ArgumentError("settings", "fields of MergeSettings", ", ".join(unknown), "Check the spelling.")
     source, chosen = resolve_source(viewer, layers)
     if ev is None and times is None:
         ev, times = resolve_exposures(chosen, len(source.frames))
@@ -84,7 +91,7 @@ def resolve_source(
     viewer: ViewerModel, layers: Sequence[Image | str] | Image | str | None
 ) -> tuple[BracketSource, list[Image]]:
     """The pixels of the named, given or guessed layers."""
-    from afunet_core.errors import BracketError
+    from afunet_core.errors import ArgumentError, BracketError
     from napari_afunet.layers.selection import guess_layers, guess_stack
     from napari_afunet.layers.source import bracket_source, stack_source
 
@@ -101,6 +108,12 @@ def resolve_source(
         layers = chosen or stack
     if not isinstance(layers, (list, tuple)):
         layers = [layers]
+    names = [layer.name for layer in viewer.layers]
+    missing = [layer for layer in layers if isinstance(layer, str) and layer not in names]
+    if missing:
+        raise ArgumentError(
+            "layers", "names of layers in the viewer", ", ".join(map(repr, missing)), f"There are {names}."
+        )
     chosen = [viewer.layers[layer] if isinstance(layer, str) else layer for layer in layers]
     return (stack_source(chosen[0]) if len(chosen) == 1 else bracket_source(chosen)), chosen
 
@@ -128,26 +141,39 @@ def resolve_exposures(layers: Sequence[Image], count: int) -> tuple[tuple[float,
 
 
 def as_script(source: BracketSource, layer_names: Sequence[str], settings: MergeSettings) -> str:
-    """Python that repeats a merge of the widget: in napari's console with the layers, or from the files where known."""
+    """Return Python that repeats a merge: in napari's console with the layers, or by itself from their files."""
     chosen: Any = list(layer_names) if len(layer_names) > 1 else layer_names[0]
     arguments = "".join(f"    {key}={value!r},\n" for key, value in settings.changed().items())
     lines = [
         "import napari",
+        "from afunet_core import write_image",
         "from napari_afunet import merge_layers",
         "",
-        "viewer = napari.current_viewer() or napari.Viewer()",
+        "viewer = napari.current_viewer()",
+        "is_script = viewer is None  # not in napari's console",
+        "viewer = viewer or napari.Viewer()",
         f"layers = {chosen!r}",
     ]
     paths = list(dict.fromkeys(path for path in source.paths if path))
     if paths:
-        lines += [f"if {layer_names[0]!r} not in viewer.layers:", f"    layers = viewer.open({paths!r}, stack=False)"]
-    lines += [
-        "result = merge_layers(",
-        "    viewer,",
-        "    layers,",
-    ]
+        lines += [f"if {layer_names[0]!r} not in viewer.layers:", *_opening(paths)]
+    lines += ["result = merge_layers(", "    viewer,", "    layers,"]
     script = "\n".join(lines) + "\n" + arguments + ")\n"
-    return script + "print(result.radiance.shape, result.info)\n"
+    output = str(Path(paths[0]).with_name("merged.exr")) if paths else "merged.exr"
+    return script + (
+        "print(result.radiance.shape, result.info)\n"
+        f"# write_image({output!r}, result.radiance, metadata=result.info)\n"
+        "if is_script:\n    napari.run()\n"
+    )
+
+
+def _opening(paths: Sequence[str]) -> list[str]:
+    """Return lines that open files as napari or this plugin would."""
+    from afunet_core.io.formats import RAW_SUFFIXES
+
+    ours = all(Path(path).suffix.lower() in RAW_SUFFIXES for path in paths)
+    plugin = ", plugin='napari-afunet'" if ours else ""
+    return [f"    layers = viewer.open({list(paths)!r}, stack=False{plugin})"]
 
 
 def _floats(values: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -1,19 +1,23 @@
-"""Menu commands."""
+"""Commands of the menus, the command palette and the keyboard."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-__all__ = ["merge_bracket", "toggle_compare", "toggle_side_by_side"]
+__all__ = ["merge_bracket", "save_result", "toggle_compare", "toggle_side_by_side"]
 
 
 def merge_bracket(viewer: Viewer) -> None:
-    """Open the widget and press its Merge button."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-afunet", "Merge exposure bracket")
-    widget.merge()
+    """Press Merge in the panel, which is opened if it is not."""
+    _panel(viewer).merge()
+
+
+def save_result(viewer: Viewer) -> None:
+    """Press Save in the panel, which is opened if it is not."""
+    _panel(viewer).controls.save_button.click()
 
 
 def toggle_compare(viewer: Viewer) -> None:
@@ -28,3 +32,9 @@ def toggle_side_by_side(viewer: Viewer) -> None:
     from napari_afunet.display.compare import toggle
 
     toggle(viewer, "side by side")
+
+
+def _panel(viewer: Viewer) -> Any:
+    """Return the panel that is open, or a new one; napari never opens a second."""
+    _, panel = viewer.window.add_plugin_dock_widget("napari-afunet", "Merge exposure bracket")
+    return panel

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_afunet.layers.exposures import layer_exposure
 from napari_afunet.layers.file_facts import layer_path
-from napari_afunet.layers.selection import by_exposure, candidate_layers, full_resolution
+from napari_afunet.layers.selection import MOST_FRAMES, by_exposure, candidate_layers, full_resolution
 from napari_afunet.readers import HDR_SUFFIXES, read_frames
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from qtpy.QtCore import QMimeData
 
 __all__ = ["NewFilesDetector", "dropped_frames", "new_bracket", "open_frames"]
-
-MOST_FILES = 9
 
 
 class NewFilesDetector(QObject):
@@ -59,10 +57,10 @@ class NewFilesDetector(QObject):
 def new_bracket(layers: Sequence[Layer]) -> list[Image]:
     """The layers, shortest exposure first, if they are the frames of one bracket and nothing else; or an empty list.
 
-    That is two to nine images of one size, from files of their own, with known exposures that are not all the same.
+    That is two or more images of one size, from files of their own, with known exposures that are not all the same.
     """
     frames = candidate_layers(layers)
-    if not 2 <= len(frames) == len(layers) <= MOST_FILES:
+    if not 2 <= len(frames) == len(layers) <= MOST_FRAMES:
         return []
     files = {layer_path(frame) for frame in frames}
     kinds = {(_shape(frame), frame.rgb) for frame in frames}
@@ -77,13 +75,13 @@ def _shape(layer: Image) -> tuple[Any, ...]:
 
 
 def dropped_frames(data: QMimeData) -> list[str]:
-    """Paths of the frames in a drop: two to nine local picture files and nothing else, or an empty list."""
-    from afunet_core.io import READABLE
+    """Paths of the frames in a drop: two or more local picture files and nothing else, or an empty list."""
+    from afunet_core.io.formats import READABLE
 
     urls = data.urls()
     paths = [url.toLocalFile() for url in urls if url.isLocalFile()]
     frames = [path for path in paths if Path(path).suffix.lower() in READABLE.difference(HDR_SUFFIXES)]
-    return frames if len(frames) == len(urls) and 2 <= len(frames) <= MOST_FILES else []
+    return frames if len(frames) == len(urls) and 2 <= len(frames) <= MOST_FRAMES else []
 
 
 def open_frames(viewer: ViewerModel, paths: Sequence[str]) -> list[Image]:

@@ -53,7 +53,8 @@ def get_bracket_reader(path: str | Sequence[str]) -> Reader | None:
 
 def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
     """Linear light, shown with a gamma and limits that look right at once."""
-    from afunet_core.io import read_image, read_parts
+    from afunet_core.io.exr_parts import read_parts
+    from afunet_core.io.read import read_image
 
     layers: list[LayerData] = []
     for file in _paths(path):
@@ -108,7 +109,7 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
     """The frames of a bracket folder, shortest exposure first, each with its exposure in the metadata."""
     from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
     from afunet_core.errors import ExposureError
-    from afunet_core.io import read_exposure_file
+    from afunet_core.io.exposure import read_exposure_file
 
     given = _paths(path)[0]
     folder = given if given.is_dir() else given.parent
@@ -137,7 +138,7 @@ def read_frames(paths: Sequence[str]) -> list[LayerData]:
 
 
 def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:
-    from afunet_core.io import read_image
+    from afunet_core.io.read import read_image
 
     image = read_image(file).to_light()
     pixels = _shown(image.pixels)

@@ -1,7 +1,10 @@
-"""Sample data for File › Open Sample: brackets of a scene whose true radiance is known."""
+"""Sample data for File › Open Sample: brackets of one scene, hand-held and from a tripod."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 __all__ = ["moving_bracket", "static_bracket"]
@@ -10,22 +13,22 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 
 def moving_bracket() -> list[LayerData]:
-    """A hand-held bracket: the camera shakes and a ball rolls through the garage."""
-    return _bracket("garage", motion=True)
+    """Return a hand-held bracket: the camera shakes and a ball rolls through the garage."""
+    return _responsive(lambda: _bracket("garage", motion=True))
 
 
 def static_bracket() -> list[LayerData]:
-    """The same scene from a tripod, everything at rest."""
-    return _bracket("garage on tripod", motion=False)
+    """Return the same scene from a tripod, everything at rest."""
+    return _responsive(lambda: _bracket("garage on tripod", motion=False))
 
 
 def _bracket(name: str, *, motion: bool) -> list[LayerData]:
     from afunet_core.data.demo import demo_bracket
 
     # As a camera's JPEGs; napari draws no thumbnails of 16-bit colour.
-    frames, evs, truth = demo_bracket(motion=motion)
+    frames, evs, _ = demo_bracket(motion=motion)
     shown = {"contrast_limits": (0, 255), "rgb": True}
-    layers: list[LayerData] = [
+    return [
         (
             (frame >> 8).astype("uint8"),
             {"name": f"{name} {ev:+.0f} EV", "metadata": {"ev": ev, "encoding": "gamma"}, **shown},
@@ -33,14 +36,18 @@ def _bracket(name: str, *, motion: bool) -> list[LayerData]:
         )
         for frame, ev in zip(frames, evs, strict=True)
     ]
-    # Shown as bright as a merge of the frames.
-    exposures = {"ev": [ev - min(evs) for ev in evs], "reference": len(evs) // 2}
-    true = {
-        "name": f"{name} truth",
-        "metadata": {"afunet": {"role": "truth", "info": exposures}, "encoding": "linear"},
-        "contrast_limits": (0, 1),
-        "gamma": 1 / 2.2,
-        "rgb": True,
-        "visible": False,
-    }
-    return [(truth, true, "image"), *layers]
+
+
+def _responsive(compute: Callable[[], list[LayerData]]) -> list[LayerData]:
+    """Compute in a thread while the window, if there is one, draws and answers: rendering takes a second or two."""
+    from qtpy.QtCore import QCoreApplication, QThread
+
+    application = QCoreApplication.instance()
+    if application is None or QThread.currentThread() is not application.thread():
+        return compute()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(compute)
+        while not future.done():
+            application.processEvents()
+            time.sleep(0.005)
+        return future.result()

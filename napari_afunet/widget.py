@@ -1,42 +1,45 @@
-"""The dock widget: it puts the panels together, and hands what they say to a run. It computes nothing."""
+"""The dock widget: it puts the panels together, and hands what they say to the controller. It computes nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QWidget
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtGui import QKeySequence, QShortcut
+from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton, QWidget
 
 from afunet_core.errors import AFUNetError
 from napari_afunet.api import as_script
-from napari_afunet.display.compare import compare, stop_comparing
 from napari_afunet.dropped_files import NewFilesDetector, dropped_frames, open_frames
 from napari_afunet.jobs.alignment_check import AlignmentPrecheck, Request
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.devices import Devices, query_devices
 from napari_afunet.jobs.merge_job import Outcome
-from napari_afunet.jobs.prechecks import bracket_warnings, estimated_seconds
-from napari_afunet.jobs.worker import MergeWorker
-from napari_afunet.layers.features import channel_count, quantity_values, show_values
+from napari_afunet.jobs.prechecks import bit_depth_hint, black_level_hint, bracket_warnings, forecast
+from napari_afunet.jobs.summary import in_widget_words
+from napari_afunet.jobs.worker import run_in_background
+from napari_afunet.layers.exposures import estimate_exposures
 from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.layers.preview import visible_part
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.panels.batch import BatchButton
 from napari_afunet.panels.bracket import BracketPanel
-from napari_afunet.panels.compare import ComparePanel
 from napari_afunet.panels.controls import ControlsPanel
 from napari_afunet.panels.display import DisplayPanel
-from napari_afunet.panels.features import FeaturesPanel
 from napari_afunet.panels.layout import fill_column
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.panels.suggestion import BracketSuggestion
+from napari_afunet.result_views import ResultViews
+from napari_afunet.saving import DISPLAYED, Saved, displayed_picture, save
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
+
+    from napari_afunet.jobs.worker import MergeWorker
 
 __all__ = ["MergeWidget"]
 
@@ -49,17 +52,18 @@ class MergeWidget(QWidget):
         suggestion: frames that came together and are not chosen.
         bracket: the frames and their exposures.
         options: everything else that decides the result.
-        controls: the buttons, the progress bar and the status line.
-        display: how HDR layers look.
+        controls: the buttons, the progress bar, the summary and warnings.
+        display: the look of HDR layers.
         compare: the result beside what it was made from.
-        features: what the stages' layers show.
+        look_closer: maps over the result, and regions from other frames.
+        features: the quantity that the stages' layers show.
     """
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
+        self._batch_output = ""
         self.controller = MergeController(napari_viewer, self)
-        self._wish: tuple[str, int] | None = None
         self._precheck = AlignmentPrecheck(self._request, self)
         self._new_files = NewFilesDetector(napari_viewer, self)
         self.suggestion = BracketSuggestion()
@@ -67,13 +71,15 @@ class MergeWidget(QWidget):
         self.options = SettingsPanel(MergeSettings.from_preferences())
         self.controls = ControlsPanel()
         self.display = DisplayPanel(napari_viewer)
-        self.features = FeaturesPanel()
-        self.compare = ComparePanel()
+        self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self)
+        self.compare, self.look_closer = self.views.compare, self.views.look_closer
+        self.features = self.views.features
         self.batch_button = BatchButton()
         self.script_button = QPushButton("Copy as script")
         self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
         self.badge_label = QLabel("…")
-        self.badge_label.setToolTip("What ‘auto’ uses on this computer.")
+        self.badge_label.setAccessibleName("Device")
+        self.badge_label.setToolTip("Device that ‘auto’ uses on this computer.")
         self.setAcceptDrops(True)
         fill_column(
             self,
@@ -81,10 +87,14 @@ class MergeWidget(QWidget):
             ("Merging", [self.options]),
             self.controls,
             ("Display", [self.display]),
-            ("Compare and inspect", [self.compare, self.features]),
+            ("Compare and look closer", [self.compare, self.look_closer, self.features]),
             ("", [self.script_button, self.batch_button]),
             self.badge_label,
         )
+        self.shortcuts = {
+            key: QShortcut(QKeySequence(key), self, activated=action)
+            for key, action in (("Ctrl+Shift+M", self.merge), ("Ctrl+Shift+R", self.toggle_compare))
+        }
         self._connect()
         self._adopt_encoding()
         self._update()
@@ -93,25 +103,59 @@ class MergeWidget(QWidget):
         self.controls.merge_wanted.connect(self.merge)
         self.controls.preview_wanted.connect(self.preview)
         self.controls.cancel_wanted.connect(self.cancel)
+        self.controls.save_button.clicked.connect(self._on_save)
+        self.controls.save_button.chosen.connect(self.save)
         self._precheck.answered.connect(self._update)
         self.controller.started.connect(self._on_started)
         self.controller.progressed.connect(self.controls.show_progress)
         self.controller.merged.connect(self._on_merged)
+        self.controller.summarised.connect(self._on_summarised)
         self.controller.ended.connect(self._on_ended)
-        self.compare.chosen.connect(self._on_compare)
         self.script_button.clicked.connect(self.copy_script)
         self.batch_button.wanted.connect(self.merge_folders)
-        self.features.chosen.connect(self._on_inspect)
-        self._new_files.bracket.connect(self._on_arrival)
+        self._new_files.bracket.connect(self._on_new_bracket)
         self.suggestion.taken.connect(self.bracket.set_layers)
         self.bracket.changed.connect(self._update)
         self.bracket.frames_changed.connect(self._adopt_encoding)
+        self.bracket.open_wanted.connect(self.open_frames)
+        self.bracket.estimate_wanted.connect(self._on_estimate)
         self.options.changed.connect(self._update)
-        self._viewer.layers.events.inserted.connect(self._on_inserted)
-        self._viewer.layers.events.removed.connect(self._on_layers)
-        for follow in (self.bracket.show_names, self.display.refresh):
-            self._viewer.layers.events.renamed.connect(follow)
-        create_worker(query_devices, _connect={"returned": self._on_devices}, _ignore_errors=True)
+        for event, slot in self._viewer_events():
+            event.connect(slot)
+        run_in_background(query_devices, done=self._on_devices)
+
+    def _viewer_events(self) -> list[tuple[Any, Any]]:
+        events = self._viewer.layers.events
+        return [
+            (events.inserted, self._on_inserted),
+            (events.removed, self._on_layers),
+            (events.renamed, self._on_renamed),
+        ]
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Follow the panel into its dock; stop when it is closed: napari then takes it out of its dock."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.ParentChange:
+            self.window().installEventFilter(self)
+            if self.parent() is None:
+                self._abandon()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Stop when the window is closed, unless the user takes that back."""
+        if event.type() == QEvent.Type.Close:
+            QTimer.singleShot(0, self._on_window_closed)
+        return super().eventFilter(watched, event)
+
+    def _on_window_closed(self) -> None:
+        if not self.window().isVisible():
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Stop what runs, and listen to the viewer no longer."""
+        self._precheck.stop()
+        self.controller.abandon()
+        for source, slot in self._viewer_events():
+            source.disconnect(slot)
 
     # -------------------------------------------------------------------------------------------- merging
 
@@ -122,19 +166,22 @@ class MergeWidget(QWidget):
 
     @property
     def outcome(self) -> Outcome | None:
-        """Of the last merge."""
+        """The last merge."""
         return self.controller.outcome
 
     def settings(self) -> MergeSettings:
-        """Return the settings shown now, exposures included."""
+        """Return the settings shown now, exposures and regions included.
+
+        Raises:
+            ArgumentError: a text in the form that cannot be read.
+        """
         ev, times = self.bracket.exposures()
-        return self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
+        settings = self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
+        return settings.replace(regions=self.views.drawn_regions(self.bracket.layers()))
 
     def merge(self) -> None:
         """Start merging; what is wrong with the settings becomes a notification."""
-        source = self._source()
-        if source is not None:
-            self.controller.merge(source, self.settings(), self.display.settings())
+        self._start()
 
     def preview(self) -> None:
         """Merge what the canvas shows, fast."""
@@ -142,8 +189,13 @@ class MergeWidget(QWidget):
         if source is not None:
             layers = self.bracket.layers()
             part = visible_part(self._viewer, layers[len(layers) // 2], source)
-            fast = self.settings().replace(stages=False, ghost_map=False)
+            fast = self.settings().replace(stages=False, ghost_map=False, regions=())
             self.controller.merge(part, fast, self.display.settings())
+
+    def _start(self, **changes: Any) -> None:
+        source = self._source()
+        if source is not None:
+            self.controller.merge(source, self.settings().replace(**changes), self.display.settings())
 
     def merge_folders(self, root: str, output: str, group: bool = False) -> None:
         """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``.
@@ -154,6 +206,7 @@ class MergeWidget(QWidget):
             group: find brackets by the time and the exposure in the pictures' metadata.
         """
         if self.worker is None:
+            self._batch_output = output
             self.controller.merge_folders(root, output, self.settings(), group)
 
     def cancel(self) -> None:
@@ -163,7 +216,7 @@ class MergeWidget(QWidget):
             self.controller.cancel()
 
     def _source(self) -> BracketSource | None:
-        """The pixels, or a notification about why there are none."""
+        """Return the pixels, or notify why there are none."""
         if self.worker is not None:
             return None
         problem = self.bracket.problem()
@@ -171,31 +224,80 @@ class MergeWidget(QWidget):
             show_warning(problem)
             return None
         try:
+            self.settings()
             return self._chosen_source()
         except AFUNetError as error:
-            show_error(str(error))
+            show_error(in_widget_words(str(error)))
             return None
 
     def _chosen_source(self) -> BracketSource:
         return self.bracket.source().of_channel(self.options.settings().channel)
 
     def _on_started(self) -> None:
-        self._on_compare("")
         self._precheck.stop()
-        self.batch_button.setEnabled(False)
+        self.batch_button.show_running(self._batch_output)
+        self.controls.show_warnings([])
+        self.controls.show_summary("")
         self.controls.show_running()
 
     def _on_merged(self, layers: dict[str, Image]) -> None:
         self.display.refresh()
         self.display.choose(layers["radiance"])
-        outcome = self.outcome
-        self.features.set_channels(0 if outcome is None or outcome.source.planes else channel_count(outcome))
+
+    def _on_summarised(self, summary: str, warnings: list[str]) -> None:
+        self.controls.show_summary(summary)
+        self.controls.show_warnings(warnings)
 
     def _on_ended(self, fraction: float, message: str) -> None:
-        self.batch_button.setEnabled(True)
+        self.batch_button.show_idle()
+        self._batch_output = ""
         self.controls.show_idle(fraction, message)
+        self._show_save_button()
 
-    # -------------------------------------------------------------------------------------------- around it
+    # -------------------------------------------------------------------------------------------- saving
+
+    def _on_save(self) -> None:
+        layer = self.display.layer()
+        if layer is not None:
+            self.controls.save_button.ask(layer)
+
+    def save(self, path: str) -> None:
+        """Save the chosen HDR layer to a file, in the background; the suffix says in which format."""
+        layer = self.display.layer()
+        if layer is None:
+            return
+        saved = Saved.of_layer(layer)
+        is_displayed = path.lower().endswith((*DISPLAYED, ".jpeg"))
+        picture = displayed_picture(layer, self.display.settings()) if is_displayed else None
+        self.controls.show_status(f"Saving {path} …")
+        run_in_background(save, path, saved, picture, done=self._on_saved, failed=self._on_not_saved)
+
+    def _on_saved(self, files: list[str]) -> None:
+        self.controls.show_status(f"Saved {', '.join(files)}.")
+
+    def _on_not_saved(self, error: Exception) -> None:
+        self.controls.show_status(str(error))
+        show_error(str(error))
+
+    def _show_save_button(self) -> None:
+        self.controls.save_button.setEnabled(self.display.layer() is not None and self.worker is None)
+
+    # -------------------------------------------------------------------------------------------- opening
+
+    def open_frames(self) -> None:
+        """Let the user choose the picture files of a bracket."""
+        from afunet_core.io.formats import READABLE
+
+        patterns = " ".join(f"*{suffix}" for suffix in sorted(READABLE))
+        paths, _ = QFileDialog.getOpenFileNames(self, "Frames of one bracket", "", f"Pictures ({patterns})")
+        if paths:
+            self._open(paths)
+
+    def _open(self, paths: list[str]) -> None:
+        try:
+            self.bracket.set_layers(open_frames(self._viewer, paths))
+        except AFUNetError as error:
+            show_error(str(error))
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take the picture files of a bracket, and nothing else."""
@@ -205,53 +307,44 @@ class MergeWidget(QWidget):
     def dropEvent(self, event: QDropEvent) -> None:
         """Open the dropped files as the bracket."""
         event.acceptProposedAction()
+        self._open(dropped_frames(event.mimeData()))
+
+    def _on_estimate(self) -> None:
         try:
-            self.bracket.set_layers(open_frames(self._viewer, dropped_frames(event.mimeData())))
+            ev = estimate_exposures(self.bracket.source(), self.options.settings())
         except AFUNetError as error:
-            show_error(str(error))
+            show_error(in_widget_words(str(error)))
+            return
+        self.bracket.set_exposures(ev)
+
+    # -------------------------------------------------------------------------------------------- around it
+
+    def toggle_compare(self) -> None:
+        """Show the reference frame in the place of the chosen result, or return."""
+        self.compare.buttons["reference"].click()
 
     def copy_script(self) -> str:
         """Put Python for this merge on the clipboard, and return it."""
         try:
-            source = self.bracket.source()
+            source, settings = self.bracket.source(), self.settings()
         except AFUNetError as error:
-            show_error(str(error))
+            show_error(in_widget_words(str(error)))
             return ""
-        script = as_script(source, [layer.name for layer in self.bracket.layers()], self.settings())
+        script = as_script(source, [layer.name for layer in self.bracket.layers()], settings)
         QApplication.clipboard().setText(script)
-        show_info("The script is on the clipboard.")
+        self.controls.show_status("The script is on the clipboard.")
         return script
 
-    def _on_compare(self, comparison: str) -> None:
-        stop_comparing(self._viewer)
-        found = bool(comparison) and compare(self._viewer, comparison)
-        self.compare.show_chosen(comparison if found else "")
-        if comparison == "stages" and not found:
-            show_info("There are no stages to compare: merge with “Alignment stages” ticked, by the network.")
-        elif comparison and not found:
-            show_info("There is nothing to compare yet: merge first, and keep the frames' layers.")
-
-    def _on_inspect(self, quantity: str, channel: int) -> None:
-        """Compute in the background, then show one layer at a time; of several wishes the last one counts."""
-        outcome = self.outcome
-        if outcome is None:
-            return
-        self._wish = wish = (quantity, channel)
-
-        def show(values: Any) -> None:
-            if wish == self._wish and outcome is self.outcome:
-                show_values(self._viewer, outcome, values)
-
-        create_worker(quantity_values, outcome, quantity, channel, _connect={"returned": show})
+    # -------------------------------------------------------------------------------------------- following
 
     def _on_devices(self, devices: Devices) -> None:
         self.badge_label.setText(devices.badge)
         self.options.set_devices(list(devices.names))
-        self.options.set_models(list(devices.models))
+        self.options.set_models(list(devices.models), devices.default_model)
         self._precheck.begin()
 
-    def _on_arrival(self, layers: list[Image]) -> None:
-        """Frames were opened together: offer them, unless they are the bracket already."""
+    def _on_new_bracket(self, layers: list[Image]) -> None:
+        """Suggest frames that were opened together, unless they are the bracket already."""
         if set(layers) != set(self.bracket.layers()):
             self.suggestion.suggest(layers)
 
@@ -259,10 +352,15 @@ class MergeWidget(QWidget):
         self._new_files.note(event.value)
         self._on_layers()
 
-    def _on_layers(self) -> None:
+    def _on_layers(self, event: Any = None) -> None:
         if not all(layer in self._viewer.layers for layer in self.suggestion.layers):
             self.suggestion.withdraw()
         self.bracket.refresh()
+        self.display.refresh()
+        self._show_save_button()
+
+    def _on_renamed(self, event: Any = None) -> None:
+        self.bracket.show_names()
         self.display.refresh()
 
     def _adopt_encoding(self) -> None:
@@ -276,7 +374,9 @@ class MergeWidget(QWidget):
         if self.suggestion.layers and set(self.suggestion.layers) == set(self.bracket.layers()):
             self.suggestion.withdraw()
         if self.worker is None:
-            self.controls.say(self.bracket.problem() or self._forecast())
+            status, warnings = self._forecast()
+            self.controls.show_status(status)
+            self.controls.show_warnings(warnings)
             self._precheck.schedule()
 
     def _request(self) -> Request | None:
@@ -286,14 +386,20 @@ class MergeWidget(QWidget):
         pixels = tuple((id(layer), id(layer.data)) for layer in self.bracket.layers())
         return pixels, self._chosen_source(), self.settings()
 
-    def _forecast(self) -> str:
-        """Return the warnings before a merge, and the time it takes where that is known."""
+    def _forecast(self) -> tuple[str, list[str]]:
+        """Return the forecast of a merge, or why there is none, and warnings; offer what the data suggest."""
+        for name in self.options.hints:
+            self.options.offer_hint(name, None, "")
+        if problem := self.bracket.problem():
+            return problem, []
         try:
-            source = self._chosen_source()
+            source, settings = self._chosen_source(), self.settings()
         except AFUNetError as error:
-            return str(error)
-        settings = self.settings()
-        seconds = estimated_seconds(source, settings)
-        ready = "Ready." if seconds is None else f"Ready: about {max(1, round(seconds))} s."
+            return in_widget_words(str(error)), []
+        if bits := bit_depth_hint(source, settings):
+            self.options.offer_hint("bit_depth", bits, f"No value above {2**bits - 1}: use {bits} bit")
+        if level := black_level_hint(source, settings):
+            self.options.offer_hint("black_level", "auto", f"Darkest value is {level:.0f}: find the black level")
+        expected = forecast(source, settings)
         warnings = [*bracket_warnings(source, settings), *self._precheck.warnings]
-        return "\n".join([ready, *(f"⚠ {warning}" for warning in warnings)])
+        return f"Ready: {expected}." if expected else "Ready.", warnings

@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import afunet_core as af
+
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 
 
@@ -137,6 +139,35 @@ class TestPipeline:
             "the true exposures are 2 EV apart, stated were 1.4 and 2.6"
         )
         assert abs(darkroom.print_ev.item() - 1.0) < 0.3
+
+
+class TestTraining:
+    def test_a_loss_trains_a_network_of_ones_own(self):
+        example = load("loss_in_training")
+        torch.manual_seed(0)
+        losses = example.train(example.SmallMerger(width=8), example.batches(30, size=24, batch=2))
+        assert sum(losses[-10:]) < sum(losses[:10]) / 2
+
+
+class TestAugmentation:
+    def test_the_network_works_inside_a_container_of_kornia(self):
+        example = load("augmentation")
+        torch.manual_seed(0)
+        radiance, times = example.scene(16, 24), torch.tensor([1.0, 4.0, 16.0])
+        model = af.load_model("compact")
+        with torch.no_grad():
+            frames = example.network_input(radiance, times)
+            picture = example.pipeline(model)(frames)
+            assert picture.shape == (2, 3, 16, 24)
+            assert 0 <= picture.min() < picture.max() <= 1
+            assert af.psnr_mu(model(frames), radiance).min() > 40
+
+    def test_frames_of_a_bracket_are_augmented_alike(self):
+        from kornia.augmentation import RandomHorizontalFlip
+        from kornia.augmentation.container import ImageSequential
+
+        frames = torch.arange(18.0).view(1, 18, 1, 1) + torch.rand(1, 18, 4, 6)
+        assert torch.equal(ImageSequential(RandomHorizontalFlip(p=1.0))(frames), frames.flip(-1))
 
 
 class TestFluorescence:

@@ -10,13 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CLEAN = [ROOT / "afunet_core" / name for name in ("ops", "camera", "motion", "baselines", "registration", "model")]
-CLEAN_FILES = [ROOT / f"afunet_core/bracket/{name}.py" for name in ("bracket", "stack", "pixels", "exposure_checks")]
-CLEAN_FILES += [
-    ROOT / f"afunet_core/{name}.py" for name in ("radiometry", "tonemap", "tonemap_lut", "metrics", "inspection")
-]
-CLEAN_FILES += [ROOT / "afunet_core/utils/device.py"]
-FILES = sorted([path for folder in CLEAN for path in folder.rglob("*.py")] + CLEAN_FILES)
+FILES = sorted(
+    path for name in ("afunet_core", "napari_afunet", "benchmarks", "tests") for path in (ROOT / name).rglob("*.py")
+)
 OPENER = re.compile(r"(What|Whether|Where|How|Which|Who|Why|When)\b")
 LONGEST = 60
 """Lines of code of a function, its docstring not counted: what a screen shows."""
@@ -30,16 +26,19 @@ def documented(path: Path) -> Iterator[tuple[str, Documented]]:
             yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {getattr(node, 'name', '')}", node
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_docstrings_open_with_a_noun_or_a_verb(path: Path) -> None:
-    openings = {where: (ast.get_docstring(node) or "").partition("\n")[0] for where, node in documented(path)}
+@pytest.fixture(scope="module")
+def nodes() -> list[tuple[str, Documented]]:
+    return [found for path in FILES for found in documented(path)]
+
+
+def test_docstrings_open_with_a_noun_or_a_verb(nodes: list[tuple[str, Documented]]) -> None:
+    openings = {where: (ast.get_docstring(node) or "").partition("\n")[0] for where, node in nodes}
     assert {where: line for where, line in openings.items() if OPENER.match(line)} == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_functions_fit_on_a_screen(path: Path) -> None:
+def test_functions_fit_on_a_screen(nodes: list[tuple[str, Documented]]) -> None:
     lengths = {}
-    for where, node in documented(path):
+    for where, node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             code = node.body[1 if ast.get_docstring(node) else 0 :]
             head = node.body[0].lineno - node.lineno

@@ -1,4 +1,4 @@
-"""What a user installs: the distributions, their contents and metadata, and what importing the packages costs."""
+"""The distributions that a user installs: contents and metadata, and what importing the packages costs."""
 
 from __future__ import annotations
 

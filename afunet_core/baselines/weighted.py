@@ -17,13 +17,7 @@ from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, Scalar, linearize, to_radiance
 
-__all__ = [
-    "SATURATION_FADE",
-    "merge_frames",
-    "merge_weights",
-    "reference_only",
-    "weighted_merge",
-]
+__all__ = ["SATURATION_FADE", "merge_frames", "merge_weights", "reference_only", "weighted_merge"]
 
 
 def reference_only(bracket: ExposureStack) -> Tensor:
@@ -52,9 +46,7 @@ def weighted_merge(bracket: ExposureStack) -> Tensor:
 
 
 def merge_weights(
-    encoded: Tensor | Sequence[Tensor],
-    times: Tensor | Sequence[float],
-    fade: tuple[float, float] = SATURATION_FADE,
+    encoded: Tensor | Sequence[Tensor], times: Tensor | Sequence[float], fade: tuple[float, float] = SATURATION_FADE
 ) -> Tensor:
     r"""Weights of the weighted merge: exposure time × a fade to 0 near saturation.
 

@@ -146,18 +146,20 @@ class Bracket(ExposureStack):
         )
         if response == "auto" and not _carries_gradients(relative, *sorted_frames):
             found = calibrate(sorted_frames, relative.tolist(), encoding, float(gamma), self.names)
-            self.metadata["calibration"] = found.as_dict()
+            if found.curve is not None or found.sentences:
+                self.metadata["calibration"] = found.as_dict()
             if found.curve is not None:
                 sorted_frames, times = linearized(sorted_frames, found, gamma)
                 relative, encoding = torch.tensor(times, dtype=torch.float64), "gamma"
-                table = found.curve.table()
+                table = found.curve.table()[..., ::33]  # 32 of 1024 evenly spaced values tell the curve
                 self.metadata["response"] = {"source": "found in the frames", "light": table.tolist()}
         elif response is not None and response != "auto":
             curve = curve_from(response, sorted_frames, relative.tolist())
             sorted_frames, encoding = tuple(encode(curve(frame), "gamma", gamma) for frame in sorted_frames), "gamma"
             self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
         super().__init__(sorted_frames, relative, encoding, gamma, chosen)
-        if not override:
+        # A curve that was found explains the frames, nearly black ones too, whose brightness tells nothing by itself.
+        if not override and self.metadata.get("response", {}).get("source") != "found in the frames":
             check_brightness(self.frames, relative.tolist(), self.names, encoding, gamma)
 
     def _up_to_white(self, frames: tuple[Tensor, ...], share: float, white: float, find: bool) -> tuple[Tensor, ...]:

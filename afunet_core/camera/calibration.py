@@ -66,8 +66,11 @@ OUTLIER = (0.5, 0.25, 0.12, 0.12, 0.12)
 """Residuals, in natural logarithms, from which a sample is taken for something that moved, round by round."""
 
 SUSPECT = 0.12
-"""Stops by which frames must disagree, over the tones, before a curve is looked for. Exact gamma and sRGB frames that
+"""Stops by which frames must disagree, at most tones, before a curve is looked for. Exact gamma and sRGB frames that
 are taken for gamma 2.2 stay below 0.1."""
+
+SUSPECT_BY_RANKS = 0.3
+"""The same for brightnesses of equal rank, where what moves in and out of the picture and what clips counts as well."""
 
 EXPLAINED = 0.6
 """Share of that disagreement which may remain with the curve that is found."""
@@ -207,38 +210,50 @@ def calibrate(
         True
     """
     stated = tuple(float(time) / float(times[0]) for time in times)
-    seconds: Sequence[float] = stated
     names = names or [f"frame {i + 1}" for i in range(len(frames))]
     log_times = [math.log(time) for time in stated]
-    samples = _samples(frames, log_times)
-    if samples is None:
+    places, ranks = _samples(frames, log_times), _ranked_samples(frames, log_times)
+    if places is None:
         return Calibration(None, stated)
 
     def assumed(values: Tensor) -> Tensor:
         return linearize(values.clamp(max=1.0), encoding, gamma).clamp(min=1e-12).log()
 
-    before = samples.disagreement(assumed)
+    before = places.disagreement(assumed)
     if before < SUSPECT:
         return Calibration(None, stated, before, before)
-    start = _ranked_samples(frames, log_times)
-    curve = _fit(samples, start, refine=False)[0] if encoding != "linear" else None
-    corrected: tuple[str, ...] = ()
-    light = curve.log_light if curve else assumed
-    after = samples.disagreement(light)
-    if len(frames) > 2 and encoding != "linear":
+    if encoding != "linear":
+        found = _explain(places, ranks, assumed, log_times, names)
+        # Where a hand moved the camera too far to compare places, the ranks of brightness still tell.
+        if found is None and ranks is not None and ranks.disagreement(assumed) > SUSPECT_BY_RANKS:
+            found = _explain(ranks, ranks, assumed, log_times, names)
+        if found is not None:
+            return found if found.curve is not None else Calibration(None, stated, before, before)
+    # Not the camera's curve, then; where whole steps are missing, the exposures must be wrong.
+    told = _step_sentences(log_times, places.steps(assumed), names, "check them", share=0.4)
+    return Calibration(None, stated, before, before, told)
+
+
+def _explain(
+    samples: _Samples, start: _Samples | None, assumed: LogLight, log_times: Sequence[float], names: Sequence[str]
+) -> Calibration | None:
+    """The curve that explains the samples, without one where they are what they look like; ``None`` if nothing does."""
+    before, seconds = samples.disagreement(assumed), [math.exp(value) for value in log_times]
+    curve = _fit(samples, start, refine=False)[0]
+    after = samples.disagreement(curve.log_light)
+    told: tuple[str, ...] = ()
+    if len(log_times) > 2:
         other, steps = _regauged(*_fit(samples, start, refine=True), log_times)
         refined = samples.disagreement(other.log_light, steps)
         if refined < EXPLAINED * after and float(steps.abs().max()) > EXPOSURE_DOUBT * math.log(2):
+            told = _step_sentences(log_times, steps, names, "they were corrected")
             seconds = (torch.tensor(log_times) + F.pad(steps.cumsum(0), (1, 0))).exp().tolist()
-            corrected = _step_sentences(log_times, steps, names, "they were corrected")
             curve, after = other, refined
-    if curve is None or after > EXPLAINED * before or not PLAUSIBLE[0] < curve.slope() < PLAUSIBLE[1]:
-        # Not the camera's curve, then; where whole steps are missing, the exposures must be wrong.
-        told = _step_sentences(log_times, samples.steps(assumed), names, "check them", share=0.4)
-        return Calibration(None, stated, before, before, told)
-    if seconds == stated and samples.disagreement(_srgb) < AS_WELL * after:
-        return Calibration(None, stated, before, before)
-    return Calibration(curve, tuple(seconds), before, after, (*corrected, _CURVE_SENTENCE))
+    if after > EXPLAINED * before or not PLAUSIBLE[0] < curve.slope() < PLAUSIBLE[1]:
+        return None
+    if not told and samples.disagreement(_srgb) < AS_WELL * after:
+        return Calibration(None, tuple(seconds), before, before)
+    return Calibration(curve, tuple(seconds), before, after, (*told, _CURVE_SENTENCE))
 
 
 def _srgb(values: Tensor) -> Tensor:
@@ -399,9 +414,9 @@ def _ranked_samples(frames: Sequence[Tensor], log_times: Sequence[float]) -> _Sa
             first, second = first[good], second[good]
             if len(first) >= 20 and long > short:
                 deviation = GAMMA * 2 * CODE_ERROR / first + MODEL_ERROR
-                zeros = torch.zeros(len(first), dtype=torch.long)
+                bins = number * BINS + ((first + second) / 2 * BINS).long().clamp(max=BINS - 1)
                 spans = torch.eye(len(frames) - 1, dtype=torch.float64)[number].expand(len(first), -1)
-                columns.append((first, second, torch.full_like(first, long - short), deviation, zeros, spans))
+                columns.append((first, second, torch.full_like(first, long - short), deviation, bins, spans))
     return _Samples(*(torch.cat(parts) for parts in zip(*columns, strict=True))) if columns else None
 
 

@@ -1,34 +1,46 @@
 """afunet export: write a model as ONNX or as a torch.export program, for other runtimes
 
-The file takes brackets of any size: input frames 1×18×H×W, output radiance 1×3×H×W.
+The file takes brackets of any height and width: input frames B×18×H×W, output radiance B×3×H×W. An .onnx file takes
+any number of samples, a .pt2 file one.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+import time
 from pathlib import Path
 
 from afunet_core.errors import ArgumentError, ImageFileError
 
 EXAMPLES = """examples:
-  afunet export compact.onnx
-  afunet export mine.pt2 --model runs/mine/best.safetensors
+  afunet export compact
+  afunet export full -o full.pt2
+  afunet export runs/mine/best.safetensors -o mine.onnx
 """
+
+SUFFIXES = (".onnx", ".pt2")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("output", help="a file that ends in .onnx (needs the extra 'onnx') or .pt2")
+    parser.add_argument("model", metavar="NAME|FILE", help="shipped or fetched name, or weights file")
     parser.add_argument(
-        "--model", default="default", metavar="NAME|FILE", help="shipped or fetched name, or weights file"
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="a file that ends in .onnx (needs the extra 'onnx') or .pt2; default: NAME.onnx",
     )
-    parser.add_argument("--overwrite", action="store_true")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Export."""
-    target = Path(options.output)
-    if target.suffix not in (".onnx", ".pt2"):
+    """Export one model."""
+    if Path(options.model).suffix in SUFFIXES:
+        advice = f"Name the model first, for example: afunet export compact -o {options.model}"
+        raise ArgumentError("model", "the name of a model or a weights file", repr(options.model), advice)
+    target = Path(options.output or f"{Path(options.model).stem}.onnx")
+    if target.suffix not in SUFFIXES:
         raise ArgumentError("output", "a name that ends in .onnx or .pt2", repr(target.name))
     if not target.parent.is_dir():
         raise ImageFileError(f"{target}: the folder {target.parent} does not exist. Create it, or choose another.")
@@ -37,6 +49,9 @@ def run(options: argparse.Namespace) -> int:
     from afunet_core.model.checkpoint import load_model
     from afunet_core.model.export import export_model
 
-    path = export_model(load_model(options.model), target)
-    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+    begin = time.perf_counter()
+    model = load_model(options.model)
+    print(f"Tracing {options.model}; this takes minutes on a laptop …", file=sys.stderr, flush=True)
+    path = export_model(model, target)
+    print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB, {time.perf_counter() - begin:.0f} s")
     return 0

@@ -153,12 +153,8 @@ LAYOUTS: dict[str, Callable[[Path, bool], Iterator[SceneFiles]]] = {
 
 
 def _folders(root: Path) -> list[Path]:
-    inside = sorted((path for path in root.rglob("*") if path.is_dir()), key=lambda path: _parts(path, root))
-    return [root, *inside]
-
-
-def _parts(path: Path, root: Path) -> list[tuple[tuple[int, int, str], ...]]:
-    return [natural_key(part) for part in path.relative_to(root).parts]
+    inside = (path for path in root.rglob("*") if path.is_dir())
+    return [root, *sorted(inside, key=lambda path: [natural_key(part) for part in path.relative_to(root).parts])]
 
 
 def _name(folder: Path, root: Path) -> str:
@@ -215,42 +211,29 @@ class BracketDataset(Dataset[BracketSample]):
         layout: "kalantari", "tel", "hu", "challenge123", or "auto".
         crop: side (or height and width) of a random window; None for whole pictures.
         augment: turn by quarters and mirror at random.
-        repeats: how often each scene counts in one epoch, each time with another window.
 
     Windows and turns are drawn from torch's global generator, so that `torch.manual_seed` and the seeds of DataLoader
     workers make them repeatable.
 
     Raises:
-        As `find_scenes`; ArgumentError for a crop or repeats below 1. Reading may raise as `read_scene`, and ShapeError
+        As `find_scenes`; ArgumentError for a crop below 1. Reading may raise as `read_scene`, and ShapeError
         where a picture is smaller than the crop.
     """
 
     def __init__(
-        self,
-        root: Path | str,
-        layout: str = "auto",
-        crop: int | tuple[int, int] | None = None,
-        augment: bool = False,
-        repeats: int = 1,
+        self, root: Path | str, layout: str = "auto", crop: int | tuple[int, int] | None = None, augment: bool = False
     ) -> None:
         self.crop = (crop, crop) if isinstance(crop, int) else crop
         if self.crop is not None and min(self.crop) < 1:
             raise ArgumentError("crop", "at least 1 pixel", crop)
-        if repeats < 1:
-            raise ArgumentError("repeats", "at least 1", repeats)
         self.scenes = find_scenes(root, layout)
-        self.augment, self.repeats = augment, repeats
+        self.augment = augment
 
     def __len__(self) -> int:
-        return len(self.scenes) * self.repeats
-
-    def __iter__(self) -> Iterator[BracketSample]:
-        return (self[index] for index in range(len(self)))
+        return len(self.scenes)
 
     def __getitem__(self, index: int) -> BracketSample:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"bracket {index} of {len(self)}")
-        sample = read_scene(self.scenes[index % len(self.scenes)])
+        sample = read_scene(self.scenes[index])
         frames, truth = sample["frames"], sample["truth"]
         if self.crop is not None:
             window = _random_window(truth, self.crop, sample["name"])

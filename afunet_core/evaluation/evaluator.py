@@ -41,6 +41,8 @@ __all__ = [
 ]
 
 DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
+LARGEST_ERROR = 0.1
+"""Of μ-law values: what error maps show as the hottest colour."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Sample:
         return network_input(self.frames, self.times, self.encoding, self.gamma)
 
     def to_stack(self) -> ExposureStack:
-        """The same frames as the baselines take them."""
+        """Return the same frames as the baselines take them."""
         return ExposureStack(self.frames, self.times, self.encoding, self.gamma, self.reference)
 
     def to_bracket(self) -> Bracket:
@@ -105,7 +107,6 @@ def evaluate(
     metrics: Sequence[str] = DEFAULT_METRICS,
     more_metrics: Mapping[str, Metric] | None = None,
     error_maps: str | Path | None = None,
-    max_error: float = 0.1,
     on_progress: Callable[[int, int, str], None] | None = None,
     should_cancel: Callable[[], bool] | None = None,
 ) -> Evaluation:
@@ -118,8 +119,7 @@ def evaluate(
         more_metrics: metrics of other origin under names of their own, such as
             :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` and
             :func:`~afunet_core.evaluation.hdr_vdp.hdr_vdp` make.
-        error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law as a heat map.
-        max_error: the error shown as the hottest colour.
+        error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law, up to 0.1, as a heat map.
         on_progress: called with (scenes done, scenes in all or 0 if unknown, message).
         should_cancel: asked before every method.
 
@@ -163,7 +163,7 @@ def evaluate(
             result = result.to(sample.truth)
             table.rows.append(Row(name, sample.name, sample.kind, _scores(result, sample, chosen), seconds))
             if error_maps is not None:
-                _write_error_map(Path(error_maps), sample, name, result, max_error)
+                _write_error_map(Path(error_maps), sample, name, result)
     if on_progress is not None:
         on_progress(total, total, "done")
     return table
@@ -241,24 +241,17 @@ def fusion_radiance(sample: Sample) -> Tensor:
 
 
 def synthetic_samples(batches: Iterable[SyntheticBatch]) -> Iterator[Sample]:
-    """Yield one sample for each bracket of synthetic batches, such as
-    :func:`~afunet_core.data.synthesis.brackets.validation_brackets` makes.
-    """
-    number = 0
-    for batch in batches:
-        for index in range(len(batch.truth)):
-            kind = batch.kind[index]
-            one = slice(index, index + 1)
-            frames = tuple(batch.frames[one].unbind(1))
-            yield Sample(f"{number:03d}-{kind}", kind, frames, batch.times[index], batch.truth[one], batch.moved[one])
-            number += 1
+    """Yield one sample for each bracket of batches, as from `afunet_core.data.synthesis.brackets.Synthesizer`."""
+    for number, one in enumerate(batch[index] for batch in batches for index in range(len(batch))):
+        name, frames = f"{number:03d}-{one.kind[0]}", tuple(one.frames.unbind(1))
+        yield Sample(name, one.kind[0], frames, one.times[0], one.truth, one.moved)
 
 
-def dataset_samples(dataset: Iterable[BracketSample], kind: str = "all") -> Iterator[Sample]:
+def dataset_samples(dataset: Iterable[BracketSample]) -> Iterator[Sample]:
     """Yield one sample for each scene of a :class:`~afunet_core.data.datasets.BracketDataset`, its motion unknown."""
     for scene in dataset:
         frames = tuple(frame.unsqueeze(0) for frame in scene["frames"])
-        yield Sample(scene["name"], kind, frames, scene["times"], scene["truth"].unsqueeze(0))
+        yield Sample(scene["name"], "all", frames, scene["times"], scene["truth"].unsqueeze(0))
 
 
 def _scores(result: Tensor, sample: Sample, metrics: Mapping[str, Metric]) -> dict[str, float]:
@@ -272,14 +265,14 @@ def _scores(result: Tensor, sample: Sample, metrics: Mapping[str, Metric]) -> di
     return scores
 
 
-def _write_error_map(folder: Path, sample: Sample, method: str, result: Tensor, maximum: float) -> None:
+def _write_error_map(folder: Path, sample: Sample, method: str, result: Tensor) -> None:
     from afunet_core.evaluation.figures import error_map, heat
     from afunet_core.io import write_image
 
     image, truth = (x[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy() for x in (result, sample.truth))
     path = folder / _file_name(sample.name) / f"{_file_name(method)}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, heat(error_map(image, truth), maximum))
+    write_image(path, heat(error_map(image, truth), LARGEST_ERROR))
 
 
 def _file_name(name: str) -> str:

@@ -66,21 +66,20 @@ class TrainingRun(NamedTuple):
     row: str | None
 
 
-def read_run(folder: str | os.PathLike[str], weights: str = "model.safetensors") -> TrainingRun:
+def read_run(folder: str | os.PathLike[str]) -> TrainingRun:
     """Read from the folder of a run what to evaluate: its weights on its test set.
 
-    The weights are those of the last step by default: ``best.safetensors`` were chosen on the very scenes that are
-    tested, because these data sets have no third part.
+    The weights are those of the last step: ``best.safetensors`` were chosen on the very scenes that are tested, because
+    these data sets have no third part.
 
     Args:
         folder: output of ``afunet train``.
-        weights: file in it.
 
     Raises:
         ArgumentError: if the folder is no run, or was not trained on a data set with a test set.
     """
     folder = Path(folder)
-    configuration, file = folder / "config.json", folder / weights
+    configuration, file = folder / "config.json", folder / "model.safetensors"
     for path in (configuration, file):
         if not path.is_file():
             raise ArgumentError("run", f"a folder that afunet train wrote, with {path.name}", str(folder))

@@ -288,7 +288,7 @@ def _read(path: Path, plane: int) -> tuple[np.ndarray, dict[str, Any], bytes | N
             channels = list(range(pixels.shape[2]))
         else:
             pixels = part_pixels(source, pages[plane], path, "unknown")[..., channels]
-        offset = (spec.y - spec.full_y, spec.x - spec.full_x)
+        offset = (spec.y, spec.x)
         pixels = pixels[..., 0] if len(channels) == 1 else np.ascontiguousarray(pixels)
         return pixels, attributes, profile, offset, len(pages)
 

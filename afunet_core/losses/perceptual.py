@@ -78,11 +78,7 @@ class VGGPerceptualLoss(nn.Module):
     """
 
     def __init__(
-        self,
-        weights_path: str | Path,
-        layers: tuple[str, ...] = LAYERS,
-        mu: float | None = MU,
-        reduction: str = "mean",
+        self, weights_path: str | Path, layers: tuple[str, ...] = LAYERS, mu: float | None = MU, reduction: str = "mean"
     ) -> None:
         super().__init__()
         self.features = VGGFeatures.from_file(weights_path, layers)

@@ -20,6 +20,8 @@ __all__ = ["MergeOptions"]
 
 GIGABYTE = 1024**3
 
+Region = tuple[int, tuple[tuple[float, float], ...]]
+
 
 def _noise(text: str) -> str | tuple[float, float]:
     """A word, or gain and read noise: ``0.5,4``, or ``0,5; 4`` with decimal commas."""
@@ -193,6 +195,19 @@ class MergeOptions:
             help="Keep what every stage of the network aligned.",
             group="result",
             command_line=False,
+        ),
+    )
+
+    regions: tuple[Region, ...] = field(
+        default=(),
+        metadata=option(
+            label="Regions",
+            help="Regions that are taken from single frames, where another moment is wanted: frame, shortest exposure "
+            "first, and the corners of a polygon.",
+            group="result",
+            is_open=True,
+            command_line=False,
+            form=False,
         ),
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ from afunet_core.merging.moving_scene import guess_unrecorded, merge_moving
 from afunet_core.merging.multi_frame import join_frames
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.recorded import find_recorded, is_calibrated, keep_recorded, merge_recorded
+from afunet_core.merging.regions import Region
 from afunet_core.merging.report import build_result
 from afunet_core.merging.result import MergeResult
 from afunet_core.merging.static_scene import merge_static
@@ -47,6 +50,7 @@ def merge(
     noise: NoiseModel | str | tuple[float, float] = "estimate",
     units: str = "relative",
     stages: bool = False,
+    regions: Sequence[Region] = (),
     on_progress: OnProgress | None = None,
     should_cancel: ShouldCancel | None = None,
 ) -> MergeResult:
@@ -78,6 +82,9 @@ def merge(
         units: ``"relative"`` (1.0 = saturation of the shortest frame) or ``"counts"``, those of the data above black,
             as the shortest frame would have counted them had it neither noise nor saturation.
         stages: keep the features after every stage.
+        regions: taken from single frames where another moment is wanted than the reference's: ``(frame, corners)``, the
+            frame counted from 0, shortest exposure first, and the corners of a polygon as ``(row, column)`` in pixels.
+            :meth:`MergeResult.with_regions` changes them after the merge.
         on_progress: called with ``(done, total, message)``; ``done`` never falls.
         should_cancel: asked often; the merge stops within a second of its returning true.
 
@@ -110,6 +117,7 @@ def merge(
         noise=noise,
         units=units,
         stages=stages,
+        regions=tuple(regions),
     )
     return _merge(_checked(bracket), options, ProgressReporter(on_progress, should_cancel))
 
@@ -135,7 +143,10 @@ def _merge(bracket: Bracket, options: MergeOptions, reporter: ProgressReporter) 
             estimate = _merge_by_network(aligned, frames, noise, network, options)
 
     with reporter.phase("Finishing", 1000):
-        return build_result(estimate, bracket, aligned, frames, network, options, reporter)
+        finish = partial(build_result, estimate, bracket, aligned, frames, network, options, reporter)
+        result = finish(options.regions)
+    result.finish = finish
+    return result
 
 
 def _merge_by_network(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import NoiseModel
+from afunet_core.errors import ArgumentError
 from afunet_core.io.metadata import plain
 from afunet_core.merging.alignment import AlignedBracket
 from afunet_core.merging.estimate import Estimate
@@ -21,6 +23,7 @@ from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.merging.inference import Network
 from afunet_core.merging.maps import build_maps
 from afunet_core.merging.options import MergeOptions
+from afunet_core.merging.regions import Region, take_regions
 from afunet_core.merging.result import MergeResult
 from afunet_core.model.afunet import StageState
 from afunet_core.ops.strips import row_strips
@@ -42,6 +45,7 @@ def build_result(
     network: Network | None,
     options: MergeOptions,
     reporter: ProgressReporter,
+    regions: Sequence[Region] = (),
 ) -> MergeResult:
     """Turn an estimate into the result, in the units asked for.
 
@@ -53,7 +57,12 @@ def build_result(
         network: which took part, if any.
         options: of the merge.
         reporter: with the seconds and warnings of the run.
+        regions: taken from single frames.
     """
+    if regions:
+        if options.method == "mertens":
+            raise ArgumentError("regions", "a method that gives light", "mertens", "Use another method.")
+        estimate = take_regions(estimate, aligned, regions)
     is_display = options.method == "mertens"
     scale = bracket.scale if options.units == "counts" and not is_display else 1.0
     image = _in_working_space(estimate.image, bracket, is_display)
@@ -73,6 +82,8 @@ def build_result(
         "versions": versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if regions:
+        info["regions"] = [[int(frame), [list(map(float, corner)) for corner in corners]] for frame, corners in regions]
     if network is not None and frames is not None:
         info |= {"reference": frames.reference, "frames_used": _describe_frames(frames, bracket)}
         info["model"] = network.description

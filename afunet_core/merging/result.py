@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from afunet_core.errors import ArgumentError
 
 if TYPE_CHECKING:
     from afunet_core.model.afunet import StageState
@@ -32,9 +34,26 @@ class MergeResult:
             network would have given after each stage; and, with ``stages`` and an anchored head, ``"source"``
             ``H×W×4``, how much of each pixel came from the shorter, the reference and the longer frame and from the
             network's own picture.
+        finish: regions → the result with them; of :meth:`with_regions`.
     """
 
     radiance: np.ndarray
     stages: list[StageState] | None = None
     info: dict[str, Any] = field(default_factory=dict)
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    finish: Callable[[Sequence[Any]], MergeResult] | None = field(default=None, repr=False, compare=False)
+
+    def with_regions(self, regions: Sequence[Any]) -> MergeResult:
+        """Return this result with regions that are taken from single frames, without merging again.
+
+        Args:
+            regions: in place of those there were, as for :func:`afunet_core.merge`; none restores the merge.
+
+        Raises:
+            ArgumentError: a region that is none; or the result does not come from :func:`afunet_core.merge`.
+        """
+        if self.finish is None:
+            raise ArgumentError("result", "a result of afunet_core.merge", "one made otherwise", "Merge again.")
+        result = self.finish(regions)
+        result.finish = self.finish
+        return result

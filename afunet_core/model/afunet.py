@@ -273,6 +273,8 @@ def _crop(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def _reflected_index(size: int, multiple: int, device: torch.device) -> Tensor:
-    """The same padding as row or column numbers, for exported programs, whose sizes are symbols: no branch on them."""
+    """Give the padding as row or column numbers, without a branch: the sizes of exported programs are symbols."""
     index = torch.arange((size + multiple - 1) // multiple * multiple, device=device)
-    return torch.where(index < size, index, 2 * (size - 1) - index)
+    reflected = 2 * (size - 1) - index
+    beyond = torch.where(reflected[-1:] >= 0, reflected, size - 1)  # repeat the border where reflection runs out
+    return torch.where(index < size, index, beyond)

@@ -12,6 +12,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from afunet_core.model.layers import contiguous_if_exporting
+
 __all__ = [
     "ChannelCrossAttention",
     "WindowCrossAttention",
@@ -31,7 +33,7 @@ def split_windows(features: Tensor, window: int) -> Tensor:
     """
     b, h, w, c = features.shape
     tiles = features.reshape(b, h // window, window, w // window, window, c)
-    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, window * window, c)
+    return contiguous_if_exporting(tiles.permute(0, 1, 3, 2, 4, 5)).reshape(-1, window * window, c)
 
 
 def merge_windows(windows: Tensor, window: int, height: int, width: int) -> Tensor:
@@ -44,7 +46,7 @@ def merge_windows(windows: Tensor, window: int, height: int, width: int) -> Tens
     """
     c = windows.shape[-1]
     tiles = windows.reshape(-1, height // window, width // window, window, window, c)
-    return tiles.permute(0, 1, 3, 2, 4, 5).reshape(-1, height, width, c)
+    return contiguous_if_exporting(tiles.permute(0, 1, 3, 2, 4, 5)).reshape(-1, height, width, c)
 
 
 def shift_mask(height: int, width: int, window: int, shift: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -174,14 +176,16 @@ class ChannelCrossAttention(nn.Module):
             dim = self.value.weight.shape[0]
             wide = attention.dtype
             value = self.value.weight.to(wide).reshape(self.heads, dim // self.heads, dim)
-            mixed = (attention @ value).reshape(-1, dim, dim)
+            # bmm, not @: exported programs must not ask whether there is one sample or more, as broadcasting does.
+            value = value.expand(attention.shape[0], -1, -1, -1)
+            mixed = torch.bmm(attention.flatten(0, 1), value.flatten(0, 1)).reshape(-1, dim, dim)
             return self.project.weight.to(wide) @ mixed
 
     def forward(self, source: Tensor, context: Tensor) -> Tensor:
         """``B×H×W×C`` each → the same."""
         batch, h, w, dim = context.shape
         mix = self.mixing(self.statistics(source, context)).to(context.dtype)
-        return (context.reshape(batch, h * w, dim) @ mix.transpose(1, 2)).reshape(batch, h, w, dim)
+        return torch.bmm(context.reshape(batch, h * w, dim), mix.transpose(1, 2)).reshape(batch, h, w, dim)
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[object]:

@@ -1,7 +1,7 @@
-"""The network for other runtimes: ``torch.export`` programs and ONNX files, for any height and width.
+"""Export of the network to other runtimes: ``torch.export`` programs and ONNX files, for any height and width.
 
-The padding is part of the exported program, so it takes brackets of any size from one window up. It computes the whole
-image at once, as :meth:`AFUNet.forward` does; bounded memory is the business of :func:`stream`.
+The padding is part of the exported program, so it takes brackets of any size from 1×1 up. It computes the whole image
+at once, as :meth:`AFUNet.forward` does; bounded memory needs :func:`~afunet_core.model.streaming.stream.stream`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ __all__ = ["FORMATS", "export_model", "export_onnx", "export_program"]
 FORMATS = {".onnx": "ONNX", ".pt2": "torch.export"}
 OPSET = 20
 LARGEST = 1 << 15
-"""Largest height and width the exported program is promised to take."""
+"""Largest height and width that exported programs declare."""
+MOST_SAMPLES = 1 << 10
+"""Largest batch that ONNX files declare."""
+SIZES: dict[int, Any] = {2: Dim("height", min=1, max=LARGEST), 3: Dim("width", min=1, max=LARGEST)}
 
 
 def export_model(model: AFUNet, path: str | os.PathLike[str]) -> Path:
@@ -46,10 +49,12 @@ def export_model(model: AFUNet, path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def export_program(model: AFUNet) -> ExportedProgram:
-    """The network as a graph with symbolic height and width; batch 1.
+def export_program(model: AFUNet, batch: int = 1) -> ExportedProgram:
+    """Export the network as a graph with symbolic height and width, from 1×1 up.
 
-    Height and width must be at least ``model.config.multiple`` when it runs.
+    Args:
+        model: the network.
+        batch: samples the program takes; it refuses any other number.
 
     Example:
         >>> from afunet_core.model.config import AFUNetConfig
@@ -57,12 +62,14 @@ def export_program(model: AFUNet) -> ExportedProgram:
         >>> program.module()(torch.rand(1, 18, 9, 21)).shape
         torch.Size([1, 3, 9, 21])
     """
-    with _evaluating(model):
-        return torch.export.export(model, (_example(model),), dynamic_shapes=_dynamic_shapes(model))
+    with _evaluating(model), _any_size():
+        return torch.export.export(model, (_example(model, batch),), dynamic_shapes=(SIZES,))
 
 
 def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
-    """The network as an ONNX file: input ``frames`` 1×18×H×W, output ``radiance`` 1×3×H×W, float32, atomically written.
+    """Write the network as an ONNX file, atomically: input ``frames`` B×18×H×W, output ``radiance`` B×3×H×W, float32.
+
+    Any number of samples, any height and width from 1×1 up.
 
     The configuration is kept in the file's metadata under ``afunet_config``.
 
@@ -75,15 +82,16 @@ def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
     except ImportError as error:
         raise DependencyError("ONNX export needs the extra: pip install 'napari-afunet[onnx]'.") from error
     target = Path(path)
-    with _evaluating(model), warnings.catch_warnings():
+    batch = Dim("batch", min=1, max=MOST_SAMPLES)
+    with _evaluating(model), _any_size(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's remarks on its own deprecations
         program = torch.onnx.export(
             model,
-            (_example(model),),
+            (_example(model, 2),),
             input_names=["frames"],
             output_names=["radiance"],
             opset_version=OPSET,
-            dynamic_shapes=_dynamic_shapes(model),
+            dynamic_shapes=({0: batch, **SIZES},),
             dynamo=True,
             verbose=False,
         )
@@ -94,8 +102,17 @@ def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
 
 
 @contextmanager
+def _any_size() -> Iterator[None]:
+    """Trace without the assumption that no size is ever 1, which torch makes unless told otherwise."""
+    from torch.fx.experimental import _config
+
+    with _config.patch(backed_size_oblivious=True):
+        yield
+
+
+@contextmanager
 def _evaluating(model: AFUNet) -> Iterator[None]:
-    """The caller's network in evaluation mode, and back in its own afterwards."""
+    """Keep the caller's network in evaluation mode, and put it back in its own afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -104,13 +121,9 @@ def _evaluating(model: AFUNet) -> Iterator[None]:
         model.train(was_training)
 
 
-def _example(model: AFUNet) -> torch.Tensor:
-    """A bracket to trace: no size in it is special."""
+def _example(model: AFUNet, batch: int) -> torch.Tensor:
+    """Make a bracket to trace: no size in it is special."""
     parameter = next(model.parameters())
     multiple = model.config.multiple
-    return torch.rand(1, 18, 3 * multiple + 1, 4 * multiple + 3, dtype=parameter.dtype, device=parameter.device)
-
-
-def _dynamic_shapes(model: AFUNet) -> tuple[dict[int, Any]]:
-    smallest = model.config.multiple + 1
-    return ({2: Dim.AUTO(min=smallest, max=LARGEST), 3: Dim.AUTO(min=smallest, max=LARGEST)},)
+    size = 3 * multiple + 1, 4 * multiple + 3
+    return torch.rand(batch, 18, *size, dtype=parameter.dtype, device=parameter.device)

@@ -6,7 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MLP", "Conv3x3", "Depthwise3x3", "DropPath"]
+__all__ = ["MLP", "Conv3x3", "Depthwise3x3", "DropPath", "contiguous_if_exporting"]
+
+
+def contiguous_if_exporting(x: Tensor) -> Tensor:
+    """Copy to plain strides while exporting: comparing symbolic strides would tie the program to some sizes."""
+    return x.clone(memory_format=torch.contiguous_format) if torch.compiler.is_exporting() else x
 
 
 class MLP(nn.Module):
@@ -30,7 +35,7 @@ class Conv3x3(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B×H×W×inputs`` → ``B×H×W×outputs``."""
-        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return super().forward(contiguous_if_exporting(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
 
 
 class Depthwise3x3(nn.Conv2d):
@@ -41,7 +46,7 @@ class Depthwise3x3(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``B×H×W×C`` → the same."""
-        return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return super().forward(contiguous_if_exporting(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
 
 
 class DropPath(nn.Module):

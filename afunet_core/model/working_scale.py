@@ -40,7 +40,7 @@ SMALLEST_PRIOR = 1e-6
 
 
 class HeadMaps(NamedTuple):
-    """What the anchored head decodes: the prior ``B×3×h×w`` in (0, 1), and the log-trusts ``B×4×h×w``."""
+    """Maps decoded by the anchored head: the prior ``B×3×h×w`` in (0, 1), and the log-trusts ``B×4×h×w``."""
 
     prior: Tensor
     trust: Tensor

@@ -14,7 +14,7 @@ from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import ORDINARY_CAMERA
 from afunet_core.camera.saturation import CLIPPED
 from afunet_core.errors import ArgumentError
-from afunet_core.motion.consistency import GHOST_DEVIATIONS, inexactness, radiance_gap
+from afunet_core.motion.consistency import GHOST_DEVIATIONS, WINDOW, inexactness, radiance_gap
 from afunet_core.ops.box_filter import block_mean, window_mean
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import row_strips, with_halo
@@ -33,7 +33,7 @@ LARGEST_SCALE = 25.0
 
 
 def ghost_map(
-    bracket: ExposureStack, sample: int = 0, window: int = 5, check: Callable[[], None] = lambda: None, block: int = 1
+    bracket: ExposureStack, sample: int = 0, check: Callable[[], None] = lambda: None, block: int = 1
 ) -> NDArray[np.float32]:
     """Estimate how surely the frames show different things at each pixel, compared with the reference frame.
 
@@ -45,7 +45,6 @@ def ghost_map(
     Args:
         bracket: two or more exposures.
         sample: which sample of the batch.
-        window: width, in pixels, of the neighbourhood that decides together; odd.
         check: called several times a second; it raises when the caller no longer wants the result.
         block: blocks of so many pixels squared are averaged first: what moves may then be fainter than the noise of a
             pixel. Rows and columns that fill no block are left out.
@@ -55,7 +54,7 @@ def ghost_map(
         shows a ghost.
 
     Raises:
-        ArgumentError: for a sample that does not exist or a window that is not odd.
+        ArgumentError: for a sample that does not exist.
 
     Example:
         >>> frames = tuple(torch.full((1, 3, 8, 8), value) for value in (0.1, 0.4))
@@ -66,15 +65,13 @@ def ghost_map(
     batch = bracket.frames[0].shape[0]
     if not -batch <= sample < batch:
         raise ArgumentError("sample", f"an index from 0 to {batch - 1}", sample)
-    if window < 1 or window % 2 == 0:
-        raise ArgumentError("window", "an odd number of pixels", window)
     with torch.no_grad():
         scales = _noise_scales(bracket, sample, block)
-        return _in_haloed_strips(bracket, sample, window // 2, scales, check, block).cpu().numpy()
+        return _in_haloed_strips(bracket, sample, scales, check, block).cpu().numpy()
 
 
 def _in_haloed_strips(
-    bracket: ExposureStack, sample: int, radius: int, scales: list[Tensor], check: Callable[[], None], block: int
+    bracket: ExposureStack, sample: int, scales: list[Tensor], check: Callable[[], None], block: int
 ) -> Tensor:
     """The map, H×W, from strips of rows with what the windows see beyond them: a few megabytes whatever the size."""
     frame = bracket.frames[0][sample]
@@ -83,11 +80,11 @@ def _in_haloed_strips(
     pixels = STRIP_PIXELS if frame.device.type == "cpu" else height * width * block**2
     for rows in row_strips(height, width * block**2, pixels):
         check()
-        wide, inner = with_halo(rows, radius, height)
+        wide, inner = with_halo(rows, WINDOW // 2, height)
         worst = torch.zeros(rows.stop - rows.start, width, device=frame.device)
         full = slice(wide.start * block, wide.stop * block)
         for squared, scale in zip(_disagreements(bracket, sample, full, block), scales, strict=True):
-            local = window_mean(squared.mean(0)[None, None], 2 * radius + 1)[0, 0, inner]
+            local = window_mean(squared.mean(0)[None, None], WINDOW)[0, 0, inner]
             worst = torch.maximum(worst, local / scale)
         result[rows] = smoothstep(worst.sqrt_(), *GHOST_DEVIATIONS)
     return result

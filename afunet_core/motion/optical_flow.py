@@ -22,6 +22,8 @@ WINDOW = 11
 """Side of the windows that are matched, in pixels of each level. Smaller ones lose what is clipped, without texture."""
 COARSEST = 16
 """The shorter side of the coarsest level is at least this, and less than twice it."""
+FINEST = 1
+"""The finest level that is matched: half of the picture."""
 FIRST_RADIUS = 4
 """Pixels searched around no motion at the coarsest level,"""
 RADIUS = 1
@@ -38,14 +40,13 @@ SLOPE_NOISE = 0.002
 
 
 @torch.no_grad()
-def optical_flow(reference: Tensor, moving: Tensor, finest: int = 1) -> Tensor:
+def optical_flow(reference: Tensor, moving: Tensor) -> Tensor:
     """Estimate the motion from one picture to another.
 
     Args:
         reference: B×1×H×W brightness in [0, 1], evenly spaced for the eye (after a gamma, say), both pictures brought
             to one exposure and clipped alike.
         moving: the same of the other picture.
-        finest: the finest level that is matched: 0 the picture itself, 1 half of it.
 
     Returns:
         B×2×H×W in pixels, along x and y: what ``reference`` shows at ``p``, ``moving`` shows at ``p + flow(p)``.
@@ -68,7 +69,7 @@ def optical_flow(reference: Tensor, moving: Tensor, finest: int = 1) -> Tensor:
     while min(levels[-1][0].shape[-2:]) >= 2 * COARSEST:
         levels.append((block_mean(levels[-1][0], 2), block_mean(levels[-1][1], 2)))
     flow: Tensor | None = None
-    for level in range(len(levels) - 1, min(finest, len(levels) - 1) - 1, -1):
+    for level in range(len(levels) - 1, min(FINEST, len(levels) - 1) - 1, -1):
         here, there = (_with_slopes(picture) for picture in levels[level])
         if flow is None:
             flow = here.new_zeros(here.shape[0], 2, *here.shape[-2:])

@@ -35,7 +35,7 @@ CORRELATED = 8.0
 RELATIVE_ERROR = 0.06
 """Share of the radiance by which two frames of the same thing may differ, after the slow factor."""
 
-SHADOWS = 0.07
+SHADOWS = 0.055
 """Encoded value, of the shorter frame, at which the curve may be wrong by the radiance itself; the error falls with the
 square of the value. Of ten calibrated stacks, values of 0.04 to 0.08 were off by half a stop to a stop, 0.1 by 0.1."""
 
@@ -45,6 +45,18 @@ SHADOWS_OF_EXACT = 0.02
 BENT = 0.5
 """Relative error of a channel beside one that saturates."""
 
+MIXED = 0.04
+"""Share of the brightest channel that gets into the others, differently in each frame."""
+
+TONES = 4
+"""Coefficients of the factor, a polynomial of the encoded value, by which a channel of two frames may differ."""
+
+TONE_SAMPLES = 1 << 15
+"""Pixels that it is fitted to."""
+
+LARGEST_TONE_FACTOR = 0.9
+"""Natural logarithm of the largest of these factors: two and a half."""
+
 MISPLACED = 0.35
 """Pixels by which frames may be off along edges: registration, sharpening, chroma subsampling."""
 
@@ -52,7 +64,18 @@ SLOW = 25
 """Side of the window over which the factor is averaged, twice, in pixels."""
 
 FACTOR = 0.25
-"""Relative difference up to which the slow factor is forgiven."""
+"""Relative difference up to which the slow factor is forgiven;"""
+
+FACTOR_OF_SHADOWS = 0.1
+"""and the encoded value, of the shorter frame, at which one of as much as the radiance itself is forgiven as well."""
+
+LARGEST_FACTOR = 2.0
+
+DARKEST = 0.03
+"""Encoded value below which nothing is fitted to."""
+
+MOST_OF = 500
+"""Pixels that a channel must have for the fit."""
 
 LIMIT = (0.90, 0.97)
 """Encoded values over which a value turns into "at least this much"."""
@@ -60,7 +83,7 @@ LIMIT = (0.90, 0.97)
 DIFFERS = (2.0, 4.0)
 """Deviations that belong to what moved, where they are connected with more."""
 
-MOVED = (4.0, 6.5)
+MOVED = (4.0, 6.0)
 """Deviations that only motion explains."""
 
 GROWN, BLURRED = 9, 9
@@ -123,22 +146,57 @@ def deviation(
     variance = _variance(frame, time, noise) + _variance(reference, reference_time, noise)
     at_limit, reference_at_limit = frame > LIMIT[0], reference > LIMIT[0]
     both = ~(at_limit | reference_at_limit)
+    known = both.to(x)
+    x = x / _tone_factor(x, y, reference, known)
     level = torch.minimum(x, y)
     gap = torch.where(both, x - y, _gap_at_limit(x, y, at_limit, reference_at_limit))
-    known = both.to(gap)
-    relative = (gap * known / (level + 2 * variance.sqrt() + 1e-9)).clamp(-1, 1)
+    relative = (gap * known / (level + 2 * variance.sqrt() + 1e-9)).clamp(-LARGEST_FACTOR, LARGEST_FACTOR)
     share = _slow(known).clamp(min=1e-3)
-    gap = gap - (_slow(relative) / share).clamp(-FACTOR, FACTOR) * level * known
-    shorter = frame if time < reference_time else reference
+    shorter = (frame if time < reference_time else reference).clamp(min=0.01)
+    curve_found = noise is None
+    limit = FACTOR + (FACTOR_OF_SHADOWS / shorter).square() if curve_found else torch.full_like(gap, FACTOR)
+    limit = limit.clamp(max=LARGEST_FACTOR)
+    gap = gap - torch.maximum(torch.minimum(_slow(relative) / share, limit), -limit) * level * known
     bent = smoothstep(torch.maximum(frame, reference).amax(1, keepdim=True), *LIMIT)
     bent = window_max(torch.where(both, bent.expand_as(known), 0.0), 3)
-    shadows = SHADOWS if noise is None else SHADOWS_OF_EXACT
-    inexact = RELATIVE_ERROR + (shadows / shorter.clamp(min=0.01)).square() + BENT * bent
+    inexact = RELATIVE_ERROR + ((SHADOWS if curve_found else SHADOWS_OF_EXACT) / shorter).square() + BENT * bent
     misplaced = MISPLACED * window_max(torch.maximum(_slope(x), _slope(y)), 3)
-    systematic = (inexact * level).square() + misplaced.square()
+    mixed = MIXED * level.amax(1, keepdim=True)
+    systematic = (inexact * level).square() + misplaced.square() + mixed.square()
     together = window_mean(gap, 5).square() / (window_mean(variance / CORRELATED + systematic, 5) + 1e-14)
     single = window_mean(gap.square() / (variance + systematic + 1e-14), 3)
     return (1.5 * torch.maximum(together, 0.5 * single).mean(1, keepdim=True)).sqrt()
+
+
+def _tone_factor(x: Tensor, y: Tensor, reference: Tensor, known: Tensor) -> Tensor:
+    """What is left of the response curve: the factor between two frames as a smooth function of the tone.
+
+    It is fitted to all pixels of a channel, robustly; what moved is few of them at most tones.
+    """
+    factors = torch.ones_like(x)
+    powers = torch.arange(TONES, dtype=torch.float64)
+    for sample in range(len(x)):
+        for channel in range(x.shape[1]):
+            good = (known[sample, channel] > 0) & (reference[sample, channel] > DARKEST)
+            place = good.flatten().nonzero()[:, 0]
+            if len(place) < MOST_OF:
+                continue
+            place = place[:: max(1, len(place) // TONE_SAMPLES)]
+            tone = reference[sample, channel].flatten()[place].double()
+            ratio = (x[sample, channel] / y[sample, channel]).flatten()[place].double().clamp(0.05, 20).log()
+            basis, found = tone[:, None] ** powers, torch.zeros(TONES, dtype=torch.float64)
+            found[0] = ratio.median()
+            for _ in range(6):
+                weight = 1 / (1 + ((ratio - basis @ found) / 0.2).square()).square()
+                normal = basis.mT @ (weight[:, None] * basis) + 1e-3 * len(place) * torch.eye(
+                    TONES, dtype=torch.float64
+                )
+                found = torch.linalg.solve(normal, basis.mT @ (weight * ratio))
+            curve = torch.zeros_like(reference[sample, channel], dtype=torch.float64)
+            for coefficient in found.flip(0):
+                curve = curve * reference[sample, channel].clamp(min=DARKEST) + coefficient
+            factors[sample, channel] = curve.clamp(-LARGEST_TONE_FACTOR, LARGEST_TONE_FACTOR).exp().to(x)
+    return torch.where(known > 0, factors, 1.0)
 
 
 def _gap_at_limit(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Tensor) -> Tensor:

@@ -10,16 +10,15 @@ MAD_TO_SIGMA = 1.4826
 """1 / Φ⁻¹(3/4): turns the median absolute deviation of normal values into their standard deviation."""
 
 
-def median_deviation(deviations: Tensor, dim: int = -1) -> Tensor:
+def median_deviation(deviations: Tensor) -> Tensor:
     """Standard deviation of normal values, robust against up to half of them being outliers; NaN is left out.
 
     Args:
-        deviations: from the centre of the values.
-        dim: the axis to reduce.
+        deviations: from the centre of the values, along the last axis.
 
     Example:
         >>> import torch
         >>> round(float(median_deviation(torch.tensor([-1.0, 0.0, 1.0, float("nan"), 1000.0]))), 4)
         1.4826
     """
-    return MAD_TO_SIGMA * deviations.abs().nanmedian(dim).values
+    return MAD_TO_SIGMA * deviations.abs().nanmedian(-1).values

@@ -13,15 +13,7 @@ from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.ops.arguments import check_batch, check_tensor, visible
 from afunet_core.ops.strips import row_strips
 
-__all__ = [
-    "WarpHomography",
-    "displacement",
-    "sample",
-    "transfer_points",
-    "valid_area",
-    "warp_homography",
-    "warp_rows",
-]
+__all__ = ["WarpHomography", "displacement", "sample", "transfer_points", "valid_area", "warp_homography", "warp_rows"]
 
 STRIP_PIXELS = 1 << 18
 """Of large images this many are warped, or asked for what they cover, at a time."""
@@ -129,11 +121,7 @@ def warp_homography(
 
 
 def warp_rows(
-    image: Tensor,
-    homography: Tensor,
-    start: int,
-    stop: int,
-    prepare: Callable[[Tensor], Tensor] = lambda rows: rows,
+    image: Tensor, homography: Tensor, start: int, stop: int, prepare: Callable[[Tensor], Tensor] = lambda rows: rows
 ) -> tuple[Tensor, Tensor]:
     """Warp as :func:`warp_homography` does, but only rows ``start`` to ``stop``, from the rows they come from alone.
 

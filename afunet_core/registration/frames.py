@@ -134,8 +134,6 @@ def estimate_homography(
     *,
     ceiling: float | None = None,
     floor: float | None = None,
-    mode: str = "auto",
-    name: str = "moving",
 ) -> Registration:
     """Find the homography from one frame to another of the same scene, whatever their exposures.
 
@@ -148,8 +146,6 @@ def estimate_homography(
             maxima.
         floor: radiance at which the noisier frame's signal rises above its noise; by default 1/500 of the larger of
             their maxima, the shorter frame's saturation.
-        mode: ``"auto"`` refuses what is uncertain, ``"on"`` accepts any transform found.
-        name: for the result.
 
     Returns:
         The :class:`Registration`; nothing is warped here.
@@ -173,7 +169,7 @@ def estimate_homography(
         factor = reduction(height, width, WORKING_PIXELS)
         small = [block_mean(x, factor) for x in (moving.float(), reference.float(), *masks)]
         pair = _Pair(small[0], small[1], small[2], small[3], ceiling, floor, factor, (height, width))
-        return _estimate(pair, mode, name, lambda: None)
+        return _estimate(pair, "auto", "moving", lambda: None)
 
 
 def _find(

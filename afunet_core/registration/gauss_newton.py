@@ -35,6 +35,8 @@ PERSPECTIVE_SPREAD = 0.03
 """Comes with turning the camera."""
 CORRELATED_PIXELS = 8.0
 """Neighbouring feature pixels share their noise; so many of them count as one observation."""
+CELL = 16
+"""Side of the cells whose strongest pixels are looked at, pixels of a level."""
 TEXTURE = 1e-3
 """Squared slope of a feature, whose contrast is about 1, from which a pixel tells something about where it is."""
 
@@ -231,11 +233,11 @@ def _sample_points(image: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(expanded, grid, mode="bicubic", padding_mode="border", align_corners=False)[:, :, 0]
 
 
-def _strongest(strength: Tensor, most: int, cell: int = 16) -> tuple[Tensor, Tensor]:
+def _strongest(strength: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The strongest pixels of every cell, about ``most`` in all: flat indices, and the cell of each, ascending."""
     height, width = strength.shape
-    rows, columns = max(1, height // cell), max(1, width // cell)
-    tall, wide = min(cell, height), min(cell, width)
+    rows, columns = max(1, height // CELL), max(1, width // CELL)
+    tall, wide = min(CELL, height), min(CELL, width)
     index = torch.arange(height * width).view(height, width)[: rows * tall, : columns * wide]
     index = index.reshape(rows, tall, columns, wide).transpose(1, 2).reshape(rows * columns, tall * wide)
     strengths = strength.reshape(-1)[index]

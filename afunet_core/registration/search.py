@@ -22,6 +22,8 @@ LARGEST_SHIFT = 0.45
 """Of the sides of the frame."""
 ANGLES = (0.0, -1.5, 1.5, -3.0, 3.0, -4.5, 4.5, -6.0, 6.0)
 """Degrees of rotation tried at the coarsest level; refinement finds what lies between."""
+CANDIDATES = 6
+"""Strongest correlations that are followed."""
 UNCERTAIN = 0.04
 """Full-resolution pixels of predicted error from which it pays to look at more than the strongest pixels."""
 ALL_POINTS = 120_000
@@ -115,7 +117,7 @@ def _score(fits: Fit) -> Tensor:
     return fits.agreement * fits.correlation.clamp(min=1e-3)
 
 
-def search(moving: Level, reference: Level, frame: CentredFrame, most: int = 6) -> Tensor:
+def search(moving: Level, reference: Level, frame: CentredFrame) -> Tensor:
     """Find candidate transforms by masked normalised cross-correlation over shifts, for several rotations.
 
     Padfield, "Masked Object Registration in the Fourier Domain", 2012: the correlation at each shift is normalised by
@@ -125,16 +127,14 @@ def search(moving: Level, reference: Level, frame: CentredFrame, most: int = 6) 
         moving: a coarse level of the moving frame.
         reference: the same level of the reference frame.
         frame: the full-resolution frame.
-        most: number of candidates wanted.
 
     Returns:
-        K×3×3 centred homographies, float64, K ≤ most + 1; the identity is always the first.
+        K×3×3 centred homographies, float64, K ≤ 7; the identity is always the first.
     """
-    identity = torch.eye(3, dtype=torch.float64)[None]
     height, width = reference.feature.shape[-2:]
     if min(height, width) < 8:
-        return identity
-    turned = identity.repeat(len(ANGLES), 1, 1)
+        return _STILL
+    turned = _STILL.repeat(len(ANGLES), 1, 1)
     turned[:, :2, :2] = kornia.geometry.angle_to_rotation_matrix(-torch.tensor(ANGLES, dtype=torch.float64))
     rotated = _resample(moving.feature * moving.valid, turned, frame, reference)
     template = reference.feature * reference.valid
@@ -158,8 +158,8 @@ def search(moving: Level, reference: Level, frame: CentredFrame, most: int = 6) 
     score = correlate(rotated, template) / energy.clamp(min=floor).sqrt() * overlap.clamp(min=0).sqrt()
     score = torch.where(overlap > 0.2, score, torch.full_like(score, -1.0))[:, 0]
 
-    candidates = [identity[0]]
-    for _ in range(most):
+    candidates = [_STILL[0]]
+    for _ in range(CANDIDATES):
         best = int(score.argmax())
         which, rest = divmod(best, score.shape[1] * score.shape[2])
         row, column = divmod(rest, score.shape[2])

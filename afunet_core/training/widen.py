@@ -28,14 +28,7 @@ from afunet_core.model.afunet import AFUNet, Embedding
 from afunet_core.model.attention import ChannelCrossAttention, WindowCrossAttention, WindowSelfAttention
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.layers import MLP
-from afunet_core.model.stages import (
-    ChannelFusion,
-    DataConsistency,
-    SpatialAlignment,
-    SpatialFusion,
-    Stage,
-    SwinBlock,
-)
+from afunet_core.model.stages import ChannelFusion, DataConsistency, SpatialAlignment, SpatialFusion, Stage, SwinBlock
 
 __all__ = ["widen"]
 

@@ -1,4 +1,4 @@
-"""AFUNet as a layer: exposures and tone mapping optimised jointly, by gradient, through the network.
+"""Joint optimisation of exposures and tone mapping, by gradient, through the network.
 
 The exposure times in a file are nominal: a camera's "1/30" may be 1/32, and no aperture closes twice in the same way.
 Here the stated exposures of the outer frames are wrong by a good half stop, and the wanted look is known only from a
@@ -8,7 +8,7 @@ picture. One optimiser finds both, because everything between the frames and the
 
 Run it::
 
-    python docs/examples/pipeline.py
+    python docs/examples/pipeline.py                  about a quarter of a minute on a laptop
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def look_loss(picture: Tensor, wanted: Tensor) -> Tensor:
     return structure + (soft_lab(picture) - soft_lab(wanted)).abs().mean()
 
 
-def optimise(darkroom: Darkroom, frames: list[Tensor], wanted: Tensor, steps: int = 60) -> list[float]:
+def optimise(
+    darkroom: Darkroom, frames: list[Tensor], wanted: Tensor, steps: int = 60, report: bool = False
+) -> list[float]:
     """Fit exposures and print together; returns the loss of every step."""
     optimiser = torch.optim.Adam(darkroom.parameters(), lr=0.1)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -79,6 +81,8 @@ def optimise(darkroom: Darkroom, frames: list[Tensor], wanted: Tensor, steps: in
         optimiser.step()
         schedule.step()
         losses.append(float(loss.detach()))
+        if report and len(losses) % 20 == 0:
+            print(f"step {len(losses)} of {steps}: loss {losses[-1]:.3f}", flush=True)
     return losses
 
 
@@ -92,9 +96,9 @@ def sample(reduction: int = 8) -> tuple[list[Tensor], Tensor]:
 
 def main() -> None:
     torch.manual_seed(0)
-    frames, wanted = sample(reduction=4)
-    darkroom = Darkroom(af.load_model(), stated_ev=(-1.4, 0.0, 2.6))
-    losses = optimise(darkroom, frames, wanted)
+    frames, wanted = sample(reduction=12)
+    darkroom = Darkroom(af.load_model("compact"), stated_ev=(-1.4, 0.0, 2.6))
+    losses = optimise(darkroom, frames, wanted, report=True)
     below, above = darkroom.outer_ev.tolist()
     print(f"loss {losses[0]:.3f} → {losses[-1]:.3f}")
     print(f"exposures: stated -1.40, +2.60 EV, found {-below:+.2f}, {above:+.2f} EV, true -2.00, +2.00 EV")

@@ -1,4 +1,4 @@
-"""Ways to look at a result beside what it was made from, at a click, and back to how the viewer was."""
+"""Comparison of a result with what it was made from, at a click, and back to how the viewer was."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_afunet.jobs.merge_job import SIDES
-from napari_afunet.layers.result_layer import find_result
+from napari_afunet.layers.result_layer import ResultId, find_result
 from napari_afunet.layers.selection import KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
+    from napari.layers import Image, Layer
 
 __all__ = ["COMPARISONS", "compare", "is_comparing", "stop_comparing", "toggle"]
 
@@ -22,30 +22,32 @@ COMPARISONS = {
     "frames": "Frames and result",
     "stages": "Stages",
 }
-_BEFORE = "before_comparing"  # note on a layer: how things were
+_BEFORE = "before_comparing"
+"""Note on a layer: how things were."""
 
 
 def toggle(viewer: ViewerModel, comparison: str = "reference") -> bool:
-    """Begin a comparison, or end the one there is; whether one is shown now."""
+    """Begin a comparison, or end the one there is; return True while one is shown."""
     if is_comparing(viewer):
         stop_comparing(viewer)
         return False
     return compare(viewer, comparison)
 
 
-def compare(viewer: ViewerModel, comparison: str) -> bool:
-    """Show a comparison of the newest result in place of what is visible now.
+def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None) -> bool:
+    """Show a comparison of a result in place of what is visible now.
 
     Args:
         viewer: with a result and the layers it was made from.
         comparison: one of :data:`COMPARISONS`: the ``reference`` frame in the place of the result; reference and result
             ``side by side``; all ``frames`` and the result; or the three sides of the ``stages``.
+        radiance: the HDR layer of the result; the topmost that is no preview by default.
 
     Returns:
-        Whether there was something to compare.
+        False if there was nothing to compare.
     """
     stop_comparing(viewer)
-    wanted = _wanted(viewer, comparison)
+    wanted = _wanted(viewer, comparison, radiance)
     if not wanted:
         return False
     in_grid = comparison != "reference"
@@ -87,25 +89,35 @@ def stop_comparing(viewer: ViewerModel) -> None:
                 setattr(grid, name, value)
 
 
-def _wanted(viewer: ViewerModel, comparison: str) -> list[Layer]:
-    """The layers that a comparison shows; empty where some are missing."""
-    for layer in reversed(viewer.layers):
-        note = layer.metadata.get(KEY, {})
-        info = note.get("info") or {}
-        if note.get("role") != "radiance" or "reference" not in info:
-            continue
-        result = find_result(viewer, note["bracket"], "tone_mapped") or layer
-        if comparison == "stages":
-            sides = [_shown_stages(viewer, note["bracket"], side) for side in SIDES]
-            return [side for side in sides if side is not None]
-        wanted = [info["reference"]] if comparison != "frames" else range(len(info["frames"]))
-        frames = _frames(viewer, note, [info["frames"][index] for index in wanted])
-        return frames if comparison == "reference" or not frames else [*frames, result]
-    return []
+def _wanted(viewer: ViewerModel, comparison: str, radiance: Image | None) -> list[Layer]:
+    """Return the layers that a comparison shows; none where some are missing."""
+    layer = radiance if radiance is not None and _is_comparable(radiance) else _newest_result(viewer)
+    if layer is None:
+        return []
+    note, result = layer.metadata[KEY], ResultId.of_layer(layer)
+    shown = find_result(viewer, result, "tone_mapped") or layer
+    if comparison == "stages":
+        sides = [_shown_stages(viewer, result, side) for side in SIDES]
+        return [side for side in sides if side is not None]
+    info = note["info"]
+    wanted = [info["reference"]] if comparison != "frames" else range(len(info["frames"]))
+    frames = _frames(viewer, note, [info["frames"][index] for index in wanted])
+    return frames if comparison == "reference" or not frames else [*frames, shown]
+
+
+def _is_comparable(layer: Layer) -> bool:
+    note = layer.metadata.get(KEY, {})
+    return note.get("role") == "radiance" and "reference" in (note.get("info") or {})
+
+
+def _newest_result(viewer: ViewerModel) -> Image | None:
+    """Return the topmost result, previews last."""
+    found = [layer for layer in reversed(viewer.layers) if _is_comparable(layer)]
+    return min(found, key=lambda layer: bool(layer.metadata[KEY].get("preview")), default=None)
 
 
 def _frames(viewer: ViewerModel, note: dict[str, Any], names: Sequence[str]) -> list[Layer]:
-    """The layers that were merged under these names, or none where one was deleted (or is a plane of a stack)."""
+    """Return the layers that were merged under these names, or none where one was deleted (or is a plane)."""
     identities = dict(zip(note.get("frames", ()), note.get("layers", ()), strict=False))
     frames = []
     for name in names:
@@ -114,9 +126,9 @@ def _frames(viewer: ViewerModel, note: dict[str, Any], names: Sequence[str]) -> 
     return frames if len(frames) == len(names) else []
 
 
-def _shown_stages(viewer: ViewerModel, bracket: str, side: str) -> Layer | None:
-    """The layer of one side: its numbers where these are shown in place of the colours."""
-    colours, numbers = find_result(viewer, bracket, side), find_result(viewer, bracket, f"{side} values")
+def _shown_stages(viewer: ViewerModel, result: ResultId, side: str) -> Layer | None:
+    """Return the layer of one side: its numbers where these are shown in place of the colours."""
+    colours, numbers = find_result(viewer, result, side), find_result(viewer, result, f"{side} values")
     if numbers is not None and numbers.metadata[KEY].get("shown"):
         return numbers
     return colours

@@ -7,11 +7,11 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from afunet_core.errors import AFUNetError
+from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
@@ -97,7 +97,7 @@ class AlignmentPrecheck(QObject):
             if not stop.is_set():
                 self._set_warnings(warnings)
 
-        create_worker(alignment_warnings, *request[1:], stop.is_set, _connect={"returned": answer}, _ignore_errors=True)
+        run_in_background(alignment_warnings, *request[1:], stop.is_set, done=answer)
 
     def _set_warnings(self, warnings: list[str]) -> None:
         if warnings != self.warnings:
@@ -122,7 +122,7 @@ def alignment_warnings(source: BracketSource, settings: MergeSettings, should_ca
         settings: with the exposures of all frames.
         should_cancel: asked often; the answer is empty once it returned true.
     """
-    from afunet_core import Bracket
+    from afunet_core.bracket.bracket import Bracket
     from afunet_core.errors import AFUNetError, MergeCancelled
     from afunet_core.registration.frames import register
 

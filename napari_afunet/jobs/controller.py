@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error, show_info, show_warning
+from napari.utils import progress
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_afunet.display.tone_view import DisplaySettings
 from napari_afunet.jobs.merge_job import Outcome, Step
-from napari_afunet.jobs.prechecks import remember_speed, result_warnings
-from napari_afunet.jobs.worker import BracketDone, Failed, MergeWorker, batch_worker, merge_worker
-from napari_afunet.layers.results import add_result_layers
+from napari_afunet.jobs.prechecks import remember_speed
+from napari_afunet.jobs.summary import in_widget_words, result_warnings, what_happened
+from napari_afunet.jobs.worker import (
+    BracketDone,
+    Failed,
+    MergeWorker,
+    batch_worker,
+    merge_worker,
+    run_in_background,
+)
+from napari_afunet.layers.results import add_result_layers, remove_preview
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from afunet_core.merging.result import MergeResult
+
 __all__ = ["MergeController"]
 
 logger = logging.getLogger(__name__)
 
+STEPS = 1000
+"""Steps of the bar in napari's activity dock."""
 KEPT_FEATURES = 1024**3
 """Bytes of features that are kept for inspection after a merge."""
 
@@ -36,12 +49,14 @@ class MergeController(QObject):
         started: something runs.
         progressed: fraction and message.
         merged: role → layer, when a result is in the viewer.
+        summarised: what happened in one line, and warnings.
         ended: fraction done and a sentence, when nothing runs any more.
     """
 
     started = Signal()
     progressed = Signal(float, str)
     merged = Signal(object)
+    summarised = Signal(str, object)
     ended = Signal(float, str)
 
     def __init__(self, viewer: ViewerModel, parent: QWidget) -> None:
@@ -53,23 +68,50 @@ class MergeController(QObject):
         self._begun = 0.0
         self._failure = ""
         self._batch: list[BracketDone] = []
+        self._activity: progress | None = None
+        self._running: list[MergeWorker] = []
+        running = self._running  # the controller itself is gone when its window is
+        self.destroyed.connect(lambda: [worker.quit() for worker in running])
 
     def merge(self, source: BracketSource, settings: MergeSettings, display: DisplaySettings) -> None:
         """Merge, and show the result as ``display`` says."""
         self._display = display
-        self._start(merge_worker(source, settings))
+        self._start(merge_worker(source, settings), "Merging")
 
     def merge_folders(self, root: str, output: str, settings: MergeSettings, group: bool = False) -> None:
         """Merge every bracket folder at or below ``root``, or the brackets among its pictures, into ``output``."""
-        self._start(batch_worker(root, output, settings, group))
+        self._start(batch_worker(root, output, settings, group), "Merging files")
 
     def cancel(self) -> None:
         """Ask the worker to stop; it does within a second."""
         if self.worker is not None:
             self.worker.quit()
 
-    def _start(self, worker: MergeWorker) -> None:
+    def retake(self, regions: tuple[Any, ...]) -> None:
+        """Take regions of the last result from other frames, and show it anew."""
+        outcome = self.outcome
+        if outcome is None or outcome.result is None or self.worker is not None:
+            return
+        result = outcome.result
+
+        def show(changed: MergeResult) -> None:
+            if self.outcome is not outcome or self.worker is not None:
+                return
+            outcome.result, outcome.radiance, outcome.info = changed, changed.radiance, changed.info
+            outcome.settings = outcome.settings.replace(regions=regions)
+            active = self._viewer.layers.selection.active
+            self.merged.emit(add_result_layers(self._viewer, outcome, self._display))
+            self._viewer.layers.selection.active = active
+            self.summarised.emit(what_happened(outcome), result_warnings(outcome))
+
+        run_in_background(
+            result.with_regions, regions, done=show, failed=lambda error: show_error(in_widget_words(str(error)))
+        )
+
+    def _start(self, worker: MergeWorker, title: str) -> None:
         self.worker = worker
+        self._running[:] = [worker]
+        self._activity = progress(total=STEPS, desc=title)
         self._begun, self._failure, self._batch = time.monotonic(), "", []
         self.started.emit()
         worker.progressed.connect(self._on_progress)
@@ -82,13 +124,15 @@ class MergeController(QObject):
     def _on_progress(self, fraction: float, message: str) -> None:
         if self.worker is not None and not self.worker.abort_requested:
             self.progressed.emit(fraction, message)
+            if self._activity is not None:
+                self._activity.update(round(fraction * STEPS) - self._activity.n)
 
     def _on_yield(self, event: Step | BracketDone | Failed) -> None:
         if self.worker is None or self.worker.abort_requested:
             return
         if isinstance(event, Failed):
-            self._failure = event.message
-            show_error(event.message)
+            self._failure = in_widget_words(event.message)
+            show_error(self._failure)
         elif isinstance(event, BracketDone):
             self._batch.append(event)
         elif event.done == event.total:
@@ -100,33 +144,45 @@ class MergeController(QObject):
         if self.worker.abort_requested:
             self._end(0.0, "Cancelled. Nothing was changed." if not self._batch else self._summary())
         elif self._batch:
-            failed = any(done.status == "failed" for done in self._batch)
-            (show_warning if failed else show_info)(self._summary())
+            self.summarised.emit("", [in_widget_words(f"{done.name}: {done.message}") for done in self._bad()])
             self._end(1.0, self._summary())
         else:
             self._end(0.0, self._failure)
 
+    def _bad(self) -> list[BracketDone]:
+        return [done for done in self._batch if done.status == "failed"]
+
     def _summary(self) -> str:
         """Return a summary of the batch."""
-        bad = [done for done in self._batch if done.status == "failed"]
         count = {status: sum(done.status == status for done in self._batch) for status in ("merged", "skipped")}
         text = f"{count['merged']} of {self._batch[0].total} brackets merged"
         text += f", {count['skipped']} were there already." if count["skipped"] else "."
         single = [f"In no bracket: {done.message}." for done in self._batch if done.status == "single"]
-        return "\n".join([text, *(f"⚠ {done.name}: {done.message}" for done in bad), *single])
+        return "\n".join([text, *single])
 
     def _end(self, fraction: float, message: str) -> None:
         self.worker = None
+        self._running.clear()
+        if self._activity is not None:
+            self._activity.close()
+            self._activity = None
         self.ended.emit(fraction, message)
+
+    def abandon(self) -> None:
+        """Stop what runs and forget it: the panel is closed."""
+        if self.worker is not None:
+            self.worker.quit()
+            self._end(0.0, "Cancelled. Nothing was changed.")
+        self.outcome = None
 
     # -------------------------------------------------------------------------------------------- showing the result
 
     def _show(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        seconds = time.monotonic() - self._begun
-        remember_speed(outcome, seconds)
         _limit_features(outcome)
         try:
+            if outcome.source.window is None:
+                remove_preview(self._viewer, outcome)
             layers = add_result_layers(self._viewer, outcome, self._display)
         except Exception as error:  # the result is not lost: it stays in ``outcome``
             logger.info("unexpected error while showing a result", exc_info=True)
@@ -134,11 +190,16 @@ class MergeController(QObject):
             show_error(message)
             self._end(0.0, message)
             return
-        for warning in [*outcome.warnings, *result_warnings(outcome)]:
-            show_warning(warning)
         self.merged.emit(layers)
+        seconds = time.monotonic() - self._begun
+        remember_speed(outcome, seconds)
+        self.summarised.emit(what_happened(outcome), result_warnings(outcome))
         device = outcome.info.get("device", "")
-        self._end(1.0, f"Merged in {seconds:.1f} s" + (f" on {device}." if device else "."))
+        self._end(1.0, f"{_done(outcome)} in {seconds:.1f} s" + (f" on {device}." if device else "."))
+
+
+def _done(outcome: Outcome) -> str:
+    return "Preview" if outcome.source.window is not None else "Merged"
 
 
 def _limit_features(outcome: Outcome) -> None:

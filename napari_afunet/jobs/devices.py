@@ -17,18 +17,20 @@ class Devices:
         names: of the devices, ``auto`` first.
         badge: the device that ``auto`` means, and its free memory, in words.
         models: names of the shipped models.
+        default_model: which of them ``default`` is.
     """
 
     names: tuple[str, ...]
     badge: str
     models: tuple[str, ...]
+    default_model: str
 
 
 def query_devices() -> Devices:
     """Ask torch for devices and the package for its models (this loads torch: seconds, the first time)."""
     import torch
 
-    from afunet_core.model.checkpoint import shipped_models
+    from afunet_core.model.checkpoint import model_path, shipped_models
     from afunet_core.utils.device import choose_device
 
     best = choose_device("auto")
@@ -45,7 +47,7 @@ def query_devices() -> Devices:
     else:
         threads = torch.get_num_threads()
         badge = f"CPU, {threads} thread{'s' * (threads > 1)}{_free_memory()}"
-    return Devices(tuple(devices), badge, ("default", *shipped_models()))
+    return Devices(tuple(devices), badge, ("default", *shipped_models()), model_path("default").stem)
 
 
 def _free_memory() -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from afunet_core.inspection import FeatureBasis
     from afunet_core.merging.result import MergeResult
 
-__all__ = ["Outcome", "Step", "merge_source"]
+__all__ = ["SIDES", "SOURCE_COLOURS", "Outcome", "Step", "map_picture", "merge_source"]
 
 Progress = Callable[[float, str], None]
 Area = tuple[int, int, int, int]
@@ -139,8 +139,9 @@ def _merge_plane(
     on_progress: Callable[[int, int, str], None],
     should_cancel: Callable[[], bool] | None,
 ) -> tuple[MergeResult, dict[str, np.ndarray]]:
-    from afunet_core import Bracket, merge
+    from afunet_core.bracket.bracket import Bracket
     from afunet_core.bracket.files import channel_of_dark_frame
+    from afunet_core.merging import pipeline
 
     metadata: dict[str, Any] = {"paths": list(source.paths)} if any(source.paths) else {}
     if settings.channel is not None:
@@ -150,13 +151,13 @@ def _merge_plane(
     arguments = settings.bracket_arguments()
     arguments["black_level"] = channel_of_dark_frame(settings.black_level, settings.channel)
     bracket = Bracket(frames, names=source.names, metadata=metadata or None, **arguments)
-    result = merge(bracket, **settings.merge_arguments(), on_progress=on_progress, should_cancel=should_cancel)
+    result = pipeline.merge(bracket, **settings.merge_arguments(), on_progress=on_progress, should_cancel=should_cancel)
     maps: dict[str, np.ndarray] = {}
     names = [name for name in result.maps if name != "stages_hdr"]
     for name in names if settings.ghost_map else ():
         if should_cancel is not None and should_cancel():
             raise MergeCancelled("The merge was cancelled.")
-        maps[name] = _picture(name, np.asarray(result.maps[name], np.float32))
+        maps[name] = map_picture(name, np.asarray(result.maps[name], np.float32))
     return result, maps
 
 
@@ -233,8 +234,8 @@ def _store_stages(
             kept[name][(stage, *index)] = picture
 
 
-def _picture(name: str, values: np.ndarray) -> np.ndarray:
-    """A map as it is, except where each pixel holds shares of several sources: these become mixed colours."""
+def map_picture(name: str, values: np.ndarray) -> np.ndarray:
+    """Return a map as it is shown: where each pixel holds shares of several sources, these become mixed colours."""
     return _bytes(values @ SOURCE_COLOURS) if name == "source" else values
 
 

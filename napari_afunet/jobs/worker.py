@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from napari.qt.threading import WorkerBase, WorkerBaseSignals
+from napari.qt.threading import WorkerBase, WorkerBaseSignals, create_worker
 from qtpy.QtCore import Signal
 
 from napari_afunet.display.tone_view import prepare
@@ -17,7 +17,7 @@ from napari_afunet.jobs.merge_job import Step, merge_source
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
-__all__ = ["BracketDone", "Failed", "MergeWorker", "batch_worker", "merge_worker"]
+__all__ = ["BracketDone", "Failed", "MergeWorker", "batch_worker", "merge_worker", "run_in_background"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,37 @@ class MergeWorker(WorkerBase):
         """Stop at the next step of the core, well within a second."""
         self._cancelled.set()
         super().quit()
+
+
+def run_in_background(
+    function: Callable[..., Any],
+    *arguments: Any,
+    done: Callable[[Any], None],
+    failed: Callable[[Exception], None] | None = None,
+) -> None:
+    """Call a function in a thread; its value or its error arrives in the window's own.
+
+    Args:
+        function: called with ``arguments``.
+        done: gets the value.
+        failed: gets the error; without it the log does.
+    """
+
+    def attempt() -> tuple[Any, Exception | None]:
+        try:
+            return function(*arguments), None
+        except Exception as error:
+            logger.info("error in the background", exc_info=True)
+            return None, error
+
+    def answer(outcome: tuple[Any, Exception | None]) -> None:
+        value, error = outcome
+        if error is None:
+            done(value)
+        elif failed is not None:
+            failed(error)
+
+    create_worker(attempt, _connect={"returned": answer})
 
 
 def merge_worker(source: BracketSource, settings: MergeSettings) -> MergeWorker:

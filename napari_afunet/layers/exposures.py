@@ -11,12 +11,24 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from afunet_core.io import Exposure
+    from afunet_core.io.exposure import Exposure
+    from napari_afunet.layers.source import BracketSource
+    from napari_afunet.settings import MergeSettings
 
-__all__ = ["LayerExposure", "common_exposures", "file_exposure", "layer_exposure", "parse_exposure", "stack_exposures"]
+__all__ = [
+    "LayerExposure",
+    "common_exposures",
+    "estimate_exposures",
+    "file_exposure",
+    "layer_exposure",
+    "parse_exposure",
+    "stack_exposures",
+]
 
 _SECONDS_KEYS = ("exposure_time", "ExposureTime", "exposure_seconds", "exposure_time_s", "seconds")
 _EV_KEYS = ("ev", "EV", "exposure_value")
@@ -118,7 +130,8 @@ def _read_file_exposure(path: Path, listed: Path | None, changed: tuple[int, int
     """Read once, until a file changes: the view asks often."""
     from afunet_core.bracket.folders import list_bracket_folder
     from afunet_core.errors import AFUNetError
-    from afunet_core.io import read_exposure, read_exposure_file
+    from afunet_core.io.exposure import read_exposure_file
+    from afunet_core.io.read import read_exposure
 
     try:
         if listed is not None:  # written for this bracket, so it knows better than the camera
@@ -138,7 +151,7 @@ def common_exposures(known: Sequence[LayerExposure]) -> tuple[tuple[float, ...] 
     evs, seconds = [e.ev for e in known], [e.seconds for e in known]
     exif = [e.exif for e in known if e.exif is not None]
     if len(exif) == len(known) and len({(e.f_number, e.iso) for e in exif}) > 1:
-        from afunet_core.io import relative_exposures
+        from afunet_core.io.exposure import relative_exposures
 
         return tuple(math.log2(value) for value in relative_exposures(exif)), None
     if None not in seconds:
@@ -168,10 +181,26 @@ def _listed_beside(path: Path) -> list[float]:
     """EV from the exposure list in a file's folder; empty where there is none."""
     from afunet_core.bracket.folders import find_exposure_file
     from afunet_core.errors import AFUNetError
-    from afunet_core.io import read_exposure_file
+    from afunet_core.io.exposure import read_exposure_file
 
     try:
         listed = find_exposure_file(path.parent)
         return read_exposure_file(listed) if listed else []
     except (OSError, AFUNetError):
         return []
+
+
+def estimate_exposures(source: BracketSource, settings: MergeSettings) -> list[float]:
+    """Estimate the exposure of every frame in EV from the brightness of the middle plane.
+
+    Raises:
+        AFUNetError: the frames do not tell.
+    """
+    from afunet_core.bracket.exposure_checks import estimate_exposures as estimate
+    from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
+
+    planes = [np.asarray(frame[tuple(size // 2 for size in source.planes)]) for frame in source.frames]
+    black = settings.black_level if isinstance(settings.black_level, float) else 0.0
+    pixel_format = PixelFormat(settings.encoding, settings.bit_depth, black)
+    frames, _, _ = to_encoded_frames(planes, list(source.names), pixel_format)
+    return estimate(frames, source.names, settings.encoding, settings.gamma)

@@ -8,11 +8,11 @@ import numpy as np
 
 from napari_afunet.jobs.merge_job import SIDES, Outcome
 from napari_afunet.layers.result_layer import (
+    ResultId,
     find_result,
     link_display,
     provenance_of,
     put_layer,
-    result_name,
     stage_placement,
 )
 from napari_afunet.layers.selection import KEY
@@ -70,7 +70,7 @@ def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndar
     """
     if values is None:
         return []
-    name, staged = result_name(outcome), stage_placement(outcome, coarse=True)
+    name, staged = ResultId.of_outcome(outcome), stage_placement(outcome, coarse=True)
     shown: list[Image] = []
     active = viewer.layers.selection.active
     limits = _common_limits(list(values.values()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_afunet.layers.source import BracketSource
+from napari_afunet.layers.source import BracketSource, Placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -30,10 +30,9 @@ def visible_part(viewer: ViewerModel, layer: Image, source: BracketSource) -> Br
     height, width = source.shape
     corners = np.asarray(layer.corner_pixels)[:, -2:]
     factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)
+    place = Placement.of(layer, drop=layer.ndim + 1 - len(source.placement.matrix))
     # The source may be cropped to what all layers cover: its corner is not always the layer's.
-    offset = (np.asarray(source.placement.translate[-2:]) - np.asarray(layer.translate)[-2:]) / source.placement.scale[
-        -2:
-    ]
+    offset = np.linalg.solve(place.matrix, source.placement.matrix[:, -1])[-3:-1]
     top, left = np.floor(corners[0] * factor - offset).astype(int)
     bottom, right = np.ceil(corners[1] * factor - offset).astype(int) + 1
     rows, columns = _within(top, bottom, height), _within(left, right, width)

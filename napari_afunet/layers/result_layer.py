@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.layers.selection import KEY
@@ -13,16 +14,19 @@ from napari_afunet.layers.source import Placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 __all__ = [
     "ROLES",
+    "ResultId",
     "base_name",
+    "bring_to_front",
+    "find_layer",
     "find_result",
     "link_display",
+    "move_to_front",
     "provenance_of",
     "put_layer",
-    "result_name",
     "stage_placement",
 ]
 
@@ -43,36 +47,74 @@ ROLES = {
 }
 
 
+class ResultId(NamedTuple):
+    """Identity of a result: ``key`` finds its layers again, ``name`` is what they are called after."""
+
+    key: str
+    name: str
+
+    @classmethod
+    def of_outcome(cls, outcome: Outcome, name: str | None = None) -> ResultId:
+        """Return the identity of a merge's result: that of the layers it was made from, unless it was given a name."""
+        if name is not None:
+            return cls(f"name:{name}", name)
+        source = outcome.source
+        key = _layers_key(source.layers or source.names)
+        preview = source.window is not None
+        return cls(key + ":preview" * preview, base_name(source.names) + " preview" * preview)
+
+    @classmethod
+    def of_frames(cls, layers: Sequence[Image]) -> ResultId:
+        """Return the identity of the result that these layers are merged to."""
+        return cls(_layers_key([str(layer.unique_id) for layer in layers]), base_name([layer.name for layer in layers]))
+
+    @classmethod
+    def of_layer(cls, layer: Image) -> ResultId:
+        """Return the identity of a result layer, or of any other layer, whose views are results too."""
+        note = layer.metadata.get(KEY, {})
+        return cls(note["key"], note["bracket"]) if "key" in note else cls(f"layer:{layer.unique_id}", layer.name)
+
+
+def _layers_key(identities: Sequence[str]) -> str:
+    return "layers:" + "+".join(sorted(set(identities)))
+
+
 def base_name(names: Sequence[str]) -> str:
-    """Return the part that the frames' names share, or ``bracket``.
+    """Return a name for all frames: what their names share, or the first and last number of a camera's counter.
 
     Example:
-        >>> base_name(["garage -2 EV", "garage 0 EV", "garage +2 EV"]), base_name(["a", "b", "c"])
-        ('garage', 'bracket')
+        >>> base_name(["garage -2 EV", "garage 0 EV", "garage +2 EV"]), base_name(["IMG_0960", "IMG_0959", "IMG_0961"])
+        ('garage', 'IMG_0959-0961')
     """
+    if not names:
+        return "bracket"
     shortest, longest = min(names), max(names)  # what these two share, all names share
     same = takewhile(lambda pair: pair[0] == pair[1], zip(shortest, longest, strict=False))
-    common = "".join(letter for letter, _ in same).rstrip(" _-+.[(0123456789")
+    common = "".join(letter for letter, _ in same)
+    counters = [re.fullmatch(r"(.*?)(\d+)", name) for name in names]
+    if all(counters) and len({(match[1], len(match[2])) for match in counters if match}) == 1:
+        return f"{shortest}-{longest[len(counters[0][1]) :]}"  # type: ignore[index]
+    common = common.rstrip(" _-+.[(0123456789")
     return common if len(common) > 1 else "bracket"
 
 
-def result_name(outcome: Outcome) -> str:
-    """Return the name that the layers of this outcome begin with."""
-    return base_name(outcome.source.names) + (" preview" if outcome.source.window is not None else "")
-
-
-def find_result(viewer: ViewerModel, name: str, role: str) -> Image | None:
-    """The layer with this result of this bracket, if the user has not deleted it."""
+def find_layer(viewer: ViewerModel, result: ResultId, role: str) -> Layer | None:
+    """Return the layer with this part of a result, if the user has not deleted it."""
     for layer in viewer.layers:
         note = layer.metadata.get(KEY)
-        if isinstance(note, dict) and note.get("bracket") == name and note.get("role") == role:
+        if isinstance(note, dict) and note.get("key") == result.key and note.get("role") == role:
             return layer
     return None
 
 
+def find_result(viewer: ViewerModel, result: ResultId, role: str) -> Image | None:
+    """Return the image layer with this part of a result, if the user has not deleted it."""
+    return find_layer(viewer, result, role)  # type: ignore[return-value]
+
+
 def put_layer(
     viewer: ViewerModel,
-    name: str,
+    result: ResultId,
     role: str,
     data: Any,
     place: Placement,
@@ -82,12 +124,12 @@ def put_layer(
     **options: Any,
 ) -> Image:
     """Update the layer's data, or add the layer. Never remove and add: in one turn of the event loop that crashes."""
-    note = {"bracket": name, "role": role, **notes}
-    layer = find_result(viewer, name, role)
+    note = {"key": result.key, "bracket": result.name, "role": role, **notes}
+    layer = find_result(viewer, result, role)
     spatial = data.ndim - (1 if rgb else 0)
     if layer is not None and layer.rgb == rgb and layer.ndim == spatial:
         layer.data = data
-        layer.scale, layer.translate = place.scale, place.translate
+        place.apply_to(layer)
         layer.metadata = {**layer.metadata, KEY: note}
         if role not in ("radiance", "decoded", "tone_mapped") and "contrast_limits" in options:
             layer.contrast_limits = options["contrast_limits"]
@@ -97,15 +139,25 @@ def put_layer(
     with _undisturbed(viewer):
         return viewer.add_image(
             data,
-            name=f"{name} {ROLES.get(role, role)}",
+            name=f"{result.name} {ROLES.get(role, role)}",
             rgb=rgb,
-            scale=place.scale,
-            translate=place.translate,
-            units=place.units,
-            axis_labels=place.axis_labels,
             metadata={KEY: note},
+            **place.arguments(),
             **options,
         )
+
+
+def bring_to_front(viewer: ViewerModel, layer: Layer) -> None:
+    """Show a layer above all others."""
+    layer.visible = True
+    move_to_front(viewer, layer)
+
+
+def move_to_front(viewer: ViewerModel, layer: Layer) -> None:
+    """Put a layer above all others, visible or not."""
+    index = viewer.layers.index(layer)
+    if index != len(viewer.layers) - 1:
+        viewer.layers.move(index, len(viewer.layers))
 
 
 @contextmanager
@@ -131,15 +183,14 @@ def link_display(viewer: ViewerModel, layers: Sequence[Image]) -> None:
 
 
 def stage_placement(outcome: Outcome, coarse: bool = False) -> Placement:
-    """With a stage axis in front; features may be coarser than the image by the network's ``downscale``."""
+    """Return the place with a stage axis in front; features may be coarser than the image, by ``downscale``."""
     place = outcome.stage_placement
     config = (outcome.info.get("model") or {}).get("config") or {}
     factor = int(config.get("downscale", 1)) if coarse else 1
-    scale = (1.0, *place.scale[:-2], *(value * factor for value in place.scale[-2:]))
-    # The centre of the first coarse pixel lies (factor - 1) / 2 fine pixels inside the image.
-    inner = (t + s * (factor - 1) / 2 for t, s in zip(place.translate[-2:], place.scale[-2:], strict=True))
-    translate = (0.0, *place.translate[:-2], *inner)
-    return Placement(scale, translate, ("pixel", *place.units), ("stage", *place.axis_labels))
+    if factor > 1:  # the centre of the first coarse pixel lies (factor - 1) / 2 fine pixels inside the image
+        inner = (factor - 1) / 2
+        place = place.shifted((inner, inner)).coarser((factor, factor))
+    return place.with_first("stage")
 
 
 def provenance_of(outcome: Outcome) -> dict[str, Any]:

@@ -13,10 +13,12 @@ from napari_afunet.layers.exposures import layer_exposure
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-__all__ = ["by_exposure", "candidate_layers", "full_resolution", "guess_layers", "guess_stack"]
+__all__ = ["KEY", "MOST_FRAMES", "by_exposure", "candidate_layers", "full_resolution", "guess_layers", "guess_stack"]
 
-#: The key under which this plugin keeps its notes in ``layer.metadata``.
 KEY = "afunet"
+"""Key under which this plugin keeps its notes in ``layer.metadata``."""
+MOST_FRAMES = 15
+"""Frames of a bracket that the widget takes."""
 
 
 def candidate_layers(layers: Iterable[Layer]) -> list[Image]:
@@ -27,25 +29,25 @@ def candidate_layers(layers: Iterable[Layer]) -> list[Image]:
 
 
 def guess_layers(layers: Iterable[Layer], selected: Iterable[Layer] = ()) -> list[Image]:
-    """Three layers that look like a bracket, shortest exposure first; an empty list when there are none.
+    """Return the layers that look like a bracket, shortest exposure first; an empty list when there are none.
 
-    Three selected layers are taken at their word. Otherwise the newest three or more layers of one shape are, back to
-    where an exposure comes a second time, for there another bracket begins; of more than three the shortest, the middle
-    and the longest.
+    Two or more selected layers of one shape are taken at their word. Otherwise the newest layers of one shape are, all
+    of them, back to where an exposure comes a second time, for there another bracket begins. Two layers are a bracket
+    if their exposures are known and differ, three or more in any case.
     """
     candidates = candidate_layers(layers)
-    chosen = [layer for layer in candidates if layer in set(selected)]
-    if len(chosen) != 3:
+    wanted = set(selected)
+    chosen = [layer for layer in candidates if layer in wanted]
+    if len(chosen) < 2 or len({_kind(layer) for layer in chosen}) > 1:
         groups: dict[tuple[Any, ...], list[Image]] = {}
         for layer in candidates:
-            groups.setdefault((full_resolution(layer).shape, layer.rgb), []).append(layer)
-        brackets = [group for group in groups.values() if len(group) >= 3]
+            groups.setdefault(_kind(layer), []).append(layer)
+        brackets = [group for group in groups.values() if len(group) >= 3 or _is_pair(group)]
         if not brackets:
             return []
-        chosen = max(brackets, key=lambda group: (_knows_exposures(group), candidates.index(group[-1])))
-        chosen = list(_newest_bracket(chosen))
-    ordered = by_exposure(chosen)
-    return [ordered[0], ordered[len(ordered) // 2], ordered[-1]]
+        newest = max(brackets, key=lambda group: (_knows_exposures(group), candidates.index(group[-1])))
+        chosen = list(_newest_bracket(newest))
+    return by_exposure(chosen[-MOST_FRAMES:])
 
 
 def by_exposure(layers: Sequence[Image]) -> list[Image]:
@@ -72,6 +74,15 @@ def _newest_bracket(layers: Sequence[Image]) -> Sequence[Image]:
             break
         newest[exposure] = layer
     return list(newest.values()) if len(newest) >= 3 else layers
+
+
+def _kind(layer: Image) -> tuple[Any, ...]:
+    return (*full_resolution(layer).shape, layer.rgb)
+
+
+def _is_pair(layers: Sequence[Image]) -> bool:
+    exposures = {layer_exposure(layer).value for layer in layers}
+    return len(layers) == len(exposures) == 2 and None not in exposures
 
 
 def _knows_exposures(layers: Sequence[Image]) -> bool:

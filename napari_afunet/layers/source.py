@@ -19,41 +19,86 @@ if TYPE_CHECKING:
 __all__ = ["BracketSource", "Placement", "bracket_source", "layer_path", "stack_source"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Placement:
-    """Place of an image in the world, which result layers copy. One entry per axis, without the RGB axis."""
+    """Place of an image in the world, which result layers copy. One entry per axis, without the RGB axis.
 
-    scale: tuple[float, ...]
-    translate: tuple[float, ...]
+    Attributes:
+        matrix: from pixels to the world, (N + 1)×(N + 1): scale, translation, rotation, shear and affine in one.
+        units, axis_labels: of the world's axes.
+    """
+
+    matrix: np.ndarray
     units: tuple[str, ...]
     axis_labels: tuple[str, ...]
 
     @classmethod
     def of(cls, layer: Layer, drop: int = 0) -> Placement:
-        """Of a layer, without its first ``drop`` axes."""
-        labels = tuple(layer.axis_labels)[drop:]
-        return cls(
-            tuple(float(v) for v in layer.scale)[drop:],
-            tuple(float(v) for v in layer.translate)[drop:],
-            tuple(str(unit) for unit in layer.units)[drop:],
-            labels,
-        )
+        """Return the place of a layer, without its first ``drop`` axes."""
+        corner = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), float)
+        matrix = np.eye(layer.ndim + 1)
+        matrix[:-1, -1] = corner
+        for axis, unit in enumerate(np.eye(layer.ndim)):
+            matrix[:-1, axis] = np.asarray(layer.data_to_world(unit), float) - corner
+        matrix = np.delete(np.delete(matrix, range(drop), 0), range(drop), 1)
+        return cls(matrix, tuple(str(unit) for unit in layer.units)[drop:], tuple(layer.axis_labels)[drop:])
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """World units a pixel, along each axis of the data."""
+        return tuple(float(value) for value in np.linalg.norm(self.matrix[:-1, :-1], axis=0))
+
+    @property
+    def translate(self) -> tuple[float, ...]:
+        """World position of the first pixel's centre."""
+        return tuple(float(value) for value in self.matrix[:-1, -1])
+
+    @property
+    def is_upright(self) -> bool:
+        """True without rotation, shear or reflection: the axes of the data are those of the world."""
+        turned = self.matrix[:-1, :-1]
+        return bool(np.allclose(turned, np.diag(np.diag(turned))) and (np.diag(turned) > 0).all())
+
+    def arguments(self) -> dict[str, Any]:
+        """Return keyword arguments for adding a layer here."""
+        place = {"units": self.units, "axis_labels": self.axis_labels}
+        if self.is_upright:
+            return {"scale": self.scale, "translate": self.translate, **place}
+        return {"affine": self.matrix, **place}
+
+    def apply_to(self, layer: Layer) -> None:
+        """Move a layer here."""
+        if self.is_upright:
+            layer.affine = np.eye(len(self.matrix))
+            layer.scale, layer.translate = self.scale, self.translate
+        else:
+            layer.scale, layer.translate = (1,) * layer.ndim, (0,) * layer.ndim
+            layer.affine = self.matrix
 
     def without_first(self, count: int = 1) -> Placement:
-        """Without the first axes."""
-        return Placement(self.scale[count:], self.translate[count:], self.units[count:], self.axis_labels[count:])
+        """Return the place without the first axes."""
+        matrix = np.delete(np.delete(self.matrix, range(count), 0), range(count), 1)
+        return Placement(matrix, self.units[count:], self.axis_labels[count:])
 
-    def shifted(self, pixels: Sequence[int]) -> Placement:
-        """Moved by whole pixels along the last two axes."""
-        moved = list(self.translate)
-        for axis, count in zip((-2, -1), pixels, strict=True):
-            moved[axis] += count * self.scale[axis]
-        return Placement(self.scale, tuple(moved), self.units, self.axis_labels)
+    def with_first(self, label: str) -> Placement:
+        """Return the place with a further axis in front, of which one step is one unit."""
+        matrix = np.eye(len(self.matrix) + 1)
+        matrix[1:, 1:] = self.matrix
+        return Placement(matrix, ("pixel", *self.units), (label, *self.axis_labels))
 
-    def coarser(self, steps: Sequence[int]) -> Placement:
-        """With pixels so many times as large along the last two axes, the first one centred where it was."""
-        scale = [*self.scale[:-2], *(value * step for value, step in zip(self.scale[-2:], steps, strict=True))]
-        return Placement(tuple(scale), self.translate, self.units, self.axis_labels)
+    def shifted(self, pixels: Sequence[float]) -> Placement:
+        """Return the place moved by pixels along the last two axes."""
+        step = np.zeros(len(self.matrix))
+        step[-3:-1], step[-1] = pixels, 1.0
+        matrix = self.matrix.copy()
+        matrix[:, -1] = self.matrix @ step
+        return replace(self, matrix=matrix)
+
+    def coarser(self, steps: Sequence[float]) -> Placement:
+        """Return the place with pixels so many times as large along the last two axes, the first centred as before."""
+        matrix = self.matrix.copy()
+        matrix[:, -3:-1] = matrix[:, -3:-1] * np.asarray(steps, float)
+        return replace(self, matrix=matrix)
 
 
 @dataclass(frozen=True)
@@ -205,26 +250,21 @@ def _require_same_grid(layers: Sequence[Image], reference: Image) -> None:
             expected = f"{reference.ndim} dimensions, {'colour' if reference.rgb else 'grey'}, as {reference.name!r}"
             actual = f"{layer.ndim} dimensions, {'colour' if layer.rgb else 'grey'}"
             raise ShapeError(f"layer {layer.name!r}", expected, actual, "Convert or split the layer so that all agree.")
-        if not np.allclose(layer.scale, reference.scale, rtol=1e-4):
+        ours, theirs = (Placement.of(each).matrix[:-1, :-1] for each in (layer, reference))
+        if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max()):
             raise BracketError(
                 f"layer {layer.name!r}",
-                f"scale {tuple(map(float, reference.scale))} as {reference.name!r}",
-                tuple(map(float, layer.scale)),
-                "Resample the layer, or copy the scale (layer list › right click › Copy scale) if it is wrong.",
-            )
-        same_turn = np.allclose(layer.rotate, reference.rotate, atol=1e-6) and np.allclose(layer.shear, reference.shear)
-        if not same_turn:
-            raise BracketError(
-                f"layer {layer.name!r}",
-                f"the rotation and shear of {reference.name!r}",
-                "another one",
-                "Reset the layer's transform; the merge aligns hand-held frames by itself.",
+                f"the scale, rotation and shear of {reference.name!r}, scale {tuple(map(float, reference.scale))}",
+                f"others, scale {tuple(map(float, layer.scale))}",
+                "Copy the transform (layer list › right click › Copy scale, rotate, shear or affine) if it is wrong, "
+                "or resample the layer; the merge aligns hand-held frames by itself.",
             )
 
 
 def _pixel_offset(layer: Image, reference: Image) -> np.ndarray:
     """Rows and columns from the reference's corner to the layer's."""
-    pixels = (np.asarray(layer.translate) - np.asarray(reference.translate)) / np.asarray(reference.scale)
+    ours, theirs = (Placement.of(each).matrix for each in (layer, reference))
+    pixels = np.linalg.solve(theirs, ours[:, -1])[:-1]
     whole = np.round(pixels)
     if not np.allclose(pixels, whole, atol=0.01) or whole[:-2].any():
         raise BracketError(

@@ -1,29 +1,16 @@
-"""The frames of the bracket and their exposures."""
+"""The frames of the bracket and their exposures: found, and editable."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QSizePolicy,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
-from napari_afunet.layers.exposures import common_exposures, layer_exposure, parse_exposure, stack_exposures
-from napari_afunet.layers.selection import candidate_layers, full_resolution, guess_layers, guess_stack
+from napari_afunet.layers.selection import MOST_FRAMES, candidate_layers, full_resolution, guess_layers, guess_stack
 from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
+from napari_afunet.panels.frame_table import EV, FrameTable, format_exposure
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -31,100 +18,104 @@ if TYPE_CHECKING:
 
 __all__ = ["BracketPanel", "format_exposure"]
 
-EV, SECONDS = "EV", "seconds"
-MOST_FRAMES = 9
-_CHOOSE = "choose a layer …"
 _AUTOMATIC = "automatic"
-
-
-def format_exposure(value: float, unit: str) -> str:
-    """As photographers write it, and so that reading it back gives the same exposure.
-
-    Example:
-        >>> format_exposure(0.01, "seconds"), format_exposure(2.0, "EV"), format_exposure(0.0004, "seconds")
-        ('1/100', '+2', '1/2500')
-    """
-    if unit == EV:
-        return f"{value:+.4g}" if value else "0"
-    if 0 < value < 0.3:
-        whole = round(1 / value)
-        if abs(value * whole - 1) < 1e-6:
-            return f"1/{whole}"
-    return f"{value:.7g}"
+EMPTY = "Open the frames of a bracket, drop the pictures here, or try File › Open Sample › AFUNet HDR."
 
 
 class BracketPanel(QWidget):
-    """Frames and exposures, found by itself and editable.
+    """Frames and exposures.
 
     Attributes:
-        layer_boxes: one combo box a frame (the first only, when the frames are planes of one layer).
-        exposure_edits: one text field a frame.
-        unit_box: EV or seconds.
-        reference_box: which of the frames is the reference.
+        table: one row a frame.
+        reference_box: the reference frame.
+        open_button: shown while there is nothing to choose from; ``open_wanted`` is its signal.
+        spacing_button, estimate_button: shown while exposures are unknown.
         changed: emitted after every change of frames or exposures.
+        frames_changed: emitted when other frames are chosen.
+        estimate_wanted: the exposures are to be estimated from the pictures.
     """
 
     changed = Signal()
     frames_changed = Signal()
+    open_wanted = Signal()
+    estimate_wanted = Signal()
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._candidates: list[Image] = []
         self._chosen_by_user = False
-        self._typed: WeakKeyDictionary[Image, dict[int, str]] = WeakKeyDictionary()
-
+        self.table = FrameTable()
+        self.layer_boxes, self.exposure_edits = self.table.layer_boxes, self.table.exposure_edits
+        self.unit_box = self.table.unit_box
         self.kind_box = QComboBox()
         self.kind_box.addItems(["One layer per frame", "Planes of one layer"])
+        self.kind_box.setAccessibleName("Kind of frames")
         self.kind_box.setToolTip("A stack whose first axis holds the exposures can be merged too.")
-        self.unit_box = QComboBox()
-        self.unit_box.addItems([EV, SECONDS])
-        self.unit_box.setToolTip("EV: stops, only differences count. Seconds: 1/100, 0.04, 400 ms.")
         self.guess_button = QToolButton()
         self.guess_button.setText("Find again")
         self.guess_button.setToolTip(
-            "Choose the frames anew: by exposure metadata, else by brightness.\nSelect three layers first to use these."
+            "Choose the frames anew: by exposure metadata, else by brightness.\n"
+            "Select layers in the layer list first to use exactly these."
         )
-
-        top = QHBoxLayout()
-        top.addWidget(self.kind_box, 1)
-        top.addWidget(self.guess_button)
-        self._grid = QGridLayout()
-        self._grid.setColumnStretch(0, 1)
-        self._grid.addWidget(QLabel("Frame, shortest first"), 0, 0)
-        self._grid.addWidget(self.unit_box, 0, 1)
         self.reference_box = QComboBox()
+        self.reference_box.setAccessibleName("Reference frame")
         self.reference_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.reference_box.setMinimumContentsLength(8)
         self.reference_box.setToolTip(
             "The frame that others are aligned to, and whose moment the result shows.\n"
             "Automatic: the one that is best exposed and sharp, mostly the middle one."
         )
-        self.layer_boxes: list[QComboBox] = []
-        self.exposure_edits: list[QLineEdit] = []
-        self.add_button = QPushButton("+ frame")
-        self.remove_button = QPushButton("− frame")
-        for button in (self.add_button, self.remove_button):
-            button.setFlat(True)
+        self.add_button, self.remove_button = QPushButton("+ frame"), QPushButton("− frame")
+        self._lay_out()
+        self.reference_box.activated.connect(self.changed)
+        self.kind_box.activated.connect(self._on_kind)
+        self.table.changed.connect(self._on_exposures)
+        self.table.layers_changed.connect(self._on_layers)
+        self.guess_button.clicked.connect(self.find_frames)
+        self.open_button.clicked.connect(self.open_wanted)
+        self.spacing_button.clicked.connect(lambda: self.space_exposures(2.0))
+        self.estimate_button.clicked.connect(self.estimate_wanted)
+        self.add_button.clicked.connect(lambda: self._on_count(+1))
+        self.remove_button.clicked.connect(lambda: self._on_count(-1))
+        self._show(3, [])
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        top = QHBoxLayout()
+        top.addWidget(self.kind_box, 1)
+        top.addWidget(self.guess_button)
+        self._empty = QWidget()
+        invitation = QHBoxLayout(self._empty)
+        invitation.setContentsMargins(0, 0, 0, 0)
+        self.open_button = QPushButton("Open frames…")
+        self.open_button.setToolTip("Choose the picture files of one bracket.")
+        invitation.addWidget(self.open_button)
+        invitation.addWidget(QLabel("or drop pictures here"), 1)
+        self._unknown = QWidget()
+        unknown = QHBoxLayout(self._unknown)
+        unknown.setContentsMargins(0, 0, 0, 0)
+        unknown.addWidget(QLabel("Exposures unknown:"), 1)
+        self.spacing_button = QPushButton("2 EV apart")
+        self.spacing_button.setToolTip("Fill in −2, 0, +2 …, the darkest frame first.")
+        self.estimate_button = QPushButton("Estimate")
+        self.estimate_button.setToolTip("Estimate the exposures from the brightness of the pictures.")
+        for button in (self.spacing_button, self.estimate_button):
+            unknown.addWidget(button)
         buttons = QHBoxLayout()
         buttons.addWidget(QLabel("Reference"))
         buttons.addWidget(self.reference_box, 1)
-        buttons.addWidget(self.remove_button)
-        buttons.addWidget(self.add_button)
+        for button in (self.remove_button, self.add_button):
+            button.setFlat(True)
+            buttons.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(self._empty)
         layout.addLayout(top)
-        layout.addLayout(self._grid)
+        layout.addWidget(self.table)
+        layout.addWidget(self._unknown)
         layout.addLayout(buttons)
-
-        self._set_rows(3)
-        self.reference_box.activated.connect(self.changed)
-        self.kind_box.activated.connect(self._on_kind)
-        self.unit_box.currentTextChanged.connect(self._on_unit)
-        self.guess_button.clicked.connect(self.find_frames)
-        self.add_button.clicked.connect(lambda: self._on_count(+1))
-        self.remove_button.clicked.connect(lambda: self._on_count(-1))
-        self.refresh()
 
     # -------------------------------------------------------------------------------------------- what the widget asks
 
@@ -134,12 +125,11 @@ class BracketPanel(QWidget):
         return self.kind_box.currentIndex() == 1
 
     def layers(self) -> list[Image]:
-        """The chosen layers, fewer than rows while some are not chosen."""
-        boxes = self.layer_boxes[:1] if self.is_stack else self.layer_boxes
-        return [self._candidates[box.currentIndex() - 1] for box in boxes if box.currentIndex() > 0]
+        """Return the chosen layers, fewer than rows while some are not chosen."""
+        return self.table.layers()
 
     def source(self) -> BracketSource:
-        """The pixels.
+        """Return the pixels.
 
         Raises:
             BracketError, ShapeError: when the layers do not go together.
@@ -148,23 +138,20 @@ class BracketPanel(QWidget):
         return stack_source(layers[0]) if self.is_stack and layers else bracket_source(layers)
 
     def exposures(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-        """``(ev, None)`` or ``(None, seconds)``; ``(None, None)`` while a field is empty or not a number."""
-        values = tuple(parse_exposure(edit.text()) for edit in self.exposure_edits)
-        if any(value is None for value in values):
-            return None, None
-        numbers = tuple(float(value) for value in values if value is not None)
-        return (numbers, None) if self.unit_box.currentText() == EV else (None, numbers)
+        """Return ``(ev, None)`` or ``(None, seconds)``; ``(None, None)`` while one is not known."""
+        values = self.table.values()
+        return (values, None) if self.unit_box.currentText() == EV else (None, values)
 
     def reference(self) -> int | None:
-        """Row of the reference frame, or ``None`` when the merge is to choose."""
+        """Return the row of the reference frame, or ``None`` when the merge is to choose."""
         return self.reference_box.currentIndex() - 1 if self.reference_box.currentIndex() > 0 else None
 
     def problem(self) -> str:
-        """Why merging cannot start, or an empty string."""
+        """Return why merging cannot start, or an empty string."""
         if not self._candidates:
-            return "Open the frames of a bracket, or try File › Open Sample › AFUNet HDR."
+            return EMPTY
         layers = self.layers()
-        if len(layers) < (1 if self.is_stack else len(self.layer_boxes)):
+        if len(layers) < (1 if self.is_stack else self.table.count):
             return "Choose a layer for every frame."
         if len({id(layer) for layer in layers}) < len(layers):
             return "The same layer is chosen twice."
@@ -180,170 +167,103 @@ class BracketPanel(QWidget):
     # -------------------------------------------------------------------------------------------- following the viewer
 
     def refresh(self) -> None:
-        """The layer list changed: offer what is there, keep what was chosen, else choose."""
+        """Follow the layer list: keep what was chosen or typed, else choose."""
         chosen, candidates = self.layers(), candidate_layers(self._viewer.layers)
         if candidates == self._candidates:
             return  # a result came or went
         self._candidates = candidates
-        complete = len(chosen) == (1 if self.is_stack else len(self.layer_boxes))
-        if self._chosen_by_user and complete and all(layer in self._candidates for layer in chosen):
-            self._show_layers(chosen)
+        left = [layer for layer in chosen if layer in candidates]
+        kept = self._chosen_by_user or self.table.has_typed()
+        if kept and len(left) >= (1 if self.is_stack else 2):
+            self._show(self.table.count if self.is_stack else len(left), left)
         else:
-            self._guess()
+            self._chosen_by_user = False
+            self._guess(())
 
     def show_names(self) -> None:
-        """A layer was renamed."""
-        for box in self.layer_boxes:
-            for index, layer in enumerate(self._candidates):
-                box.setItemText(index + 1, layer.name)
+        """Show the names of renamed layers."""
+        self.table.show_names()
+        self._offer_references()
 
     def find_frames(self) -> None:
-        """Choose anew, as if the user had chosen nothing."""
+        """Choose anew: the selected layers if they are several, else as if the user had chosen nothing."""
         self._chosen_by_user = False
-        self._typed.clear()
-        self._guess()
-
-    def _guess(self) -> None:
-        chosen = guess_layers(self._viewer.layers, self._viewer.layers.selection)
-        stack = None if chosen else guess_stack(self._viewer.layers)
-        self.kind_box.setCurrentIndex(1 if stack is not None else 0)
-        if stack is not None:
-            self._set_rows(full_resolution(stack).shape[0])
-            self._show_layers([stack])
-        else:
-            self._set_rows(max(3, len(chosen)))
-            self._show_layers(chosen)
+        self._guess(self._viewer.layers.selection)
 
     def set_layers(self, layers: Sequence[Image]) -> None:
         """Choose these layers, as the user would."""
         self._chosen_by_user = True
         self.kind_box.setCurrentIndex(1 if len(layers) == 1 else 0)
-        self._set_rows(full_resolution(layers[0]).shape[0] if len(layers) == 1 else len(layers))
-        self._show_layers(layers)
+        self._show(full_resolution(layers[0]).shape[0] if len(layers) == 1 else len(layers), layers)
 
-    # -------------------------------------------------------------------------------------------- rows
+    def space_exposures(self, step: float) -> None:
+        """Type exposures that are so many EV apart, the darkest frame first."""
+        middle = self.table.count // 2
+        self.table.type_values([step * (index - middle) for index in range(self.table.count)], EV)
 
-    def _set_rows(self, count: int) -> None:
-        count = min(max(count, 2), MOST_FRAMES)
-        while len(self.exposure_edits) > count:
-            for widgets in (self.layer_boxes, self.exposure_edits):
-                widget = widgets.pop()
-                self._grid.removeWidget(widget)
-                widget.deleteLater()
-        while len(self.exposure_edits) < count:
-            self._add_row(len(self.exposure_edits))
-        for index, box in enumerate(self.layer_boxes):
-            box.setVisible(not self.is_stack or index == 0)
-        self._offer_references(count)
-        self.add_button.setVisible(not self.is_stack and count < MOST_FRAMES)
-        self.remove_button.setVisible(not self.is_stack and count > 2)
+    def set_exposures(self, ev: Sequence[float]) -> None:
+        """Type these exposures in EV."""
+        self.table.type_values(ev, EV)
 
-    def _offer_references(self, count: int) -> None:
-        """One entry a row; what is chosen stays while its row does."""
-        chosen = self.reference_box.currentIndex()
-        self.reference_box.clear()
-        self.reference_box.addItem(_AUTOMATIC)
-        self.reference_box.addItems([f"frame {row + 1}" for row in range(count)])
-        self.reference_box.setCurrentIndex(chosen if 0 < chosen <= count else 0)
+    def _guess(self, selected: Sequence[Image] | object) -> None:
+        chosen = guess_layers(self._viewer.layers, selected)  # type: ignore[arg-type]
+        stack = None if chosen else guess_stack(self._viewer.layers)
+        self.kind_box.setCurrentIndex(1 if stack is not None else 0)
+        if stack is not None:
+            self._show(full_resolution(stack).shape[0], [stack])
+        else:
+            self._show(len(chosen) or 3, chosen)
 
-    def _add_row(self, index: int) -> None:
-        box = QComboBox()
-        box.setObjectName(f"frame_{index}")
-        box.setMinimumContentsLength(8)
-        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        box.activated.connect(self._on_layer)
-        self._fill(box)
-        edit = QLineEdit()
-        edit.setObjectName(f"exposure_{index}")
-        edit.setPlaceholderText("exposure?")
-        edit.setMinimumWidth(86)
-        edit.setMaximumWidth(110)
-        edit.setToolTip("Exposure of this frame: EV (−2, 0, +2) or seconds (1/100, 0.04, 400 ms).")
-        edit.textEdited.connect(lambda text, i=index: self._on_typed(i, text))
-        self._grid.addWidget(box, index + 1, 0)
-        self._grid.addWidget(edit, index + 1, 1)
-        self.layer_boxes.append(box)
-        self.exposure_edits.append(edit)
-
-    def _fill(self, box: QComboBox) -> None:
-        box.clear()
-        box.addItem(_CHOOSE)
-        for layer in self._candidates:
-            box.addItem(layer.name)
-
-    def _show_layers(self, layers: Sequence[Image]) -> None:
-        for index, box in enumerate(self.layer_boxes):
-            self._fill(box)
-            if index < len(layers):
-                box.setCurrentIndex(self._candidates.index(layers[index]) + 1)
-                box.setToolTip(layers[index].name)
-        self._show_exposures()
+    def _show(self, count: int, layers: Sequence[Image]) -> None:
+        self.table.is_stack = self.is_stack
+        self.table.show_candidates(self._candidates, min(max(count, 2), MOST_FRAMES), layers)
+        self._offer_references()
+        self._show_state()
         self.frames_changed.emit()
         self.changed.emit()
 
-    def _show_exposures(self) -> None:
-        """Show what the user typed for these layers, else what is known about them."""
-        layers = self.layers()
-        count = len(self.exposure_edits)
-        known = (
-            stack_exposures(layers[0], count) if self.is_stack and layers else [layer_exposure(lay) for lay in layers]
-        )
-        ev, times = common_exposures(known) if len(known) == count else (None, None)
-        if ev is not None or times is not None:
-            self.unit_box.blockSignals(True)
-            self.unit_box.setCurrentText(EV if ev is not None else SECONDS)
-            self.unit_box.blockSignals(False)
-        values = ev or times or (None,) * count
-        for index, (edit, value) in enumerate(zip(self.exposure_edits, values, strict=True)):
-            layer = layers[0] if self.is_stack and layers else layers[index] if index < len(layers) else None
-            typed = self._typed.get(layer, {}).get(0 if not self.is_stack else index) if layer is not None else None
-            text = format_exposure(value, self.unit_box.currentText()) if value is not None else ""
-            edit.setText(typed if typed is not None else text)
-            if index < len(known) and known[index].origin:
-                edit.setToolTip(f"From {known[index].origin}. Type to change.")
+    def _offer_references(self) -> None:
+        """Offer one entry a row; what is chosen stays while its row does."""
+        chosen, layers = self.reference_box.currentIndex(), self.layers()
+        self.reference_box.clear()
+        self.reference_box.addItem(_AUTOMATIC)
+        for row in range(self.table.count):
+            name = f" · {layers[row].name}" if not self.is_stack and row < len(layers) else ""
+            self.reference_box.addItem(f"frame {row + 1}{name}")
+        self.reference_box.setCurrentIndex(chosen if 0 < chosen <= self.table.count else 0)
+
+    def _show_state(self) -> None:
+        """Show the buttons that help in the present state, and no others."""
+        complete = bool(self.layers()) and len(self.layers()) == (1 if self.is_stack else self.table.count)
+        self._empty.setVisible(not self._candidates)
+        self.table.setEnabled(bool(self._candidates))
+        self._unknown.setVisible(complete and self.table.values() is None)
+        self.add_button.setVisible(not self.is_stack and self.table.count < MOST_FRAMES)
+        self.remove_button.setVisible(not self.is_stack and self.table.count > 2)
 
     # -------------------------------------------------------------------------------------------- the user acts
 
-    def _on_layer(self) -> None:
+    def _on_exposures(self) -> None:
+        self._show_state()
+        self.changed.emit()
+
+    def _on_layers(self) -> None:
         self._chosen_by_user = True
-        if self.is_stack and self.layers():
-            self._set_rows(full_resolution(self.layers()[0]).shape[0])
-        self._show_exposures()
+        layers = self.layers()
+        if self.is_stack and layers:
+            self._show(full_resolution(layers[0]).shape[0], layers)
+            return
+        self._offer_references()
+        self._show_state()
         self.frames_changed.emit()
         self.changed.emit()
 
     def _on_kind(self) -> None:
         self._chosen_by_user = True
-        layers = self.layers()
-        self._set_rows(full_resolution(layers[0]).shape[0] if self.is_stack and layers else 3)
-        self._on_layer()
+        layers = self.layers()[:1] if self.is_stack else self.layers()
+        self._show(full_resolution(layers[0]).shape[0] if self.is_stack and layers else 3, layers)
 
     def _on_count(self, change: int) -> None:
         self._chosen_by_user = True
-        self._set_rows(len(self.exposure_edits) + change)
-        self._show_exposures()
-        self.changed.emit()
-
-    def _on_typed(self, index: int, text: str) -> None:
-        layers = self.layers()
-        if self.is_stack and layers:
-            self._typed.setdefault(layers[0], {})[index] = text
-        elif index < len(layers):
-            self._typed.setdefault(layers[index], {})[0] = text
-        self.changed.emit()
-
-    def _on_unit(self, unit: str) -> None:
-        """Convert what stands in the fields: the exposures stay the same."""
-        values = [parse_exposure(edit.text()) for edit in self.exposure_edits]
-        if all(value is not None for value in values):
-            numbers = [float(value) for value in values if value is not None]
-            if unit == SECONDS:
-                numbers = [2.0**value for value in numbers]
-            elif min(numbers) > 0:
-                middle = sorted(numbers)[len(numbers) // 2]
-                numbers = [math.log2(value / middle) for value in numbers]
-            for index, (edit, value) in enumerate(zip(self.exposure_edits, numbers, strict=True)):
-                edit.setText(format_exposure(value, unit))
-                self._on_typed(index, edit.text())
-        self.changed.emit()
+        count = self.table.count + change
+        self._show(count, self.layers()[:count])

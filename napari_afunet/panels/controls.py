@@ -1,19 +1,33 @@
-"""The big button, the progress bar and the line of text below it."""
+"""Merge and what belongs to it: the button, progress, forecast, the summary of the last merge, and warnings."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_afunet.jobs.summary import duration
+from napari_afunet.panels.save import SaveButton
 
 __all__ = ["ControlsPanel"]
 
 IDLE, RUNNING, CANCELLING = "Merge", "Cancel", "Cancelling …"
 STEPS = 1000
 _HEIGHT = 38
+_TELLING = 0.05
+"""Share that must be done before the time left is said."""
 
 
 class ControlsPanel(QWidget):
-    """Merge, which becomes Cancel while something runs."""
+    """Merge, which becomes Cancel while something runs.
+
+    Attributes:
+        status_label: the forecast, the progress, or how the last merge ended.
+        summary_label: what happened in the last merge; it stays.
+        warnings_label: warnings before a merge, or of the last one.
+    """
 
     merge_wanted = Signal()
     preview_wanted = Signal()
@@ -21,67 +35,103 @@ class ControlsPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._begun = 0.0
         self.merge_button = QPushButton(IDLE)
         self.merge_button.setObjectName("merge")
-        self.merge_button.setMinimumHeight(_HEIGHT)
+        self.merge_button.setAccessibleName("Merge the bracket")
+        self.merge_button.setToolTip("Merge the frames into one HDR image.")
         font = self.merge_button.font()
         font.setPointSizeF(font.pointSizeF() * 1.25)
         font.setBold(True)
         self.merge_button.setFont(font)
+        self.save_button = SaveButton()
         self.preview_button = QPushButton("Preview")
-        self.preview_button.setMinimumHeight(_HEIGHT)
         self.preview_button.setToolTip(
-            "Merge only what the canvas shows, coarsely.\n"
+            "Merge only what the canvas shows, coarsely, into layers of its own.\n"
             "The network looks at the whole image, so the full merge differs a little."
         )
+        for button in (self.merge_button, self.save_button, self.preview_button):
+            button.setMinimumHeight(_HEIGHT)
         self.progress_bar = QProgressBar()
+        self.progress_bar.setAccessibleName("Progress of the merge")
         self.progress_bar.setRange(0, STEPS)
         self.progress_bar.setTextVisible(False)
         self.progress_bar.setFixedHeight(8)
-        self.status_label = QLabel()
-        self.status_label.setWordWrap(True)
-        self.status_label.setMinimumHeight(2 * self.status_label.fontMetrics().height() + 4)
-        self.status_label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.status_label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-
+        self.status_label, self.summary_label, self.warnings_label = (_label(name) for name in _LABELS)
+        self.status_label.setMinimumHeight(self.status_label.fontMetrics().height() + 4)
+        self.summary_label.setVisible(False)
+        self.warnings_label.setVisible(False)
+        self.warnings_label.setStyleSheet("QLabel { color: #e0a030; }")
         buttons = QHBoxLayout()
         buttons.addWidget(self.merge_button, 3)
+        buttons.addWidget(self.save_button, 1)
         buttons.addWidget(self.preview_button, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(buttons)
-        column.addWidget(self.progress_bar)
-        column.addWidget(self.status_label)
+        for part in (self.progress_bar, self.status_label, self.summary_label, self.warnings_label):
+            column.addWidget(part)
         self.merge_button.clicked.connect(self._on_click)
         self.preview_button.clicked.connect(self.preview_wanted)
 
-    def say(self, text: str) -> None:
-        """One or two sentences on how things are."""
+    def show_status(self, text: str) -> None:
+        """Show one or two sentences on how things are."""
         self.status_label.setText(text)
 
+    def show_warnings(self, warnings: Sequence[str]) -> None:
+        """Show these warnings in place of the last ones."""
+        self.warnings_label.setText("\n".join(f"⚠ {warning}" for warning in warnings))
+        self.warnings_label.setVisible(bool(warnings))
+
+    def show_summary(self, text: str) -> None:
+        """Show what happened in a merge; it stays until the next one."""
+        self.summary_label.setText(text)
+        self.summary_label.setVisible(bool(text))
+
     def show_progress(self, fraction: float, message: str) -> None:
-        """Show the share that is done and what is being done."""
+        """Show the share that is done, what is being done, and the time left."""
         self.progress_bar.setValue(round(fraction * STEPS))
-        self.say(message)
+        passed = time.monotonic() - self._begun
+        if self._begun and _TELLING < fraction < 1 and passed > 2:
+            message = f"{message}, about {duration(passed * (1 - fraction) / fraction)} left"
+        self.show_status(message)
 
     def show_running(self) -> None:
-        """Something runs that can be cancelled."""
+        """Offer to cancel what runs."""
+        self._begun = time.monotonic()
         self.merge_button.setText(RUNNING)
+        self.merge_button.setAccessibleName("Cancel the merge")
         self.merge_button.setEnabled(True)
         self.preview_button.setEnabled(False)
         self.show_progress(0.0, "Starting …")
 
     def show_cancelling(self) -> None:
-        """It was asked to stop."""
+        """Show that what runs was asked to stop."""
         self.merge_button.setText(CANCELLING)
         self.merge_button.setEnabled(False)
 
     def show_idle(self, fraction: float, message: str) -> None:
-        """Ready for the next merge."""
+        """Offer the next merge."""
+        self._begun = 0.0
         self.merge_button.setText(IDLE)
+        self.merge_button.setAccessibleName("Merge the bracket")
         self.merge_button.setEnabled(True)
         self.preview_button.setEnabled(True)
         self.show_progress(fraction, message)
 
     def _on_click(self) -> None:
         (self.merge_wanted if self.merge_button.text() == IDLE else self.cancel_wanted).emit()
+
+
+_LABELS = ("Status", "Summary of the last merge", "Warnings")
+
+
+def _label(name: str) -> QLabel:
+    label = QLabel()
+    label.setAccessibleName(name)
+    label.setWordWrap(True)
+    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    label.setTextInteractionFlags(
+        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+    )
+    return label

@@ -9,9 +9,8 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPush
 from superqt import QLabeledDoubleSlider
 
 from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display
-from napari_afunet.layers.result_layer import find_result
+from napari_afunet.layers.result_layer import ResultId, find_result
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
-from napari_afunet.layers.selection import KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -166,8 +165,7 @@ class DisplayPanel(QWidget):
 
     def _view(self, layer: Image) -> Image | None:
         """The tone-mapped view of an HDR layer."""
-        name = layer.metadata.get(KEY, {}).get("bracket", layer.name)
-        return find_result(self._viewer, name, "tone_mapped")
+        return find_result(self._viewer, ResultId.of_layer(layer), "tone_mapped")
 
     def _reset(self) -> None:
         self.set_settings(DisplaySettings())

@@ -25,6 +25,7 @@ class FeaturesPanel(QWidget):
         self.quantity_box.setMinimumContentsLength(8)
         self.quantity_box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.channel_box = QSpinBox()
+        self.channel_box.setAccessibleName("Channel of the features")
         self.channel_box.setToolTip("Which channel of the features.")
         self.channel_box.setVisible(False)
         row = QHBoxLayout()

@@ -4,12 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFrame, QGroupBox, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QScrollArea,
+    QScrollBar,
+    QVBoxLayout,
+    QWidget,
+)
 
-__all__ = ["fill_column"]
+__all__ = ["WheelGuard", "fill_column"]
 
 _MINIMUM_WIDTH = 360
+_LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
+
+
+class WheelGuard(QObject):
+    """Mouse wheel that changes a control only while it has the keyboard focus; else it scrolls the panel."""
+
+    def protect(self, control: QWidget) -> None:
+        """Guard a control."""
+        if not isinstance(control, QScrollBar):
+            control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # by tab or click, never by the wheel
+            control.installEventFilter(self)
+
+    def eventFilter(self, control: QObject, event: QEvent) -> bool:
+        """Pass the wheel on to what lies below."""
+        if event.type() == QEvent.Type.Wheel and isinstance(control, QWidget) and not control.hasFocus():
+            event.ignore()
+            return True
+        return super().eventFilter(control, event)
 
 
 def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]) -> None:
@@ -34,8 +66,29 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(area)
+    _name_controls(inside)
+    guard = WheelGuard(widget)
+    for kind in (QComboBox, QAbstractSpinBox, QAbstractSlider):
+        for control in inside.findChildren(kind):
+            guard.protect(control)
     needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
     widget.setMinimumWidth(max(needed, _MINIMUM_WIDTH))
+
+
+def _name_controls(inside: QWidget) -> None:
+    """Give the controls of forms the names of their labels, for screen readers."""
+    for form in inside.findChildren(QFormLayout):
+        for row in range(form.rowCount()):
+            label, field = (form.itemAt(row, role) for role in (_LABEL, _FIELD))
+            title = label.widget().text() if label is not None and isinstance(label.widget(), QLabel) else ""
+            control = None if field is None else field.widget() or field.layout().itemAt(0).widget()
+            if title and control is not None and not control.accessibleName():
+                control.setAccessibleName(title)
+    numbers = [*inside.findChildren(QAbstractSpinBox), *inside.findChildren(QLineEdit)]
+    for control in numbers:  # beside a slider
+        parent = control.parent()
+        if not control.accessibleName() and isinstance(parent, QWidget) and parent.accessibleName():
+            control.setAccessibleName(parent.accessibleName())
 
 
 def _group(title: str, contents: Iterable[QWidget]) -> QWidget:

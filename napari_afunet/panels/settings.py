@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from afunet_core.errors import ArgumentError
@@ -18,6 +19,28 @@ __all__ = ["SettingsPanel"]
 _OPEN_GROUPS = ("frames", "merging")
 """Groups that every bracket needs; the others are folded."""
 
+STATIC = ("weighted", "mertens")
+"""Methods for scenes at rest: they do not align unless asked."""
+
+
+def _by_network(settings: MergeSettings) -> bool:
+    return settings.method not in STATIC
+
+
+# option → when it matters; others always do
+_APPLIES: dict[str, Callable[[MergeSettings], bool]] = {
+    "gamma": lambda settings: settings.encoding == "gamma",
+    "model": _by_network,
+    "device": _by_network,
+    "precision": _by_network,
+    "memory_budget": _by_network,
+    "stages": _by_network,
+    "noise": lambda settings: settings.method != "mertens",
+    "units": lambda settings: settings.method != "mertens",
+    "tone_mapped": lambda settings: settings.method != "mertens",
+    "border": lambda settings: settings.align != "off",
+}
+
 
 class SettingsPanel(QWidget):
     """Every option of :class:`MergeSettings` but the exposures.
@@ -25,6 +48,8 @@ class SettingsPanel(QWidget):
     Attributes:
         fields: one field an option, by its name.
         groups: the folded groups, by their key.
+        hints: buttons that offer a likely value, by the option's name; hidden without one.
+        defaults_button: returns to the defaults of the preferences.
         changed: emitted after every change.
     """
 
@@ -33,23 +58,33 @@ class SettingsPanel(QWidget):
     def __init__(self, settings: MergeSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
+        self._align_followed = False
+        self._showing = False
         self.fields: dict[str, OptionField] = {}
         self.groups: dict[str, QCollapsible] = {}
+        self.hints: dict[str, QPushButton] = {}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         forms = {group: _form() for group in GROUPS}
         for each in form_options().values():
             field = self.fields[each.name] = OptionField(each, self)
-            field.changed.connect(self.changed)
-            label = "" if each.kind == "flag" else each.label
-            forms[each.group].addRow(label, field.widget)
+            field.changed.connect(lambda name=each.name: self._on_changed(name))
+            forms[each.group].addRow("" if each.kind == "flag" else each.label, field.widget)
+        for name in ("bit_depth", "black_level"):
+            forms["frames"].addRow("", self._hint(name))
         for group, form in forms.items():
             if group in _OPEN_GROUPS:
                 layout.addLayout(form)
             else:
                 layout.addWidget(self._folded(group, form))
+        self.defaults_button = QPushButton("Restore defaults")
+        self.defaults_button.setFlat(True)
+        self.defaults_button.setToolTip("Return to the defaults of napari's preferences.")
+        self.defaults_button.clicked.connect(self.restore_defaults)
+        layout.addWidget(self.defaults_button)
         self.set_settings(settings)
+        self._follow_method()
 
     def _folded(self, group: str, form: QFormLayout) -> QCollapsible:
         inside = QWidget()
@@ -57,15 +92,35 @@ class SettingsPanel(QWidget):
         fold = self.groups[group] = QCollapsible(GROUPS[group])
         fold.setDuration(0)
         fold.setContent(inside)
+        fold.layout().setContentsMargins(0, 0, 0, 0)
+        fold.content().layout().setContentsMargins(8, 0, 0, 4)
         fold.collapse(animate=False)
-        fold.toggleButton().setAccessibleName(f"Show {GROUPS[group].lower()} options")
+        fold.toggleButton().setAccessibleName(f"{GROUPS[group]} options")
         return fold
+
+    def _hint(self, name: str) -> QPushButton:
+        button = self.hints[name] = QPushButton()
+        button.setObjectName(f"{name}_hint")
+        button.setAccessibleName("Suggestion")
+        button.setVisible(False)
+        button.clicked.connect(lambda: self.choose(name, button.property("value")))
+        return button
+
+    # -------------------------------------------------------------------------------------------- values
 
     def set_settings(self, settings: MergeSettings) -> None:
         """Show these settings."""
-        self._settings = settings
+        self._settings, self._showing = settings, True
         for name, field in self.fields.items():
             field.set_value(getattr(settings, name))
+        self._showing = self._align_followed = False
+        self._show_what_applies()
+        self.changed.emit()
+
+    def restore_defaults(self) -> None:
+        """Return to the defaults of the preferences."""
+        self.set_settings(MergeSettings.from_preferences())
+        self._follow_method()
 
     def settings(self) -> MergeSettings:
         """Return what the form says now.
@@ -90,13 +145,57 @@ class SettingsPanel(QWidget):
         """Offer these devices; what is chosen stays."""
         self.fields["device"].offer(devices)
 
-    def set_models(self, models: Sequence[str]) -> None:
-        """Offer these models; what is chosen stays."""
-        self.fields["model"].offer(models)
+    def set_models(self, models: Sequence[str], default: str = "") -> None:
+        """Offer these models, and say which is the default; what is chosen stays."""
+        field = self.fields["model"]
+        value = field.value()
+        if default:
+            field.option = replace(field.option, choices={"default": f"default ({default})"})
+        field.offer([field.option.text_of(model) for model in models])
+        field.set_value(value)
+
+    def offer_hint(self, name: str, value: object, text: str) -> None:
+        """Offer a likely value of an option at a click; an empty text offers none."""
+        button = self.hints[name]
+        button.setText(text)
+        button.setAccessibleName(text or "Suggestion")
+        button.setProperty("value", value)
+        button.setVisible(bool(text))
+
+    # -------------------------------------------------------------------------------------------- consequences
+
+    def _on_changed(self, name: str) -> None:
+        if self._showing:
+            return
+        if name == "method":
+            self._follow_method()
+        elif name == "align":
+            self._align_followed = False
+        self._show_what_applies()
+        self.changed.emit()
+
+    def _follow_method(self) -> None:
+        """Methods for scenes at rest do not align unless asked; the others do if the frames need it."""
+        align, is_static = self.fields["align"], self.fields["method"].value() in STATIC
+        if is_static and align.value() == "auto":
+            align.set_value("off")
+            self._align_followed = True
+        elif not is_static and self._align_followed:
+            align.set_value("auto")
+            self._align_followed = False
+
+    def _show_what_applies(self) -> None:
+        try:
+            settings = self.settings()
+        except ArgumentError:
+            return
+        for name, applies in _APPLIES.items():
+            self.fields[name].widget.setEnabled(applies(settings))
 
 
 def _form() -> QFormLayout:
     form = QFormLayout()
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     form.setContentsMargins(0, 0, 0, 0)
+    form.setVerticalSpacing(3)
     return form

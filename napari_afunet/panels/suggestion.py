@@ -29,6 +29,7 @@ class BracketSuggestion(QWidget):
         self.use_button.setToolTip("Choose these frames, shortest exposure first, in place of those below.")
         self.decline_button = QToolButton()
         self.decline_button.setText("✕")
+        self.decline_button.setAccessibleName("Decline the suggestion")
         self.decline_button.setToolTip("Keep the frames that are chosen below.")
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)

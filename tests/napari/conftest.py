@@ -132,9 +132,8 @@ def open_widget(plugin, make_napari_viewer, tiny_model):
         viewer = viewer or make_napari_viewer(show=show)
         _, widget = viewer.window.add_plugin_dock_widget("napari-afunet", "Merge exposure bracket")
         settings = widget.options.settings()
-        widget.options.set_settings(
-            settings.replace(method="afunet", model=tiny_model, device="cpu", align="off", **options)
-        )
+        chosen = {"method": "afunet", "model": tiny_model, "device": "cpu", "align": "off", **options}
+        widget.options.set_settings(settings.replace(**chosen))
         widget.viewer = viewer
         return viewer, widget
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_raw_files_open_as_linear_frames_with_their_exposure(plugin, tmp_path):
     pytest.importorskip("rawpy")
-    write_dng = runpy.run_path(str(ROOT / "tests" / "core" / "test_raw.py"))["write_dng"]
+    write_dng = runpy.run_path(str(ROOT / "tests" / "core" / "io" / "test_raw.py"))["write_dng"]
     light = np.full((64, 96, 3), 0.2)
     paths = [str(write_dng(tmp_path / f"{n}.dng", light * t, (t, 100))) for n, t in (("b", 1), ("a", 4))]
     viewer = ViewerModel()
@@ -66,7 +66,7 @@ def test_photographs_dropped_on_the_canvas_are_a_bracket_with_exposures(plugin, 
     # The script of a merge opens the files by itself where they are not open yet.
     settings = MergeSettings(times=times, method="weighted", align="off")
     script = as_script(source, [layer.name for layer in layers], settings)
-    script = script.replace("napari.current_viewer() or napari.Viewer()", "ViewerModel()")
+    script = script.replace("napari.current_viewer()", "ViewerModel()")
     exec(compile(script, "<script>", "exec"), names := {"ViewerModel": ViewerModel})
     here = merge_layers(viewer, layers, times=times, method="weighted", align="off", show=False)
     np.testing.assert_array_equal(names["result"].radiance, here.radiance)

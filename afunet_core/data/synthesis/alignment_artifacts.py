@@ -1,4 +1,4 @@
-"""What alignment does to frames before they are merged: resampled noise, softness, residuals, filled borders.
+"""Traces of alignment in frames that are to be merged: resampled noise, softness, residuals, filled borders.
 
 The camera's motion is undone by its true inverse and a drawn error, for speed; the motion of things by the very code
 that `merge()` uses, with all that it gets wrong.
@@ -72,7 +72,7 @@ def _draw_strip(rng: np.random.Generator, size: tuple[int, int]) -> UnseenStrip 
 
 
 def registration_positions(registrations: Sequence[Registration], camera: Tensor) -> Tensor:
-    """Where imperfect registrations look for each pixel of the reference in the two outer frames.
+    """Find where imperfect registrations look for each pixel of the reference in the two outer frames.
 
     Args:
         registrations: of B brackets.

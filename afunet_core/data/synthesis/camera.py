@@ -183,7 +183,7 @@ def _spread(light: Tensor) -> Tensor:
 
 
 def photograph(radiance: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor | None) -> Tensor:
-    """What is left of three instants when photographs of them have been linearised.
+    """Photograph three instants, and linearise the photographs.
 
     Args:
         radiance: B×3×3×H×W (frame, RGB) from `through_lens`, saturating at 1 / time.

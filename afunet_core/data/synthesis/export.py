@@ -15,13 +15,13 @@ from afunet_core.radiometry import encode, mu_law
 __all__ = ["contact_sheet", "write_bracket_folder", "write_contact_sheet"]
 
 
-def contact_sheet(batch: SyntheticBatch, gap: int = 4) -> np.ndarray:
+def contact_sheet(batch: SyntheticBatch) -> np.ndarray:
     """One row for each bracket: the three frames, the truth (μ-law, then plain gamma), the moved mask.
 
     Returns:
         H×W×3 uint8.
     """
-    truth = batch.truth.clamp(0, 1)
+    truth, gap = batch.truth.clamp(0, 1), 4
     columns = [*batch.frames.unbind(1), mu_law(truth), encode(truth), batch.moved.expand(-1, 3, -1, -1)]
     height, width = truth.shape[-2:]
     sheet = torch.ones(3, len(batch) * (height + gap) + gap, len(columns) * (width + gap) + gap)

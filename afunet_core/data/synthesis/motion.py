@@ -1,4 +1,4 @@
-"""How the camera, layers of the scene and soft things in the wind move between the three instants.
+"""Motion of the camera, layers of the scene and soft things in the wind between the three instants.
 
 What is drawn is small: homographies, and coarse fields that `displacement` turns into a displacement of every pixel.
 """
@@ -74,7 +74,7 @@ class SceneMotion:
 
     @property
     def moves(self) -> bool:
-        """Whether anything need be resampled."""
+        """True if anything need be resampled."""
         return self.camera is not None or self.sway is not None
 
 

@@ -79,11 +79,7 @@ class MovingObject:
 
 
 def draw_objects(
-    rng: np.random.Generator,
-    config: SynthesisConfig,
-    bank: SceneBank,
-    size: tuple[int, int],
-    times: np.ndarray,
+    rng: np.random.Generator, config: SynthesisConfig, bank: SceneBank, size: tuple[int, int], times: np.ndarray
 ) -> list[MovingObject]:
     """Random objects for a picture of `size`."""
     crowd = max(1.0, (size[0] * size[1]) ** 0.5 / 192)
@@ -92,11 +88,7 @@ def draw_objects(
 
 
 def _draw_object(
-    rng: np.random.Generator,
-    config: SynthesisConfig,
-    bank: SceneBank,
-    size: tuple[int, int],
-    times: np.ndarray,
+    rng: np.random.Generator, config: SynthesisConfig, bank: SceneBank, size: tuple[int, int], times: np.ndarray
 ) -> MovingObject:
     radius = min(log_uniform(rng, config.object_radius), 0.45 * min(size))
     shape, aspect, harmonics = _draw_outline(rng)

@@ -53,7 +53,7 @@ def find_sightings(
     margins: Sequence[int],
     size: tuple[int, int],
 ) -> list[Sighting]:
-    """Where objects are seen.
+    """Find where objects are seen.
 
     Args:
         objects: of each bracket, those further behind first.

@@ -28,7 +28,7 @@ _CUBIC_REACH = 3
 
 @dataclass(frozen=True)
 class Shot:
-    """What is known before the canvas is.
+    """Facts that are known before the canvas is.
 
     Attributes:
         kind: "static", "camera", "objects" or "both".
@@ -71,7 +71,7 @@ class BracketPlan:
 
     @property
     def margin(self) -> int:
-        """How much the canvas is larger than the frames on every side, in pixels."""
+        """Pixels by which the canvas is larger than the frames on every side."""
         return _margin(self.shot, self.ranges)
 
     @property

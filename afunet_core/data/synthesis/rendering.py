@@ -23,7 +23,7 @@ __all__ = ["moved_mask", "render_radiance"]
 
 
 def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple[Tensor, Tensor]:
-    """What the three instants show, before any noise.
+    """Render the three instants, before any noise.
 
     Args:
         plans: B brackets.
@@ -54,7 +54,7 @@ def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple
 
 
 def moved_mask(radiance: Tensor, passed: Tensor) -> Tensor:
-    """Where the content differs between the instants.
+    """Mask the pixels whose content differs between the instants.
 
     Args:
         radiance: B×3×3×H×W.

@@ -1,4 +1,4 @@
-"""Where synthetic brackets get their light from: a bank of HDR scenes and photographs, packed once."""
+"""Sources of light for synthetic brackets: a bank of HDR scenes and photographs, packed once."""
 
 from __future__ import annotations
 
@@ -115,18 +115,14 @@ class SceneBank:
 
     @classmethod
     def from_tensors(
-        cls,
-        hdr: Sequence[Tensor] = (),
-        photos: Sequence[Tensor] = (),
-        hdr_names: Sequence[str] = (),
-        photo_names: Sequence[str] = (),
+        cls, hdr: Sequence[Tensor] = (), photos: Sequence[Tensor] = (), hdr_names: Sequence[str] = ()
     ) -> SceneBank:
         """Pack 3×H×W tensors: `hdr` linear at any scale, `photos` display-encoded in [0, 1] or uint8."""
         return cls(
             tuple(pack_radiance(scene) for scene in hdr),
             tuple(_pack_photo(photo) for photo in photos),
             tuple(hdr_names) or tuple(f"hdr_{i}" for i in range(len(hdr))),
-            tuple(photo_names) or tuple(f"photo_{i}" for i in range(len(photos))),
+            tuple(f"photo_{i}" for i in range(len(photos))),
         )
 
     @classmethod
@@ -159,17 +155,6 @@ class SceneBank:
         photos = [(scene / (scene + scene.median())).clamp(0, 1) ** (1 / 2.2) for scene in scenes[: max(1, count // 2)]]
         return cls.from_tensors(scenes, photos)
 
-    @classmethod
-    def from_skimage(cls) -> SceneBank:
-        """The colour photographs that come with scikit-image: no download, public domain."""
-        from skimage import data
-
-        names = ("astronaut", "coffee", "rocket", "chelsea")
-        photos = [
-            torch.from_numpy(np.ascontiguousarray(getattr(data, name)()[..., :3])).permute(2, 0, 1) for name in names
-        ]
-        return cls.from_tensors(photos=photos, photo_names=names)
-
     def subset(self, hdr_names: Iterable[str], photo_names: Iterable[str] | None = None) -> SceneBank:
         """A bank with the named scenes only (and the named photographs, all of them when None), sharing memory."""
         wanted = set(hdr_names)
@@ -177,26 +162,16 @@ class SceneBank:
             raise ArgumentError(
                 "hdr_names", f"names among {list(self.hdr_names)}", sorted(missing), "Check the spelling."
             )
-        scenes = [(s, n) for s, n in zip(self.hdr, self.hdr_names, strict=True) if n in wanted]
         kept = set(self.photo_names) if photo_names is None else set(photo_names)
-        pictures = [(p, n) for p, n in zip(self.photos, self.photo_names, strict=True) if n in kept]
-        return SceneBank(
-            tuple(s for s, _ in scenes),
-            tuple(p for p, _ in pictures),
-            tuple(n for _, n in scenes),
-            tuple(n for _, n in pictures),
-        )
+        scenes = [(scene, name) for scene, name in zip(self.hdr, self.hdr_names, strict=True) if name in wanted]
+        photos = [(photo, name) for photo, name in zip(self.photos, self.photo_names, strict=True) if name in kept]
+        (hdr, names), (ldr, titles) = (zip(*pairs, strict=True) if pairs else ((), ()) for pairs in (scenes, photos))
+        return SceneBank(tuple(hdr), tuple(ldr), tuple(names), tuple(titles))
 
     def without_noise(self) -> SceneBank:
         """A bank without `NOISY_SCENES`, or this one where nothing else would be left."""
         clean = [name for name in self.hdr_names if Path(name).stem not in NOISY_SCENES]
         return self.subset(clean) if clean or self.photos else self
-
-    def share_memory_(self) -> SceneBank:
-        """Move the pixels to shared memory, so that worker processes do not copy them."""
-        for picture in (*self.hdr, *self.photos):
-            picture.share_memory_()
-        return self
 
     def split(self, holdout: int = 12, seed: int = 0) -> tuple[SceneBank, SceneBank]:
         """Training and held-out banks: scenes as in `split_scenes`, photographs in the same proportion."""

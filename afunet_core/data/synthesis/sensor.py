@@ -99,7 +99,7 @@ def draw_noise(sensors: Sequence[Sensor], radiance: Tensor) -> Tensor | None:
 
 
 def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, gains: Tensor | None = None) -> Tensor:
-    """What cameras store of three instants.
+    """Record three instants as cameras store them.
 
     Args:
         radiance: B×3×3×H×W (frame, RGB), saturating at 1 / time.

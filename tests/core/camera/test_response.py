@@ -14,7 +14,6 @@ from torch import Tensor
 
 import afunet_core as af
 from afunet_core.camera.response import ResponseCurve, estimate_response, load_response
-from afunet_core.camera.response_detection import detect_response, tone_departure
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.radiometry import encode
 
@@ -95,7 +94,7 @@ def test_three_frames_and_motion() -> None:
 def test_a_bracket_with_the_curve_is_linear() -> None:
     times = (1.0, 4.0, 16.0, 64.0)
     frames = photograph(contrasty, times)
-    plain = af.Bracket(frames, times=times)
+    plain = af.Bracket(frames, times=times, response=None)
     exact = ResponseCurve(truth_of(contrasty)[None].clamp(0, 1))
     for response, tolerance in ((exact, 0.02), ("estimate", 0.06)):
         bracket = af.Bracket(frames, times=times, response=response)
@@ -107,50 +106,6 @@ def test_a_bracket_with_the_curve_is_linear() -> None:
         without = af.merge(plain, method="weighted", align="off").radiance[inside] / light[inside]
         assert np.quantile(np.abs(without / np.median(without) - 1), 0.95) > 2 * tolerance
         assert bracket.metadata["response"]["source"] == ("estimated" if response == "estimate" else "given")
-
-
-class TestDetection:
-    """Wherever things are: every frame of these brackets was moved."""
-
-    @staticmethod
-    def by_hand(curve: Callable[[Tensor], Tensor], times: tuple[float, ...]) -> list[Tensor]:
-        frames = photograph(curve, times)
-        return [torch.roll(frame, (5 * i, -7 * i), (-2, -1)) for i, frame in enumerate(frames)]
-
-    @pytest.mark.parametrize("name", ["srgb", "film"])
-    def test_finds_the_curve(self, name: str) -> None:
-        curve = CURVES[name]
-        times = (1.0, 4.0, 16.0)
-        found = detect_response(self.by_hand(curve, times), times)
-        assert found is not None
-        assert error(found.light, truth_of(curve)) < 0.03
-        assert found.light.shape == (1, 256)
-
-    @pytest.mark.parametrize("times", [(1.0, 4.0), (1.0, 4.0, 16.0), (1.0, 2.0, 4.0)])
-    def test_an_exact_gamma_is_left_alone(self, times: tuple[float, ...]) -> None:
-        frames = self.by_hand(lambda light: light.clamp(0, 1) ** (1 / 2.2), times)
-        frames[-1][..., :30] = frames[-1].flip(-2)[..., :30]
-        assert detect_response(frames, times) is None
-        assert abs(tone_departure(frames, times, lambda value: value**2.2)) < 0.3
-        bracket = af.Bracket(frames, times=times, response="auto", override=True)
-        assert "response" not in bracket.metadata
-        torch.testing.assert_close(bracket.frames[0], frames[0])
-
-    def test_nothing_is_sought_in_linear_frames_nor_found_in_black_ones(self) -> None:
-        times = (1.0, 4.0)
-        assert detect_response(self.by_hand(CURVES["film"], times), times, encoding="linear") is None
-        assert detect_response([torch.zeros(1, 3, 8, 8)] * 2, times) is None
-        assert detect_response([torch.rand(1, 3, 1, 1)] * 2, times) is None
-
-    def test_a_bracket_is_linear_by_itself(self) -> None:
-        times = (1.0, 4.0, 16.0, 64.0)
-        bracket = af.Bracket(photograph(CURVES["film"], times), times=times, response="auto")
-        assert bracket.metadata["response"]["source"] == "detected"
-        merged = af.merge(bracket, method="weighted", align="off").radiance
-        light = scene()[0].permute(1, 2, 0).numpy()
-        inside = (light > 2e-3) & (light < 0.8)
-        ratio = merged[inside] / light[inside]
-        assert np.quantile(np.abs(ratio / np.median(ratio) - 1), 0.95) < 0.06
 
 
 def test_curve_and_its_inverse_agree_and_are_differentiable(checks: Any) -> None:

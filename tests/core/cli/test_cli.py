@@ -576,8 +576,9 @@ def test_pictures_are_refused_before_the_work_without_matplotlib(
         (["figure", "--result", "gone.exr", "-o", "f.png"], "gone.exr"),
         (["figure", "--result", "gone.exr", "-o", "f.exe"], "f.exe"),
         (["fetch", "kalantari", "--url", "ftp://nowhere"], "http"),
-        (["export", "model.exe"], ".onnx"),
-        (["export", "gone/model.onnx"], "gone"),
+        (["export", "compact", "-o", "model.exe"], ".onnx"),
+        (["export", "compact.onnx"], "afunet export compact -o compact.onnx"),
+        (["export", "compact", "-o", "gone/model.onnx"], "gone"),
         (["train", "--config", "gone.toml", "-o", "run"], "gone.toml"),
         (["train", "--config", "gone.toml", "-o", "run", "--set", "steps"], "NAME=VALUE"),
     ],
@@ -616,12 +617,14 @@ def test_export_options_reach_the_exporter(
         return path
 
     monkeypatch.setattr(export, "export_model", write)
-    assert main(["export", str(out), "--model", model]) == 0
-    assert str(out) in capsys.readouterr().out
+    assert main(["export", model, "-o", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert str(out) in captured.out
+    assert "Tracing" in captured.err
     assert out.stat().st_size == sum(parameter.numel() for parameter in af.load_model(model).parameters())
-    assert main(["export", str(out), "--model", model]) == 2
+    assert main(["export", model, "-o", str(out)]) == 2
     assert "--overwrite" in complaint(capsys)
-    assert main(["export", str(out), "--model", model, "--overwrite"]) == 0
+    assert main(["export", model, "-o", str(out), "--overwrite"]) == 0
 
 
 def test_training_options_reach_the_trainer(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from afunet_core.data.synthesis.alignment_artifacts import (
 from afunet_core.data.synthesis.brackets import KINDS, Synthesizer, SyntheticBatch, validation_brackets
 from afunet_core.data.synthesis.config import Kind, SynthesisConfig
 from afunet_core.data.synthesis.displacement import camera_displacement, displacement_range, displacements
-from afunet_core.data.synthesis.export import contact_sheet, write_bracket_folder, write_contact_sheet
+from afunet_core.data.synthesis.export import contact_sheet, write_contact_sheet
 from afunet_core.data.synthesis.motion import OUTER, SceneMotion, draw_motion, homographies
 from afunet_core.data.synthesis.motion_blur import blur_along
 from afunet_core.data.synthesis.objects import MovingObject
@@ -35,7 +36,7 @@ from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, s
 from afunet_core.data.synthesis.scenes import SceneBank, scene_group, split_scenes
 from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, draw_noise, jpeg_artefacts, quantize, record
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io import read_exposure_file, read_image, write_image
+from afunet_core.io import read_image, write_image
 from afunet_core.radiometry import expose, network_input
 
 
@@ -74,15 +75,13 @@ class TestSynthesizer:
 
     def test_same_generator_state_same_brackets(self, bank: SceneBank) -> None:
         maker = Synthesizer(bank)
-        first, again, other = (maker.sample(4, 48, seeded(seed)) for seed in (7, 7, 8))
+        generator = seeded(7)
+        first, other = (maker.sample(4, 48, generator) for _ in range(2))
+        again = maker.sample(4, 48, seeded(7))
         for name, values in tensors(first).items():
             assert torch.equal(values, getattr(again, name)), name
         assert first.kind == again.kind
         assert not torch.equal(first.frames, other.frames)
-
-    def test_generator_advances(self, bank: SceneBank) -> None:
-        maker, generator = Synthesizer(bank), seeded()
-        assert not torch.equal(maker.sample(1, 32, generator).frames, maker.sample(1, 32, generator).frames)
 
     def test_global_random_state_is_neither_used_nor_changed(self, bank: SceneBank) -> None:
         torch.manual_seed(1)
@@ -283,15 +282,12 @@ class TestConfig:
             ({"ev_steps": ((2.0, 0.0),)}, "ev_steps"),
             ({"ev_steps": ()}, "ev_steps"),
             ({"kind_weights": (0.0, 0.0, 0.0, 0.0)}, "kind_weights"),
-            ({"bit_depths": (24,)}, "bit_depths"),
+            ({"bit_depths": (24, 8)}, "1 to 16 bits"),  # two depths are not a range
         ],
     )
     def test_impossible_values_are_named(self, change: dict[str, object], name: str) -> None:
         with pytest.raises(ArgumentError, match=name):
             SynthesisConfig(**change)  # type: ignore[arg-type]
-
-    def test_two_bit_depths_are_not_a_range(self) -> None:
-        assert SynthesisConfig(bit_depths=(16, 8)).bit_depths == (16, 8)
 
 
 class TestBatches:
@@ -370,12 +366,6 @@ class TestMotion:
                 alone = warp(pictures[picture, None], positions[picture, view][None, None])[0, 0]
                 torch.testing.assert_close(together[picture, view], alone)
 
-    def test_warp_interpolates_a_ramp(self) -> None:
-        ramp = torch.arange(20.0).expand(1, 1, 10, 20)
-        sampled = warp(ramp, pixel_grid(10, 12)[None, None] + torch.tensor([4.3, 0.0]))
-        # The cubic kernel of grid_sample (a = −0.75) bends a ramp by at most 0.05 of a step.
-        torch.testing.assert_close(sampled[0, 0, 0, 0], torch.arange(12.0) + 4.3, rtol=0, atol=0.05)
-
     def test_warp_samples_as_kornia_does(self) -> None:
         from kornia.geometry.transform import remap
 
@@ -385,13 +375,6 @@ class TestMotion:
         difference = (warp(smooth, positions)[:, 0] - expected).abs()
         assert difference.median() < 1e-6  # elsewhere it is held between its neighbours
         assert difference.max() < 0.02
-
-    def test_warp_does_not_ring_beside_a_lamp(self) -> None:
-        lamp = torch.full((1, 1, 9, 9), 0.01)
-        lamp[..., 4, 4] = 1000.0
-        sampled = warp(lamp, pixel_grid(9, 9)[None, None] + 0.4)
-        assert sampled.min() >= 0.01 - 1e-6
-        assert sampled.max() <= 1000.0
 
     def flow(self, size: tuple[int, int], **parts: object) -> Tensor:
         values = {"translation": [0.0, 0.0], "angle": 0.0, "zoom": 0.0, "tilt": [0.0, 0.0], **parts}
@@ -610,15 +593,12 @@ class TestSensor:
         for value, rounded, bits in zip(values, together, (8, None, 12, 1), strict=True):
             assert torch.equal(rounded, quantize(value, bits))
 
-    def test_jpeg_changes_little_and_less_at_high_quality(self) -> None:
-        ramp = torch.linspace(0.1, 0.9, 32).expand(2, 3, 32, 32) + 0.1 * torch.rand(2, 3, 32, 32, generator=seeded())
-        low, high = (jpeg_artefacts(ramp.clamp(0, 1), quality) - ramp for quality in (30, 98))
-        assert 0 < high.abs().mean() < low.abs().mean() < 0.1
-
     def test_jpeg_is_near_to_files_of_the_same_quality(self) -> None:
         """kornia rounds softly, so: artefacts of the same size within a sixth, of the same sign nearly everywhere."""
         qualities = (80, 90, 98)
-        photo = SceneBank.from_skimage().photos[0][:, 40:139, 180:291]  # a face; sides that no block divides
+        photo = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[
+            :, 40:139, 180:291
+        ]  # a face; sides that no block divides
         pictures = photo.expand(len(qualities), -1, -1, -1).float() / 255
         ours = jpeg_artefacts(pictures, qualities)
         for quality, picture, compressed in zip(qualities, pictures, ours, strict=True):
@@ -761,15 +741,8 @@ class TestRegistration:
 
 class TestScenes:
     NAMES = (
-        *(
-            "venice.hdr",
-            "venice_sunset.hdr",
-            "sunset.hdr",
-            "lab.hdr",
-            "studio.exr",
-            "studio.hdr",
-            "studio_small_05.hdr",
-        ),
+        *("venice.hdr", "venice_sunset.hdr", "sunset.hdr", "lab.hdr", "studio.exr", "studio.hdr"),
+        *("studio_small_05.hdr",),
         *("brown_photostudio_01.hdr", "photo_studio_01.hdr", "wide_street_01.exr", "wide_street_02.exr", "night.hdr"),
         *("moonless_golf.hdr", "dawn.hdr", "park.hdr", "sunrise.hdr", "hilly_terrain_01.hdr", "quarry_02.hdr"),
     )
@@ -836,11 +809,6 @@ class TestScenes:
         bank = SceneBank.from_tensors(scenes, hdr_names=["satara_night.hdr", "lab.hdr"])
         assert bank.without_noise().hdr_names == ("lab.hdr",)
 
-    def test_skimage_photographs_need_no_download(self) -> None:
-        bank = SceneBank.from_skimage()
-        assert len(bank.photos) == 4
-        assert all(photo.dtype == torch.uint8 for photo in bank.photos)
-
 
 class TestValidation:
     def test_fixed_equal_shares(self, bank: SceneBank) -> None:
@@ -861,22 +829,12 @@ class TestValidation:
 class TestSheetsAndFolders:
     def test_contact_sheet_shows_frames_and_truth(self, bank: SceneBank, tmp_path: Path) -> None:
         batch = Synthesizer(bank).sample(2, 32, seeded())
-        sheet = contact_sheet(batch, gap=2)
-        assert sheet.shape == (2 * 34 + 2, 6 * 34 + 2, 3)
+        sheet = contact_sheet(batch)
+        assert sheet.shape == (2 * 36 + 4, 6 * 36 + 4, 3)
         expected = (batch.frames[1, 2] * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
-        np.testing.assert_array_equal(sheet[36:68, 70:102], expected)
+        np.testing.assert_array_equal(sheet[40:72, 76:108], expected)
         path = write_contact_sheet(tmp_path / "sheet.png", batch)
         np.testing.assert_array_equal(read_image(path).pixels, contact_sheet(batch))
-
-    def test_bracket_folder_round_trip(self, bank: SceneBank, tmp_path: Path) -> None:
-        batch = Synthesizer(bank, SynthesisConfig.noiseless()).sample(2, 32, seeded())
-        folder = write_bracket_folder(batch, tmp_path / "deep" / "scene", index=1)
-        assert read_exposure_file(folder / "exposure.txt") == [0.0, 2.0, 4.0]
-        stored = read_image(folder / "3.tif").pixels
-        assert stored.dtype == np.uint16
-        np.testing.assert_allclose(stored / 65535, batch.frames[1, 2].permute(1, 2, 0).numpy(), atol=1e-5)
-        truth = read_image(folder / "HDRImg.hdr").pixels
-        np.testing.assert_allclose(truth, batch.truth[1].permute(1, 2, 0).numpy(), atol=0.01)
 
     def test_batches_are_sliced_and_joined(self, bank: SceneBank) -> None:
         batch = Synthesizer(bank).sample(3, 32, seeded())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 from dataclasses import replace
@@ -19,7 +20,8 @@ TINY = AFUNetConfig(embed_dim=6, depths=(2,), window_size=4, fusion_heads=1, ali
 SMALL_COMPACT = replace(
     COMPACT, embed_dim=6, depths=(2,), window_size=4, fusion_heads=1, alignment_heads=1, channel_heads=1
 )
-SIZES = ((21, 27), (16, 40), (9, 11))
+SIZES = ((21, 27), (16, 40), (9, 7), (1, 1), (1, 30))
+"""Some fill windows, some need less padding than they have pixels, some more."""
 
 
 def bracket(height: int, width: int, batch: int = 1) -> torch.Tensor:
@@ -33,6 +35,8 @@ def test_exported_program_equals_the_network_at_any_size(drawn, tmp_path):
     for size in SIZES:
         with torch.no_grad():
             torch.testing.assert_close(program(bracket(*size)), model(bracket(*size)), rtol=0, atol=1e-6)
+    with pytest.raises(AssertionError, match=r"size\(\)\[0\]"):
+        program(bracket(9, 9, batch=2))
     assert [file.name for file in tmp_path.iterdir()] == ["tiny.pt2"]
 
 
@@ -42,10 +46,11 @@ def test_onnx_equals_the_network_at_any_size(drawn, tmp_path):
     assert model.training
     model.eval()
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for size in SIZES:
-        (radiance,) = session.run(["radiance"], {"frames": bracket(*size).numpy()})
+    for size, batch in itertools.product(SIZES, (1, 3)):
+        frames = bracket(*size, batch=batch)
+        (radiance,) = session.run(["radiance"], {"frames": frames.numpy()})
         with torch.no_grad():
-            torch.testing.assert_close(torch.from_numpy(radiance), model(bracket(*size)), rtol=0, atol=2e-6)
+            torch.testing.assert_close(torch.from_numpy(radiance), model(frames), rtol=0, atol=2e-6)
     stored = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert AFUNetConfig.from_dict(json.loads(stored["afunet_config"])) == SMALL_COMPACT
 

@@ -1,4 +1,4 @@
-"""What moved between the frames is brought to where the reference shows it, and nothing else is touched."""
+"""Things that moved between the frames are brought to where the reference shows it, and nothing else is touched."""
 
 from __future__ import annotations
 

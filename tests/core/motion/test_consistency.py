@@ -118,7 +118,7 @@ class TestStandIn:
         torch.testing.assert_close(mended, bracket.frames[UNDER])
 
     def test_a_saturated_frame_says_only_at_least(self) -> None:
-        """Where it is all that stands in, what is dark becomes as bright as its limit, and what is brighter stays."""
+        """If it is all that stands in, what is dark becomes as bright as its limit, and what is brighter stays."""
         scene = plaza()
         bracket = shoot([walker(scene, 40), walker(scene, 40), scene, scene])
         mended = shown_by(bracket, consistent_short_frame(bracket, UNDER, REFERENCE, [0, 2], NOISE))
@@ -143,7 +143,7 @@ class TestStandIn:
 
 class TestCombination:
     def test_short_frames_must_agree_among_themselves(self) -> None:
-        """What moves in highlights that all three of the network's frames clip is shown once."""
+        """Motion in highlights that all three of the network's frames clip is shown once."""
         y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
         times = [2.0**k for k in range(7)]
         truth, frames = [], []
@@ -161,7 +161,7 @@ class TestCombination:
         assert float(combined[inside].amin()) > 0.49  # the second frame's, as bright at least as it could record
 
     def test_two_frames_four_stops_apart_lose_nothing_to_the_weighted_mean(self) -> None:
-        """Where the longer reference is clipped, the short frame is worth more than what the network makes of it."""
+        """In what the longer reference clips, the short frame is worth more than what the network makes of it."""
         generator = torch.Generator().manual_seed(2)
         scene, times = plaza() * 2, (1.0, 16.0)
         frames = []

@@ -1,4 +1,4 @@
-"""What an aligned frame shows where it has nothing of its own."""
+"""Borders of an aligned frame, where it has nothing of its own."""
 
 from __future__ import annotations
 

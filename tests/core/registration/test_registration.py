@@ -18,16 +18,10 @@ from torch.autograd import gradcheck
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
-from afunet_core.ops.warp import (
-    WarpHomography,
-    displacement,
-    transfer_points,
-    valid_area,
-    warp_homography,
-)
+from afunet_core.ops.warp import WarpHomography, displacement, transfer_points, valid_area, warp_homography
 from afunet_core.radiometry import expose
 from afunet_core.registration.align import homographies, largest_rectangle
-from afunet_core.registration.frames import align_frame, common_area, estimate_homography, register
+from afunet_core.registration.frames import common_area, estimate_homography, register
 
 HEIGHT, WIDTH = 280, 400
 
@@ -99,7 +93,7 @@ MOTIONS = {
 
 class TestRegister:
     @pytest.mark.parametrize("name", list(MOTIONS))
-    @pytest.mark.parametrize("step", [1.0, 2.0, 3.0])
+    @pytest.mark.parametrize("step", [1.0, 3.0])
     def test_finds_known_motion(self, scene: Tensor, name: str, step: float) -> None:
         motion = MOTIONS[name]
         other = torch.linalg.inv(motion)
@@ -272,7 +266,7 @@ class TestCallers:
 
 
 class TestParallax:
-    """What one transform cannot undo is told."""
+    """Motion that one transform cannot undo is told."""
 
     def test_a_flat_scene_has_none(self, scene: Tensor) -> None:
         _, found = register(bracket_of([view(scene, MOTIONS["rotated"]), view(scene)], ev=(0, 1)))
@@ -338,16 +332,12 @@ class TestRefusal:
 
     def test_unrelated_photographs(self, scene: Tensor) -> None:
         other = torch.from_numpy(skimage.data.astronaut().astype(np.float32) / 255).permute(2, 0, 1)[None] ** 2.2
-        _, found = register(bracket_of([view(other), view(scene)], ev=(0, 1)))
-        assert found[0].decision == "refused"
-        assert found[0].confidence < 0.5
-
-    def test_on_warps_what_auto_leaves(self, scene: Tensor) -> None:
-        # The same doubtful pair: forced, the estimate is applied, and the reason says that it was doubted.
-        other = torch.from_numpy(skimage.data.astronaut().astype(np.float32) / 255).permute(2, 0, 1)[None] ** 2.2
-        _, found = register(bracket_of([view(other), view(scene)], ev=(0, 1)), "on")
-        assert found[0].decision == "warped"
-        assert "although" in found[0].reason
+        bracket = bracket_of([view(other), view(scene)], ev=(0, 1))
+        (refused, _), (forced, _) = (register(bracket, mode)[1] for mode in ("auto", "on"))
+        assert refused.decision == "refused"
+        assert refused.confidence < 0.5
+        assert forced.decision == "warped"
+        assert "although" in forced.reason
 
     def test_nan_does_not_crash(self, scene: Tensor) -> None:
         moving = view(scene, MOTIONS["small"])
@@ -357,7 +347,7 @@ class TestRefusal:
 
 
 class TestEstimateHomography:
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=6, deadline=None)
     @given(
         dx=st.floats(-25, 25), dy=st.floats(-25, 25), degrees=st.floats(-4, 4), scale=st.floats(0.97, 1.03),
         tilt=st.floats(-5e-5, 5e-5),
@@ -425,13 +415,6 @@ class TestWarp:
         assert torch.allclose(warped, scene, atol=1e-3)  # of values up to 10
         assert bool(valid.all())
 
-    def test_does_not_ring(self) -> None:
-        image = torch.full((1, 1, 20, 20), 0.01)
-        image[..., 8:12, 8:12] = 1.0
-        warped, _ = warp_homography(image, similarity(0.5, 0.3))
-        assert float(warped.min()) >= 0.01 - 1e-6
-        assert float(warped.max()) <= 1.0
-
     @pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
     def test_gradcheck(self, mode: str) -> None:
         image = noise(12, 1, 2, 5, 6).double().requires_grad_()
@@ -463,15 +446,3 @@ class TestWarp:
     def test_displacement(self) -> None:
         assert displacement(similarity(3.0, 4.0), HEIGHT, WIDTH) == pytest.approx(5.0)
         assert displacement(torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 1]]), 10, 10) == math.inf
-
-
-class TestAlignFrame:
-    def test_fills_from_the_reference_at_the_frame_exposure(self) -> None:
-        radiance = F.interpolate(noise(14, 1, 3, 6, 8), size=(HEIGHT, WIDTH), mode="bilinear") * 0.2
-        reference = expose(radiance, 4.0)
-        frame = expose(radiance, 1.0)
-        aligned, valid = align_frame(frame, similarity(40.0, 0.0), reference, 1.0, 4.0)
-        assert not bool(valid[..., :39].any())
-        assert bool(valid[..., 41:].all())
-        # Where the frame shows nothing of its own, the reference tells what it would have shown.
-        assert torch.allclose(aligned[..., :39], frame[..., :39], atol=1e-3)

@@ -47,11 +47,11 @@ def test_frames_that_do_not_fit_are_said_in_the_widget_and_the_last_question_cou
 ):
     scene = textured(0)
     layers = add_bracket(widget.viewer, photographed([scene, scene, textured(1)]))
-    qtbot.waitUntil(lambda: "hardly fit" in widget.controls.status_label.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: "hardly fit" in widget.controls.warnings_label.text(), timeout=WAIT)
     widget.viewer.layers.remove(layers[2])
     other = add_bracket(widget.viewer, photographed([scene] * 3), name="other")
     widget.bracket.set_layers(other)
-    qtbot.waitUntil(lambda: "hardly fit" not in widget.controls.status_label.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: "hardly fit" not in widget.controls.warnings_label.text(), timeout=WAIT)
     assert widget.controls.status_label.text().startswith("Ready")
 
 
@@ -65,7 +65,7 @@ def test_what_is_said_of_the_planes_of_a_stack_is_said_once(widget, qtbot, monke
     )
     qtbot.waitUntil(lambda: widget._precheck._ready, timeout=WAIT)
     widget.viewer.add_image(np.stack(photographed([textured(0)] * 3)), name="stack", metadata={"ev": EV})
-    qtbot.waitUntil(lambda: "do not fit" in widget.controls.status_label.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: "do not fit" in widget.controls.warnings_label.text(), timeout=WAIT)
     qtbot.wait(1500)  # three times as long as it waits for changes
     assert len(looked) == 1
     widget.options.choose("align", "on")

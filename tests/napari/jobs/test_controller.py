@@ -120,23 +120,68 @@ def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(
 
 
 @pytest.mark.parametrize("what", ["widget", "viewer"])
-def test_closing_during_a_merge_leaves_nothing_running_and_says_nothing(
-    open_widget, finish, qtbot, make_frames, add_bracket, what, messages
+def test_what_is_closed_takes_its_merge_with_it_and_says_nothing(
+    open_widget, qtbot, make_frames, add_bracket, results, messages, slow_down, what
 ):
+    started = threading.Event()
+    slow_down(started)
     viewer, widget = open_widget(show=True)
     add_bracket(viewer, make_frames(96, 96)[0])
     widget.merge()
     worker = widget.worker
+    qtbot.waitUntil(started.is_set, timeout=WAIT)
     if what == "widget":
         viewer.window.remove_dock_widget(widget)
-        viewer.add_image(np.zeros((5, 5)))
-        finish(widget)
-        assert "scene HDR" in viewer.layers  # the result is not lost
+        viewer.add_image(np.zeros((5, 5)))  # nobody listens any more
+        assert widget.worker is None
     else:
         viewer.close()
-        qtbot.waitUntil(lambda: not worker.is_running, timeout=WAIT)
         assert len(viewer.layers) == 0
+    qtbot.waitUntil(lambda: not worker.is_running, timeout=WAIT)
+    assert results(viewer) == []
     assert messages() == []
+
+
+def test_another_bracket_gets_results_of_its_own_and_every_result_is_brought_to_the_front(
+    open_widget, click_merge, make_frames, add_bracket
+):
+    """Both are called alike, as brackets of one camera or copies of one name are."""
+    viewer, widget = open_widget(method="weighted")
+    first = add_bracket(viewer, make_frames(seed=0)[0])
+    click_merge(widget)
+    result = viewer.layers["scene HDR"]
+    before = result.data.copy()
+    second = add_bracket(viewer, make_frames(seed=1)[0])
+    widget.bracket.set_layers(second)
+    click_merge(widget)
+    np.testing.assert_array_equal(result.data, before)
+    roles = [layer.metadata["afunet"]["role"] for layer in viewer.layers if "afunet" in layer.metadata]
+    assert sorted(roles) == ["radiance", "radiance", "tone_mapped", "tone_mapped"]
+    widget.bracket.set_layers(first)
+    viewer.layers["scene tone mapped"].visible = False
+    click_merge(widget)
+    assert len([layer for layer in viewer.layers if "afunet" in layer.metadata]) == 4
+    assert viewer.layers[-1] is viewer.layers["scene tone mapped"]
+    assert viewer.layers[-1].visible
+    assert viewer.layers[-2] is result
+
+
+def test_the_activity_dock_shows_the_merge_and_the_panel_what_happened(
+    open_widget, click_merge, add_bracket, frames, monkeypatch
+):
+    from napari_afunet.jobs import controller
+
+    bars = []
+    real = controller.progress
+    monkeypatch.setattr(controller, "progress", lambda **options: bars.append(real(**options)) or bars[-1])
+    viewer, widget = open_widget(method="auto")
+    add_bracket(viewer, frames)
+    click_merge(widget)
+    [bar] = bars
+    assert bar.desc.startswith("Merging")
+    assert widget.controls.status_label.text().startswith("Merged in")
+    assert widget.controls.summary_label.text().startswith("Nothing moved, frames averaged")
+    assert "reference scene" in widget.controls.summary_label.text()
 
 
 def test_two_viewers_merge_at_the_same_time_each_its_own(open_widget, finish, make_frames, add_bracket, messages):

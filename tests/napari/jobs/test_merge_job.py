@@ -60,9 +60,9 @@ def test_what_is_known_of_the_camera_is_used_noted_and_in_the_script(add_bracket
     ratio = step.outcome.radiance / truth
     assert abs(np.log2(np.median(ratio[(truth > 0.02) & (truth < 0.2)]))) < 0.1
     script = as_script(bracket_source(layers), [layer.name for layer in layers], settings)
-    script = script.replace("napari.current_viewer() or napari.Viewer()", "viewer")
+    script = script.replace("napari.current_viewer()", "viewer")
     names = {"viewer": viewer}
-    exec(compile(script.replace("viewer = viewer", ""), "<script>", "exec"), names)
+    exec(compile(script, "<script>", "exec"), names)
     np.testing.assert_array_equal(names["result"].radiance, step.outcome.radiance)
 
 

@@ -7,7 +7,14 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_afunet.jobs.merge_job import merge_source
-from napari_afunet.jobs.prechecks import bracket_warnings, estimated_seconds, remember_speed, result_warnings
+from napari_afunet.jobs.prechecks import (
+    bit_depth_hint,
+    black_level_hint,
+    bracket_warnings,
+    forecast,
+    remember_speed,
+)
+from napari_afunet.jobs.summary import result_warnings
 from napari_afunet.layers.source import bracket_source
 from napari_afunet.settings import MergeSettings
 
@@ -49,12 +56,12 @@ def test_the_time_is_known_after_a_merge_like_it(add_bracket, make_frames, monke
     viewer = ViewerModel()
     layers = add_bracket(viewer, frames)
     settings = FAST.replace(precision="float32")
-    assert estimated_seconds(bracket_source(layers), settings) is None
+    assert forecast(bracket_source(layers), settings) == ""
     outcome, _ = merged(viewer, layers, settings)
     remember_speed(outcome, 3.0)
     stack = add_bracket(ViewerModel(), [np.stack([frame] * 4) for frame in frames])
-    assert estimated_seconds(bracket_source(stack), settings) == pytest.approx(12.0)
-    assert estimated_seconds(bracket_source(stack), settings.replace(method="afunet")) is None
+    assert forecast(bracket_source(stack), settings) == "about 12 s"
+    assert forecast(bracket_source(stack), settings.replace(method="afunet")) == ""
 
 
 def test_frames_that_could_not_be_aligned_are_named_after_the_merge(add_bracket):
@@ -67,3 +74,29 @@ def test_frames_that_could_not_be_aligned_are_named_after_the_merge(add_bracket)
     assert len(warnings) == 2
     assert "scene -2" in warnings[0]
     assert "could not be aligned" in warnings[0]
+
+
+def test_bits_that_16_bit_data_do_not_use_are_noticed(add_bracket, make_frames):
+    frames = [np.round(frame * 4095).astype(np.uint16) for frame in make_frames(dtype=np.float64, encoding="linear")[0]]
+    source = bracket_source(add_bracket(ViewerModel(), frames))
+    assert bit_depth_hint(source, FAST) == 12
+    assert bit_depth_hint(source, FAST.replace(bit_depth=12)) is None
+    full = [(frame.astype(np.float64) * 16).astype(np.uint16) for frame in frames]
+    assert bit_depth_hint(bracket_source(add_bracket(ViewerModel(), full)), FAST) is None
+
+
+def test_an_offset_of_a_linear_camera_is_noticed(add_bracket, make_frames):
+    linear = FAST.replace(encoding="linear", bit_depth=12)
+    frames = [np.round(frame * 3900).astype(np.uint16) for frame in make_frames(dtype=np.float64, encoding="linear")[0]]
+    assert black_level_hint(bracket_source(add_bracket(ViewerModel(), frames)), linear) is None
+    offset = bracket_source(add_bracket(ViewerModel(), [frame + np.uint16(100) for frame in frames]))
+    assert black_level_hint(offset, linear) == pytest.approx(105, abs=10)
+    assert black_level_hint(offset, linear.replace(black_level="auto")) is None
+    assert black_level_hint(offset, FAST) is None
+
+
+def test_memory_is_forecast_where_it_is_much(add_bracket):
+    import dask.array as da
+
+    large = [da.zeros((6000, 8000, 3), dtype=np.uint8) for _ in EV]
+    assert "GB of memory" in forecast(bracket_source(add_bracket(ViewerModel(), large)), FAST)

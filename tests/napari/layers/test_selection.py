@@ -30,9 +30,9 @@ def test_lazy_and_multiscale_layers_are_sorted_by_brightness_too():
     assert by_exposure(pyramids) == [pyramids[1], pyramids[2], pyramids[0]]
 
 
-def test_of_five_exposures_the_outer_two_and_the_middle_are_taken():
+def test_all_five_exposures_are_taken():
     layers = [image(ev + 10, metadata={"ev": ev}) for ev in (0, 4, -4, 2, -2)]
-    assert [layer.metadata["ev"] for layer in guess_layers(layers)] == [-4, 0, 4]
+    assert [layer.metadata["ev"] for layer in guess_layers(layers)] == [-4, -2, 0, 2, 4]
 
 
 def test_layers_with_exposures_win_over_newer_ones_without():
@@ -41,9 +41,11 @@ def test_layers_with_exposures_win_over_newer_ones_without():
     assert guess_layers([*known, *unknown]) == known
 
 
-def test_three_selected_layers_are_taken_at_their_word():
-    layers = [image(v) for v in (1, 2, 3, 4, 5)]
-    assert guess_layers(layers, selected=layers[2:]) == layers[2:]
+def test_selected_layers_are_taken_at_their_word_all_of_them():
+    layers = [image(v) for v in range(1, 10)]
+    for count in (2, 3, 5):
+        assert guess_layers(layers, selected=layers[:count]) == layers[:count]
+    assert guess_layers(layers, selected=layers[:1]) == layers
 
 
 def test_results_and_labels_are_no_frames():
@@ -69,5 +71,5 @@ def test_of_two_brackets_by_one_camera_the_newer_one_is_taken():
     older, newer = bracket((0, -2, 2)), bracket((0, -2, 2))
     assert guess_layers([*older, *newer]) == [newer[1], newer[0], newer[2]]
     five = bracket((-4, -2, 0, 2, 4))
-    assert guess_layers([*older, *five]) == [five[0], five[2], five[4]]
+    assert guess_layers([*older, *five]) == five
     assert guess_layers([*older, *bracket((0, 2))]) != []  # two alone are no three

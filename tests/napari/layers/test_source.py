@@ -8,7 +8,7 @@ import pytest
 from napari.layers import Image
 
 from afunet_core.errors import BracketError, ShapeError
-from napari_afunet.layers.source import Placement, bracket_source, stack_source
+from napari_afunet.layers.source import bracket_source, stack_source
 
 
 def images(shape=(6, 8), count=3, **options):
@@ -49,7 +49,9 @@ def test_a_stack_layer_is_a_bracket_along_its_first_axis():
     stack = Image(np.arange(3 * 5 * 6).reshape(3, 5, 6), scale=(9, 2, 2), translate=(7, 1, 1), name="stack")
     source = stack_source(stack)
     assert source.names == ("stack [0]", "stack [1]", "stack [2]")
-    assert source.placement == Placement((2, 2), (1, 1), ("pixel", "pixel"), tuple(stack.axis_labels[1:]))
+    place = source.placement
+    assert (place.scale, place.translate, place.units) == ((2, 2), (1, 1), ("pixel", "pixel"))
+    assert place.axis_labels == tuple(stack.axis_labels[1:])
     np.testing.assert_array_equal(next(iter(source))[1][1], stack.data[1])
     with pytest.raises(BracketError, match="first axis"):
         stack_source(Image(np.zeros((5, 6))))
@@ -106,3 +108,31 @@ def test_layers_of_other_kinds_are_refused():
         bracket_source(images(count=1) * 3)
     with pytest.raises(BracketError, match="three image layers"):
         bracket_source(images(count=1))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"rotate": 30, "scale": (2, 2), "translate": (5, 6)},
+        {"shear": [0.2]},
+        {"affine": np.array([[0.0, 1.0, 7.0], [-1.0, 0.0, 30.0], [0.0, 0.0, 1.0]])},
+    ],
+)
+def test_rotated_sheared_and_affine_layers_are_merged_where_they_lie(place):
+    from napari.components import ViewerModel
+
+    from napari_afunet import merge_layers
+
+    viewer = ViewerModel()
+    frames = [np.full((20, 30), value, np.float32) for value in (0.1, 0.4)]
+    layers = [
+        viewer.add_image(frame, name=f"f{ev}", metadata={"ev": ev}, **place)
+        for frame, ev in zip(frames, (0, 2), strict=True)
+    ]
+    merge_layers(viewer, layers, encoding="linear", method="weighted", align="off", name="merged")
+    for name in ("merged HDR", "merged tone mapped"):
+        for point in ((0, 0), (19, 0), (3, 29)):
+            expected = layers[0].data_to_world(point)
+            np.testing.assert_allclose(viewer.layers[name].data_to_world(point), expected, atol=1e-6)
+    merge_layers(viewer, layers, encoding="linear", method="weighted", align="off", name="merged")  # in place, too
+    np.testing.assert_allclose(viewer.layers["merged HDR"].data_to_world((3, 29)), layers[0].data_to_world((3, 29)))

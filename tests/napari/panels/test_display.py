@@ -14,6 +14,7 @@ WAIT = 60_000
 def test_preview_compare_and_display_with_the_mouse(widget, qtbot, add_bracket, frames):
     viewer = widget.viewer
     layers = add_bracket(viewer, frames)
+    widget.options.choose("method", "weighted")
     qtbot.mouseClick(widget.controls.preview_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
     assert viewer.layers["scene preview HDR"].metadata["afunet"]["preview"]
@@ -21,6 +22,7 @@ def test_preview_compare_and_display_with_the_mouse(widget, qtbot, add_bracket, 
 
     qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert "scene preview HDR" not in viewer.layers  # the result is there, the preview makes place
     hdr, view = viewer.layers["scene HDR"], viewer.layers["scene tone mapped"]
     assert widget.display.layer() is hdr
     before, limit = view.data.mean(), hdr.contrast_limits[1]

@@ -85,3 +85,47 @@ def test_what_is_chosen_stays_when_the_devices_and_models_of_the_machine_are_kno
     assert options.settings().model == tiny_model
     assert options.fields["model"].control.currentText() == "tiny.safetensors"
     assert options.settings().device == "cuda:1"
+
+
+def test_methods_for_scenes_at_rest_do_not_align_unless_asked(widget):
+    options = widget.options
+    options.set_settings(MergeSettings())
+    options.choose("method", "weighted")
+    assert options.settings().align == "off"
+    options.choose("method", "auto")
+    assert options.settings().align == "auto"
+    options.choose("method", "weighted")
+    options.choose("align", "on")  # asked
+    options.choose("method", "mertens")
+    assert options.settings().align == "on"
+
+
+def test_what_does_not_apply_is_greyed_out(widget):
+    options = widget.options
+    options.set_settings(MergeSettings(method="weighted", encoding="linear"))
+    assert not options.fields["model"].widget.isEnabled()
+    assert not options.fields["gamma"].widget.isEnabled()
+    options.choose("encoding", "gamma")
+    options.choose("method", "auto")
+    assert options.fields["model"].widget.isEnabled()
+    assert options.fields["gamma"].widget.isEnabled()
+
+
+def test_defaults_are_restored_and_the_default_model_has_a_name(widget):
+    options = widget.options
+    options.restore_defaults()
+    assert options.settings() == MergeSettings()
+    options.set_models(["default", "full", "compact"], "compact")
+    assert options.fields["model"].control.currentText() == "default (compact)"
+    assert options.settings().model == "default"
+
+
+def test_twelve_bits_are_offered_beside_the_bit_depth_and_taken_at_a_click(widget, qtbot, make_frames, add_bracket):
+    linear = make_frames(dtype=np.float64, encoding="linear")[0]
+    add_bracket(widget.viewer, [np.round(frame * 4095).astype(np.uint16) for frame in linear])
+    hint = widget.options.hints["bit_depth"]
+    assert hint.isVisibleTo(widget)
+    assert "4095" in hint.text()
+    qtbot.mouseClick(hint, Qt.MouseButton.LeftButton)
+    assert widget.settings().bit_depth == 12
+    assert not hint.isVisibleTo(widget)

@@ -1,0 +1,80 @@
+"""Maps of a merge as layers above the result: ghosts, and which frame each pixel came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_afunet.jobs.merge_job import SOURCE_COLOURS, Outcome, map_picture
+from napari_afunet.layers.result_layer import ResultId, bring_to_front, find_result, provenance_of, put_layer
+from napari_afunet.layers.selection import KEY
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+__all__ = ["LEGENDS", "compute_map", "hide_map", "map_options", "remove_extra_layers", "show_map"]
+
+_SOURCES = ("shorter frame", "reference", "longer frame", "the network's own picture")
+LEGENDS = {
+    "ghost": "Bright: frames disagree; a plain weighted merge would show a ghost there.",
+    "source": " ".join(
+        f'<span style="color: rgb({", ".join(str(round(255 * value)) for value in colour)})">■</span> {name}'
+        for colour, name in zip(SOURCE_COLOURS.tolist(), _SOURCES, strict=True)
+    ),
+    "network": "Bright: the network decided; dark: frames that agree were averaged.",
+}
+"""Map → what its colours mean, as rich text."""
+
+_KEPT = ("radiance", "tone_mapped", "truth")
+
+
+def compute_map(outcome: Outcome, name: str) -> np.ndarray | None:
+    """Return a map of a single image, or ``None`` where the merge left nothing to make it of; for the background."""
+    if name in outcome.maps:
+        return outcome.maps[name]
+    result = outcome.result
+    if outcome.source.planes or result is None or name not in result.maps:
+        return None
+    outcome.maps[name] = map_picture(name, np.asarray(result.maps[name], np.float32))
+    return outcome.maps[name]
+
+
+def map_options(values: np.ndarray, planes: int) -> dict[str, Any]:
+    """Return how a map is shown: colours as they are, numbers with a colour map."""
+    if values.ndim > planes + 2:
+        return {"rgb": True, "opacity": 0.8}
+    limits = (0.0, max(1.0, float(np.max(values, initial=0.0))))
+    return {"colormap": "inferno", "contrast_limits": limits, "blending": "additive"}
+
+
+def show_map(viewer: ViewerModel, outcome: Outcome, name: str, values: np.ndarray) -> Image:
+    """Show a map above everything else, with a colour bar."""
+    active = viewer.layers.selection.active
+    options = map_options(values, len(outcome.source.planes))
+    result = ResultId.of_outcome(outcome)
+    layer = put_layer(viewer, result, name, values, outcome.placement, provenance_of(outcome), **options)
+    bring_to_front(viewer, layer)
+    layer.colorbar.visible = not layer.rgb
+    viewer.layers.selection.active = active
+    return layer
+
+
+def hide_map(viewer: ViewerModel, outcome: Outcome, name: str) -> None:
+    """Hide a map that was shown."""
+    layer = find_result(viewer, ResultId.of_outcome(outcome), name)
+    if layer is not None:
+        layer.visible = False
+
+
+def remove_extra_layers(viewer: ViewerModel) -> int:
+    """Remove previews, maps, stages and regions; results and frames stay. Return how many went."""
+    extra = []
+    for layer in viewer.layers:
+        note = layer.metadata.get(KEY, {})
+        if "role" in note and (note["role"] not in _KEPT or note.get("preview")):
+            extra.append(layer)
+    for layer in extra:
+        viewer.layers.remove(layer)
+    return len(extra)

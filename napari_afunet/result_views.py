@@ -1,0 +1,200 @@
+"""Controller of what is shown beside a result: comparisons, maps, features, and regions from other frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_info
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QWidget
+
+from napari_afunet.display.compare import compare, stop_comparing
+from napari_afunet.jobs.controller import MergeController
+from napari_afunet.jobs.merge_job import Outcome
+from napari_afunet.jobs.worker import run_in_background
+from napari_afunet.layers.features import channel_count, quantity_values, show_values
+from napari_afunet.layers.maps import compute_map, hide_map, remove_extra_layers, show_map
+from napari_afunet.layers.regions import draw_regions, find_regions, region_layer, remove_last_region
+from napari_afunet.layers.result_layer import ResultId
+from napari_afunet.panels.compare import ComparePanel
+from napari_afunet.panels.features import FeaturesPanel
+from napari_afunet.panels.look_closer import LookCloserPanel
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+
+__all__ = ["ResultViews"]
+
+_REGION_DELAY = 250
+"""Milliseconds without a change after which regions are taken."""
+
+
+class ResultViews(QObject):
+    """Answers the panels that look closer at the last result.
+
+    Args:
+        viewer: with the results.
+        controller: with the last merge.
+        merge_again: starts a merge with these settings changed, for what the last one did not keep.
+        chosen_layer: returns the HDR layer chosen under Display.
+        parent: ends it with it.
+
+    Attributes:
+        compare: the result beside what it was made from.
+        look_closer: maps over the result, and regions from other frames.
+        features: the quantity that the stages' layers show.
+    """
+
+    def __init__(
+        self,
+        viewer: ViewerModel,
+        controller: MergeController,
+        merge_again: Callable[..., None],
+        chosen_layer: Callable[[], Image | None],
+        parent: QWidget,
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._controller = viewer, controller
+        self._merge_again, self._chosen_layer = merge_again, chosen_layer
+        self._wish: tuple[str, int] | None = None
+        self._after_merge: tuple[str, str] | None = None
+        self.compare, self.look_closer, self.features = ComparePanel(), LookCloserPanel(), FeaturesPanel()
+        self._regions_timer = QTimer(self)
+        self._regions_timer.setSingleShot(True)
+        self._regions_timer.setInterval(_REGION_DELAY)
+        self._regions_timer.timeout.connect(self._take_regions)
+        self.compare.chosen.connect(self.show_comparison)
+        self.features.chosen.connect(self._on_features)
+        self.look_closer.map_wanted.connect(self._on_map)
+        self.look_closer.regions_wanted.connect(self._on_draw)
+        self.look_closer.undo_wanted.connect(self._on_undo)
+        self.look_closer.tidy_wanted.connect(self._on_tidy)
+        controller.started.connect(lambda: self.show_comparison(""))
+        controller.merged.connect(self._on_merged)
+        controller.ended.connect(self._on_ended)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The last merge."""
+        return self._controller.outcome
+
+    def _on_merged(self, layers: dict[str, Image]) -> None:
+        outcome = self.outcome
+        if outcome is None:
+            return
+        can_take = not outcome.source.planes and outcome.linear and outcome.source.window is None
+        self.look_closer.set_frames(outcome.info.get("frames") or outcome.source.names, can_take)
+        self.features.set_channels(0 if outcome.source.planes else channel_count(outcome))
+        for button in self.look_closer.buttons:
+            self.look_closer.show_map(button)
+
+    def _on_ended(self, fraction: float, message: str) -> None:
+        wish, self._after_merge = self._after_merge, None
+        if wish is None or fraction < 1.0:
+            return
+        kind, name = wish
+        if kind == "map":
+            self._on_map(name, True)
+        else:
+            self.show_comparison(name)
+
+    def show_comparison(self, comparison: str) -> None:
+        """Show a comparison by its name, or return to the usual view for an empty one."""
+        stop_comparing(self._viewer)
+        found = bool(comparison) and compare(self._viewer, comparison, self._chosen_layer())
+        self.compare.show_chosen(comparison if found else "")
+        if comparison == "stages" and not found and self.outcome is not None and "model" in self.outcome.info:
+            self._merge_for("compare", comparison, stages=True)
+        elif comparison == "stages" and not found:
+            show_info("There are no stages: the method “AFUNet” or “Automatic” makes them.")
+        elif comparison and not found:
+            show_info("There is nothing to compare yet: merge first, and keep the frames' layers.")
+
+    def _on_map(self, button: str, wanted: bool) -> None:
+        """Show a map over the result, or hide it; what the merge left nothing for is merged again with it."""
+        outcome = self.outcome
+        if outcome is None or not wanted:
+            for name in ("network", button) if button == "source" else (button,):
+                if outcome is not None:
+                    hide_map(self._viewer, outcome, name)
+            self.look_closer.show_map(button)
+            return
+        name = self._available_map(outcome, button)
+
+        def show(values: Any) -> None:
+            if outcome is not self.outcome:
+                return
+            if values is None:
+                self.look_closer.show_map(button)
+                if self._controller.worker is None and name == button:
+                    self._merge_for("map", button, ghost_map=True, stages="model" in outcome.info and name == "source")
+                return
+            show_map(self._viewer, outcome, name, values)
+            self.look_closer.show_map(button, name)
+
+        run_in_background(compute_map, outcome, name, done=show)
+
+    @staticmethod
+    def _available_map(outcome: Outcome, button: str) -> str:
+        """Return the map that answers a button: of the sources, the network's share where that is all there is."""
+        known = {*outcome.maps, *(outcome.result.maps if outcome.result is not None else ())}
+        return "network" if button == "source" and "source" not in known and "network" in known else button
+
+    def _merge_for(self, kind: str, name: str, **changes: Any) -> None:
+        """Merge again for something that the last merge did not keep, and show it then."""
+        if self._after_merge is not None or self.outcome is None:
+            self._after_merge = None
+            show_info("This merge has no such picture.")
+            return
+        self._after_merge = (kind, name)
+        self._merge_again(**changes)
+
+    def _on_draw(self, frame: int) -> None:
+        outcome = self.outcome
+        if outcome is None or frame < 0:
+            return
+        layer = draw_regions(self._viewer, outcome, frame)
+        layer.events.data.disconnect(self._on_regions)
+        layer.events.data.connect(self._on_regions)
+
+    def _on_regions(self, event: Any = None) -> None:
+        self._regions_timer.start()
+
+    def _on_undo(self) -> None:
+        if self.outcome is not None and (layer := region_layer(self._viewer, self._result_id())) is not None:
+            remove_last_region(layer)
+
+    def _take_regions(self) -> None:
+        outcome = self.outcome
+        regions = () if outcome is None else find_regions(region_layer(self._viewer, self._result_id()))
+        if outcome is not None and regions != tuple(outcome.settings.regions):
+            self._controller.retake(regions)
+
+    def _result_id(self) -> ResultId:
+        assert self.outcome is not None
+        return ResultId.of_outcome(self.outcome)
+
+    def drawn_regions(self, layers: Sequence[Image]) -> tuple[Any, ...]:
+        """Return the regions drawn over the result of these frames."""
+        return find_regions(region_layer(self._viewer, ResultId.of_frames(layers)))
+
+    def _on_tidy(self) -> None:
+        self.show_comparison("")
+        for button in self.look_closer.buttons:
+            self.look_closer.show_map(button)
+        remove_extra_layers(self._viewer)
+
+    def _on_features(self, quantity: str, channel: int) -> None:
+        """Compute in the background; of several wishes the last one counts."""
+        outcome = self.outcome
+        if outcome is None:
+            return
+        self._wish = wish = (quantity, channel)
+
+        def show(values: Any) -> None:
+            if wish == self._wish and outcome is self.outcome:
+                show_values(self._viewer, outcome, values)
+
+        run_in_background(quantity_values, outcome, quantity, channel, done=show)

@@ -1,0 +1,386 @@
+"""Brackets from files as people have them: lists, flags, places, pages, masks, pairs and leftovers."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from datetime import datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import OpenImageIO
+import pytest
+import tifffile
+from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
+
+import afunet_core as af
+from afunet_core.bracket.folders import find_brackets, list_bracket_folder, natural_key
+from afunet_core.bracket.grouping import Shot, group_shots
+from afunet_core.errors import BracketError, ExposureError, ImageFileError
+from afunet_core.io import Exposure, parse_exposure, read_exposure, read_exposure_list, write_image
+
+TIMES = (1, 4, 16)
+EV = (0, 2, 4)
+
+
+@pytest.fixture(scope="module")
+def light() -> np.ndarray:
+    """Linear light in blocks over two decades, 1.0 saturates the shortest frame."""
+    rng = np.random.default_rng(1)
+    x = np.mgrid[:60, :90][1]
+    blocks = rng.random((10, 15)).repeat(6, 0).repeat(6, 1)
+    return (0.9 * 10 ** (-2.0 + 2.0 * x / 90) * (0.4 + 0.6 * blocks))[..., None] * np.array([1, 0.8, 0.6])
+
+
+def shoot(light: np.ndarray, time: float) -> np.ndarray:
+    return np.rint(np.clip(light * time, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
+
+
+def exif_of(seconds: Fraction | None, **more: object) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    fields = {int(name[1:], 16): value for name, value in more.items() if name.startswith("x")}
+    if seconds is not None:
+        fields[0x829A] = IFDRational(seconds.numerator, seconds.denominator)
+    exif[0x8769] = fields
+    if "orientation" in more:
+        exif[0x0112] = more["orientation"]
+    return exif
+
+
+def save_bracket(folder: Path, light: np.ndarray, suffix: str = ".png", **more: object) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for i, t in enumerate(TIMES):
+        path = folder / f"{i}{suffix}"
+        Image.fromarray(shoot(light, t)).save(path, quality=97, exif=exif_of(Fraction(t, 400), **more))
+        paths.append(path)
+    return paths
+
+
+def merged(bracket: af.Bracket) -> np.ndarray:
+    return af.merge(bracket, method="weighted", align="off", noise="photons").radiance
+
+
+class TestExposures:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("1/400s", 1 / 400), ("2.5ms", 0.0025), ("0,0025", 0.0025), ("−2", -2.0), ("+1 EV", 1.0), ("", None),
+            ("1/30 sec", 1 / 30),
+            (".5", 0.5), ("250 µs", 2.5e-4), ("1e400", None), ("1e9999999", None), ("1/0", None), ("soon", None),
+        ],
+    )  # fmt: skip
+    def test_as_people_write_them(self, text: str, value: float | None) -> None:
+        assert parse_exposure(text) == (None if value is None else pytest.approx(value))
+
+    @pytest.mark.parametrize(
+        ("text", "ev", "names"),
+        [
+            ("-2\n0\n2\n", [-2, 0, 2], None),
+            ("1/400\n1/100\n1/25", [-2, 0, 2], None),
+            ("1/400s, 1/100s, 1/25s", [-2, 0, 2], None),
+            ("2.5 ms\n10 ms\n40 ms", [-2, 0, 2], None),
+            ("-0,5\n0\n0,5", [-0.5, 0, 0.5], None),
+            ("-1/3 0 1/3", [-1 / 3, 0, 1 / 3], None),
+            ("b.jpg 1/100\na.jpg 1/400\n", [0, -2], ["b.jpg", "a.jpg"]),
+            ('"a b.jpg"; -2\nc.png = 0', [-2, 0], ["a b.jpg", "c.png"]),
+            ("0.5″\n2″", [-1, 1], None),
+        ],
+    )
+    def test_lists(self, tmp_path: Path, text: str, ev: list[float], names: list[str] | None) -> None:
+        (tmp_path / "exposure.txt").write_text(text, encoding="utf-8")
+        found = read_exposure_list(tmp_path / "exposure.txt")
+        assert [value - np.mean(found.ev) for value in found.ev] == pytest.approx([v - np.mean(ev) for v in ev])
+        assert found.names == names
+
+    def test_times_without_a_unit(self, tmp_path: Path) -> None:
+        """Numbers a few hundredths apart are no stops."""
+        (tmp_path / "exposure.txt").write_text("0.0025\n0.01\n0.04\n")
+        with pytest.warns(UserWarning, match="taken as times in seconds"):
+            found = read_exposure_list(tmp_path / "exposure.txt").ev
+        assert found[2] - found[0] == pytest.approx(4)
+
+    @pytest.mark.parametrize("text", ["a.jpg 1/100\n1/25", "-2 EV\n1/100 s", "a.jpg 1 2", "1/0"])
+    def test_lists_that_contradict_themselves(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "exposure.txt").write_text(text)
+        with pytest.raises(ImageFileError, match=r"exposure\.txt"):
+            read_exposure_list(tmp_path / "exposure.txt")
+
+    def test_names_decide_and_not_order(self, tmp_path: Path, light: np.ndarray) -> None:
+        paths = save_bracket(tmp_path, light)
+        (tmp_path / "exposure.txt").write_text("2.PNG 4\n0.png 0\n1.png 2\n")
+        bracket = af.Bracket.from_files(paths)
+        assert (bracket.names, bracket.times.tolist()) == (("0.png", "1.png", "2.png"), [1, 4, 16])
+
+    @pytest.mark.parametrize(
+        ("fields", "seconds", "f_number", "iso"),
+        [
+            ({"x9201": IFDRational(664386, 100000)}, 0.01, None, None),
+            ({"x829A": IFDRational(1, 100), "x9202": IFDRational(6, 1)}, 0.01, 8.0, None),
+            ({"x829A": IFDRational(1, 100), "x8827": 65535, "x8830": 2, "x8832": 102400}, 0.01, None, 102400),
+            ({"x829A": IFDRational(1, 100), "x8827": 400, "x8832": 999}, 0.01, None, 400),
+        ],
+    )
+    def test_other_fields_of_exif(
+        self, tmp_path: Path, fields: dict, seconds: float, f_number: float | None, iso: float | None
+    ) -> None:
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif_of(None, **fields))
+        found = read_exposure(tmp_path / "a.jpg")
+        assert found.seconds == pytest.approx(seconds, rel=1e-4)
+        assert (found.f_number, found.iso) == (f_number and pytest.approx(f_number), iso)
+
+    def test_exposure_compensation_alone(self, tmp_path: Path, light: np.ndarray) -> None:
+        for i, t in enumerate(TIMES):
+            exif = exif_of(None, x9204=IFDRational(2 * i - 2, 1))
+            Image.fromarray(shoot(light, t)).save(tmp_path / f"{i}.png", exif=exif)
+        with pytest.warns(UserWarning, match="exposure compensation"):
+            assert af.Bracket.from_folder(tmp_path).times.tolist() == [1, 4, 16]
+
+    @pytest.mark.parametrize("kind", ["OME", "Micro-Manager"])
+    def test_microscopes(self, tmp_path: Path, light: np.ndarray, kind: str) -> None:
+        for i, t in enumerate(TIMES):
+            plane = np.rint(np.clip(light[..., 0] * t, 0, 1) * 65535).astype(np.uint16)
+            if kind == "OME":
+                notes = {"Plane": {"ExposureTime": [10.0 * t], "ExposureTimeUnit": ["ms"]}}
+                tifffile.imwrite(tmp_path / f"{i}.ome.tif", plane, ome=True, metadata={"axes": "YX", **notes})
+            else:
+                tag = (51123, 2, 0, json.dumps({"Exposure-ms": 10.0 * t}), True)
+                tifffile.imwrite(tmp_path / f"{i}.tif", plane, extratags=[tag])
+        assert read_exposure(min(tmp_path.iterdir())) == Exposure(0.01)
+        assert af.Bracket.from_folder(tmp_path, encoding="linear").times.tolist() == pytest.approx([1, 4, 16])
+
+    @pytest.mark.parametrize("given", [{"ev": (-1000, 0, 1000)}, {"ev": (0, 60, -100)}, {"times": (1e-30, 1, 1e30)}])
+    def test_spans_that_cannot_be(self, light: np.ndarray, given: dict) -> None:
+        frames = [light.astype(np.float32) * 0.1] * 3
+        with pytest.raises(ExposureError, match="within 40 EV"):
+            af.Bracket(frames, encoding="linear", override=True, **given)
+
+    def test_steps_that_the_brightness_contradicts_are_told(self, light: np.ndarray) -> None:
+        frames = [shoot(light, t) for t in (1, 2, 4)]
+        with pytest.warns(UserWarning, match="contradicts their exposures"):
+            af.Bracket(frames, ev=(-2, 0, 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            af.Bracket([shoot(light, t) for t in TIMES], ev=EV)
+
+
+class TestOrientation:
+    def test_a_camera_that_guessed_wrong(self, tmp_path: Path, light: np.ndarray) -> None:
+        """The last frame lies as the others and says that it does not."""
+        for i, (t, flag) in enumerate(zip(TIMES, (1, 1, 3), strict=True)):
+            exif = exif_of(Fraction(t, 400), orientation=flag)
+            Image.fromarray(shoot(light, t)).save(tmp_path / f"{i}.jpg", quality=97, exif=exif)
+        with pytest.warns(UserWarning, match=r"orientation flag of 2\.jpg"):
+            bracket = af.Bracket.from_folder(tmp_path)
+        np.testing.assert_allclose(np.median(merged(bracket) / light), 1, rtol=0.05)
+
+    def test_a_camera_that_was_turned(self, tmp_path: Path, light: np.ndarray) -> None:
+        for i, (t, flag) in enumerate(zip(TIMES, (1, 1, 3), strict=True)):
+            stored = shoot(light, t)[::-1, ::-1] if flag == 3 else shoot(light, t)
+            exif = exif_of(Fraction(t, 400), orientation=flag)
+            Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / f"{i}.jpg", quality=97, exif=exif)
+        np.testing.assert_allclose(np.median(merged(af.Bracket.from_folder(tmp_path)) / light), 1, rtol=0.05)
+
+
+class TestMasks:
+    def test_transparent_borders_do_not_darken(self, tmp_path: Path, light: np.ndarray) -> None:
+        for i, (t, left) in enumerate(zip(TIMES, (0, 0, 15), strict=True)):
+            alpha = np.full(light.shape[:2], 255, np.uint8)
+            alpha[:, :left] = 0
+            stored = shoot(light, t)
+            stored[alpha == 0] = 0
+            tifffile.imwrite(tmp_path / f"{i}.tif", np.dstack([stored, alpha]), photometric="rgb", extrasamples=(2,))
+        result = merged(af.Bracket.from_files(sorted(tmp_path.iterdir()), ev=EV))
+        np.testing.assert_allclose(np.median((result / light)[:, :15]), 1, rtol=0.05)
+
+    def test_what_no_other_frame_recorded_is_told(self, light: np.ndarray) -> None:
+        frames = []
+        for t, right in zip(TIMES, (15, 0, 0), strict=True):
+            alpha = np.full((*light.shape[:2], 1), 255, np.uint8)
+            alpha[:, 90 - right :] = 0
+            frames.append(np.concatenate([shoot(light, t), alpha], axis=2))
+        with pytest.warns(UserWarning, match="is transparent in part"):
+            af.Bracket(frames, ev=EV)
+
+    @pytest.mark.parametrize("grey", [False, True])
+    def test_windows_of_one_canvas(self, tmp_path: Path, light: np.ndarray, grey: bool) -> None:
+        """Three windows of one picture, each stating its place, lie where they belong."""
+        for i, (t, x, y) in enumerate(zip(TIMES, (0, 5, 10), (0, 2, 4), strict=True)):
+            part = np.clip(light * t, 0, 1)[y : y + 50, x : x + 75].astype(np.float32)
+            part = part[..., :1] if grey else part
+            spec = OpenImageIO.ImageSpec(75, 50, part.shape[2], "float")
+            spec.x, spec.y, spec.full_width, spec.full_height = x, y, 90, 60
+            if grey:
+                spec.channelnames = ("Y",)
+            out = OpenImageIO.ImageOutput.create(str(tmp_path / f"{i}.exr"))
+            out.open(str(tmp_path / f"{i}.exr"), spec)
+            out.write_image(np.ascontiguousarray(part))
+            out.close()
+        result = merged(af.Bracket.from_folder(tmp_path, ev=EV))
+        truth = light[:54, :85, 0] if grey else light[:54, :85]
+        assert result.shape == truth.shape
+        inside = (slice(4, 50), slice(10, 75))
+        np.testing.assert_allclose(result[inside], truth[inside], rtol=1e-3)
+
+    def test_positions_of_tiff(self, tmp_path: Path, light: np.ndarray) -> None:
+        for i, (t, x) in enumerate(zip(TIMES, (0, 5, 10), strict=True)):
+            tags = [(286, 5, 1, (x, 72), True), (287, 5, 1, (0, 72), True)]
+            part = shoot(light, t)[:, x : x + 75].copy()
+            tifffile.imwrite(
+                tmp_path / f"{i}.tif", part, photometric="rgb", metadata=None, resolution=(72, 72), extratags=tags
+            )
+        result = merged(af.Bracket.from_folder(tmp_path, ev=EV))
+        assert result.shape == (60, 85, 3)
+        np.testing.assert_allclose(np.median(result[:, 10:75] / light[:, 10:75]), 1, rtol=0.05)
+
+
+class TestPlanes:
+    def test_a_stack_is_a_bracket(self, tmp_path: Path, light: np.ndarray) -> None:
+        planes = np.stack([shoot(light[..., 0], t) for t in TIMES])
+        tifffile.imwrite(tmp_path / "stack.tif", planes, photometric="minisblack")
+        bracket = af.Bracket.from_files([tmp_path / "stack.tif"], ev=EV)
+        assert bracket.names == ("stack.tif [0]", "stack.tif [1]", "stack.tif [2]")
+        np.testing.assert_allclose(np.median(merged(bracket) / light[..., 0]), 1, rtol=0.05)
+
+    def test_planes_that_are_left_out_are_told(self, tmp_path: Path, light: np.ndarray) -> None:
+        for i, t in enumerate(TIMES):
+            plane = shoot(light[..., 0], t)
+            tifffile.imwrite(tmp_path / f"{i}.tif", np.stack([plane, plane[::-1]]), photometric="minisblack")
+        files = sorted(tmp_path.iterdir())
+        with pytest.warns(UserWarning, match="only the first of 2 planes"):
+            first = af.Bracket.from_files(files, ev=EV)
+        second = af.Bracket.from_files(files, ev=EV, plane=1)
+        np.testing.assert_array_equal(second.frames[0], first.frames[0].flip(-2))
+
+
+class TestWhiteLevel:
+    def counts(self, light: np.ndarray, top: int) -> list[np.ndarray]:
+        return [np.minimum(np.rint(light[..., 0] * t * top), top).astype(np.uint16) for t in TIMES]
+
+    def test_stated(self, light: np.ndarray) -> None:
+        frames = self.counts(light, 3700)
+        result = merged(af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12, white_level=3700))
+        np.testing.assert_allclose(np.median(result / light[..., 0]), 1, rtol=0.01)
+
+    def test_a_plateau_below_is_told_and_found(self, light: np.ndarray) -> None:
+        frames = self.counts(light, 3700)
+        with pytest.warns(UserWarning, match="pile up at 3700"):
+            af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            bracket = af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12, white_level="auto")
+        assert bracket.scale == pytest.approx(3700)
+        np.testing.assert_allclose(np.median(merged(bracket) / light[..., 0]), 1, rtol=0.01)
+
+    def test_a_white_wall_is_no_plateau(self) -> None:
+        wall = np.full((40, 40), 0.04)
+        wall[:, 20:] = 0.01
+        frames = [np.rint(wall * t * 255).astype(np.uint8) for t in TIMES]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            af.Bracket(frames, times=TIMES, encoding="linear")
+
+    @pytest.mark.parametrize("wrong", [0, -5, float("nan"), "high"])
+    def test_refusals(self, light: np.ndarray, wrong: object) -> None:
+        with pytest.raises(af.AFUNetError, match="white_level"):
+            af.Bracket(self.counts(light, 4095), times=TIMES, encoding="linear", white_level=wrong)
+
+
+class TestFolders:
+    def test_own_results_are_no_frames(self, tmp_path: Path, light: np.ndarray) -> None:
+        frames = save_bracket(tmp_path, light, ".jpg")
+        result = af.merge(af.Bracket.from_folder(tmp_path), method="weighted", align="off")
+        for name in ("m.exr", "m.hdr", "m.tif", "m.dng"):
+            write_image(tmp_path / name, result.radiance, metadata=result.info)
+        for name in ("p.jpg", "p.png"):
+            write_image(tmp_path / name, np.clip(result.radiance, 0, 1), metadata=result.info)
+        assert list_bracket_folder(tmp_path) == frames
+
+    def test_folders_of_others(self, tmp_path: Path, light: np.ndarray) -> None:
+        save_bracket(tmp_path / "one", light)
+        for name in ("@eaDir", "#recycle", "__MACOSX", ".thumbnails", "$RECYCLE.BIN"):
+            save_bracket(tmp_path / name, light)
+        (tmp_path / "one" / "._0.png").write_bytes(b"\0\5\x16\7")
+        assert find_brackets(tmp_path) == [tmp_path / "one"]
+        assert len(list_bracket_folder(tmp_path / "one")) == 3
+
+    def test_raw_and_jpeg(self, tmp_path: Path) -> None:
+        for name in ("a.DNG", "a.JPG", "b.dng", "b.jpg", "c.jpg"):
+            (tmp_path / name).write_bytes(b"x")
+        assert [path.name for path in list_bracket_folder(tmp_path)] == ["a.DNG", "b.dng", "c.jpg"]
+
+    @pytest.mark.parametrize("suffix", [".webp", ".jfif", ".avif"])
+    def test_other_types_are_seen(self, tmp_path: Path, light: np.ndarray, suffix: str) -> None:
+        for i, t in enumerate(TIMES):
+            kind = {".webp": "WEBP", ".jfif": "JPEG", ".avif": "AVIF"}[suffix]
+            picture = Image.fromarray(shoot(light, t))
+            picture.save(tmp_path / f"{i}{suffix}", kind, quality=95, exif=exif_of(Fraction(t, 400)))
+        assert af.Bracket.from_folder(tmp_path).times.tolist() == pytest.approx([1, 4, 16])
+
+    def test_one_order_everywhere(self) -> None:
+        names = ["img_1.png", "IMG_1.png", "img_01.png", "img_10.png"]
+        orders = {
+            tuple(sorted(order, key=natural_key)) for order in (names, names[::-1], [names[i] for i in (2, 0, 3, 1)])
+        }
+        assert len(orders) == 1
+
+    def test_a_camera_folder_is_not_one_bracket(self, tmp_path: Path, light: np.ndarray) -> None:
+        for scene in range(2):
+            for i, t in enumerate(TIMES):
+                taken = f"2026:06:01 12:{5 * scene:02d}:0{i}"
+                exif = exif_of(Fraction(t, 400), x9003=taken)
+                Image.fromarray(shoot(light[::-1] if scene else light, t)).save(tmp_path / f"{scene}{i}.jpg", exif=exif)
+        with pytest.raises(BracketError, match=r"2 brackets taken one after the other.*group_folder"):
+            af.Bracket.from_folder(tmp_path)
+
+
+class TestGrouping:
+    NOON = datetime(2026, 6, 21, 12)
+
+    def shots(self, *moments: tuple[float, float]) -> list[Shot]:
+        return [
+            Shot(Path(f"{i:02d}.jpg"), self.NOON + timedelta(seconds=start), Exposure(seconds))
+            for i, (start, seconds) in enumerate(moments)
+        ]
+
+    def sizes(self, shots: list[Shot], **options: float) -> list[int]:
+        return [len(bracket) for bracket in group_shots(shots, **options).brackets]
+
+    def test_dark_frames_double_the_pause(self) -> None:
+        assert self.sizes(self.shots((0, 8), (16, 2), (20, 30))) == [3]
+
+    def test_a_pause_that_is_stated(self) -> None:
+        by_hand = self.shots((0, 0.01), (6, 0.0025), (12, 0.04))
+        assert self.sizes(by_hand) == []
+        assert self.sizes(by_hand, pause=10) == [3]
+
+    def test_bursts_of_brackets(self) -> None:
+        times = [0.01, 0.0025, 0.04]
+        assert self.sizes(self.shots(*((i * 0.5, times[i % 3]) for i in range(9)))) == [3, 3, 3]
+
+    def test_an_exposure_that_the_camera_could_not_change(self) -> None:
+        """1/8000 s twice: the camera could not go shorter in the middle of its five."""
+        limits = [0.004, 0.001, 0.000125, 0.000125, 0.016]
+        assert self.sizes(self.shots(*((i * 0.5, t) for i, t in enumerate(limits)))) == [5]
+
+    def test_a_burst_of_one_exposure(self) -> None:
+        assert self.sizes(self.shots(*((i * 0.2, 0.01) for i in range(6)))) == []
+
+
+def test_links_and_pipes_in_a_folder(tmp_path: Path, light: np.ndarray) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no named pipes here")
+    frames = save_bracket(tmp_path / "real", light)
+    folder = tmp_path / "links"
+    folder.mkdir()
+    for frame in frames:
+        (folder / frame.name).symlink_to(frame)
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(folder / "pipe.png")
+    os.mkfifo(folder / "exposure.txt")
+    assert len(list_bracket_folder(folder)) == 3
+    assert af.Bracket.from_folder(folder).times.tolist() == pytest.approx([1, 4, 16])

@@ -1,0 +1,144 @@
+"""Calibration from the bracket: what is exact is left alone, what a camera did is found, wherever things are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import afunet_core as af
+from afunet_core.camera.calibration import ToneCurve, calibrate
+from afunet_core.radiometry import encode
+
+Camera = Callable[[Tensor], Tensor]
+
+
+def gamma(light: Tensor) -> Tensor:
+    return light.clamp(0, 1) ** (1 / 2.2)
+
+
+def s_curve(light: Tensor) -> Tensor:
+    value = gamma(light)
+    return 0.4 * value + 0.6 * value * value * (3 - 2 * value)
+
+
+def scene(seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 24, 32, generator=generator)
+    return F.interpolate(coarse, scale_factor=8, mode="bilinear") ** 4
+
+
+def photograph(camera: Camera, times: tuple[float, ...], light: Tensor | None = None) -> list[Tensor]:
+    """Frames of eight bits with photon and read noise."""
+    generator = torch.Generator().manual_seed(1)
+    light = scene() if light is None else light
+    frames = []
+    for time in times:
+        seen = (light * time).clamp(0, 1)
+        noise = torch.randn(light.shape, generator=generator) * (2e-4 * seen + 1e-6).sqrt()
+        frames.append((camera((seen + noise).clamp(0, 1)) * 255).round() / 255)
+    return frames
+
+
+def error_in_stops(curve: ToneCurve, camera: Camera) -> float:
+    """Largest, over stored values from 0.1 to 0.9, up to a common factor."""
+    light = torch.linspace(1e-4, 1, 4000, dtype=torch.float64)
+    stored = camera(light)
+    known = (stored > 0.1) & (stored < 0.9)
+    off = (curve.light(stored[known]) / light[known]).log2()
+    return float((off - off.median()).abs().max())
+
+
+@pytest.mark.parametrize("times", [(1.0, 4.0), (1.0, 4.0, 16.0), (1.0, 2.0, 4.0, 8.0, 16.0)])
+@pytest.mark.parametrize("name", ["gamma", "srgb"])
+def test_exact_encodings_are_left_alone(name: str, times: tuple[float, ...]) -> None:
+    frames = photograph(gamma if name == "gamma" else lambda light: encode(light, "srgb"), times)
+    bracket = af.Bracket(frames, times=times)
+    assert all(torch.equal(kept, frame) for kept, frame in zip(bracket.frames, frames, strict=True))
+    assert bracket.times.tolist() == list(times)
+    assert "calibration" not in bracket.metadata
+
+
+def test_linear_frames_are_left_alone() -> None:
+    frames = photograph(lambda light: light, (1.0, 4.0, 16.0))
+    bracket = af.Bracket(frames, times=(1, 4, 16), encoding="linear")
+    assert all(torch.equal(kept, frame) for kept, frame in zip(bracket.frames, frames, strict=True))
+
+
+def test_motion_is_no_tone_curve() -> None:
+    frames = photograph(gamma, (1.0, 4.0, 16.0))
+    frames[2][..., :80] = frames[2][..., :80].flip(-2)
+    frames[0] = torch.roll(frames[0], (7, -5), (-2, -1))
+    assert calibrate(frames, (1, 4, 16)).curve is None
+
+
+@pytest.mark.parametrize("times", [(1.0, 4.0), (1.0, 4.0, 16.0), (1.0, 2.0, 4.0, 8.0, 16.0)])
+@pytest.mark.parametrize("moves", [False, True])
+def test_an_s_curve_is_found(times: tuple[float, ...], moves: bool) -> None:
+    frames = photograph(s_curve, times)
+    if moves:
+        frames[-1][..., :60] = frames[-1][..., :60].flip(-2)
+        frames = [torch.roll(frame, (2 * i, -3 * i), (-2, -1)) for i, frame in enumerate(frames)]
+    found = calibrate(frames, times)
+    assert found.curve is not None
+    assert error_in_stops(found.curve, s_curve) < 0.15
+    assert found.after < 0.25 * found.before
+
+
+def test_grey_stays_grey_and_radiance_rises_with_exposure() -> None:
+    times = (1.0, 4.0, 16.0)
+    bracket = af.Bracket(photograph(s_curve, times), times=times)
+    assert bracket.encoding == "gamma"
+    assert bracket.metadata["calibration"]["curve_found"]
+    first, second = bracket.radiance(0), bracket.radiance(1)
+    both = (bracket.frames[0] > 0.15) & (bracket.frames[1] < 0.85)
+    assert abs(float((first[both] / second[both]).log2().median())) < 0.05
+    grey = af.Bracket([frame[:, :1] for frame in photograph(s_curve, times)], times=times)
+    assert grey.is_grey
+    assert all(frame.stride(1) == 0 for frame in grey.frames)
+
+
+def test_one_wrong_step_is_corrected_and_told() -> None:
+    frames = photograph(s_curve, (1.0, 4.0, 64.0))
+    found = calibrate(frames, (1.0, 4.0, 16.0), names=("a", "b", "c"))
+    assert found.times == pytest.approx((1, 4, 64), rel=0.15)
+    assert "from 'b' to 'c' 2.0 EV are stated" in found.sentences[0]
+
+
+@pytest.mark.parametrize("stated", [1.0, 2.0])
+def test_equally_bright_frames_are_told(stated: float) -> None:
+    frames = photograph(gamma, (4.0, 4.0, 4.0, 4.0, 4.0))
+    times = tuple(2.0 ** (stated * index) for index in range(5))
+    found = calibrate(frames, times)
+    assert found.curve is None
+    assert found.sentences[0].count("the pictures show 0.0") == 4
+
+
+def test_pictures_that_tell_nothing() -> None:
+    for size in ((1, 1), (8, 8), (3, 500), (64, 64)):
+        assert calibrate([torch.zeros(1, 3, *size)] * 2, (1, 4)).curve is None
+        assert calibrate([torch.ones(1, 3, *size)] * 2, (1, 4)).curve is None
+
+
+def test_frames_with_gradients_are_believed() -> None:
+    frames = [frame.requires_grad_() for frame in photograph(s_curve, (1.0, 4.0, 16.0))]
+    bracket = af.Bracket(frames, times=(1, 4, 16), override=True)
+    assert bracket.frames[0].requires_grad
+
+
+def test_a_curve_is_monotone_and_ends_at_one() -> None:
+    table = ToneCurve(torch.tensor([0.3, -0.4, 0.2, 0.1, -0.1])).table()[0]
+    assert bool((table.diff() > 0).all())
+    assert (float(table[0]), float(table[-1])) == pytest.approx((0, 1))
+
+
+def test_the_default_can_be_refused() -> None:
+    frames = [
+        (frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8) for frame in photograph(s_curve, (1, 4, 16))
+    ]
+    plain = af.Bracket(frames, ev=(0, 2, 4), response=None, override=True)
+    np.testing.assert_array_equal((plain.frames[0][0].permute(1, 2, 0).numpy() * 255).round(), frames[0])

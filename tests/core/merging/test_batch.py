@@ -1,0 +1,199 @@
+"""Jobs and batches: names, outputs, scales, stacks, and what happens to one bracket stays with it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import afunet_core as af
+from afunet_core.errors import ArgumentError, ImageFileError
+from afunet_core.io import read_image, write_image
+from afunet_core.io.atomic import remove_partial_files, write_atomically
+from afunet_core.merging import batch
+from afunet_core.merging.batch import MergeJob, attempt, folder_jobs, group_jobs, run_batch, run_job
+from afunet_core.utils.device import is_out_of_memory
+
+PLAIN = {"method": "weighted", "align": "off", "noise": "photons"}
+
+
+@pytest.fixture(scope="module")
+def light() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0.01, 0.2, (32, 36, 3)).astype(np.float32)
+
+
+def write_frames(folder: Path, light: np.ndarray, ev: tuple[float, ...] = (0, 2)) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for i, stops in enumerate(ev):
+        paths.append(str(folder / f"{i}.tif"))
+        tifffile.imwrite(paths[-1], light * np.float32(2.0**stops), photometric="rgb")
+    (folder / "exposure.txt").write_text("\n".join(map(str, ev)))
+    return paths
+
+
+def job_of(files: list[str], output: Path, **more: object) -> MergeJob:
+    return MergeJob(output.name, str(output), files=tuple(files), merge=PLAIN, **more)  # type: ignore[arg-type]
+
+
+def test_a_batch_goes_on_whatever_happens(tmp_path: Path, light: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = write_frames(tmp_path / "a", light)
+    jobs = [job_of(files, tmp_path / f"{name}.exr") for name in ("odd", "memory", "good")]
+    real = batch.run_job
+
+    def faulty(job: MergeJob, *arguments: object) -> object:
+        if job.name.startswith("odd"):
+            raise KeyError("a fault of the program")
+        if job.name.startswith("memory"):
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes.")
+        return real(job, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(batch, "run_job", faulty)
+    outcomes = list(run_batch(jobs))
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed", "merged"]
+    assert outcomes[0].message == "KeyError: 'a fault of the program'"
+    assert "memory ran out" in outcomes[1].message
+
+
+@pytest.mark.parametrize(
+    ("error", "known"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_texts_that_mean_out_of_memory(error: BaseException, known: bool) -> None:
+    assert is_out_of_memory(error) is known
+
+
+class TestOutputs:
+    def test_a_frame_is_never_replaced(self, tmp_path: Path, light: np.ndarray) -> None:
+        files = write_frames(tmp_path / "a", light)
+        before = Path(files[1]).read_bytes()
+        link = tmp_path / "link.tif"
+        link.symlink_to(files[1])
+        for output in (Path(files[1]), link):
+            with pytest.raises(ImageFileError, match="is one of the frames"):
+                run_job(job_of(files, output))
+        assert Path(files[1]).read_bytes() == before
+
+    def test_one_scale_for_many_brackets(self, tmp_path: Path, light: np.ndarray) -> None:
+        """Two tiles of a panorama, of which the second began at half the exposure: values fit after scaling."""
+        first = write_frames(tmp_path / "a", light, (0, 2))
+        second = write_frames(tmp_path / "b", light, (-1, 1))
+        run_job(job_of(first, tmp_path / "a.exr"))
+        run_job(job_of(second, tmp_path / "b.exr"))
+        run_job(job_of(second, tmp_path / "c.exr", scale_to=str(tmp_path / "a.exr")))
+        one, alone, scaled = (read_image(tmp_path / f"{name}.exr").pixels for name in "abc")
+        np.testing.assert_allclose(alone, one / 2, rtol=1e-5)
+        np.testing.assert_allclose(scaled, one, rtol=1e-5)
+        run_job(job_of(first, tmp_path / "d.exr", scale_to=str(tmp_path / "c.exr")))  # a scaled one hands its scale on
+        np.testing.assert_allclose(read_image(tmp_path / "d.exr").pixels, one, rtol=1e-5)
+
+    def test_a_scale_of_no_result(self, tmp_path: Path, light: np.ndarray) -> None:
+        write_image(tmp_path / "other.exr", light)
+        files = write_frames(tmp_path / "a", light)
+        with pytest.raises(ArgumentError, match="scale_to"):
+            run_job(job_of(files, tmp_path / "a.exr", scale_to=str(tmp_path / "other.exr")))
+
+    def test_stacks_are_merged_plane_by_plane(self, tmp_path: Path, light: np.ndarray) -> None:
+        grey = light[..., 0]
+        files = []
+        for i in range(2):
+            planes = np.stack([grey, grey[::-1], grey[:, ::-1]]) * np.float32(4**i)
+            files.append(str(tmp_path / f"{i}.tif"))
+            tifffile.imwrite(files[-1], planes, photometric="minisblack")
+        job = job_of(files, tmp_path / "out.tif", bracket={"ev": (0, 2)})
+        with pytest.warns(UserWarning, match="3 planes; they are merged one by one"):
+            run_job(job)
+        merged = tifffile.imread(tmp_path / "out.tif")
+        np.testing.assert_allclose(merged, np.stack([grey, grey[::-1], grey[:, ::-1]]), rtol=1e-5)
+
+    @pytest.mark.parametrize("name", ["out.dng", "out.jpg", "out.png", "out.hdr"])
+    def test_the_photograph_is_carried_over(self, tmp_path: Path, light: np.ndarray, name: str) -> None:
+        from PIL import Image
+        from PIL.TiffImagePlugin import IFDRational
+
+        for i in range(2):
+            exif = Image.Exif()
+            exif[0x0110] = "Camera X"
+            exif[0x8769] = {0x829A: IFDRational(4**i, 100), 0x9003: "2026:06:01 12:00:00"}
+            codes = np.rint((light * 4**i) ** (1 / 2.2) * 255).astype(np.uint8)
+            Image.fromarray(codes).save(tmp_path / f"{i}.png", exif=exif)
+        run_job(job_of([str(tmp_path / "0.png"), str(tmp_path / "1.png")], tmp_path / name))
+        if name == "out.dng":
+            assert tifffile.TiffFile(tmp_path / name).pages.first.tags["Model"].value == "Camera X"
+        elif name != "out.hdr":
+            with Image.open(tmp_path / name) as picture:
+                assert picture.getexif()[0x0110] == "Camera X"
+        assert read_image(tmp_path / name).metadata["method"] == "weighted"
+
+    def test_info_is_json(self, light: np.ndarray) -> None:
+        dark = light * 0.1
+        bracket = af.Bracket([dark, np.ones_like(dark)], ev=(-3, 6), encoding="linear", override=True)
+        json.dumps(af.merge(bracket, method="weighted").info, allow_nan=False)
+
+
+class TestNames:
+    def template(self, **more: object) -> MergeJob:
+        return MergeJob("", "", **more)  # type: ignore[arg-type]
+
+    def test_cards_with_the_same_names(self, tmp_path: Path) -> None:
+        for card in "ABC":
+            for i, seconds in enumerate(((1, 100), (1, 25), (1, 6))):
+                folder = tmp_path / card / "100CAM"
+                folder.mkdir(parents=True, exist_ok=True)
+                tags = [(33434, 5, 1, seconds, True), (306, 2, 20, "2026:06:21 12:00:05", True)]
+                pixels = np.full((8, 8, 3), 20 + 40 * i, np.uint8)
+                tifffile.imwrite(folder / f"IMG_{i}.tif", pixels, photometric="rgb", metadata=None, extratags=tags)
+        folders = [tmp_path / card / "100CAM" for card in "ABC"]
+        jobs, single = group_jobs(folders, tmp_path / "out", self.template(), ".exr")
+        assert [Path(job.files[0]).parts[-3] for job in jobs] == ["A", "B", "C"]
+        assert len({job.output for job in jobs}) == 3
+        assert single == []
+
+    def test_folders_with_the_same_names(self, tmp_path: Path, light: np.ndarray) -> None:
+        for place in ("one", "two"):
+            write_frames(tmp_path / place / "scene", light)
+        jobs = folder_jobs([tmp_path / "one", tmp_path / "two"], tmp_path / "out", self.template(), ".exr")
+        assert [job.name for job in jobs] == ["scene", "two/scene"]
+
+    def test_names_that_leave_no_room(self, tmp_path: Path, light: np.ndarray) -> None:
+        long = tmp_path / "in" / ("ä" * 126)  # 252 bytes
+        write_frames(long, light)
+        (job,) = folder_jobs([tmp_path / "in"], tmp_path / "out", self.template(merge=PLAIN), ".exr")
+        assert attempt(job).status == "merged"
+        assert len(os.fsencode(Path(job.output).name)) < 255
+
+
+class TestLeftovers:
+    def test_of_a_killed_batch_go(self, tmp_path: Path, light: np.ndarray) -> None:
+        job = job_of(write_frames(tmp_path / "a", light), tmp_path / "out" / "a.exr")
+        (tmp_path / "out").mkdir()
+        for name in (".a-0123abcd.exr", ".ab-0123abcd.exr", ".a-0123abcd.tif"):
+            (tmp_path / "out" / name).write_bytes(b"half a picture")
+        assert [outcome.status for outcome in run_batch([job])] == ["merged"]
+        left = {path.name for path in (tmp_path / "out").iterdir()}
+        assert left == {"a.exr", ".ab-0123abcd.exr", ".a-0123abcd.tif"}  # the others are not this job's
+
+    @pytest.mark.skipif(os.name != "posix", reason="locks as POSIX has them")
+    def test_of_somebody_at_work_stay(self, tmp_path: Path) -> None:
+        seen = []
+
+        def write(temporary: Path) -> None:
+            remove_partial_files(tmp_path / "a.txt")
+            seen.append(temporary.exists())
+            temporary.write_text("whole")
+
+        write_atomically(tmp_path / "a.txt", write)
+        assert seen == [True]
+        assert (tmp_path / "a.txt").read_text() == "whole"

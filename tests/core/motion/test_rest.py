@@ -1,0 +1,69 @@
+"""Places at rest: real cameras pass, what moved does not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.motion.rest import rest_map
+
+
+def scene() -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, 16, 20, generator=generator)
+    return F.interpolate(coarse, scale_factor=8, mode="bilinear") ** 2 * 0.5 + 0.01
+
+
+def stack(first: Tensor, second: Tensor, time: float = 4.0) -> ExposureStack:
+    """Two frames of eight bits, the second the reference."""
+    generator = torch.Generator().manual_seed(1)
+    frames = []
+    for light, t in ((first, 0.5), (second, 0.5 * time)):
+        seen = (light * t).clamp(0, 1)
+        noisy = seen + torch.randn(seen.shape, generator=generator) * (1e-4 * seen + 1e-6).sqrt()
+        frames.append((noisy.clamp(0, 1) ** (1 / 2.2) * 255).round() / 255)
+    return ExposureStack(tuple(frames), torch.tensor([1.0, time]), reference=1)
+
+
+@pytest.mark.parametrize("time", [2.0, 4.0, 16.0])
+def test_a_still_scene_is_at_rest(time: float) -> None:
+    assert float(rest_map(stack(scene(), scene(), time), 0).mean()) > 0.99
+
+
+def test_a_colour_that_is_off_by_a_tenth_and_half_a_pixel_are_forgiven() -> None:
+    light = scene()
+    tinted = light * torch.tensor([1.12, 1.0, 0.88]).view(1, 3, 1, 1)
+    assert float(rest_map(stack(tinted, light), 0).mean()) > 0.98
+    shifted = 0.7 * light + 0.3 * torch.roll(light, 1, -1)
+    assert float(rest_map(stack(shifted, light), 0)[..., 8:-8].mean()) > 0.98
+
+
+@pytest.mark.parametrize("contrast", [0.4, 2.5])
+def test_what_moved_is_found_whole(contrast: float) -> None:
+    light = scene()
+    moved = light.clone()
+    moved[..., 40:70, 60:80] *= contrast
+    rest = rest_map(stack(moved, light), 0)
+    assert float(rest[..., 44:66, 64:76].max()) < 0.2
+    assert float(rest[..., :20, :40].min()) > 0.9
+
+
+def test_saturation_contradicts_only_what_is_darker() -> None:
+    light = scene()
+    bright = light.clone()
+    bright[..., 30:60, 30:60] = 1.8  # saturated in the reference, recorded by the short frame
+    assert float(rest_map(stack(bright, bright), 0)[..., 36:54, 36:54].min()) > 0.9
+    gone = bright.clone()
+    gone[..., 30:60, 30:60] = 0.05
+    assert float(rest_map(stack(gone, bright), 0)[..., 36:54, 36:54].max()) < 0.1
+
+
+def test_the_map_is_smooth_and_a_share() -> None:
+    moved = scene()
+    moved[..., 40:70, 60:80] *= 3
+    rest = rest_map(stack(moved, scene()), 0)
+    assert 0 <= float(rest.min()) <= float(rest.max()) <= 1
+    assert max(float(rest.diff(dim=axis).abs().max()) for axis in (-1, -2)) < 0.2

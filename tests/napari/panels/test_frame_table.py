@@ -1,0 +1,89 @@
+"""Typed exposures are sacred, whatever happens to layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+EV = (-2.0, 0.0, 2.0)
+
+
+def type_in(qtbot, edit, text):
+    edit.setFocus()
+    edit.selectAll()
+    qtbot.keyClicks(edit, text)
+
+
+def test_typed_seconds_stay_when_layers_come_and_go(widget, qtbot, frames):
+    viewer, bracket = widget.viewer, widget.bracket
+    layers = [viewer.add_image(frame, rgb=True, name=name) for frame, name in zip(frames, "abc", strict=True)]
+    bracket.unit_box.setCurrentText("seconds")
+    for edit, text in zip(bracket.exposure_edits, ("1/100", "1/25", "160 ms"), strict=True):
+        type_in(qtbot, edit, text)
+    expected = [edit.text() for edit in bracket.exposure_edits]
+    other = viewer.add_image(np.zeros((24, 32, 3), np.uint8), rgb=True, name="other", metadata={"ev": 5.0})
+    viewer.add_image(np.zeros((5, 5)), name="small")
+    bracket.find_frames()
+    bracket.set_layers(layers)
+    assert bracket.unit_box.currentText() == "seconds"
+    assert [edit.text() for edit in bracket.exposure_edits] == expected
+    viewer.layers.remove(other)
+    viewer.layers.remove(layers[1])
+    assert bracket.layers() == [layers[0], layers[2]]
+    assert bracket.exposures()[1] == pytest.approx((0.01, 0.16))
+
+
+def test_a_typed_value_outlives_find_again(widget, qtbot, add_bracket, frames):
+    add_bracket(widget.viewer, frames)
+    type_in(qtbot, widget.bracket.exposure_edits[2], "1.5")
+    widget.bracket.find_frames()
+    assert widget.bracket.exposures() == ((-2.0, 0.0, 1.5), None)
+
+
+def test_all_frames_of_a_burst_are_taken_and_shown_in_their_order(widget, make_frames, add_bracket):
+    ev = (-4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0)
+    layers = add_bracket(widget.viewer, make_frames(ev=ev)[0], ev=ev)
+    assert widget.bracket.layers() == layers
+    assert widget.bracket.exposures() == (ev, None)
+
+
+def test_selected_layers_are_taken_all_of_them(widget, make_frames, add_bracket):
+    ev = (-4.0, -2.0, 0.0, 2.0, 4.0)
+    layers = add_bracket(widget.viewer, make_frames(ev=ev)[0], ev=ev)
+    widget.viewer.layers.selection = set(layers[1:])
+    widget.bracket.find_frames()
+    assert widget.bracket.layers() == layers[1:]
+
+
+def test_rows_sort_themselves_by_what_is_typed(widget, qtbot, frames):
+    viewer, bracket = widget.viewer, widget.bracket
+    layers = [viewer.add_image(frame, rgb=True, name=name) for frame, name in zip(frames, "abc", strict=True)]
+    for edit, text in zip(bracket.exposure_edits, ("2", "0", "-2"), strict=True):
+        type_in(qtbot, edit, text)
+    qtbot.keyClick(bracket.exposure_edits[2], Qt.Key.Key_Return)
+    assert bracket.layers() == layers[::-1]
+    assert bracket.exposures()[0] == EV
+
+
+def test_unknown_exposures_are_filled_in_at_a_click(widget, qtbot, make_frames):
+    ev = (-3.0, 0.0, 2.0)
+    for frame in make_frames(48, 64, ev=ev)[0]:
+        widget.viewer.add_image(frame, rgb=True)
+    bracket = widget.bracket
+    assert bracket.spacing_button.isVisibleTo(widget)
+    qtbot.mouseClick(bracket.estimate_button, Qt.MouseButton.LeftButton)
+    assert bracket.exposures()[0] == pytest.approx(ev, abs=0.01)
+    assert not bracket.spacing_button.isVisibleTo(widget)
+    bracket.space_exposures(2.0)
+    assert bracket.exposures()[0] == EV
+
+
+def test_an_empty_panel_invites(widget, qtbot, monkeypatch, photographs):
+    from qtpy.QtWidgets import QFileDialog
+
+    assert widget.bracket.open_button.isVisibleTo(widget)
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (photographs, ""))
+    qtbot.mouseClick(widget.bracket.open_button, Qt.MouseButton.LeftButton)
+    assert [layer.name for layer in widget.bracket.layers()] == ["b", "c", "a"]
+    assert not widget.bracket.open_button.isVisibleTo(widget)

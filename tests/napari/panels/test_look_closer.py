@@ -1,0 +1,106 @@
+"""Maps over the result, and regions taken from other frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+WAIT = 60_000
+
+
+@pytest.fixture
+def moved(make_frames):
+    """Frames of which the longest shows something else in a corner."""
+    frames = make_frames(64, 96)[0]
+    frames[2][4:28, 60:90] = frames[2][30:54, 4:34]
+    return frames
+
+
+def shot(viewer):
+    return viewer.screenshot(canvas_only=True, flash=False).astype(int)
+
+
+def test_show_ghosts_changes_what_is_seen_at_that_click_and_back(open_widget, click_merge, qtbot, add_bracket, moved):
+    viewer, widget = open_widget(show=True, method="weighted")
+    add_bracket(viewer, moved)
+    click_merge(widget)
+    count, before, button = len(viewer.layers), shot(viewer), widget.look_closer.buttons["ghost"]
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(viewer.layers) == count + 1, timeout=WAIT)
+    ghosts = viewer.layers["scene ghost map"]
+    assert viewer.layers.index(ghosts) == count
+    assert ghosts.visible
+    assert ghosts.colorbar.visible
+    assert button.isChecked()
+    assert "disagree" in widget.look_closer.legend.text()
+    assert np.abs(shot(viewer) - before).max() > 20
+    assert viewer.layers.selection.active.name == "scene tone mapped"
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert not ghosts.visible
+    assert not widget.look_closer.legend.isVisibleTo(widget)
+
+
+def test_what_the_merge_did_not_keep_is_merged_again_and_shown(widget, click_merge, qtbot, add_bracket, frames):
+    viewer = widget.viewer
+    add_bracket(viewer, [np.stack([frame] * 2) for frame in frames])  # of stacks no map is kept
+    widget.options.choose("method", "weighted")
+    click_merge(widget)
+    assert "scene ghost map" not in viewer.layers
+    qtbot.mouseClick(widget.look_closer.buttons["ghost"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "scene ghost map" in viewer.layers and widget.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: viewer.layers["scene ghost map"].visible, timeout=WAIT)
+    assert viewer.layers["scene ghost map"].data.shape == (2, *frames[0].shape[:2])
+
+
+def test_stages_are_made_when_they_are_asked_for(widget, click_merge, qtbot, add_bracket, frames):
+    viewer = widget.viewer
+    add_bracket(viewer, frames)
+    click_merge(widget)
+    assert "scene stages · under" not in viewer.layers
+    qtbot.mouseClick(widget.compare.buttons["stages"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.worker is None and "scene stages · under" in viewer.layers, timeout=WAIT)
+    assert {layer.name for layer in viewer.layers if layer.visible} == {
+        f"scene stages · {side}" for side in ("under", "reference", "over")
+    }
+
+
+def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(
+    open_widget, click_merge, qtbot, add_bracket, moved
+):
+    viewer, widget = open_widget(method="weighted")
+    add_bracket(viewer, moved, scale=(0.5, 0.5), translate=(3, 4))
+    click_merge(widget)
+    layer = viewer.layers["scene HDR"]
+    plain = layer.data.copy()
+    widget.look_closer.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(widget.look_closer.draw_button, Qt.MouseButton.LeftButton)
+    shapes = viewer.layers["scene regions"]
+    assert shapes.mode == "add_rectangle"
+    corners = np.array([(4, 60), (4, 89), (27, 89), (27, 60)])
+    shapes.add_rectangles(corners)
+    qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
+    light = (moved[2] / 255.0) ** 2.2 / 16
+    inside = (slice(12, 20), slice(68, 82))
+    unsaturated = moved[2][inside] < 240
+    changed = viewer.layers["scene HDR"].data
+    np.testing.assert_allclose(changed[inside][unsaturated], light[inside][unsaturated], rtol=0.02, atol=1e-4)
+    np.testing.assert_array_equal(changed[40:], plain[40:])
+    note = viewer.layers["scene HDR"].metadata["afunet"]
+    assert note["info"]["regions"][0][0] == 2
+    assert "regions=((2, (" in widget.copy_script()
+    assert "region taken" in widget.controls.summary_label.text()
+    qtbot.mouseClick(widget.look_closer.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
+    assert "regions" not in widget.copy_script()
+
+
+def test_one_click_removes_everything_but_frames_and_results(widget, click_merge, qtbot, add_bracket, frames, results):
+    viewer = widget.viewer
+    layers = add_bracket(viewer, frames)
+    widget.options.choose("stages", True)
+    widget.options.choose("ghost_map", True)
+    click_merge(widget)
+    assert len(viewer.layers) > 8
+    qtbot.mouseClick(widget.look_closer.tidy_button, Qt.MouseButton.LeftButton)
+    assert set(viewer.layers) == {*layers, viewer.layers["scene HDR"], viewer.layers["scene tone mapped"]}

@@ -1,0 +1,99 @@
+"""Saving the result from the panel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFileDialog
+
+from afunet_core import read_image
+from napari_afunet.saving import with_suffix
+
+WAIT = 60_000
+
+
+@pytest.fixture
+def save_as(qtbot, monkeypatch):
+    """``save_as(widget, path, filter)`` clicks Save…, answers the dialog, and waits for the file."""
+
+    def save(widget, path, kind=""):
+        offered = []
+
+        def answer(parent, title, suggestion, filters):
+            offered.extend(filters.split(";;"))
+            return str(path), next((each for each in offered if kind in each), "")
+
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", answer)
+        qtbot.mouseClick(widget.controls.save_button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: widget.controls.status_label.text().startswith("Saved"), timeout=WAIT)
+        return offered
+
+    return save
+
+
+def test_three_clicks_from_frames_to_a_saved_picture(widget, click_merge, save_as, add_bracket, frames, tmp_path):
+    viewer = widget.viewer
+    assert not widget.controls.save_button.isEnabled()
+    add_bracket(viewer, frames)
+    click_merge(widget)
+    offered = save_as(widget, tmp_path / "scene", "OpenEXR")
+    assert {"*.exr", "*.hdr", "*.tif", "*.dng", "*.png", "*.jpg"} <= {each.split("(")[1][:-1] for each in offered}
+    saved = read_image(tmp_path / "scene.exr")  # the suffix of the format is added
+    np.testing.assert_array_equal(saved.pixels, viewer.layers["scene HDR"].data)
+    assert saved.metadata["method"] == "afunet"
+
+
+@pytest.mark.parametrize("gamma", [2.2, 3.0])
+def test_a_picture_is_saved_as_displayed(widget, click_merge, save_as, add_bracket, frames, tmp_path, gamma):
+    viewer = widget.viewer
+    add_bracket(viewer, frames)
+    click_merge(widget)
+    widget.display.ev_slider.setValue(1.0)
+    widget.display.gamma_slider.setValue(gamma)
+    save_as(widget, tmp_path / "scene.png")
+    view = viewer.layers["scene tone mapped"]
+    expected = 255 * (view.data / 255.0) ** view.gamma  # as the shader shows it
+    saved = read_image(tmp_path / "scene.png").pixels
+    np.testing.assert_allclose(saved, expected, atol=1)
+    save_as(widget, tmp_path / "scene.jpg")
+    assert abs(read_image(tmp_path / "scene.jpg").pixels.mean() - expected.mean()) < 3
+
+
+def test_a_file_that_cannot_be_written_is_said(widget, click_merge, add_bracket, frames, tmp_path, qtbot, messages):
+    add_bracket(widget.viewer, frames)
+    click_merge(widget)
+    widget.save(str(tmp_path / "nowhere" / "scene.exr"))
+    qtbot.waitUntil(lambda: "cannot be written" in widget.controls.status_label.text(), timeout=WAIT)
+    assert "folder" in messages()[-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "suffix", "expected"),
+    [
+        ("a", ".exr", "a.exr"),
+        ("a.tiff", ".exr", "a.tiff"),
+        ("a.HDR", ".exr", "a.HDR"),
+        ("v1.2", ".tif", "v1.2.tif"),
+        ("b.jpeg", ".png", "b.jpeg"),
+    ],
+)
+def test_a_suffix_that_was_typed_decides_and_else_the_format_chosen(path, suffix, expected):
+    assert with_suffix(path, suffix) == expected
+
+
+def test_napari_s_own_saving_adds_the_suffix_and_respects_a_typed_one(plugin, add_bracket, frames, tmp_path):
+    from napari.components import ViewerModel
+
+    from napari_afunet import merge_layers
+
+    viewer = ViewerModel()
+    add_bracket(viewer, frames)
+    result = merge_layers(viewer, method="weighted", align="off")
+    from napari_afunet.writers import write_tif
+
+    layer = viewer.layers["scene HDR"]
+    data, attributes, _ = layer.as_layer_data_tuple()
+    for typed, written in (("plain", "plain.tif"), ("named.exr", "named.exr")):
+        assert write_tif(str(tmp_path / typed), data, attributes) == [str(tmp_path / written)]
+        np.testing.assert_array_equal(read_image(tmp_path / written).pixels, result.radiance)
