@@ -249,8 +249,8 @@ def inverse_mu_law(y: float | Tensor, mu: Scalar = MU) -> float | Tensor:
         return (math.expm1(scale * y) if y >= 0 else scale * y) / float(mu)
     check_tensor("y", y)
     mu = per_sample("mu", mu, y)
-    scale = torch.log1p(mu) if isinstance(mu, Tensor) else math.log1p(mu)
-    return torch.where(y < 0, scale * y, torch.expm1(scale * y.clamp(min=0.0))) / mu
+    rate = torch.log1p(mu) if isinstance(mu, Tensor) else math.log1p(mu)
+    return torch.where(y < 0, rate * y, torch.expm1(rate * y.clamp(min=0.0))) / mu
 
 
 def network_input(

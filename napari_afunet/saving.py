@@ -68,7 +68,7 @@ class Saved:
         data = layer.data[0] if layer.multiscale else layer.data
         place = Placement.of(layer)
         unit = _UNITS.get(place.units[-1], place.units[-1])
-        size = (*place.scale[-2:], unit) if unit != "pixel" else None
+        size = (place.scale[-2], place.scale[-1], unit) if unit != "pixel" else None
         return cls(data, layer.rgb, info, path, tuple(layer.axis_labels)[:-2], size, place.scale[:-2])
 
     @property
@@ -133,7 +133,12 @@ def save(path: str, saved: Saved, picture: np.ndarray | None = None) -> list[str
     size = None if saved.pixel_size is None else PixelSize(*saved.pixel_size)
     size = None if size is None or size.per_centimetre is None else size
     if saved.is_stack:
-        options = {"axes": saved.axes, "metadata": metadata, "pixel_size": size, "steps": list(saved.steps)}
+        options: dict[str, Any] = {
+            "axes": saved.axes,
+            "metadata": metadata,
+            "pixel_size": size,
+            "steps": list(saved.steps),
+        }
         return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, **options)]
     floats = np.asarray(pixels, np.float32) if pixels.dtype.kind == "f" else np.asarray(pixels)
     write_image(path, floats, metadata=metadata, photograph=_photograph(saved.path), pixel_size=size)

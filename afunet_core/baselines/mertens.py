@@ -40,6 +40,7 @@ def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] | None = N
     Returns:
         B×3×H×W display-encoded picture in [0, 1]. It is not radiance and has no exposure.
     """
+    check = check or (lambda: None)
     if bracket.encoding == "linear":
 
         def encoded(rows: Tensor) -> Tensor:
@@ -124,17 +125,17 @@ def _weighted_pyramid(image: Tensor, weight: Tensor, check: Callable[[], None] =
     while min(image.shape[-2:]) >= 2:
         check()
         smaller = _halve(image, check)
-        levels.append(weight * (image - _double(smaller, *image.shape[-2:], check)))
+        levels.append(weight * (image - _double(smaller, image.shape[-2], image.shape[-1], check)))
         image, weight = smaller, _halve(weight, check)
     return [*levels, weight * image]
 
 
-def _collapse(levels: Sequence[Tensor], check: Callable[[], None] = lambda: None) -> Tensor:
+def _collapse(levels: Sequence[Tensor], check: Callable[[], None]) -> Tensor:
     """The picture whose Laplacian pyramid this is."""
     picture = levels[-1]
     for detail in levels[-2::-1]:
         check()
-        picture = detail + _double(picture, *detail.shape[-2:], check)
+        picture = detail + _double(picture, detail.shape[-2], detail.shape[-1], check)
     return picture
 
 

@@ -90,7 +90,7 @@ def load_bracket_files(
         images = [image.to_light() for image in images]
         encoding = _common_encoding(images, names)
     colour = _common_colour(images, names) if channel is None else None
-    metadata = {"files": [str(file) for file in files], "exposure_source": source}
+    metadata: dict[str, Any] = {"files": [str(file) for file in files], "exposure_source": source}
     metadata |= {} if channel is None else {"channel": channel}
     metadata |= {} if colour is None else {"colour": colour}
     if channel is not None and all(image.pixels.ndim == 2 or image.pixels.shape[2] < 3 for image in images):
@@ -133,7 +133,8 @@ def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFi
         return images
     usual = flags.most_common(1)[0][0]
     model = next(image for image in images if image.orientation == usual)
-    result, odd = [], []
+    result: list[ImageFile] = []
+    odd: list[str] = []
     for image, name in zip(images, names, strict=True):
         other = replace(image, pixels=turned(_stored(image), usual))
         if image.orientation != usual and _likeness(other, model) > _likeness(image, model):
@@ -150,8 +151,8 @@ def _likeness(image: ImageFile, model: ImageFile) -> float:
     different shapes."""
     if image.pixels.shape[:2] != model.pixels.shape[:2]:
         return -1.0
-    ranks = [_cells(each.pixels).argsort().argsort() for each in (image, model)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    ranks = np.stack([_cells(each.pixels).argsort().argsort() for each in (image, model)])
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
 _CELLS = 16

@@ -21,7 +21,7 @@ def check_white_level(value: object) -> float | str | None:
         ArgumentError: it is neither a number above 0 nor ``"auto"``.
     """
     if value is None or value == "auto":
-        return value  # type: ignore[return-value]
+        return value
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

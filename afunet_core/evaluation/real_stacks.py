@@ -257,8 +257,8 @@ def _photographers_bracket(stack: Bracket) -> tuple[int, int, int]:
         shorter = [i for i, value in enumerate(stops) if value <= stops[middle] - 1]
         longer = [i for i, value in enumerate(stops) if value >= stops[middle] + 1]
         if shorter and longer:
-            under = min(shorter, key=lambda i, at=stops[middle]: abs(stops[i] - at + OUTER_STOPS))
-            over = min(longer, key=lambda i, at=stops[middle]: abs(stops[i] - at - OUTER_STOPS))
+            under = min(shorter, key=[abs(value - stops[middle] + OUTER_STOPS) for value in stops].__getitem__)
+            over = min(longer, key=[abs(value - stops[middle] - OUTER_STOPS) for value in stops].__getitem__)
             if best is None or share > best[0]:
                 best = share, (under, middle, over)
     if best is None:

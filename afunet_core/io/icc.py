@@ -103,7 +103,8 @@ def _parametric(tag: bytes) -> Curve:
     kind = struct.unpack(">H", tag[8:10])[0]
     count = (1, 3, 4, 5, 7)[kind]
     g, *rest = (value / 65536.0 for value in struct.unpack(f">{count}i", tag[12 : 12 + 4 * count]))
-    a, b, c, d, e, f = (*rest, *(1.0, 0.0, 0.0, 0.0, 0.0, 0.0)[len(rest) :])
+    missing = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0][len(rest) :]
+    a, b, c, d, e, f = rest + missing
     if kind in (1, 2):
         offset = c if kind == 2 else 0.0
         return lambda v: np.where(a * v + b >= 0, np.maximum(a * v + b, 0.0) ** g, 0.0) + offset

@@ -32,7 +32,8 @@ def read_plane_exposures(path: str | Path) -> list[Exposure]:
     with contextlib.suppress(Exception), tifffile.TiffFile(path) as file:  # damage is told by whoever reads pixels
         seconds = _from_ome(file.ome_metadata) if file.is_ome else []
         if not seconds:
-            seconds = [_from_micro_manager(page.tags.get(_MICRO_MANAGER)) for page in file.pages]
+            pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
+            seconds = [_from_micro_manager(page.tags.get(_MICRO_MANAGER)) for page in pages]
         known = [value for value in seconds if value is not None and math.isfinite(value) and value > 0]
         if known and len(known) == len(seconds):
             return [Exposure(value) for value in known]

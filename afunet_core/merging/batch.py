@@ -136,7 +136,7 @@ def _merge_plane(
     """The result of one plane of the files, and the file of the reference frame."""
     import afunet_core as af
 
-    more = {} if plane is None else {"plane": plane}
+    more: dict[str, Any] = {} if plane is None else {"plane": plane}
     if job.files:
         bracket = af.Bracket.from_files(job.files, **job.bracket, **more)
     else:
@@ -171,7 +171,8 @@ def scale_to(result: MergeResult, file: str) -> None:
     if not all(isinstance(light, int | float) and light > 0 for light in lights) or "method" not in other:
         advice = "Merge that bracket with this version of the program first."
         raise ArgumentError("scale_to", "a result of a merge", file, advice)
-    factor = float(other.get("scaled_by", 1.0)) * lights[1] / lights[0]
+    ours, theirs = (float(light or 0.0) for light in lights)
+    factor = float(other.get("scaled_by", 1.0)) * theirs / ours
     if result.info.get("output") == "display" or result.info.get("units") == "counts":
         raise ArgumentError("scale_to", "radiance in relative units", result.info["method"], "Leave it out.")
     result.radiance *= factor

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -75,8 +75,8 @@ def run_on_cluster(jobs: Sequence[MergeJob], overwrite: bool = False, *, schedul
         yield from _on_cluster([_for_elsewhere(job) for job in waiting], overwrite, scheduler)
 
 
-def _without_finished(jobs: Sequence[MergeJob], overwrite: bool) -> Iterator[Outcome]:
-    waiting = []
+def _without_finished(jobs: Sequence[MergeJob], overwrite: bool) -> Generator[Outcome, None, list[MergeJob]]:
+    waiting: list[MergeJob] = []
     for job in jobs:
         if not overwrite and Path(job.output).exists():
             yield Outcome(job.name, "skipped", f"{job.output} exists")
@@ -192,11 +192,11 @@ def _on_cluster(jobs: Sequence[MergeJob], overwrite: bool, scheduler: str) -> It
             futures.update((client.submit(attempt, job, overwrite, pure=False, retries=1), job) for job in jobs)
             for future in as_completed(list(futures)):
                 job = futures[future]
-                error = future.exception()
-                if type(error).__name__ == "FutureCancelledError":
+                failure = future.exception()
+                if type(failure).__name__ == "FutureCancelledError":
                     continue  # the scheduler is gone; told for all jobs below
                 del futures[future]
-                yield future.result() if error is None else Outcome(job.name, "failed", _reason(error))
+                yield future.result() if failure is None else Outcome(job.name, "failed", _reason(failure))
         except Exception as error:
             lost = _reason(error)
         else:

@@ -87,8 +87,8 @@ class Network:
             else:
                 if number:
                     how = "in smaller pieces" if device == self.device else "on the CPU"
-                    where = describe_device(self.device)
-                    self.reporter.warn(f"Memory ran out on {where}; the same result was computed {how}.")
+                    place = describe_device(self.device)
+                    self.reporter.warn(f"Memory ran out on {place}; the same result was computed {how}.")
                 image = image if unit == 1.0 else image / unit
                 return Estimate(
                     image,

@@ -117,7 +117,7 @@ def merge(
         noise=noise,
         units=units,
         stages=stages,
-        regions=tuple(regions),
+        regions=tuple(regions),  # type: ignore[arg-type]  # checked where they are taken
     )
     return _merge(_checked(bracket), options, ProgressReporter(on_progress, should_cancel))
 

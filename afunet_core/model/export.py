@@ -106,7 +106,7 @@ def _any_size() -> Iterator[None]:
     """Trace without the assumption that no size is ever 1, which torch makes unless told otherwise."""
     from torch.fx.experimental import _config
 
-    with _config.patch(backed_size_oblivious=True):
+    with _config.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         yield
 
 

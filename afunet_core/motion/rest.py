@@ -124,7 +124,8 @@ def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) 
 @torch.no_grad()
 def disagreement(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> Tensor:
     """:func:`deviation` of a frame from the reference, B×1×h×w, at most at the working size."""
-    factor = reduction(*stack.frames[index].shape[-2:], WORKING_PIXELS)
+    height, width = stack.frames[index].shape[-2:]
+    factor = reduction(height, width, WORKING_PIXELS)
     chosen = index, stack.reference
     small = [block_mean(stack.frames[i].float(), factor) for i in chosen]
     times = [float(stack.times[i]) for i in chosen]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
@@ -42,6 +43,11 @@ KEPT_FEATURES = 1024**3
 """Bytes of features that are kept for inspection after a merge."""
 
 
+def _quit_all(workers: list[MergeWorker], *_: object) -> None:
+    for worker in workers:
+        worker.quit()
+
+
 class MergeController(QObject):
     """Starts workers, follows them, and shows what they bring.
 
@@ -71,7 +77,7 @@ class MergeController(QObject):
         self._activity: progress | None = None
         self._running: list[MergeWorker] = []
         running = self._running  # the controller itself is gone when its window is
-        self.destroyed.connect(lambda: [worker.quit() for worker in running])
+        self.destroyed.connect(partial(_quit_all, running))
 
     def merge(self, source: BracketSource, settings: MergeSettings, display: DisplaySettings) -> None:
         """Merge, and show the result as ``display`` says."""

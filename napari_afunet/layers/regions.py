@@ -23,7 +23,7 @@ _SMALLEST = 2
 
 def region_layer(viewer: ViewerModel, result: ResultId) -> Shapes | None:
     """Return the layer with the regions of a result, if there is one."""
-    return find_layer(viewer, result, ROLE)  # type: ignore[return-value]
+    return find_layer(viewer, result, ROLE)
 
 
 def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int) -> Shapes:

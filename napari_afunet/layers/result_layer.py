@@ -109,7 +109,7 @@ def find_layer(viewer: ViewerModel, result: ResultId, role: str) -> Layer | None
 
 def find_result(viewer: ViewerModel, result: ResultId, role: str) -> Image | None:
     """Return the image layer with this part of a result, if the user has not deleted it."""
-    return find_layer(viewer, result, role)  # type: ignore[return-value]
+    return find_layer(viewer, result, role)
 
 
 def put_layer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, cast
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
@@ -80,8 +81,9 @@ def _name_controls(inside: QWidget) -> None:
     for form in inside.findChildren(QFormLayout):
         for row in range(form.rowCount()):
             label, field = (form.itemAt(row, role) for role in (_LABEL, _FIELD))
-            title = label.widget().text() if label is not None and isinstance(label.widget(), QLabel) else ""
-            control = None if field is None else field.widget() or field.layout().itemAt(0).widget()
+            named = None if label is None else label.widget()
+            title = named.text() if isinstance(named, QLabel) else ""
+            control: Any = None if field is None else field.widget() or cast(Any, field.layout()).itemAt(0).widget()
             if title and control is not None and not control.accessibleName():
                 control.setAccessibleName(title)
     numbers = [*inside.findChildren(QAbstractSpinBox), *inside.findChildren(QLineEdit)]

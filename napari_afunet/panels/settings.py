@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
@@ -89,7 +90,8 @@ class SettingsPanel(QWidget):
     def _folded(self, group: str, form: QFormLayout) -> QCollapsible:
         inside = QWidget()
         inside.setLayout(form)
-        fold = self.groups[group] = QCollapsible(GROUPS[group])
+        fold: Any = QCollapsible(GROUPS[group])
+        self.groups[group] = fold
         fold.setDuration(0)
         fold.setContent(inside)
         fold.layout().setContentsMargins(0, 0, 0, 0)

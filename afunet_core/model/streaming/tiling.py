@@ -117,7 +117,7 @@ class Tiling:
         if self.active is None:
             return self.boxes(rows, columns, height, width)
         area = self.active[top : top + rows, left : left + columns]
-        windows = area.reshape(rows // height, height, columns // width, width).any((1, 3))
+        windows = np.asarray(area.reshape(rows // height, height, columns // width, width).any((1, 3)))
         boxes = []
         for row, line in enumerate(windows):
             edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
