@@ -33,6 +33,7 @@ from torch import Tensor
 import afunet_core as af
 from afunet_core.baselines.opencv import opencv_debevec
 from afunet_core.ops.strips import row_strips
+from afunet_core.radiometry import mu_law
 
 METHODS = ("opencv", "weighted", "compact", "default")
 """Those that take least memory first, for freed memory may stay with the process."""
@@ -157,7 +158,8 @@ def runner(method: str) -> Callable[[af.Bracket], tuple[NDArray[np.float32], dic
         return opencv_debevec(bracket)[0].permute(1, 2, 0).numpy(), {}
 
     def ours(bracket: af.Bracket) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        result = af.merge(bracket, **({"method": "weighted"} if method == "weighted" else {"model": method}))
+        chosen: dict[str, Any] = {"method": "weighted"} if method == "weighted" else {"model": method}
+        result = af.merge(bracket, **chosen)
         return result.radiance, result.info
 
     return opencv if method == "opencv" else ours
@@ -188,10 +190,8 @@ def error(image: NDArray[np.float32], truth: NDArray[np.float16]) -> float:
     total = 0.0
     height, width = truth.shape[:2]
     for rows in row_strips(height, width, 1 << 20):
-        one, other = (_planes(part[rows]) for part in (image, truth))
-        total += float(F.mse_loss(*(torch.log1p(5000 * part) / math.log(5001) for part in (one, other)))) * len(
-            one[0, 0]
-        )
+        one, other = (mu_law(_planes(part[rows])) for part in (image, truth))
+        total += float(F.mse_loss(one, other)) * (rows.stop - rows.start)
     return -10 * math.log10(total / height)
 
 

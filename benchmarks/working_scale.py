@@ -13,6 +13,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.metrics import psnr_linear, psnr_mu
 
-WAYS = {
+WAYS: dict[str, dict[str, Any]] = {
     "weighted": {"method": "weighted"},
     "full": {"working_scale": "full"},
     "half": {"working_scale": "half"},
