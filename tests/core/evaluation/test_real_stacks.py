@@ -11,7 +11,13 @@ import torch.nn.functional as F
 
 from afunet_core.cli import main
 from afunet_core.errors import BracketError
-from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack, read_stacks, robertson_response, stack_methods
+from afunet_core.evaluation.real_stacks import (
+    evaluate_stacks,
+    read_stack,
+    read_stacks,
+    robertson_response,
+    stack_methods,
+)
 from afunet_core.io import write_image
 
 MOVED = (slice(40, 60), slice(50, 80))
