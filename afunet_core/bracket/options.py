@@ -109,7 +109,7 @@ class BracketOptions:
         ),
     )
     response: str | None = field(
-        default=None,
+        default="auto",
         metadata=option(
             label="Response",
             help="Camera response in place of the encoding: found where the frames contradict their encoding (auto),"
@@ -117,8 +117,8 @@ class BracketOptions:
             "made.",
             group="camera",
             choices={
-                None: "As the encoding says",
                 "auto": "Find if the frames contradict it",
+                None: "As the encoding says",
                 "estimate": "Estimate from this bracket",
             },
             is_open=True,
