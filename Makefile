@@ -90,6 +90,7 @@ bench: $(VENV)/.stamp-dev
 	$(PY) benchmarks/merge_speed.py --write docs/performance.md
 	$(PY) benchmarks/literal.py 512 512 --write docs/performance.md
 	$(PY) benchmarks/classical.py --write docs/performance.md
+	$(PY) benchmarks/sizes.py --write docs/performance.md --plot docs/performance.svg
 
 quality: $(VENV)/.stamp-dev
 	$(VENV)/bin/afunet evaluate --synthetic 48 --size 320 --model compact --model full --merged --pictures \

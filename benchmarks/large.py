@@ -35,6 +35,22 @@ TURN, SHIFT = math.radians(0.25), (31.4, -17.8)
 
 def bracket(height: int, width: int, still: bool = False) -> af.Bracket:
     """Three frames of ``height×width``, EV 0, 2, 4, made in strips."""
+    scene, generator = scenery(), torch.Generator().manual_seed(1)
+    frames = []
+    for index, exposure in enumerate(TIMES):
+        frame = torch.empty(1, 3, height, width)
+        moved = 0 if still else index - 1
+        for top in range(0, height, 64):
+            rows = slice(top, min(top + 64, height))
+            light = scene_rows(scene, (height, width), rows, moved)
+            light = light * exposure + 2e-3 * torch.randn(light.shape, generator=generator)
+            frame[..., rows, :] = light.clamp(0, 1).pow(1 / 2.2)
+        frames.append(frame)
+    return af.Bracket(frames, times=TIMES, encoding="gamma", override=True)
+
+
+def scenery() -> tuple[Tensor, Tensor, Tensor]:
+    """Make what the scene consists of: coarse light, texture, and discs."""
     generator = torch.Generator().manual_seed(0)
     coarse = SceneBank.procedural(0).hdr[0].float()[None, :3]
     coarse = (coarse / coarse.flatten().quantile(0.98)).clamp(1e-3, 4.0)
@@ -42,21 +58,12 @@ def bracket(height: int, width: int, still: bool = False) -> af.Bracket:
     octaves = [F.interpolate(noise[..., : 512 // k, : 512 // k], size=(512, 512), mode="bicubic") for k in (1, 2, 4)]
     texture = torch.stack(octaves).sum(0)
     discs = torch.rand(12, 3, generator=generator)
-    frames = []
-    for index, exposure in enumerate(TIMES):
-        frame = torch.empty(1, 3, height, width)
-        moved = 0 if still else index - 1
-        for top in range(0, height, 64):
-            rows = slice(top, min(top + 64, height))
-            light = _scene(coarse, texture, discs, (height, width), rows, moved)
-            light = light * exposure + 2e-3 * torch.randn(light.shape, generator=generator)
-            frame[..., rows, :] = light.clamp(0, 1).pow(1 / 2.2)
-        frames.append(frame)
-    return af.Bracket(frames, times=TIMES, encoding="gamma", override=True)
+    return coarse, texture, discs
 
 
-def _scene(coarse: Tensor, texture: Tensor, discs: Tensor, size: tuple[int, int], rows: slice, moved: int) -> Tensor:
+def scene_rows(scene: tuple[Tensor, Tensor, Tensor], size: tuple[int, int], rows: slice, moved: int) -> Tensor:
     """Linear light of some rows, ``1×3×rows×W``, as seen after ``moved`` steps of the hand."""
+    coarse, texture, discs = scene
     height, width = size
     y = torch.arange(rows.start, rows.stop, dtype=torch.float64)[:, None] - height / 2
     x = torch.arange(width, dtype=torch.float64)[None] - width / 2

@@ -96,7 +96,7 @@ def _white(provenance: dict[str, Any]) -> float:
 
 
 def _said(image: Any) -> dict[str, Any]:
-    """What a file says of its light and colours, for the layer's metadata."""
+    """Return what a file says of its light and colours, for the layer's metadata."""
     colour = image.colour
     said = {"encoding": image.encoding or "gamma"}
     if colour is not None and colour.to_srgb is not None:

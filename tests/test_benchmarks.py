@@ -47,6 +47,15 @@ def test_every_kind_of_job_runs(load, kind):
     assert found["device_memory"] == 0
 
 
+def test_methods_are_measured_beside_opencv_with_their_error(load):
+    pytest.importorskip("cv2")
+    sizes = load("sizes")
+    rows = sizes.measure(megapixels=0.006, frames=3, methods=["opencv", "weighted"])
+    assert [row["method"] for row in rows] == ["opencv", "weighted"]
+    assert all(row["cpu"] > 0 and 5 < row["psnr"] < 80 for row in rows)
+    assert sizes.lines(rows)[0].startswith("| 0.006 | 3 | OpenCV |")
+
+
 def test_streamed_and_plain_network_agree(load):
     job = {"model": "compact", "size": (24, 40), "device": "cpu", "precision": "float32", "memory": "1MB"}
     streamed, plain = (load("merge_speed").network({**job, "kind": kind})() for kind in ("network", "plain"))

@@ -36,7 +36,7 @@ JUDGED_PIXELS = 0.45e6
 SUSPECTED = 0.02
 """from this value of the ghost map on,"""
 
-AROUND = 9
+AROUND = 5
 """and in a window of so many reduced pixels around."""
 
 CERTAIN = 0.99
@@ -86,7 +86,7 @@ def merge_moving(
     elif recorded is not None:
         estimate = network.estimate(three, unit, recorded < CERTAIN)
     else:
-        where = _where_needed(frames.for_network(bracket), three, network)
+        where = _where_needed(three, network)
         estimate = _static_elsewhere(network.estimate(three, unit, where), three, where, noise)
     return replace(estimate, at_rest=False, short_frame_mended=mended, followed=followed)
 
@@ -108,25 +108,19 @@ def consistent_three(bracket: Bracket, frames: FrameSelection, noise: CameraNois
     return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
 
 
-def _where_needed(recorded: Bracket, shown: Bracket, network: Network) -> Tensor:
-    """Return where a weighted merge may show ghosts, or frames were changed for the network: B×1×h×w, above 0.
+def _where_needed(three: Bracket, network: Network) -> Tensor:
+    """Return where a mean of the frames may show ghosts: B×1×h×w, above 0.
 
     Args:
-        recorded: the three frames, registered.
-        shown: the same as the network sees them.
+        three: the frames as the network sees them.
         network: hears of a cancel.
     """
-    factor = reduction(*recorded.shape, JUDGED_PIXELS)
-    changed = [
-        block_mean((one - other).abs().amax(1, keepdim=True).clamp(max=1.0), factor)
-        for one, other in zip(recorded.frames, shown.frames, strict=True)
-        if one is not other
-    ]
-    needed = _ghosts(recorded, factor, network)
-    if changed:
-        again = torch.maximum(needed, _ghosts(shown, factor, network))
-        needed = torch.maximum(again, torch.cat(changed, 1).amax(1, keepdim=True).gt(MENDED).to(again))
-    return window_max(needed.gt(SUSPECTED).float(), AROUND)
+    factor = reduction(*three.shape, JUDGED_PIXELS)
+    small = tuple(block_mean(frame.float(), factor) for frame in three.frames)
+    stack = ExposureStack(small, three.times, three.encoding, three.gamma, three.reference)
+    maps = [ghost_map(stack, sample, check=network.reporter.check) for sample in range(three.batch_size)]
+    ghosts = torch.stack([torch.from_numpy(each) for each in maps])[:, None]
+    return window_max(ghosts.gt(SUSPECTED).float(), AROUND)
 
 
 def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise) -> Estimate:
@@ -142,14 +136,6 @@ def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: 
             classic[..., rows, :] / estimate.unit, estimate.image[..., rows, :], part
         )
     return estimate
-
-
-def _ghosts(bracket: Bracket, factor: int, network: Network) -> Tensor:
-    """Return the ghost maps of all samples on reduced frames, B×1×h×w."""
-    small = tuple(block_mean(frame.float(), factor) for frame in bracket.frames)
-    stack = ExposureStack(small, bracket.times, bracket.encoding, bracket.gamma, bracket.reference)
-    maps = [ghost_map(stack, sample, check=network.reporter.check) for sample in range(bracket.batch_size)]
-    return torch.stack([torch.from_numpy(each) for each in maps])[:, None]
 
 
 def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]]:

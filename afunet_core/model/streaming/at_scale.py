@@ -28,7 +28,7 @@ STRIP_PIXELS = 1 << 16
 """Pixels of a strip of the frames: what is computed of them stays in the processor's cache."""
 FITTED_PIXELS = 1 << 19
 """Pixels of the frames for which the enlarging is fitted at once: many beside the rows beyond them."""
-CONTEXT = 17
+CONTEXT = 9
 """Width of the window around what is wanted that the network sees as well, reduced pixels,"""
 FADE = 9
 """and of that over which its answer goes over into equal trust."""
