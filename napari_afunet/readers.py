@@ -67,7 +67,7 @@ def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
         attributes = {
             "name": file.stem,
             "rgb": pixels.ndim == 3,
-            "contrast_limits": (0.0, _white(image.metadata)),
+            "contrast_limits": (0.0, _limit(image.metadata)),
             "gamma": 1 / 2.2,
             "metadata": {**_said(image), **_notes(image.metadata), **_exposure(image.exposure)},
         }
@@ -80,6 +80,14 @@ def _shown(pixels: Any) -> Any:
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 2 else pixels
 
 
+def _limit(provenance: dict[str, Any]) -> float:
+    """The value that is shown white: a result of ours looks as bright as after its merge, as its reference frame."""
+    from napari_afunet.display.tone_view import reference_exposure
+
+    known = reference_exposure(provenance)
+    return _white(provenance) if known is None else 2.0**-known
+
+
 def _white(provenance: dict[str, Any]) -> float:
     """The value that is shown white: of a result in counts, the count at which its shortest frame saturated."""
     in_counts = provenance.get("units") == "counts"
@@ -88,7 +96,7 @@ def _white(provenance: dict[str, Any]) -> float:
 
 
 def _said(image: Any) -> dict[str, Any]:
-    """What a file says of its light and colours, for the layer's metadata."""
+    """Return what a file says of its light and colours, for the layer's metadata."""
     colour = image.colour
     said = {"encoding": image.encoding or "gamma"}
     if colour is not None and colour.to_srgb is not None:

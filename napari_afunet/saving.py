@@ -18,9 +18,19 @@ if TYPE_CHECKING:
     from afunet_core.io.photograph import Photograph
     from napari_afunet.display.tone_view import DisplaySettings
 
-__all__ = ["DISPLAYED", "FORMATS", "Saved", "displayed_picture", "offered_formats", "save", "with_suffix"]
+__all__ = [
+    "DISPLAYED",
+    "FORMATS",
+    "GAIN_MAP",
+    "Saved",
+    "displayed_picture",
+    "offered_formats",
+    "save",
+    "suffix_of",
+    "with_suffix",
+]
 
-# suffix → what the user reads
+# suffix, or another name of a format → what the user reads
 FORMATS = {
     ".exr": "OpenEXR, 32-bit float",
     ".hdr": "Radiance HDR",
@@ -29,7 +39,9 @@ FORMATS = {
     ".avif": "AVIF for HDR screens",
     ".png": "PNG, as displayed",
     ".jpg": "JPEG, as displayed",
+    "gain map": "JPEG, as displayed, with a gain map for HDR screens",
 }
+GAIN_MAP = "gain map"
 DISPLAYED = (".png", ".jpg")
 """Formats that hold the picture as it is displayed; the others hold light."""
 _UNITS = {"micrometer": "um", "nanometer": "nm"}
@@ -83,12 +95,17 @@ def offered_formats(layer: Image) -> dict[str, str]:
 
     stacked = layer.ndim > 2
     is_display = (layer.metadata.get(KEY, {}).get("info") or {}).get("output") == "display"
-    formats = {suffix: text for suffix, text in FORMATS.items() if suffix in WRITABLE}
+    formats = {suffix: text for suffix, text in FORMATS.items() if suffix in WRITABLE or suffix == GAIN_MAP}
     if is_display:
         return {suffix: text for suffix, text in formats.items() if suffix in (*DISPLAYED, ".tif")}
     if stacked:
         return {suffix: text for suffix, text in formats.items() if suffix in (".tif", ".exr", ".hdr")}
     return formats
+
+
+def suffix_of(kind: str) -> str:
+    """Return the suffix of a format."""
+    return ".jpg" if kind == GAIN_MAP else kind
 
 
 def with_suffix(path: str, suffix: str) -> str:
@@ -111,13 +128,14 @@ def displayed_picture(layer: Image, settings: DisplaySettings) -> np.ndarray:
     return np.round(table).astype(np.uint8)[picture]
 
 
-def save(path: str, saved: Saved, picture: np.ndarray | None = None) -> list[str]:
+def save(path: str, saved: Saved, picture: np.ndarray | None = None, gain_map: bool = False) -> list[str]:
     """Write a file, or a file for each plane; return the paths.
 
     Args:
         path: with the suffix of a format.
         saved: pixels and what is known about them.
         picture: as displayed, for the formats that hold it.
+        gain_map: of a JPEG: keep the light beside the picture, for HDR screens.
 
     Raises:
         AFUNetError: the file cannot be written; nothing is left half-written.
@@ -140,6 +158,13 @@ def save(path: str, saved: Saved, picture: np.ndarray | None = None) -> list[str
             "steps": list(saved.steps),
         }
         return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, **options)]
+    if gain_map and picture is not None and suffix in (".jpg", ".jpeg"):
+        from afunet_core.io.gain_map import write_gain_map_jpeg
+
+        light = np.asarray(saved.pixels, np.float32)
+        light = light if saved.rgb else np.repeat(light[..., None], 3, axis=-1)
+        write_gain_map_jpeg(path, picture / 255.0, light, metadata, photograph=_photograph(saved.path))
+        return [path]
     floats = np.asarray(pixels, np.float32) if pixels.dtype.kind == "f" else np.asarray(pixels)
     write_image(path, floats, metadata=metadata, photograph=_photograph(saved.path), pixel_size=size)
     return [path]

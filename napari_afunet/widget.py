@@ -31,7 +31,7 @@ from napari_afunet.panels.layout import fill_column
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.panels.suggestion import BracketSuggestion
 from napari_afunet.result_views import ResultViews
-from napari_afunet.saving import DISPLAYED, Saved, displayed_picture, save
+from napari_afunet.saving import DISPLAYED, GAIN_MAP, Saved, displayed_picture, save
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class MergeWidget(QWidget):
         super().__init__(parent)
         self._viewer = napari_viewer
         self._batch_output = ""
+        self._fused: Image | None = None
         self.controller = MergeController(napari_viewer, self)
         self._precheck = AlignmentPrecheck(self._request, self)
         self._new_files = NewFilesDetector(napari_viewer, self)
@@ -243,6 +244,7 @@ class MergeWidget(QWidget):
     def _on_merged(self, layers: dict[str, Image]) -> None:
         self.display.refresh()
         self.display.choose(layers["radiance"])
+        self._fused = None if self.outcome is None or self.outcome.linear else layers["radiance"]
 
     def _on_summarised(self, summary: str, warnings: list[str]) -> None:
         self.controls.show_summary(summary)
@@ -256,21 +258,31 @@ class MergeWidget(QWidget):
 
     # -------------------------------------------------------------------------------------------- saving
 
+    def _layer_to_save(self) -> Image | None:
+        """Return the picture of an exposure fusion that was just made, else the chosen HDR layer."""
+        fused = self._fused
+        return fused if fused is not None and fused in self._viewer.layers else self.display.layer()
+
     def _on_save(self) -> None:
-        layer = self.display.layer()
+        layer = self._layer_to_save()
         if layer is not None:
             self.controls.save_button.ask(layer)
 
-    def save(self, path: str) -> None:
-        """Save the chosen HDR layer to a file, in the background; the suffix says in which format."""
-        layer = self.display.layer()
+    def save(self, path: str, kind: str = "") -> None:
+        """Save the chosen HDR layer to a file, in the background; the suffix says in which format.
+
+        Args:
+            path: with the suffix of a format.
+            kind: ``"gain map"`` for a JPEG with one.
+        """
+        layer = self._layer_to_save()
         if layer is None:
             return
         saved = Saved.of_layer(layer)
         is_displayed = path.lower().endswith((*DISPLAYED, ".jpeg"))
         picture = displayed_picture(layer, self.display.settings()) if is_displayed else None
         self.controls.show_status(f"Saving {path} …")
-        run_in_background(save, path, saved, picture, done=self._on_saved, failed=self._on_not_saved)
+        run_in_background(save, path, saved, picture, kind == GAIN_MAP, done=self._on_saved, failed=self._on_not_saved)
 
     def _on_saved(self, files: list[str]) -> None:
         self.controls.show_status(f"Saved {', '.join(files)}.")
@@ -280,7 +292,7 @@ class MergeWidget(QWidget):
         show_error(str(error))
 
     def _show_save_button(self) -> None:
-        self.controls.save_button.setEnabled(self.display.layer() is not None and self.worker is None)
+        self.controls.save_button.setEnabled(self._layer_to_save() is not None and self.worker is None)
 
     # -------------------------------------------------------------------------------------------- opening
 

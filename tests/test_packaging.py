@@ -127,8 +127,28 @@ class TestMetadata:
         required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
         assert not [line for line in required if line.lower().startswith(("pyqt", "pyside")) or "napari[" in line]
 
+    def test_every_extra_that_a_message_or_page_names_exists(self, metadata):
+        sources = [*ROOT.glob("afunet_core/**/*.py"), *ROOT.glob("napari_afunet/**/*.py"), *ROOT.glob("docs/**/*.md")]
+        text = "".join(path.read_text(encoding="utf-8") for path in [*sources, ROOT / "README.md"])
+        named = {extra for found in re.findall(r"napari-afunet\[([a-z,]+)\]", text) for extra in found.split(",")}
+        assert {"train", "raw", "hdr"} <= named <= set(metadata.get_all("Provides-Extra"))
+
     def test_every_extra_exists(self, metadata):
-        extras = {"napari", "qt", "samples", "train", "evaluation", "metrics", "raw", "onnx", "cluster", "docs", "dev"}
+        extras = {
+            "napari",
+            "qt",
+            "samples",
+            "heif",
+            "hdr",
+            "train",
+            "evaluation",
+            "metrics",
+            "raw",
+            "onnx",
+            "cluster",
+            "docs",
+            "dev",
+        }
         assert extras <= set(metadata.get_all("Provides-Extra"))
 
     def test_the_core_needs_no_napari_qt_scipy_or_dask(self, metadata):

@@ -144,23 +144,33 @@ class Bracket(ExposureStack):
         sorted_frames = fill_hidden(
             sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen, self.names
         )
-        if response == "auto" and not _carries_gradients(relative, *sorted_frames):
-            found = calibrate(sorted_frames, relative.tolist(), encoding, float(gamma), self.names)
-            if found.curve is not None or found.sentences:
-                self.metadata["calibration"] = found.as_dict()
-            if found.curve is not None:
-                sorted_frames, times = linearized(sorted_frames, found, gamma)
-                relative, encoding = torch.tensor(times, dtype=torch.float64), "gamma"
-                table = found.curve.table()[..., ::33]  # 32 of 1024 evenly spaced values tell the curve
-                self.metadata["response"] = {"source": "found in the frames", "light": table.tolist()}
-        elif response is not None and response != "auto":
-            curve = curve_from(response, sorted_frames, relative.tolist())
-            sorted_frames, encoding = tuple(encode(curve(frame), "gamma", gamma) for frame in sorted_frames), "gamma"
-            self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
+        sorted_frames, relative, encoding = self._decoded(response, sorted_frames, relative, encoding, gamma)
         super().__init__(sorted_frames, relative, encoding, gamma, chosen)
         # A curve that was found explains the frames, nearly black ones too, whose brightness tells nothing by itself.
         if not override and self.metadata.get("response", {}).get("source") != "found in the frames":
             check_brightness(self.frames, relative.tolist(), self.names, encoding, gamma)
+
+    def _decoded(
+        self, response: Any, frames: tuple[Tensor, ...], times: Tensor, encoding: str, gamma: Scalar
+    ) -> tuple[tuple[Tensor, ...], Tensor, str]:
+        """Take the response curve off that was stated or is found; frames, times and encoding that go with it."""
+        if response is None:
+            return frames, times, encoding
+        if response != "auto":
+            curve = curve_from(response, frames, times.tolist())
+            self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
+            return tuple(encode(curve(frame), "gamma", gamma) for frame in frames), times, "gamma"
+        if _carries_gradients(times, *frames):
+            return frames, times, encoding
+        found = calibrate(frames, times.tolist(), encoding, float(gamma), self.names)
+        if found.curve is not None or found.sentences:
+            self.metadata["calibration"] = found.as_dict()
+        if found.curve is None:
+            return frames, times, encoding
+        table = found.curve.table()[..., ::33]  # 32 of 1024 evenly spaced values tell the curve
+        self.metadata["response"] = {"source": "found in the frames", "light": table.tolist()}
+        linear, relative = linearized(frames, found, gamma)
+        return tuple(linear), torch.tensor(relative, dtype=torch.float64), "gamma"
 
     def _up_to_white(self, frames: tuple[Tensor, ...], share: float, white: float, find: bool) -> tuple[Tensor, ...]:
         """Scale frames that pile up below the end of the scale, or tell of it."""

@@ -200,7 +200,7 @@ def _stops(shot: Shot) -> float:
 
 
 def _moment(attributes: dict[str, Any]) -> datetime | None:
-    """When the picture was taken, to the fraction of a second where the camera notes it."""
+    """Find the moment of the photograph, to the fraction of a second where the camera notes it."""
     for name, fraction in (
         ("Exif:DateTimeOriginal", "Exif:SubsecTimeOriginal"),
         ("Exif:DateTimeDigitized", "Exif:SubsecTimeDigitized"),

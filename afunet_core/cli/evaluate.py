@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   afunet evaluate --data Kalantari/Test --model kalantari --beside kalantari -o report/
   afunet evaluate --run runs/M1 --run runs/M2 -o report/      (each beside its row of the paper)
+  afunet evaluate --real stacks/ -o report/      (each stack a folder, exposures in EXIF or exposure.txt)
   afunet evaluate --synthetic 12 --scenes hdr/ --model compact --model runs/mine/best.safetensors
 """
 BASELINES = {
@@ -49,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--data", metavar="FOLDER", help="a data set of the field: Kalantari, Tel, Hu, Challenge123")
     data.add_argument(
         "--run", action="append", dest="runs", default=[], metavar="FOLDER", help="what afunet train wrote: its weights"
+    )
+    data.add_argument(
+        "--real",
+        metavar="FOLDER",
+        help="real stacks of a tripod, a folder each: three frames against the truth of all, where nothing moved",
     )
     data.add_argument("--layout", default="auto", help="of --data: auto, kalantari, tel, hu, challenge123")
     data.add_argument("--synthetic", type=int, metavar="N", help="this many synthetic brackets instead")
@@ -104,6 +110,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate."""
     _check(options)
+    if options.real:
+        return _run_on_stacks(options)
     from afunet_core.evaluation.evaluator import DEFAULT_METRICS, evaluate
     from afunet_core.evaluation.paper import beside_published
 
@@ -139,6 +147,27 @@ def run(options: argparse.Namespace) -> int:
         judged = list(methods)[-1]
         shown = {name: method for name, method in methods.items() if name == judged or name != "Mertens fusion"}
         write_pictures(folder / "pictures", table, shown, samples, judged=judged)
+    return 0
+
+
+def _run_on_stacks(options: argparse.Namespace) -> int:
+    """Evaluate on real stacks of a tripod."""
+    from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack, read_stacks, stack_methods
+
+    folders = read_stacks(options.real)
+    models = [] if options.no_model else options.model or ["default"]
+    with progress_bar("Evaluating", options.quiet) as show:
+        table = evaluate_stacks(
+            stack_methods(models),
+            (read_stack(folder) for folder in folders),
+            on_progress=show if options.quiet or sys.stderr.isatty() else _print_progress,
+        )
+    print(table.to_markdown())
+    if options.output:
+        folder = Path(options.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        table.write(folder / "scenes.csv")
+        table.write(folder / "table.md")
     return 0
 
 

@@ -13,8 +13,9 @@ Journal of Electronic Imaging 2003, for the response; nothing here is shared wit
 
 from __future__ import annotations
 
+import importlib.util
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -24,6 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from afunet_core.baselines.noise_optimal import noise_optimal_merge
+from afunet_core.baselines.weighted import reference_only
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.bracket.folders import list_bracket_folder
 from afunet_core.errors import BracketError, MergeCancelled
@@ -32,7 +35,7 @@ from afunet_core.metrics import Metric, psnr
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.radiometry import mu_law
 
-__all__ = ["RealStack", "evaluate_stacks", "read_stack", "read_stacks", "robertson_response"]
+__all__ = ["RealStack", "evaluate_stacks", "read_stack", "read_stacks", "robertson_response", "score", "stack_methods"]
 
 LEVELS = 256
 """Values that a frame can take: cameras' files have eight bits."""
@@ -74,7 +77,7 @@ DEFINITIONS = {
     COLUMNS[1]: Metric(lambda image, truth: psnr(image, truth), f"{_AFTER_CURVE} and a blur of σ = 3", "dB", 1.0),
 }
 
-StackMethod: TypeAlias = Callable[[Bracket], Tensor]
+StackMethod: TypeAlias = "Callable[[RealStack], Tensor]"
 
 
 @dataclass(frozen=True)
@@ -83,13 +86,15 @@ class RealStack:
 
     Attributes:
         name: of its folder.
-        bracket: the three frames that methods are given.
+        bracket: the three frames that methods are given, as :class:`~afunet_core.bracket.bracket.Bracket` makes them.
+        plain: the same with the encoding believed: no response is looked for.
         truth: 1×3×H×W radiance in the unit of the bracket.
         at_rest: 1×1×H×W, True where no frame strays.
     """
 
     name: str
     bracket: Bracket
+    plain: Bracket
     truth: Tensor
     at_rest: Tensor
 
@@ -121,14 +126,43 @@ def read_stack(folder: str | Path) -> RealStack:
     by_name = {path.name: path for path in paths}
     truth, at_rest = _truth(stack)
     three = _photographers_bracket(stack)
-    names = [stack.names[i] for i in three]
-    bracket = Bracket.from_files(
-        [by_name[name] for name in names],
-        ev=[float(stack.ev[i]) for i in three],
-        encoding=encoding,
-        override=True,
+    files = [by_name[stack.names[i]] for i in three]
+    ev = [float(stack.ev[i]) for i in three]
+    bracket, plain = (
+        Bracket.from_files(files, ev=ev, encoding=encoding, response=response, override=True)
+        for response in ("auto", None)
     )
-    return RealStack(folder.name, bracket, truth * float(stack.times[three[0]]), at_rest)
+    return RealStack(folder.name, bracket, plain, truth * float(stack.times[three[0]]), at_rest)
+
+
+def stack_methods(models: Sequence[str] = ("default",), opencv: bool | None = None) -> dict[str, StackMethod]:
+    """What a table of real stacks should hold: the classics, OpenCV's if it is installed, merge() with each model.
+
+    Args:
+        models: names or files of weights.
+        opencv: include AlignMTB and MergeDebevec; ``None`` does where OpenCV is installed.
+    """
+    methods: dict[str, StackMethod] = {
+        "reference only": lambda stack: reference_only(stack.plain),
+        "weighted merge, encoding believed": lambda stack: noise_optimal_merge(stack.plain),
+        "weighted merge": _merged(method="weighted"),
+    }
+    if opencv or (opencv is None and importlib.util.find_spec("cv2") is not None):
+        from afunet_core.baselines.opencv import opencv_debevec
+
+        methods["OpenCV Debevec"] = lambda stack: opencv_debevec(stack.plain)
+    return methods | {f"merge(), {model}": _merged(model=model) for model in models}
+
+
+def _merged(**options: str) -> StackMethod:
+    from afunet_core.merging.pipeline import merge
+
+    def run(stack: RealStack) -> Tensor:
+        radiance = torch.from_numpy(merge(stack.bracket, **options).radiance)  # type: ignore[arg-type]
+        height, width = stack.truth.shape[-2:]
+        return radiance.view(1, height, width, -1).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
+
+    return run
 
 
 def evaluate_stacks(
@@ -141,7 +175,7 @@ def evaluate_stacks(
     """Run every method on the three frames of every stack and score the results where nothing moved.
 
     Args:
-        methods: name → function from a bracket of three to radiance, 1×3×H×W.
+        methods: name → function from a :class:`RealStack` to radiance, 1×3×H×W.
         stacks: from :func:`read_stack`.
         on_progress: called with (stacks done, 0, message).
         should_cancel: asked before every method.
@@ -158,7 +192,7 @@ def evaluate_stacks(
                 on_progress(done, 0, f"{stack.name}: {name}")
             started = time.perf_counter()
             with torch.no_grad():
-                result = method(stack.bracket)
+                result = method(stack)
             seconds = time.perf_counter() - started
             table.rows.append(Row(name, stack.name, "at rest", score(result, stack), seconds))
     return table

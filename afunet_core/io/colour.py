@@ -1,4 +1,4 @@
-"""What stored numbers mean as light and as colour, by the file's own word.
+"""Encoding and colours of stored numbers, by the file's own word.
 
 The working space is linear light of the sRGB primaries (Rec. 709, white D65). A frame is merged in the primaries it
 was stored with, so that a saturated channel stays one; the result is converted.
@@ -45,7 +45,7 @@ PQ_WHITE = 203.0
 
 @dataclass(frozen=True)
 class ColourEncoding:
-    """How a file's numbers relate to light.
+    """Relation of a file's numbers to light and to colours.
 
     Args:
         encoding: ``"gamma"``, ``"srgb"`` or ``"linear"`` where one of these says it, else ``None``.

@@ -98,7 +98,7 @@ def write_linear_dng(
 
 
 def _brightness_of_reference(metadata: Mapping[str, Any]) -> float:
-    """How many times as much light as the shortest frame the reference admitted."""
+    """Return the light that the reference admitted, as a multiple of the shortest frame's."""
     times, reference = metadata.get("times"), metadata.get("reference")
     if isinstance(times, list) and isinstance(reference, int) and 0 <= reference < len(times) and min(times) > 0:
         return float(times[reference]) / float(min(times))

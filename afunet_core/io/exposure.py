@@ -41,22 +41,44 @@ class Exposure:
 def exposure_from_attributes(attributes: Mapping[str, Any]) -> Exposure | None:
     """Find the exposure in attributes as OpenImageIO names them; ``None`` without a usable exposure time.
 
-    Where the plain fields are missing, the APEX values (``t = 2^-Tv``, ``N = 2^(Av/2)``) and XMP's names stand in.
+    Where the plain fields are missing, the APEX values (``t = 2^-Tv``, ``N = 2^(Av/2)``) stand in.
     Sensitivities that the plain field cannot hold (65535 and more) are in the fields of EXIF 2.3.
     """
-    seconds = _positive(attributes.get("ExposureTime")) or _positive(attributes.get("exif:ExposureTime"))
+    seconds = _positive(attributes.get("ExposureTime"))
     if seconds is None:
         seconds = _power(-1.0, attributes.get("Exif:ShutterSpeedValue"))
     if seconds is None:
         return None
-    aperture = _positive(attributes.get("FNumber")) or _positive(attributes.get("exif:FNumber"))
+    aperture = _positive(attributes.get("FNumber"))
     if aperture is None:
         aperture = _power(0.5, attributes.get("Exif:ApertureValue"))
     return Exposure(_as_stated(seconds), _as_stated(aperture), _sensitivity(attributes))
 
 
+def exposure_from_xmp(packet: bytes) -> Exposure | None:
+    """Find the exposure in an XMP packet, where editors write it as fractions; ``None`` where it states none.
+
+    Example:
+        >>> exposure_from_xmp(b'<rdf:Description exif:ExposureTime="1/100" exif:FNumber="8/1"/>')
+        Exposure(seconds=0.01, f_number=8.0, iso=None)
+    """
+    found = {
+        name: re.search(rb"exif:" + field + rb"(?:=[\"']|>(?:\s|<[^>]*>)*)([\d./]{1,40})", packet)
+        for name, field in _XMP_FIELDS.items()
+    }
+    stated = {name: match[1].decode() for name, match in found.items() if match}
+    return exposure_from_attributes(stated)
+
+
+_XMP_FIELDS = {
+    "ExposureTime": b"ExposureTime",
+    "FNumber": b"FNumber",
+    "Exif:PhotographicSensitivity": b"(?:ISOSpeedRatings|PhotographicSensitivity)",
+    "Exif:ShutterSpeedValue": b"ShutterSpeedValue",
+}
+
 _LARGEST_SHORT = 65535
-_SENSITIVITIES = ("Exif:PhotographicSensitivity", "Exif:ISOSpeedRatings", "exif:ISOSpeedRatings")
+_SENSITIVITIES = ("Exif:PhotographicSensitivity", "Exif:ISOSpeedRatings")
 _WIDE_SENSITIVITIES = ("Exif:RecommendedExposureIndex", "Exif:StandardOutputSensitivity", "Exif:ISOSpeed")
 
 
@@ -72,8 +94,8 @@ def _sensitivity(attributes: Mapping[str, Any]) -> float | None:
 def _power(factor: float, apex: Any) -> float | None:
     """``2^(factor · apex)`` of an APEX value; cameras leave strange numbers in unused fields."""
     try:
-        value = float(apex)
-    except (TypeError, ValueError):
+        value = float(Fraction(apex) if isinstance(apex, str) else apex)
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
     return 2.0 ** (factor * value) if math.isfinite(value) and abs(value) < 40 else None
 
@@ -256,7 +278,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 
 def _entries(line: str, where: str) -> list[_Entry]:
-    """What one line lists: one exposure, perhaps with a name, or several numbers."""
+    """Read one line: one exposure, perhaps with a name, or several numbers."""
     name = ""
     named = re.match(r"(?:\"(?P<quoted>[^\"]+)\"|(?P<plain>\S+\.[A-Za-z]\w{1,4}))[\s,;:=]+(?P<rest>.+)$", line)
     if named:

@@ -241,7 +241,7 @@ def read_gain_map(path: str | Path) -> GainMap | None:
 
 
 def _further_pictures(data: bytes) -> list[int]:
-    """Where further JPEGs begin: after the end of a picture, or where the container says."""
+    """Find the places where further JPEGs begin: after the end of a picture, or where the container says."""
     starts = [match.start() + 2 for match in re.finditer(rb"\xff\xd9\xff\xd8\xff", data)]
     for length in re.findall(rb'Item:Length="(\d{1,10})"', data[: 2**20]):
         start = len(data) - int(length)

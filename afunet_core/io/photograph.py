@@ -32,7 +32,7 @@ _EXIF_FIELDS = {0x829A, 0x829D, 0x8822, 0x8827, 0x9003, 0x9004, 0x9201, 0x9202, 
 
 
 class Photograph:
-    """What a frame's file says of the photograph.
+    """Metadata of a photograph, from the file of a frame.
 
     Args:
         fields: of the first EXIF directory, by number, as Pillow names them.

@@ -106,7 +106,7 @@ def read_raw_exposure(path: str | Path) -> Exposure | None:
 
 
 def read_raw_moment(path: str | Path) -> datetime | None:
-    """When a raw file was taken, to the second; ``None`` where it does not say. Raises like :func:`read_raw`."""
+    """Read the moment at which a raw file was taken, to the second, or ``None``. Raises like :func:`read_raw`."""
     moment = _metadata(path).timestamp
     return moment if isinstance(moment, datetime) and moment.year > 1970 else None
 

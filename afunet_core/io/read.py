@@ -14,7 +14,7 @@ import numpy as np
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.io.colour import ColourEncoding, colour_from_attributes, decode_pixels
 from afunet_core.io.decode import check_file, main_pages, opened, part_pixels
-from afunet_core.io.exposure import Exposure, exposure_from_attributes
+from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
 from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
 from afunet_core.io.heif import read_heif
 from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
@@ -121,7 +121,7 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
         pixels=pixels,
         encoding=encoding,
         bit_depth=None if pixels.dtype.kind == "f" else pixels.dtype.itemsize * 8,
-        exposure=exposure_from_attributes(attributes) or _plane_exposure(path),
+        exposure=exposure_from_attributes(attributes) or _elsewhere(path),
         metadata=_own_metadata(path, attributes),
         attributes=attributes,
         colour=colour,
@@ -132,7 +132,7 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
 
 
 class FileFacts(NamedTuple):
-    """What a file says about its pixels, read from its header: for pixels that another program has read.
+    """Facts of a file's pixels, from its header alone: for pixels that another program has read.
 
     ``encoding``, ``colour`` and ``orientation`` are those of :class:`ImageFile`, ``shape`` is H×W as stored.
     """
@@ -252,11 +252,23 @@ def read_exposure(path: str | Path) -> Exposure | None:
     if path.suffix.lower() in RAW_SUFFIXES:
         check_file(path)
         return read_raw_exposure(path)
-    return exposure_from_attributes(read_attributes(path)) or _plane_exposure(path)
+    return exposure_from_attributes(read_attributes(path)) or _elsewhere(path)
 
 
-def _plane_exposure(path: Path) -> Exposure | None:
-    return read_plane_exposure(path) if path.suffix.lower() in (".tif", ".tiff") else None
+def _elsewhere(path: Path) -> Exposure | None:
+    """The exposure that a file without EXIF states: as a microscope, in its XMP, or in the XMP file beside it."""
+    is_tiff = path.suffix.lower() in (".tif", ".tiff")
+    found = read_plane_exposure(path) if is_tiff else None
+    if found is not None:
+        return found
+    with path.open("rb") as file:
+        packet = file.read(_LARGEST_HEADER) + (_xmp(path) if is_tiff else b"")
+    found = exposure_from_xmp(packet)
+    for sidecar in (path.with_suffix(".xmp"), path.with_name(f"{path.name}.xmp")):
+        if found is None and sidecar.is_file():
+            with contextlib.suppress(OSError), sidecar.open("rb") as file:
+                found = exposure_from_xmp(file.read(_LARGEST_HEADER))
+    return found
 
 
 def _default_encoding(pixels: np.ndarray) -> str | None:

@@ -31,7 +31,7 @@ _XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 
 @dataclass(frozen=True)
 class _Options:
-    """What goes into the file beside the pixels."""
+    """Everything that goes into the file beside the pixels."""
 
     metadata: dict[str, Any] = field(default_factory=dict)
     half: bool = False

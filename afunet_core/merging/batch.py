@@ -84,7 +84,7 @@ class MergeJob:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: ``status`` is ``"merged"``, ``"skipped"`` (its output was there) or ``"failed"``."""
+    """Outcome of a job: ``status`` is ``"merged"``, ``"skipped"`` (its output was there) or ``"failed"``."""
 
     name: str
     status: str

@@ -163,7 +163,7 @@ def _one_by_one(suspects: deque[MergeJob], overwrite: bool) -> Iterator[Outcome]
 
 
 def _result(future: Future[Outcome], job: MergeJob) -> Outcome:
-    """What came of a job; only the death of a worker is raised."""
+    """Return the outcome of a job; only the death of a worker is raised."""
     try:
         return future.result()
     except BrokenProcessPool:

@@ -30,6 +30,10 @@ DARK = 0.08
 BRIGHT = 0.92
 """Encoded value above which it counts as lost in the lights."""
 
+CLIPPED_COUNTS = 2.0
+"""Weight of clipped pixels against a candidate for the reference: what is clipped and moved is lost for ever, what is
+dark and moved is only noisy."""
+
 SHARPER = 1.25
 """Ratio of the gradients' energies from which another frame is preferred for its sharpness."""
 
@@ -97,6 +101,8 @@ def select_frames(bracket: Bracket, everything: bool = True) -> FrameSelection:
 def choose_reference(bracket: Bracket) -> int:
     """Return the frame that records most of the scene between shadows and saturation, or a sharper one nearly as good.
 
+    What is clipped counts more than what is dark.
+
     Of three frames and more, the shortest and the longest are not considered: they lack a neighbour.
 
     Example:
@@ -110,11 +116,12 @@ def choose_reference(bracket: Bracket) -> int:
     step = max(1, max(bracket.shape) // 512)
     small = [F.avg_pool2d(frame.float(), step) if step > 1 else frame.float() for frame in bracket.frames]
     recorded = [((frame > DARK) & (frame < BRIGHT)).all(1, keepdim=True) for frame in small]
-    shares = [float(mask.float().mean()) for mask in recorded]
+    clipped = [float((frame >= BRIGHT).any(1).float().mean()) for frame in small]
+    shares = [float(mask.float().mean()) - CLIPPED_COUNTS * lost for mask, lost in zip(recorded, clipped, strict=True)]
     best = max(candidates, key=lambda i: (shares[i], -abs(i - len(bracket) // 2)))
     chosen, gain = best, SHARPER
     for other in candidates:
-        if other != best and shares[other] >= NEARLY_AS_WELL * shares[best]:
+        if other != best and shares[other] >= shares[best] - (1 - NEARLY_AS_WELL) * abs(shares[best]):
             sharper = _relative_sharpness(bracket, small, recorded[best] & recorded[other], other, best)
             if sharper > gain:
                 chosen, gain = other, sharper

@@ -127,8 +127,8 @@ class MergeOptions:
         default=None,
         metadata=option(
             label="Memory",
-            help="Most memory the network may use beside its input and output, such as 2GB. Less is slower, not "
-            "different.",
+            help="Most memory the network may use beside its input and output, such as 2GB. A lower limit "
+            "is slower, with the same result.",
             group="network",
             minimum=0,
             maximum=1024,

@@ -85,7 +85,7 @@ def merge(
         regions: taken from single frames where another moment is wanted than the reference's: ``(frame, corners)``, the
             frame counted from 0, shortest exposure first, and the corners of a polygon as ``(row, column)`` in pixels.
             :meth:`MergeResult.with_regions` changes them after the merge.
-        on_progress: called with ``(done, total, message)``; ``done`` never falls.
+        on_progress: called with ``(done, total, message)``; ``done`` never decreases.
         should_cancel: asked often; the merge stops within a second of its returning true.
 
     Returns:

@@ -86,13 +86,23 @@ DIFFERS = (2.0, 4.0)
 MOVED = (4.0, 6.0)
 """Deviations that only motion explains."""
 
-GROWN, BLURRED = 9, 9
-"""Sides of the windows by which what moved grows, and over which the map fades, in pixels."""
+EVIDENT = (0.005, 0.02)
+"""Shares of the picture that certainly moved between which doubt grows: where much moved, more did than can be seen.
+Stacks of tripods have up to 0.016 (0.0008 in most), a hand-held one with a person that moves 0.1."""
+
+STRICTER = 1.3
+"""By how much more deviations then count."""
+
+GROWN, GROWN_MORE = 9, 12
+"""Side of the window by which what moved grows, in pixels, and how much wider it is where much moved."""
+
+BLURRED = 9
+"""Side of the window over which the map fades, in pixels."""
 
 
 @torch.no_grad()
 def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> Tensor:
-    """How sure it is that a frame shows what the reference shows.
+    """Estimate how surely a frame shows what the reference shows.
 
     Args:
         stack: registered frames, encoded.
@@ -113,8 +123,10 @@ def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) 
     if index == stack.reference:
         return torch.ones_like(stack.frames[index][:, :1])
     found = disagreement(stack, index, noise)
+    evident = float(smoothstep((found > MOVED[1]).float().mean(), *EVIDENT))
+    found = found * (1 + STRICTER * evident)
     moved = spread_over(smoothstep(found, *MOVED), smoothstep(found, *DIFFERS))
-    moved = window_max(window_mean(moved, 3), GROWN)
+    moved = window_max(window_mean(moved, 3), GROWN + 2 * round(GROWN_MORE * evident / 2))
     rest = 1 - window_mean(window_mean(moved, BLURRED), BLURRED)
     if rest.shape[-2:] == (height, width):
         return rest

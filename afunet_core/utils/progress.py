@@ -25,7 +25,7 @@ class ProgressReporter:
     Make it in the public function that callers from outside call: warnings name the line of that call.
 
     Args:
-        on_progress: called with ``(done, total, message)``; ``done`` counts thousandths of the whole and never falls.
+        on_progress: called with ``(done, total, message)``; ``done`` counts thousandths and never decreases.
         should_cancel: asked at every report and every check.
     """
 

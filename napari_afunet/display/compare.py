@@ -107,7 +107,7 @@ def _wanted(viewer: ViewerModel, comparison: str, radiance: Image | None) -> lis
 
 def _is_comparable(layer: Layer) -> bool:
     note = layer.metadata.get(KEY, {})
-    return note.get("role") == "radiance" and "reference" in (note.get("info") or {})
+    return note.get("role") in ("radiance", "fused") and "reference" in (note.get("info") or {})
 
 
 def _newest_result(viewer: ViewerModel) -> Image | None:

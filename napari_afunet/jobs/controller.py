@@ -122,6 +122,7 @@ class MergeController(QObject):
         self.started.emit()
         worker.progressed.connect(self._on_progress)
         worker.yielded.connect(self._on_yield)
+        worker.errored.connect(self._on_error)
         worker.finished.connect(self._on_finished)
         worker.start()
 
@@ -143,6 +144,12 @@ class MergeController(QObject):
             self._batch.append(event)
         elif event.done == event.total:
             self._show(event.outcome)
+
+    def _on_error(self, error: Exception) -> None:
+        """Keep what the worker itself could not turn into a sentence."""
+        logger.info("unexpected error in a worker", exc_info=error)
+        self._failure = f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this."
+        show_error(self._failure)
 
     def _on_finished(self) -> None:
         if self.worker is None:

@@ -23,7 +23,7 @@ NAPARI = "napari"
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What is stated about the pixels of one layer.
+    """Statements about the pixels of one layer.
 
     Args:
         encoding: ``gamma``, ``srgb`` or ``linear``; ``None`` where nothing states it.
@@ -51,7 +51,7 @@ class LayerFacts:
 
 
 def layer_facts(layer: Layer) -> LayerFacts:
-    """What is stated about a layer: by our readers in its metadata, else by the file that napari read."""
+    """Find what is stated about a layer: by our readers in its metadata, else by the file that napari read."""
     encoding, colour = layer.metadata.get("encoding"), layer.metadata.get("colour")
     if encoding is not None:
         return LayerFacts(encoding, colour if isinstance(colour, dict) else None)

@@ -27,7 +27,7 @@ LEGENDS = {
 }
 """Map → what its colours mean, as rich text."""
 
-_KEPT = ("radiance", "tone_mapped", "truth")
+_KEPT = ("radiance", "fused", "tone_mapped", "truth")
 
 
 def compute_map(outcome: Outcome, name: str) -> np.ndarray | None:

@@ -33,6 +33,7 @@ __all__ = [
 # role → how the layer is called after the bracket's name
 ROLES = {
     "radiance": "HDR",
+    "fused": "exposure fusion",
     "tone_mapped": "tone mapped",
     "under": "stages · under",
     "reference": "stages · reference",

@@ -93,7 +93,8 @@ def _add_radiance(
 ) -> None:
     values, options = outcome.radiance, _light(outcome, display)
     notes = provenance_of(outcome)
-    layer = put_layer(viewer, result, "radiance", values, outcome.placement, notes, rgb=not outcome.grey, **options)
+    role = "radiance" if outcome.linear else "fused"
+    layer = put_layer(viewer, result, role, values, outcome.placement, notes, rgb=not outcome.grey, **options)
     layers["radiance"] = layer
     if not outcome.linear:
         layer.gamma, layer.contrast_limits = 1.0, (0.0, 1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
@@ -15,6 +14,7 @@ from qtpy.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QLabel,
+    QLayoutItem,
     QLineEdit,
     QScrollArea,
     QScrollBar,
@@ -80,17 +80,22 @@ def _name_controls(inside: QWidget) -> None:
     """Give the controls of forms the names of their labels, for screen readers."""
     for form in inside.findChildren(QFormLayout):
         for row in range(form.rowCount()):
-            label, field = (form.itemAt(row, role) for role in (_LABEL, _FIELD))
-            named = None if label is None else label.widget()
-            title = named.text() if isinstance(named, QLabel) else ""
-            control: Any = None if field is None else field.widget() or cast(Any, field.layout()).itemAt(0).widget()
-            if title and control is not None and not control.accessibleName():
-                control.setAccessibleName(title)
+            label, field = _widget_of(form.itemAt(row, _LABEL)), _widget_of(form.itemAt(row, _FIELD))
+            if isinstance(label, QLabel) and label.text() and field is not None and not field.accessibleName():
+                field.setAccessibleName(label.text())
     numbers = [*inside.findChildren(QAbstractSpinBox), *inside.findChildren(QLineEdit)]
     for control in numbers:  # beside a slider
         parent = control.parent()
         if not control.accessibleName() and isinstance(parent, QWidget) and parent.accessibleName():
             control.setAccessibleName(parent.accessibleName())
+
+
+def _widget_of(item: QLayoutItem | None) -> QWidget | None:
+    """Return the widget of an item, or the first in its layout."""
+    if item is None:
+        return None
+    layout = item.layout()
+    return item.widget() if layout is None else _widget_of(layout.itemAt(0))
 
 
 def _group(title: str, contents: Iterable[QWidget]) -> QWidget:

@@ -86,7 +86,7 @@ def test_folders_and_files_of_others_are_left_to_others(tmp_path):
 @pytest.mark.parametrize("suffix", [".exr", ".hdr"])
 def test_damaged_files_are_refused_with_a_sentence(plugin, tmp_path, suffix):
     path = tmp_path / f"broken{suffix}"
-    path.write_bytes(b"not an image at all")
+    path.write_bytes(b"#?not an image at all")  # as a Radiance file begins
     with pytest.raises(AFUNetError, match="broken"):
         read([str(path)], stack=False, plugin_name="napari-afunet")
 

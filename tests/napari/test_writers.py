@@ -82,5 +82,6 @@ def test_a_result_saved_by_napari_and_opened_again_is_the_same(plugin, add_brack
     [path] = viewer.layers["scene HDR"].save(str(tmp_path / "scene.exr"), plugin="napari-afunet")
     [layer] = viewer.open(path, plugin="napari-afunet")
     np.testing.assert_array_equal(layer.data, result.radiance)
+    assert layer.contrast_limits == pytest.approx(viewer.layers["scene HDR"].contrast_limits)  # as bright as before
     assert layer.metadata["afunet"]["info"]["versions"] == result.info["versions"]
     assert layer not in candidate_layers(viewer.layers)

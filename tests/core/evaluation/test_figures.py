@@ -96,7 +96,7 @@ def test_grey_pictures_and_many_results() -> None:
     assert figure.shape[1:] == (1200, 3)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     height=st.integers(1, 40), width=st.integers(1, 40), frames=st.integers(0, 4), figure_width=st.integers(300, 400)
 )

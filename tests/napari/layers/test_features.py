@@ -95,11 +95,11 @@ def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, fram
 
     monkeypatch.setattr(inspection, "stage_energy", held)
     panel = widget.features
-    panel.choose("quantity", "energy")
+    panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("energy"))
     panel.quantity_box.activated.emit(0)
     qtbot.waitUntil(inside.is_set, timeout=WAIT)
     assert "scene values · under" not in viewer.layers
-    panel.choose("quantity", "movement")
+    panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("movement"))
     panel.quantity_box.activated.emit(0)
     go_on.set()
     qtbot.waitUntil(lambda: "scene values · over" in viewer.layers, timeout=WAIT)

@@ -60,6 +60,17 @@ def test_a_picture_is_saved_as_displayed(widget, click_merge, save_as, add_brack
     assert abs(read_image(tmp_path / "scene.jpg").pixels.mean() - expected.mean()) < 3
 
 
+def test_a_jpeg_with_a_gain_map_keeps_the_light(widget, click_merge, save_as, add_bracket, make_frames, tmp_path):
+    from afunet_core.io.gain_map import read_gain_map
+
+    add_bracket(widget.viewer, make_frames(64, 96)[0])
+    click_merge(widget)
+    save_as(widget, tmp_path / "scene", "gain map")
+    assert read_gain_map(tmp_path / "scene.jpg") is not None
+    save_as(widget, tmp_path / "plain.jpg", "JPEG, as displayed (")
+    assert read_gain_map(tmp_path / "plain.jpg") is None
+
+
 def test_a_file_that_cannot_be_written_is_said(widget, click_merge, add_bracket, frames, tmp_path, qtbot, messages):
     add_bracket(widget.viewer, frames)
     click_merge(widget)
@@ -97,3 +108,13 @@ def test_napari_s_own_saving_adds_the_suffix_and_respects_a_typed_one(plugin, ad
     for typed, written in (("plain", "plain.tif"), ("named.exr", "named.exr")):
         assert write_tif(str(tmp_path / typed), data, attributes) == [str(tmp_path / written)]
         np.testing.assert_array_equal(read_image(tmp_path / written).pixels, result.radiance)
+
+
+def test_an_exposure_fusion_is_saved_as_the_picture_it_is(widget, click_merge, save_as, add_bracket, frames, tmp_path):
+    add_bracket(widget.viewer, frames)
+    widget.options.choose("method", "mertens")
+    click_merge(widget)
+    offered = save_as(widget, tmp_path / "fused", "PNG")
+    assert not [each for each in offered if "exr" in each]
+    expected = 255 * widget.viewer.layers["scene exposure fusion"].data
+    np.testing.assert_allclose(read_image(tmp_path / "fused.png").pixels, expected, atol=1)
