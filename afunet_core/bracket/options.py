@@ -117,7 +117,7 @@ class BracketOptions:
             "made.",
             group="camera",
             choices={
-                "auto": "Find if the frames contradict the encoding",
+                "auto": "Find if the frames contradict it",
                 None: "As the encoding says",
                 "estimate": "Estimate from this bracket",
             },

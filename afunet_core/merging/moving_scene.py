@@ -36,7 +36,7 @@ JUDGED_PIXELS = 0.45e6
 SUSPECTED = 0.02
 """from this value of the ghost map on,"""
 
-AROUND = 5
+AROUND = 13
 """and in a window of so many reduced pixels around."""
 
 CERTAIN = 0.99
