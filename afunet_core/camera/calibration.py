@@ -75,6 +75,9 @@ are taken for gamma 2.2 stay below 0.1."""
 SUSPECT_BY_RANKS = 0.3
 """The same for brightnesses of equal rank, where what moves in and out of the picture and what clips counts as well."""
 
+EXPLAINED_BY_RANKS = 0.15
+"""Share of that which may remain."""
+
 EXPLAINED = 0.6
 """Share of that disagreement which may remain with the curve that is found."""
 
@@ -230,7 +233,7 @@ def calibrate(
         found = _explain(places, ranks, assumed, log_times, names)
         # Where a hand moved the camera too far to compare places, the ranks of brightness still tell.
         if found is None and ranks is not None and ranks.disagreement(assumed) > SUSPECT_BY_RANKS:
-            found = _explain(ranks, ranks, assumed, log_times, names)
+            found = _explain(ranks, ranks, assumed, log_times, names, EXPLAINED_BY_RANKS)
         if found is not None:
             return found if found.curve is not None else Calibration(None, stated, before, before)
     # Not the camera's curve, then; where whole steps are missing, the exposures must be wrong.
@@ -239,7 +242,12 @@ def calibrate(
 
 
 def _explain(
-    samples: _Samples, start: _Samples | None, assumed: LogLight, log_times: Sequence[float], names: Sequence[str]
+    samples: _Samples,
+    start: _Samples | None,
+    assumed: LogLight,
+    log_times: Sequence[float],
+    names: Sequence[str],
+    share: float = EXPLAINED,
 ) -> Calibration | None:
     """The curve that explains the samples, without one where they are what they look like; ``None`` if nothing does."""
     before, seconds = samples.disagreement(assumed), [math.exp(value) for value in log_times]
@@ -253,7 +261,7 @@ def _explain(
             told = _step_sentences(log_times, steps, names, "they were corrected")
             seconds = (torch.tensor(log_times) + F.pad(steps.cumsum(0), (1, 0))).exp().tolist()
             curve, after = other, refined
-    if after > EXPLAINED * before or not PLAUSIBLE[0] < curve.slope() < PLAUSIBLE[1]:
+    if after > share * before or not PLAUSIBLE[0] < curve.slope() < PLAUSIBLE[1]:
         return None
     if not told and samples.disagreement(_srgb) < AS_WELL * after:
         return Calibration(None, tuple(seconds), before, before)
@@ -336,7 +344,7 @@ class _Samples:
             chosen = residual[self.bin == key]
             if len(chosen) >= 8:
                 medians.append(float(chosen.median().abs()))
-                weights.append(math.sqrt(len(chosen)))
+                weights.append(float(len(chosen)))
         if len(medians) < LEAST_TONES:
             return 0.0
         values, order = torch.tensor(medians).sort()
