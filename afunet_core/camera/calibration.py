@@ -179,6 +179,7 @@ class Calibration:
             "disagreement_before_stops": round(self.before, 3) if known else None,
             "disagreement_after_stops": round(self.after, 3) if known else None,
             "sentences": list(self.sentences),
+            "contradictions": [sentence for sentence in self.sentences if sentence != _CURVE_SENTENCE],
         }
 
 

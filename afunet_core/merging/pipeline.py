@@ -127,6 +127,8 @@ def _merge(bracket: Bracket, options: MergeOptions, reporter: ProgressReporter) 
     network = load_network(options, reporter)
     for message in empty_frames(bracket.frames, bracket.names):
         reporter.warn(message)
+    for message in (bracket.metadata.get("calibration") or {}).get("contradictions", ()):
+        reporter.warn(message)
     frames = None if network is None else select_frames(bracket, everything=options.method == "auto")
     if frames is not None:
         _warn_of_missing_side(frames, bracket, reporter)
