@@ -26,6 +26,9 @@ from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_inp
 
 __all__ = ["Bracket"]
 
+UNTOLD = 0.3
+"""Stops by which frames may disagree with their encoding and nothing is noted of it."""
+
 
 class Bracket(ExposureStack):
     """Frames of one scene at different exposures.
@@ -163,7 +166,7 @@ class Bracket(ExposureStack):
         if _carries_gradients(times, *frames):
             return frames, times, encoding
         found = calibrate(frames, times.tolist(), encoding, float(gamma), self.names)
-        if found.curve is not None or found.sentences:
+        if found.curve is not None or found.sentences or found.before > UNTOLD:
             self.metadata["calibration"] = found.as_dict()
         if found.curve is None:
             return frames, times, encoding

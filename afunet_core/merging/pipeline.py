@@ -23,7 +23,7 @@ from afunet_core.merging.inference import Network, load_network
 from afunet_core.merging.moving_scene import guess_unrecorded, merge_moving
 from afunet_core.merging.multi_frame import join_frames
 from afunet_core.merging.options import MergeOptions
-from afunet_core.merging.recorded import find_recorded, is_calibrated, keep_recorded, merge_recorded
+from afunet_core.merging.recorded import find_recorded, is_inexact, keep_recorded, merge_recorded
 from afunet_core.merging.regions import Region
 from afunet_core.merging.report import build_result
 from afunet_core.merging.result import MergeResult
@@ -157,7 +157,7 @@ def _merge_by_network(
     """Compare the frames, merge the network's three accordingly, and let further frames join."""
     network = replace(network, scale=choose_scale(options, network.model, *aligned.bracket.shape))
     recorded = None
-    if options.method == "auto" and is_calibrated(aligned.bracket):
+    if options.method == "auto" and is_inexact(aligned.bracket):
         recorded = find_recorded(aligned, frames, noise)
         if recorded.everywhere and not options.stages:
             return merge_recorded(aligned, frames, recorded, noise)

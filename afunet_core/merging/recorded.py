@@ -19,12 +19,20 @@ from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
-from afunet_core.motion.rest import rest_map
+from afunet_core.motion.rest import examine
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import linearize
 
-__all__ = ["Recorded", "find_recorded", "is_calibrated", "keep_recorded", "merge_recorded", "recorded_mean"]
+__all__ = [
+    "Recorded",
+    "find_recorded",
+    "is_calibrated",
+    "is_inexact",
+    "keep_recorded",
+    "merge_recorded",
+    "recorded_mean",
+]
 
 SHADOWS = (0.05, 0.2)
 """Encoded values over which a frame gains its say: darker, a response curve is a guess, and black is cut off."""
@@ -33,7 +41,15 @@ LEAST_SAY = 1e-3
 """What is left of it below: somebody must decide."""
 
 NEARLY_ALL = 0.998
-"""Share of the picture that must be at rest for the network not to be asked."""
+"""Share of the picture that must be at rest for the network not to be asked;"""
+
+MOST, NEXT_TO_NOTHING = 0.85, 0.002
+"""or share that must be, where a share of less than the second certainly moved: frames lose their say where they do not
+agree, and the reference stands."""
+
+UNFIT = 0.3
+"""Stops by which frames disagree at most tones, from which they are not what they are said to be, and a network trained
+on exact frames takes the difference for motion."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +60,19 @@ class Recorded:
         frames: indices of the frames that take part.
         rest: of each of these frames, B×1×H×W in [0, 1].
         share: B×1×H×W in [0, 1], where the frames decide.
+        certain: share of the picture in which something certainly moved, of the worst frame.
     """
 
     frames: Sequence[int]
     rest: Sequence[Tensor]
     share: Tensor
+    certain: float = 1.0
 
     @property
     def everywhere(self) -> bool:
         """Nothing moved anywhere."""
-        return float(self.share.mean()) > NEARLY_ALL
+        least = MOST if self.certain < NEXT_TO_NOTHING else NEARLY_ALL
+        return float(self.share.mean()) > least
 
 
 def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise) -> Recorded:
@@ -62,17 +81,24 @@ def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: Camera
     model = None if is_calibrated(bracket) else noise.dependable
     covered = aligned.covered()
     used = sorted(set(frames.joining or frames.three))
-    rest = []
+    rest, certain = [], 0.0
     for index in used:
-        found = rest_map(bracket, index, model)
+        found, moved = examine(bracket, index, model)
+        certain = max(certain, moved if index in frames.three else 0.0)
         rest.append(found * covered[index].to(found) if index in covered else found)
     outer = [found for index, found in zip(used, rest, strict=True) if index in frames.three]
-    return Recorded(used, rest, torch.stack(outer).amin(0))
+    return Recorded(used, rest, torch.stack(outer).amin(0), certain)
 
 
 def is_calibrated(bracket: Bracket) -> bool:
     """Return True if a tone curve was found in the frames and undone."""
     return bool((bracket.metadata.get("calibration") or {}).get("curve_found"))
+
+
+def is_inexact(bracket: Bracket) -> bool:
+    """Return True if the frames were not what they were taken for, whether or not it could be undone."""
+    found = bracket.metadata.get("calibration") or {}
+    return is_calibrated(bracket) or (found.get("disagreement_after_stops") or 0.0) > UNFIT
 
 
 def keep_recorded(estimate: Estimate, bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> Estimate:

@@ -21,7 +21,7 @@ from afunet_core.ops.box_filter import block_mean, reduction, window_max, window
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["deviation", "disagreement", "rest_map"]
+__all__ = ["deviation", "disagreement", "examine", "rest_map"]
 
 WORKING_PIXELS = 1.0e6
 """Frames are compared at most at this size."""
@@ -119,18 +119,25 @@ def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) 
         >>> float(rest_map(still, 0).min())
         1.0
     """
+    return examine(stack, index, noise)[0]
+
+
+@torch.no_grad()
+def examine(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> tuple[Tensor, float]:
+    """:func:`rest_map`, and the share of the picture that certainly moved."""
     height, width = stack.frames[index].shape[-2:]
     if index == stack.reference:
-        return torch.ones_like(stack.frames[index][:, :1])
+        return torch.ones_like(stack.frames[index][:, :1]), 0.0
     found = disagreement(stack, index, noise)
-    evident = float(smoothstep((found > MOVED[1]).float().mean(), *EVIDENT))
+    certain = float((found > MOVED[1]).float().mean())
+    evident = float(smoothstep(torch.tensor(certain), *EVIDENT))
     found = found * (1 + STRICTER * evident)
     moved = spread_over(smoothstep(found, *MOVED), smoothstep(found, *DIFFERS))
     moved = window_max(window_mean(moved, 3), GROWN + 2 * round(GROWN_MORE * evident / 2))
     rest = 1 - window_mean(window_mean(moved, BLURRED), BLURRED)
-    if rest.shape[-2:] == (height, width):
-        return rest
-    return F.interpolate(rest, size=(height, width), mode="bilinear", align_corners=False)
+    if rest.shape[-2:] != (height, width):
+        rest = F.interpolate(rest, size=(height, width), mode="bilinear", align_corners=False)
+    return rest, certain
 
 
 @torch.no_grad()
