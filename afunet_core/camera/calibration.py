@@ -49,6 +49,9 @@ RECORDED = (0.04, 0.94)
 SIDE = 512
 """Frames are looked at at this size: noise averages out, and a hand's tremor becomes small."""
 
+LEAST_TONES = 6
+"""Tones that frames must share before anything is said of their curve."""
+
 SMALLEST = 24
 """Shorter side, in pixels, from which a picture shows enough."""
 
@@ -334,7 +337,7 @@ class _Samples:
             if len(chosen) >= 8:
                 medians.append(float(chosen.median().abs()))
                 weights.append(math.sqrt(len(chosen)))
-        if not medians:
+        if len(medians) < LEAST_TONES:
             return 0.0
         values, order = torch.tensor(medians).sort()
         share = torch.tensor(weights)[order].cumsum(0) / sum(weights)
