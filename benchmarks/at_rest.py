@@ -1,4 +1,4 @@
-"""What denoising gains over the weighted merge where nothing moves, on held-out synthetic brackets.
+"""Gain of denoising over the weighted merge where nothing moves, on held-out synthetic brackets.
 
     python benchmarks/at_rest.py --scenes FOLDER [--photos FOLDER] [--brackets 24] [--size 256] [--held-out 12]
 

@@ -1,4 +1,4 @@
-"""What looking at reduced frames costs and saves: merges of pictures as soft as large ones, at every working scale.
+"""Costs and savings of looking at reduced frames: merges of pictures as soft as large ones, at every working scale.
 
     python benchmarks/working_scale.py --scenes FOLDER [--photos FOLDER] [--size 384x576] [--enlarge 2]
         [--kind objects both camera static] [--model full] [--held-out 12] [--seed 1]

@@ -50,7 +50,7 @@ _ALIASES = {".tiff": ".tif", ".jpeg": ".jpg"}
 
 @dataclass(frozen=True)
 class Saved:
-    """What a file is made of, detached from the layer.
+    """Contents of a file, detached from the layer.
 
     Attributes:
         pixels: as the layer holds them.

@@ -162,7 +162,7 @@ class ToneCurve:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the frames tell of the camera.
+    """Facts about the camera that the frames tell.
 
     Attributes:
         curve: the response, or ``None`` where the frames do not contradict what was assumed, or nothing explains them.
@@ -280,7 +280,7 @@ _CURVE_SENTENCE = (
 def _step_sentences(
     log_times: Sequence[float], off: Tensor, names: Sequence[str], advice: str, share: float = 0.0
 ) -> tuple[str, ...]:
-    """What is wrong with which step between two frames, in stops; ``share`` of a step may be missing besides."""
+    """Name the steps between two frames that are wrong, in stops; ``share`` of a step may be missing besides."""
     wrong = []
     for (first, second), (a, b), error in zip(pairwise(log_times), pairwise(names), off.tolist(), strict=True):
         stated, shown = (second - first) / math.log(2), (second - first + error) / math.log(2)

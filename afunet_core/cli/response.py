@@ -39,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
         "ev": flat(options.ev),
         "times": flat(options.times),
         "encoding": "gamma",
+        "response": None,
         "override": True,
     }
     one_folder = len(inputs) == 1 and inputs[0].is_dir()

@@ -136,7 +136,7 @@ def read_stack(folder: str | Path) -> RealStack:
 
 
 def stack_methods(models: Sequence[str] = ("default",), opencv: bool | None = None) -> dict[str, StackMethod]:
-    """What a table of real stacks should hold: the classics, OpenCV's if it is installed, merge() with each model.
+    """Methods for a table of real stacks: the classics, OpenCV's if it is installed, merge() with each model.
 
     Args:
         models: names or files of weights.

@@ -189,7 +189,7 @@ def deviation(
 
 
 def _tone_factor(x: Tensor, y: Tensor, reference: Tensor, known: Tensor) -> Tensor:
-    """What is left of the response curve: the factor between two frames as a smooth function of the tone.
+    """Remainder of the response curve: the factor between two frames as a smooth function of the tone.
 
     It is fitted to all pixels of a channel, robustly; what moved is few of them at most tones.
     """

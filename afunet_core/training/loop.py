@@ -181,11 +181,25 @@ class _TrainingState:
         advice = "Train into another folder, or start again with resume=False (afunet train --restart)."
         try:
             saved = torch.load(path, map_location=device, weights_only=True)
+            odd = [
+                key for part in ("model", "average") for key, value in saved[part].items() if not value.isfinite().all()
+            ]
+            if odd:
+                raise ValueError(f"{len(odd)} of its parameters are not finite, the first is {odd[0]}.")
             self.model.load_state_dict(saved["model"])
             self.averaged.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step, self.best = int(saved["step"]), float(saved["best"])
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        except (
+            OSError,
+            RuntimeError,
+            EOFError,
+            KeyError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            pickle.UnpicklingError,
+        ) as error:
             reason = str(error).strip().splitlines()
             raise CheckpointError(
                 f"{path} cannot be resumed from: {reason[0] if reason else type(error).__name__} {advice}"

@@ -138,7 +138,7 @@ def test_provenance(info: dict[str, object], noise: bytes) -> None:
 
 
 class TestCheckpoints:
-    """What a file of weights claims is compared before anything is built from it; nothing in it is run."""
+    """The claims of a file of weights are compared before anything is built from it; nothing in it is run."""
 
     @pytest.fixture(scope="class")
     def weights(self) -> dict[str, torch.Tensor]:

@@ -100,7 +100,7 @@ def _wanted(where: Tensor, size: torch.Size) -> Tensor:
 def _maps(
     model: AFUNet, coarse: Tensor, times: Tensor, wanted: Tensor | None, options: dict[str, Any]
 ) -> tuple[Tensor, float]:
-    """What the head decodes, ``1×7×h×w``, from the network where it is wanted; and the share that it looked at."""
+    """Maps that the head decodes, ``1×7×h×w``, from the network where it is wanted; and the share that it looked at."""
     if wanted is None:
         return _decoded(model, coarse, times, options), 1.0
     equal = coarse.new_tensor([0.0, 0.0, 0.0, PRIOR_TRUST]).view(1, 4, 1, 1).expand(1, 4, *coarse.shape[-2:])

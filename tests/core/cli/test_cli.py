@@ -511,7 +511,7 @@ def test_from_synthesis_to_figure(model: str, tmp_path: Path, capsys: pytest.Cap
 
 
 def test_the_score_of_the_table_is_that_of_the_file(model: str, tmp_path: Path) -> None:
-    """What `evaluate` scores is what `merge` writes."""
+    """The result that `evaluate` scores is that which `merge` writes."""
     from afunet_core.metrics import psnr_mu
 
     assert main(["synthesize", "-o", str(tmp_path / "s"), "--count", "1", "--size", "48", "--kind", "both"]) == 0

@@ -41,7 +41,7 @@ def weighted_jobs(root: Path, out: Path) -> list[MergeJob]:
 
 
 def kill_one_worker_once(job: MergeJob, overwrite: bool = False) -> Outcome:
-    """What a worker does instead of `attempt`: the first to arrive at scene 1 dies in the middle of writing it."""
+    """A stand-in for `attempt`: the first to arrive at scene 1 dies in the middle of writing it."""
     marker = Path(job.output).parent / "killed"
     if job.name == "scene1" and not marker.exists():
         marker.touch()
@@ -107,7 +107,7 @@ def test_refusals(brackets: Path, tmp_path: Path) -> None:
 
 
 def die_on_scene_1(job: MergeJob, overwrite: bool = False) -> Outcome:
-    """What a worker does instead of `attempt`: scene 1 needs more memory than there is, each time."""
+    """A stand-in for `attempt`: scene 1 needs more memory than there is, each time."""
     if job.name == "scene1":
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.05)

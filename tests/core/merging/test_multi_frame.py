@@ -45,7 +45,7 @@ def shoot(stops: tuple[float, ...], moving: bool, seed: int = 0) -> tuple[list[T
 
 
 def picture_of(bracket: af.Bracket) -> Tensor:
-    """What a perfect deghoster makes of three frames: the reference, and around it whatever agrees with it."""
+    """The result of a perfect deghoster from three frames: the reference, and around it whatever agrees with it."""
     three = [bracket.radiance(i)[0] for i in range(3)]
     reference, clipped = three[1], bracket.frames[1][0] > 0.95
     return torch.where(clipped, three[0], reference)[None]
@@ -170,7 +170,7 @@ class TestHiddenLight:
 
 
 def picture_of_many(bracket: af.Bracket) -> Tensor:
-    """What a perfect deghoster makes of the reference and the next shorter frame."""
+    """The result of a perfect deghoster from the reference and the next shorter frame."""
     return torch.where(bracket.frames[2] > 0.95, bracket.radiance(1), bracket.radiance(2))
 
 

@@ -408,7 +408,7 @@ def test_the_ghost_map_of_a_batch_is_a_stack() -> None:
 
 
 def test_the_source_map_explains_the_result() -> None:
-    """Where the decoded picture is known (0.5 everywhere) and frames are grey, shares and sources make the result."""
+    """With a known decoded picture (0.5 everywhere) and grey frames, shares and sources make the result."""
     model = anchored_model()
     bracket = bracket_of(scene(32, 48)[..., 0])
     with torch.no_grad():

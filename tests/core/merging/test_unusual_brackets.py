@@ -1,4 +1,4 @@
-"""What people merge by accident: each gives a good picture, or an error that says what to do."""
+"""Brackets that people merge by accident: each gives a good picture, or an error that says what to do."""
 
 from __future__ import annotations
 

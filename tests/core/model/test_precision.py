@@ -1,4 +1,4 @@
-"""What bfloat16 products cost in the picture, with the weights that people use."""
+"""Cost of bfloat16 products in the picture, with the weights that people use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happened in a merge, in one line, and the core's messages in the widget's words."""
+"""Summary of a merge in one line, and the core's messages in the widget's words."""
 
 from __future__ import annotations
 

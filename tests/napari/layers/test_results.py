@@ -151,7 +151,7 @@ def outcome_of(tiny_model):
 
 
 def sliders(viewer):
-    """What the sliders below the canvas show: name and number of steps."""
+    """Sliders below the canvas: name and number of steps."""
     widgets = viewer.window._qt_viewer.dims.slider_widgets
     return [(one.axis_label.text(), one.slider.maximum() + 1) for one in widgets if one.isVisibleTo(one.parent())]
 
