@@ -60,7 +60,7 @@ def merge_layers(
         >>> layers = [viewer.add_image(frame, name=f"garage {i}", rgb=True) for i, frame in enumerate(frames)]
         >>> result = merge_layers(viewer, layers, ev=ev, method="weighted")
         >>> result.radiance.shape, [layer.name for layer in viewer.layers][-2:]
-        ((30, 45, 3), ['garage HDR', 'garage tone mapped'])
+        ((30, 45, 3), ['garage 0-2 HDR', 'garage 0-2 tone mapped'])
     """
     from afunet_core.errors import ArgumentError
     from napari_afunet.display.tone_view import DisplaySettings
