@@ -158,7 +158,9 @@ def click_merge(qtbot, finish):
     from qtpy.QtCore import Qt
 
     def click(widget):
-        qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
+        button = widget.controls.merge_button
+        qtbot.waitUntil(lambda: widget.worker is None and button.isEnabled() and button.text() == "Merge", timeout=WAIT)
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
         finish(widget)
 
     return click
