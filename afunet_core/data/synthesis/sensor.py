@@ -154,7 +154,7 @@ def add_sensor_noise(exposed: Tensor, gain: Scalar, read: Scalar, noise: Tensor)
 
     Args:
         exposed: radiance times exposure time, not clipped.
-        gain: one over the electrons of full well, 3e-5 at ISO 100 to 3e-3 at ISO 6400: a number, or one per sample (B,).
+        gain: one over the electrons of full well, 3e-5 at ISO 100 to 3e-3 at ISO 6400; one per sample (B,), or for all.
         read: standard deviation of the read noise, likewise.
         noise: a standard normal draw of the same shape.
 
