@@ -206,6 +206,15 @@ class TestImports:
         assert not {"torch", "kornia", "lightning", "scipy.ndimage"} & set(json.loads(loaded))
 
 
+class TestWorkflows:
+    def test_actions_are_pinned_to_commits(self):
+        """A tag can be moved to other code; dependabot proposes newer commits."""
+        text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "workflows").glob("*.yml"))
+        used = re.findall(r"uses: (.+)", text)
+        assert len(used) > 10
+        assert [line for line in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*", line)] == []
+
+
 class TestManifest:
     def test_the_copy_beside_the_code_is_the_root_manifest(self):
         beside = ROOT / "napari_afunet" / "napari.yaml"  # editable installs read it; the wheel takes the root file
