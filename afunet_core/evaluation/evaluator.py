@@ -117,8 +117,7 @@ def evaluate(
         samples: scenes, as :class:`Sample` or as tuples (name, kind, frames, times, truth, moved).
         metrics: names from :data:`~afunet_core.metrics.METRICS`.
         more_metrics: metrics of other origin under names of their own, such as
-            :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` and
-            :func:`~afunet_core.evaluation.hdr_vdp.hdr_vdp` make.
+            :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` makes.
         error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law, up to 0.1, as a heat map.
         on_progress: called with (scenes done, scenes in all or 0 if unknown, message).
         should_cancel: asked before every method.
