@@ -24,17 +24,11 @@ CONTEXT = 2.0
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of one frame.
+    """One resolution of one frame."""
 
-    Attributes:
-        feature: locally normalised log radiance, 1×1×h×w.
-        valid: where the feature can be trusted, 1×1×h×w in [0, 1].
-        factor: full-resolution pixels for each pixel of this level.
-    """
-
-    feature: Tensor
-    valid: Tensor
-    factor: int
+    feature: Tensor  # locally normalised log radiance, 1×1×h×w
+    valid: Tensor  # where the feature can be trusted, 1×1×h×w in [0, 1]
+    factor: int  # full-resolution pixels for each pixel of this level
 
 
 def common_signal(radiance: Tensor, floor: float, ceiling: float) -> Tensor:

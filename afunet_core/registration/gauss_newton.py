@@ -43,19 +43,12 @@ TEXTURE = 1e-3
 
 @dataclass(frozen=True)
 class Template:
-    """Textured pixels of a reference level, spread over the frame.
+    """Textured pixels of a reference level, spread over the frame."""
 
-    Attributes:
-        points: N×2 centred coordinates.
-        values: N feature values.
-        slopes: N×8 derivative of the feature along each parameter.
-        cells: N, the cell of the frame that each pixel was chosen from.
-    """
-
-    points: Tensor
-    values: Tensor
-    slopes: Tensor
-    cells: Tensor
+    points: Tensor  # N×2 centred coordinates
+    values: Tensor  # N feature values
+    slopes: Tensor  # N×8 derivative of the feature along each parameter
+    cells: Tensor  # N, the cell of the frame that each pixel was chosen from
 
     @property
     def count(self) -> int:
@@ -92,23 +85,15 @@ class Template:
 
 @dataclass(frozen=True)
 class Fit:
-    """Result of Gauss–Newton for each of K starts.
+    """Result of Gauss–Newton for each of K starts."""
 
-    Attributes:
-        homography: K×3×3, float64, centred, reference to moving.
-        agreement: K, share of the reference pixels that agree, in [0, 1]; those outside the moving frame do not.
-        residual: K, robust standard deviation of the feature difference where the frames overlap.
-        inliers: K, weighted share of the overlapping pixels that follow the transform.
-        correlation: K, of the features where the frames overlap: 1 for the same picture, about 0 for unrelated ones.
-        uncertainty: K, predicted standard deviation of the worst corner, full-resolution pixels.
-    """
-
-    homography: Tensor
-    agreement: Tensor
-    residual: Tensor
-    inliers: Tensor
+    homography: Tensor  # K×3×3, float64, centred, reference to moving
+    agreement: Tensor  # K, share of the reference pixels that agree, in [0, 1]; those outside the moving frame do not
+    residual: Tensor  # K, robust standard deviation of the feature difference where the frames overlap
+    inliers: Tensor  # K, weighted share of the overlapping pixels that follow the transform
+    # K, of the features where the frames overlap: 1 for the same picture, about 0 for unrelated ones
     correlation: Tensor
-    uncertainty: Tensor
+    uncertainty: Tensor  # K, predicted standard deviation of the worst corner, full-resolution pixels
 
     def __getitem__(self, index: int) -> Fit:
         return Fit(*(getattr(self, field.name)[index : index + 1] for field in fields(self)))

@@ -40,21 +40,13 @@ NOTICEABLE = 1.5
 
 @dataclass(frozen=True)
 class LocalMotion:
-    """Distances of the parts of a frame from the reference after the transform.
+    """Distances of the parts of a frame from the reference after the transform."""
 
-    Attributes:
-        distance: full-resolution pixels that a tenth of the textured blocks is off by, or more.
-        share: of the textured blocks, that which is off by more than `NOTICEABLE` pixels, in [0, 1].
-        centres: N×2, where the textured blocks lie in the moving frame, centred coordinates.
-        shifts: N×2, how far each is from where the transform puts it, in the same.
-        extent: how far over the frame the textured blocks are spread: 1 for evenly, near 0 for all in one place.
-    """
-
-    distance: float
-    share: float
-    centres: Tensor
-    shifts: Tensor
-    extent: float
+    distance: float  # full-resolution pixels that a tenth of the textured blocks is off by, or more
+    share: float  # of the textured blocks, that which is off by more than `NOTICEABLE` pixels, in [0, 1]
+    centres: Tensor  # N×2, where the textured blocks lie in the moving frame, centred coordinates
+    shifts: Tensor  # N×2, how far each is from where the transform puts it, in the same
+    extent: float  # how far over the frame the textured blocks are spread: 1 for evenly, near 0 for all in one place
 
     def correct(self, homography: Tensor) -> Tensor:
         """The transform followed by the affinity that most blocks want: a better start where it had gone astray.

@@ -27,31 +27,20 @@ __all__ = ["Registration", "UnseenStrip", "draw_registration", "follow_things", 
 
 @dataclass(frozen=True)
 class UnseenStrip:
-    """A strip at the border that a frame did not see.
+    """A strip at the border that a frame did not see."""
 
-    Attributes:
-        outward: (x, y), a unit vector across the strip, away from the picture's middle.
-        depth: in pixels.
-        repeated: filled with the repeated edge alone, not from the reference.
-    """
-
-    outward: np.ndarray
-    depth: float
-    repeated: bool
+    outward: np.ndarray  # (x, y), a unit vector across the strip, away from the picture's middle
+    depth: float  # in pixels
+    repeated: bool  # filled with the repeated edge alone, not from the reference
 
 
 @dataclass(frozen=True)
 class Registration:
-    """An imperfect registration of one bracket.
+    """An imperfect registration of one bracket."""
 
-    Attributes:
-        residual: 4×h×w, coarse: (x, y) for the first and for the last frame.
-        amplitude: of the residual, in pixels.
-        unseen: for the first and the last frame; None where nothing is missing.
-    """
-
-    residual: Tensor
-    amplitude: float
+    residual: Tensor  # 4×h×w, coarse: (x, y) for the first and for the last frame
+    amplitude: float  # of the residual, in pixels
+    # for the first and the last frame; None where nothing is missing
     unseen: tuple[UnseenStrip | None, UnseenStrip | None]
 
 

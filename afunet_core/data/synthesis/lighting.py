@@ -24,25 +24,15 @@ _PROBES = 1500
 
 @dataclass(frozen=True)
 class Background:
-    """A piece of a scene, and how it is lit and exposed.
+    """A piece of a scene, and how it is lit and exposed."""
 
-    Attributes:
-        source: 3×h×w linear light at any scale.
-        size: height and width of the canvas it is resampled to.
-        gains: 3, white balance.
-        saturation: 1 leaves colours as they are.
-        power: contrast.
-        scale: from graded light to radiance.
-        clip: radiance is cut here.
-    """
-
-    source: Tensor
-    size: tuple[int, int]
-    gains: np.ndarray
-    saturation: float
-    power: float
-    scale: float
-    clip: float
+    source: Tensor  # 3×h×w linear light at any scale
+    size: tuple[int, int]  # height and width of the canvas it is resampled to
+    gains: np.ndarray  # 3, white balance
+    saturation: float  # 1 leaves colours as they are
+    power: float  # contrast
+    scale: float  # from graded light to radiance
+    clip: float  # radiance is cut here
 
 
 def draw_background(

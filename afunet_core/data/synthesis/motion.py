@@ -25,52 +25,34 @@ _NEAREST = 0.2
 
 @dataclass(frozen=True)
 class Parallax:
-    """Near things shift more than far ones.
+    """Near things shift more than far ones."""
 
-    Attributes:
-        depth: 1×h×w, coarse.
-        steepness: of the steps between layers; None where depth changes smoothly.
-        vectors: 3×2, shift (x, y) of what is near, in pixels.
-    """
-
-    depth: Tensor
-    steepness: float | None
-    vectors: np.ndarray
+    depth: Tensor  # 1×h×w, coarse
+    steepness: float | None  # of the steps between layers; None where depth changes smoothly
+    vectors: np.ndarray  # 3×2, shift (x, y) of what is near, in pixels
 
 
 @dataclass(frozen=True)
 class Sway:
-    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant.
+    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant."""
 
-    Attributes:
-        field: 4×h×w, coarse: (x, y) before and (x, y) after the reference instant.
-        region: 1×h×w, coarse: where things sway.
-        bias: added to the region; more makes it larger.
-        amplitude: in pixels.
-        swing: the share of the displacement before that is undone and repeated after; None where both are independent.
-    """
-
-    field: Tensor
-    region: Tensor
-    bias: float
-    amplitude: float
+    field: Tensor  # 4×h×w, coarse: (x, y) before and (x, y) after the reference instant
+    region: Tensor  # 1×h×w, coarse: where things sway
+    bias: float  # added to the region; more makes it larger
+    amplitude: float  # in pixels
+    # the share of the displacement before that is undone and repeated after; None where both are independent
     swing: float | None
 
 
 @dataclass(frozen=True)
 class SceneMotion:
-    """Motion of camera and scene (not of objects); each part None where there is none.
+    """Motion of camera and scene (not of objects); each part None where there is none."""
 
-    Attributes:
-        camera: 3×3×3, a homography for each instant, see `homographies`. In a bracket that is to be registered, the
-            part of the motion that registration will undo.
-        parallax: of layers of the scene.
-        sway: of soft things.
-    """
-
+    # 3×3×3, a homography for each instant, see `homographies`. In a bracket that is to be registered, the part of the
+    # motion that registration will undo
     camera: np.ndarray | None = None
-    parallax: Parallax | None = None
-    sway: Sway | None = None
+    parallax: Parallax | None = None  # of layers of the scene
+    sway: Sway | None = None  # of soft things
 
     @property
     def moves(self) -> bool:

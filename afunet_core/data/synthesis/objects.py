@@ -26,31 +26,19 @@ _SHAPES = ("blob", "blob", "blob", "ellipse", "polygon", "bar")
 
 @dataclass(frozen=True)
 class MovingObject:
-    """A textured shape with a pose at each of the three instants.
+    """A textured shape with a pose at each of the three instants."""
 
-    Attributes:
-        texture: 3×h×w radiance.
-        shape: "blob", "ellipse", "polygon" or "bar".
-        harmonics: of a blob's outline, (order, amplitude, phase) each; of a polygon, one (corners, roundness, phase).
-        aspect: height over width.
-        centres: 3×2 positions (x, y) in the scene, in pixels of an undisplaced frame.
-        radii: 3 sizes (half the width), in pixels.
-        angles: 3 rotations, in radians.
-        wobble: 3 amplitudes of bending, relative to the radius.
-        edge: width of the soft edge, in pixels.
-        opacity: 1 for solid things, less for glass, smoke and things blurred by their speed.
-    """
-
-    texture: Tensor
-    shape: str
+    texture: Tensor  # 3×h×w radiance
+    shape: str  # "blob", "ellipse", "polygon" or "bar"
+    # of a blob's outline, (order, amplitude, phase) each; of a polygon, one (corners, roundness, phase)
     harmonics: tuple[tuple[float, float, float], ...]
-    aspect: float
-    centres: np.ndarray
-    radii: np.ndarray
-    angles: np.ndarray
-    wobble: np.ndarray
-    edge: float
-    opacity: float = 1.0
+    aspect: float  # height over width
+    centres: np.ndarray  # 3×2 positions (x, y) in the scene, in pixels of an undisplaced frame
+    radii: np.ndarray  # 3 sizes (half the width), in pixels
+    angles: np.ndarray  # 3 rotations, in radians
+    wobble: np.ndarray  # 3 amplitudes of bending, relative to the radius
+    edge: float  # width of the soft edge, in pixels
+    opacity: float = 1.0  # 1 for solid things, less for glass, smoke and things blurred by their speed
 
     def reach(self) -> float:
         """Nothing of the object is drawn further than this from its centre, in pixels."""

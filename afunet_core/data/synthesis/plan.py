@@ -28,45 +28,27 @@ _CUBIC_REACH = 3
 
 @dataclass(frozen=True)
 class Shot:
-    """Facts that are known before the canvas is.
+    """Facts that are known before the canvas is."""
 
-    Attributes:
-        kind: "static", "camera", "objects" or "both".
-        times: the three exposure times, 1 for the shortest.
-        registered: whether the frames will be registered.
-        motion: of camera and scene.
-    """
-
-    kind: Kind
-    times: tuple[float, float, float]
-    registered: bool
-    motion: SceneMotion
+    kind: Kind  # "static", "camera", "objects" or "both"
+    times: tuple[float, float, float]  # the three exposure times, 1 for the shortest
+    registered: bool  # whether the frames will be registered
+    motion: SceneMotion  # of camera and scene
 
 
 @dataclass(frozen=True)
 class BracketPlan:
-    """A bracket that can be rendered; nothing is random any more.
+    """A bracket that can be rendered; nothing is random any more."""
 
-    Attributes:
-        shot: kind, exposures, motion.
-        ranges: 3×2×2, for each instant and axis the smallest and the largest displacement, in pixels.
-        background: the scene.
-        objects: that move in front of it, those further behind first.
-        shake: 3×2 vectors of blur, or None.
-        sensor: the camera.
-        registration: or None.
-        followed: whether what moved is brought to where the reference shows it.
-        camera: with a response curve and processing of its own, or None for one that is exactly as stated.
-    """
-
-    shot: Shot
-    ranges: np.ndarray
-    background: Background
-    objects: tuple[MovingObject, ...]
-    shake: np.ndarray | None
-    sensor: Sensor
-    registration: Registration | None
-    followed: bool
+    shot: Shot  # kind, exposures, motion
+    ranges: np.ndarray  # 3×2×2, for each instant and axis the smallest and the largest displacement, in pixels
+    background: Background  # the scene
+    objects: tuple[MovingObject, ...]  # that move in front of it, those further behind first
+    shake: np.ndarray | None  # 3×2 vectors of blur, or None
+    sensor: Sensor  # the camera
+    registration: Registration | None  # or None
+    followed: bool  # whether what moved is brought to where the reference shows it
+    # with a response curve and processing of its own, or None for one that is exactly as stated
     camera: Camera | None = None
 
     @property

@@ -81,17 +81,11 @@ class Workspace(threading.local):
 
 @dataclass(frozen=True)
 class Numerics:
-    """The dtypes and buffers of a run.
+    """The dtypes and buffers of a run."""
 
-    Args:
-        product: dtype of matrix products and convolutions.
-        feature: dtype of everything between them.
-        workspace: buffers of the run.
-    """
-
-    product: torch.dtype
-    feature: torch.dtype
-    workspace: Workspace
+    product: torch.dtype  # dtype of matrix products and convolutions
+    feature: torch.dtype  # dtype of everything between them
+    workspace: Workspace  # buffers of the run
 
 
 class Linear:

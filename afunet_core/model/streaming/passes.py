@@ -73,23 +73,14 @@ class FoldedStage:
 
 @dataclass
 class PassContext:
-    """The sizes, dtypes and workers that all passes share.
+    """The sizes, dtypes and workers that all passes share."""
 
-    Args:
-        tiling: strips and tiles.
-        workers: run the tiles of a strip.
-        dtype: of features.
-        sums: dtype of sums over the whole image.
-        device: where tiles are computed.
-        tick: called with the name of the pass after every strip.
-    """
-
-    tiling: Tiling
-    workers: Workers
-    dtype: torch.dtype
-    sums: torch.dtype
-    device: torch.device
-    tick: Callable[[str], None]
+    tiling: Tiling  # strips and tiles
+    workers: Workers  # run the tiles of a strip
+    dtype: torch.dtype  # of features
+    sums: torch.dtype  # dtype of sums over the whole image
+    device: torch.device  # where tiles are computed
+    tick: Callable[[str], None]  # called with the name of the pass after every strip
 
     def rows(self, channels: int) -> RowBuffer:
         """An empty sliding buffer of whole rows."""

@@ -41,21 +41,14 @@ def column_ranges(start: int, stop: int, unit: int, most: int) -> list[tuple[int
 
 @dataclass(frozen=True)
 class Tiling:
-    """The division of one image.
+    """The division of one image."""
 
-    Args:
-        height, width: the padded image.
-        window: side of the attention windows.
-        tile: windows of one tile.
-        strip: windows of one strip, approximately.
-        active: height×width, where windows are computed that touch it; ``None`` for everywhere.
-    """
-
-    height: int
+    height: int  # the padded image
     width: int
-    window: int
-    tile: int
-    strip: int
+    window: int  # side of the attention windows
+    tile: int  # windows of one tile
+    strip: int  # windows of one strip, approximately
+    # height×width, where windows are computed that touch it; ``None`` for everywhere
     active: NDArray[np.bool_] | None = None
 
     @property
