@@ -1,8 +1,7 @@
 """Training of AFUNet with Lightning Fabric: one CPU, one GPU, several GPUs or nodes by the same command.
 
-Every step draws its brackets from a generator seeded by (seed, step, rank), so a run that is stopped and resumed sees
-the same data in the same order; with the optimiser, the averaged weights and the step in the checkpoint, it continues
-as if it had never stopped.
+Every step draws its brackets from a generator seeded by (seed, step, rank), so a resumed run continues as if it had
+never stopped.
 """
 
 from __future__ import annotations

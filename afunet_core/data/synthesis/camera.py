@@ -1,8 +1,7 @@
 """Cameras as people have them: lens, response curve, in-camera processing, JPEG, and a linearisation that is not exact.
 
-`draw_camera` draws one; `through_lens` is what the lens does to the scene (the truth has it, too), `photograph` what
-sensor, processor and file do to the exposures, and how nearly `merge()` undoes the response curve afterwards. All work
-on batches, on any device.
+`through_lens` is what the lens does to the scene (the truth has it, too); `photograph` what sensor, processor and
+file do to the exposures, and how nearly `merge()` undoes the response curve afterwards.
 """
 
 from __future__ import annotations

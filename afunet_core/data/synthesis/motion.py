@@ -63,10 +63,9 @@ class SceneMotion:
 def draw_motion(
     rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], kind: str, registered: bool
 ) -> SceneMotion:
-    """Motion of camera and scene for a bracket of some kind.
+    """Draw the motion of camera and scene.
 
-    A bracket that is to be registered afterwards gets only the sub-pixel part of a camera's motion, since registration
-    would take the rest away again.
+    Of a bracket that is to be registered, only the sub-pixel part: registration would take the rest away again.
     """
     camera: np.ndarray | None = None
     parallax: Parallax | None = None
@@ -133,7 +132,7 @@ def _draw_sway(rng: np.random.Generator, config: SynthesisConfig, size: tuple[in
 def homographies(
     size: tuple[int, int], translation: np.ndarray, angle: np.ndarray, zoom: np.ndarray, tilt: np.ndarray
 ) -> np.ndarray:
-    """Homographies about the centre of a picture: where the scene has what each pixel shows.
+    """Make K×3×3 homographies for (x, y, 1) in pixels about the centre: where the scene has what each pixel shows.
 
     Args:
         size: height and width of the picture.
@@ -141,16 +140,6 @@ def homographies(
         angle: K, in radians.
         zoom: K, relative magnification minus one.
         tilt: K×2, perspective: relative change of scale from the centre to the edge.
-
-    Returns:
-        K×3×3, for (x, y, 1) in pixels from the centre.
-
-    Example:
-        >>> zero = np.zeros(1)
-        >>> homographies((2, 2), np.array([[3.0, 0.0]]), zero, zero, np.zeros((1, 2)))[0] + 0.0
-        array([[1., 0., 3.],
-               [0., 1., 0.],
-               [0., 0., 1.]])
     """
     centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     steepest = np.abs(tilt).sum(axis=1, keepdims=True)

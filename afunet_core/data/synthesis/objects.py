@@ -1,7 +1,4 @@
-"""Things that move on their own in front of a scene: shapes with soft edges, cut from other pictures.
-
-`painting` renders them.
-"""
+"""Things that move on their own in front of a scene: shapes with soft edges, cut from other pictures."""
 
 from __future__ import annotations
 
@@ -45,10 +42,7 @@ class MovingObject:
         return float(self.radii.max()) * 1.75 * max(1.0, self.aspect) + self.edge + 2
 
     def half_extent(self, instant: int) -> tuple[float, float]:
-        """No part of the object, soft edge included, is further than this from its centre in x and y, in pixels.
-
-        An upper bound from the outline's largest radius and the bending, turned by the angle.
-        """
+        """Bound, in x and y, how far the object with its soft edge reaches from its centre, in pixels."""
         radius, angle = float(self.radii[instant]), float(self.angles[instant])
         edge = self.edge / (2 * radius * min(1.0, self.aspect))  # in radii, like the outline
         outline = 1 + edge

@@ -1,7 +1,7 @@
 """All that is drawn for a bracket, before anything is rendered.
 
-Every bracket has a random generator of its own and draws from it in one order: kind, exposures and motion; then, since
-the canvas has to be as large as the motion needs, the scene, objects, shake, sensor and registration.
+Every bracket draws from a generator of its own in one order: kind, exposures and motion; then, since the canvas has
+to be as large as the motion needs, the scene, objects, shake, sensor and registration.
 """
 
 from __future__ import annotations
@@ -80,16 +80,7 @@ def draw_plan(
     shot: Shot,
     ranges: np.ndarray,
 ) -> BracketPlan:
-    """The rest of a bracket.
-
-    Args:
-        rng: which has drawn the shot.
-        config: all ranges and probabilities.
-        banks: of backgrounds, and of what objects are cut from.
-        size: height and width of the frames.
-        shot: from `draw_shot`.
-        ranges: of its displacement, from `displacement_range`.
-    """
+    """Draw the rest of a bracket after its shot, displaced in these ``ranges``; objects come from the second bank."""
     times, moving_camera = np.array(shot.times), shot.kind in ("camera", "both")
     margin = _margin(shot, ranges)
     canvas = (size[0] + 2 * margin, size[1] + 2 * margin)

@@ -91,6 +91,9 @@ def draw_noise(sensors: Sequence[Sensor], radiance: Tensor) -> Tensor | None:
 def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, gains: Tensor | None = None) -> Tensor:
     """Record three instants as cameras store them.
 
+    An sRGB file is decoded and encoded again, as its reader would; a curve that deviates from gamma 2.2 is not known
+    to any.
+
     Args:
         radiance: B×3×3×H×W (frame, RGB), saturating at 1 / time.
         sensors: B cameras.
@@ -98,8 +101,7 @@ def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, ga
         gains: B×3×3 (frame, channel) exposures in place of those of the sensors, for example to differentiate.
 
     Returns:
-        B×3×3×H×W encoded with gamma 2.2 in [0, 1]. An sRGB file is decoded and encoded again, as its reader would; the
-        curve of a camera that deviates from gamma 2.2 is not known to any reader.
+        B×3×3×H×W encoded with gamma 2.2 in [0, 1].
     """
     gains = tensor(np.stack([sensor.gains for sensor in sensors])).to(radiance) if gains is None else gains
     exposed = radiance * gains[..., None, None]
@@ -135,7 +137,7 @@ def _as_jpeg(frames: Tensor, sensors: Sequence[Sensor]) -> Tensor:
 
 
 def add_sensor_noise(exposed: Tensor, gain: float | Tensor, read: float | Tensor, noise: Tensor) -> Tensor:
-    """Photon and read noise of a linear sensor: variance gain·x + read², where 1.0 is full well.
+    """Add photon and read noise of a linear sensor: variance gain·x + read², where 1.0 is full well.
 
     Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data", TIP 2008. The
     photons' part is Gaussian here too; where they are so few that it matters, read noise hides it.
@@ -155,18 +157,12 @@ def add_sensor_noise(exposed: Tensor, gain: float | Tensor, read: float | Tensor
 
 
 def quantize(encoded: Tensor, bits: Bits | Sequence[Bits]) -> Tensor:
-    """Round encoded values in [0, 1] to the levels of a `bits`-bit file; None leaves them as they are.
+    """Round encoded values in [0, 1] to the levels of ``bits`` bits, for all or for each entry of the first axis.
 
-    The gradient passes as if nothing were rounded ("straight through"; Bengio et al., arXiv:1308.3432): the true one
-    is zero nearly everywhere.
-
-    Args:
-        encoded: of any shape.
-        bits: for all, or one for each entry of the first axis.
+    None leaves them as they are. The gradient passes as if nothing were rounded ("straight through"; Bengio et al.,
+    arXiv:1308.3432): the true one is zero nearly everywhere.
 
     Example:
-        >>> quantize(torch.tensor([0.4, 0.6]), 1)
-        tensor([0., 1.])
         >>> quantize(torch.tensor([0.4, 0.4]), [1, None])
         tensor([0.0000, 0.4000])
     """

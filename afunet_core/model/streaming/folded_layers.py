@@ -1,7 +1,6 @@
 """The network's layers folded for streaming: affine maps joined, fused CPU products, buffers that are reused.
 
-Every folded layer works on contiguous ``…×C`` rows of one tile and computes what its module computes, up to the order
-of floating-point sums.
+Each works on contiguous ``…×C`` rows of one tile and computes what its module does, up to the order of sums.
 """
 
 from __future__ import annotations

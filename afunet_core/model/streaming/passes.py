@@ -34,13 +34,7 @@ __all__ = ["Features", "FoldedStage", "PassContext", "align", "fuse", "update"]
 
 
 class Features:
-    """The features that are kept between passes.
-
-    Args:
-        scratch: gives out the stores.
-        height, width: of the padded features.
-        dim: channels of one branch.
-    """
+    """The features of ``dim`` channels that are kept between passes."""
 
     def __init__(self, scratch: Scratch, height: int, width: int, dim: int) -> None:
         self.under, self.estimate, self.over = (scratch.store(height, width, dim) for _ in range(3))
