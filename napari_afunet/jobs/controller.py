@@ -13,8 +13,8 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_afunet.display.tone_view import DisplaySettings
+from napari_afunet.jobs.forecast import remember_pace
 from napari_afunet.jobs.merge_job import Outcome, Step
-from napari_afunet.jobs.prechecks import remember_speed
 from napari_afunet.jobs.summary import in_widget_words, result_warnings, what_happened
 from napari_afunet.jobs.worker import (
     BracketDone,
@@ -55,6 +55,7 @@ class MergeController(QObject):
         started: something runs.
         progressed: fraction and message.
         merged: role → layer, when a result is in the viewer.
+        bracket_done: what became of one bracket of a batch.
         summarised: what happened in one line, and warnings.
         ended: fraction done and a sentence, when nothing runs any more.
     """
@@ -62,6 +63,7 @@ class MergeController(QObject):
     started = Signal()
     progressed = Signal(float, str)
     merged = Signal(object)
+    bracket_done = Signal(object)
     summarised = Signal(str, object)
     ended = Signal(float, str)
 
@@ -142,6 +144,7 @@ class MergeController(QObject):
             show_error(self._failure)
         elif isinstance(event, BracketDone):
             self._batch.append(event)
+            self.bracket_done.emit(event)
         elif event.done == event.total:
             self._show(event.outcome)
 
@@ -157,21 +160,18 @@ class MergeController(QObject):
         if self.worker.abort_requested:
             self._end(0.0, "Cancelled. Nothing was changed." if not self._batch else self._summary())
         elif self._batch:
-            self.summarised.emit("", [in_widget_words(f"{done.name}: {done.message}") for done in self._bad()])
             self._end(1.0, self._summary())
         else:
             self._end(0.0, self._failure)
 
-    def _bad(self) -> list[BracketDone]:
-        return [done for done in self._batch if done.status == "failed"]
-
     def _summary(self) -> str:
         """Return a summary of the batch."""
-        count = {status: sum(done.status == status for done in self._batch) for status in ("merged", "skipped")}
+        count = {kind: sum(done.status == kind for done in self._batch) for kind in ("merged", "skipped", "failed")}
         text = f"{count['merged']} of {self._batch[0].total} brackets merged"
-        text += f", {count['skipped']} were there already." if count["skipped"] else "."
+        text += f", {count['skipped']} were there already" if count["skipped"] else ""
+        text += f", {count['failed']} failed" if count["failed"] else ""
         single = [f"In no bracket: {done.message}." for done in self._batch if done.status == "single"]
-        return "\n".join([text, *single])
+        return "\n".join([f"{text}.", *single])
 
     def _end(self, fraction: float, message: str) -> None:
         self.worker = None
@@ -205,7 +205,7 @@ class MergeController(QObject):
             return
         self.merged.emit(layers)
         seconds = time.monotonic() - self._begun
-        remember_speed(outcome, seconds)
+        remember_pace(outcome, seconds)
         self.summarised.emit(what_happened(outcome), result_warnings(outcome))
         device = outcome.info.get("device", "")
         self._end(1.0, f"{_done(outcome)} in {seconds:.1f} s" + (f" on {device}." if device else "."))
