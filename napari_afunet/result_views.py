@@ -178,8 +178,13 @@ class ResultViews(QObject):
 
     def _take_regions(self) -> None:
         outcome = self.outcome
-        regions = () if outcome is None else find_regions(region_layer(self._viewer, self._result_id()))
-        if outcome is not None and regions != tuple(outcome.settings.regions):
+        if outcome is None:
+            return
+        layer = region_layer(self._viewer, self._result_id())
+        if layer is not None and str(layer.mode).startswith("add"):
+            layer.mode = "pan_zoom"  # one press of the button draws one region
+        regions = find_regions(layer)
+        if regions != tuple(outcome.settings.regions):
             self._controller.retake(regions)
 
     def _result_id(self) -> ResultId:

@@ -72,13 +72,13 @@ class MergeWidget(QWidget):
         self._viewer = napari_viewer
         self._on_gpu = False
         self._fused: Image | None = None
-        self.controller = MergeController(napari_viewer, self)
+        self.display = DisplayPanel(napari_viewer)
+        self.controller = MergeController(napari_viewer, self.display.settings, self)
         self._precheck = AlignmentPrecheck(self._request, self)
         self._new_files = NewFilesDetector(napari_viewer, self)
         self.suggestion = BracketSuggestion()
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
-        self.display = DisplayPanel(napari_viewer)
         self.save_button = SaveButton(self._layer_to_save, self.display.settings)
         self.controls = ControlsPanel(self.save_button)
         self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self._tell, self)
@@ -98,7 +98,7 @@ class MergeWidget(QWidget):
             self.controls,
             ("Display", [self.display]),
             ("Compare and look closer", [self.compare, self.look_closer, self.features]),
-            self.script_button,
+            ("", [self.script_button, self.batch.button]),
             self.batch,
             self.badge_label,
         )
@@ -205,12 +205,12 @@ class MergeWidget(QWidget):
             layers = self.bracket.layers()
             part = visible_part(self._viewer, layers[len(layers) // 2], source)
             fast = self.settings().replace(stages=False, ghost_map=False, regions=())
-            self.controller.merge(part, fast, self.display.settings())
+            self.controller.merge(part, fast)
 
     def _start(self, **changes: Any) -> None:
         source = self._source()
         if source is not None:
-            self.controller.merge(source, self.settings().replace(**changes), self.display.settings())
+            self.controller.merge(source, self.settings().replace(**changes))
 
     def merge_folders(self, root: str, output: str, group: bool = False) -> None:
         """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,11 @@ def _quit_all(workers: list[MergeWorker], *_: object) -> None:
 class MergeController(QObject):
     """Starts workers, follows them, and shows what they bring.
 
+    Args:
+        viewer: of the layers.
+        display: returns how light is to be shown.
+        parent: ends what runs with it.
+
     Signals:
         started: something runs.
         progressed: fraction and message.
@@ -67,12 +73,11 @@ class MergeController(QObject):
     summarised = Signal(str, object)
     ended = Signal(float, str)
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget) -> None:
+    def __init__(self, viewer: ViewerModel, display: Callable[[], DisplaySettings], parent: QWidget) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self._viewer, self._display = viewer, display
         self.worker: MergeWorker | None = None
         self.outcome: Outcome | None = None
-        self._display = DisplaySettings()
         self._begun = 0.0
         self._failure = ""
         self._batch: list[BracketDone] = []
@@ -81,9 +86,8 @@ class MergeController(QObject):
         running = self._running  # the controller itself is gone when its window is
         self.destroyed.connect(partial(_quit_all, running))
 
-    def merge(self, source: BracketSource, settings: MergeSettings, display: DisplaySettings) -> None:
-        """Merge, and show the result as ``display`` says."""
-        self._display = display
+    def merge(self, source: BracketSource, settings: MergeSettings) -> None:
+        """Merge, and show the result."""
         self._start(merge_worker(source, settings), "Merging")
 
     def merge_folders(self, root: str, output: str, settings: MergeSettings, group: bool = False) -> None:
@@ -107,9 +111,7 @@ class MergeController(QObject):
                 return
             outcome.result, outcome.radiance, outcome.info = changed, changed.radiance, changed.info
             outcome.settings = outcome.settings.replace(regions=regions)
-            active = self._viewer.layers.selection.active
-            self.merged.emit(add_result_layers(self._viewer, outcome, self._display))
-            self._viewer.layers.selection.active = active
+            add_result_layers(self._viewer, outcome, self._display(), in_front=False)
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
 
         run_in_background(
@@ -196,7 +198,7 @@ class MergeController(QObject):
         try:
             if outcome.source.window is None:
                 remove_preview(self._viewer, outcome)
-            layers = add_result_layers(self._viewer, outcome, self._display)
+            layers = add_result_layers(self._viewer, outcome, self._display())
         except Exception as error:  # the result is not lost: it stays in ``outcome``
             logger.info("unexpected error while showing a result", exc_info=True)
             message = f"The result could not be shown ({type(error).__name__}: {error}). Please report this."

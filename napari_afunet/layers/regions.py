@@ -56,7 +56,9 @@ def find_regions(layer: Shapes | None) -> tuple[Any, ...]:
     if layer is None:
         return ()
     regions = []
-    for corners, frame in zip(layer.data, layer.features["frame"], strict=True):
+    # Where napari drops a shape of too few corners, its feature stays: the last ones belong together.
+    frames = list(layer.features["frame"])[len(layer.features) - len(layer.data) :]
+    for corners, frame in zip(layer.data, frames, strict=True):
         points = np.asarray(corners)[:, -2:]
         if np.ptp(points, axis=0).min() >= _SMALLEST:
             polygon = tuple((round(float(row), 2), round(float(column), 2)) for row, column in points)

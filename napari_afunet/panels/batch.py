@@ -43,7 +43,7 @@ class BatchPanel(QWidget):
     """Brackets of a folder: listed, opened in the viewer as a preview, merged into files.
 
     Attributes:
-        button: with a menu of the ways to find brackets.
+        button: with a menu of the ways to find brackets; it stands where the widget puts it.
         list: one line a bracket, and what became of it.
         open_button: opens the chosen bracket in the viewer, where it is previewed and merged as any other.
         merge_button: merges all of them; it asks for the folder of the results.
@@ -86,7 +86,6 @@ class BatchPanel(QWidget):
             inside.addWidget(button, 2, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.button)
         layout.addWidget(self._found)
         self._found.setVisible(False)
         self.folder_button.setVisible(False)

@@ -113,11 +113,14 @@ class LookCloserPanel(QWidget):
         self.tidy_button = QPushButton("Remove extra layers")
         self.tidy_button.setToolTip("Remove previews, maps, stages and regions; results and frames stay.")
         self._regions = QWidget()
-        regions = QHBoxLayout(self._regions)
+        regions = QGridLayout(self._regions)
         regions.setContentsMargins(0, 0, 0, 0)
-        regions.addWidget(QLabel("Take from"))
-        for widget in (self.frame_box, self.draw_button, self.lasso_button, self.undo_button):
-            regions.addWidget(widget, int(widget is self.frame_box))
+        regions.setVerticalSpacing(3)
+        regions.setColumnStretch(1, 1)
+        regions.addWidget(QLabel("Take from"), 0, 0)
+        regions.addWidget(self.frame_box, 0, 1, 1, 3)
+        for column, button in enumerate((self.draw_button, self.lasso_button, self.undo_button), 1):
+            regions.addWidget(button, 1, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)

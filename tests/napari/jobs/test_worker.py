@@ -22,9 +22,11 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
     widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"))
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
     text = widget.controls.status_label.text()
-    assert "2 of 3" in text
-    assert "bracket 1" in widget.controls.warnings_label.text()
-    assert widget.batch_button.folder_button.isVisibleTo(widget)
+    assert text == "2 of 3 brackets merged, 1 failed."
+    rows = [widget.batch.list.item(row).text() for row in range(3)]
+    assert [row[0] for row in rows] == ["✓", "⚠", "✓"]
+    assert "bracket 1: " in rows[1]
+    assert widget.batch.folder_button.isVisibleTo(widget)
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["bracket 0.exr", "bracket 2.exr"]
     assert read_image(tmp_path / "out" / made[0]).pixels.shape == frames[0].shape[:2]

@@ -15,8 +15,9 @@ def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, 
     assert widget.bracket.exposures() == (None, None)
     click_merge(widget)
     assert widget.worker is None
-    assert "Type the exposure" in messages()[-1]
+    assert "Type the exposure" in widget.controls.warnings_label.text()
     assert "Type the exposure" in widget.controls.status_label.text()
+    assert messages() == []  # what is to be done stands in the panel
     widget.bracket.unit_box.setCurrentText("seconds")
     for edit, text in zip(widget.bracket.exposure_edits, ("1/100", "1/25", "160 ms"), strict=True):
         edit.clear()
@@ -80,6 +81,7 @@ def test_frames_that_do_not_go_together_are_named_before_merging(open_widget, fr
     widget.merge()
     assert widget.worker is None
     assert "f2" in messages()[-1]
+    assert "f2" in widget.controls.warnings_label.text()
 
 
 def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(
