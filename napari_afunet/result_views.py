@@ -143,7 +143,7 @@ class ResultViews(QObject):
             show_map(self._viewer, outcome, name, values)
             self.look_closer.show_map(button, name)
 
-        run_in_background(compute_map, outcome, name, done=show)
+        run_in_background(self, compute_map, outcome, name, done=show)
 
     @staticmethod
     def _available_map(outcome: Outcome, button: str) -> str:
@@ -212,4 +212,4 @@ class ResultViews(QObject):
             if wish == self._wish and outcome is self.outcome:
                 show_values(self._viewer, outcome, values)
 
-        run_in_background(quantity_values, outcome, quantity, channel, done=show)
+        run_in_background(self, quantity_values, outcome, quantity, channel, done=show)

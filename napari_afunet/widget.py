@@ -71,6 +71,7 @@ class MergeWidget(QWidget):
         super().__init__(parent)
         self._viewer = napari_viewer
         self._on_gpu = False
+        self._adopted: set[str] = set()
         self._fused: Image | None = None
         self.display = DisplayPanel(napari_viewer)
         self.controller = MergeController(napari_viewer, self.display.settings, self)
@@ -135,9 +136,11 @@ class MergeWidget(QWidget):
         self.bracket.open_wanted.connect(self.open_frames)
         self.bracket.estimate_wanted.connect(self._on_estimate)
         self.options.changed.connect(self._update)
+        self.options.defaults_button.clicked.connect(self._take_stated_encoding)
+        self.display.layer_box.activated.connect(self._on_display_chosen)
         for event, slot in self._viewer_events():
             event.connect(slot)
-        run_in_background(query_devices, done=self._on_devices)
+        run_in_background(self, query_devices, done=self._on_devices)
 
     def _viewer_events(self) -> list[tuple[Any, Any]]:
         events = self._viewer.layers.events
@@ -233,7 +236,7 @@ class MergeWidget(QWidget):
             self.batch.show_found(root, group, found)
 
         settings = self.options.settings()
-        run_in_background(find_brackets, root, settings, group, done=done, failed=self._tell)
+        run_in_background(self, find_brackets, root, settings, group, done=done, failed=self._tell)
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
@@ -294,6 +297,10 @@ class MergeWidget(QWidget):
         if fused is not None and fused in self._viewer.layers:
             return fused
         return None if chosen is None else find_whole(self._viewer, chosen)
+
+    def _on_display_chosen(self) -> None:
+        self._fused = None
+        self._show_save_button()
 
     def _show_save_button(self) -> None:
         self.save_button.setEnabled(self._layer_to_save() is not None and self.worker is None)
@@ -383,7 +390,13 @@ class MergeWidget(QWidget):
         self.display.refresh()
 
     def _adopt_encoding(self) -> None:
-        """Take the encoding that the chosen layers state about themselves."""
+        """Take the encoding that newly chosen layers state; a choice of the user stays while one of its frames does."""
+        layers = {str(layer.unique_id) for layer in self.bracket.layers()}
+        if layers and not layers & self._adopted:
+            self._take_stated_encoding()
+        self._adopted = layers or self._adopted
+
+    def _take_stated_encoding(self) -> None:
         stated = {layer_facts(layer).encoding for layer in self.bracket.layers()}
         encoding = stated.pop() if len(stated) == 1 else None
         if encoding in self.options.fields["encoding"].option.choices:
@@ -421,4 +434,9 @@ class MergeWidget(QWidget):
             self.options.offer_hint("black_level", "auto", f"Darkest value is {level:.0f}: find the black level")
         on_gpu = self._on_gpu if settings.device == "auto" else settings.device != "cpu"
         warnings = [*bracket_warnings(source, settings), *self._precheck.warnings]
+        if more := self.bracket.left_out:
+            count = len(self.bracket.layers())
+            warnings.append(
+                f"The last {count} of {count + more} layers are taken. Select others and press “Find again”."
+            )
         return f"Ready: {forecast(source, settings, on_gpu)}.", warnings

@@ -115,7 +115,7 @@ class MergeController(QObject):
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
 
         run_in_background(
-            result.with_regions, regions, done=show, failed=lambda error: show_error(in_widget_words(str(error)))
+            self, result.with_regions, regions, done=show, failed=lambda error: show_error(in_widget_words(str(error)))
         )
 
     def _start(self, worker: MergeWorker, title: str) -> None:

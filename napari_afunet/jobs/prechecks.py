@@ -109,7 +109,7 @@ class AlignmentPrecheck(QObject):
             if not stop.is_set():
                 self._set_warnings(warnings)
 
-        run_in_background(alignment_warnings, *request[1:], stop.is_set, done=answer)
+        run_in_background(self, alignment_warnings, *request[1:], stop.is_set, done=answer)
 
     def _set_warnings(self, warnings: list[str]) -> None:
         if warnings != self.warnings:

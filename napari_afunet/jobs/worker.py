@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import WorkerBase, WorkerBaseSignals, create_worker
-from qtpy.QtCore import Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, Signal
 
 from napari_afunet.display.tone_view import prepare
 from napari_afunet.jobs.merge_job import Step, merge_source
@@ -107,6 +108,7 @@ class MergeWorker(WorkerBase):
 
 
 def run_in_background(
+    owner: QObject,
     function: Callable[..., Any],
     *arguments: Any,
     done: Callable[[Any], None],
@@ -115,6 +117,7 @@ def run_in_background(
     """Call a function in a thread; its value or its error arrives in the window's own.
 
     Args:
+        owner: who waits for the answer; once it is deleted nobody does.
         function: called with ``arguments``.
         done: gets the value.
         failed: gets the error; without it the log does.
@@ -129,6 +132,8 @@ def run_in_background(
 
     def answer(outcome: tuple[Any, Exception | None]) -> None:
         value, error = outcome
+        if not isalive(owner):
+            return
         if error is None:
             done(value)
         elif failed is not None:

@@ -88,7 +88,7 @@ class SaveButton(QPushButton):
             self.told.emit(f"Saved {Path(files[0]).name}{more} in {Path(path).parent}.")
 
         arguments = path, Saved.of_layer(layer), picture, kind == GAIN_MAP
-        run_in_background(save, *arguments, done=done, failed=lambda error: self.failed.emit(str(error)))
+        run_in_background(self, save, *arguments, done=done, failed=lambda error: self.failed.emit(str(error)))
 
     def _may_replace(self, path: str) -> bool:
         """Ask about a file that the dialog did not ask about: its name got the suffix only now."""

@@ -153,3 +153,11 @@ def test_an_exposure_fusion_is_saved_as_the_picture_it_is(widget, click_merge, s
     assert not [each for each in offered if "exr" in each]
     expected = 255 * widget.viewer.layers["scene exposure fusion"].data
     np.testing.assert_allclose(read_image(tmp_path / "fused.png").pixels, expected, atol=1)
+    viewer = widget.viewer
+    widget.options.choose("method", "weighted")
+    click_merge(widget)
+    widget.options.choose("method", "mertens")
+    click_merge(widget)
+    widget.display.layer_box.activated.emit(0)  # the user chooses light
+    assert any("exr" in each for each in save_as(widget, tmp_path / "light", "OpenEXR"))
+    np.testing.assert_array_equal(read_image(tmp_path / "light.exr").pixels, viewer.layers["scene HDR"].data)
