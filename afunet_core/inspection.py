@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.model.afunet import AFUNet, check_frames, pad_to_multiple
-from afunet_core.model.heads import estimate_times
+from afunet_core.model.heads import AnchoredHead, anchored_weights, estimate_times
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.ops.strips import row_strips
 
@@ -31,6 +31,7 @@ __all__ = [
     "decode_stages",
     "feature_basis",
     "ghost_map",
+    "source_shares",
     "stage_channel",
     "stage_energy",
     "stage_movement",
@@ -196,10 +197,7 @@ def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0)
 
 @torch.inference_mode()
 def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]) -> list[Map]:
-    """Decode the HDR image after each stage, as if the network had stopped there.
-
-    Every stage's estimate of the scene goes through the head that was trained for the last one, so that the pictures
-    show what the following stages still repair.
+    """Decode the HDR image after each stage by the head trained for the last: what the following stages still repair.
 
     Args:
         model: the network, on any device.
@@ -220,6 +218,37 @@ def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFea
         >>> [image.shape for image in decode_stages(model, frames, model.forward_stages(frames)[1])]
         [(8, 16, 3), (8, 16, 3)]
     """
+    padded, times, features = _head_inputs(model, frames, stages)
+    return [_cropped(model.head(feature, padded, times)[0], *frames.shape[-2:]) for feature in features]
+
+
+@torch.inference_mode()
+def source_shares(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]) -> Map:
+    """Compute the shares of the shorter, the reference and the longer frame and of the network's own picture.
+
+    Args:
+        model: a network with an anchored head.
+        frames: its input, ``B×18×H×W``.
+        stages: states as the model returns them for these frames; the last one decides.
+
+    Returns:
+        ``H×W×4`` (``B×H×W×4`` for batches) float32; the four sum to 1.
+
+    Raises:
+        ArgumentError: for a network with a direct head.
+        ShapeError: as :func:`decode_stages`.
+    """
+    if not isinstance(model.head, AnchoredHead):
+        raise ArgumentError("model", "a network with an anchored head", model.config.head, "Use compact or full.")
+    padded, times, features = _head_inputs(model, frames, stages[-1:])
+    shares = anchored_weights(padded, times, model.head.decode(features[0])[1]).mean(2)
+    return _cropped(shares, *frames.shape[-2:])
+
+
+def _head_inputs(
+    model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Make the padded frames, their times, and what the head decodes after each stage."""
     check_frames(frames)
     _check(stages, 0)
     height, width = frames.shape[-2:]
@@ -227,19 +256,28 @@ def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFea
     expected = (len(frames), channels, -(-height // fold), -(-width // fold))
     if tuple(stages[0].reference.shape) != expected:
         raise ShapeError("stages", f"features {expected} of these frames", tuple(stages[0].reference.shape))
-
     frames = frames.to(next(model.parameters()))
     times = estimate_times(frames)
     rows, columns = (max(0, 2 - side) for side in expected[-2:])  # reflected borders take two features
     frames = F.pad(pad_to_multiple(frames, fold), (0, columns * fold, 0, rows * fold), mode="replicate")
     skip = model.skip(model.embed.reference(model.embed.frame_inputs(frames)[1]))
-    images = []
-    for stage in stages:
-        features = F.pad(torch.as_tensor(stage.reference).to(skip), (0, columns, 0, rows), mode="replicate")
-        estimate = features.permute(0, 2, 3, 1)
-        image = model.head(estimate + skip, frames, times)[0][..., :height, :width].permute(0, 2, 3, 1)
-        images.append(_array(image[0] if len(image) == 1 else image))
-    return images
+    return (
+        frames,
+        times,
+        [
+            F.pad(torch.as_tensor(stage.reference).to(skip), (0, columns, 0, rows), mode="replicate").permute(
+                0, 2, 3, 1
+            )
+            + skip
+            for stage in stages
+        ],
+    )
+
+
+def _cropped(image: torch.Tensor, height: int, width: int) -> Map:
+    """``B×C×H×W`` as ``[B×]H×W×C`` without its padding."""
+    image = image[..., :height, :width].permute(0, 2, 3, 1)
+    return _array(image[0] if len(image) == 1 else image)
 
 
 def _map_stages(

@@ -136,7 +136,7 @@ class AFUNet(nn.Module):
 
         Returns:
             The radiance ``B×3×H×W``, and per stage the features ``B×C×⌈H/s⌉×⌈W/s⌉`` with ``s`` the configuration's
-            ``downscale`` (1 as published: cropped exactly like the output).
+            ``downscale``.
         """
         radiance, _, states = self._run(frames, times, keep_states=True)
         return radiance, states
@@ -213,11 +213,7 @@ class AFUNet(nn.Module):
 
 
 def agreement_maps(one: Tensor, other: Tensor, encoded_one: Tensor, encoded_other: Tensor) -> Tensor:
-    """Compare two frames where neither is clipped: ``B×5×H×W``.
-
-    Args:
-        one, other: radiance after the μ-law, ``B×3×H×W``.
-        encoded_one, encoded_other: the frames as encoded, ``B×3×H×W`` in [0, 1].
+    """Compare two frames, after the μ-law and as encoded (``B×3×H×W``), where neither is clipped: ``B×5×H×W``.
 
     Returns:
         Signed differences (3 channels), their mean size, and a weight that falls to 0 where a frame is clipped.
@@ -235,12 +231,7 @@ def _rates(largest: float, count: int) -> list[float]:
 
 
 def check_frames(frames: Tensor) -> None:
-    """Refuse anything but a ``B×18×H×W`` floating tensor with pixels.
-
-    Raises:
-        TensorTypeError: if it is no floating-point tensor.
-        ShapeError: naming the actual shape.
-    """
+    """Refuse anything but a ``B×18×H×W`` floating tensor with pixels."""
     check_tensor("frames", frames)
     if frames.dim() != 4 or frames.shape[1] != 18 or 0 in frames.shape[2:]:
         advice = "Use Bracket.to_tensor() or network_input() to build it."

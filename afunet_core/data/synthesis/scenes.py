@@ -82,13 +82,7 @@ def split_scenes(names: Iterable[str], holdout: int = 12, seed: int = 0) -> tupl
 
 @dataclass(frozen=True)
 class SceneBank:
-    """Linear HDR scenes (float16) and photographs (uint8, gamma-encoded), each 3×H×W, kept packed in memory.
-
-    Args:
-        hdr: scenes in linear light, median about 0.25; see `from_tensors` for raw ones.
-        photos: photographs in display encoding.
-        hdr_names: one name for each scene, used by `subset` and in provenance.
-        photo_names: one name for each photograph.
+    """Linear HDR scenes (float16, median about 0.25) and photographs (uint8, display-encoded), each 3×H×W.
 
     Example:
         >>> bank = SceneBank.procedural(seed=0)
