@@ -125,13 +125,10 @@ def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int 
 
 
 def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basis: FeatureBasis | None = None) -> Map:
-    """Show the features of one side as colours, one picture per stage.
+    """Show the features of one side as colours: S×H×W×3 float32 in [0, 1].
 
-    Args:
-        basis: from :func:`feature_basis`; learned here if not given. Give it to save that work for the other sides.
-
-    Returns:
-        S×H×W×3 float32 in [0, 1].
+    ``basis`` is from :func:`feature_basis`, and learned here if not given: give it to save that work for the other
+    sides.
     """
     _check(stages, sample, side)
     basis = feature_basis(stages, sample) if basis is None else basis
@@ -139,24 +136,13 @@ def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basi
 
 
 def stage_energy(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
-    """Compute the strength of the features: the root mean square over channels.
-
-    Returns:
-        S×H×W float32, at least 0.
-    """
+    """Compute the strength of the features, their root mean square over channels: S×H×W float32."""
     _check(stages, sample, side)
     return _map_stages(stages, (side,), sample, _rms)
 
 
 def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sample: int = 0) -> Map:
-    """Return one channel of the features, unchanged.
-
-    Args:
-        channel: its index, negative from the end.
-
-    Returns:
-        S×H×W float32.
-    """
+    """Return one channel (negative from the end) of the features, unchanged: S×H×W float32."""
     channels, _, _ = _check(stages, sample, side)
     if not -channels <= channel < channels:
         raise ArgumentError("channel", f"an index from 0 to {channels - 1}", channel)
@@ -164,10 +150,9 @@ def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sam
 
 
 def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
-    """Compute the cosine between the features of a side and of the reference: 1 where the side is aligned.
+    """Compute the cosine between the features of a side and of the reference: S×H×W float32, 1 where it is aligned.
 
-    Returns:
-        S×H×W float32 in [-1, 1], 1 everywhere for ``"reference"``; 0 where either feature vanishes.
+    0 where either feature vanishes.
     """
     _check(stages, sample, side)
 
@@ -180,11 +165,9 @@ def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 
 
 
 def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
-    """Compute how much the features of a side changed since the stage before.
+    """Compute how much the features of a side changed since the stage before: S×H×W float32, in the unit of the energy.
 
-    Returns:
-        S×H×W float32, the root mean square over channels of the difference, in the unit of :func:`stage_energy`; 0 for
-        the first stage, which has none before it.
+    The first stage, which has none before it, is 0.
     """
     _, height, width = _check(stages, sample, side)
     result = np.zeros((len(stages), height, width), np.float32)

@@ -144,19 +144,15 @@ class AFUNet(nn.Module):
     def forward_with_prior(
         self, frames: Tensor, times: Tensor | Sequence[float] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Merge a bracket and also return the image decoded from the features alone, for training.
+        """Merge a bracket for training: the radiance and the prior of the anchored head, ``B×3×H×W`` each.
 
-        Returns:
-            The radiance and the prior of the anchored head, ``B×3×H×W`` each; the same image twice for a direct head.
+        Of a direct head, the same image twice.
         """
         radiance, prior, _ = self._run(frames, times, keep_states=False)
         return radiance, prior
 
     def decode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the anchored head weighs the frames by, without the frames themselves.
-
-        Returns:
-            The prior ``B×3×H×W`` and the log-trust of under, reference, over and prior, ``B×4×H×W``.
+        """Return the prior ``B×3×H×W`` and the log-trust (under, reference, over, prior) ``B×4×H×W`` of an anchored head.
 
         Raises:
             ArgumentError: for a network with a direct head.

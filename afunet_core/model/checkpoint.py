@@ -47,11 +47,7 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """Find the file of a shipped name (``default``, ``full``, ``compact``), a fetched name or a path.
-
-    Raises:
-        CheckpointError: if there is neither such a model nor such a file.
-    """
+    """Find the file of a shipped name, a fetched name or a path; CheckpointError if there is none."""
     models = shipped_models()
     name = os.fspath(name_or_path)
     if name == "default":
@@ -114,7 +110,8 @@ def load_model(
     """Load a network, ready for inference.
 
     Args:
-        name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` or a published ``.pth`` file.
+        name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` or a published ``.pth``
+            file.
         device: where the network goes: ``"cpu"``, ``"cuda"``, ``"mps"``, ``"auto"`` or a device.
         dtype: floating dtype of its parameters, and of its results for frames of that dtype.
 
@@ -123,8 +120,7 @@ def load_model(
         CheckpointError: for a missing, damaged, hostile or foreign file.
 
     Example:
-        >>> model = load_model("compact")
-        >>> model.training
+        >>> load_model("compact").training
         False
     """
     tensors, metadata = read_checkpoint(model_path(name_or_path))

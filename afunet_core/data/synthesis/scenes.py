@@ -172,7 +172,7 @@ class SceneBank:
 
 
 def pack_radiance(scene: Tensor) -> Tensor:
-    """Linear light at any scale → float16 with the median at 0.25, negative and non-finite values removed."""
+    """Pack linear light at any scale as float16 with the median at 0.25, without negative and non-finite values."""
     scene = torch.nan_to_num(scene.detach().float(), nan=0.0, posinf=3.0e38, neginf=0.0).clamp_min(0)
     lit = scene[scene > 0]
     scale = _HALF_MEDIAN / float(lit.median()) if lit.numel() else 1.0
