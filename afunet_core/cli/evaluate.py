@@ -56,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="real stacks of a tripod, a folder each: three frames against the truth of all, where nothing moved",
     )
+    data.add_argument(
+        "--other-brackets",
+        action="store_true",
+        help="with --real: also brackets of 1, 2 and 3 EV around darker and brighter references of each stack",
+    )
     data.add_argument("--layout", default="auto", help="of --data: auto, kalantari, tel, hu, challenge123")
     data.add_argument("--synthetic", type=int, metavar="N", help="this many synthetic brackets instead")
     data.add_argument("--scenes", action="append", default=[], metavar="FOLDER", help="HDR scenes for these")
@@ -151,14 +156,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_on_stacks(options: argparse.Namespace) -> int:
     """Evaluate on real stacks of a tripod."""
-    from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack, read_stacks, stack_methods
+    from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack_brackets, read_stacks, stack_methods
 
     folders = read_stacks(options.real)
     models = [] if options.no_model else options.model or ["default"]
     with progress_bar("Evaluating", options.quiet) as show:
         table = evaluate_stacks(
             stack_methods(models),
-            (read_stack(folder) for folder in folders),
+            (stack for folder in folders for stack in read_stack_brackets(folder, options.other_brackets)),
             on_progress=show if options.quiet or sys.stderr.isatty() else _print_progress,
         )
     print(table.to_markdown())

@@ -20,6 +20,8 @@ from torch import Tensor
 from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
+from afunet_core.ops.arguments import Scalar, check_tensor
+from afunet_core.ops.arguments import per_sample as one_per_sample
 from afunet_core.radiometry import GAMMA, encode
 
 __all__ = ["Sensor", "add_sensor_noise", "draw_noise", "draw_sensor", "jpeg_artefacts", "quantize", "record"]
@@ -136,24 +138,35 @@ def _as_jpeg(frames: Tensor, sensors: Sequence[Sensor]) -> Tensor:
     return jpeg_artefacts(frames.flatten(0, 1), qualities).view_as(frames)
 
 
-def add_sensor_noise(exposed: Tensor, gain: float | Tensor, read: float | Tensor, noise: Tensor) -> Tensor:
-    """Add photon and read noise of a linear sensor: variance gain·x + read², where 1.0 is full well.
+def add_sensor_noise(exposed: Tensor, gain: Scalar, read: Scalar, noise: Tensor) -> Tensor:
+    """Photon and read noise of a linear sensor: variance gain·x + read², where 1.0 is full well.
 
     Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data", TIP 2008. The
     photons' part is Gaussian here too; where they are so few that it matters, read noise hides it.
 
     Args:
         exposed: radiance times exposure time, not clipped.
-        gain: one over the electrons of full well, 3e-5 at ISO 100 to 3e-3 at ISO 6400.
-        read: standard deviation of the read noise.
+        gain: one over the electrons of full well, 3e-5 at ISO 100 to 3e-3 at ISO 6400; one per sample (B,), or for all.
+        read: standard deviation of the read noise, likewise.
         noise: a standard normal draw of the same shape.
+
+    Returns:
+        The recorded light, in shape and dtype of ``exposed``.
+
+    Raises:
+        TensorTypeError: unless ``exposed`` and ``noise`` are floating-point tensors.
+        ShapeError: for a vector of another length than the batch.
 
     Example:
         >>> add_sensor_noise(torch.tensor([0.25]), 0.0, 0.1, torch.tensor([1.0]))
         tensor([0.3500])
     """
-    variance = gain * exposed.clamp_min(0) + (read**2 + _LEAST_VARIANCE)
-    return torch.addcmul(exposed, noise, variance.sqrt())
+    check_tensor("exposed", exposed)
+    check_tensor("noise", noise)
+    light = exposed.to(torch.promote_types(exposed.dtype, torch.float32))  # half precision ends above the variance
+    gain, read = one_per_sample("gain", gain, light), one_per_sample("read", read, light)
+    variance = gain * light.clamp_min(0) + (read**2 + _LEAST_VARIANCE)
+    return torch.addcmul(light, noise.to(light), variance.sqrt()).to(exposed.dtype)
 
 
 def quantize(encoded: Tensor, bits: Bits | Sequence[Bits]) -> Tensor:
