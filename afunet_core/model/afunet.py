@@ -152,7 +152,7 @@ class AFUNet(nn.Module):
         return radiance, prior
 
     def decode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the prior ``B×3×H×W`` and the log-trust (under, reference, over, prior) ``B×4×H×W`` of an anchored head.
+        """Return the prior ``B×3×H×W`` and the log-trust (under, reference, over, prior) ``B×4×H×W`` of the head.
 
         Raises:
             ArgumentError: for a network with a direct head.
