@@ -107,9 +107,9 @@ class Option:
         return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def option(**facts: Any) -> dict[str, Option]:
-    """Make the metadata of a field of an options class from attributes of :class:`Option`."""
-    return {"option": Option(**facts)}
+def option(default: Any, **facts: Any) -> Any:
+    """Declare a field of an options class: its default, and attributes of :class:`Option`."""
+    return field(default=default, metadata={"option": Option(**facts)})
 
 
 def options_of(options: type | Any) -> dict[str, Option]:
