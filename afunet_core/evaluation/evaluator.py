@@ -1,7 +1,4 @@
-"""Evaluation of merge methods on scenes with ground truth, with the field's metrics.
-
-Averages, standard errors and files of the scores are in :mod:`afunet_core.evaluation.scores`.
-"""
+"""Evaluation of merge methods on scenes with ground truth, with the field's metrics."""
 
 from __future__ import annotations
 
@@ -216,10 +213,10 @@ def merge_method(**options: Any) -> Method:
 
 
 def fusion_radiance(sample: Sample) -> Tensor:
-    """Scale Mertens fusion to radiance, so that it can be compared with radiance.
+    """Scale Mertens fusion, which has no unit, to radiance, so that it can be compared with radiance.
 
-    Exposure fusion yields a picture without a unit. It is linearised and scaled so that its median over the pixels that
-    the reference frame sees well equals theirs; no truth is used. Its compressed contrast remains, and costs it.
+    Its median over the pixels that the reference frame sees well is made theirs; no truth is used. Its compressed
+    contrast remains, and costs it.
     """
     linear = linearize(exposure_fusion(sample.to_stack()))
     index = sample.reference

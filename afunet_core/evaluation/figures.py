@@ -1,7 +1,4 @@
-"""Comparison figures like the paper's 4 and 5: frames, result, enlarged patches of every method, truth, error maps.
-
-Built with matplotlib (the extra ``evaluation``) from plain arrays, so that results of any method can be shown.
-"""
+"""Comparison figures like the paper's 4 and 5: frames, result, patches of every method, truth, error maps."""
 
 from __future__ import annotations
 

@@ -63,13 +63,9 @@ class TrainingRun(NamedTuple):
 
 
 def read_run(folder: str | os.PathLike[str]) -> TrainingRun:
-    """Read from the folder of a run what to evaluate: its weights on its test set.
+    """Read from the output folder of ``afunet train`` what to evaluate: its weights on its test set.
 
-    The weights are those of the last step: ``best.safetensors`` were chosen on the very scenes that are tested, because
-    these data sets have no third part.
-
-    Args:
-        folder: output of ``afunet train``.
+    The weights are those of the last step: ``best.safetensors`` were chosen on the very scenes that are tested.
 
     Raises:
         ArgumentError: if the folder is no run, or was not trained on a data set with a test set.

@@ -175,12 +175,6 @@ def _resample(image: Tensor, homography: Tensor, frame: CentredFrame, level: Lev
 
 
 def _fast_length(length: int) -> int:
-    """The next length whose only factors are 2, 3 and 5."""
-    while True:
-        rest = length
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1
+    """Return the next length whose only factors are 2, 3 and 5."""
+    smooth = (2**a * 3**b * 5**c for a in range(16) for b in range(10) for c in range(7))
+    return min(size for size in smooth if size >= length)

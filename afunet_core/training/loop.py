@@ -36,12 +36,8 @@ __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config"
 class TrainingObjective(nn.Module):
     """The network with its loss on top: what is compiled, distributed and differentiated.
 
-    Args:
-        model: the network.
-        config: of the run; its ``loss`` and ``prior_weight`` count here.
-
     Raises:
-        ArgumentError: for an entry of ``loss`` that there is not.
+        ArgumentError: for an entry of ``config.loss`` that there is not.
 
     Example:
         >>> from afunet_core.model.config import COMPACT
@@ -174,11 +170,7 @@ class _TrainingState:
         return network
 
     def load(self, path: Path, device: torch.device) -> None:
-        """Read a checkpoint; nothing in it is ever executed.
-
-        Raises:
-            CheckpointError: if it is damaged or of another network.
-        """
+        """Read a checkpoint; CheckpointError if it is damaged or of another network. Nothing in it is executed."""
         advice = "Train into another folder, or start again with resume=False (afunet train --restart)."
         try:
             saved = torch.load(path, map_location=device, weights_only=True)

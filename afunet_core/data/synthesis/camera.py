@@ -60,12 +60,7 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, curves: str | Path | None = None) -> Camera:
-    """A random camera.
-
-    Args:
-        rng: source of randomness.
-        curves: an .npz file with Grossberg and Nayar's basis of response curves (irradiance, mean, components); without
-            one, S-curves of three parameters.
+    """Draw a camera, with a curve of Grossberg and Nayar's basis if an .npz file of it is given, else an S-curve.
 
     Example:
         >>> camera = draw_camera(np.random.default_rng(0))
@@ -125,7 +120,7 @@ def _s_curves(rng: np.random.Generator) -> list[np.ndarray]:
 
 @lru_cache(maxsize=4)
 def response_table(path: str) -> np.ndarray:
-    """The mean and the components of a basis of response curves at our nodes, 12×513.
+    """Return the mean and the components of a basis of response curves at our nodes, 12×513.
 
     Raises:
         ImageFileError: if the file does not hold irradiance, mean and components.
@@ -163,13 +158,7 @@ def _spread(light: Tensor) -> Tensor:
 
 
 def photograph(radiance: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor | None) -> Tensor:
-    """Photograph three instants, and linearise the photographs.
-
-    Args:
-        radiance: B×3×3×H×W (frame, RGB) from `through_lens`, saturating at 1 / time.
-        sensors: B sensors: their exposures, noise and bit depths count.
-        cameras: B cameras.
-        noise: from `draw_noise`.
+    """Photograph three instants, B×3×3×H×W (frame, RGB) from `through_lens`, and linearise the photographs.
 
     Returns:
         B×3×3×H×W encoded with gamma 2.2 in [0, 1].

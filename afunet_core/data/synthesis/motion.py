@@ -14,11 +14,13 @@ from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.draws import log_uniform, uniform, uniform_array
 from afunet_core.data.synthesis.sampling import draw_coarse_field
 
-__all__ = ["OUTER", "REFERENCE", "Parallax", "SceneMotion", "Sway", "draw_motion", "homographies"]
+__all__ = ["OUTER", "REFERENCE", "Parallax", "SceneMotion", "Sway", "draw_motion", "draw_shake", "homographies"]
 
 REFERENCE = 1
 OUTER = slice(0, 3, 2)
 _OUTER_ONLY = np.array([1.0, 0.0, 1.0])
+# Blur shorter than this, in pixels, is not seen.
+_SHORTEST_BLUR = 0.3
 # Perspective brings nothing nearer than to this share of its distance.
 _NEAREST = 0.2
 
@@ -127,6 +129,18 @@ def _draw_sway(rng: np.random.Generator, config: SynthesisConfig, size: tuple[in
     field = draw_coarse_field(rng, 4, int(rng.integers(2, 9)), size)
     swing = rng.uniform(0.5, 1.0) if rng.random() < 0.5 else None
     return Sway(field, draw_coarse_field(rng, 1, 3, size), rng.uniform(-0.6, 0.6), amplitude, swing)
+
+
+def draw_shake(rng: np.random.Generator, config: SynthesisConfig) -> np.ndarray:
+    """3×2 vectors (x, y) in pixels along which the frames are blurred; longer exposures more, 0 for too short ones."""
+    vectors = np.zeros((3, 2))
+    length = uniform(rng, config.blur)
+    for index, share in ((2, 1.0), (1, 0.3), (0, 0.1)):
+        angle = rng.uniform(0, np.pi)
+        reach = length * share * rng.uniform(0.5, 1.0)
+        if reach > _SHORTEST_BLUR:
+            vectors[index] = reach * np.cos(angle), reach * np.sin(angle)
+    return vectors
 
 
 def homographies(

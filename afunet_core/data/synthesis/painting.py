@@ -127,7 +127,7 @@ def _alike(sightings: Sequence[Sighting]) -> Iterator[list[int]]:
 def _render_windows(
     grid: Tensor, displacement: Tensor, sightings: Sequence[Sighting]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Radiance 3×h×w and coverage 1×h×w of each sighting in its window, of which the pixels form one long row."""
+    """Render 3×h×w radiance and 1×h×w coverage of each sighting in its window; its pixels form one long row."""
     seen_there = [grid[seen.window] + displacement[seen.bracket, seen.instant, *seen.window] for seen in sightings]
     positions = pad_sequence([window.flatten(0, 1) for window in seen_there], batch_first=True)
     colours, coverages = render_objects(

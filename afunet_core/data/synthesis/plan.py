@@ -14,8 +14,7 @@ from afunet_core.data.synthesis.alignment_artifacts import Registration, draw_re
 from afunet_core.data.synthesis.camera import Camera, draw_camera
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
 from afunet_core.data.synthesis.lighting import Background, draw_background
-from afunet_core.data.synthesis.motion import SceneMotion, draw_motion
-from afunet_core.data.synthesis.motion_blur import draw_shake
+from afunet_core.data.synthesis.motion import SceneMotion, draw_motion, draw_shake
 from afunet_core.data.synthesis.objects import MovingObject, draw_objects
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.data.synthesis.sensor import Sensor, draw_sensor

@@ -82,13 +82,7 @@ def split_scenes(names: Iterable[str], holdout: int = 12, seed: int = 0) -> tupl
 
 @dataclass(frozen=True)
 class SceneBank:
-    """Linear HDR scenes (float16) and photographs (uint8, gamma-encoded), each 3×H×W, kept packed in memory.
-
-    Args:
-        hdr: scenes in linear light, median about 0.25; see `from_tensors` for raw ones.
-        photos: photographs in display encoding.
-        hdr_names: one name for each scene, used by `subset` and in provenance.
-        photo_names: one name for each photograph.
+    """Linear HDR scenes (float16, median about 0.25) and photographs (uint8, display-encoded), each 3×H×W.
 
     Example:
         >>> bank = SceneBank.procedural(seed=0)
@@ -178,7 +172,7 @@ class SceneBank:
 
 
 def pack_radiance(scene: Tensor) -> Tensor:
-    """Linear light at any scale → float16 with the median at 0.25, negative and non-finite values removed."""
+    """Pack linear light at any scale as float16 with the median at 0.25, without negative and non-finite values."""
     scene = torch.nan_to_num(scene.detach().float(), nan=0.0, posinf=3.0e38, neginf=0.0).clamp_min(0)
     lit = scene[scene > 0]
     scale = _HALF_MEDIAN / float(lit.median()) if lit.numel() else 1.0

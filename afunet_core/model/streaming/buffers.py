@@ -7,7 +7,6 @@ import tempfile
 import threading
 from collections.abc import Callable
 from io import FileIO
-from types import TracebackType
 
 import torch
 from torch import Tensor
@@ -46,9 +45,7 @@ class Scratch:
     def __enter__(self) -> Scratch:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.file is not None:
             self.file.close()
             self.file = None

@@ -27,11 +27,10 @@ from afunet_core.data.synthesis.config import Kind, SynthesisConfig
 from afunet_core.data.synthesis.displacement import camera_displacement, displacement_range, displacements
 from afunet_core.data.synthesis.export import contact_sheet, write_contact_sheet
 from afunet_core.data.synthesis.motion import OUTER, SceneMotion, draw_motion, homographies
-from afunet_core.data.synthesis.motion_blur import blur_along
 from afunet_core.data.synthesis.objects import MovingObject
 from afunet_core.data.synthesis.painting import find_sightings, paint, render_objects
 from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
-from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
+from afunet_core.data.synthesis.rendering import blur_along, moved_mask, render_radiance
 from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
 from afunet_core.data.synthesis.scenes import SceneBank, scene_group, split_scenes
 from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, draw_noise, jpeg_artefacts, quantize, record
