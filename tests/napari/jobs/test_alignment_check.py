@@ -11,7 +11,7 @@ from napari_afunet.layers.source import bracket_source
 from napari_afunet.settings import MergeSettings
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 60_000
+WAIT = 300_000
 
 
 @pytest.mark.parametrize("lazy", [False, True])

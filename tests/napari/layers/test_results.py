@@ -9,6 +9,7 @@ from napari.components import ViewerModel
 from napari_afunet import merge_layers
 from napari_afunet.display.tone_view import DisplaySettings, is_hdr
 from napari_afunet.jobs.merge_job import merge_source
+from napari_afunet.layers.result_layer import base_name
 from napari_afunet.layers.results import add_result_layers
 from napari_afunet.layers.source import bracket_source
 from napari_afunet.settings import MergeSettings
@@ -112,7 +113,7 @@ def test_a_cropped_result_is_the_cores_and_lies_where_it_belongs(add_bracket, ha
 
 def test_planes_of_a_stack_are_cropped_to_what_all_of_them_cover(add_bracket, tiny_model, hand_held):
     viewer = ViewerModel()
-    planes = [hand_held(shift, seed=shift) for shift in (2, 5)]
+    planes = [hand_held(shift, seed=seed) for shift, seed in ((2, 0), (5, 1))]  # their long frames record something
     stacks = [np.stack([plane[index] for plane in planes]) for index in range(3)]
     layers = add_bracket(viewer, stacks, scale=(5, 2, 2))
     result = merge_layers(viewer, layers, border="crop", ghost_map=True, **CAMERA)
@@ -120,7 +121,7 @@ def test_planes_of_a_stack_are_cropped_to_what_all_of_them_cover(add_bracket, ti
     top, left, height, width = result.info["area"]
     assert result.radiance.shape == (2, height, width)
     np.testing.assert_array_equal(result.radiance, whole.radiance[:, top : top + height, left : left + width])
-    assert height <= 95  # an outer frame of the second plane lies five rows away
+    assert height <= 92  # the outer frames of the second plane lie five rows away, to both sides
     np.testing.assert_allclose(viewer.layers["scene HDR"].translate, (0, 2 * top, 2 * left))
     options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu", "stages": True}
     merge_layers(viewer, layers, border="crop", name="stages", **options)
@@ -136,6 +137,20 @@ def test_cropped_stages_lie_on_the_cropped_image(add_bracket, tiny_model, hand_h
     for name in ("scene stages · under", "scene stages · HDR"):
         np.testing.assert_allclose(viewer.layers[name].translate[-2:], result.info["area"][:2])
         assert viewer.layers[name].data.shape[1:3] == result.radiance.shape
+
+
+@pytest.mark.parametrize(
+    ("names", "base"),
+    [
+        (["garage -2 EV", "garage +0 EV", "garage +2 EV"], "garage"),
+        (["IMG_0960", "IMG_0959", "IMG_0961"], "IMG_0959-0961"),
+        (["stack [0]", "stack [1]"], "stack"),
+        (["a", "b"], "bracket"),
+        (["1", "2", "3"], "1-3"),
+    ],
+)
+def test_results_are_called_after_what_the_frames_share(names, base):
+    assert base_name(names) == base
 
 
 @pytest.fixture

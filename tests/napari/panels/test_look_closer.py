@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-WAIT = 60_000
+WAIT = 300_000
 
 
 @pytest.fixture
