@@ -33,7 +33,7 @@ def inner(flow: Tensor, margin: int = 32) -> Tensor:
     return flow[..., margin:-margin, margin:-margin]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(x=st.integers(-12, 12), y=st.integers(-12, 12))
 def test_whole_shifts_are_found(x: int, y: int) -> None:
     """Up to a tenth of the picture in any direction, from nothing but the pictures."""
