@@ -1,12 +1,10 @@
 """Pictures and maps of the features after every unfolding stage.
 
 Stages go in as the model returns them (tensors on any device) or as :class:`afunet_core.MergeResult` keeps them
-(arrays); NumPy arrays come out, ready for a viewer or a file. The full-resolution features of all stages take a
-gigabyte, so every function walks through them in strips of rows and holds only its own result.
-
-All functions take ``stages``, S states as the model returns them; those of one side take ``side``, ``"under"``,
-``"reference"`` or ``"over"``; ``sample`` is the index in the batch. They raise ``ShapeError`` if there are no stages or
-their features differ in shape, and ``ArgumentError`` for a side, sample or channel that there is not.
+(arrays); NumPy arrays come out. Functions work in strips of rows: the full-resolution features take a gigabyte. All
+take ``stages``, S states; those of one side take ``side``, ``"under"``, ``"reference"`` or ``"over"``; ``sample`` is
+the index in the batch. They raise ``ShapeError`` if there are no stages or their features differ in shape, and
+``ArgumentError`` for a side, sample or channel that there is not.
 """
 
 from __future__ import annotations
@@ -87,19 +85,13 @@ class FeatureBasis:
 def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int = 20_000) -> FeatureBasis:
     """Compute principal components of the features of all stages and sides together, each side about its own mean.
 
-    The same directions for everything are what makes colours comparable: a feature that does not change from one stage
-    to the next keeps its colour, and a hue means the same kind of structure on all sides. Mean and range are a side's
-    own, over all its stages, and every side counts alike: the sides differ from each other by more than a scene varies
-    within them, and the reference varies most, so that otherwise the outer sides would come out flat.
-
-    Signs are fixed by making the largest loading of each component positive, so that a re-run, or the same picture a
-    little brighter, does not come out in complementary colours.
+    The same directions for everything make colours comparable: a feature that does not change keeps its colour, and a
+    hue means the same kind of structure on all sides. Mean and range are a side's own, and every side counts alike:
+    the sides differ from each other by more than a scene varies within them. Signs make the largest loading of each
+    component positive, so that a re-run does not come out in complementary colours.
 
     Args:
         pixels: how many pixels, on a regular grid, to learn the basis from.
-
-    Returns:
-        The basis for :func:`stage_rgb`.
 
     Example:
         >>> from types import SimpleNamespace

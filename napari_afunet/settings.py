@@ -13,9 +13,21 @@ from afunet_core.bracket.options import BracketOptions
 from afunet_core.merging.options import MergeOptions
 from afunet_core.utils.options import GROUPS, Option, option, options_of
 
-__all__ = ["MergeSettings", "form_options", "preference_groups"]
+__all__ = ["PREFERENCES", "MergeSettings", "form_options", "preference_groups"]
 
 PREFERENCES = "napari-afunet"
+_FORECAST = {
+    "title": "Forecast",
+    "properties": {
+        "paces": {
+            "title": "Pace of this computer",
+            "description": "Measured in former merges, for the forecast of the next; empty it to begin anew.",
+            "type": "string",
+            "default": "",
+        }
+    },
+}
+"""Preference beside the options: what :mod:`napari_afunet.jobs.forecast` remembers."""
 
 
 def _encoding() -> dict[str, Option]:
@@ -114,7 +126,7 @@ def preference_groups() -> dict[str, dict[str, Any]]:
             continue
         group = groups.setdefault(each.group, {"title": GROUPS[each.group], "properties": {}})
         group["properties"][each.name] = {"title": each.label, "description": each.help, **_schema(each)}
-    return groups
+    return {**groups, "forecast": _FORECAST}
 
 
 def _schema(each: Option) -> dict[str, Any]:

@@ -101,7 +101,12 @@ def load_bracket_files(
 
 def _read_all(files: Sequence[Path], white_level: float | str | None, plane: int) -> tuple[list[ImageFile], bool]:
     """Read the files, raw ones with one white level for all of them; and whether they are raw."""
-    images = [read_image(file, plane=plane) for file in files]
+    images, balance = [], "camera"
+    for file in files:
+        image = read_image(file, plane=plane, white_balance=balance)
+        images.append(image)
+        if balance == "camera" and image.colour is not None and image.colour.camera is not None:
+            balance = tuple(image.colour.camera["gains"])  # automatic white balance may change within a bracket
     raw = [image.attributes["raw"] for image in images if "raw" in image.attributes]
     if len(raw) < len(images):
         return images, False
@@ -114,7 +119,7 @@ def _read_all(files: Sequence[Path], white_level: float | str | None, plane: int
         if white_level is None:
             message = f"The sensor clips at {level}, below the white level of its files ({stated}): {level} is taken."
             warnings.warn(f"{message} State white_level= to take another.", UserWarning, stacklevel=5)
-    return [read_image(file, white_level=level) for file in files], True
+    return [read_image(file, white_level=level, white_balance=balance) for file in files], True
 
 
 def _warn_of_planes(images: Sequence[ImageFile], names: Sequence[str]) -> None:
@@ -236,14 +241,18 @@ def _common_colour(images: Sequence[ImageFile], names: Sequence[str]) -> dict[st
     if all(image.pixels.ndim == 2 or image.pixels.shape[2] < 3 for image in images):
         return None
     spaces = ["sRGB" if image.colour is None else image.colour.space for image in images]
-    for space, name in zip(spaces, names, strict=True):
-        if space != spaces[0]:
+    colours = [None if image.colour is None else image.colour.as_dict() for image in images]
+    matrices = [np.eye(3) if colour is None else np.array(colour["to_srgb"]) for colour in colours]
+    for space, matrix, name in zip(spaces, matrices, names, strict=True):
+        if space != spaces[0] or np.abs(matrix - matrices[0]).max() > _SAME_COLOURS:
             expected = f"colours in {spaces[0]} like {names[0]}"
-            raise BracketError(name, expected, space, "Export all frames with the same colour profile.")
-    first = images[0].colour
-    if first is None or first.to_srgb is None:
-        return None
-    return {"space": first.space, "source": first.source, "to_srgb": first.to_srgb.tolist()}
+            found = space if space != spaces[0] else f"{space} with another matrix"
+            raise BracketError(name, expected, found, "Export all frames with the same colour profile.")
+    return colours[0]
+
+
+_SAME_COLOURS = 0.01
+"""Largest difference of matrices of one camera or profile."""
 
 
 def _find_exposures(

@@ -1,8 +1,8 @@
 """ColorVideoVDP as a metric: visible differences, in just-objectionable differences (JOD).
 
 R. Mantiuk, P. Hanji, M. Ashraf, Y. Asano, A. Chapiro, "ColorVideoVDP: A visual difference predictor for image,
-video and display distortions", ACM Transactions on Graphics 43, 2024: by the authors of HDR-VDP, whose successor it is.
-The computation is theirs, in the package ``cvvdp`` (MIT), which the extra ``metrics`` installs.
+video and display distortions", ACM Transactions on Graphics 43, 2024. The computation is the authors' package
+``cvvdp`` (MIT), which the extra ``metrics`` installs.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError
-from afunet_core.io.colour import ColourEncoding, colour_from_attributes, decode_pixels
+from afunet_core.io.colour import ColourEncoding, colour_from_attributes, colour_of_camera, decode_pixels
 from afunet_core.io.decode import check_file, main_pages, opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
 from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
@@ -75,7 +75,13 @@ class ImageFile:
         return replace(self, pixels=decode_pixels(self.pixels, self.colour), encoding="linear", bit_depth=None)
 
 
-def read_image(path: str | Path, *, white_level: float | None = None, plane: int = 0) -> ImageFile:
+def read_image(
+    path: str | Path,
+    *,
+    white_level: float | None = None,
+    white_balance: str | tuple[float, float, float] = "camera",
+    plane: int = 0,
+) -> ImageFile:
     """Read a picture (EXR, Radiance, TIFF, PNG, JPEG, HEIC, AVIF, JPEG XL, WebP…) or a camera's raw file.
 
     Pixels are as stored; only the orientation flag of cameras is applied, and alpha is not multiplied into the colours.
@@ -84,7 +90,8 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
 
     Args:
         path: the file.
-        white_level: of a raw file, instead of the one that it states.
+        white_level, white_balance: of a raw file, instead of those that it states. It comes in the primaries of its
+            sensor, with their matrix in ``colour``.
         plane: of a file with several pages of one size, such as the z-series of a microscope.
 
     Raises:
@@ -103,9 +110,12 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
     suffix = path.suffix.lower()
     if suffix in RAW_SUFFIXES:
         check_file(path)
-        developed, exposure, camera = read_raw(path, white_level=white_level)
+        developed, exposure, camera = read_raw(
+            path, white_balance=white_balance, white_level=white_level, primaries="camera"
+        )
         own = _own_metadata(path, {}) if suffix == ".dng" else {}
-        return ImageFile(developed, "linear", 16, exposure, own, {"raw": camera})
+        colour = colour_of_camera(camera["colours"])
+        return ImageFile(developed, "linear", 16, exposure, own, {"raw": camera}, colour)
     if suffix in HEIF_SUFFIXES:
         check_file(path)
         pixels, attributes, profile = read_heif(path)

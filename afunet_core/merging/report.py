@@ -107,6 +107,7 @@ def describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "light_of_shortest": bracket.light_of_shortest,
         "colour_space": "linear sRGB" if not bracket.is_grey else None,
         "colours_from": bracket.metadata.get("colour", {}).get("space"),
+        "camera_colours": bracket.metadata.get("colour", {}).get("camera"),
         "response": bracket.metadata.get("response"),
         "calibration": bracket.metadata.get("calibration"),
         "channel": bracket.metadata.get("channel"),

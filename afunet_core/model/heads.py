@@ -1,13 +1,8 @@
-"""From features to radiance: the paper's direct head and the anchored head.
+"""From features to radiance: the paper's direct head and the anchored head (``docs/decisions/0001-anchored-head.md``).
 
-The anchored head finishes the MAP estimate in the image domain. Each frame is an observation of the radiance with a
-precision (how many photons it saw, none where it is clipped) times a learned trust (none where the scene moved); the
-decoded image is the prior, with a learned precision of its own. The minimiser of
-
-    Σ_k w_k |x − x_k|² + w_p |x − p|²
-
-is their weighted mean. Where nothing moved this *is* the classical noise-optimal merge, so the network need not relearn
-it; where something did, the prior takes over. See ``docs/decisions/0001-anchored-head.md``.
+The anchored head takes each frame as an observation of the radiance, with a precision (photons, none where clipped)
+times a learned trust, and the decoded image as a prior with a precision of its own. The minimiser of
+Σ_k w_k |x − x_k|² + w_p |x − p|² is their weighted mean: where nothing moved, the classical noise-optimal merge.
 """
 
 from __future__ import annotations

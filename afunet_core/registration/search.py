@@ -36,14 +36,7 @@ _STILL = torch.eye(3, dtype=torch.float64)[None]
 def coarse_to_fine(
     moving: Sequence[Level], reference: Sequence[Level], frame: CentredFrame, check: Callable[[], None]
 ) -> Evidence | None:
-    """Find the best fit and what speaks for it; nothing when there is too little texture.
-
-    Args:
-        moving: levels of the moving frame, finest first.
-        reference: the same of the reference.
-        frame: the full-resolution frame.
-        check: called between steps; it raises when the caller no longer wants the result.
-    """
+    """Find the best fit between levels, finest first, and what speaks for it; None when there is too little texture."""
     templates = [Template.of(level, frame, most) for level, most in zip(reference, _points(reference), strict=True)]
     if templates[0].count < 64 or templates[-1].count < 32:
         return None
@@ -122,11 +115,6 @@ def search(moving: Level, reference: Level, frame: CentredFrame) -> Tensor:
 
     Padfield, "Masked Object Registration in the Fourier Domain", 2012: the correlation at each shift is normalised by
     the energy of just those pixels that overlap there, so that large shifts compete fairly with small ones.
-
-    Args:
-        moving: a coarse level of the moving frame.
-        reference: the same level of the reference frame.
-        frame: the full-resolution frame.
 
     Returns:
         K×3×3 centred homographies, float64, K ≤ 7; the identity is always the first.

@@ -26,8 +26,8 @@ def region_layer(viewer: ViewerModel, result: ResultId) -> Shapes | None:
     return find_layer(viewer, result, ROLE)
 
 
-def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int) -> Shapes:
-    """Let the user draw rectangles over the result that are taken from ``frame``."""
+def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, freehand: bool = False) -> Shapes:
+    """Let the user draw rectangles, or freehand, over the result: they are taken from ``frame``."""
     result = ResultId.of_outcome(outcome)
     layer = region_layer(viewer, result)
     if layer is None:
@@ -47,7 +47,7 @@ def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int) -> Shapes:
     layer.feature_defaults = {"frame": frame + 1}  # as the table counts
     layer.selected_data = set()
     viewer.layers.selection.active = layer
-    layer.mode = "add_rectangle"
+    layer.mode = "add_polygon_lasso" if freehand else "add_rectangle"
     return layer
 
 
@@ -56,7 +56,9 @@ def find_regions(layer: Shapes | None) -> tuple[Any, ...]:
     if layer is None:
         return ()
     regions = []
-    for corners, frame in zip(layer.data, layer.features["frame"], strict=True):
+    # Where napari drops a shape of too few corners, its feature stays: the last ones belong together.
+    frames = list(layer.features["frame"])[len(layer.features) - len(layer.data) :]
+    for corners, frame in zip(layer.data, frames, strict=True):
         points = np.asarray(corners)[:, -2:]
         if np.ptp(points, axis=0).min() >= _SMALLEST:
             polygon = tuple((round(float(row), 2), round(float(column), 2)) for row, column in points)

@@ -25,52 +25,34 @@ _NEAREST = 0.2
 
 @dataclass(frozen=True)
 class Parallax:
-    """Near things shift more than far ones.
+    """Near things shift more than far ones."""
 
-    Attributes:
-        depth: 1×h×w, coarse.
-        steepness: of the steps between layers; None where depth changes smoothly.
-        vectors: 3×2, shift (x, y) of what is near, in pixels.
-    """
-
-    depth: Tensor
-    steepness: float | None
-    vectors: np.ndarray
+    depth: Tensor  # 1×h×w, coarse
+    steepness: float | None  # of the steps between layers; None where depth changes smoothly
+    vectors: np.ndarray  # 3×2, shift (x, y) of what is near, in pixels
 
 
 @dataclass(frozen=True)
 class Sway:
-    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant.
+    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant."""
 
-    Attributes:
-        field: 4×h×w, coarse: (x, y) before and (x, y) after the reference instant.
-        region: 1×h×w, coarse: where things sway.
-        bias: added to the region; more makes it larger.
-        amplitude: in pixels.
-        swing: the share of the displacement before that is undone and repeated after; None where both are independent.
-    """
-
-    field: Tensor
-    region: Tensor
-    bias: float
-    amplitude: float
+    field: Tensor  # 4×h×w, coarse: (x, y) before and (x, y) after the reference instant
+    region: Tensor  # 1×h×w, coarse: where things sway
+    bias: float  # added to the region; more makes it larger
+    amplitude: float  # in pixels
+    # the share of the displacement before that is undone and repeated after; None where both are independent
     swing: float | None
 
 
 @dataclass(frozen=True)
 class SceneMotion:
-    """Motion of camera and scene (not of objects); each part None where there is none.
+    """Motion of camera and scene (not of objects); each part None where there is none."""
 
-    Attributes:
-        camera: 3×3×3, a homography for each instant, see `homographies`. In a bracket that is to be registered, the
-            part of the motion that registration will undo.
-        parallax: of layers of the scene.
-        sway: of soft things.
-    """
-
+    # 3×3×3, a homography for each instant, see `homographies`. In a bracket that is to be registered, the part of the
+    # motion that registration will undo
     camera: np.ndarray | None = None
-    parallax: Parallax | None = None
-    sway: Sway | None = None
+    parallax: Parallax | None = None  # of layers of the scene
+    sway: Sway | None = None  # of soft things
 
     @property
     def moves(self) -> bool:
@@ -81,10 +63,9 @@ class SceneMotion:
 def draw_motion(
     rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], kind: str, registered: bool
 ) -> SceneMotion:
-    """Motion of camera and scene for a bracket of some kind.
+    """Draw the motion of camera and scene.
 
-    A bracket that is to be registered afterwards gets only the sub-pixel part of a camera's motion, since registration
-    would take the rest away again.
+    Of a bracket that is to be registered, only the sub-pixel part: registration would take the rest away again.
     """
     camera: np.ndarray | None = None
     parallax: Parallax | None = None
@@ -151,7 +132,7 @@ def _draw_sway(rng: np.random.Generator, config: SynthesisConfig, size: tuple[in
 def homographies(
     size: tuple[int, int], translation: np.ndarray, angle: np.ndarray, zoom: np.ndarray, tilt: np.ndarray
 ) -> np.ndarray:
-    """Homographies about the centre of a picture: where the scene has what each pixel shows.
+    """Make K×3×3 homographies for (x, y, 1) in pixels about the centre: where the scene has what each pixel shows.
 
     Args:
         size: height and width of the picture.
@@ -159,16 +140,6 @@ def homographies(
         angle: K, in radians.
         zoom: K, relative magnification minus one.
         tilt: K×2, perspective: relative change of scale from the centre to the edge.
-
-    Returns:
-        K×3×3, for (x, y, 1) in pixels from the centre.
-
-    Example:
-        >>> zero = np.zeros(1)
-        >>> homographies((2, 2), np.array([[3.0, 0.0]]), zero, zero, np.zeros((1, 2)))[0] + 0.0
-        array([[1., 0., 3.],
-               [0., 1., 0.],
-               [0., 0., 1.]])
     """
     centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     steepest = np.abs(tilt).sum(axis=1, keepdims=True)

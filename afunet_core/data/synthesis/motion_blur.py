@@ -31,15 +31,7 @@ def draw_shake(rng: np.random.Generator, config: SynthesisConfig) -> np.ndarray:
 
 
 def shake(radiance: Tensor, vectors: Sequence[np.ndarray | None]) -> Tensor:
-    """Blur the frames of brackets; a blurred reference has a blurred truth.
-
-    Args:
-        radiance: B×3×C×H×W.
-        vectors: for each bracket what `draw_shake` drew, or None.
-
-    Returns:
-        B×3×C×H×W.
-    """
+    """Blur B×3×C×H×W frames along what `draw_shake` drew for each bracket; a blurred reference has a blurred truth."""
     lines = [line for drawn in vectors for line in (np.zeros((3, 2)) if drawn is None else drawn)]
     places = [place for place, line in enumerate(lines) if line.any()]
     if not places:

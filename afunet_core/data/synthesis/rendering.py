@@ -1,7 +1,4 @@
-"""From plans to the radiance of three instants: scenes seen from where the camera was, crossed by objects, blurred.
-
-Everything is computed for all brackets together, on the device of the displacements.
-"""
+"""From plans to the radiance of three instants: scenes seen from where the camera was, crossed by objects, blurred."""
 
 from __future__ import annotations
 
@@ -23,11 +20,7 @@ __all__ = ["moved_mask", "render_radiance"]
 
 
 def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple[Tensor, Tensor]:
-    """Render the three instants, before any noise.
-
-    Args:
-        plans: B brackets.
-        displacement: B×3×H×W×2 of camera and scene, from `displacements`.
+    """Render the three instants of B brackets, before any noise, under B×3×H×W×2 displacements of camera and scene.
 
     Returns:
         B×3×3×H×W radiance (instant, RGB), and B×1×H×W in [0, 1]: where objects pass.
@@ -54,15 +47,7 @@ def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple
 
 
 def moved_mask(radiance: Tensor, passed: Tensor) -> Tensor:
-    """Mask the pixels whose content differs between the instants.
-
-    Args:
-        radiance: B×3×3×H×W.
-        passed: B×1×H×W in [0, 1], where objects pass.
-
-    Returns:
-        B×1×H×W: 1 where an object passes or radiance changes by more than 5 % of itself and 0.002 of white.
-    """
+    """Mask, B×1×H×W, where an object passes or radiance changes by more than 5 % of itself and 0.002 of white."""
     reference = radiance[:, REFERENCE]
     before, after = (radiance[:, OUTER] - reference[:, None]).abs().unbind(1)
     mask = (torch.maximum(before, after) / (0.05 * reference + 0.002)).amax(dim=1, keepdim=True).clamp(0, 1)

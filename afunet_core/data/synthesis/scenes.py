@@ -40,28 +40,23 @@ NOISY_SCENES: tuple[str, ...] = ("satara_night", "moonless_golf")
 
 
 def scene_group(name: str) -> str:
-    """The group of relatives a scene belongs to: a pattern of `RELATED_SCENES`, or its own name when it stands alone.
+    """Return the pattern of `RELATED_SCENES` that a scene belongs to, or its own name when it stands alone.
 
     Example:
-        >>> scene_group("venice_sunset.exr") == scene_group("sunset.hdr")
-        True
-        >>> scene_group("lab.hdr")
-        'lab'
+        >>> scene_group("venice_sunset.exr") == scene_group("sunset.hdr"), scene_group("lab.hdr")
+        (True, 'lab')
     """
     stem = Path(name).stem
     return next((pattern for pattern in RELATED_SCENES if re.fullmatch(pattern, stem)), stem)
 
 
 def split_scenes(names: Iterable[str], holdout: int = 12, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Split scene names into training and held-out ones, relatives always on the same side.
+    """Split scene names into training and held-out ones, each sorted, relatives always on the same side.
 
     Args:
         names: scene names or file names.
-        holdout: how many to hold out; the result is the closest that whole groups of at most `holdout` scenes allow.
+        holdout: how many to hold out at most; relatives count one by one.
         seed: which split.
-
-    Returns:
-        Training names and held-out names, each sorted.
 
     Raises:
         ArgumentError: `holdout` is negative or leaves nothing to train on.

@@ -1,8 +1,4 @@
-"""Storage of features while streaming: whole features in memory or in a scratch file, and sliding row buffers.
-
-A feature here is one image's ``H×W×C`` (channels last). Passes over an image walk down its rows; a :class:`RowStore`
-holds a whole feature, a :class:`RowBuffer` only the rows that a pass still needs.
-"""
+"""Storage of features (``H×W×C``) while streaming: whole, in memory or in a scratch file, and sliding row buffers."""
 
 from __future__ import annotations
 
@@ -20,14 +16,10 @@ __all__ = ["RowBuffer", "RowStore", "Scratch", "mirrored"]
 
 
 class Scratch:
-    """Allocator of row stores: in memory while the budget lasts, then in an unnamed temporary file.
+    """Allocator of row stores: in memory while ``budget`` bytes last (None: all), then in an unnamed temporary file.
 
-    The file is read and written explicitly rather than mapped, so that its pages never count as memory of the process.
-
-    Args:
-        budget: bytes of stores that may live in memory (``None``: all of them).
-        device: where stores in memory live, and where stores in the file are read to.
-        dtype: of every store.
+    The file is read and written explicitly rather than mapped, so that its pages never count as memory of the
+    process.
     """
 
     def __init__(self, budget: int | None, device: torch.device, dtype: torch.dtype) -> None:
@@ -37,11 +29,7 @@ class Scratch:
         self.end = 0
 
     def store(self, height: int, width: int, channels: int) -> RowStore:
-        """Allocate an uninitialised ``height×width×channels`` feature.
-
-        Raises:
-            OSError: if the scratch file cannot be grown (the disk is full).
-        """
+        """Allocate an uninitialised ``height×width×channels`` feature; OSError if the disk is full."""
         size = height * width * channels * self.dtype.itemsize
         if self.left is None or size <= self.left:
             if self.left is not None:
@@ -111,11 +99,7 @@ class FileRowStore(RowStore):
         return rows.to(self.device)
 
     def write(self, start: int, rows: Tensor) -> None:
-        """Store ``rows×W×C`` from row ``start`` on.
-
-        Raises:
-            OSError: if the disk is full.
-        """
+        """Store ``rows×W×C`` from row ``start`` on; OSError if the disk is full."""
         self._transfer(self.file.write, rows.to("cpu", self.dtype).contiguous(), start)
 
     def _transfer(self, move: Callable[[memoryview], int | None], rows: Tensor, start: int) -> None:
@@ -181,10 +165,5 @@ class RowBuffer:
 
 
 def mirrored(index: int, size: int) -> int:
-    """Map a row index up to one beyond either border to the row that reflection shows there.
-
-    Example:
-        >>> [mirrored(i, 4) for i in (-1, 0, 3, 4)]
-        [1, 0, 3, 2]
-    """
+    """Map a row index up to one beyond either border to the row that reflection shows there."""
     return -index if index < 0 else 2 * (size - 1) - index if index >= size else index

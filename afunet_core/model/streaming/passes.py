@@ -34,13 +34,7 @@ __all__ = ["Features", "FoldedStage", "PassContext", "align", "fuse", "update"]
 
 
 class Features:
-    """The features that are kept between passes.
-
-    Args:
-        scratch: gives out the stores.
-        height, width: of the padded features.
-        dim: channels of one branch.
-    """
+    """The features of ``dim`` channels that are kept between passes."""
 
     def __init__(self, scratch: Scratch, height: int, width: int, dim: int) -> None:
         self.under, self.estimate, self.over = (scratch.store(height, width, dim) for _ in range(3))
@@ -73,23 +67,14 @@ class FoldedStage:
 
 @dataclass
 class PassContext:
-    """The sizes, dtypes and workers that all passes share.
+    """The sizes, dtypes and workers that all passes share."""
 
-    Args:
-        tiling: strips and tiles.
-        workers: run the tiles of a strip.
-        dtype: of features.
-        sums: dtype of sums over the whole image.
-        device: where tiles are computed.
-        tick: called with the name of the pass after every strip.
-    """
-
-    tiling: Tiling
-    workers: Workers
-    dtype: torch.dtype
-    sums: torch.dtype
-    device: torch.device
-    tick: Callable[[str], None]
+    tiling: Tiling  # strips and tiles
+    workers: Workers  # run the tiles of a strip
+    dtype: torch.dtype  # of features
+    sums: torch.dtype  # dtype of sums over the whole image
+    device: torch.device  # where tiles are computed
+    tick: Callable[[str], None]  # called with the name of the pass after every strip
 
     def rows(self, channels: int) -> RowBuffer:
         """An empty sliding buffer of whole rows."""

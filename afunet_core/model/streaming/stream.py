@@ -1,9 +1,8 @@
 """Run the network in bounded memory, tile by tile, with the result of its forward pass.
 
-Nothing in AFUNet but the channel fusion looks further than its window and one pixel around, and the channel fusion
-depends on the image only through sums over pixels. So each stage runs as passes that walk down the image in strips of
-window rows (:mod:`afunet_core.model.streaming.passes`). Between passes only whole features are kept, in memory or in a
-scratch file. The result is that of the plain forward up to the rounding of floating-point sums, for any size of tile.
+Nothing in AFUNet but the channel fusion looks further than its window and one pixel around, and that depends on the
+image only through sums over pixels. So each stage runs as passes down the image in strips of window rows (`passes`);
+between them only whole features are kept, in memory or in a scratch file.
 """
 
 from __future__ import annotations

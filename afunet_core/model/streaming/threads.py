@@ -13,7 +13,10 @@ __all__ = ["Workers"]
 
 
 class _OneTorchThread:
-    """Limit of PyTorch's own threads to one while any run with workers is under way (for the whole process)."""
+    """Limit of PyTorch's own threads to one, while runs with workers are under way.
+
+    PyTorch keeps the number for each thread, and one for threads that start to compute from then on.
+    """
 
     def __init__(self) -> None:
         self.lock, self.users, self.before = threading.Lock(), 0, 1
@@ -28,8 +31,7 @@ class _OneTorchThread:
     def leave(self) -> None:
         with self.lock:
             self.users -= 1
-            if self.users == 0:
-                torch.set_num_threads(self.before)
+            torch.set_num_threads(self.before)  # in every thread that leaves, though others go on
 
 
 _torch_threads = _OneTorchThread()

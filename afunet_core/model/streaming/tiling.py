@@ -1,7 +1,4 @@
-"""Division of an image into strips of window rows, and of each strip into tiles, the work of one core.
-
-Everything is in feature pixels of the padded image, so that windows fit without a remainder.
-"""
+"""Division of an image into strips of window rows, and of each strip into tiles; in feature pixels, after padding."""
 
 from __future__ import annotations
 
@@ -17,22 +14,12 @@ Box = tuple[slice, slice]
 
 
 def row_ranges(size: int, step: int) -> list[tuple[int, int]]:
-    """Cut ``size`` rows into ranges of ``step``, the last one shorter.
-
-    Example:
-        >>> row_ranges(20, 8)
-        [(0, 8), (8, 16), (16, 20)]
-    """
+    """Cut ``size`` rows into ranges of ``step``, the last one shorter."""
     return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def column_ranges(start: int, stop: int, unit: int, most: int) -> list[tuple[int, int]]:
-    """Cut columns into nearly equal ranges of whole ``unit``s, none of more than ``most`` units.
-
-    Example:
-        >>> column_ranges(4, 44, 8, 2)
-        [(4, 12), (12, 28), (28, 44)]
-    """
+    """Cut columns into nearly equal ranges of whole ``unit``s, none of more than ``most`` units."""
     units = (stop - start) // unit
     count = -(-units // most)
     edges = [start + unit * (units * index // count) for index in range(count + 1)] if count else []
@@ -41,21 +28,14 @@ def column_ranges(start: int, stop: int, unit: int, most: int) -> list[tuple[int
 
 @dataclass(frozen=True)
 class Tiling:
-    """The division of one image.
+    """The division of one image."""
 
-    Args:
-        height, width: the padded image.
-        window: side of the attention windows.
-        tile: windows of one tile.
-        strip: windows of one strip, approximately.
-        active: height×width, where windows are computed that touch it; ``None`` for everywhere.
-    """
-
-    height: int
+    height: int  # the padded image
     width: int
-    window: int
-    tile: int
-    strip: int
+    window: int  # side of the attention windows
+    tile: int  # windows of one tile
+    strip: int  # windows of one strip, approximately
+    # height×width, where windows are computed that touch it; ``None`` for everywhere
     active: NDArray[np.bool_] | None = None
 
     @property

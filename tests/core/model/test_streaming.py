@@ -234,6 +234,32 @@ def test_workers_pass_the_first_error_on_and_start_nothing_after_it():
     assert torch.get_num_threads() == before
 
 
+def test_every_thread_gets_its_number_of_threads_back():
+    """Also one that leaves while a run of another thread goes on."""
+    entered, left, numbers = threading.Event(), threading.Event(), []
+
+    def other() -> None:
+        with Workers(2, lambda: None):
+            entered.set()
+            left.wait(60)
+        numbers.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    thread = threading.Thread(target=other)
+    try:
+        with Workers(2, lambda: None):
+            thread.start()
+            assert entered.wait(60)
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+        left.set()
+        thread.join()
+        assert numbers == [3]
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
     model, frames = network(TINY), bracket(1, 18, 17, 23)
     fused = stream(model, frames)
