@@ -295,16 +295,6 @@ class TestMotion:
         shifted = warp(pictures, (pixel_grid(8, 10) + torch.tensor([3.0, 2.0])).expand(2, 1, -1, -1, -1))
         torch.testing.assert_close(shifted[:, 0], pictures[:, :, 2:10, 3:13], rtol=0, atol=1e-5)
 
-    def test_warp_samples_as_kornia_does(self) -> None:
-        from kornia.geometry.transform import remap
-
-        smooth = smooth_fields([draw_coarse_field(np.random.default_rng(0), 3, 2, (24, 30))], (24, 30))
-        positions = pixel_grid(24, 30)[None, None] + 0.37
-        expected = remap(smooth, positions[0, ..., 0], positions[0, ..., 1], "bicubic", "border", align_corners=True)
-        difference = (warp(smooth, positions)[:, 0] - expected).abs()
-        assert difference.median() < 1e-6  # elsewhere it is held between its neighbours
-        assert difference.max() < 0.02
-
     def flow(self, size: tuple[int, int], **parts: object) -> Tensor:
         values = {"translation": [0.0, 0.0], "angle": 0.0, "zoom": 0.0, "tilt": [0.0, 0.0], **parts}
         matrices = homographies(size, *(np.array([value]) for value in values.values()))
@@ -320,18 +310,6 @@ class TestMotion:
 
     def test_steep_tilts_turn_nothing_inside_out(self) -> None:
         assert self.flow((5, 5), tilt=[-3.0, 2.0]).abs().max() < 5 * 4
-
-    def test_homographies_are_applied_as_matrices(self) -> None:
-        rng, size = np.random.default_rng(2), (7, 9)
-        drawn = (((2,), 5), ((), 0.3), ((), 0.1), ((2,), 0.1))
-        values = [rng.normal(size=(2, 3, *shape)) * scale for shape, scale in drawn]
-        matrices = [homographies(size, *(value[bracket] for value in values)) for bracket in range(2)]
-        flow = camera_displacement(matrices, size)
-        centre = np.array([4.0, 3.0])
-        for bracket, instant, y, x in np.ndindex(2, 3, *size):
-            there = matrices[bracket][instant] @ np.array([x - centre[0], y - centre[1], 1.0])
-            expected = there[:2] / there[2] + centre - (x, y)
-            np.testing.assert_allclose(flow[bracket, instant, y, x].numpy(), expected, atol=1e-4)
 
     @pytest.mark.parametrize("reach", [0.5, 10.0, 40.0])
     def test_translation_stays_in_its_range(self, reach: float) -> None:
@@ -354,27 +332,12 @@ class TestMotion:
             assert ((total[1] - cameras[1]).abs().max() > 0.5) == bool(share)
             assert total[0].abs().max() == 0
 
-    def test_static_motion_is_none(self) -> None:
-        motion = draw_motion(np.random.default_rng(0), SynthesisConfig(), (16, 16), "static", registered=False)
-        assert motion == SceneMotion()
-        assert not motion.moves
-
     def test_foliage_stands_still_at_the_reference_instant(self) -> None:
         config = SynthesisConfig(flow_share=1.0)
         motion = draw_motion(np.random.default_rng(0), config, (32, 32), "objects", registered=False)
         flow = displacements([motion], (32, 32))[0][0]
         assert flow[1].abs().max() == 0
         assert flow[0].abs().max() > 0.1
-
-    def test_smooth_fields_are_smooth_and_in_order(self) -> None:
-        rng = np.random.default_rng(0)
-        coarse = [draw_coarse_field(rng, 2, cells, (64, 96)) for cells in (3, 2, 3)]
-        fields = smooth_fields(coarse, (64, 96))
-        assert fields.shape == (3, 2, 64, 96)
-        assert fields.std() > 0.2
-        assert fields.diff(dim=2).abs().max() < 0.25
-        for field, drawn in zip(fields, coarse, strict=True):
-            torch.testing.assert_close(field, smooth_fields([drawn], (64, 96))[0])
 
     def test_blur_along_keeps_light_and_place(self) -> None:
         point = torch.zeros(1, 3, 21, 21)
@@ -432,13 +395,6 @@ class TestObjects:
             assert (offset <= half).all()
             assert (offset >= 0.4 * half).all()  # a bound that is of some use
 
-    def test_soft_edge_has_the_width_asked_for(self) -> None:
-        thing = self.thing(edge=4.0, radii=np.full(3, 10.0), centres=np.full((3, 2), 16.0))
-        _, coverage = render_objects(pixel_grid(32, 32).flatten(0, 1)[None], [thing], [0])
-        row = coverage[0, 0].view(32, 32)[16, 16:]
-        partial = ((row > 0.01) & (row < 0.99)).sum()
-        assert 3 <= partial <= 5
-
     def test_out_of_sight_changes_nothing(self) -> None:
         radiance, passed = self.painted(self.thing(centres=np.full((3, 2), 500.0)))
         assert radiance.max() == 0
@@ -449,15 +405,6 @@ class TestObjects:
         before, behind = self.painted(bright, dark)[0], self.painted(dark, bright)[0]
         assert before[1, 0, 16, 16] == pytest.approx(0.2, abs=1e-4)
         torch.testing.assert_close(behind, self.painted(bright)[0])
-
-    def test_textures_are_mirrored_at_their_edges(self) -> None:
-        texture = torch.rand(3, 8, 12, generator=seeded())
-        thing = self.thing(texture=texture, radii=np.full(3, 6.0), centres=np.full((3, 2), 16.0))
-        positions = pixel_grid(32, 32).flatten(0, 1)[None]
-        colour, _ = render_objects(positions, [thing, self.thing(texture=torch.rand(3, 20, 9))][:1], [1])
-        grid = (pixel_grid(32, 32)[None] - 16.0) / 6.0 * 0.8
-        mirrored = torch.nn.functional.grid_sample(texture[None], grid, "bilinear", "reflection", align_corners=False)
-        torch.testing.assert_close(colour.unflatten(-1, (32, 32)), mirrored, rtol=0, atol=1e-5)
 
 
 class TestSensor:

@@ -167,10 +167,6 @@ class TestRunning:
         evaluate({"w": weighted_merge}, samples, on_progress=lambda *state: seen.append(state))
         assert seen == [(0, 2, "a: w"), (1, 2, "b: w"), (2, 2, "done")]
 
-    def test_no_gradients_are_kept(self):
-        parameter = torch.ones((), requires_grad=True)
-        evaluate({"w": lambda s: _no_graph(weighted_merge(s) * parameter)}, [make_sample()])
-
     def test_errors(self):
         with pytest.raises(ArgumentError, match="methods: expected at least one method"):
             evaluate({}, [])
@@ -180,11 +176,6 @@ class TestRunning:
             evaluate({"bad": lambda s: s.truth[..., 1:]}, [make_sample()])
         with pytest.raises(ArgumentError, match="method, kind"):
             evaluate({"w": weighted_merge}, [make_sample()]).mean("v")
-
-
-def _no_graph(result):
-    assert not result.requires_grad
-    return result
 
 
 class TestMethods:

@@ -80,18 +80,6 @@ def test_the_image_decoded_from_every_stage_is_a_layer_that_ends_in_the_result(a
     np.testing.assert_allclose(decoded.data[-1], again.radiance, atol=2e-3)
 
 
-def test_decoded_stages_of_grey_planes(add_bracket, make_frames, tiny_model):
-    viewer = ViewerModel()
-    planes = [make_frames(16, 20, channels=1, seed=seed)[0] for seed in range(2)]
-    add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)])
-    result = merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
-    decoded = viewer.layers["scene stages · HDR"]
-    assert not decoded.rgb
-    assert decoded.data.shape == (2, 2, 16, 20)
-    np.testing.assert_allclose(decoded.data[-1], result.radiance, atol=2e-3)
-    assert "scene ghost map" not in viewer.layers
-
-
 def test_a_cropped_result_is_the_cores_and_lies_where_it_belongs(add_bracket, hand_held):
     from afunet_core import Bracket, merge
 
@@ -127,16 +115,6 @@ def test_planes_of_a_stack_are_cropped_to_what_all_of_them_cover(add_bracket, ti
     merge_layers(viewer, layers, border="crop", name="stages", **options)
     np.testing.assert_allclose(viewer.layers["stages stages · HDR"].translate, 0)
     assert viewer.layers["stages stages · HDR"].data.shape[-2:] == (100, 140)
-
-
-def test_cropped_stages_lie_on_the_cropped_image(add_bracket, tiny_model, hand_held):
-    viewer = ViewerModel()
-    layers = add_bracket(viewer, hand_held())
-    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu", "stages": True}
-    result = merge_layers(viewer, layers, border="crop", **options)
-    for name in ("scene stages · under", "scene stages · HDR"):
-        np.testing.assert_allclose(viewer.layers[name].translate[-2:], result.info["area"][:2])
-        assert viewer.layers[name].data.shape[1:3] == result.radiance.shape
 
 
 @pytest.mark.parametrize(
