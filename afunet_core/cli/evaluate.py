@@ -46,6 +46,12 @@ ALIGNED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    _add_scenes(parser)
+    _add_methods(parser)
+    _add_results(parser)
+
+
+def _add_scenes(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("scenes (default: 8 synthetic brackets)")
     data.add_argument("--data", metavar="FOLDER", help="a data set of the field: Kalantari, Tel, Hu, Challenge123")
     data.add_argument(
@@ -74,6 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--size", type=int, default=256, help="side of synthetic brackets (256)")
     data.add_argument("--seed", type=int, default=0)
 
+
+def _add_methods(parser: argparse.ArgumentParser) -> None:
     methods = parser.add_argument_group("methods")
     methods.add_argument("--model", action="append", metavar="NAME|FILE", help="repeatable (default: default)")
     methods.add_argument("--no-model", action="store_true", help="the baselines only")
@@ -93,6 +101,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     methods.add_argument("--device", default="auto")
     methods.add_argument("--precision", default="float32", choices=PRECISIONS)
 
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
     results = parser.add_argument_group("results")
     results.add_argument("-o", "--output", metavar="FOLDER", help="write table.md and scenes.csv there")
     results.add_argument("--metrics", nargs="+", metavar="NAME", help="default: PSNR-μ PSNR-l SSIM-μ SSIM-l")

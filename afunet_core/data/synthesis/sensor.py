@@ -193,7 +193,7 @@ def _rounded(encoded: Tensor, levels: Tensor | int) -> Tensor:
 
 
 class _Stored(torch.autograd.Function):
-    """What a file stores of its first argument, with the gradient of the identity."""
+    """The second argument, with the gradient of the first: a step that differentiation sees as the identity."""
 
     @staticmethod
     def forward(ctx: Any, encoded: Tensor, stored: Tensor) -> Tensor:
