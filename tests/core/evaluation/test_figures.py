@@ -57,21 +57,16 @@ def test_everything_is_there() -> None:
     assert colour_count(figure, most) > 1000, "an error beyond max_error has the brightest colour"
 
 
-def test_without_truth_there_are_no_errors_and_fewer_rows() -> None:
-    results = {"ours": picture(seed=1), "theirs": picture(seed=2)}
-    boxes = [Box(0, 0, 20, 20)]
-    with_truth = comparison_figure([picture()], results, picture(), boxes, width=600)
-    without = comparison_figure([picture()], results, None, boxes, width=600)
-    assert without.shape[0] < with_truth.shape[0]
+def test_truth_and_boxes_add_rows() -> None:
+    def height(truth: np.ndarray | None, boxes: int) -> int:
+        results = {"ours": picture(seed=1), "theirs": picture(seed=2)}
+        return comparison_figure([picture()], results, truth, [Box(0, 0, 16, 16)] * boxes, width=400).shape[0]
 
-
-def test_more_boxes_more_rows() -> None:
-    heights = [
-        comparison_figure([picture()], {"a": picture(seed=1)}, None, [(0, 0, 16, 16)] * count, width=400).shape[0]
-        for count in (0, 1, 2)
-    ]
-    assert heights[0] < heights[1] < heights[2]
-    assert heights[2] - heights[1] == heights[1] - heights[0]
+    undefined = picture()
+    undefined[0, 0], undefined[1, 1] = np.nan, np.inf
+    none, one, two = (height(None, boxes) for boxes in range(3))
+    assert none < one < two == 2 * one - none
+    assert one < height(picture(), 1) == height(undefined, 1)
 
 
 def test_patches_show_their_part_of_the_picture() -> None:
@@ -87,31 +82,16 @@ def test_patches_show_their_part_of_the_picture() -> None:
 
 
 def test_grey_pictures_and_many_results() -> None:
-    figure = comparison_figure(
-        [picture()[..., 0]] * 3,
-        {f"method {i}": picture(seed=i)[..., 0] for i in range(6)},
-        picture()[..., 0],
-        width=1200,
-    )
+    results = {f"method {i}": picture(seed=i)[..., 0] for i in range(6)}
+    figure = comparison_figure([picture()[..., 0]] * 3, results, picture()[..., 0], width=1200)
     assert figure.shape[1:] == (1200, 3)
 
 
-@settings(max_examples=4, deadline=None)
-@given(
-    height=st.integers(1, 40), width=st.integers(1, 40), frames=st.integers(0, 4), figure_width=st.integers(300, 400)
-)
-def test_any_size_and_number(height: int, width: int, frames: int, figure_width: int) -> None:
-    result = picture(height, width, seed=3)
-    figure = comparison_figure(
-        [picture(height, width)] * frames, {"a": result}, picture(height, width), width=figure_width
-    )
-    assert figure.shape[1] == figure_width
-
-
-def test_nan_and_infinity_are_drawn() -> None:
-    result = picture()
-    result[0, 0], result[1, 1] = np.nan, np.inf
-    assert comparison_figure([], {"a": result}, picture(), width=300).shape[1] == 300
+@settings(max_examples=4)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), frames=st.integers(0, 4), wide=st.integers(300, 400))
+def test_any_size_and_number(height: int, width: int, frames: int, wide: int) -> None:
+    frame, result = picture(height, width), picture(height, width, seed=3)
+    assert comparison_figure([frame] * frames, {"a": result}, frame, width=wide).shape[1] == wide
 
 
 def test_boxes_are_where_the_results_differ() -> None:
@@ -125,7 +105,7 @@ def test_boxes_are_where_the_results_differ() -> None:
     assert second.left <= 30 < 34 <= second.left + second.width
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), count=st.integers(0, 4))
 def test_boxes_lie_inside_and_apart(height: int, width: int, count: int) -> None:
     boxes = choose_boxes([picture(height, width, 1), picture(height, width, 2)], count=count)

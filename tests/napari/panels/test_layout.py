@@ -8,17 +8,9 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QCom
 
 
 def turn_wheel(control):
-    event = QWheelEvent(
-        QPointF(5, 5),
-        QPointF(control.mapToGlobal(QPoint(5, 5))),
-        QPoint(0, 0),
-        QPoint(0, -120),
-        Qt.MouseButton.NoButton,
-        Qt.KeyboardModifier.NoModifier,
-        Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QApplication.sendEvent(control, event)
+    place = QPointF(control.mapToGlobal(QPoint(5, 5)))
+    nothing = (Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False)
+    QApplication.sendEvent(control, QWheelEvent(QPointF(5, 5), place, QPoint(0, 0), QPoint(0, -120), *nothing))
 
 
 def test_the_wheel_changes_only_the_control_that_has_the_focus(open_widget, add_bracket, frames, qtbot):
@@ -33,7 +25,7 @@ def test_the_wheel_changes_only_the_control_that_has_the_focus(open_widget, add_
     box = widget.options.fields["method"].control
     widget.activateWindow()
     box.setFocus()
-    qtbot.waitUntil(box.hasFocus, timeout=60_000)
+    qtbot.waitUntil(box.hasFocus, timeout=300_000)
     turn_wheel(box)
     assert widget.settings().method != before[0].method
 
