@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from importlib.util import find_spec
 from pathlib import Path
 
 from afunet_core.errors import ImageFileError
-from afunet_core.io.exposure import read_exposure_file
+from afunet_core.io.exposure_list import read_exposure_file
 from afunet_core.io.formats import RADIANCE, RAW_SUFFIXES, READABLE
+from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import read_own_metadata
 
 EXPOSURE_FILES = ("exposure.txt", "input_exp.txt")
@@ -20,18 +20,6 @@ _NOT_BY_PEOPLE = frozenset(
     {"@eadir", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found", "system volume information"}
 )
 """Folders that network drives and operating systems make for themselves; their pictures are thumbnails or deleted."""
-
-
-def natural_key(path: str | Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """Sort key that counts as people do; names that differ only by case or zeros come in one order everywhere.
-
-    Example:
-        >>> sorted(["10.tif", "9.tif", "a2.tif", "a10.tif"], key=natural_key)
-        ['9.tif', '10.tif', 'a2.tif', 'a10.tif']
-    """
-    name = Path(path).name
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), name
 
 
 def find_exposure_file(folder: str | Path) -> Path | None:
