@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder, natural_key
+from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
 from afunet_core.camera.white_level import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
 from afunet_core.io.exposure import relative_exposures
 from afunet_core.io.exposure_list import read_exposure_list
+from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import ImageFile, read_image, read_planes, turned
 
 CHANNELS = ("red", "green", "blue")

@@ -17,9 +17,11 @@ EXPOSURE_FILES = ("exposure.txt", "input_exp.txt")
 """Names of the text file that lists the exposures of a folder; case does not count."""
 
 _NOT_BY_PEOPLE = frozenset(
-    {"@eadir", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found", "system volume information"}
+    {"#recycle", "#snapshot", "$recycle.bin", "recycler", "found.000", "__macosx", "lost+found"}
+    | {"system volume information", "thumbnails", "thumbs"}
 )
-"""Folders that network drives and operating systems make for themselves; their pictures are thumbnails or deleted."""
+"""Folders that network drives and operating systems make for themselves, beside those whose names begin with @ or a
+full stop; their pictures are thumbnails or deleted."""
 
 
 def find_exposure_file(folder: str | Path) -> Path | None:
@@ -64,18 +66,24 @@ def find_brackets(root: str | Path) -> list[Path]:
     Raises:
         ImageFileError: ``root`` does not exist or cannot be read.
     """
-    root = Path(root)
+    return _brackets_below(Path(root), set())
+
+
+def _brackets_below(root: Path, seen: set[Path]) -> list[Path]:
+    """The same, but for folders that were seen: a link may lead back to a folder above it."""
+    seen.add(root.resolve())
     if find_exposure_file(root) is not None or len(list_bracket_folder(root)) >= 2:
         return [root]
     found: list[Path] = []
     for folder in sorted((entry for entry in _entries(root) if _is_searched(entry)), key=natural_key):
-        found += find_brackets(folder)
+        if folder.resolve() not in seen:
+            found += _brackets_below(folder, seen)
     return found
 
 
 def _is_searched(entry: Path) -> bool:
-    hidden = entry.name.startswith((".", "._")) or entry.name.casefold() in _NOT_BY_PEOPLE
-    return not hidden and entry.is_dir() and not entry.is_symlink()  # a link to a parent would be searched for ever
+    hidden = entry.name.startswith((".", "@")) or entry.name.casefold() in _NOT_BY_PEOPLE
+    return not hidden and entry.is_dir()
 
 
 def is_own_result(path: str | Path) -> bool:
@@ -86,14 +94,18 @@ def is_own_result(path: str | Path) -> bool:
         return False  # reported by whoever opens it
 
 
+_JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
+
+
 def _without_pairs(images: list[Path]) -> list[Path]:
-    """Leave out the JPEG that a camera writes beside a raw file; without rawpy it is the raw file that must go."""
+    """Leave out the JPEG of a shot beside its raw file, HEIC, TIFF…; without rawpy it is the raw file that must go."""
     raws = {image.stem.casefold() for image in images if image.suffix.lower() in RAW_SUFFIXES}
     developed = {image.stem.casefold() for image in images if image.suffix.lower() not in RAW_SUFFIXES}
-    if not raws & developed:
-        return images
-    drop_raw = raws == developed and find_spec("rawpy") is None
-    return [i for i in images if (i.suffix.lower() in RAW_SUFFIXES) != drop_raw or i.stem.casefold() not in raws]
+    if raws & developed:
+        drop_raw = raws == developed and find_spec("rawpy") is None
+        images = [i for i in images if (i.suffix.lower() in RAW_SUFFIXES) != drop_raw or i.stem.casefold() not in raws]
+    others = {image.stem.casefold() for image in images if image.suffix.lower() not in _JPEG}
+    return [i for i in images if i.suffix.lower() not in _JPEG or i.stem.casefold() not in others]
 
 
 def _entries(folder: Path) -> list[Path]:
