@@ -115,7 +115,7 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
     """The frames of a bracket folder, shortest exposure first, each with its exposure in the metadata."""
     from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
     from afunet_core.errors import ExposureError
-    from afunet_core.io.exposure import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_file
 
     given = _paths(path)[0]
     folder = given if given.is_dir() else given.parent

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder, natural_key
+from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
 from afunet_core.camera.white_level import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
-from afunet_core.io.exposure import read_exposure_list, relative_exposures
+from afunet_core.io.exposure import relative_exposures
+from afunet_core.io.exposure_list import read_exposure_list
+from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import ImageFile, read_image, read_planes, turned
 
 CHANNELS = ("red", "green", "blue")
@@ -135,7 +137,7 @@ def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFi
     """Frames whose orientation flag contradicts that of most others, turned as the pictures fit together: a camera that
     points up or down guesses its flag, and hardly anybody turns it between the frames of a bracket."""
     flags = Counter(image.orientation for image in images)
-    if len(flags) < 2 or any("raw" in image.attributes for image in images):
+    if len(flags) < 2:
         return images
     usual = flags.most_common(1)[0][0]
     model = next(image for image in images if image.orientation == usual)
@@ -287,8 +289,9 @@ def _listed_exposures(files: Sequence[Path]) -> tuple[list[float], str] | None:
     listed = read_exposure_list(exposure_file)
     if listed.names is not None:
         by_name = dict(zip((name.casefold() for name in listed.names), listed.ev, strict=True))
-        if all(file.name.casefold() in by_name for file in files):
-            return [by_name[file.name.casefold()] for file in files], exposure_file.name
+        keys = [key for file in files for key in (file.name, file.stem) if key.casefold() in by_name]
+        if len(keys) == len(files):
+            return [by_name[key.casefold()] for key in keys], exposure_file.name
     if len(set(files)) < len(files) and len(listed.ev) == len(files):  # the pages of one file
         return listed.ev, exposure_file.name
     for candidates in (list_bracket_folder(exposure_file.parent), sorted(files, key=natural_key)):

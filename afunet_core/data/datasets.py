@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from afunet_core.bracket.folders import natural_key
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError, ShapeError
 from afunet_core.io import read_exposure_file, read_image
+from afunet_core.io.natural_order import natural_key
 
 __all__ = ["LAYOUTS", "BracketDataset", "BracketSample", "SceneFiles", "find_scenes", "read_scene"]
 

@@ -65,12 +65,14 @@ def read_raw(
         "half_size": demosaic == "half",
         **({} if demosaic == "half" else {"demosaic_algorithm": getattr(rawpy.DemosaicAlgorithm, demosaic.upper())}),
         **({} if black_level is None else {"user_black": round(black_level)}),
-        **({} if white_level is None else {"user_sat": round(white_level)}),
         **_white_balance(rawpy, white_balance),
     }
     try:
         with rawpy.imread(str(path)) as raw:
             plateau, colours = _plateau(raw), _colours(raw, path)
+            if white_level is not None:  # LibRaw takes it for a level above black
+                black = np.mean(raw.black_level_per_channel) if black_level is None else black_level
+                options["user_sat"] = round(white_level - float(black))
             if primaries == "camera" and colours is not None:
                 options["output_color"] = rawpy.ColorSpace.raw
             pixels = raw.postprocess(**options)
@@ -81,6 +83,7 @@ def read_raw(
                 "white_balance": [float(gain) for gain in raw.camera_whitebalance],
                 "colours": colours,
                 "demosaic": demosaic,
+                "orientation": {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1),
                 "balanced_by": white_balance if isinstance(white_balance, str) else list(white_balance),
             }
             other = raw.other

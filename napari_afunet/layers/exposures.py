@@ -110,7 +110,7 @@ def _read_file_exposure(path: Path, listed: Path | None, changed: tuple[int, int
     """Read once, until a file changes: the view asks often."""
     from afunet_core.bracket.folders import list_bracket_folder
     from afunet_core.errors import AFUNetError
-    from afunet_core.io.exposure import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_file
     from afunet_core.io.read import read_exposure
 
     try:
@@ -161,7 +161,7 @@ def _listed_beside(path: Path) -> list[float]:
     """EV from the exposure list in a file's folder; empty where there is none."""
     from afunet_core.bracket.folders import find_exposure_file
     from afunet_core.errors import AFUNetError
-    from afunet_core.io.exposure import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_file
 
     try:
         listed = find_exposure_file(path.parent)
