@@ -26,6 +26,11 @@ from qtpy.QtWidgets import (
 __all__ = ["WheelGuard", "fill_column", "reveal"]
 
 _MINIMUM_WIDTH = 360
+_FOCUS = ", ".join(
+    f"{kind}:focus"
+    for kind in ("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QCheckBox", "QSlider")
+)
+"""Controls that show where the keyboard acts; napari's style hardly does."""
 _LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
 
 
@@ -60,6 +65,7 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
     for part in parts:
         column.addWidget(part if isinstance(part, QWidget) else _group(*part))
     column.addStretch(1)
+    inside.setStyleSheet(f"{_FOCUS} {{ border: 1px solid palette(highlight); }}")
     area = QScrollArea()
     area.setWidget(inside)
     area.setWidgetResizable(True)
