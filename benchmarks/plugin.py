@@ -6,10 +6,10 @@ Opens napari and the widget, drops three photographs of the demonstration bracke
 and merges as a click does. The first picture is there when the first drawing after that merge is over; its time counts
 from the drop, libraries and all. A timer beats every 5 ms in the window's own thread: the longest pause between two
 beats is the longest time in which the window did not answer; beside it stand the longest time that the thread itself
-was at work between two (on a busy computer it also waits for others) and the longest garbage collection. Memory is that of the process,
-after every merge. Then the script moves the exposure slider, the gamma and the operator, and measures from the change
-to the end of the drawing that shows it. ``--where 60`` prints where the thread was during pauses above 60 ms;
-``--runs 0`` only opens the widget.
+was at work between two (on a busy computer it also waits for others) and the longest garbage collection. Memory is that
+of the process, after every merge. Then the script moves the exposure slider, the gamma and the operator, and measures
+from the change to the end of the drawing that shows it. ``--where 60`` prints where the thread was during pauses above
+60 ms; ``--runs 0`` only opens the widget.
 """
 
 from __future__ import annotations
