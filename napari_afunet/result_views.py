@@ -13,8 +13,16 @@ from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.features import channel_count, quantity_values, show_values
-from napari_afunet.layers.maps import compute_map, hide_map, remove_extra_layers, show_map
-from napari_afunet.layers.regions import draw_regions, find_regions, region_layer, remove_last_region
+from napari_afunet.layers.overlays import (
+    compute_map,
+    draw_regions,
+    find_regions,
+    hide_map,
+    region_layer,
+    remove_extra_layers,
+    remove_last_region,
+    show_map,
+)
 from napari_afunet.layers.result_layer import ResultId
 from napari_afunet.panels.look_closer import ComparePanel, FeaturesPanel, LookCloserPanel
 
@@ -104,10 +112,9 @@ class ResultViews(QObject):
         """Offer comparisons where there is a result."""
         self.compare.setEnabled(has_result(self._viewer))
 
-    def toggle_reference(self) -> None:
-        """Show the reference frame in the place of the result, or return."""
-        button = self.compare.buttons["reference"]
-        self.show_comparison("" if button.isChecked() else "reference")
+    def toggle_comparison(self, comparison: str) -> None:
+        """Show a comparison, or return from it."""
+        self.show_comparison("" if self.compare.buttons[comparison].isChecked() else comparison)
 
     def show_comparison(self, comparison: str) -> None:
         """Show a comparison by its name, or return to the usual view for an empty one."""

@@ -250,6 +250,7 @@ class MergeWidget(QWidget):
             return None
         problem = self.bracket.problem()
         if problem:
+            self.controls.show_status("")
             self.controls.show_warnings([problem])
             return None
         try:
@@ -344,7 +345,7 @@ class MergeWidget(QWidget):
 
     def toggle_compare(self) -> None:
         """Show the reference frame in the place of the chosen result, or return."""
-        self.views.toggle_reference()
+        self.views.toggle_comparison("reference")
 
     def copy_script(self) -> str:
         """Put Python for this merge on the clipboard, and return it."""

@@ -15,7 +15,7 @@ from napari_afunet.display.tone_view import (
     unit_exposure,
 )
 from napari_afunet.jobs.merge_job import SIDES, Outcome
-from napari_afunet.layers.maps import map_options
+from napari_afunet.layers.overlays import map_options
 from napari_afunet.layers.result_layer import (
     ResultId,
     bring_to_front,

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 
 from napari_afunet.jobs.summary import in_widget_words
 from napari_afunet.jobs.worker import BracketDone, FoundBracket
+from napari_afunet.panels.layout import reveal
 
 __all__ = ["BatchPanel"]
 
@@ -107,9 +108,11 @@ class BatchPanel(QWidget):
         self.list.clear()
         for bracket in found:
             self._add(bracket).setText(f"{bracket.name} · {len(bracket.files)} frames")
+        self.folder_button.setVisible(False)
         self.label.setText(f"{len(found)} bracket{'s' * (len(found) != 1)} in “{Path(root).name}”")
         self.label.setToolTip(root)
         self.show_idle()
+        reveal(self._found)
 
     def _add(self, bracket: FoundBracket) -> QListWidgetItem:
         item = QListWidgetItem(self.list)
@@ -124,9 +127,10 @@ class BatchPanel(QWidget):
         items = [item for row in range(self.list.count()) if (item := self.list.item(row)) is not None]
         same = [item for item in items if item.data(_BRACKET).name == done.name]
         item = same[0] if same else self._add(FoundBracket(done.name, ()))
-        reason = f": {in_widget_words(done.message)}" if done.status == "failed" else ""
+        message = in_widget_words(done.message)
+        reason = f": {message.replace(f'{self._root}/', '')}" if done.status == "failed" else ""  # it fits the line
         item.setText(f"{_MARKS.get(done.status, '')} {done.name}{reason}")
-        item.setToolTip(in_widget_words(done.message))
+        item.setToolTip(message)
         self.list.scrollToItem(item)
 
     def show_running(self, output: str = "") -> None:
@@ -141,7 +145,9 @@ class BatchPanel(QWidget):
         """Offer the next batch, and the folder of the last."""
         self.button.setEnabled(True)
         self._found.setVisible(self.list.count() > 0 or bool(self._output))
-        self.folder_button.setVisible(bool(self._output))
+        if self._output and self.folder_button.isHidden():
+            self.folder_button.setVisible(True)
+            reveal(self.folder_button)
         self._show_buttons()
 
     def _show_buttons(self) -> None:

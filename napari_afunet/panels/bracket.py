@@ -51,6 +51,8 @@ class BracketPanel(QWidget):
         self.kind_box = QComboBox()
         self.kind_box.addItems(["One layer per frame", "Planes of one layer"])
         self.kind_box.setAccessibleName("Kind of frames")
+        self.kind_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.kind_box.setMinimumContentsLength(8)
         self.kind_box.setToolTip("A stack whose first axis holds the exposures can be merged too.")
         self.guess_button = QToolButton()
         self.guess_button.setText("Find again")

@@ -20,7 +20,8 @@ from qtpy.QtWidgets import (
 
 from napari_afunet.display.compare import COMPARISONS
 from napari_afunet.layers.features import QUANTITIES
-from napari_afunet.layers.maps import LEGENDS
+from napari_afunet.layers.overlays import LEGENDS
+from napari_afunet.panels.layout import reveal
 
 __all__ = ["ComparePanel", "FeaturesPanel", "LookCloserPanel"]
 
@@ -149,6 +150,8 @@ class LookCloserPanel(QWidget):
         self.buttons[button].setChecked(bool(name))
         self.legend.setText(LEGENDS.get(name, ""))
         self.legend.setVisible(bool(name))
+        if name:
+            reveal(self.legend)
 
 
 class FeaturesPanel(QWidget):

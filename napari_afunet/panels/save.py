@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 
 from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.selection import KEY
-from napari_afunet.saving import DISPLAYED, GAIN_MAP, Saved, displayed_picture, offered_formats, save, suffix_of
-from napari_afunet.saving import with_suffix as add_suffix
+from napari_afunet.writers import DISPLAYED, GAIN_MAP, Saved, displayed_picture, offered_formats, save, suffix_of
+from napari_afunet.writers import with_suffix as add_suffix
 
 if TYPE_CHECKING:
     from napari.layers import Image

@@ -13,10 +13,10 @@ def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, 
     for frame in frames:
         viewer.add_image(frame, name="frame")
     assert widget.bracket.exposures() == (None, None)
+    assert "Type the exposure" in widget.controls.status_label.text()
     click_merge(widget)
     assert widget.worker is None
     assert "Type the exposure" in widget.controls.warnings_label.text()
-    assert "Type the exposure" in widget.controls.status_label.text()
     assert messages() == []  # what is to be done stands in the panel
     widget.bracket.unit_box.setCurrentText("seconds")
     for edit, text in zip(widget.bracket.exposure_edits, ("1/100", "1/25", "160 ms"), strict=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QLineEdit
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QScrollArea
+
+from napari_afunet.jobs.worker import BracketDone
 
 
 def turn_wheel(control):
@@ -47,3 +49,40 @@ def test_the_keyboard_merges_and_compares(open_widget, add_bracket, frames, fini
     assert "scene HDR" in viewer.layers
     widget.shortcuts["Ctrl+Shift+R"].activated.emit()
     assert [layer for layer in viewer.layers if layer.visible] == [layers[1]]
+
+
+def test_the_focus_is_seen(open_widget, add_bracket, frames, qtbot):
+    viewer, widget = open_widget(show=True)
+    add_bracket(viewer, frames)
+    widget.activateWindow()
+    field, button = widget.bracket.exposure_edits[0], widget.controls.merge_button
+    for control in (button, widget.options.fields["method"].control, field, widget.options.defaults_button):
+        widget.setFocus()
+        qtbot.waitUntil(lambda control=control: not control.hasFocus(), timeout=60_000)
+        before = control.grab().toImage()
+        control.setFocus(Qt.FocusReason.TabFocusReason)
+        qtbot.waitUntil(control.hasFocus, timeout=60_000)
+        line = [control.grab().toImage().pixelColor(x, 0) for x in (20, 40, 60)]
+        assert line != [before.pixelColor(x, 0) for x in (20, 40, 60)]
+
+
+def test_nothing_is_cut_off_at_the_right_whatever_is_shown(open_widget, make_frames, add_bracket, click_merge):
+    viewer, widget = open_widget(method="weighted")
+    area = widget.findChild(QScrollArea)
+    inside = area.widget()
+
+    def fits():
+        return inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width() <= widget.minimumWidth()
+
+    assert fits()
+    add_bracket(viewer, make_frames()[0], name="a bracket with a name that is far longer than a line of the panel " * 3)
+    assert fits()
+    click_merge(widget)
+    widget.look_closer.show_map("source", "source")
+    for fold in widget.options.groups.values():
+        fold.expand(animate=False)
+    assert fits()
+    done = BracketDone(1, 1, "bracket", "failed", "/a/path/that/is/far/longer/than/a/line/of/the/panel" * 3)
+    widget.batch.show_done(done)
+    widget.batch.show_idle()
+    assert fits()

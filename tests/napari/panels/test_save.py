@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from afunet_core import read_image
-from napari_afunet.saving import with_suffix
+from napari_afunet.writers import with_suffix
 
 WAIT = 300_000
 
