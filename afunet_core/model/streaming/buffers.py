@@ -18,29 +18,33 @@ class Scratch:
     """Allocator of row stores: in memory while ``budget`` bytes last (None: all), then in an unnamed temporary file.
 
     The file is read and written explicitly rather than mapped, so that its pages never count as memory of the
-    process.
+    process. With ``partly``, rows are computed in part: the rest keeps its values, 0 at first.
     """
 
-    def __init__(self, budget: int | None, device: torch.device, dtype: torch.dtype) -> None:
-        self.left, self.device, self.dtype = budget, device, dtype
+    def __init__(self, budget: int | None, device: torch.device, dtype: torch.dtype, partly: bool = False) -> None:
+        self.left, self.device, self.dtype, self.partly = budget, device, dtype, partly
         self.file: FileIO | None = None
         self.lock = threading.Lock()
         self.end = 0
 
     def store(self, height: int, width: int, channels: int) -> RowStore:
-        """Allocate an uninitialised ``height×width×channels`` feature; OSError if the disk is full."""
+        """Allocate a ``height×width×channels`` feature, uninitialised unless ``partly``; OSError if the disk is full."""
         size = height * width * channels * self.dtype.itemsize
         if self.left is None or size <= self.left:
             if self.left is not None:
                 self.left -= size
-            return RowStore(torch.empty(height, width, channels, dtype=self.dtype, device=self.device))
+            make = torch.zeros if self.partly else torch.empty  # zeros take no memory before they are written
+            return RowStore(make(height, width, channels, dtype=self.dtype, device=self.device))
         if self.file is None:
             # Unnamed, or removed by the system when closed: nothing is ever left behind.
             self.file = tempfile.TemporaryFile(prefix="afunet-features-", buffering=0)  # noqa: SIM115
         offset, self.end = self.end, self.end + size
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.file.fileno(), offset, size)  # a full disk shows now, not after minutes of work
-        return FileRowStore(self.file, self.lock, offset, (height, width, channels), self.device, self.dtype)
+        elif self.partly:
+            self.file.truncate(self.end)
+        shape = height, width, channels
+        return FileRowStore(self.file, self.lock, offset, shape, self.device, self.dtype, self.partly)
 
     def __enter__(self) -> Scratch:
         return self
@@ -84,8 +88,10 @@ class FileRowStore(RowStore):
         shape: tuple[int, int, int],
         device: torch.device,
         dtype: torch.dtype,
+        partly: bool,
     ) -> None:
         self.file, self.lock, self.offset, self.device, self.dtype = file, lock, offset, device, dtype
+        self.partly = partly
         self.height, self.width, self.channels = shape
         self.row_bytes = self.width * self.channels * dtype.itemsize
 
@@ -112,6 +118,8 @@ class FileRowStore(RowStore):
 
     def output(self, start: int, stop: int) -> Tensor:
         """Return the tensor in which to compute rows ``start`` to ``stop``; hand it to :meth:`write`."""
+        if self.partly:
+            return self.read(start, stop)
         return torch.empty(stop - start, self.width, self.channels, dtype=self.dtype, device=self.device)
 
 
@@ -128,7 +136,7 @@ class RowBuffer:
             live = self.rows(self.first, self.stop)
             kept = live.shape[0]
             if kept + rows > self.data.shape[0]:
-                data = self.data.new_empty(2 * (kept + rows), *self.data.shape[1:])
+                data = self.data.new_zeros(2 * (kept + rows), *self.data.shape[1:])
             else:
                 data, live = self.data, live.clone()
             data[:kept].copy_(live)

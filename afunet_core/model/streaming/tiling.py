@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 __all__ = ["Tiling", "column_ranges", "row_ranges"]
 
 Box = tuple[slice, slice]
+
+MARGIN = 2
+"""Windows around active ones whose pixels are computed, too: those that convolutions carry into them in all stages."""
 
 
 def row_ranges(size: int, step: int) -> list[tuple[int, int]]:
@@ -100,13 +104,42 @@ class Tiling:
         windows = np.asarray(area.reshape(rows // height, height, columns // width, width).any((1, 3)))
         boxes = []
         for row, line in enumerate(windows):
-            edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
-            for first, last in edges.reshape(-1, 2).tolist():
+            for first, last in _runs(line):
                 for start, stop in column_ranges(first * width, last * width, width, self.tile):
                     boxes.append((slice(row * height, (row + 1) * height), slice(start, stop)))
         return boxes
 
-    def columns(self, rows: int) -> list[tuple[int, int]]:
-        """Cut the width into ranges with about two tiles' worth of pixels in ``rows`` rows."""
-        pixels = 2 * self.tile * self.window**2
-        return column_ranges(0, self.width, 1, max(1, pixels // max(rows, 1))) if rows else []
+    def columns(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Cut the width into ranges with about two tiles' worth of pixels in some rows, without what is far from work.
+
+        Example:
+            >>> active = np.zeros((8, 80), bool)
+            >>> active[3, 50] = True
+            >>> Tiling(8, 80, 8, 4, 4).columns(0, 8), Tiling(8, 80, 8, 4, 4, active).columns(0, 8)
+            ([(0, 40), (40, 80)], [(32, 72)])
+        """
+        if stop <= start:
+            return []
+        most = max(1, 2 * self.tile * self.window**2 // (stop - start))
+        runs = [(0, self.width)]
+        if self._near is not None:
+            line = self._near[start // self.window : -(-stop // self.window)].any(0)
+            runs = [(first * self.window, last * self.window) for first, last in _runs(line)]
+        return [part for first, last in runs for part in column_ranges(first, last, 1, most)]
+
+    @cached_property
+    def _near(self) -> NDArray[np.bool_] | None:
+        """The windows with something active in or near them."""
+        if self.active is None:
+            return None
+        shape = self.height // self.window, self.window, self.width // self.window, self.window
+        near = np.pad(self.active.reshape(shape).any((1, 3)), MARGIN)
+        for axis in (0, 1):
+            near = np.lib.stride_tricks.sliding_window_view(near, 2 * MARGIN + 1, axis).any(-1)
+        return near
+
+
+def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First index and one past the last of each run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
+    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
