@@ -138,12 +138,15 @@ class Contract:
         assert found.shape == ((0, *expected.shape[1:]) if expected.ndim else ())
         found.sum().backward()
 
-    def compiled(self, function: Function, inputs: Inputs) -> None:
-        """Compiled whole and with symbolic sizes; a second size is right as well."""
-        fast = _compile(function, dynamic=True)
-        larger = [torch.cat([value, value[..., :3]], -1) if value.ndim == 4 else value for value in inputs]
-        for values in (inputs, larger):
-            torch.testing.assert_close(fast(*values), function(*values))
+    def compiled(self, function: Function, inputs: Inputs, axis: int | None = None) -> None:
+        """Compiled whole, with symbolic sizes; a second size is right too, with one such axis by the same graph."""
+        fast, wider = _compile(function, dynamic=None if axis else True), 4 if axis else 3
+        if axis:
+            torch._dynamo.mark_dynamic(inputs[0], axis)
+        larger = [torch.cat([value, value[..., :wider]], -1) if value.ndim == 4 else value for value in inputs]
+        with torch._dynamo.config.patch(error_on_recompile=axis is not None):
+            for values in (inputs, larger):
+                torch.testing.assert_close(fast(*values), function(*values))
 
     def compiled_numbers(self, function: Function, inputs: Inputs, numbers: dict[str, tuple[float, float]]) -> None:
         """Numbers may change between calls of a compiled function without a break in its graph."""

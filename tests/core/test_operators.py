@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +100,13 @@ TINY = af.AFUNetConfig(
 ANCHORED = replace(TINY, head="anchored", downscale=2, mu_input=True, agreement_input=True)
 
 
-@cache
 def _model(config: af.AFUNetConfig) -> af.AFUNet:
     torch.manual_seed(0)
     return af.AFUNet(config).double().eval()
 
 
-def _network(frames: Tensor, config: af.AFUNetConfig) -> Tensor:
+def _network(frames: Tensor, model: af.AFUNet) -> Tensor:
     """The network in the dtype and on the device of the frames; of no particular weights where there are no values."""
-    model = _model(config)
     given = getattr(frames, "dtype", None), str(getattr(frames, "device", ""))
     if given == (torch.float64, "cpu") or given[0] not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         return model(frames)
@@ -120,9 +118,8 @@ def _network(frames: Tensor, config: af.AFUNetConfig) -> Tensor:
 def _elsewhere(module: nn.Module, images: Tensor) -> Tensor:
     """The module on a device where there are no values."""
     empty = partial(torch.empty, dtype=images.dtype, device=images.device)
-    state = dict(module.named_parameters()) | dict(module.named_buffers())
-    state = {name: empty(value.shape) for name, value in state.items() if value.is_floating_point()}
-    return torch.func.functional_call(module, state, images)
+    state = dict(module.named_parameters()) or dict(module.named_buffers())
+    return torch.func.functional_call(module, {name: empty(value.shape) for name, value in state.items()}, images)
 
 
 PERCEPTUAL = _Perceptual()
@@ -183,7 +180,7 @@ CASES: dict[str, Case] = {
     "merge_weights": Case(_weights, (IMAGE,) * 2, ("frames.0.", "frames.1.")),
     **{
         f"AFUNet, {config.head}": Case(
-            partial(_network, config=config),
+            partial(_network, model=_model(config)),
             ((2, 18, 4, 6),),
             ("frames",),
             module=partial(af.AFUNet, config),
@@ -321,6 +318,14 @@ def test_contract(contract: Any, device: torch.device, dtype: torch.dtype, name:
             run()
     else:
         run()
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "compiled" in case.slow])
+def test_a_compiled_network_serves_any_width(
+    contract: Any, device: torch.device, dtype: torch.dtype, name: str
+) -> None:
+    inputs = drawn(CASES[name], device, dtype)
+    contract.compiled(subject(CASES[name], "compiled", inputs), inputs, axis=3)
 
 
 def table() -> str:
