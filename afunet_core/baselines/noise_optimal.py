@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from afunet_core.baselines.weighted import merge_weights
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import NoiseModel, estimate_noise, photon_noise
 from afunet_core.camera.saturation import SATURATION_FADE
+from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import Scalar, linearize
 
 __all__ = ["merge_with_variance", "noise_optimal_merge"]
+
+CONTRADICTS = (0.5, 0.25)
+"""Ratios of light, by two frames, from which they begin to contradict and surely do: curves are off by half a stop."""
+
+CODE_ERROR = 0.02
+"""Light, as a share of saturation of the longer frame, that noise in a shorter one may feign."""
 
 
 def noise_optimal_merge(
@@ -81,8 +89,9 @@ def merge_with_variance(
         True
     """
     seconds = [float(time) for time in times]
-    shares = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
+    alone = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
     linear = [linearize(frame, encoding, gamma) for frame in frames]
+    shares = _of_one_colour(alone, linear, seconds)
     rough = _ratio(shares, linear, seconds, [1.0] * len(seconds))
     # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
     # Without read noise black would have none at all: the floor stands for the last bit of 16.
@@ -91,6 +100,27 @@ def merge_with_variance(
     parts = list(zip(shares, precisions, seconds, strict=True))
     total = sum((share * precision * time for share, precision, time in parts), start=rough.new_zeros(()))
     return radiance, sum((w * w * p * t for w, p, t in parts), start=rough.new_zeros(())) / total**2
+
+
+def _of_one_colour(shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float]) -> list[Tensor]:
+    """Take all channels from the same frames where a frame that clips in one contradicts the shorter ones.
+
+    Each channel alone is best where frames agree: a short frame knows the clipped channel, the long one the others.
+    Where something moved that makes colours of two things, which no frame recorded.
+    """
+    joint = [share.amin(1, keepdim=True).expand_as(share) for share in shares]
+    shorter = _ratio(joint, linear, times, [1.0] * len(times))
+    moved = torch.zeros_like(shorter[:, :1])
+    for share, together, value, time in zip(shares, joint, linear, times, strict=True):
+        if bool((together < 1).any()):
+            expected = shorter * time + CODE_ERROR
+            darker = smoothstep(expected / (value + CODE_ERROR), *CONTRADICTS)
+            brighter = share * smoothstep((value + CODE_ERROR) / expected, *CONTRADICTS)
+            at_clip = ((1 - share) * darker).amax(1, keepdim=True)
+            # A camera that mixes colours bends one channel; what moved differs in most.
+            most = torch.maximum(darker, brighter).median(1, keepdim=True).values
+            moved = torch.maximum(moved, at_clip * most)
+    return [torch.lerp(share, together, moved) for share, together in zip(shares, joint, strict=True)]
 
 
 def _ratio(
