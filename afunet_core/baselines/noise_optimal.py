@@ -34,7 +34,8 @@ def noise_optimal_merge(
     """Merge any number of frames with weights of one over their variance.
 
     The variance follows from an estimate of the radiance (the mean weighted by exposure time), not from each noisy
-    value itself, which would favour values that noise made small.
+    value itself, which would favour values that noise made small. Where something moved and a longer frame clips, the
+    reference decides: single channels of several frames would make colours that none recorded.
 
     Args:
         bracket: the frames; linear ones may be slightly negative where there is no light.
@@ -54,7 +55,7 @@ def noise_optimal_merge(
     noise = noise or estimate_noise(bracket) or photon_noise()
 
     def merge_rows(*rows: Tensor) -> Tensor:
-        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade)[0]
+        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade, bracket.reference)[0]
 
     return in_strips(merge_rows, *bracket.frames)
 
@@ -66,6 +67,7 @@ def merge_with_variance(
     gamma: Scalar,
     noise: NoiseModel,
     fade: tuple[float, float] = SATURATION_FADE,
+    reference: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Merge like :func:`noise_optimal_merge` and tell the variance of the result.
 
@@ -76,6 +78,7 @@ def merge_with_variance(
         gamma: exponent of the ``gamma`` encoding.
         noise: of the camera.
         fade: as for :func:`noise_optimal_merge`.
+        reference: the frame that decides where a clipped frame contradicts the shorter ones; ``None`` if nothing moved.
 
     Returns:
         B×C×H×W linear radiance, 1.0 at saturation of the shortest frame, and the variance that noise leaves in it.
@@ -89,9 +92,11 @@ def merge_with_variance(
         True
     """
     seconds = [float(time) for time in times]
-    alone = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
+    shares = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
     linear = [linearize(frame, encoding, gamma) for frame in frames]
-    shares = _of_one_colour(alone, linear, seconds)
+    if reference is not None:
+        moved = _where_moved(shares, linear, seconds)
+        shares = [torch.lerp(share, moved.new_full((), i == reference), moved) for i, share in enumerate(shares)]
     rough = _ratio(shares, linear, seconds, [1.0] * len(seconds))
     # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
     # Without read noise black would have none at all: the floor stands for the last bit of 16.
@@ -102,8 +107,8 @@ def merge_with_variance(
     return radiance, sum((w * w * p * t for w, p, t in parts), start=rough.new_zeros(())) / total**2
 
 
-def _of_one_colour(shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float]) -> list[Tensor]:
-    """Take all channels from the same frames where a frame that clips in one contradicts the shorter ones.
+def _where_moved(shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float]) -> Tensor:
+    """Tell where a frame that clips contradicts the shorter ones, B×1×H×W in [0, 1].
 
     Each channel alone is best where frames agree: a short frame knows the clipped channel, the long one the others.
     Where something moved that makes colours of two things, which no frame recorded.
@@ -120,7 +125,7 @@ def _of_one_colour(shares: Sequence[Tensor], linear: Sequence[Tensor], times: Se
             # A camera that mixes colours bends one channel; what moved differs in most.
             most = torch.maximum(darker, brighter).median(1, keepdim=True).values
             moved = torch.maximum(moved, at_clip * most)
-    return [torch.lerp(share, together, moved) for share, together in zip(shares, joint, strict=True)]
+    return moved
 
 
 def _ratio(

@@ -204,14 +204,16 @@ class TestContradictions:
     """Where something moved, the weighted merge shows a colour that some frame recorded."""
 
     @staticmethod
-    def merged(short, long):
+    def merged(short, long, reference=0):
         frames = tuple(encode(torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1)) for v in (short, long))
-        stack = ExposureStack(frames, torch.tensor([1.0, 16.0]))
+        stack = ExposureStack(frames, torch.tensor([1.0, 16.0]), reference=reference)
         return noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).flatten()
 
-    def test_no_colour_of_two_things(self, checks):
-        grey, skin = (0.01, 0.01, 0.01), (1.0, 0.8, 0.6)  # light in each frame: the long one saw something pale
-        checks.close(self.merged(grey, skin), torch.tensor(grey, dtype=torch.float64), tolerance=1e-4)
+    @pytest.mark.parametrize("reference", [0, 1])
+    def test_no_colour_of_two_things(self, checks, reference):
+        grey, pale = (0.01, 0.01, 0.01), (1.0, 0.8, 0.6)  # the light in each frame
+        recorded = (torch.tensor(grey), torch.tensor(pale) / 16)[reference]
+        checks.close(self.merged(grey, pale, reference), recorded.double(), tolerance=1e-6)
 
     def test_agreeing_frames_keep_each_channel_that_they_recorded(self):
         light = torch.tensor((0.2, 0.04, 0.001), dtype=torch.float64)
