@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afunet_core import baselines
+from afunet_core.baselines.noise_optimal import noise_optimal_merge
 from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.metrics import psnr_mu
 from afunet_core.radiometry import encode, to_radiance
@@ -178,3 +180,29 @@ class TestExposureFusion:
             baselines.fuse_frames([torch.zeros(1, 1, 4, 4)])
         with pytest.raises(ArgumentError, match="contrast"):
             baselines.fuse_frames([torch.zeros(1, 3, 4, 4)], contrast=-1)
+
+
+class TestContradictions:
+    """Where something moved, the weighted merge shows a colour that some frame recorded."""
+
+    @staticmethod
+    def merged(short, long, reference=0):
+        frames = tuple(encode(torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1)) for v in (short, long))
+        stack = ExposureStack(frames, torch.tensor([1.0, 16.0]), reference=reference)
+        return noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).flatten()
+
+    @pytest.mark.parametrize("reference", [0, 1])
+    def test_no_colour_of_two_things(self, checks, reference):
+        grey, pale = (0.01, 0.01, 0.01), (1.0, 0.8, 0.6)  # the light in each frame
+        recorded = (torch.tensor(grey), torch.tensor(pale) / 16)[reference]
+        checks.close(self.merged(grey, pale, reference), recorded.double(), tolerance=1e-6)
+
+    def test_agreeing_frames_keep_each_channel_that_they_recorded(self):
+        light = torch.tensor((0.2, 0.04, 0.001), dtype=torch.float64)
+        noisy = light + torch.tensor((0.0, 0.002, -0.0009), dtype=torch.float64)
+        merged = self.merged(noisy.tolist(), (16 * light).clamp(max=1).tolist())
+        assert ((merged - light).abs() < 0.1 * (noisy - light).abs() + 1e-6).all()
+
+    def test_one_channel_that_a_camera_bent_is_no_motion(self):
+        merged = self.merged((0.2, 0.1, 0.001), (1.0, 1.0, 0.3))
+        assert float(merged[2]) > 0.01
