@@ -28,7 +28,7 @@ class Scratch:
         self.end = 0
 
     def store(self, height: int, width: int, channels: int) -> RowStore:
-        """Allocate a ``height×width×channels`` feature, uninitialised unless ``partly``; OSError if the disk is full."""
+        """Allocate a ``height×width×channels`` feature, uninitialised unless ``partly``; OSError on a full disk."""
         size = height * width * channels * self.dtype.itemsize
         if self.left is None or size <= self.left:
             if self.left is not None:

@@ -123,7 +123,7 @@ class Tiling:
         most = max(1, 2 * self.tile * self.window**2 // (stop - start))
         runs = [(0, self.width)]
         if self._near is not None:
-            line = self._near[start // self.window : -(-stop // self.window)].any(0)
+            line = np.asarray(self._near[start // self.window : -(-stop // self.window)].any(0))
             runs = [(first * self.window, last * self.window) for first, last in _runs(line)]
         return [part for first, last in runs for part in column_ranges(first, last, 1, most)]
 
@@ -135,7 +135,7 @@ class Tiling:
         shape = self.height // self.window, self.window, self.width // self.window, self.window
         near = np.pad(self.active.reshape(shape).any((1, 3)), MARGIN)
         for axis in (0, 1):
-            near = np.lib.stride_tricks.sliding_window_view(near, 2 * MARGIN + 1, axis).any(-1)
+            near = np.asarray(np.lib.stride_tricks.sliding_window_view(near, 2 * MARGIN + 1, axis).any(-1))
         return near
 
 

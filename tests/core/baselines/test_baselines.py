@@ -183,7 +183,7 @@ class TestExposureFusion:
 
 
 class TestContradictions:
-    """Where something moved, the weighted merge shows a colour that some frame recorded."""
+    """The weighted merge where something moved: a colour that some frame recorded."""
 
     @staticmethod
     def merged(short, long, reference=0):
