@@ -12,7 +12,7 @@ import math
 import os
 import pickle
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +151,11 @@ class _TrainingState:
         model = AFUNet(config.network())
         if config.start_from:
             start = load_model(config.start_from)
-            if start.config != replace(model.config, drop_path=start.config.drop_path):
-                raise ArgumentError("start_from", f"weights of {model.config}", start.config)
+            found, wanted = start.config.to_dict(), model.config.to_dict()
+            if other := [name for name in found if found[name] != wanted[name] and name != "drop_path"]:
+                expected, actual = (", ".join(f"{name} {sizes[name]}" for name in other) for sizes in (wanted, found))
+                advice = "Name a model, or model_overrides, with the sizes of the weights."
+                raise ArgumentError("start_from", f"weights of {expected}", actual, advice)
             model.load_state_dict(start.state_dict())
         model.to(device)
         average = AveragedModel(model, multi_avg_fn=_warmed_up_average(config.ema)).eval().requires_grad_(False)
