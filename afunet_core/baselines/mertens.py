@@ -97,7 +97,7 @@ def fuse_frames(
     qualities = []
     for frame in frames:
         check()
-        qualities.append(_quality(frame, *shaped, check))
+        qualities.append(_quality(frame, shaped, check))
     total = torch.stack(qualities).sum(0)
     levels: list[Tensor] = []
     for frame, quality in zip(frames, qualities, strict=True):
@@ -108,10 +108,9 @@ def fuse_frames(
     return _collapse(levels, check).clamp(0.0, 1.0)
 
 
-def _quality(
-    frame: Tensor, contrast: Scalar, saturation: Scalar, exposedness: Scalar, check: Callable[[], None]
-) -> Tensor:
+def _quality(frame: Tensor, exponents: Sequence[Scalar], check: Callable[[], None]) -> Tensor:
     """Product of the three measures, never quite zero: B×3×H×W → B×1×H×W."""
+    contrast, saturation, exposedness = exponents
     grey = _mirrored(_mirrored((frame * frame.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True), 1, -2), 1, -1)
     edges = F.conv2d(grey, frame.new_tensor(FOUR_NEIGHBOURS).view(1, 1, 3, 3)).abs()
     check()

@@ -58,22 +58,6 @@ class OperatorChecks:
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
         return list(gradients)
 
-    def keeps_dtype(self, function: Callable[..., Tensor], *inputs: Tensor, low_precision: bool = True) -> None:
-        """The dtype and device of the input come back, and every precision tells the same story."""
-        reference = function(*(value.double() for value in inputs))
-        dtypes = [torch.float64, torch.float32] + [torch.float16, torch.bfloat16] * low_precision
-        for dtype in dtypes:
-            result = function(*(value.to(dtype) for value in inputs))
-            assert result.dtype == dtype
-            assert result.device == inputs[0].device
-            self.close(result, reference, tolerance=4 * TOLERANCE[dtype])
-
-    def treats_samples_alone(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> None:
-        """A sample's result does not depend on its companions in the batch."""
-        together = function(batch)
-        for index in range(len(batch)):
-            self.close(together[index : index + 1], function(batch[index : index + 1]))
-
     def twins(self, module: nn.Module, function: Callable[..., Tensor], *inputs: Any) -> None:
         """The module computes exactly what the function does and survives a copy."""
         assert torch.equal(module(*inputs), function(*inputs))
