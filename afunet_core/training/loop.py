@@ -27,7 +27,7 @@ from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.training.config import TrainingConfig, check_names, learning_rate, load_config
-from afunet_core.training.sources import Batch, data_source, training_batches
+from afunet_core.training.sources import Batch, data_source, training_batches, validate
 from afunet_core.utils.device import choose_training_precision
 
 __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config", "train"]
@@ -275,7 +275,7 @@ def _optimise(fabric: Any, objective: nn.Module, optimizer: Any, batch: Batch, c
 
 def _validate(state: _TrainingState, source: Any, folder: Path) -> dict[str, float]:
     """Score the averaged weights; write them to ``best.safetensors`` if they are the best so far."""
-    scores: dict[str, float] = source.validate(state.averaged, folder / f"validation-{state.step:07d}.png")
+    scores = validate(state.averaged, source.samples(), folder / f"validation-{state.step:07d}.png", source.device)
     if scores["psnr_mu"] > state.best:
         state.best = scores["psnr_mu"]
         notes = {"step": str(state.step), **{name: f"{value:.4f}" for name, value in scores.items()}}
