@@ -10,7 +10,6 @@ import inspect
 import json
 import math
 import os
-import pickle
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -186,16 +185,7 @@ class _TrainingState:
             self.averaged.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step, self.best = int(saved["step"]), float(saved["best"])
-        except (
-            OSError,
-            RuntimeError,
-            EOFError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            pickle.UnpicklingError,
-        ) as error:
+        except Exception as error:  # what damaged files raise has no common class
             reason = str(error).strip().splitlines()
             raise CheckpointError(
                 f"{path} cannot be resumed from: {reason[0] if reason else type(error).__name__} {advice}"
