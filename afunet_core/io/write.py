@@ -92,7 +92,7 @@ def write_image(
     options = _Options(dict(metadata or {}), half, quality, photograph, pixel_size)
     try:
         write_atomically(path, lambda temporary: writer(temporary, image, options))
-    except (ArgumentError, ImportError):
+    except (ArgumentError, ImportError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything
         raise cannot_be_written(path, error) from error
