@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
-from afunet_core.bracket.folders import find_brackets, list_bracket_folder, natural_key
+from afunet_core.bracket.folders import find_brackets, list_bracket_folder
 from afunet_core.bracket.grouping import Shot, group_shots
 from afunet_core.errors import BracketError, ExposureError, ImageFileError
 from afunet_core.io import Exposure, parse_exposure, read_exposure, read_exposure_list, write_image
@@ -326,13 +326,6 @@ class TestFolders:
             picture = Image.fromarray(shoot(light, t))
             picture.save(tmp_path / f"{i}{suffix}", kind, quality=95, exif=exif_of(Fraction(t, 400)))
         assert af.Bracket.from_folder(tmp_path).seconds == pytest.approx([t / 400 for t in TIMES])
-
-    def test_one_order_everywhere(self) -> None:
-        names = ["img_1.png", "IMG_1.png", "img_01.png", "img_10.png"]
-        orders = {
-            tuple(sorted(order, key=natural_key)) for order in (names, names[::-1], [names[i] for i in (2, 0, 3, 1)])
-        }
-        assert len(orders) == 1
 
     def test_a_camera_folder_is_not_one_bracket(self, tmp_path: Path, light: np.ndarray) -> None:
         for scene in range(2):

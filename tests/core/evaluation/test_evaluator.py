@@ -52,14 +52,6 @@ class TestScores:
             checks.close(row.scores["PSNR-μ"], psnr_mu(result, sample.truth).item(), tolerance=1e-6)
             checks.close(row.scores["SSIM-l"], ssim_linear(result, sample.truth).item(), tolerance=1e-6)
 
-    def test_means_are_of_decibels_over_scenes(self, table):
-        rows, _ = table
-        scores = {row.scene: row.scores for row in rows.rows if row.method == "weighted"}
-        expected = (scores["a"]["PSNR-l"] + scores["c"]["PSNR-l"]) / 2
-        assert rows.mean("weighted", "static")["PSNR-l"] == pytest.approx(expected)
-        everything = np.mean([scores[name]["PSNR-l"] for name in "abc"])
-        assert rows.mean("weighted")["PSNR-l"] == pytest.approx(everything)
-
     def test_standard_errors_are_those_of_an_independent_source(self):
         rng = np.random.default_rng(3)
         rows = Evaluation(("PSNR-l",))

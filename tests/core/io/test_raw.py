@@ -92,11 +92,6 @@ def test_sensor_values_come_back(tmp_path: Path, demosaic: str) -> None:
     assert camera["white_level"] == WHITE
 
 
-def test_half_size_interpolates_nothing(tmp_path: Path) -> None:
-    pixels, _, _ = read_raw(write_dng(tmp_path / "a.dng", scene()), demosaic="half", white_balance="none")
-    assert pixels.shape == (32, 48, 3)
-
-
 @pytest.mark.parametrize("pattern", list(CFA))
 def test_every_order_of_the_filters(tmp_path: Path, pattern: str) -> None:
     path = write_dng(tmp_path / "a.dng", scene(), pattern=pattern)
