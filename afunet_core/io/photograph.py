@@ -41,6 +41,7 @@ class Photograph:
     """
 
     def __init__(self, fields: Mapping[int, Any], exif: Mapping[int, Any], gps: Mapping[int, Any]) -> None:
+        fields, exif = _without_empty(fields), _without_empty(exif)
         moved = {tag: value for tag, value in fields.items() if tag in _EXIF_FIELDS}
         self._fields = {tag: value for tag, value in fields.items() if tag in _KEPT}
         self._exif = {tag: value for tag, value in {**moved, **exif}.items() if tag not in _DROPPED}
@@ -84,6 +85,7 @@ class Photograph:
         They go to the end of the file, behind a copy of the first directory that points to them. A BigTIFF stays as it
         is.
         """
+        from PIL import TiffTags
         from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
         parts = {tag: fields for tag, fields in ((_EXIF_IFD, self._exif), (_GPS_IFD, self._gps)) if fields}
@@ -100,6 +102,8 @@ class Photograph:
             for tag, fields in parts.items():
                 directory = ImageFileDirectory_v2(prefix=prefix)
                 for number, value in fields.items():
+                    if number in _SIGNED:
+                        directory.tagtype[number] = TiffTags.SIGNED_RATIONAL
                     directory[number] = value
                 start = _even_end(stream)
                 stream.write(directory.tobytes(start))
@@ -117,6 +121,15 @@ class Photograph:
 
 
 _CLASSIC_TIFF = 42
+
+
+_SIGNED = {0x9201, 0x9203, 0x9204}
+"""Fractions that may be below 0: shutter speed and brightness in APEX, exposure compensation."""
+
+
+def _without_empty(fields: Mapping[int, Any]) -> dict[int, Any]:
+    """Fields but for texts that a program left blank or filled with zeros."""
+    return {tag: value for tag, value in fields.items() if not isinstance(value, str) or value.strip("\0 ")}
 
 
 def _even_end(stream: IO[bytes]) -> int:
