@@ -55,8 +55,9 @@ class Photograph:
         from PIL import Image
 
         block = Image.Exif()
-        block.update({0x0112: 1, **self._fields, 0x0131: "napari-afunet"})
-        exif = {**self._exif, 0xA001: 1}
+        fields = {tag: _encoded(value) for tag, value in self._fields.items()}
+        block.update({0x0112: 1, 0x0213: 1, **_SCREEN, **fields, 0x0131: "napari-afunet"})
+        exif = {**_REQUIRED, **self._exif, 0xA001: 1}
         if size is not None:
             exif |= {0xA002: size[1], 0xA003: size[0]}
         block[_EXIF_IFD] = exif
@@ -101,7 +102,7 @@ class Photograph:
             following = stream.read(4)
             for tag, fields in parts.items():
                 directory = ImageFileDirectory_v2(prefix=prefix)
-                for number, value in fields.items():
+                for number, value in {**(_REQUIRED if tag == _EXIF_IFD else {}), **fields}.items():
                     if number in _SIGNED:
                         directory.tagtype[number] = TiffTags.SIGNED_RATIONAL
                     directory[number] = value
@@ -115,9 +116,10 @@ class Photograph:
             stream.write(struct.pack(f"{order}I", start))
 
     @property
-    def caption(self) -> str | None:
-        """The photographer's caption."""
-        return self._fields.get(0x010E)
+    def caption(self) -> bytes | None:
+        """The photographer's caption in UTF-8, as tifffile takes what ASCII does not hold."""
+        found = self._fields.get(0x010E)
+        return None if found is None else found.encode("utf-8", "replace")
 
 
 _CLASSIC_TIFF = 42
@@ -128,8 +130,29 @@ _SIGNED = {0x9201, 0x9203, 0x9204}
 
 
 def _without_empty(fields: Mapping[int, Any]) -> dict[int, Any]:
-    """Fields but for texts that a program left blank or filled with zeros."""
-    return {tag: value for tag, value in fields.items() if not isinstance(value, str) or value.strip("\0 ")}
+    """Fields as written, but for texts that a program left blank or filled with zeros."""
+    kept = {tag: value for tag, value in fields.items() if not isinstance(value, str) or value.strip("\0 ")}
+    return {tag: _decoded(value) for tag, value in kept.items()}
+
+
+_SCREEN = {0x011A: 72.0, 0x011B: 72.0, 0x0128: 2}
+"""Resolution of a picture that has none: EXIF requires one."""
+
+_REQUIRED = {0x9000: b"0232", 0xA000: b"0100"}
+"""Versions that EXIF requires."""
+
+
+def _encoded(value: Any) -> Any:
+    """A text in UTF-8 where ASCII does not hold it: Pillow would write question marks."""
+    return value.encode() if isinstance(value, str) and not value.isascii() else value
+
+
+def _decoded(value: Any) -> Any:
+    """A text that phones wrote in UTF-8 and Pillow read as Latin-1."""
+    if isinstance(value, str) and not value.isascii():
+        with contextlib.suppress(UnicodeError):
+            return value.encode("latin-1").decode()
+    return value
 
 
 def _even_end(stream: IO[bytes]) -> int:
