@@ -180,13 +180,14 @@ def _directories(path: Path, file: IO[bytes]) -> Any:
         import pillow_heif
 
         return pillow_heif.open_heif(path).to_pillow().getexif()
-    if path.suffix.lower() not in RAW_SUFFIXES:
-        return Image.open(file).getexif()
-    exif = Image.Exif()
-    if file.read(4) in (b"II*\0", b"MM\0*"):
-        file.seek(0)
+    is_tiff = file.read(4) in (b"II*\0", b"MM\0*")  # most raw files too, and floats, which Pillow does not open
+    file.seek(0)
+    if is_tiff:
+        exif = Image.Exif()
         exif.load_from_fp(file)
         return exif
+    if path.suffix.lower() not in RAW_SUFFIXES:
+        return Image.open(file).getexif()
     import rawpy
 
     with rawpy.imread(str(path)) as raw:
