@@ -156,3 +156,26 @@ def test_photographs_dropped_on_the_widget_are_the_bracket(photographs):
     with pytest.raises(AFUNetError, match=r"b\.jpg"):
         open_frames(viewer, photographs)
     assert len(viewer.layers) == 4
+
+
+def test_portraits_opened_by_napari_itself_are_merged_upright(viewer, widget, finish, photographs):
+    """napari leaves photographs lying; their files say which side is up."""
+    from PIL import Image as Picture
+
+    expected = []
+    for path in photographs:
+        with Picture.open(path) as picture:
+            exif = picture.getexif()
+            exif[0x0112] = 6  # turned by a quarter
+            expected.append(np.rot90(np.asarray(picture), -1))
+            picture.save(path, exif=exif, quality=100, subsampling=0)
+    layers = viewer.open(sorted(photographs), plugin=None, stack=False)
+    assert layers[0].data.shape[:2] == (40, 48)
+    widget.options.choose("method", "weighted")
+    widget.merge()
+    finish(widget)
+    hdr = next(layer for layer in viewer.layers if layer.metadata.get("afunet", {}).get("role") == "radiance")
+    assert hdr.data.shape[:2] == (48, 40)
+    darkest = (expected[photographs.index(str(widget.bracket.layers()[0].source.path))] / 255.0) ** 2.2
+    similar = np.corrcoef(hdr.data.ravel(), darkest.ravel())[0, 1]
+    assert similar > 0.95
