@@ -85,7 +85,7 @@ def take_pictures(model: str) -> None:
     widget.options.groups["camera"].toggleButton().click()
 
     widget.merge()
-    if not wait_for_merge(widget, timeout=300):
+    if not wait_for_merge(widget, timeout=3000):
         raise SystemExit(f"The merge did not succeed: {widget.controls.status_label.text()}")
     photographer.window("merged")
 
@@ -95,14 +95,14 @@ def take_pictures(model: str) -> None:
     widget.compare.buttons["side by side"].click()
 
     widget.look_closer.buttons["ghost"].click()
-    wait(3000)  # the map is computed in the background
+    wait(8000)  # the map is computed in the background
     photographer.canvas("ghost-map")
     widget.look_closer.tidy_button.click()
 
     viewer.window.resize(2 * SIZE[0], SIZE[1])
     widget.compare.buttons["stages"].click()  # merges again, with stages
     wait(500)
-    wait_for_merge(widget, timeout=300)
+    wait_for_merge(widget, timeout=3000)
     photographer.canvas("stages")
     viewer.close()
 
