@@ -58,23 +58,19 @@ class MergeSettings(MergeOptions, BracketOptions):
     encoding: str = field(default="gamma", metadata=_encoding())
     ev: tuple[float, ...] | None = None
     times: tuple[float, ...] | None = None
-    tone_mapped: bool = field(
-        default=True,
-        metadata=option(
-            label="Tone-mapped view",
-            help="Add a layer for the screen that follows the display settings.",
-            group="result",
-            command_line=False,
-        ),
+    tone_mapped: bool = option(
+        True,
+        label="Tone-mapped view",
+        help="Add a layer for the screen that follows the display settings.",
+        group="result",
+        command_line=False,
     )
-    ghost_map: bool = field(
-        default=False,
-        metadata=option(
-            label="Ghost map",
-            help="Add a map of where a plain weighted merge would have failed.",
-            group="result",
-            command_line=False,
-        ),
+    ghost_map: bool = option(
+        False,
+        label="Ghost map",
+        help="Add a map of where a plain weighted merge would have failed.",
+        group="result",
+        command_line=False,
     )
 
     @classmethod

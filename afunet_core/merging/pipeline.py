@@ -30,6 +30,7 @@ from afunet_core.merging.result import MergeResult
 from afunet_core.merging.static_scene import merge_static
 from afunet_core.merging.working_scale import choose_scale
 from afunet_core.model.afunet import AFUNet
+from afunet_core.motion.shadows import complete_shadows
 from afunet_core.utils.progress import OnProgress, ProgressReporter, ShouldCancel
 
 __all__ = ["merge"]
@@ -55,6 +56,9 @@ def merge(
     should_cancel: ShouldCancel | None = None,
 ) -> MergeResult:
     """Merge a bracket into one image of linear radiance.
+
+    While the network runs on a CPU, ``torch.get_num_threads()`` is 1 in the calling thread and in threads that begin to
+    compute meanwhile; afterwards it is what it was.
 
     Args:
         bracket: the frames and their exposures.
@@ -139,6 +143,8 @@ def _merge(bracket: Bracket, options: MergeOptions, reporter: ProgressReporter) 
 
     with reporter.phase("Merging", 950), torch.inference_mode():
         noise = camera_noise(aligned, options)
+        if options.method == "auto":
+            aligned = replace(aligned, bracket=complete_shadows(aligned.bracket))
         if network is None or frames is None:
             estimate = merge_classic(aligned, noise, options, reporter)
         else:

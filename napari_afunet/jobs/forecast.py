@@ -98,7 +98,7 @@ def remember_pace(outcome: Outcome, seconds: float) -> None:
 
 
 def _kind(settings: MergeSettings, on_gpu: bool) -> str:
-    model = "" if settings.method in _CPU else settings.model
+    model = "" if settings.method in _CPU else str(settings.model)
     words = (settings.method, model, settings.working_scale if model else "", "gpu" if on_gpu else "cpu")
     return " ".join([word for word in words if word] + ["stages"] * settings.stages)
 

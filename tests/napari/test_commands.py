@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-WAIT = 60_000
+WAIT = 300_000
 
 
 def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 60_000
+WAIT = 300_000
 
 
 def test_from_sample_frames_to_layers_and_again(

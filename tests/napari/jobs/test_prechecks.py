@@ -14,7 +14,7 @@ from napari_afunet.settings import MergeSettings
 
 EV = (-2.0, 0.0, 2.0)
 FAST = MergeSettings(ev=EV, method="weighted", align="off")
-WAIT = 60_000
+WAIT = 300_000
 
 
 @pytest.mark.parametrize("lazy", [False, True])

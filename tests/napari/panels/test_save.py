@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 from afunet_core import read_image
 from napari_afunet.writers import with_suffix
 
-WAIT = 60_000
+WAIT = 300_000
 
 
 @pytest.fixture
