@@ -97,6 +97,8 @@ class TestWeightedMerge:
             baselines.merge_frames([frame, frame[..., :2]], [1.0, 2.0])
         with pytest.raises(ShapeError, match=r"times: expected shape \(2,\)"):
             baselines.merge_frames([frame] * 2, TIMES)
+        with pytest.raises(ArgumentError, match=r"times: .*from exposure values in stops they are 2 \*\* ev"):
+            baselines.merge_frames([frame] * 2, [-2.0, 2.0])
         with pytest.raises(ArgumentError, match="fade"):
             baselines.merge_weights([frame] * 2, [1.0, 2.0], fade=(0.9, 0.9))
 
