@@ -55,7 +55,9 @@ def noise_optimal_merge(
     noise = noise or estimate_noise(bracket) or photon_noise()
 
     def merge_rows(*rows: Tensor) -> Tensor:
-        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade, bracket.reference)[0]
+        return merge_with_variance(
+            rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade, bracket.reference
+        )[0]
 
     return in_strips(merge_rows, *bracket.frames)
 

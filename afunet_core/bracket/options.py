@@ -146,7 +146,7 @@ class BracketOptions:
         metadata=option(
             label="White level",
             help="Value of a pixel at saturation, in the units of the data (of raw files, counts of the sensor), for a "
-            "camera that clips below the largest number; auto finds it where the frames pile up.",
+            "camera that clips below the largest number. Found by itself where frames pile up; auto does so untold.",
             group="camera",
             choices={None: "As stored", "auto": "auto"},
             is_open=True,
