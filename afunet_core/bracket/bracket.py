@@ -143,8 +143,8 @@ class Bracket(ExposureStack):
             if share < 1 and stated_white is None:
                 level = self.scale + self.black_level
                 warnings.warn(
-                    f"The camera saturates at {level:.6g}, below the largest value of its files ({white:.6g}): {level:.6g} "
-                    "is taken for white. State white_level= to take another.",
+                    f"The camera saturates at {level:.6g}, below the largest value of its files ({white:.6g}): that is "
+                    "taken for white. State white_level= to take another.",
                     UserWarning,
                     stacklevel=2,
                 )
