@@ -75,8 +75,9 @@ class FramePairs:
         """Stops by which the frames disagree at most tones: the median of those of all tones, whatever moved."""
         residual = self.residual(log_light, steps)
         medians, weights = [], []
-        for key in self.bin.unique():
-            chosen = residual[self.bin == key]
+        order = self.bin.argsort(stable=True)
+        counts = self.bin[order].unique_consecutive(return_counts=True)[1]
+        for chosen in residual[order].split(counts.tolist()):
             if len(chosen) >= 8:
                 medians.append(float(chosen.median().abs()))
                 weights.append(float(len(chosen)))
@@ -117,7 +118,7 @@ def pairs_of_places(frames: Sequence[Tensor], log_times: Sequence[float]) -> Fra
             rough = torch.maximum(spreads[i][:, c].flatten()[place], spreads[j][:, c].flatten()[place])
             chosen, bins = _evenly((first + second) / 2, rough)
             first, second, rough = first[chosen], second[chosen], rough[chosen]
-            code = math.sqrt(CODE_ERROR**2) + rough / 8
+            code = CODE_ERROR + rough / 8
             deviation = (GAMMA * code).square() * (1 / first.square() + 1 / second.square()) + MODEL_ERROR**2
             key = (number * 3 + c) * BINS + bins
             ratios = torch.full_like(first, ratio)
@@ -152,7 +153,8 @@ def pairs_of_ranks(frames: Sequence[Tensor], log_times: Sequence[float]) -> Fram
     for frame in frames:
         step = max(1, int((frame[:, :1].numel() / 2**17) ** 0.5))
         values = frame[..., ::step, ::step].double().transpose(0, 1).flatten(1).sort(dim=1).values
-        ranks = torch.linspace(0, values.shape[1] - 1, min(4096, values.shape[1])).round().long()
+        count = min(2**16 // max(len(frames), 16), values.shape[1])  # memory grows with the square of the frames
+        ranks = torch.linspace(0, values.shape[1] - 1, count).round().long()
         ranked.append(values[:, ranks])
     columns: list[tuple[Tensor, ...]] = []
     for number, ((a, b), (short, long)) in enumerate(zip(pairwise(ranked), pairwise(log_times), strict=True)):

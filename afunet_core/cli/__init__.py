@@ -92,13 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plain(word: str) -> str:
-    """Mark ``-2,0,2`` as a value: argparse takes words with a minus for options unless a blank stands before.
+    """Mark ``-2,0,2`` and ``-2EV`` as values: argparse takes words with a minus for options unless a blank is before.
 
     Example:
-        >>> _plain("-2,0,2"), _plain("-o")
-        (' -2,0,2', '-o')
+        >>> _plain("-2,0,2"), _plain("-2EV"), _plain("-o")
+        (' -2,0,2', ' -2EV', '-o')
     """
-    return f" {word}" if re.match(r"-[0-9.]+[,/]", word) else word
+    return f" {word}" if re.match(r"-[.,]?[0-9]", word) else word
 
 
 def _interrupt(*_: Any) -> None:

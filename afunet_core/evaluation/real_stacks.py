@@ -333,7 +333,8 @@ def _photographers_bracket(stack: Bracket) -> tuple[int, int, int]:
 
 def _other_brackets(stack: Bracket) -> dict[str, tuple[int, int, int]]:
     """Brackets of several spacings around the darkest, the best and the brightest usable reference."""
-    stops, shares, found = stack.ev, _shares(stack), {}
+    stops, shares = stack.ev, _shares(stack)
+    found: dict[str, tuple[int, int, int]] = {}
     for spacing in OTHER_STOPS:
         usable = []
         for middle, share in enumerate(shares):

@@ -129,30 +129,32 @@ def read_photograph(path: str | Path) -> Photograph | None:
     """Read what a picture's or a raw file's EXIF says; ``None`` where there is nothing that can be read."""
     path = Path(path)
     with contextlib.suppress(Exception):  # it is for the record alone: a damaged block must not stop a merge
-        with _opened(path) as picture:  # directories are read when they are asked for
-            exif = picture.getexif()
+        with path.open("rb") as file:  # directories are read when they are asked for
+            exif = _directories(path, file)
             found = Photograph(exif, exif.get_ifd(_EXIF_IFD), exif.get_ifd(_GPS_IFD))
         return found if found._fields or found._exif else None
     return None
 
 
-def _opened(path: Path) -> Any:
-    """The file, or of a raw file that is no TIFF the JPEG that it holds as a preview, as a picture of Pillow."""
-    from PIL import Image, UnidentifiedImageError
+def _directories(path: Path, file: IO[bytes]) -> Any:
+    """EXIF of the file, or of a raw file that is no TIFF of the JPEG that it holds as a preview, in Pillow's type."""
+    from PIL import Image
 
     if path.suffix.lower() in (".heic", ".heif", ".hif"):
         import pillow_heif
 
-        return pillow_heif.open_heif(path).to_pillow()
-    try:
-        return Image.open(path)
-    except UnidentifiedImageError:
-        if path.suffix.lower() not in RAW_SUFFIXES:
-            raise
+        return pillow_heif.open_heif(path).to_pillow().getexif()
+    if path.suffix.lower() not in RAW_SUFFIXES:
+        return Image.open(file).getexif()
+    exif = Image.Exif()
+    if file.read(4) in (b"II*\0", b"MM\0*"):
+        file.seek(0)
+        exif.load_from_fp(file)
+        return exif
     import rawpy
 
     with rawpy.imread(str(path)) as raw:
-        return Image.open(BytesIO(bytes(raw.extract_thumb().data)))
+        return Image.open(BytesIO(bytes(raw.extract_thumb().data))).getexif()
 
 
 def named_exif(fields: Mapping[int, Any], exif: Mapping[int, Any], gps: Mapping[int, Any]) -> dict[str, Any]:

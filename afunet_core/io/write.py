@@ -294,7 +294,7 @@ def _write_dng(path: Path, image: np.ndarray, options: _Options) -> None:
 def _write_avif(path: Path, image: np.ndarray, options: _Options) -> None:
     from afunet_core.io.hdr_display import encode_pq_avif
 
-    path.write_bytes(encode_pq_avif(image, options.quality))
+    path.write_bytes(encode_pq_avif(image, options.quality, options.metadata))
 
 
 def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapping[str, Any]) -> None:

@@ -153,11 +153,18 @@ def _same_file(first: Path, second: Path) -> bool:
 
 
 def check_output_kind(job: MergeJob) -> None:
-    """Refuse radiance of a method that makes none.
+    """Refuse outputs that cannot hold what is to be written into them.
 
     Raises:
-        ArgumentError: an output that holds radiance, for exposure fusion.
+        ArgumentError: an output that holds radiance, for exposure fusion or a tone-mapped picture, or one file for
+            both.
     """
+    if job.tonemapped is not None:
+        if Path(job.tonemapped).suffix.lower() not in PICTURES:
+            advice = "Radiance goes to the output."
+            raise ArgumentError("tonemapped", "a .png or .jpg", repr(job.tonemapped), advice)
+        if Path(job.tonemapped).absolute() == Path(job.output).absolute():
+            raise ArgumentError("tonemapped", "another file than the output", repr(job.tonemapped), "Leave it out.")
     suffix = Path(job.output).suffix.lower()
     if job.merge.get("method") == "mertens" and suffix not in PICTURES | {".tif", ".tiff"}:
         advice = "Exposure fusion makes a picture for display, not radiance."
