@@ -272,15 +272,23 @@ class TestWhiteLevel:
         result = merged(af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12, white_level=3700))
         np.testing.assert_allclose(np.median(result / light[..., 0]), 1, rtol=0.01)
 
-    def test_a_plateau_below_is_told_and_found(self, light: np.ndarray) -> None:
+    def test_a_plateau_below_is_found_and_told(self, light: np.ndarray) -> None:
         frames = self.counts(light, 3700)
-        with pytest.warns(UserWarning, match="pile up at 3700"):
-            af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12)
+        with pytest.warns(UserWarning, match="saturates at 3700") as told:
+            bracket = af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12)
+        assert len(told) == 1
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            bracket = af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12, white_level="auto")
-        assert bracket.scale == pytest.approx(3700)
-        np.testing.assert_allclose(np.median(merged(bracket) / light[..., 0]), 1, rtol=0.01)
+            quiet = af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12, white_level="auto")
+        for found in (bracket, quiet):
+            assert found.scale == pytest.approx(3700)
+            np.testing.assert_allclose(np.median(merged(found) / light[..., 0]), 1, rtol=0.01)
+
+    def test_eight_bits_capped_at_235(self, light: np.ndarray) -> None:
+        frames = [np.rint(np.clip(light * t, 0, 1) ** (1 / 2.2) * 235).astype(np.uint8) for t in TIMES]
+        with pytest.warns(UserWarning, match="saturates at 235"):
+            bracket = af.Bracket(frames, times=TIMES)
+        np.testing.assert_allclose(np.median(merged(bracket) / light), 1, rtol=0.02)
 
     def test_a_white_wall_is_no_plateau(self) -> None:
         wall = np.full((40, 40), 0.04)
