@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class _Options:
 
 
 def write_image(
-    path: str | Path,
+    path: str | os.PathLike[str],
     pixels: Any,
     metadata: Mapping[str, Any] | None = None,
     half: bool = False,

@@ -17,9 +17,17 @@ import torch
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
-from afunet_core.bracket.folders import find_brackets, list_bracket_folder, natural_key
+from afunet_core.bracket.folders import find_brackets, list_bracket_folder
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io import Exposure, read_exposure, read_exposure_file, read_image, relative_exposures, write_image
+from afunet_core.io import (
+    Exposure,
+    natural_key,
+    read_exposure,
+    read_exposure_file,
+    read_image,
+    relative_exposures,
+    write_image,
+)
 from afunet_core.io.exposure import exposure_from_attributes
 
 oiio: Any = OpenImageIO  # its stubs make every call optional; a None fails these tests anyway
