@@ -97,11 +97,9 @@ def _white(provenance: dict[str, Any]) -> float:
 
 def _said(image: Any) -> dict[str, Any]:
     """Return what a file says of its light and colours, for the layer's metadata."""
-    colour = image.colour
+    colour = None if image.colour is None else image.colour.as_dict()
     said = {"encoding": image.encoding or "gamma"}
-    if colour is not None and colour.to_srgb is not None:
-        said["colour"] = {"space": colour.space, "source": colour.source, "to_srgb": colour.to_srgb.tolist()}
-    return said
+    return said if colour is None else {**said, "colour": colour}
 
 
 def _part(file: Path, name: str, pixels: Any) -> LayerData:
@@ -117,7 +115,7 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
     """The frames of a bracket folder, shortest exposure first, each with its exposure in the metadata."""
     from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
     from afunet_core.errors import ExposureError
-    from afunet_core.io.exposure import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_file
 
     given = _paths(path)[0]
     folder = given if given.is_dir() else given.parent

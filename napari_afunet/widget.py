@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
 
 from afunet_core.errors import AFUNetError
 from napari_afunet.api import as_script
 from napari_afunet.dropped_files import NewFilesDetector, dropped_frames, open_frames
-from napari_afunet.jobs.alignment_check import AlignmentPrecheck, Request
 from napari_afunet.jobs.controller import MergeController
-from napari_afunet.jobs.devices import Devices, query_devices
 from napari_afunet.jobs.merge_job import Outcome
-from napari_afunet.jobs.prechecks import bit_depth_hint, black_level_hint, bracket_warnings, forecast
 from napari_afunet.jobs.summary import in_widget_words
-from napari_afunet.jobs.worker import run_in_background
+from napari_afunet.jobs.worker import find_brackets, run_in_background
 from napari_afunet.layers.exposures import estimate_exposures
-from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.layers.preview import visible_part
+from napari_afunet.layers.result_layer import find_whole
 from napari_afunet.layers.source import BracketSource
-from napari_afunet.panels.batch import BatchButton
+from napari_afunet.panels.batch import BatchPanel
 from napari_afunet.panels.bracket import BracketPanel
 from napari_afunet.panels.controls import ControlsPanel
 from napari_afunet.panels.display import DisplayPanel
 from napari_afunet.panels.layout import fill_column
+from napari_afunet.panels.save import SaveButton
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.panels.suggestion import BracketSuggestion
+from napari_afunet.readiness import Readiness
 from napari_afunet.result_views import ResultViews
-from napari_afunet.saving import DISPLAYED, GAIN_MAP, Saved, displayed_picture, save
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
@@ -53,6 +51,8 @@ class MergeWidget(QWidget):
         bracket: the frames and their exposures.
         options: everything else that decides the result.
         controls: the buttons, the progress bar, the summary and warnings.
+        batch: brackets of a folder.
+        readiness: what is said before a merge.
         display: the look of HDR layers.
         compare: the result beside what it was made from.
         look_closer: maps over the result, and regions from other frames.
@@ -62,25 +62,23 @@ class MergeWidget(QWidget):
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
-        self._batch_output = ""
         self._fused: Image | None = None
-        self.controller = MergeController(napari_viewer, self)
-        self._precheck = AlignmentPrecheck(self._request, self)
+        self.display = DisplayPanel(napari_viewer)
+        self.controller = MergeController(napari_viewer, self.display.settings, self)
         self._new_files = NewFilesDetector(napari_viewer, self)
         self.suggestion = BracketSuggestion()
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
-        self.controls = ControlsPanel()
-        self.display = DisplayPanel(napari_viewer)
-        self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self)
+        self.save_button = SaveButton(self._layer_to_save, self.display.settings)
+        self.controls = ControlsPanel(self.save_button)
+        self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self._tell, self)
         self.compare, self.look_closer = self.views.compare, self.views.look_closer
         self.features = self.views.features
-        self.batch_button = BatchButton()
+        self.batch = BatchPanel()
         self.script_button = QPushButton("Copy as script")
         self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
-        self.badge_label = QLabel("…")
-        self.badge_label.setAccessibleName("Device")
-        self.badge_label.setToolTip("Device that ‘auto’ uses on this computer.")
+        running = self.controller.is_running
+        self.readiness = Readiness(self.bracket, self.options, self.controls, running, self.settings, self)
         self.setAcceptDrops(True)
         fill_column(
             self,
@@ -89,41 +87,42 @@ class MergeWidget(QWidget):
             self.controls,
             ("Display", [self.display]),
             ("Compare and look closer", [self.compare, self.look_closer, self.features]),
-            ("", [self.script_button, self.batch_button]),
-            self.badge_label,
+            ("", [self.script_button, self.batch.button]),
+            self.batch,
+            self.readiness.badge,
         )
         self.shortcuts = {
             key: QShortcut(QKeySequence(key), self, activated=action)
             for key, action in (("Ctrl+Shift+M", self.merge), ("Ctrl+Shift+R", self.toggle_compare))
         }
         self._connect()
-        self._adopt_encoding()
-        self._update()
+        self._on_layers()
+        self.readiness.update()
 
     def _connect(self) -> None:
         self.controls.merge_wanted.connect(self.merge)
         self.controls.preview_wanted.connect(self.preview)
         self.controls.cancel_wanted.connect(self.cancel)
-        self.controls.save_button.clicked.connect(self._on_save)
-        self.controls.save_button.chosen.connect(self.save)
-        self._precheck.answered.connect(self._update)
+        self.save_button.told.connect(self.controls.show_status)
+        self.save_button.failed.connect(self._tell)
         self.controller.started.connect(self._on_started)
         self.controller.progressed.connect(self.controls.show_progress)
         self.controller.merged.connect(self._on_merged)
         self.controller.summarised.connect(self._on_summarised)
         self.controller.ended.connect(self._on_ended)
         self.script_button.clicked.connect(self.copy_script)
-        self.batch_button.wanted.connect(self.merge_folders)
+        self.controller.bracket_done.connect(self.batch.show_done)
+        self.batch.search_wanted.connect(self.find_brackets)
+        self.batch.open_wanted.connect(self._open)
+        self.batch.merge_wanted.connect(self.merge_folders)
         self._new_files.bracket.connect(self._on_new_bracket)
         self.suggestion.taken.connect(self.bracket.set_layers)
-        self.bracket.changed.connect(self._update)
-        self.bracket.frames_changed.connect(self._adopt_encoding)
+        self.bracket.changed.connect(self._on_bracket)
         self.bracket.open_wanted.connect(self.open_frames)
         self.bracket.estimate_wanted.connect(self._on_estimate)
-        self.options.changed.connect(self._update)
+        self.display.layer_box.activated.connect(self._on_display_chosen)
         for event, slot in self._viewer_events():
             event.connect(slot)
-        run_in_background(query_devices, done=self._on_devices)
 
     def _viewer_events(self) -> list[tuple[Any, Any]]:
         events = self._viewer.layers.events
@@ -153,7 +152,7 @@ class MergeWidget(QWidget):
 
     def _abandon(self) -> None:
         """Stop what runs, and listen to the viewer no longer."""
-        self._precheck.stop()
+        self.readiness.precheck.stop()
         self.controller.abandon()
         for source, slot in self._viewer_events():
             source.disconnect(slot)
@@ -191,12 +190,12 @@ class MergeWidget(QWidget):
             layers = self.bracket.layers()
             part = visible_part(self._viewer, layers[len(layers) // 2], source)
             fast = self.settings().replace(stages=False, ghost_map=False, regions=())
-            self.controller.merge(part, fast, self.display.settings())
+            self.controller.merge(part, fast)
 
     def _start(self, **changes: Any) -> None:
         source = self._source()
         if source is not None:
-            self.controller.merge(source, self.settings().replace(**changes), self.display.settings())
+            self.controller.merge(source, self.settings().replace(**changes))
 
     def merge_folders(self, root: str, output: str, group: bool = False) -> None:
         """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``.
@@ -207,8 +206,19 @@ class MergeWidget(QWidget):
             group: find brackets by the time and the exposure in the pictures' metadata.
         """
         if self.worker is None:
-            self._batch_output = output
             self.controller.merge_folders(root, output, self.settings(), group)
+            self.batch.show_running(output)
+
+    def find_brackets(self, root: str, group: bool = False) -> None:
+        """List the brackets that a batch would merge."""
+        self.controls.show_status("Looking for brackets …")
+
+        def done(found: list[Any]) -> None:
+            self.readiness.update()
+            self.batch.show_found(root, group, found)
+
+        settings = self.options.settings()
+        run_in_background(self, find_brackets, root, settings, group, done=done, failed=self._tell)
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
@@ -222,21 +232,25 @@ class MergeWidget(QWidget):
             return None
         problem = self.bracket.problem()
         if problem:
-            show_warning(problem)
+            self.controls.show_status("")
+            self.controls.show_warnings([problem])
             return None
         try:
             self.settings()
-            return self._chosen_source()
+            return self.readiness.source()
         except AFUNetError as error:
-            show_error(in_widget_words(str(error)))
+            self._tell(error)
             return None
 
-    def _chosen_source(self) -> BracketSource:
-        return self.bracket.source().of_channel(self.options.settings().channel)
+    def _tell(self, problem: Exception | str) -> None:
+        """Say what went wrong, in the panel, where it stays, and as a notification."""
+        text = in_widget_words(str(problem))
+        self.controls.show_warnings([text])
+        show_error(text)
 
     def _on_started(self) -> None:
-        self._precheck.stop()
-        self.batch_button.show_running(self._batch_output)
+        self.readiness.precheck.stop()
+        self.batch.show_running()
         self.controls.show_warnings([])
         self.controls.show_summary("")
         self.controls.show_running()
@@ -251,48 +265,26 @@ class MergeWidget(QWidget):
         self.controls.show_warnings(warnings)
 
     def _on_ended(self, fraction: float, message: str) -> None:
-        self.batch_button.show_idle()
-        self._batch_output = ""
+        self.batch.show_idle()
+        self.readiness.tell_result()
         self.controls.show_idle(fraction, message)
         self._show_save_button()
 
     # -------------------------------------------------------------------------------------------- saving
 
     def _layer_to_save(self) -> Image | None:
-        """Return the picture of an exposure fusion that was just made, else the chosen HDR layer."""
-        fused = self._fused
-        return fused if fused is not None and fused in self._viewer.layers else self.display.layer()
+        """Return the picture of an exposure fusion that was just made, else the chosen HDR layer, never a preview."""
+        fused, chosen = self._fused, self.display.layer()
+        if fused is not None and fused in self._viewer.layers:
+            return fused
+        return None if chosen is None else find_whole(self._viewer, chosen)
 
-    def _on_save(self) -> None:
-        layer = self._layer_to_save()
-        if layer is not None:
-            self.controls.save_button.ask(layer)
-
-    def save(self, path: str, kind: str = "") -> None:
-        """Save the chosen HDR layer to a file, in the background; the suffix says in which format.
-
-        Args:
-            path: with the suffix of a format.
-            kind: ``"gain map"`` for a JPEG with one.
-        """
-        layer = self._layer_to_save()
-        if layer is None:
-            return
-        saved = Saved.of_layer(layer)
-        is_displayed = path.lower().endswith((*DISPLAYED, ".jpeg"))
-        picture = displayed_picture(layer, self.display.settings()) if is_displayed else None
-        self.controls.show_status(f"Saving {path} …")
-        run_in_background(save, path, saved, picture, kind == GAIN_MAP, done=self._on_saved, failed=self._on_not_saved)
-
-    def _on_saved(self, files: list[str]) -> None:
-        self.controls.show_status(f"Saved {', '.join(files)}.")
-
-    def _on_not_saved(self, error: Exception) -> None:
-        self.controls.show_status(str(error))
-        show_error(str(error))
+    def _on_display_chosen(self) -> None:
+        self._fused = None
+        self._show_save_button()
 
     def _show_save_button(self) -> None:
-        self.controls.save_button.setEnabled(self._layer_to_save() is not None and self.worker is None)
+        self.save_button.setEnabled(self._layer_to_save() is not None and self.worker is None)
 
     # -------------------------------------------------------------------------------------------- opening
 
@@ -309,7 +301,7 @@ class MergeWidget(QWidget):
         try:
             self.bracket.set_layers(open_frames(self._viewer, paths))
         except AFUNetError as error:
-            show_error(str(error))
+            self._tell(error)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take the picture files of a bracket, and nothing else."""
@@ -325,7 +317,7 @@ class MergeWidget(QWidget):
         try:
             ev = estimate_exposures(self.bracket.source(), self.options.settings())
         except AFUNetError as error:
-            show_error(in_widget_words(str(error)))
+            self._tell(error)
             return
         self.bracket.set_exposures(ev)
 
@@ -333,14 +325,14 @@ class MergeWidget(QWidget):
 
     def toggle_compare(self) -> None:
         """Show the reference frame in the place of the chosen result, or return."""
-        self.compare.buttons["reference"].click()
+        self.views.toggle_comparison("reference")
 
     def copy_script(self) -> str:
         """Put Python for this merge on the clipboard, and return it."""
         try:
             source, settings = self.bracket.source(), self.settings()
         except AFUNetError as error:
-            show_error(in_widget_words(str(error)))
+            self._tell(error)
             return ""
         script = as_script(source, [layer.name for layer in self.bracket.layers()], settings)
         QApplication.clipboard().setText(script)
@@ -349,11 +341,9 @@ class MergeWidget(QWidget):
 
     # -------------------------------------------------------------------------------------------- following
 
-    def _on_devices(self, devices: Devices) -> None:
-        self.badge_label.setText(devices.badge)
-        self.options.set_devices(list(devices.names))
-        self.options.set_models(list(devices.models), devices.default_model)
-        self._precheck.begin()
+    def _on_bracket(self) -> None:
+        if self.suggestion.layers and set(self.suggestion.layers) == set(self.bracket.layers()):
+            self.suggestion.withdraw()
 
     def _on_new_bracket(self, layers: list[Image]) -> None:
         """Suggest frames that were opened together, unless they are the bracket already."""
@@ -369,49 +359,9 @@ class MergeWidget(QWidget):
             self.suggestion.withdraw()
         self.bracket.refresh()
         self.display.refresh()
+        self.views.refresh()
         self._show_save_button()
 
     def _on_renamed(self, event: Any = None) -> None:
         self.bracket.show_names()
         self.display.refresh()
-
-    def _adopt_encoding(self) -> None:
-        """Take the encoding that the chosen layers state about themselves."""
-        stated = {layer_facts(layer).encoding for layer in self.bracket.layers()}
-        encoding = stated.pop() if len(stated) == 1 else None
-        if encoding in self.options.fields["encoding"].option.choices:
-            self.options.choose("encoding", encoding)
-
-    def _update(self) -> None:
-        if self.suggestion.layers and set(self.suggestion.layers) == set(self.bracket.layers()):
-            self.suggestion.withdraw()
-        if self.worker is None:
-            status, warnings = self._forecast()
-            self.controls.show_status(status)
-            self.controls.show_warnings(warnings)
-            self._precheck.schedule()
-
-    def _request(self) -> Request | None:
-        """Return what would be merged now, for the alignment check."""
-        if self.worker is not None or self.bracket.problem():
-            return None
-        pixels = tuple((id(layer), id(layer.data)) for layer in self.bracket.layers())
-        return pixels, self._chosen_source(), self.settings()
-
-    def _forecast(self) -> tuple[str, list[str]]:
-        """Return the forecast of a merge, or why there is none, and warnings; offer what the data suggest."""
-        for name in self.options.hints:
-            self.options.offer_hint(name, None, "")
-        if problem := self.bracket.problem():
-            return problem, []
-        try:
-            source, settings = self._chosen_source(), self.settings()
-        except AFUNetError as error:
-            return in_widget_words(str(error)), []
-        if bits := bit_depth_hint(source, settings):
-            self.options.offer_hint("bit_depth", bits, f"No value above {2**bits - 1}: use {bits} bit")
-        if level := black_level_hint(source, settings):
-            self.options.offer_hint("black_level", "auto", f"Darkest value is {level:.0f}: find the black level")
-        expected = forecast(source, settings)
-        warnings = [*bracket_warnings(source, settings), *self._precheck.warnings]
-        return f"Ready: {expected}." if expected else "Ready.", warnings

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack, check_frames
 from afunet_core.errors import ArgumentError
-from afunet_core.ops.strips import in_strips
+from afunet_core.ops.arguments import Scalar, check_finite, per_sample
+from afunet_core.ops.strips import in_haloed_strips, in_strips
 from afunet_core.radiometry import encode
 
 __all__ = ["exposure_fusion", "fuse_frames"]
@@ -24,6 +25,8 @@ GREY = (0.299, 0.587, 0.114)
 """Luma of ITU-R BT.601, as the paper's code and OpenCV take it."""
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 """Burt and Adelson's kernel with a = 0.375."""
+FOUR_NEIGHBOURS = (0.0, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0)
+"""The Laplacian of the paper's code, 3×3."""
 WIDTH = 0.2
 """σ of well-exposedness around mid-grey; from the paper."""
 FLOOR = 1e-6
@@ -53,9 +56,9 @@ def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] | None = N
 
 def fuse_frames(
     frames: Tensor | Sequence[Tensor],
-    contrast: float = 1.0,
-    saturation: float = 1.0,
-    exposedness: float = 1.0,
+    contrast: Scalar = 1.0,
+    saturation: Scalar = 1.0,
+    exposedness: Scalar = 1.0,
     check: Callable[[], None] | None = None,
 ) -> Tensor:
     r"""Blend display-encoded frames on many scales by what looks good in each.
@@ -66,9 +69,9 @@ def fuse_frames(
 
     Args:
         frames: N display-encoded frames in [0, 1], each B×3×H×W of any size down to 1×1.
-        contrast: exponent of the contrast measure, at least 0.
-        saturation: exponent of the saturation measure, at least 0.
-        exposedness: exponent of the well-exposedness measure, at least 0.
+        contrast: exponent of the contrast measure, at least 0; a number, or one per sample (B,).
+        saturation: exponent of the saturation measure, likewise.
+        exposedness: exponent of the well-exposedness measure, likewise.
         check: called before each step on a whole frame; it raises when the caller no longer wants the picture.
 
     Returns:
@@ -87,34 +90,35 @@ def fuse_frames(
     check = check or (lambda: None)
     exponents = {"contrast": contrast, "saturation": saturation, "exposedness": exposedness}
     for name, exponent in exponents.items():
-        if not exponent >= 0:
+        check_finite(name, exponent, "an exponent of at least 0")
+        if not isinstance(exponent, Tensor) and exponent < 0:
             raise ArgumentError(name, "an exponent of at least 0", exponent)
+    shaped = [per_sample(name, exponent, frames[0]) for name, exponent in exponents.items()]
     qualities = []
     for frame in frames:
-        check()
-        qualities.append(_quality(frame, contrast, saturation, exposedness, check))
+
+        def quality(rows: Tensor) -> Tensor:
+            check()
+            return _quality(rows, shaped)
+
+        qualities.append(in_haloed_strips(quality, 1, frame))
     total = torch.stack(qualities).sum(0)
     levels: list[Tensor] = []
-    for frame, quality in zip(frames, qualities, strict=True):
+    for frame, own_quality in zip(frames, qualities, strict=True):
         check()
-        own = _weighted_pyramid(frame, quality / total, check)
+        own = _weighted_pyramid(frame, own_quality / total, check)
         levels = [level + more for level, more in zip(levels, own, strict=True)] if levels else own
     check()
     return _collapse(levels, check).clamp(0.0, 1.0)
 
 
-def _quality(
-    frame: Tensor, contrast: float, saturation: float, exposedness: float, check: Callable[[], None]
-) -> Tensor:
+def _quality(frame: Tensor, exponents: Sequence[Scalar]) -> Tensor:
     """Product of the three measures, never quite zero: B×3×H×W → B×1×H×W."""
+    contrast, saturation, exposedness = exponents
     grey = _mirrored(_mirrored((frame * frame.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True), 1, -2), 1, -1)
-    four_neighbours = frame.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
-    edges = F.conv2d(grey, four_neighbours[None, None]).abs()
-    check()
-    colour = frame.var(1, keepdim=True, unbiased=False)
-    check()
+    edges = F.conv2d(grey, frame.new_tensor(FOUR_NEIGHBOURS).view(1, 1, 3, 3)).abs()
+    colour = (frame - frame.mean(1, keepdim=True)).square().mean(1, keepdim=True)
     off_centre = (frame - 0.5).square().sum(1, keepdim=True)
-    check()
     quality = (edges + FLOOR) ** contrast * (colour + FLOOR**2) ** (saturation / 2)
     return quality * torch.exp(off_centre * (-exposedness / (2 * WIDTH**2)))
 
@@ -125,7 +129,9 @@ def _weighted_pyramid(image: Tensor, weight: Tensor, check: Callable[[], None] =
     while min(image.shape[-2:]) >= 2:
         check()
         smaller = _halve(image, check)
-        levels.append(weight * (image - _double(smaller, image.shape[-2], image.shape[-1], check)))
+        detail = image - _double(smaller, image.shape[-2], image.shape[-1], check)
+        check()
+        levels.append(weight * detail)
         image, weight = smaller, _halve(weight, check)
     return [*levels, weight * image]
 
@@ -135,32 +141,46 @@ def _collapse(levels: Sequence[Tensor], check: Callable[[], None]) -> Tensor:
     picture = levels[-1]
     for detail in levels[-2::-1]:
         check()
-        picture = detail + _double(picture, detail.shape[-2], detail.shape[-1], check)
+        coarse = _double(picture, detail.shape[-2], detail.shape[-1], check)
+        check()
+        picture = detail + coarse
     return picture
 
 
 def _halve(x: Tensor, check: Callable[[], None]) -> Tensor:
     """Binomial blur along rows and columns, then every second pixel; an odd size rounds up."""
-    kernel, planes = x.new_tensor(BINOMIAL), x.flatten(0, 1)[:, None]
-    check()
-    planes = F.conv2d(_mirrored(planes, 2, -2), kernel.view(1, 1, 5, 1), stride=(2, 1))
-    check()
-    planes = F.conv2d(_mirrored(planes, 2, -1), kernel.view(1, 1, 1, 5), stride=(1, 2))
-    return planes[:, 0].unflatten(0, x.shape[:2])
+    kernel = x.new_tensor(BINOMIAL)
+
+    def halved(plane: Tensor) -> Tensor:
+        check()
+        plane = F.conv2d(_mirrored(plane, 2, -2), kernel.view(1, 1, 5, 1), stride=(2, 1))
+        return F.conv2d(_mirrored(plane, 2, -1), kernel.view(1, 1, 1, 5), stride=(1, 2))
+
+    return _by_planes(halved, x)
 
 
 def _double(x: Tensor, height: int, width: int, check: Callable[[], None]) -> Tensor:
     """The interpolation that belongs to :func:`_halve`, cut to ``height`` × ``width``."""
-    kernel, planes = 2 * x.new_tensor(BINOMIAL), x.flatten(0, 1)[:, None]
-    for axis, size in ((-2, height), (-1, width)):
-        check()
-        count = x.shape[axis]
-        around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
-        down = axis == -2
-        shape, stride = ((1, 1, 5, 1), (2, 1)) if down else ((1, 1, 1, 5), (1, 2))
-        planes = F.conv_transpose2d(planes.index_select(axis, around), kernel.view(shape), stride=stride)
-        planes = planes.narrow(axis, 4, size)
-    return planes[:, 0].unflatten(0, x.shape[:2])
+    kernel = 2 * x.new_tensor(BINOMIAL)
+
+    def doubled(plane: Tensor) -> Tensor:
+        for axis, size in ((-2, height), (-1, width)):
+            check()
+            count = x.shape[axis]
+            around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
+            down = axis == -2
+            shape, stride = ((1, 1, 5, 1), (2, 1)) if down else ((1, 1, 1, 5), (1, 2))
+            plane = F.conv_transpose2d(plane.index_select(axis, around), kernel.view(shape), stride=stride)
+            plane = plane.narrow(axis, 4, size)
+        return plane
+
+    return _by_planes(doubled, x)
+
+
+def _by_planes(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function of 1×1×H×W to every channel of every sample, one after the other."""
+    planes = [function(plane) for plane in x.flatten(0, 1)[:, None].split(1)]
+    return torch.cat(planes)[:, 0].unflatten(0, x.shape[:2])
 
 
 def _mirrored(x: Tensor, margin: int, axis: int) -> Tensor:

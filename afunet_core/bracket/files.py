@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder, natural_key
+from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
 from afunet_core.camera.white_level import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
-from afunet_core.io.exposure import read_exposure_list, relative_exposures
+from afunet_core.io.exposure import relative_exposures
+from afunet_core.io.exposure_list import read_exposure_list
+from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import ImageFile, read_image, read_planes, turned
 
 CHANNELS = ("red", "green", "blue")
@@ -101,7 +103,13 @@ def load_bracket_files(
 
 def _read_all(files: Sequence[Path], white_level: float | str | None, plane: int) -> tuple[list[ImageFile], bool]:
     """Read the files, raw ones with one white level for all of them; and whether they are raw."""
-    images = [read_image(file, plane=plane) for file in files]
+    images: list[ImageFile] = []
+    balance: str | tuple[float, float, float] = "camera"
+    for file in files:
+        image = read_image(file, plane=plane, white_balance=balance)
+        images.append(image)
+        if balance == "camera" and image.colour is not None and image.colour.camera is not None:
+            balance = tuple(image.colour.camera["gains"])  # automatic white balance may change within a bracket
     raw = [image.attributes["raw"] for image in images if "raw" in image.attributes]
     if len(raw) < len(images):
         return images, False
@@ -114,7 +122,7 @@ def _read_all(files: Sequence[Path], white_level: float | str | None, plane: int
         if white_level is None:
             message = f"The sensor clips at {level}, below the white level of its files ({stated}): {level} is taken."
             warnings.warn(f"{message} State white_level= to take another.", UserWarning, stacklevel=5)
-    return [read_image(file, white_level=level) for file in files], True
+    return [read_image(file, white_level=level, white_balance=balance) for file in files], True
 
 
 def _warn_of_planes(images: Sequence[ImageFile], names: Sequence[str]) -> None:
@@ -129,7 +137,7 @@ def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFi
     """Frames whose orientation flag contradicts that of most others, turned as the pictures fit together: a camera that
     points up or down guesses its flag, and hardly anybody turns it between the frames of a bracket."""
     flags = Counter(image.orientation for image in images)
-    if len(flags) < 2 or any("raw" in image.attributes for image in images):
+    if len(flags) < 2:
         return images
     usual = flags.most_common(1)[0][0]
     model = next(image for image in images if image.orientation == usual)
@@ -236,14 +244,18 @@ def _common_colour(images: Sequence[ImageFile], names: Sequence[str]) -> dict[st
     if all(image.pixels.ndim == 2 or image.pixels.shape[2] < 3 for image in images):
         return None
     spaces = ["sRGB" if image.colour is None else image.colour.space for image in images]
-    for space, name in zip(spaces, names, strict=True):
-        if space != spaces[0]:
+    colours = [None if image.colour is None else image.colour.as_dict() for image in images]
+    matrices = [np.eye(3) if colour is None else np.array(colour["to_srgb"]) for colour in colours]
+    for space, matrix, name in zip(spaces, matrices, names, strict=True):
+        if space != spaces[0] or np.abs(matrix - matrices[0]).max() > _SAME_COLOURS:
             expected = f"colours in {spaces[0]} like {names[0]}"
-            raise BracketError(name, expected, space, "Export all frames with the same colour profile.")
-    first = images[0].colour
-    if first is None or first.to_srgb is None:
-        return None
-    return {"space": first.space, "source": first.source, "to_srgb": first.to_srgb.tolist()}
+            found = space if space != spaces[0] else f"{space} with another matrix"
+            raise BracketError(name, expected, found, "Export all frames with the same colour profile.")
+    return colours[0]
+
+
+_SAME_COLOURS = 0.01
+"""Largest difference of matrices of one camera or profile."""
 
 
 def _find_exposures(
@@ -277,8 +289,9 @@ def _listed_exposures(files: Sequence[Path]) -> tuple[list[float], str] | None:
     listed = read_exposure_list(exposure_file)
     if listed.names is not None:
         by_name = dict(zip((name.casefold() for name in listed.names), listed.ev, strict=True))
-        if all(file.name.casefold() in by_name for file in files):
-            return [by_name[file.name.casefold()] for file in files], exposure_file.name
+        keys = [key for file in files for key in (file.name, file.stem) if key.casefold() in by_name]
+        if len(keys) == len(files):
+            return [by_name[key.casefold()] for key in keys], exposure_file.name
     if len(set(files)) < len(files) and len(listed.ev) == len(files):  # the pages of one file
         return listed.ev, exposure_file.name
     for candidates in (list_bracket_folder(exposure_file.parent), sorted(files, key=natural_key)):

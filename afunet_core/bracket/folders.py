@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import defaultdict
 from importlib.util import find_spec
 from pathlib import Path
 
 from afunet_core.errors import ImageFileError
-from afunet_core.io.exposure import read_exposure_file
+from afunet_core.io.exposure_list import read_exposure_file
 from afunet_core.io.formats import RADIANCE, RAW_SUFFIXES, READABLE
+from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import read_own_metadata
 
 EXPOSURE_FILES = ("exposure.txt", "input_exp.txt")
 """Names of the text file that lists the exposures of a folder; case does not count."""
 
 _NOT_BY_PEOPLE = frozenset(
-    {"@eadir", "#recycle", "#snapshot", "$recycle.bin", "__macosx", "lost+found", "system volume information"}
+    {"#recycle", "#snapshot", "$recycle.bin", "recycler", "found.000", "__macosx", "lost+found"}
+    | {"system volume information", "thumbnails", "thumbs"}
 )
-"""Folders that network drives and operating systems make for themselves; their pictures are thumbnails or deleted."""
-
-
-def natural_key(path: str | Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """Sort key that counts as people do; names that differ only by case or zeros come in one order everywhere.
-
-    Example:
-        >>> sorted(["10.tif", "9.tif", "a2.tif", "a10.tif"], key=natural_key)
-        ['9.tif', '10.tif', 'a2.tif', 'a10.tif']
-    """
-    name = Path(path).name
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), name
+"""Folders that network drives and operating systems make for themselves, beside those whose names begin with @ or a
+full stop; their pictures are thumbnails or deleted."""
 
 
 def find_exposure_file(folder: str | Path) -> Path | None:
@@ -76,18 +66,24 @@ def find_brackets(root: str | Path) -> list[Path]:
     Raises:
         ImageFileError: ``root`` does not exist or cannot be read.
     """
-    root = Path(root)
+    return _brackets_below(Path(root), set())
+
+
+def _brackets_below(root: Path, seen: set[Path]) -> list[Path]:
+    """The same, but for folders that were seen: a link may lead back to a folder above it."""
+    seen.add(root.resolve())
     if find_exposure_file(root) is not None or len(list_bracket_folder(root)) >= 2:
         return [root]
     found: list[Path] = []
     for folder in sorted((entry for entry in _entries(root) if _is_searched(entry)), key=natural_key):
-        found += find_brackets(folder)
+        if folder.resolve() not in seen:
+            found += _brackets_below(folder, seen)
     return found
 
 
 def _is_searched(entry: Path) -> bool:
-    hidden = entry.name.startswith((".", "._")) or entry.name.casefold() in _NOT_BY_PEOPLE
-    return not hidden and entry.is_dir() and not entry.is_symlink()  # a link to a parent would be searched for ever
+    hidden = entry.name.startswith((".", "@")) or entry.name.casefold() in _NOT_BY_PEOPLE
+    return not hidden and entry.is_dir()
 
 
 def is_own_result(path: str | Path) -> bool:
@@ -98,14 +94,18 @@ def is_own_result(path: str | Path) -> bool:
         return False  # reported by whoever opens it
 
 
+_JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
+
+
 def _without_pairs(images: list[Path]) -> list[Path]:
-    """Leave out the JPEG that a camera writes beside a raw file; without rawpy it is the raw file that must go."""
+    """Leave out the JPEG of a shot beside its raw file, HEIC, TIFF…; without rawpy it is the raw file that must go."""
     raws = {image.stem.casefold() for image in images if image.suffix.lower() in RAW_SUFFIXES}
     developed = {image.stem.casefold() for image in images if image.suffix.lower() not in RAW_SUFFIXES}
-    if not raws & developed:
-        return images
-    drop_raw = raws == developed and find_spec("rawpy") is None
-    return [i for i in images if (i.suffix.lower() in RAW_SUFFIXES) != drop_raw or i.stem.casefold() not in raws]
+    if raws & developed:
+        drop_raw = raws == developed and find_spec("rawpy") is None
+        images = [i for i in images if (i.suffix.lower() in RAW_SUFFIXES) != drop_raw or i.stem.casefold() not in raws]
+    others = {image.stem.casefold() for image in images if image.suffix.lower() not in _JPEG}
+    return [i for i in images if i.suffix.lower() not in _JPEG or i.stem.casefold() not in others]
 
 
 def _entries(folder: Path) -> list[Path]:

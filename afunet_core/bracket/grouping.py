@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import afunet_core.io  # noqa: F401  # The package before its parts, see tests/core/test_imports.py.
-from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder, natural_key
+from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 from afunet_core.io.formats import RAW_SUFFIXES
+from afunet_core.io.natural_order import natural_key
 from afunet_core.io.raw import read_raw_exposure
 
 __all__ = ["Grouping", "Shot", "group_folder", "group_shots", "read_shot", "refuse_several_brackets"]

@@ -64,8 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     results.add_argument(
         "--scale-to",
-        metavar="FILE",
-        help="an earlier result whose scale the radiance gets: for the tiles of a panorama, for a time series",
+        metavar="FILE|cd/m2",
+        help="an earlier result whose scale the radiance gets: for the tiles of a panorama, for a time series; or "
+        "cd/m2 for luminance as far as the camera keeps to its rating",
     )
     results.add_argument("--format", default=".exr", metavar="SUFFIX", help="of a batch's results (.exr)")
 
@@ -97,12 +98,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _expanded(word: str) -> list[Path]:
     """The files that a pattern means, where the shell has not expanded it (Windows); any other word as it is."""
-    from afunet_core.bracket.folders import natural_key
+    from afunet_core.io.natural_order import natural_key
 
     path = Path(word)
     if not any(sign in word for sign in "*?[") or path.exists():
         return [path]
-    return sorted((Path(found) for found in glob.glob(word)), key=natural_key) or [path]
+    found = glob.glob(word, recursive=True) or glob.glob(word.replace("[", "[[]"), recursive=True)
+    return sorted(map(Path, found), key=natural_key) or [path]
 
 
 def _only_bracket(folders: list[Path]) -> Path:

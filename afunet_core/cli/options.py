@@ -26,6 +26,7 @@ def numbers(text: str) -> list[float]:
         >>> numbers("1/4, 2"), numbers("2.5ms"), numbers("0,01"), numbers("-2,0,2")
         ([0.25, 2.0], [0.0025], [0.01], [-2.0, 0.0, 2.0])
     """
+    text = text.strip().strip("[]()")
     whole = parse_exposure(text)
     if whole is not None and not _PAIR.fullmatch(text.strip()):
         return [whole]

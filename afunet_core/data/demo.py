@@ -1,9 +1,7 @@
-"""A bracket everybody has at once: a hand-held camera, a rolling ball, a lit headlight, and the truth to compare with.
+"""A sample bracket: a hand-held camera, a rolling ball, a lit headlight, and the truth to compare with.
 
-The scene is a photograph that scikit-image bundles (the motorcycle of the Middlebury stereo set, released as CC0 by
-Daniel Scharstein), lit anew so that its range exceeds any single frame: the headlight is on, the paper on the door
-becomes a window to a bright sky, and the corners of the garage are dark. A rendered ball rolls through it while the
-camera shakes. Everything is computed from a fixed seed, in well under two seconds.
+The scene is the motorcycle of the Middlebury stereo set, which scikit-image bundles (released as CC0 by Daniel
+Scharstein), lit anew so that its range exceeds any single frame, with a rendered ball. The seed is fixed.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from afunet_core.errors import ArgumentError
+from afunet_core.errors import ArgumentError, DependencyError
 
 __all__ = ["DemoBracket", "demo_bracket"]
 
@@ -55,6 +53,7 @@ def demo_bracket(*, motion: bool = True, reduction: int = 1) -> DemoBracket:
 
     Raises:
         ArgumentError: when ``reduction`` is not one of 1, 2, 3, …, 16.
+        DependencyError: without the extra ``samples``.
 
     Example:
         >>> frames, ev, truth = demo_bracket(reduction=8)
@@ -78,8 +77,12 @@ def demo_bracket(*, motion: bool = True, reduction: int = 1) -> DemoBracket:
 
 def _room() -> Array:
     """Render the garage in linear radiance, lit by a window in the door and by the motorcycle's own headlight."""
-    from scipy.ndimage import gaussian_filter
-    from skimage import data
+    try:
+        from scipy.ndimage import gaussian_filter
+        from skimage import data
+    except ImportError as error:
+        advice = "pip install 'napari-afunet[samples]'"
+        raise DependencyError(f"The sample bracket needs scikit-image and SciPy: {advice}.") from error
 
     photo = data.stereo_motorcycle()[0].astype(np.float64) / 255.0
     light = photo**2.2

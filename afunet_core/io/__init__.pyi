@@ -2,19 +2,19 @@ from .exposure import (
     Exposure as Exposure,
 )
 from .exposure import (
-    ExposureList as ExposureList,
-)
-from .exposure import (
     parse_exposure as parse_exposure,
 )
 from .exposure import (
+    relative_exposures as relative_exposures,
+)
+from .exposure_list import (
+    ExposureList as ExposureList,
+)
+from .exposure_list import (
     read_exposure_file as read_exposure_file,
 )
-from .exposure import (
+from .exposure_list import (
     read_exposure_list as read_exposure_list,
-)
-from .exposure import (
-    relative_exposures as relative_exposures,
 )
 from .exr_parts import (
     ImagePart as ImagePart,
@@ -30,6 +30,9 @@ from .formats import (
 )
 from .formats import (
     WRITABLE as WRITABLE,
+)
+from .natural_order import (
+    natural_key as natural_key,
 )
 from .photograph import (
     Photograph as Photograph,

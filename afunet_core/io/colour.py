@@ -53,6 +53,7 @@ class ColourEncoding:
         decode: from stored values in [0, 1] to light, where ``encoding`` cannot say it.
         to_srgb: linear RGB of the file to linear sRGB, 3×3; ``None`` where they are the same or not stated.
         space: the name of the file's colours.
+        camera: of a raw file, the colours of its camera as a DNG states them.
     """
 
     encoding: str | None
@@ -60,6 +61,21 @@ class ColourEncoding:
     decode: Decoder | None = None
     to_srgb: np.ndarray | None = None
     space: str = "sRGB"
+    camera: Mapping[str, Any] | None = None
+
+    def as_dict(self) -> dict[str, Any] | None:
+        """Name and matrix of colours other than sRGB, for the metadata of brackets and layers; else ``None``."""
+        if self.to_srgb is None:
+            return None
+        found = {"space": self.space, "source": self.source, "to_srgb": self.to_srgb.tolist()}
+        return found if self.camera is None else {**found, "camera": dict(self.camera)}
+
+
+def colour_of_camera(colours: Mapping[str, Any] | None) -> ColourEncoding | None:
+    """State the colours of a raw file, as :func:`~afunet_core.io.raw.read_raw` found them."""
+    if colours is None:
+        return None
+    return ColourEncoding("linear", "its raw file", None, np.array(colours["to_srgb"]), "the camera's RGB", colours)
 
 
 def colour_from_attributes(attributes: Mapping[str, Any], profile: bytes | None) -> ColourEncoding | None:

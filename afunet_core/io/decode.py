@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[Any]:
                 yield source
             finally:
                 source.close()
-    except AFUNetError:
+    except (AFUNetError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything: UnicodeDecodeError, ZeroDivisionError…
         raise ImageFileError(f"{path}: is damaged: {type(error).__name__}: {error}. {_ADVICE}") from error
@@ -147,6 +147,9 @@ def _colour_part(source: Any, path: Path) -> tuple[int, list[int]]:
         names = list(source.spec().channelnames)
         channels = colour_channels(names)
         if channels:
+            if {"RY", "BY"} <= set(names):
+                message = f"{path.name} holds luminance and chroma (Y, RY, BY): the luminance alone is read."
+                warnings.warn(f"{message} Export it as RGB.", UserWarning, stacklevel=5)
             return part, channels
         part += 1
     raise ImageFileError(f"{path}: has no channels R, G, B or Y (the last part has {', '.join(names)}). {_ADVICE}")

@@ -23,12 +23,17 @@ _LINEAR_RAW = 34892
 _D65 = 21
 """EXIF LightSource of the illuminant that the colour matrix is for."""
 
-_XYZ_TO_SRGB = (
-    (3.2404542, -1.5371385, -0.4985314),
-    (-0.9692660, 1.8760108, 0.0415560),
-    (0.0556434, -0.2040259, 1.0572252),
-)
-"""XYZ under D65 to linear sRGB (IEC 61966-2-1): the camera of this DNG is the working space."""
+_WORKING_SPACE: dict[str, Any] = {
+    "to_srgb": np.eye(3),
+    "gains": (1.0, 1.0, 1.0),
+    "xyz_to_camera": (  # XYZ under D65 to linear sRGB (IEC 61966-2-1)
+        (3.2404542, -1.5371385, -0.4985314),
+        (-0.9692660, 1.8760108, 0.0415560),
+        (0.0556434, -0.2040259, 1.0572252),
+    ),
+    "tags": {},
+}
+"""The camera of a DNG from pictures, which were developed already."""
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL = 1, 2, 3, 4, 5, 10
 
@@ -43,13 +48,17 @@ def write_linear_dng(
 ) -> None:
     """Write H×W×3 radiance, linear sRGB, as a linear DNG that converters open like a raw file.
 
+    Of raw frames it holds what their sensor would have counted, had it the range: the camera's own RGB before white
+    balance, with its matrices and the balance as shot. Of pictures it holds linear sRGB.
+
     The brightest value becomes the white level; BaselineExposure tells the converter how much to brighten, so that the
     picture opens as bright as the reference frame.
 
     Args:
         path: destination.
         image: float32 H×W×3; negative values (colours beyond sRGB) become 0.
-        metadata: provenance; ``times`` and ``reference`` in it give the brightness to open with.
+        metadata: provenance; ``times`` and ``reference`` in it give the brightness to open with, ``camera_colours``
+            the camera's space.
         photograph: the metadata of the reference frame.
         half: 16-bit floats instead of integers: 30 stops instead of 16.
     """
@@ -59,8 +68,11 @@ def write_linear_dng(
         image = np.repeat(image, 3, axis=2)
     if image.shape[2] != 3:
         raise ShapeError("pixels", "1 or 3 channels for a .dng", tuple(image.shape), "Drop the alpha channel.")
-    peak = max(float(image.max()), 1e-9)
-    scaled = np.clip(image / peak, 0.0, 1.0)
+    camera = metadata.get("camera_colours") or _WORKING_SPACE
+    gains = np.array(camera["gains"])
+    balanced = image @ np.linalg.inv(np.array(camera["to_srgb"])).T
+    peak = max(float(balanced.max()), 1e-9)  # converters clip what is above white once it is balanced
+    scaled = np.clip(balanced / (peak * gains), 0.0, 1.0)
     pixels = scaled.astype(np.float16) if half else np.rint(scaled * 65535.0).astype(np.uint16)
     stops = math.log2(peak * _brightness_of_reference(metadata))
     tags = [] if photograph is None else photograph.to_tiff_tags()
@@ -74,13 +86,12 @@ def write_linear_dng(
         (50708, _ASCII, len(model), model, True),
         (50714, _RATIONAL, 3, (0, 1) * 3, True),
         (50717, _LONG, 3, ((1,) if half else (65535,)) * 3, True),
-        (50721, _SRATIONAL, 9, _rationals(np.ravel(_XYZ_TO_SRGB)), True),
-        (50728, _RATIONAL, 3, (1, 1) * 3, True),
+        (50728, _RATIONAL, 3, _rationals(1 / gains), True),
         (50730, _SRATIONAL, 1, _rationals([stops]), True),
         (50731, _RATIONAL, 1, (1, 1), True),
         (50732, _RATIONAL, 1, (1, 1), True),
         (50734, _RATIONAL, 1, (1, 1), True),
-        (50778, _SHORT, 1, _D65, True),
+        *_colour_tags(camera),
     ]
     tifffile.imwrite(
         path,
@@ -95,6 +106,20 @@ def write_linear_dng(
     )
     if photograph is not None:
         photograph.attach(path)
+
+
+def _colour_tags(camera: Mapping[str, Any]) -> list[tuple[int, int, int, Any, bool]]:
+    """Matrices of the camera: those of its own DNG, else the one for D65."""
+    own = {int(tag): value for tag, value in camera["tags"].items()}
+    if 50721 not in own:
+        own = {50721: _rationals(np.ravel(camera["xyz_to_camera"])), 50778: _D65}
+    tags = []
+    for tag, value in own.items():
+        numbers = tuple(np.atleast_1d(value).tolist())
+        kind = {50727: _RATIONAL, 50778: _SHORT, 50779: _SHORT}.get(tag, _SRATIONAL)
+        count = len(numbers) if kind == _SHORT else len(numbers) // 2
+        tags.append((tag, kind, count, numbers if count > 1 or kind != _SHORT else numbers[0], True))
+    return tags
 
 
 def _brightness_of_reference(metadata: Mapping[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""Exposures of frames: from EXIF, from the text file beside them, and as people write them."""
+"""Exposures of frames: from EXIF and XMP, and as people write them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, overload
-
-from afunet_core.errors import ImageFileError
 
 
 @dataclass(frozen=True)
@@ -41,17 +38,18 @@ class Exposure:
 def exposure_from_attributes(attributes: Mapping[str, Any]) -> Exposure | None:
     """Find the exposure in attributes as OpenImageIO names them; ``None`` without a usable exposure time.
 
-    Where the plain fields are missing, the APEX values (``t = 2^-Tv``, ``N = 2^(Av/2)``) stand in.
+    Where the plain fields are missing, the APEX values (``t = 2^-Tv``, ``N = 2^(Av/2)``) are taken. A plain field and
+    an APEX value that are both 0 were left empty: that is not 1 s at f/1.
     Sensitivities that the plain field cannot hold (65535 and more) are in the fields of EXIF 2.3.
     """
     seconds = _positive(attributes.get("ExposureTime"))
     if seconds is None:
-        seconds = _power(-1.0, attributes.get("Exif:ShutterSpeedValue"))
+        seconds = _power(-1.0, attributes.get("Exif:ShutterSpeedValue"), empty="ExposureTime" in attributes)
     if seconds is None:
         return None
     aperture = _positive(attributes.get("FNumber"))
     if aperture is None:
-        aperture = _power(0.5, attributes.get("Exif:ApertureValue"))
+        aperture = _power(0.5, attributes.get("Exif:ApertureValue"), empty="FNumber" in attributes)
     return Exposure(_as_stated(seconds), _as_stated(aperture), _sensitivity(attributes))
 
 
@@ -91,13 +89,15 @@ def _sensitivity(attributes: Mapping[str, Any]) -> float | None:
     return max(wide, default=plain) if plain is not None else next(iter(wide), None)
 
 
-def _power(factor: float, apex: Any) -> float | None:
-    """``2^(factor · apex)`` of an APEX value; cameras leave strange numbers in unused fields."""
+def _power(factor: float, apex: Any, empty: bool) -> float | None:
+    """``2^(factor · apex)`` of an APEX value; 0 is no value where the plain field is ``empty``, nor are huge ones."""
     try:
         value = float(Fraction(apex) if isinstance(apex, str) else apex)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return 2.0 ** (factor * value) if math.isfinite(value) and abs(value) < 40 else None
+    if not math.isfinite(value) or abs(value) >= 40 or (empty and value == 0):
+        return None
+    return 2.0 ** (factor * value)
 
 
 @overload
@@ -179,132 +179,3 @@ def relative_exposures(exposures: Sequence[Exposure]) -> list[float]:
     return [
         Exposure(e.seconds, e.f_number if use_aperture else None, e.iso if use_iso else None).value for e in exposures
     ]
-
-
-@dataclass(frozen=True)
-class ExposureList:
-    """The exposures that a text file lists.
-
-    Args:
-        ev: in stops, one a line.
-        names: the frames' file names, where every line has one, else ``None``.
-    """
-
-    ev: list[float]
-    names: list[str] | None = None
-
-
-def read_exposure_file(path: str | Path) -> list[float]:
-    """Read exposures (EV, stops) from a text file: one a line, in the natural order of the frames' file names.
-
-    See :func:`read_exposure_list` for what may stand in it.
-    """
-    return read_exposure_list(path).ev
-
-
-def read_exposure_list(path: str | Path) -> ExposureList:
-    """Read a list of exposures as people write them.
-
-    One EV a line, or all in one line between blanks, commas or semicolons. Times are known by their unit or fraction
-    (``1/100``, ``0.01 s``, ``10 ms``) and become stops; a file may hold either. A line may begin or end with the
-    frame's file name (``IMG_1.jpg 1/100``), then order does not matter. Decimal commas, empty lines and ``#`` comments
-    are understood.
-
-    Raises:
-        ImageFileError: the file is missing, not text, empty, or holds something which is no exposure.
-    """
-    path = Path(path)
-    entries = [entry for number, line in _lines(path) for entry in _entries(line, f"{path}, line {number}")]
-    if not entries:
-        raise ImageFileError(f"{path}: holds no exposure values. {_LIST_ADVICE}")
-    values = _as_stops(entries, path)
-    names = [entry.name for entry in entries]
-    named = [name for name in names if name]
-    if named and len(named) < len(names):
-        raise ImageFileError(f"{path}: only some lines name their frame. {_LIST_ADVICE}")
-    return ExposureList(values, named or None)
-
-
-_LIST_ADVICE = "Write one exposure value (EV) or time (1/100 s) a line, in the order of the file names."
-_LONGEST_LIST = 2**20
-"""Bytes; lists are short, and a picture of another name is not."""
-
-
-@dataclass(frozen=True)
-class _Entry:
-    value: float
-    kind: str
-    """``"time"`` with its unit, ``"fraction"``, ``"stops"`` with theirs, or ``"number"``."""
-    name: str = ""
-
-
-def _as_stops(entries: Sequence[_Entry], path: Path) -> list[float]:
-    """All entries in stops: a list is one of times if something says so and nothing speaks against it."""
-    kinds, values = {entry.kind for entry in entries}, [entry.value for entry in entries]
-    if "time" in kinds and ("stops" in kinds or min(values) <= 0):
-        raise ImageFileError(f"{path}: lists times and stops together, or times that are not above 0. {_LIST_ADVICE}")
-    if "time" in kinds or ("fraction" in kinds and "stops" not in kinds and min(values) > 0):
-        return [math.log2(value) for value in values]
-    if kinds == {"number"} and len(values) > 1 and min(values) > 0 and 0 < max(values) - min(values) < _CAMERA_STEP:
-        warnings.warn(
-            f"{path}: numbers that differ by less than {_CAMERA_STEP:g} are no stops; they are taken as times in "
-            "seconds. Write their unit to be sure: 0.01 s.",
-            UserWarning,
-            stacklevel=3,
-        )
-        return [math.log2(value) for value in values]
-    return values
-
-
-_CAMERA_STEP = 0.3
-"""Stops: the smallest step of a camera's dial is a third."""
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    try:
-        if not path.is_file() and path.exists():
-            raise ImageFileError(f"{path}: is no ordinary file. {_LIST_ADVICE}")
-        with path.open("rb") as file:
-            data = file.read(_LONGEST_LIST)
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except OSError as error:
-        if isinstance(error, ImageFileError):
-            raise
-        raise ImageFileError(f"{path}: cannot be read: {error.strerror or error}. {_LIST_ADVICE}") from error
-    except UnicodeDecodeError as error:
-        raise ImageFileError(f"{path}: is not a text file. {_LIST_ADVICE}") from error
-    stripped = ((number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), start=1))
-    return [(number, line) for number, line in stripped if line]
-
-
-def _entries(line: str, where: str) -> list[_Entry]:
-    """Read one line: one exposure, perhaps with a name, or several numbers."""
-    name = ""
-    named = re.match(r"(?:\"(?P<quoted>[^\"]+)\"|(?P<plain>\S+\.[A-Za-z]\w{1,4}))[\s,;:=]+(?P<rest>.+)$", line)
-    if named:
-        name, line = named["quoted"] or named["plain"], named["rest"]
-    words = _words(line)
-    entries = []
-    for word in words:
-        value = parse_exposure(word)
-        if value is None:
-            raise ImageFileError(f"{where}: {word!r} is not a number. {_LIST_ADVICE}")
-        entries.append(_Entry(value, _kind(word), name))
-    if name and len(entries) > 1:
-        raise ImageFileError(f"{where}: {len(entries)} numbers for one frame. {_LIST_ADVICE}")
-    return entries
-
-
-def _kind(word: str) -> str:
-    unit = re.search(r"[a-zµμ\"″]+$", word, re.IGNORECASE)
-    if unit is None:
-        return "fraction" if "/" in word else "number"
-    return "stops" if unit[0].lower() in ("ev", "stop", "stops") else "time"
-
-
-def _words(line: str) -> list[str]:
-    """Numbers with their units. A comma separates, unless it is plainly a decimal one: a single number a line."""
-    if re.fullmatch(r"[-+−–]?\d+,\d+\s*\D*", line):
-        return [line]
-    found = re.sub(r"(?<=\d)\s+(?=(?:seconds?|secs?|s|ms|µs|μs|us|ev|stops?)\b)", "", line, flags=re.IGNORECASE)
-    return [word for word in re.split(r"[,;\s]+", re.sub(r"\s*/\s*", "/", found)) if word]

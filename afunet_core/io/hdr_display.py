@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from afunet_core.errors import DependencyError
 from afunet_core.io.colour import PQ_WHITE, primaries_to_srgb, rec2020
+from afunet_core.io.metadata import to_xmp
 
 __all__ = ["encode_pq_avif"]
+
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+"""The UUID of boxes with XMP: ISO 16684-1, part 3."""
 
 _BITS = 10
 _REC2020, _PQ, _REC2020_MATRIX = 9, 16, 9
 """Code points of ITU-T H.273."""
 
 
-def encode_pq_avif(image: np.ndarray, quality: int = 95) -> bytes:
+def encode_pq_avif(image: np.ndarray, quality: int = 95, metadata: Mapping[str, Any] | None = None) -> bytes:
     """Encode linear sRGB, 1.0 diffuse white (203 cd/m²), as an AVIF of 10 bits.
 
     Args:
+        metadata: provenance; in an XMP packet in a box of its own behind the picture.
         image: H×W×1 or H×W×3; light above 10,000 cd/m² is limited.
         quality: 1 to 100.
 
@@ -42,7 +50,10 @@ def encode_pq_avif(image: np.ndarray, quality: int = 95) -> bytes:
         matrix=_REC2020_MATRIX,
         pixelformat="yuv444",
     )
-    return bytes(encoded)
+    if not metadata:
+        return bytes(encoded)
+    content = _XMP_BOX + to_xmp(metadata)
+    return bytes(encoded) + (len(content) + 8).to_bytes(4, "big") + b"uuid" + content
 
 
 def encode_pq(candela: np.ndarray) -> np.ndarray:

@@ -84,5 +84,8 @@ def _from_micro_manager(tag: Any) -> float | None:
     if tag is None:
         return None
     notes = tag.value if isinstance(tag.value, dict) else json.loads(str(tag.value))
-    value = notes.get("Exposure-ms")
+    names = ["Exposure-ms", "Exposure", *(name for name in notes if str(name).endswith("-Exposure"))]
+    value = next((notes[name] for name in names if notes.get(name) is not None), None)
+    if isinstance(value, dict):  # of version 2
+        value = value.get("PropVal", value.get("scalar"))
     return None if value is None else float(value) / 1000.0

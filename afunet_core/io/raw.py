@@ -27,6 +27,7 @@ def read_raw(
     *,
     black_level: float | None = None,
     white_level: float | None = None,
+    primaries: str = "srgb",
 ) -> tuple[np.ndarray, Exposure | None, dict[str, Any]]:
     """Develop a raw file to linear light, without tone curve, brightening or highlight recovery.
 
@@ -38,10 +39,11 @@ def read_raw(
         demosaic: one of `DEMOSAIC`.
         white_balance: ``"camera"`` as shot, ``"daylight"``, ``"none"`` (what the sensor counted), or three gains.
         black_level, white_level: in counts of the sensor, instead of those that the file states.
+        primaries: ``"srgb"``, or ``"camera"`` for those of the sensor, which hold colours beyond sRGB.
 
     Returns:
-        H×W×3 uint16, upright, in linear sRGB primaries (those of the sensor with ``"none"``); the exposure; what the
-        file says of the camera.
+        H×W×3 uint16, upright, in linear sRGB primaries (those of the sensor with white balance ``"none"``, and where
+        the file states no colour matrix); the exposure; what the file says of the camera.
 
     Raises:
         DependencyError: rawpy is not installed.
@@ -50,6 +52,8 @@ def read_raw(
     """
     if demosaic not in DEMOSAIC:
         raise ArgumentError("demosaic", f"one of {', '.join(DEMOSAIC)}", repr(demosaic))
+    if primaries not in ("srgb", "camera"):
+        raise ArgumentError("primaries", "srgb or camera", repr(primaries))
     rawpy = _rawpy()
     path = Path(path)
     options = {
@@ -61,19 +65,25 @@ def read_raw(
         "half_size": demosaic == "half",
         **({} if demosaic == "half" else {"demosaic_algorithm": getattr(rawpy.DemosaicAlgorithm, demosaic.upper())}),
         **({} if black_level is None else {"user_black": round(black_level)}),
-        **({} if white_level is None else {"user_sat": round(white_level)}),
         **_white_balance(rawpy, white_balance),
     }
     try:
         with rawpy.imread(str(path)) as raw:
-            plateau = _plateau(raw)
+            plateau, colours = _plateau(raw), _colours(raw, path)
+            if white_level is not None:  # LibRaw takes it for a level above black
+                black = np.mean(raw.black_level_per_channel) if black_level is None else black_level
+                options["user_sat"] = round(white_level - float(black))
+            if primaries == "camera" and colours is not None:
+                options["output_color"] = rawpy.ColorSpace.raw
             pixels = raw.postprocess(**options)
             camera = {
                 "black_level": [int(level) for level in raw.black_level_per_channel],
                 "white_level": int(raw.white_level) if white_level is None else round(white_level),
                 "clips_at": plateau,
                 "white_balance": [float(gain) for gain in raw.camera_whitebalance],
+                "colours": colours,
                 "demosaic": demosaic,
+                "orientation": {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1),
                 "balanced_by": white_balance if isinstance(white_balance, str) else list(white_balance),
             }
             other = raw.other
@@ -83,6 +93,48 @@ def read_raw(
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise ImageFileError(f"{path}: is no raw file that can be read: {reason}. {_ADVICE}") from error
     return np.ascontiguousarray(pixels), _exposure(other, path), camera
+
+
+_SRGB_TO_XYZ = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
+"""Under D65, as LibRaw has it."""
+
+_DNG_COLOURS = (50721, 50722, 50723, 50724, 50727, 50778, 50779, 50964, 50965)
+"""Tags of a DNG about the colours of its camera: matrices, calibration, balance of its channels, illuminants."""
+
+
+def _colours(raw: Any, path: Path) -> dict[str, Any] | None:
+    """Colours of the camera as a DNG states them; ``None`` where no matrix is known or it is none of three colours.
+
+    ``to_srgb`` takes balanced colours of the sensor to linear sRGB, ``gains`` is the white balance as shot,
+    ``xyz_to_camera`` the DNG's ColorMatrix for D65, ``tags`` what a DNG states of itself.
+    """
+    to_srgb: np.ndarray = np.asarray(raw.color_matrix, np.float64)[:, :3]
+    daylight = np.asarray(raw.daylight_whitebalance, np.float64)[:3]
+    xyz_to_camera: np.ndarray = np.asarray(raw.rgb_xyz_matrix, np.float64)[:3]
+    try:
+        if to_srgb[0, 0] > _NO_MATRIX:
+            xyz_to_camera = np.linalg.inv(to_srgb * daylight) @ np.linalg.inv(_SRGB_TO_XYZ)
+        else:
+            camera = xyz_to_camera @ _SRGB_TO_XYZ
+            to_srgb = np.linalg.inv(camera / camera.sum(axis=1, keepdims=True))
+    except np.linalg.LinAlgError:
+        return None
+    if raw.num_colors != 3 or not (np.isfinite(to_srgb).all() and np.isfinite(xyz_to_camera).all()):
+        return None
+    shot = np.asarray(raw.camera_whitebalance, np.float64)[:3]
+    gains = shot if shot[0] > 0 else daylight
+    return {
+        "to_srgb": to_srgb.tolist(),
+        "xyz_to_camera": xyz_to_camera.tolist(),
+        "gains": (gains / gains.min()).tolist(),
+        "tags": {str(tag): value for tag, value in _stated(path, *_DNG_COLOURS).items()},
+    }
+
+
+_NO_MATRIX = 0.125
+"""LibRaw's own test of a camera matrix that stands in the file."""
 
 
 def _plateau(raw: Any) -> int | None:
@@ -123,21 +175,33 @@ def _metadata(path: str | Path) -> Any:
 def _exposure(other: Any, path: Path) -> Exposure | None:
     names = {"ExposureTime": "shutter_speed", "FNumber": "aperture", "Exif:PhotographicSensitivity": "iso_speed"}
     found = {name: getattr(other, field) for name, field in names.items()}
+    if found["ExposureTime"] == 1.0 and _left_empty(path):
+        return None
     if not found["Exif:PhotographicSensitivity"]:
-        found["Exif:PhotographicSensitivity"] = _stated_iso(path)
+        found["Exif:PhotographicSensitivity"] = _stated(path, _ISO_TAG).get(_ISO_TAG)
     return exposure_from_attributes(found)
 
 
-def _stated_iso(path: Path) -> Any:
-    """The sensitivity in the first directory of a TIFF-like file (TIFF/EP), where LibRaw does not look for it."""
+_ISO_TAG, _TIME_TAG, _EXIF_TAG = 34855, 33434, 34665
+
+
+def _left_empty(path: Path) -> bool:
+    """Return True if a file states an exposure time of 0: of the empty APEX field beside it LibRaw makes 1 s."""
+    tags = _stated(path, _TIME_TAG, _EXIF_TAG)
+    seconds = tags.get(_TIME_TAG) or (tags.get(_EXIF_TAG) or {}).get("ExposureTime")
+    return seconds is not None and seconds[0] == 0
+
+
+def _stated(path: Path, *numbers: int) -> dict[int, Any]:
+    """Tags in the first directory of a TIFF-like file (TIFF/EP, DNG), where LibRaw does not look or keep them."""
     import tifffile
 
     try:
         with tifffile.TiffFile(path) as file:
-            tag = file.pages.first.tags.get(34855)
-            return None if tag is None else tag.value
+            tags = file.pages.first.tags
+            return {number: tags[number].value for number in numbers if number in tags}
     except Exception:  # not every maker's raw file is a TIFF, and damaged ones raise anything
-        return None
+        return {}
 
 
 def _white_balance(rawpy: Any, choice: str | tuple[float, float, float]) -> dict[str, Any]:

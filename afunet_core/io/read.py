@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +10,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError
-from afunet_core.io.colour import ColourEncoding, colour_from_attributes, decode_pixels
+from afunet_core.io.colour import ColourEncoding, colour_from_attributes, colour_of_camera, decode_pixels
 from afunet_core.io.decode import check_file, main_pages, opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
 from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
+from afunet_core.io.header import (
+    LARGEST_HEADER,
+    ends_of,
+    header_attributes,
+    own_metadata,
+    radiance_scale,
+    unusual_colours,
+    warn_of_colours,
+    xmp_packet,
+)
 from afunet_core.io.heif import read_heif
-from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
+from afunet_core.io.icc import parse_profile, srgb_profile
+from afunet_core.io.icc_tables import convert_by_profile, read_by_profile
 from afunet_core.io.microscope import read_plane_exposure, read_plane_exposures
 from afunet_core.io.raw import read_raw, read_raw_exposure
 
@@ -30,9 +39,6 @@ __all__ = [
     "read_own_metadata",
     "read_planes",
 ]
-
-_LARGEST_HEADER = 2**20
-"""Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought."""
 
 _SENSOR_MOSAIC = 32803
 """TIFF PhotometricInterpretation of a colour filter array (TIFF/EP)."""
@@ -75,7 +81,13 @@ class ImageFile:
         return replace(self, pixels=decode_pixels(self.pixels, self.colour), encoding="linear", bit_depth=None)
 
 
-def read_image(path: str | Path, *, white_level: float | None = None, plane: int = 0) -> ImageFile:
+def read_image(
+    path: str | Path,
+    *,
+    white_level: float | None = None,
+    white_balance: str | tuple[float, float, float] = "camera",
+    plane: int = 0,
+) -> ImageFile:
     """Read a picture (EXR, Radiance, TIFF, PNG, JPEG, HEIC, AVIF, JPEG XL, WebP…) or a camera's raw file.
 
     Pixels are as stored; only the orientation flag of cameras is applied, and alpha is not multiplied into the colours.
@@ -84,7 +96,8 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
 
     Args:
         path: the file.
-        white_level: of a raw file, instead of the one that it states.
+        white_level, white_balance: of a raw file, instead of those that it states. It comes in the primaries of its
+            sensor, with their matrix in ``colour``.
         plane: of a file with several pages of one size, such as the z-series of a microscope.
 
     Raises:
@@ -103,9 +116,13 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
     suffix = path.suffix.lower()
     if suffix in RAW_SUFFIXES:
         check_file(path)
-        developed, exposure, camera = read_raw(path, white_level=white_level)
-        own = _own_metadata(path, {}) if suffix == ".dng" else {}
-        return ImageFile(developed, "linear", 16, exposure, own, {"raw": camera})
+        developed, exposure, camera = read_raw(
+            path, white_balance=white_balance, white_level=white_level, primaries="camera"
+        )
+        own = own_metadata(path, {}) if suffix == ".dng" else {}
+        colour = colour_of_camera(camera["colours"])
+        turn = camera["orientation"]
+        return ImageFile(developed, "linear", 16, exposure, own, {"raw": camera}, colour, orientation=turn)
     if suffix in HEIF_SUFFIXES:
         check_file(path)
         pixels, attributes, profile = read_heif(path)
@@ -115,6 +132,9 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
     orientation = _orientation(attributes)
     pixels = turned(_plain_numbers(pixels), orientation)
     attributes["Orientation"] = 1
+    if profile and parse_profile(profile) is None:
+        converted = convert_by_profile(pixels, profile, path.name)
+        pixels, profile = pixels if converted is None else converted, None if converted is None else srgb_profile()
     colour = colour_from_attributes(attributes, profile)
     encoding = _default_encoding(pixels) if colour is None else colour.encoding
     return ImageFile(
@@ -122,7 +142,7 @@ def read_image(path: str | Path, *, white_level: float | None = None, plane: int
         encoding=encoding,
         bit_depth=None if pixels.dtype.kind == "f" else pixels.dtype.itemsize * 8,
         exposure=exposure_from_attributes(attributes) or _elsewhere(path),
-        metadata=_own_metadata(path, attributes),
+        metadata=own_metadata(path, attributes),
         attributes=attributes,
         colour=colour,
         orientation=orientation,
@@ -153,7 +173,7 @@ def read_facts(path: str | Path) -> FileFacts:
     with opened(path) as source:
         source.seek_subimage(main_pages(source, path)[0][0], 0)
         spec = source.spec()
-        attributes, profile = _attributes(spec, path)
+        attributes, profile = header_attributes(spec, path)
     colour = colour_from_attributes(attributes, profile)
     kind = np.dtype(_NUMPY_TYPES.get(str(spec.format), "float32"))
     encoding = _default_encoding(np.empty(0, kind)) if colour is None else colour.encoding
@@ -220,7 +240,7 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
         return read_heif(path, with_pixels=False)[1]
     with opened(path) as source:
         source.seek_subimage(main_pages(source, path)[0][0], 0)
-        return _attributes(source.spec(), path)[0]
+        return header_attributes(source.spec(), path)[0]
 
 
 def read_own_metadata(path: str | Path) -> dict[str, Any]:
@@ -232,12 +252,10 @@ def read_own_metadata(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         return {}
-    with path.open("rb") as file:
-        header = file.read(_LARGEST_HEADER)
-    if not any(mark in header for mark in (b"afunet:", b"AFUNET=")):
+    if not any(mark in place for place in ends_of(path) for mark in (b"afunet:", b"AFUNET=")):
         return {}
     try:
-        return _own_metadata(path, {} if path.suffix.lower() in RAW_SUFFIXES else read_attributes(path))
+        return own_metadata(path, {} if path.suffix.lower() in RAW_SUFFIXES else read_attributes(path))
     except ImageFileError:
         return {}
 
@@ -262,12 +280,12 @@ def _elsewhere(path: Path) -> Exposure | None:
     if found is not None:
         return found
     with path.open("rb") as file:
-        packet = file.read(_LARGEST_HEADER) + (_xmp(path) if is_tiff else b"")
-    found = exposure_from_xmp(packet)
-    for sidecar in (path.with_suffix(".xmp"), path.with_name(f"{path.name}.xmp")):
+        found = exposure_from_xmp(file.read(LARGEST_HEADER) + xmp_packet(path))
+    beside = (path.with_suffix(".xmp"), path.with_name(f"{path.name}.xmp"))
+    for sidecar in (*beside, *(file.with_suffix(".XMP") for file in beside)):
         if found is None and sidecar.is_file():
             with contextlib.suppress(OSError), sidecar.open("rb") as file:
-                found = exposure_from_xmp(file.read(_LARGEST_HEADER))
+                found = exposure_from_xmp(file.read(LARGEST_HEADER))
     return found
 
 
@@ -292,14 +310,22 @@ def _read(path: Path, plane: int) -> tuple[np.ndarray, dict[str, Any], bytes | N
             raise ArgumentError("plane", f"from 0 to {len(pages) - 1} in {path.name}", plane)
         source.seek_subimage(pages[plane], 0)
         spec = source.spec()
-        attributes, profile = _attributes(spec, path)
-        _check_photometric(path, attributes)
+        attributes, profile = header_attributes(spec, path)
+        if attributes.get("tiff:PhotometricInterpretation") == _SENSOR_MOSAIC:
+            advice = "If it is a raw file, give it its own suffix (.dng)."
+            raise ImageFileError(f"{path}: holds the mosaic of a sensor, not colours. {advice}")
+        converted = read_by_profile(path, profile) if unusual_colours(attributes) else None
+        if converted is not None:
+            return converted, attributes, srgb_profile(), (spec.y, spec.x), len(pages)
+        warn_of_colours(path, attributes)
         if source.format_name() == "jpeg" and str(spec.format) in ("float", "half"):
             # OpenImageIO applies the gain map; a frame of a bracket is what the camera took, the picture beneath.
             pixels = _base_of_gain_map(path)
             channels = list(range(pixels.shape[2]))
         else:
             pixels = part_pixels(source, pages[plane], path, "unknown")[..., channels]
+        if path.suffix.lower() in (".hdr", ".pic"):
+            pixels = (pixels * radiance_scale(path)).astype(np.float32)
         offset = (spec.y, spec.x)
         pixels = pixels[..., 0] if len(channels) == 1 else np.ascontiguousarray(pixels)
         return pixels, attributes, profile, offset, len(pages)
@@ -311,69 +337,6 @@ def _base_of_gain_map(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
         pixels = np.asarray(picture)
     return pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
-
-
-def _attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | None]:
-    attributes, profile = {}, None
-    for attribute in spec.extra_attribs:
-        if attribute.name == "ICCProfile":
-            profile = np.asarray(attribute.value).tobytes()
-        elif not isinstance(attribute.value, np.ndarray) and not attribute.name.startswith("ICCProfile:"):
-            attributes[attribute.name] = attribute.value
-    if path.suffix.lower() == ".png":
-        attributes |= _png_chunks(path)
-    if attributes.get("Exif:ColorSpace") == _UNCALIBRATED and profile is None:
-        attributes["Exif:InteroperabilityIndex"] = _interoperability(path)
-    return attributes, profile
-
-
-_UNCALIBRATED = 65535
-"""EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0)."""
-
-
-def _interoperability(path: Path) -> str:
-    """The interoperability index, which OpenImageIO does not read."""
-    from PIL import Image
-
-    with contextlib.suppress(Exception), Image.open(path) as picture:  # damage is told by whoever reads pixels
-        return str(picture.getexif().get_ifd(0xA005).get(1, ""))
-    return ""
-
-
-def _png_chunks(path: Path) -> dict[str, Any]:
-    """The chunks of a PNG about its encoding: OpenImageIO calls everything sRGB that does not say otherwise."""
-    found: dict[str, Any] = {}
-    with path.open("rb") as file:
-        data = file.read(_LARGEST_HEADER)
-    place = 8
-    while place + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[place : place + 8])
-        if kind == b"IDAT":
-            break
-        if kind == b"gAMA" and length == 4:
-            gamma = struct.unpack(">I", data[place + 8 : place + 12])[0] / 100_000
-            if gamma > 0:
-                found["png:gamma"] = gamma
-        elif kind == b"sRGB":
-            found["png:srgb"] = 1
-        place += 12 + length
-    return found
-
-
-def _check_photometric(path: Path, attributes: dict[str, Any]) -> None:
-    photometric = attributes.get("tiff:PhotometricInterpretation")
-    if photometric == _SENSOR_MOSAIC:
-        raise ImageFileError(
-            f"{path}: holds the mosaic of a sensor, not colours. If it is a raw file, give it its own suffix (.dng)."
-        )
-    space = attributes.get("tiff:ColorSpace") or attributes.get("jpeg:ColorSpace")
-    if space in ("CMYK", "YCCK", "CIELAB", "ICCLAB", "ITULAB", "LOGL", "LOGLUV"):
-        warnings.warn(
-            f"{path.name} holds {space} colours, which were converted to RGB without a profile: light and colours are "
-            "approximate. Export it as RGB.",
-            UserWarning,
-            stacklevel=4,
-        )
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -390,23 +353,3 @@ def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
-
-
-def _own_metadata(path: Path, attributes: dict[str, Any]) -> dict[str, Any]:
-    suffix = path.suffix.lower()
-    if suffix in (".hdr", ".pic", ".jpg", ".jpeg", ".jfif", ".jpe"):
-        with path.open("rb") as file:
-            header = file.read(_LARGEST_HEADER)
-        own = from_hdr_header(header) if suffix in (".hdr", ".pic") else from_xmp(header)
-    else:
-        own = from_xmp(_xmp(path)) if suffix in (".tif", ".tiff", ".dng") else {}
-    return own or from_attributes(attributes)
-
-
-def _xmp(path: Path) -> bytes:
-    import tifffile
-
-    with contextlib.suppress(Exception), tifffile.TiffFile(path) as file:  # damage is told by whoever reads pixels
-        value = file.pages.first.tags[700].value
-        return value if isinstance(value, bytes) else b""
-    return b""

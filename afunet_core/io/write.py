@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class _Options:
 
 
 def write_image(
-    path: str | Path,
+    path: str | os.PathLike[str],
     pixels: Any,
     metadata: Mapping[str, Any] | None = None,
     half: bool = False,
@@ -92,7 +93,7 @@ def write_image(
     options = _Options(dict(metadata or {}), half, quality, photograph, pixel_size)
     try:
         write_atomically(path, lambda temporary: writer(temporary, image, options))
-    except (ArgumentError, ImportError):
+    except (ArgumentError, ImportError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything
         raise cannot_be_written(path, error) from error
@@ -294,7 +295,7 @@ def _write_dng(path: Path, image: np.ndarray, options: _Options) -> None:
 def _write_avif(path: Path, image: np.ndarray, options: _Options) -> None:
     from afunet_core.io.hdr_display import encode_pq_avif
 
-    path.write_bytes(encode_pq_avif(image, options.quality))
+    path.write_bytes(encode_pq_avif(image, options.quality, options.metadata))
 
 
 def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapping[str, Any]) -> None:

@@ -57,6 +57,9 @@ def merge(
 ) -> MergeResult:
     """Merge a bracket into one image of linear radiance.
 
+    While the network runs on a CPU, ``torch.get_num_threads()`` is 1 in the calling thread and in threads that begin to
+    compute meanwhile; afterwards it is what it was.
+
     Args:
         bracket: the frames and their exposures.
         method: ``"auto"`` (the network; if nothing moved at all, the weighted mean, with the noise taken out that the

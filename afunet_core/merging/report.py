@@ -47,17 +47,10 @@ def build_result(
     reporter: ProgressReporter,
     regions: Sequence[Region] = (),
 ) -> MergeResult:
-    """Turn an estimate into the result, in the units asked for.
+    """Turn the last estimate into the result, in the units asked for.
 
-    Args:
-        estimate: the last one.
-        bracket: as the caller gave it.
-        aligned: the same after alignment.
-        frames: those the network saw; ``None`` without a network.
-        network: which took part, if any.
-        options: of the merge.
-        reporter: with the seconds and warnings of the run.
-        regions: taken from single frames.
+    ``bracket`` is as the caller gave it; ``frames`` and ``network`` are None without a network; ``reporter`` has the
+    seconds and warnings of the run.
     """
     if regions:
         if options.method == "mertens":
@@ -98,6 +91,7 @@ def describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "ev": [float(value) for value in bracket.ev],
         "times": [float(value) for value in bracket.times],
         "exposure_seconds": list(bracket.seconds) if bracket.seconds is not None else None,
+        "exposures_from": bracket.metadata.get("exposure_source"),
         "encoding": bracket.encoding,
         "gamma": float(bracket.gamma),
         "grey": bool(bracket.is_grey),
@@ -107,6 +101,7 @@ def describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "light_of_shortest": bracket.light_of_shortest,
         "colour_space": "linear sRGB" if not bracket.is_grey else None,
         "colours_from": bracket.metadata.get("colour", {}).get("space"),
+        "camera_colours": bracket.metadata.get("colour", {}).get("camera"),
         "response": bracket.metadata.get("response"),
         "calibration": bracket.metadata.get("calibration"),
         "channel": bracket.metadata.get("channel"),

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,7 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """Find the file of a shipped name (``default``, ``full``, ``compact``), a fetched name or a path.
-
-    Raises:
-        CheckpointError: if there is neither such a model nor such a file.
-    """
+    """Find the file of a shipped name, a fetched name or a path; CheckpointError if there is none."""
     models = shipped_models()
     name = os.fspath(name_or_path)
     if name == "default":
@@ -61,8 +58,9 @@ def model_path(name_or_path: str | os.PathLike[str]) -> Path:
     if re.fullmatch(r"[\w-]+", name) and (cached := fetched_file(name)) is not None:
         return cached
     path = _home(Path(name))
-    if path is not None and path.is_file():
-        return path
+    with suppress(OSError):  # of a name that no file can have
+        if path is not None and path.is_file():
+            return path
     from afunet_core.model.pretrained import PUBLISHED
 
     if name in PUBLISHED:
@@ -75,8 +73,7 @@ def model_path(name_or_path: str | os.PathLike[str]) -> Path:
 def cache_folder() -> Path:
     """Return the folder of fetched weights (``AFUNET_CACHE``, else the user's cache folder).
 
-    Variables that are empty count as unset, and a relative ``XDG_CACHE_HOME`` is ignored, as its standard says: what is
-    loaded must not depend on the current folder.
+    Empty variables count as unset, and a relative ``XDG_CACHE_HOME`` is ignored, as its standard says.
 
     Raises:
         CheckpointError: no variable names a folder and the user has no home.
@@ -115,7 +112,8 @@ def load_model(
     """Load a network, ready for inference.
 
     Args:
-        name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` or a published ``.pth`` file.
+        name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` or a published ``.pth``
+            file.
         device: where the network goes: ``"cpu"``, ``"cuda"``, ``"mps"``, ``"auto"`` or a device.
         dtype: floating dtype of its parameters, and of its results for frames of that dtype.
 
@@ -124,8 +122,7 @@ def load_model(
         CheckpointError: for a missing, damaged, hostile or foreign file.
 
     Example:
-        >>> model = load_model("compact")
-        >>> model.training
+        >>> load_model("compact").training
         False
     """
     tensors, metadata = read_checkpoint(model_path(name_or_path))
@@ -177,8 +174,10 @@ def _check_plain(value: object, key: str, path: Path) -> None:
     """Refuse what is no ordinary tensor of numbers, before anything is computed or made as large as it claims."""
     if not isinstance(value, Tensor):
         raise CheckpointError(f"model: {path.name} holds a {type(value).__name__} under {key!r}, not a tensor.")
-    if value.layout is not torch.strided or value.is_quantized or value.is_meta or not value.is_floating_point():
-        kind = "quantised" if value.is_quantized else f"{value.layout} {value.dtype}".replace("torch.", "")
+    odd = value.layout is not torch.strided or value.is_quantized or value.is_nested or value.is_meta
+    if odd or not value.is_floating_point():
+        known = "quantised" if value.is_quantized else "nested" if value.is_nested else ""
+        kind = known or f"{value.layout} {value.dtype}".replace("torch.", "")
         raise CheckpointError(f"model: {path.name} holds a {kind} tensor under {key!r}, not plain floats.")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise CheckpointError(f"model: {path.name} claims {value.numel()} numbers under {key!r} and holds fewer.")
@@ -218,8 +217,8 @@ def _unwrap(content: object, path: Path) -> Mapping[str, Any]:
 def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> AFUNetConfig:
     """Infer the configuration from tensors under their published names.
 
-    Shapes decide everything but the order of the stage and the stochastic depth, which leave no trace in them; those
-    come from the metadata when there is any.
+    Shapes decide everything but the order of the stage and the stochastic depth, which come from the metadata, if
+    any.
 
     Raises:
         CheckpointError: if the tensors fit no configuration.
@@ -281,11 +280,7 @@ def _head(outputs: int) -> tuple[str, int]:
 
 
 def _compare(config: AFUNetConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse parameters that are missing, left over, of another shape, not finite or absurd, before a network is built.
-
-    Raises:
-        CheckpointError: naming the first.
-    """
+    """Refuse parameters that are missing, left over, of another shape, not finite or absurd; nothing is built."""
     depths = sum(config.depths)
     if depths > len(tensors):
         raise CheckpointError(f"model: {len(tensors)} parameters cannot fill {depths} blocks.")
@@ -322,11 +317,7 @@ def _shape(parameter: Tensor, value: Tensor) -> torch.Size:
 
 
 def describe_checkpoint(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Describe a checkpoint: file, parameters, configuration, metadata (``afunet info``).
-
-    Raises:
-        CheckpointError: for a file that is not an AFUNet checkpoint.
-    """
+    """Describe a checkpoint: file, parameters, configuration, metadata; CheckpointError if it is none."""
     path = model_path(name_or_path)
     tensors, metadata = read_checkpoint(path)
     config = infer_config(tensors, metadata)

@@ -77,7 +77,7 @@ def _completed(pair: Bracket, most: float) -> Tensor:
 
 
 def _within(frame: Tensor, longer: Tensor, ratio: float, most: float, darkest: float, pair: Bracket) -> Tensor:
-    """Where a frame is dark, and the frame with what the longer one shows there; ``ratio`` is that of their times."""
+    """Mask of the dark, and the frame with what the longer one shows there; ``ratio`` is that of their times."""
     shown = linearize(longer, pair.encoding, pair.gamma) * ratio
     dark = smoothstep(frame, FADE * darkest, darkest)
     exceeds = window_mean(dark * (shown / most).clamp(max=4.0), WINDOW) / window_mean(dark, WINDOW).clamp(min=1e-3)

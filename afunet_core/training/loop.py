@@ -1,8 +1,7 @@
 """Training of AFUNet with Lightning Fabric: one CPU, one GPU, several GPUs or nodes by the same command.
 
-Every step draws its brackets from a generator seeded by (seed, step, rank), so a run that is stopped and resumed sees
-the same data in the same order; with the optimiser, the averaged weights and the step in the checkpoint, it continues
-as if it had never stopped.
+Every step draws its brackets from a generator seeded by (seed, step, rank), so a resumed run continues as if it had
+never stopped.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import inspect
 import json
 import math
 import os
-import pickle
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,14 +20,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from afunet_core.errors import CheckpointError, DependencyError
+from afunet_core.errors import ArgumentError, CheckpointError, DependencyError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.training.config import TrainingConfig, check_names, learning_rate, load_config
-from afunet_core.training.deepen import grow
-from afunet_core.training.sources import Batch, data_source, training_batches
+from afunet_core.training.sources import Batch, data_source, training_batches, validate
 from afunet_core.utils.device import choose_training_precision
 
 __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config", "train"]
@@ -38,12 +35,8 @@ __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config"
 class TrainingObjective(nn.Module):
     """The network with its loss on top: what is compiled, distributed and differentiated.
 
-    Args:
-        model: the network.
-        config: of the run; its ``loss`` and ``prior_weight`` count here.
-
     Raises:
-        ArgumentError: for an entry of ``loss`` that there is not.
+        ArgumentError: for an entry of ``config.loss`` that there is not.
 
     Example:
         >>> from afunet_core.model.config import COMPACT
@@ -156,7 +149,13 @@ class _TrainingState:
         """Draw the weights, or take those that ``start_from`` names."""
         model = AFUNet(config.network())
         if config.start_from:
-            model = grow(load_model(config.start_from), config.network())
+            start = load_model(config.start_from)
+            found, wanted = start.config.to_dict(), model.config.to_dict()
+            if other := [name for name in found if found[name] != wanted[name] and name != "drop_path"]:
+                expected, actual = (", ".join(f"{name} {sizes[name]}" for name in other) for sizes in (wanted, found))
+                advice = "Name a model, or model_overrides, with the sizes of the weights."
+                raise ArgumentError("start_from", f"weights of {expected}", actual, advice)
+            model.load_state_dict(start.state_dict())
         model.to(device)
         average = AveragedModel(model, multi_avg_fn=_warmed_up_average(config.ema)).eval().requires_grad_(False)
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -173,11 +172,7 @@ class _TrainingState:
         return network
 
     def load(self, path: Path, device: torch.device) -> None:
-        """Read a checkpoint; nothing in it is ever executed.
-
-        Raises:
-            CheckpointError: if it is damaged or of another network.
-        """
+        """Read a checkpoint; CheckpointError if it is damaged or of another network. Nothing in it is executed."""
         advice = "Train into another folder, or start again with resume=False (afunet train --restart)."
         try:
             saved = torch.load(path, map_location=device, weights_only=True)
@@ -190,16 +185,7 @@ class _TrainingState:
             self.averaged.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step, self.best = int(saved["step"]), float(saved["best"])
-        except (
-            OSError,
-            RuntimeError,
-            EOFError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            pickle.UnpicklingError,
-        ) as error:
+        except Exception as error:  # what damaged files raise has no common class
             reason = str(error).strip().splitlines()
             raise CheckpointError(
                 f"{path} cannot be resumed from: {reason[0] if reason else type(error).__name__} {advice}"
@@ -279,7 +265,7 @@ def _optimise(fabric: Any, objective: nn.Module, optimizer: Any, batch: Batch, c
 
 def _validate(state: _TrainingState, source: Any, folder: Path) -> dict[str, float]:
     """Score the averaged weights; write them to ``best.safetensors`` if they are the best so far."""
-    scores: dict[str, float] = source.validate(state.averaged, folder / f"validation-{state.step:07d}.png")
+    scores = validate(state.averaged, source.samples(), folder / f"validation-{state.step:07d}.png", source.device)
     if scores["psnr_mu"] > state.best:
         state.best = scores["psnr_mu"]
         notes = {"step": str(state.step), **{name: f"{value:.4f}" for name, value in scores.items()}}

@@ -63,10 +63,7 @@ def layer_facts(layer: Layer) -> LayerFacts:
         return LayerFacts()
     known = file.colour
     decoded = known is not None and known.encoding is None and known.decode is not None
-    matrix = None if known is None or known.to_srgb is None else known.to_srgb.tolist()
-    colours = (
-        None if known is None or matrix is None else {"space": known.space, "source": known.source, "to_srgb": matrix}
-    )
+    colours = None if known is None else known.as_dict()
     return LayerFacts("linear" if decoded else None if known is None else known.encoding, colours, file)
 
 

@@ -15,10 +15,12 @@ from napari_afunet.display.tone_view import (
     unit_exposure,
 )
 from napari_afunet.jobs.merge_job import SIDES, Outcome
-from napari_afunet.layers.maps import map_options
+from napari_afunet.layers.overlays import map_options
 from napari_afunet.layers.result_layer import (
+    ROLES,
     ResultId,
     bring_to_front,
+    find_result,
     link_display,
     move_to_front,
     provenance_of,
@@ -36,9 +38,21 @@ __all__ = ["add_result_layers", "remove_preview", "set_view_gamma", "show_tone_m
 
 
 def add_result_layers(
-    viewer: ViewerModel, outcome: Outcome, display: DisplaySettings, name: str | None = None
+    viewer: ViewerModel,
+    outcome: Outcome,
+    display: DisplaySettings,
+    name: str | None = None,
+    *,
+    in_front: bool = True,
 ) -> dict[str, Image]:
     """Add the results to the viewer, or update those of an earlier run on the same bracket.
+
+    Args:
+        viewer: of the frames.
+        outcome: of a merge.
+        display: how the light is shown.
+        name: of the result; from the frames' names by default.
+        in_front: bring the result into view; else update what there is, where it is.
 
     Returns:
         role → layer, for the roles of :data:`~napari_afunet.layers.result_layer.ROLES` that this outcome has, and any
@@ -47,17 +61,29 @@ def add_result_layers(
     result = ResultId.of_outcome(outcome, name)
     layers: dict[str, Image] = {}
     _add_radiance(viewer, outcome, display, result, layers)
+    if not in_front:
+        return layers
     shown = [layers[role] for role in ("radiance", "tone_mapped") if role in layers]
     for layer in shown:
         bring_to_front(viewer, layer)
     if outcome.stages:
         _add_stages(viewer, outcome, display, result, layers)
     _add_maps(viewer, outcome, result, layers)
+    _remove_stale(viewer, result, layers)
     for layer in layers.values():  # above the result: whoever makes one of them visible sees it
         if layer not in shown:
             move_to_front(viewer, layer)
     viewer.layers.selection.active = shown[-1]
     return layers
+
+
+def _remove_stale(viewer: ViewerModel, result: ResultId, layers: dict[str, Image]) -> None:
+    """Remove maps and stages of an earlier merge that this one did not make anew: they would show another merge."""
+    stale = set(ROLES).difference(layers, ("radiance", "fused", "tone_mapped"))
+    for layer in list(viewer.layers):
+        note = layer.metadata.get(KEY, {})
+        if note.get("key") == result.key and note.get("role") in stale:
+            viewer.layers.remove(layer)
 
 
 def remove_preview(viewer: ViewerModel, outcome: Outcome) -> None:
@@ -100,7 +126,7 @@ def _add_radiance(
         layer.gamma, layer.contrast_limits = 1.0, (0.0, 1.0)
         return
     set_display(layer, display)
-    if outcome.settings.tone_mapped:
+    if outcome.settings.tone_mapped or find_result(viewer, result, "tone_mapped") is not None:
         layers["tone_mapped"] = show_tone_mapped(viewer, layer, display)
 
 

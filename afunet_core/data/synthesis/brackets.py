@@ -1,10 +1,9 @@
 """Exposure brackets with motion and exact truth, synthesised from HDR scenes and photographs.
 
-Brackets are first drawn, each from a random generator of its own, on the CPU (`plan`), then made together in the order
-light takes, on any device: pieces of scenes are lit and exposed (`lighting`), seen at three instants by cameras that
-move (`motion`, `displacement`), crossed by objects (`objects`, `painting`), all in `rendering`; recorded by sensors
-(`sensor`), and some of them aligned (`resample`). The truth is the radiance of the reference instant before any noise:
-nothing is estimated.
+Brackets are drawn first (`plan`), each from a generator of its own, then made together on any device: lit
+(`lighting`), seen by moving cameras (`motion`, `displacement`), crossed by objects (`objects`, `painting`,
+`rendering`), recorded (`sensor`, `camera`), and some of them aligned (`alignment_artifacts`). The truth is the
+radiance of the reference instant before any noise.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.data.synthesis.alignment_artifacts import follow_things, register, registration_positions
+from afunet_core.data.synthesis.alignment_artifacts import aligned_positions, follow_things, simulate_alignment
 from afunet_core.data.synthesis.camera import photograph, through_lens
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
 from afunet_core.data.synthesis.displacement import displacement_range, displacements
@@ -221,12 +220,12 @@ def _register(
     plans: Sequence[BracketPlan], frames: Tensor, radiance: Tensor, cameras: Mapping[int, Tensor], times: Tensor
 ) -> Tensor:
     """Register frames, in place, where that is planned. Returns the radiance that they then show."""
-    registrations = {place: plan.registration for place, plan in enumerate(plans) if plan.registration is not None}
-    if not registrations:
+    misalignments = {place: plan.misalignment for place, plan in enumerate(plans) if plan.misalignment is not None}
+    if not misalignments:
         return radiance
-    index, drawn = select(list(registrations), frames.device), list(registrations.values())
-    positions = registration_positions(drawn, torch.stack([cameras[place] for place in registrations]))
-    registered, shown = register(frames[index], radiance[index], drawn, positions, times[index])
+    index, drawn = select(list(misalignments), frames.device), list(misalignments.values())
+    positions = aligned_positions(drawn, torch.stack([cameras[place] for place in misalignments]))
+    registered, shown = simulate_alignment(frames[index], radiance[index], drawn, positions, times[index])
     seen = radiance.clone()
     frames[index, OUTER], seen[index, OUTER] = registered, shown
     return seen
@@ -235,13 +234,13 @@ def _register(
 def validation_brackets(
     bank: SceneBank, count: int = 24, size: int | tuple[int, int] = 384, seed: int = 0
 ) -> list[SyntheticBatch]:
-    """A fixed set to choose checkpoints on: equal shares of the four kinds, EV 0, 2, 4, half 8-bit and half 16-bit.
+    """Make a fixed set to choose checkpoints on: the four kinds in rotation, EV 0, 2, 4, half 8-bit and half 16-bit.
 
-    The camera is well calibrated and noisy, motion reaches 60 pixels, and nothing has been registered. The same
-    arguments give the same brackets (on the same release of torch). Difficulty: `SynthesisConfig.evaluation`.
+    Nothing has been registered; see `SynthesisConfig.evaluation`. The same arguments give the same brackets (on the
+    same release of torch).
 
     Returns:
-        `count` batches of one bracket, the kinds in rotation.
+        `count` batches of one bracket.
 
     Example:
         >>> [bracket.kind[0] for bracket in validation_brackets(SceneBank.procedural(), 4, 64)]

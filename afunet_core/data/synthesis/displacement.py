@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.synthesis.draws import per_sample, select, tensor
+from afunet_core.data.synthesis.draws import per_entry, select, tensor
 from afunet_core.data.synthesis.motion import Parallax, SceneMotion, Sway
 from afunet_core.data.synthesis.sampling import pixel_grid, smooth_fields
 
@@ -26,10 +26,10 @@ Device = torch.device | str
 def displacements(
     motions: Sequence[SceneMotion], size: Size, device: Device = "cpu"
 ) -> tuple[Tensor, dict[int, Tensor]]:
-    """Displacements (x, y) in pixels, 0 where nothing moves.
+    """Compute displacements (x, y) in pixels, 0 where nothing moves.
 
     Returns:
-        B×3×H×W×2 of camera, parallax and sway together; and 3×H×W×2 of the camera alone, for each bracket whose camera
+        B×3×H×W×2 of camera, parallax and sway together; 3×H×W×2 of the camera alone for each bracket whose camera
         moves.
     """
     total = torch.zeros(len(motions), 3, *size, 2, device=device)
@@ -64,15 +64,7 @@ def displacement_range(displacement: Tensor, motions: Sequence[SceneMotion]) -> 
 
 
 def camera_displacement(homographies: Sequence[np.ndarray], size: Size, device: Device = "cpu") -> Tensor:
-    """Displacement of every pixel under homographies about the centre of the picture.
-
-    Args:
-        homographies: B of K×3×3 each, for (x, y, 1) in pixels from the centre.
-        size: height and width of the picture.
-        device: where to compute.
-
-    Returns:
-        B×K×H×W×2, in pixels.
+    """Compute B×K×H×W×2 displacements in pixels under B of K×3×3 homographies, for (x, y, 1) in pixels from the centre.
 
     Example:
         >>> shift = np.array([[1.0, 0.0, 3.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
@@ -90,8 +82,8 @@ def camera_displacement(homographies: Sequence[np.ndarray], size: Size, device: 
 def _parallax_displacement(layers: Sequence[Parallax], size: Size, device: Device) -> Tensor:
     """N×3×H×W×2: the vectors times a smooth depth, or times layers with soft steps between."""
     depth = smooth_fields([layer.depth for layer in layers], size, device)[..., None]
-    stepped = per_sample((layer.steepness is not None for layer in layers), depth).bool()
-    steps = torch.sigmoid(depth * per_sample((layer.steepness or 1.0 for layer in layers), depth)) * 2 - 1
+    stepped = per_entry((layer.steepness is not None for layer in layers), depth).bool()
+    steps = torch.sigmoid(depth * per_entry((layer.steepness or 1.0 for layer in layers), depth)) * 2 - 1
     vectors = tensor(np.stack([layer.vectors for layer in layers])).to(device)
     return torch.where(stepped, steps, depth) * vectors[:, :, None, None]
 
@@ -99,9 +91,9 @@ def _parallax_displacement(layers: Sequence[Parallax], size: Size, device: Devic
 def _sway_displacement(sways: Sequence[Sway], size: Size, device: Device) -> Tensor:
     """N×3×H×W×2: nothing at the reference instant."""
     before, after = smooth_fields([sway.field for sway in sways], size, device).chunk(2, dim=1)
-    swings = per_sample((sway.swing is not None for sway in sways), after).bool()
-    after = torch.where(swings, -before * per_sample((sway.swing or 0.0 for sway in sways), before), after)
+    swings = per_entry((sway.swing is not None for sway in sways), after).bool()
+    after = torch.where(swings, -before * per_entry((sway.swing or 0.0 for sway in sways), before), after)
     region = smooth_fields([sway.region for sway in sways], size, device)
-    region = torch.sigmoid((region + per_sample((sway.bias for sway in sways), region)) * 6)
-    region = region * per_sample((sway.amplitude for sway in sways), region)
+    region = torch.sigmoid((region + per_entry((sway.bias for sway in sways), region)) * 6)
+    region = region * per_entry((sway.amplitude for sway in sways), region)
     return torch.stack([before * region, torch.zeros_like(before), after * region], dim=1).movedim(2, -1)

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afunet_core import baselines
-from afunet_core.baselines import mertens
+from afunet_core.baselines.noise_optimal import noise_optimal_merge
 from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.metrics import psnr_mu
-from afunet_core.radiometry import encode, expose, to_radiance
+from afunet_core.radiometry import encode, to_radiance
 
 TIMES = (1.0, 4.0, 16.0)
 
@@ -51,10 +52,6 @@ class TestWeightedMerge:
         radiances = torch.stack([to_radiance(f, t) for f, t in zip(bracket.frames, bracket.times, strict=True)])
         checks.close(baselines.weighted_merge(bracket), (weights * radiances).sum(0) / weights.sum(0))
 
-    def test_saturation_everywhere_returns_the_short_frame(self, checks):
-        white = torch.ones(1, 3, 4, 4)
-        assert torch.equal(baselines.merge_frames([white] * 3, TIMES), white)
-
     def test_a_frame_past_the_fade_has_no_say(self, checks):
         frames = [torch.full((1, 3, 2, 2), value) for value in (0.3, 0.995, 1.0)]
         checks.close(baselines.merge_frames(frames, TIMES), to_radiance(frames[0], 1.0))
@@ -69,11 +66,6 @@ class TestWeightedMerge:
         assert (normal.diff() <= 0).all()
         assert normal.diff().abs().max() < 4 * 0.02  # no jump: nothing flickers where values cross the fade
         checks.close(over, 4 * normal)
-
-    def test_any_order_of_frames(self, checks, scene):
-        bracket = shoot(scene, noise=0.01)
-        shuffled = [bracket.frames[i] for i in (2, 0, 1)]
-        checks.close(baselines.merge_frames(shuffled, bracket.times[[2, 0, 1]]), baselines.weighted_merge(bracket))
 
     def test_times_per_sample(self, checks, scene):
         bracket = shoot(scene, noise=0.01)
@@ -105,6 +97,8 @@ class TestWeightedMerge:
             baselines.merge_frames([frame, frame[..., :2]], [1.0, 2.0])
         with pytest.raises(ShapeError, match=r"times: expected shape \(2,\)"):
             baselines.merge_frames([frame] * 2, TIMES)
+        with pytest.raises(ArgumentError, match=r"times: .*from exposure values in stops they are 2 \*\* ev"):
+            baselines.merge_frames([frame] * 2, [-2.0, 2.0])
         with pytest.raises(ArgumentError, match="fade"):
             baselines.merge_weights([frame] * 2, [1.0, 2.0], fade=(0.9, 0.9))
 
@@ -144,7 +138,7 @@ class TestExposureFusion:
         ours = baselines.fuse_frames(frames)[0].permute(1, 2, 0).numpy()
         assert np.abs(ours - theirs).mean() < 3e-3
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 4))
     def test_any_size_and_any_number_of_frames(self, height, width, count):
         generator = torch.Generator().manual_seed(height * 32 + width)
@@ -154,26 +148,10 @@ class TestExposureFusion:
         assert torch.isfinite(fused).all()
         assert 0 <= fused.min() <= fused.max() <= 1
 
-    @settings(max_examples=25, deadline=None)
-    @given(st.integers(1, 17), st.integers(1, 17))
-    def test_pyramid_reproduces_its_input(self, height, width):
-        image = torch.rand(1, 3, height, width, dtype=torch.float64)
-        levels = mertens._weighted_pyramid(image, torch.ones_like(image[:, :1]), lambda: None)
-        blended = mertens._collapse(levels, lambda: None)
-        torch.testing.assert_close(blended, image, rtol=1e-10, atol=1e-12)
-
-    def test_equal_frames_fuse_to_themselves(self, checks):
-        frame = checks.uniform(1, 3, 17, 23)
-        checks.close(baselines.fuse_frames([frame, frame, frame]), frame)
-
     def test_grey_frames_fuse_by_exposedness(self):
         flat = [torch.full((1, 3, 16, 16), value, dtype=torch.float64) for value in (0.01, 0.5, 0.99)]
         fused = baselines.fuse_frames(flat)
         assert (fused - 0.5).abs().max() < 0.02
-
-    def test_the_order_of_frames_does_not_matter(self, checks):
-        frames = [checks.uniform(1, 3, 20, 31, seed=seed) for seed in range(3)]
-        checks.close(baselines.fuse_frames(frames[::-1]), baselines.fuse_frames(frames), tolerance=1e-9)
 
     def test_linear_brackets_are_encoded_first(self, checks, scene):
         linear, gamma = shoot(scene, encoding="linear"), shoot(scene)
@@ -182,7 +160,7 @@ class TestExposureFusion:
     def test_contract(self, checks):
         frames = [checks.uniform(2, 3, 6, 5, low=0.1, high=0.9, seed=seed) for seed in range(2)]
         checks.gradients(lambda a, b: baselines.fuse_frames((a, b)), *frames)
-        checks.keeps_dtype(lambda a, b: baselines.fuse_frames((a, b)), *frames, low_precision=False)
+        checks.close(baselines.fuse_frames([frame.float() for frame in frames]), baselines.fuse_frames(frames), 1e-5)
         black = torch.zeros(1, 3, 4, 4)
         checks.finite_gradients(lambda a, b: baselines.fuse_frames((a, b)), black, torch.ones_like(black))
 
@@ -193,6 +171,27 @@ class TestExposureFusion:
             baselines.fuse_frames([torch.zeros(1, 3, 4, 4)], contrast=-1)
 
 
-def test_expose_then_merge_is_the_identity(checks, scene):
-    frames = [expose(scene, time) for time in TIMES]
-    checks.close(baselines.merge_frames(frames, TIMES), scene, tolerance=1e-6)
+class TestContradictions:
+    """The weighted merge where something moved: a colour that some frame recorded."""
+
+    @staticmethod
+    def merged(short, long, reference=0):
+        frames = tuple(encode(torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1)) for v in (short, long))
+        stack = ExposureStack(frames, torch.tensor([1.0, 16.0]), reference=reference)
+        return noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).flatten()
+
+    @pytest.mark.parametrize("reference", [0, 1])
+    def test_no_colour_of_two_things(self, checks, reference):
+        grey, pale = (0.01, 0.01, 0.01), (1.0, 0.8, 0.6)  # the light in each frame
+        recorded = (torch.tensor(grey), torch.tensor(pale) / 16)[reference]
+        checks.close(self.merged(grey, pale, reference), recorded.double(), tolerance=1e-6)
+
+    def test_agreeing_frames_keep_each_channel_that_they_recorded(self):
+        light = torch.tensor((0.2, 0.04, 0.001), dtype=torch.float64)
+        noisy = light + torch.tensor((0.0, 0.002, -0.0009), dtype=torch.float64)
+        merged = self.merged(noisy.tolist(), (16 * light).clamp(max=1).tolist())
+        assert ((merged - light).abs() < 0.1 * (noisy - light).abs() + 1e-6).all()
+
+    def test_one_channel_that_a_camera_bent_is_no_motion(self):
+        merged = self.merged((0.2, 0.1, 0.001), (1.0, 1.0, 0.3))
+        assert float(merged[2]) > 0.01
