@@ -1,12 +1,10 @@
 """Pictures and maps of the features after every unfolding stage.
 
 Stages go in as the model returns them (tensors on any device) or as :class:`afunet_core.MergeResult` keeps them
-(arrays); NumPy arrays come out, ready for a viewer or a file. The full-resolution features of all stages take a
-gigabyte, so every function walks through them in strips of rows and holds only its own result.
-
-All functions take ``stages``, S states as the model returns them; those of one side take ``side``, ``"under"``,
-``"reference"`` or ``"over"``; ``sample`` is the index in the batch. They raise ``ShapeError`` if there are no stages or
-their features differ in shape, and ``ArgumentError`` for a side, sample or channel that there is not.
+(arrays); NumPy arrays come out. Functions work in strips of rows: the full-resolution features take a gigabyte. All
+take ``stages``, S states; those of one side take ``side``, ``"under"``, ``"reference"`` or ``"over"``; ``sample`` is
+the index in the batch. They raise ``ShapeError`` if there are no stages or their features differ in shape, and
+``ArgumentError`` for a side, sample or channel that there is not.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from numpy.typing import NDArray
 
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.model.afunet import AFUNet, check_frames, pad_to_multiple
-from afunet_core.model.heads import estimate_times
+from afunet_core.model.heads import AnchoredHead, anchored_weights, estimate_times
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.ops.strips import row_strips
 
@@ -33,6 +31,7 @@ __all__ = [
     "decode_stages",
     "feature_basis",
     "ghost_map",
+    "source_shares",
     "stage_channel",
     "stage_energy",
     "stage_movement",
@@ -87,19 +86,13 @@ class FeatureBasis:
 def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int = 20_000) -> FeatureBasis:
     """Compute principal components of the features of all stages and sides together, each side about its own mean.
 
-    The same directions for everything are what makes colours comparable: a feature that does not change from one stage
-    to the next keeps its colour, and a hue means the same kind of structure on all sides. Mean and range are a side's
-    own, over all its stages, and every side counts alike: the sides differ from each other by more than a scene varies
-    within them, and the reference varies most, so that otherwise the outer sides would come out flat.
-
-    Signs are fixed by making the largest loading of each component positive, so that a re-run, or the same picture a
-    little brighter, does not come out in complementary colours.
+    The same directions for everything make colours comparable: a feature that does not change keeps its colour, and a
+    hue means the same kind of structure on all sides. Mean and range are a side's own, and every side counts alike:
+    the sides differ from each other by more than a scene varies within them. Signs make the largest loading of each
+    component positive, so that a re-run does not come out in complementary colours.
 
     Args:
         pixels: how many pixels, on a regular grid, to learn the basis from.
-
-    Returns:
-        The basis for :func:`stage_rgb`.
 
     Example:
         >>> from types import SimpleNamespace
@@ -132,13 +125,10 @@ def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int 
 
 
 def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basis: FeatureBasis | None = None) -> Map:
-    """Show the features of one side as colours, one picture per stage.
+    """Show the features of one side as colours: S×H×W×3 float32 in [0, 1].
 
-    Args:
-        basis: from :func:`feature_basis`; learned here if not given. Give it to save that work for the other sides.
-
-    Returns:
-        S×H×W×3 float32 in [0, 1].
+    ``basis`` is from :func:`feature_basis`, and learned here if not given: give it to save that work for the other
+    sides.
     """
     _check(stages, sample, side)
     basis = feature_basis(stages, sample) if basis is None else basis
@@ -146,24 +136,13 @@ def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basi
 
 
 def stage_energy(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
-    """Compute the strength of the features: the root mean square over channels.
-
-    Returns:
-        S×H×W float32, at least 0.
-    """
+    """Compute the strength of the features, their root mean square over channels: S×H×W float32."""
     _check(stages, sample, side)
     return _map_stages(stages, (side,), sample, _rms)
 
 
 def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sample: int = 0) -> Map:
-    """Return one channel of the features, unchanged.
-
-    Args:
-        channel: its index, negative from the end.
-
-    Returns:
-        S×H×W float32.
-    """
+    """Return one channel (negative from the end) of the features, unchanged: S×H×W float32."""
     channels, _, _ = _check(stages, sample, side)
     if not -channels <= channel < channels:
         raise ArgumentError("channel", f"an index from 0 to {channels - 1}", channel)
@@ -171,10 +150,9 @@ def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sam
 
 
 def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
-    """Compute the cosine between the features of a side and of the reference: 1 where the side is aligned.
+    """Compute the cosine between the features of a side and of the reference: S×H×W float32, 1 where it is aligned.
 
-    Returns:
-        S×H×W float32 in [-1, 1], 1 everywhere for ``"reference"``; 0 where either feature vanishes.
+    0 where either feature vanishes.
     """
     _check(stages, sample, side)
 
@@ -187,11 +165,9 @@ def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 
 
 
 def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
-    """Compute how much the features of a side changed since the stage before.
+    """Compute how much the features of a side changed since the stage before: S×H×W float32, in the unit of the energy.
 
-    Returns:
-        S×H×W float32, the root mean square over channels of the difference, in the unit of :func:`stage_energy`; 0 for
-        the first stage, which has none before it.
+    The first stage, which has none before it, is 0.
     """
     _, height, width = _check(stages, sample, side)
     result = np.zeros((len(stages), height, width), np.float32)
@@ -204,10 +180,7 @@ def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0)
 
 @torch.inference_mode()
 def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]) -> list[Map]:
-    """Decode the HDR image after each stage, as if the network had stopped there.
-
-    Every stage's estimate of the scene goes through the head that was trained for the last one, so that the pictures
-    show what the following stages still repair.
+    """Decode the HDR image after each stage by the head trained for the last: what the following stages still repair.
 
     Args:
         model: the network, on any device.
@@ -228,6 +201,37 @@ def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFea
         >>> [image.shape for image in decode_stages(model, frames, model.forward_stages(frames)[1])]
         [(8, 16, 3), (8, 16, 3)]
     """
+    padded, times, features = _head_inputs(model, frames, stages)
+    return [_cropped(model.head(feature, padded, times)[0], *frames.shape[-2:]) for feature in features]
+
+
+@torch.inference_mode()
+def source_shares(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]) -> Map:
+    """Compute the shares of the shorter, the reference and the longer frame and of the network's own picture.
+
+    Args:
+        model: a network with an anchored head.
+        frames: its input, ``B×18×H×W``.
+        stages: states as the model returns them for these frames; the last one decides.
+
+    Returns:
+        ``H×W×4`` (``B×H×W×4`` for batches) float32; the four sum to 1.
+
+    Raises:
+        ArgumentError: for a network with a direct head.
+        ShapeError: as :func:`decode_stages`.
+    """
+    if not isinstance(model.head, AnchoredHead):
+        raise ArgumentError("model", "a network with an anchored head", model.config.head, "Use compact or full.")
+    padded, times, features = _head_inputs(model, frames, stages[-1:])
+    shares = anchored_weights(padded, times, model.head.decode(features[0])[1]).mean(2)
+    return _cropped(shares, *frames.shape[-2:])
+
+
+def _head_inputs(
+    model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Make the padded frames, their times, and what the head decodes after each stage."""
     check_frames(frames)
     _check(stages, 0)
     height, width = frames.shape[-2:]
@@ -235,19 +239,28 @@ def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFea
     expected = (len(frames), channels, -(-height // fold), -(-width // fold))
     if tuple(stages[0].reference.shape) != expected:
         raise ShapeError("stages", f"features {expected} of these frames", tuple(stages[0].reference.shape))
-
     frames = frames.to(next(model.parameters()))
     times = estimate_times(frames)
     rows, columns = (max(0, 2 - side) for side in expected[-2:])  # reflected borders take two features
     frames = F.pad(pad_to_multiple(frames, fold), (0, columns * fold, 0, rows * fold), mode="replicate")
     skip = model.skip(model.embed.reference(model.embed.frame_inputs(frames)[1]))
-    images = []
-    for stage in stages:
-        features = F.pad(torch.as_tensor(stage.reference).to(skip), (0, columns, 0, rows), mode="replicate")
-        estimate = features.permute(0, 2, 3, 1)
-        image = model.head(estimate + skip, frames, times)[0][..., :height, :width].permute(0, 2, 3, 1)
-        images.append(_array(image[0] if len(image) == 1 else image))
-    return images
+    return (
+        frames,
+        times,
+        [
+            F.pad(torch.as_tensor(stage.reference).to(skip), (0, columns, 0, rows), mode="replicate").permute(
+                0, 2, 3, 1
+            )
+            + skip
+            for stage in stages
+        ],
+    )
+
+
+def _cropped(image: torch.Tensor, height: int, width: int) -> Map:
+    """``B×C×H×W`` as ``[B×]H×W×C`` without its padding."""
+    image = image[..., :height, :width].permute(0, 2, 3, 1)
+    return _array(image[0] if len(image) == 1 else image)
 
 
 def _map_stages(

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 __all__ = ["merge_bracket", "save_result", "toggle_compare", "toggle_side_by_side"]
 
 
+_NAME = "Merge exposure bracket (AFUNet HDR)"
+"""Of the panel, as napari makes it of the manifest."""
+
+
 def merge_bracket(viewer: Viewer) -> None:
     """Press Merge in the panel, which is opened if it is not."""
     _panel(viewer).merge()
@@ -17,24 +21,46 @@ def merge_bracket(viewer: Viewer) -> None:
 
 def save_result(viewer: Viewer) -> None:
     """Press Save in the panel, which is opened if it is not."""
-    _panel(viewer).controls.save_button.click()
+    _panel(viewer).save_button.click()
 
 
 def toggle_compare(viewer: Viewer) -> None:
     """Show the reference frame in the place of the result, or return to the usual view."""
-    from napari_afunet.display.compare import toggle
-
-    toggle(viewer)
+    _toggle(viewer, "reference")
 
 
 def toggle_side_by_side(viewer: Viewer) -> None:
     """Show the reference frame and the result side by side, or return to the usual view."""
+    _toggle(viewer, "side by side")
+
+
+def _toggle(viewer: Viewer, comparison: str) -> None:
     from napari_afunet.display.compare import toggle
 
-    toggle(viewer, "side by side")
+    panel = _open_panel(viewer)
+    if panel is None:
+        toggle(viewer, comparison)
+    else:
+        panel.views.toggle_comparison(comparison)
+
+
+def _open_panel(viewer: Viewer) -> Any:
+    """Return the panel that is open, or ``None``."""
+    from napari_afunet.widget import MergeWidget
+
+    return next((each for each in viewer.window.dock_widgets.values() if isinstance(each, MergeWidget)), None)
 
 
 def _panel(viewer: Viewer) -> Any:
-    """Return the panel that is open, or a new one; napari never opens a second."""
-    _, panel = viewer.window.add_plugin_dock_widget("napari-afunet", "Merge exposure bracket")
+    """Return the panel that is open, or open it under the name that napari's menu gives it: there is never a second."""
+    from napari_afunet.widget import MergeWidget
+
+    panel = _open_panel(viewer)
+    if panel is None:
+        panel = MergeWidget(viewer)
+        viewer.window.add_dock_widget(panel, name=_NAME)
+    dock = panel.parentWidget()
+    if dock is not None:
+        dock.show()
+        dock.raise_()
     return panel

@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_info
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QWidget
 
-from napari_afunet.display.compare import compare, stop_comparing
+from napari_afunet.display.compare import compare, has_result, stop_comparing
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.features import channel_count, quantity_values, show_values
-from napari_afunet.layers.maps import compute_map, hide_map, remove_extra_layers, show_map
-from napari_afunet.layers.regions import draw_regions, find_regions, region_layer, remove_last_region
+from napari_afunet.layers.overlays import (
+    compute_map,
+    draw_regions,
+    find_regions,
+    hide_map,
+    region_layer,
+    remove_extra_layers,
+    remove_last_region,
+    show_map,
+)
 from napari_afunet.layers.result_layer import ResultId
-from napari_afunet.panels.compare import ComparePanel
-from napari_afunet.panels.features import FeaturesPanel
-from napari_afunet.panels.look_closer import LookCloserPanel
+from napari_afunet.panels.look_closer import ComparePanel, FeaturesPanel, LookCloserPanel
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ResultViews"]
 
+_FINISHED = ("added", "removed", "changed")
 _REGION_DELAY = 250
 """Milliseconds without a change after which regions are taken."""
 
@@ -39,6 +45,7 @@ class ResultViews(QObject):
         controller: with the last merge.
         merge_again: starts a merge with these settings changed, for what the last one did not keep.
         chosen_layer: returns the HDR layer chosen under Display.
+        tell: says why something cannot be shown.
         parent: ends it with it.
 
     Attributes:
@@ -53,11 +60,12 @@ class ResultViews(QObject):
         controller: MergeController,
         merge_again: Callable[..., None],
         chosen_layer: Callable[[], Image | None],
+        tell: Callable[[str], None],
         parent: QWidget,
     ) -> None:
         super().__init__(parent)
         self._viewer, self._controller = viewer, controller
-        self._merge_again, self._chosen_layer = merge_again, chosen_layer
+        self._merge_again, self._chosen_layer, self._tell = merge_again, chosen_layer, tell
         self._wish: tuple[str, int] | None = None
         self._after_merge: tuple[str, str] | None = None
         self.compare, self.look_closer, self.features = ComparePanel(), LookCloserPanel(), FeaturesPanel()
@@ -100,6 +108,14 @@ class ResultViews(QObject):
         else:
             self.show_comparison(name)
 
+    def refresh(self) -> None:
+        """Offer comparisons where there is a result."""
+        self.compare.setEnabled(has_result(self._viewer))
+
+    def toggle_comparison(self, comparison: str) -> None:
+        """Show a comparison, or return from it."""
+        self.show_comparison("" if self.compare.buttons[comparison].isChecked() else comparison)
+
     def show_comparison(self, comparison: str) -> None:
         """Show a comparison by its name, or return to the usual view for an empty one."""
         stop_comparing(self._viewer)
@@ -108,9 +124,9 @@ class ResultViews(QObject):
         if comparison == "stages" and not found and self.outcome is not None and "model" in self.outcome.info:
             self._merge_for("compare", comparison, stages=True)
         elif comparison == "stages" and not found:
-            show_info("There are no stages: the method “AFUNet” or “Automatic” makes them.")
+            self._tell("There are no stages: the method “AFUNet” or “Automatic” makes them.")
         elif comparison and not found:
-            show_info("There is nothing to compare yet: merge first, and keep the frames' layers.")
+            self._tell("There is nothing to compare yet: merge first, and keep the frames' layers.")
 
     def _on_map(self, button: str, wanted: bool) -> None:
         """Show a map over the result, or hide it; what the merge left nothing for is merged again with it."""
@@ -134,7 +150,7 @@ class ResultViews(QObject):
             show_map(self._viewer, outcome, name, values)
             self.look_closer.show_map(button, name)
 
-        run_in_background(compute_map, outcome, name, done=show)
+        run_in_background(self, compute_map, outcome, name, done=show)
 
     @staticmethod
     def _available_map(outcome: Outcome, button: str) -> str:
@@ -146,21 +162,22 @@ class ResultViews(QObject):
         """Merge again for something that the last merge did not keep, and show it then."""
         if self._after_merge is not None or self.outcome is None:
             self._after_merge = None
-            show_info("This merge has no such picture.")
+            self._tell("This merge has no such picture.")
             return
         self._after_merge = (kind, name)
         self._merge_again(**changes)
 
-    def _on_draw(self, frame: int) -> None:
+    def _on_draw(self, frame: int, freehand: bool) -> None:
         outcome = self.outcome
         if outcome is None or frame < 0:
             return
-        layer = draw_regions(self._viewer, outcome, frame)
+        layer = draw_regions(self._viewer, outcome, frame, freehand)
         layer.events.data.disconnect(self._on_regions)
         layer.events.data.connect(self._on_regions)
 
-    def _on_regions(self, event: Any = None) -> None:
-        self._regions_timer.start()
+    def _on_regions(self, event: Any) -> None:
+        if event.action in _FINISHED:  # not while a shape is drawn
+            self._regions_timer.start()
 
     def _on_undo(self) -> None:
         if self.outcome is not None and (layer := region_layer(self._viewer, self._result_id())) is not None:
@@ -168,8 +185,13 @@ class ResultViews(QObject):
 
     def _take_regions(self) -> None:
         outcome = self.outcome
-        regions = () if outcome is None else find_regions(region_layer(self._viewer, self._result_id()))
-        if outcome is not None and regions != tuple(outcome.settings.regions):
+        if outcome is None:
+            return
+        layer = region_layer(self._viewer, self._result_id())
+        if layer is not None and str(layer.mode).startswith("add"):
+            layer.mode = "pan_zoom"  # one press of the button draws one region
+        regions = find_regions(layer)
+        if regions != tuple(outcome.settings.regions):
             self._controller.retake(regions)
 
     def _result_id(self) -> ResultId:
@@ -197,4 +219,4 @@ class ResultViews(QObject):
             if wish == self._wish and outcome is self.outcome:
                 show_values(self._viewer, outcome, values)
 
-        run_in_background(quantity_values, outcome, quantity, channel, done=show)
+        run_in_background(self, quantity_values, outcome, quantity, channel, done=show)

@@ -13,9 +13,21 @@ from afunet_core.bracket.options import BracketOptions
 from afunet_core.merging.options import MergeOptions
 from afunet_core.utils.options import GROUPS, Option, option, options_of
 
-__all__ = ["MergeSettings", "form_options", "preference_groups"]
+__all__ = ["PREFERENCES", "MergeSettings", "form_options", "preference_groups"]
 
 PREFERENCES = "napari-afunet"
+_FORECAST = {
+    "title": "Forecast",
+    "properties": {
+        "paces": {
+            "title": "Pace of this computer",
+            "description": "Measured in former merges, for the forecast of the next; empty it to begin anew.",
+            "type": "string",
+            "default": "",
+        }
+    },
+}
+"""Preference beside the options: what :mod:`napari_afunet.jobs.forecast` remembers."""
 
 
 def _encoding() -> dict[str, Option]:
@@ -46,23 +58,19 @@ class MergeSettings(MergeOptions, BracketOptions):
     encoding: str = field(default="gamma", metadata=_encoding())
     ev: tuple[float, ...] | None = None
     times: tuple[float, ...] | None = None
-    tone_mapped: bool = field(
-        default=True,
-        metadata=option(
-            label="Tone-mapped view",
-            help="Add a layer for the screen that follows the display settings.",
-            group="result",
-            command_line=False,
-        ),
+    tone_mapped: bool = option(
+        True,
+        label="Tone-mapped view",
+        help="Add a layer for the screen that follows the display settings.",
+        group="result",
+        command_line=False,
     )
-    ghost_map: bool = field(
-        default=False,
-        metadata=option(
-            label="Ghost map",
-            help="Add a map of where a plain weighted merge would have failed.",
-            group="result",
-            command_line=False,
-        ),
+    ghost_map: bool = option(
+        False,
+        label="Ghost map",
+        help="Add a map of where a plain weighted merge would have failed.",
+        group="result",
+        command_line=False,
     )
 
     @classmethod
@@ -114,7 +122,7 @@ def preference_groups() -> dict[str, dict[str, Any]]:
             continue
         group = groups.setdefault(each.group, {"title": GROUPS[each.group], "properties": {}})
         group["properties"][each.name] = {"title": each.label, "description": each.help, **_schema(each)}
-    return groups
+    return {**groups, "forecast": _FORECAST}
 
 
 def _schema(each: Option) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton, QWidget
@@ -12,26 +12,33 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton, QWidg
 from afunet_core.errors import AFUNetError
 from napari_afunet.api import as_script
 from napari_afunet.dropped_files import NewFilesDetector, dropped_frames, open_frames
-from napari_afunet.jobs.alignment_check import AlignmentPrecheck, Request
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.devices import Devices, query_devices
+from napari_afunet.jobs.forecast import forecast
 from napari_afunet.jobs.merge_job import Outcome
-from napari_afunet.jobs.prechecks import bit_depth_hint, black_level_hint, bracket_warnings, forecast
+from napari_afunet.jobs.prechecks import (
+    AlignmentPrecheck,
+    Request,
+    bit_depth_hint,
+    black_level_hint,
+    bracket_warnings,
+)
 from napari_afunet.jobs.summary import in_widget_words
-from napari_afunet.jobs.worker import run_in_background
+from napari_afunet.jobs.worker import find_brackets, run_in_background
 from napari_afunet.layers.exposures import estimate_exposures
 from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.layers.preview import visible_part
+from napari_afunet.layers.result_layer import find_whole
 from napari_afunet.layers.source import BracketSource
-from napari_afunet.panels.batch import BatchButton
+from napari_afunet.panels.batch import BatchPanel
 from napari_afunet.panels.bracket import BracketPanel
 from napari_afunet.panels.controls import ControlsPanel
 from napari_afunet.panels.display import DisplayPanel
 from napari_afunet.panels.layout import fill_column
+from napari_afunet.panels.save import SaveButton
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.panels.suggestion import BracketSuggestion
 from napari_afunet.result_views import ResultViews
-from napari_afunet.saving import DISPLAYED, GAIN_MAP, Saved, displayed_picture, save
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ class MergeWidget(QWidget):
         bracket: the frames and their exposures.
         options: everything else that decides the result.
         controls: the buttons, the progress bar, the summary and warnings.
+        batch: brackets of a folder.
         display: the look of HDR layers.
         compare: the result beside what it was made from.
         look_closer: maps over the result, and regions from other frames.
@@ -62,20 +70,22 @@ class MergeWidget(QWidget):
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
-        self._batch_output = ""
+        self._on_gpu = False
+        self._adopted: set[str] = set()
         self._fused: Image | None = None
-        self.controller = MergeController(napari_viewer, self)
+        self.display = DisplayPanel(napari_viewer)
+        self.controller = MergeController(napari_viewer, self.display.settings, self)
         self._precheck = AlignmentPrecheck(self._request, self)
         self._new_files = NewFilesDetector(napari_viewer, self)
         self.suggestion = BracketSuggestion()
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
-        self.controls = ControlsPanel()
-        self.display = DisplayPanel(napari_viewer)
-        self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self)
+        self.save_button = SaveButton(self._layer_to_save, self.display.settings)
+        self.controls = ControlsPanel(self.save_button)
+        self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self._tell, self)
         self.compare, self.look_closer = self.views.compare, self.views.look_closer
         self.features = self.views.features
-        self.batch_button = BatchButton()
+        self.batch = BatchPanel()
         self.script_button = QPushButton("Copy as script")
         self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
         self.badge_label = QLabel("…")
@@ -89,7 +99,8 @@ class MergeWidget(QWidget):
             self.controls,
             ("Display", [self.display]),
             ("Compare and look closer", [self.compare, self.look_closer, self.features]),
-            ("", [self.script_button, self.batch_button]),
+            ("", [self.script_button, self.batch.button]),
+            self.batch,
             self.badge_label,
         )
         self.shortcuts = {
@@ -98,14 +109,15 @@ class MergeWidget(QWidget):
         }
         self._connect()
         self._adopt_encoding()
+        self._on_layers()
         self._update()
 
     def _connect(self) -> None:
         self.controls.merge_wanted.connect(self.merge)
         self.controls.preview_wanted.connect(self.preview)
         self.controls.cancel_wanted.connect(self.cancel)
-        self.controls.save_button.clicked.connect(self._on_save)
-        self.controls.save_button.chosen.connect(self.save)
+        self.save_button.told.connect(self.controls.show_status)
+        self.save_button.failed.connect(self._tell)
         self._precheck.answered.connect(self._update)
         self.controller.started.connect(self._on_started)
         self.controller.progressed.connect(self.controls.show_progress)
@@ -113,7 +125,10 @@ class MergeWidget(QWidget):
         self.controller.summarised.connect(self._on_summarised)
         self.controller.ended.connect(self._on_ended)
         self.script_button.clicked.connect(self.copy_script)
-        self.batch_button.wanted.connect(self.merge_folders)
+        self.controller.bracket_done.connect(self.batch.show_done)
+        self.batch.search_wanted.connect(self.find_brackets)
+        self.batch.open_wanted.connect(self._open)
+        self.batch.merge_wanted.connect(self.merge_folders)
         self._new_files.bracket.connect(self._on_new_bracket)
         self.suggestion.taken.connect(self.bracket.set_layers)
         self.bracket.changed.connect(self._update)
@@ -121,9 +136,11 @@ class MergeWidget(QWidget):
         self.bracket.open_wanted.connect(self.open_frames)
         self.bracket.estimate_wanted.connect(self._on_estimate)
         self.options.changed.connect(self._update)
+        self.options.defaults_button.clicked.connect(self._take_stated_encoding)
+        self.display.layer_box.activated.connect(self._on_display_chosen)
         for event, slot in self._viewer_events():
             event.connect(slot)
-        run_in_background(query_devices, done=self._on_devices)
+        run_in_background(self, query_devices, done=self._on_devices)
 
     def _viewer_events(self) -> list[tuple[Any, Any]]:
         events = self._viewer.layers.events
@@ -191,12 +208,12 @@ class MergeWidget(QWidget):
             layers = self.bracket.layers()
             part = visible_part(self._viewer, layers[len(layers) // 2], source)
             fast = self.settings().replace(stages=False, ghost_map=False, regions=())
-            self.controller.merge(part, fast, self.display.settings())
+            self.controller.merge(part, fast)
 
     def _start(self, **changes: Any) -> None:
         source = self._source()
         if source is not None:
-            self.controller.merge(source, self.settings().replace(**changes), self.display.settings())
+            self.controller.merge(source, self.settings().replace(**changes))
 
     def merge_folders(self, root: str, output: str, group: bool = False) -> None:
         """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``.
@@ -207,8 +224,19 @@ class MergeWidget(QWidget):
             group: find brackets by the time and the exposure in the pictures' metadata.
         """
         if self.worker is None:
-            self._batch_output = output
             self.controller.merge_folders(root, output, self.settings(), group)
+            self.batch.show_running(output)
+
+    def find_brackets(self, root: str, group: bool = False) -> None:
+        """List the brackets that a batch would merge."""
+        self.controls.show_status("Looking for brackets …")
+
+        def done(found: list[Any]) -> None:
+            self._update()
+            self.batch.show_found(root, group, found)
+
+        settings = self.options.settings()
+        run_in_background(self, find_brackets, root, settings, group, done=done, failed=self._tell)
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
@@ -222,21 +250,28 @@ class MergeWidget(QWidget):
             return None
         problem = self.bracket.problem()
         if problem:
-            show_warning(problem)
+            self.controls.show_status("")
+            self.controls.show_warnings([problem])
             return None
         try:
             self.settings()
             return self._chosen_source()
         except AFUNetError as error:
-            show_error(in_widget_words(str(error)))
+            self._tell(error)
             return None
+
+    def _tell(self, problem: Exception | str) -> None:
+        """Say what went wrong, in the panel, where it stays, and as a notification."""
+        text = in_widget_words(str(problem))
+        self.controls.show_warnings([text])
+        show_error(text)
 
     def _chosen_source(self) -> BracketSource:
         return self.bracket.source().of_channel(self.options.settings().channel)
 
     def _on_started(self) -> None:
         self._precheck.stop()
-        self.batch_button.show_running(self._batch_output)
+        self.batch.show_running()
         self.controls.show_warnings([])
         self.controls.show_summary("")
         self.controls.show_running()
@@ -251,48 +286,25 @@ class MergeWidget(QWidget):
         self.controls.show_warnings(warnings)
 
     def _on_ended(self, fraction: float, message: str) -> None:
-        self.batch_button.show_idle()
-        self._batch_output = ""
+        self.batch.show_idle()
         self.controls.show_idle(fraction, message)
         self._show_save_button()
 
     # -------------------------------------------------------------------------------------------- saving
 
     def _layer_to_save(self) -> Image | None:
-        """Return the picture of an exposure fusion that was just made, else the chosen HDR layer."""
-        fused = self._fused
-        return fused if fused is not None and fused in self._viewer.layers else self.display.layer()
+        """Return the picture of an exposure fusion that was just made, else the chosen HDR layer, never a preview."""
+        fused, chosen = self._fused, self.display.layer()
+        if fused is not None and fused in self._viewer.layers:
+            return fused
+        return None if chosen is None else find_whole(self._viewer, chosen)
 
-    def _on_save(self) -> None:
-        layer = self._layer_to_save()
-        if layer is not None:
-            self.controls.save_button.ask(layer)
-
-    def save(self, path: str, kind: str = "") -> None:
-        """Save the chosen HDR layer to a file, in the background; the suffix says in which format.
-
-        Args:
-            path: with the suffix of a format.
-            kind: ``"gain map"`` for a JPEG with one.
-        """
-        layer = self._layer_to_save()
-        if layer is None:
-            return
-        saved = Saved.of_layer(layer)
-        is_displayed = path.lower().endswith((*DISPLAYED, ".jpeg"))
-        picture = displayed_picture(layer, self.display.settings()) if is_displayed else None
-        self.controls.show_status(f"Saving {path} …")
-        run_in_background(save, path, saved, picture, kind == GAIN_MAP, done=self._on_saved, failed=self._on_not_saved)
-
-    def _on_saved(self, files: list[str]) -> None:
-        self.controls.show_status(f"Saved {', '.join(files)}.")
-
-    def _on_not_saved(self, error: Exception) -> None:
-        self.controls.show_status(str(error))
-        show_error(str(error))
+    def _on_display_chosen(self) -> None:
+        self._fused = None
+        self._show_save_button()
 
     def _show_save_button(self) -> None:
-        self.controls.save_button.setEnabled(self._layer_to_save() is not None and self.worker is None)
+        self.save_button.setEnabled(self._layer_to_save() is not None and self.worker is None)
 
     # -------------------------------------------------------------------------------------------- opening
 
@@ -309,7 +321,7 @@ class MergeWidget(QWidget):
         try:
             self.bracket.set_layers(open_frames(self._viewer, paths))
         except AFUNetError as error:
-            show_error(str(error))
+            self._tell(error)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         """Take the picture files of a bracket, and nothing else."""
@@ -325,7 +337,7 @@ class MergeWidget(QWidget):
         try:
             ev = estimate_exposures(self.bracket.source(), self.options.settings())
         except AFUNetError as error:
-            show_error(in_widget_words(str(error)))
+            self._tell(error)
             return
         self.bracket.set_exposures(ev)
 
@@ -333,14 +345,14 @@ class MergeWidget(QWidget):
 
     def toggle_compare(self) -> None:
         """Show the reference frame in the place of the chosen result, or return."""
-        self.compare.buttons["reference"].click()
+        self.views.toggle_comparison("reference")
 
     def copy_script(self) -> str:
         """Put Python for this merge on the clipboard, and return it."""
         try:
             source, settings = self.bracket.source(), self.settings()
         except AFUNetError as error:
-            show_error(in_widget_words(str(error)))
+            self._tell(error)
             return ""
         script = as_script(source, [layer.name for layer in self.bracket.layers()], settings)
         QApplication.clipboard().setText(script)
@@ -351,9 +363,11 @@ class MergeWidget(QWidget):
 
     def _on_devices(self, devices: Devices) -> None:
         self.badge_label.setText(devices.badge)
+        self._on_gpu = devices.on_gpu
         self.options.set_devices(list(devices.names))
         self.options.set_models(list(devices.models), devices.default_model)
         self._precheck.begin()
+        self._update()
 
     def _on_new_bracket(self, layers: list[Image]) -> None:
         """Suggest frames that were opened together, unless they are the bracket already."""
@@ -369,6 +383,7 @@ class MergeWidget(QWidget):
             self.suggestion.withdraw()
         self.bracket.refresh()
         self.display.refresh()
+        self.views.refresh()
         self._show_save_button()
 
     def _on_renamed(self, event: Any = None) -> None:
@@ -376,7 +391,13 @@ class MergeWidget(QWidget):
         self.display.refresh()
 
     def _adopt_encoding(self) -> None:
-        """Take the encoding that the chosen layers state about themselves."""
+        """Take the encoding that newly chosen layers state; a choice of the user stays while one of its frames does."""
+        layers = {str(layer.unique_id) for layer in self.bracket.layers()}
+        if layers and not layers & self._adopted:
+            self._take_stated_encoding()
+        self._adopted = layers or self._adopted
+
+    def _take_stated_encoding(self) -> None:
         stated = {layer_facts(layer).encoding for layer in self.bracket.layers()}
         encoding = stated.pop() if len(stated) == 1 else None
         if encoding in self.options.fields["encoding"].option.choices:
@@ -412,6 +433,11 @@ class MergeWidget(QWidget):
             self.options.offer_hint("bit_depth", bits, f"No value above {2**bits - 1}: use {bits} bit")
         if level := black_level_hint(source, settings):
             self.options.offer_hint("black_level", "auto", f"Darkest value is {level:.0f}: find the black level")
-        expected = forecast(source, settings)
+        on_gpu = self._on_gpu if settings.device == "auto" else settings.device != "cpu"
         warnings = [*bracket_warnings(source, settings), *self._precheck.warnings]
-        return f"Ready: {expected}." if expected else "Ready.", warnings
+        if more := self.bracket.left_out:
+            count = len(self.bracket.layers())
+            warnings.append(
+                f"The last {count} of {count + more} layers are taken. Select others and press “Find again”."
+            )
+        return f"Ready: {forecast(source, settings, on_gpu)}.", warnings

@@ -1,14 +1,190 @@
-"""Writers: the numbers of a layer, unclipped, with the provenance the merge left in its metadata; stacks too.
+"""Saving a layer: its light in HDR formats, unclipped and with provenance, or the picture as it is displayed.
 
-napari chooses the writer by “Files of type”, whatever the name ends in: a name without a suffix of ours gets the
-writer's.
+The panel offers all formats; napari's own saving calls the writers. napari chooses the writer by “Files of type”,
+whatever the name ends in: a name without a suffix of ours gets the writer's.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["write_exr", "write_hdr", "write_tif"]
+import numpy as np
+
+from napari_afunet.layers.selection import KEY
+from napari_afunet.layers.source import Placement
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from afunet_core.io.photograph import Photograph
+    from napari_afunet.display.tone_view import DisplaySettings
+
+__all__ = [
+    "DISPLAYED",
+    "FORMATS",
+    "GAIN_MAP",
+    "Saved",
+    "displayed_picture",
+    "offered_formats",
+    "save",
+    "suffix_of",
+    "with_suffix",
+    "write_exr",
+    "write_hdr",
+    "write_tif",
+]
+
+# suffix, or another name of a format → what the user reads
+FORMATS = {
+    ".exr": "OpenEXR, 32-bit float",
+    ".hdr": "Radiance HDR",
+    ".tif": "TIFF, 32-bit float",
+    ".dng": "Linear DNG, for raw converters",
+    ".avif": "AVIF for HDR screens",
+    ".png": "PNG, as displayed",
+    ".jpg": "JPEG, as displayed",
+    "gain map": "JPEG, as displayed, with a gain map for HDR screens",
+}
+GAIN_MAP = "gain map"
+DISPLAYED = (".png", ".jpg")
+"""Formats that hold the picture as it is displayed; the others hold light."""
+_UNITS = {"micrometer": "um", "nanometer": "nm"}
+_ALIASES = {".tiff": ".tif", ".jpeg": ".jpg"}
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Contents of a file, detached from the layer.
+
+    Attributes:
+        pixels: as the layer holds them.
+        rgb: the last axis is colour.
+        info: provenance.
+        path: of the reference frame, whose camera, date and caption the file keeps.
+        axes: names of the plane axes.
+        pixel_size: of a microscope's image: height, width and unit.
+        steps: along the plane axes, in their units.
+    """
+
+    pixels: Any
+    rgb: bool
+    info: Mapping[str, Any] | None
+    path: str | None
+    axes: tuple[str, ...]
+    pixel_size: tuple[float, float, str] | None = None
+    steps: tuple[float, ...] = ()
+
+    @classmethod
+    def of_layer(cls, layer: Image) -> Saved:
+        """Take what there is to save from a layer."""
+        note = layer.metadata.get(KEY, {})
+        info, paths = note.get("info"), note.get("paths") or ()
+        reference = (info or {}).get("reference")
+        path = paths[reference] if reference is not None and reference < len(paths) else None
+        data = layer.data[0] if layer.multiscale else layer.data
+        place = Placement.of(layer)
+        unit = _UNITS.get(place.units[-1], place.units[-1])
+        size = (place.scale[-2], place.scale[-1], unit) if unit != "pixel" else None
+        return cls(data, layer.rgb, info, path, tuple(layer.axis_labels)[:-2], size, place.scale[:-2])
+
+    @property
+    def is_stack(self) -> bool:
+        """True for more than one image."""
+        return bool(self.pixels.ndim > (3 if self.rgb else 2))
+
+
+def offered_formats(layer: Image) -> dict[str, str]:
+    """Return the formats that a layer can be saved in: suffix → description."""
+    from afunet_core.io.formats import WRITABLE
+
+    stacked = layer.ndim > 2
+    is_display = (layer.metadata.get(KEY, {}).get("info") or {}).get("output") == "display"
+    formats = {suffix: text for suffix, text in FORMATS.items() if suffix in WRITABLE or suffix == GAIN_MAP}
+    if is_display:
+        return {suffix: text for suffix, text in formats.items() if suffix in (*DISPLAYED, ".tif")}
+    if stacked:
+        return {suffix: text for suffix, text in formats.items() if suffix in (".tif", ".exr", ".hdr")}
+    return formats
+
+
+def suffix_of(kind: str) -> str:
+    """Return the suffix of a format."""
+    return ".jpg" if kind == GAIN_MAP else kind
+
+
+def with_suffix(path: str, suffix: str) -> str:
+    """Return a path that ends in a format's suffix: the one typed where it names a format, else ``suffix``."""
+    typed = Path(path).suffix.lower()
+    return path if _ALIASES.get(typed, typed) in FORMATS else path + suffix
+
+
+def displayed_picture(layer: Image, settings: DisplaySettings) -> np.ndarray:
+    """Return an image as it is displayed, 8 bits: exposure, operator, gamma and highlight warning included."""
+    from napari_afunet.display.tone_view import SCREEN_GAMMA, base_exposure, render, unit_exposure
+
+    info = layer.metadata.get(KEY, {}).get("info") or {}
+    if info.get("output") == "display":
+        return np.round(np.clip(layer.data, 0, 1) * 255).astype(np.uint8)
+    picture = np.asarray(render(layer.data, settings, base_exposure(layer), unit_exposure(layer), rgb=layer.rgb))
+    if settings.gamma == SCREEN_GAMMA:
+        return picture
+    table = 255 * (np.arange(256) / 255) ** (SCREEN_GAMMA / settings.gamma)  # as the shader does it
+    return np.round(table).astype(np.uint8)[picture]
+
+
+def save(path: str, saved: Saved, picture: np.ndarray | None = None, gain_map: bool = False) -> list[str]:
+    """Write a file, or a file for each plane; return the paths.
+
+    Args:
+        path: with the suffix of a format.
+        saved: pixels and what is known about them.
+        picture: as displayed, for the formats that hold it.
+        gain_map: of a JPEG: keep the light beside the picture, for HDR screens.
+
+    Raises:
+        AFUNetError: the file cannot be written; nothing is left half-written.
+    """
+    from afunet_core.io.stack import write_stack
+    from afunet_core.io.write import PixelSize, write_image
+
+    suffix = Path(path).suffix.lower()
+    metadata = None if saved.info is None else dict(saved.info)
+    pixels = picture if picture is not None and _ALIASES.get(suffix, suffix) in DISPLAYED else saved.pixels
+    if pixels.dtype.kind == "u" and suffix not in (*DISPLAYED, ".jpeg"):
+        pixels = pixels / np.float32(np.iinfo(pixels.dtype).max)
+    size = None if saved.pixel_size is None else PixelSize(*saved.pixel_size)
+    size = None if size is None or size.per_centimetre is None else size
+    if saved.is_stack:
+        options: dict[str, Any] = {
+            "axes": saved.axes,
+            "metadata": metadata,
+            "pixel_size": size,
+            "steps": list(saved.steps),
+        }
+        return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, **options)]
+    if gain_map and picture is not None and suffix in (".jpg", ".jpeg"):
+        from afunet_core.io.gain_map import write_gain_map_jpeg
+
+        light = np.asarray(saved.pixels, np.float32)
+        light = light if saved.rgb else np.repeat(light[..., None], 3, axis=-1)
+        write_gain_map_jpeg(path, picture / 255.0, light, metadata, photograph=_photograph(saved.path))
+        return [path]
+    floats = np.asarray(pixels, np.float32) if pixels.dtype.kind == "f" else np.asarray(pixels)
+    write_image(path, floats, metadata=metadata, photograph=_photograph(saved.path), pixel_size=size)
+    return [path]
+
+
+def _photograph(path: str | None) -> Photograph | None:
+    from afunet_core.errors import AFUNetError
+    from afunet_core.io.photograph import read_photograph
+
+    try:
+        return read_photograph(path) if path and Path(path).is_file() else None
+    except (AFUNetError, OSError):
+        return None
 
 
 def write_exr(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
@@ -28,8 +204,6 @@ def write_tif(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 def _write(path: str, suffix: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     from napari.layers import Image
-
-    from napari_afunet.saving import Saved, save, with_suffix
 
     known = {name: value for name, value in attributes.items() if name in _KEPT}
     return save(with_suffix(path, suffix), Saved.of_layer(Image(data, **known)))

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+ALLOWED = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.differing_executors)
+settings.register_profile("suite", deadline=None, suppress_health_check=ALLOWED)  # nothing depends on speed
+settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -56,12 +56,6 @@ def test_methods_are_measured_beside_opencv_with_their_error(load):
     assert sizes.lines(rows)[0].startswith("| 0.006 | 3 | OpenCV |")
 
 
-def test_streamed_and_plain_network_agree(load):
-    job = {"model": "compact", "size": (24, 40), "device": "cpu", "precision": "float32", "memory": "1MB"}
-    streamed, plain = (load("merge_speed").network({**job, "kind": kind})() for kind in ("network", "plain"))
-    torch.testing.assert_close(streamed, plain, rtol=0, atol=2e-5)
-
-
 def test_a_table_is_written_from_processes_of_their_own(load, tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     words = ["--what", "network", "--model", "compact", "--size", "24x40", "--precision", "float32", "--repeat", "1"]

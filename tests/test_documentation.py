@@ -7,6 +7,7 @@ import re
 import shlex
 import textwrap
 import threading
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,14 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
 from afunet_core.cli import build_parser, main
 from afunet_core.data.demo import demo_bracket
+from scenes import save_photo
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
-EXIF, EXPOSURE_TIME = 0x8769, 0x829A
 
 RUN_PYTHON = [
     ROOT / "README.md",
@@ -62,12 +62,8 @@ def folder(frames: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A folder with the files that the pages name, as small ones."""
     monkeypatch.chdir(tmp_path)
     for names in (("under", "normal", "over"), ("u", "n", "o")):
-        for name, frame, seconds in zip(
-            names, frames, (IFDRational(1, 100), IFDRational(1, 25), IFDRational(4, 25)), strict=True
-        ):
-            exif = Image.Exif()
-            exif[EXIF] = {EXPOSURE_TIME: seconds}
-            Image.fromarray(frame).save(f"{name}.jpg", exif=exif, quality=95)
+        for index, (name, frame) in enumerate(zip(names, frames, strict=True)):
+            save_photo(Path(f"{name}.jpg"), frame, Fraction(4**index, 100))
             tifffile.imwrite(f"{name}.tif", frame)
     for name in ("brackets/garage", "calibration"):
         (tmp_path / name).mkdir(parents=True)

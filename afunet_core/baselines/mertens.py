@@ -15,6 +15,7 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack, check_frames
 from afunet_core.errors import ArgumentError
+from afunet_core.ops.arguments import Scalar, check_finite, per_sample
 from afunet_core.ops.strips import in_haloed_strips, in_strips
 from afunet_core.radiometry import encode
 
@@ -24,6 +25,8 @@ GREY = (0.299, 0.587, 0.114)
 """Luma of ITU-R BT.601, as the paper's code and OpenCV take it."""
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 """Burt and Adelson's kernel with a = 0.375."""
+FOUR_NEIGHBOURS = (0.0, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0)
+"""The Laplacian of the paper's code, 3×3."""
 WIDTH = 0.2
 """σ of well-exposedness around mid-grey; from the paper."""
 FLOOR = 1e-6
@@ -53,9 +56,9 @@ def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] | None = N
 
 def fuse_frames(
     frames: Tensor | Sequence[Tensor],
-    contrast: float = 1.0,
-    saturation: float = 1.0,
-    exposedness: float = 1.0,
+    contrast: Scalar = 1.0,
+    saturation: Scalar = 1.0,
+    exposedness: Scalar = 1.0,
     check: Callable[[], None] | None = None,
 ) -> Tensor:
     r"""Blend display-encoded frames on many scales by what looks good in each.
@@ -66,9 +69,9 @@ def fuse_frames(
 
     Args:
         frames: N display-encoded frames in [0, 1], each B×3×H×W of any size down to 1×1.
-        contrast: exponent of the contrast measure, at least 0.
-        saturation: exponent of the saturation measure, at least 0.
-        exposedness: exponent of the well-exposedness measure, at least 0.
+        contrast: exponent of the contrast measure, at least 0; a number, or one per sample (B,).
+        saturation: exponent of the saturation measure, likewise.
+        exposedness: exponent of the well-exposedness measure, likewise.
         check: called before each step on a whole frame; it raises when the caller no longer wants the picture.
 
     Returns:
@@ -87,32 +90,34 @@ def fuse_frames(
     check = check or (lambda: None)
     exponents = {"contrast": contrast, "saturation": saturation, "exposedness": exposedness}
     for name, exponent in exponents.items():
-        if not exponent >= 0:
+        check_finite(name, exponent, "an exponent of at least 0")
+        if not isinstance(exponent, Tensor) and exponent < 0:
             raise ArgumentError(name, "an exponent of at least 0", exponent)
+    shaped = [per_sample(name, exponent, frames[0]) for name, exponent in exponents.items()]
     qualities = []
     for frame in frames:
 
         def quality(rows: Tensor) -> Tensor:
             check()
-            return _quality(rows, contrast, saturation, exposedness)
+            return _quality(rows, shaped)
 
         qualities.append(in_haloed_strips(quality, 1, frame))
     total = torch.stack(qualities).sum(0)
     levels: list[Tensor] = []
-    for frame, quality in zip(frames, qualities, strict=True):
+    for frame, own_quality in zip(frames, qualities, strict=True):
         check()
-        own = _weighted_pyramid(frame, quality / total, check)
+        own = _weighted_pyramid(frame, own_quality / total, check)
         levels = [level + more for level, more in zip(levels, own, strict=True)] if levels else own
     check()
     return _collapse(levels, check).clamp(0.0, 1.0)
 
 
-def _quality(frame: Tensor, contrast: float, saturation: float, exposedness: float) -> Tensor:
+def _quality(frame: Tensor, exponents: Sequence[Scalar]) -> Tensor:
     """Product of the three measures, never quite zero: B×3×H×W → B×1×H×W."""
+    contrast, saturation, exposedness = exponents
     grey = _mirrored(_mirrored((frame * frame.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True), 1, -2), 1, -1)
-    four_neighbours = frame.new_tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
-    edges = F.conv2d(grey, four_neighbours[None, None]).abs()
-    colour = frame.var(1, keepdim=True, unbiased=False)
+    edges = F.conv2d(grey, frame.new_tensor(FOUR_NEIGHBOURS).view(1, 1, 3, 3)).abs()
+    colour = (frame - frame.mean(1, keepdim=True)).square().mean(1, keepdim=True)
     off_centre = (frame - 0.5).square().sum(1, keepdim=True)
     quality = (edges + FLOOR) ** contrast * (colour + FLOOR**2) ** (saturation / 2)
     return quality * torch.exp(off_centre * (-exposedness / (2 * WIDTH**2)))

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from afunet_core.baselines.weighted import merge_weights
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import NoiseModel, estimate_noise, photon_noise
 from afunet_core.camera.saturation import SATURATION_FADE
+from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import Scalar, linearize
 
 __all__ = ["merge_with_variance", "noise_optimal_merge"]
+
+CONTRADICTS = (0.5, 0.25)
+"""Ratios of light, by two frames, from which they begin to contradict and surely do: curves are off by half a stop."""
+
+CODE_ERROR = 0.02
+"""Light, as a share of saturation of the longer frame, that noise in a shorter one may feign."""
 
 
 def noise_optimal_merge(
@@ -26,7 +34,8 @@ def noise_optimal_merge(
     """Merge any number of frames with weights of one over their variance.
 
     The variance follows from an estimate of the radiance (the mean weighted by exposure time), not from each noisy
-    value itself, which would favour values that noise made small.
+    value itself, which would favour values that noise made small. Where something moved and a longer frame clips, the
+    reference decides: single channels of several frames would make colours that none recorded.
 
     Args:
         bracket: the frames; linear ones may be slightly negative where there is no light.
@@ -46,7 +55,9 @@ def noise_optimal_merge(
     noise = noise or estimate_noise(bracket) or photon_noise()
 
     def merge_rows(*rows: Tensor) -> Tensor:
-        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade)[0]
+        return merge_with_variance(
+            rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade, bracket.reference
+        )[0]
 
     return in_strips(merge_rows, *bracket.frames)
 
@@ -58,6 +69,7 @@ def merge_with_variance(
     gamma: Scalar,
     noise: NoiseModel,
     fade: tuple[float, float] = SATURATION_FADE,
+    reference: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Merge like :func:`noise_optimal_merge` and tell the variance of the result.
 
@@ -68,6 +80,7 @@ def merge_with_variance(
         gamma: exponent of the ``gamma`` encoding.
         noise: of the camera.
         fade: as for :func:`noise_optimal_merge`.
+        reference: the frame that decides where a clipped frame contradicts the shorter ones; ``None`` if nothing moved.
 
     Returns:
         B×C×H×W linear radiance, 1.0 at saturation of the shortest frame, and the variance that noise leaves in it.
@@ -83,6 +96,9 @@ def merge_with_variance(
     seconds = [float(time) for time in times]
     shares = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
     linear = [linearize(frame, encoding, gamma) for frame in frames]
+    if reference is not None:
+        moved = _where_moved(shares, linear, seconds)
+        shares = [torch.lerp(share, moved.new_full((), i == reference), moved) for i, share in enumerate(shares)]
     rough = _ratio(shares, linear, seconds, [1.0] * len(seconds))
     # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
     # Without read noise black would have none at all: the floor stands for the last bit of 16.
@@ -91,6 +107,27 @@ def merge_with_variance(
     parts = list(zip(shares, precisions, seconds, strict=True))
     total = sum((share * precision * time for share, precision, time in parts), start=rough.new_zeros(()))
     return radiance, sum((w * w * p * t for w, p, t in parts), start=rough.new_zeros(())) / total**2
+
+
+def _where_moved(shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float]) -> Tensor:
+    """Tell where a frame that clips contradicts the shorter ones, B×1×H×W in [0, 1].
+
+    Each channel alone is best where frames agree: a short frame knows the clipped channel, the long one the others.
+    Where something moved that makes colours of two things, which no frame recorded.
+    """
+    joint = [share.amin(1, keepdim=True).expand_as(share) for share in shares]
+    shorter = _ratio(joint, linear, times, [1.0] * len(times))
+    moved = torch.zeros_like(shorter[:, :1])
+    for share, together, value, time in zip(shares, joint, linear, times, strict=True):
+        if bool((together < 1).any()):
+            expected = shorter * time + CODE_ERROR
+            darker = smoothstep(expected / (value + CODE_ERROR), *CONTRADICTS)
+            brighter = share * smoothstep((value + CODE_ERROR) / expected, *CONTRADICTS)
+            at_clip = ((1 - share) * darker).amax(1, keepdim=True)
+            # A camera that mixes colours bends one channel; what moved differs in most.
+            most = torch.maximum(darker, brighter).median(1, keepdim=True).values
+            moved = torch.maximum(moved, at_clip * most)
+    return moved
 
 
 def _ratio(

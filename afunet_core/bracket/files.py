@@ -103,7 +103,8 @@ def load_bracket_files(
 
 def _read_all(files: Sequence[Path], white_level: float | str | None, plane: int) -> tuple[list[ImageFile], bool]:
     """Read the files, raw ones with one white level for all of them; and whether they are raw."""
-    images, balance = [], "camera"
+    images: list[ImageFile] = []
+    balance: str | tuple[float, float, float] = "camera"
     for file in files:
         image = read_image(file, plane=plane, white_balance=balance)
         images.append(image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from afunet_core.utils.options import option
 
@@ -38,138 +38,116 @@ class BracketOptions:
         'linear'
     """
 
-    encoding: str = field(
-        default="auto",
-        metadata=option(
-            label="Encoding",
-            help="How stored values relate to light.",
-            group="frames",
-            choices={
-                "auto": "By the file type",
-                "gamma": "Photograph (gamma 2.2)",
-                "srgb": "Photograph (sRGB curve)",
-                "linear": "Linear (sensor, microscope, raw)",
-            },
-            needs_files=("auto",),
-        ),
+    encoding: str = option(
+        "auto",
+        label="Encoding",
+        help="How stored values relate to light.",
+        group="frames",
+        choices={
+            "auto": "By the file type",
+            "gamma": "Photograph (gamma 2.2)",
+            "srgb": "Photograph (sRGB curve)",
+            "linear": "Linear (sensor, microscope, raw)",
+        },
+        needs_files=("auto",),
     )
-    bit_depth: int | None = field(
-        default=None,
-        metadata=option(
-            label="Bit depth",
-            help="Bits in use where fewer than the data type has: 12-bit cameras often store their values in 16-bit "
-            "files.",
-            group="frames",
-            choices={
-                None: "As stored",
-                8: "8 bit",
-                10: "10 bit",
-                12: "12 bit",
-                14: "14 bit",
-                16: "16 bit",
-            },
-            is_open=True,
-            parse=int,
-            metavar="BITS",
-        ),
+    bit_depth: int | None = option(
+        None,
+        label="Bit depth",
+        help="Bits in use where fewer than the data type has: 12-bit cameras often store their values in 16-bit files.",
+        group="frames",
+        choices={
+            None: "As stored",
+            8: "8 bit",
+            10: "10 bit",
+            12: "12 bit",
+            14: "14 bit",
+            16: "16 bit",
+        },
+        is_open=True,
+        parse=int,
+        metavar="BITS",
     )
-    reference: int | None = field(
-        default=None,
-        metadata=option(
-            label="Reference",
-            help="Frame that the result is aligned to, counted from 0 in the order given; chosen by itself if not "
-            "stated.",
-            group="frames",
-            parse=int,
-            metavar="INDEX",
-            form=False,
-        ),
+    reference: int | None = option(
+        None,
+        label="Reference",
+        help="Frame that the result is aligned to, counted from 0 in the order given; chosen by itself if not stated.",
+        group="frames",
+        parse=int,
+        metavar="INDEX",
+        form=False,
     )
-    channel: str | None = field(
-        default=None,
-        metadata=option(
-            label="Channel",
-            help="Of colour frames, one channel alone, as greyscale: for a dye that shines in one and only leaks "
-            "into the others, where its own saturates.",
-            group="camera",
-            choices={None: "All", "red": "Red alone", "green": "Green alone", "blue": "Blue alone"},
-        ),
+    channel: str | None = option(
+        None,
+        label="Channel",
+        help="Of colour frames, one channel alone, as greyscale: for a dye that shines in one and only leaks "
+        "into the others, where its own saturates.",
+        group="camera",
+        choices={None: "All", "red": "Red alone", "green": "Green alone", "blue": "Blue alone"},
     )
-    gamma: float = field(
-        default=2.2,
-        metadata=option(
-            label="Gamma",
-            help="Exponent of the gamma encoding, without a unit: light = value to this power.",
-            group="camera",
-            parse=float,
-            minimum=0.5,
-            maximum=5.0,
-            step=0.1,
-            decimals=2,
-        ),
+    gamma: float = option(
+        2.2,
+        label="Gamma",
+        help="Exponent of the gamma encoding, without a unit: light = value to this power.",
+        group="camera",
+        parse=float,
+        minimum=0.5,
+        maximum=5.0,
+        step=0.1,
+        decimals=2,
     )
-    response: str | None = field(
-        default="auto",
-        metadata=option(
-            label="Response",
-            help="Camera response in place of the encoding: found where the frames contradict their encoding (auto),"
-            " estimated from a bracket on a tripod (estimate), or the file of a curve that 'afunet response' "
-            "made.",
-            group="camera",
-            choices={
-                "auto": "Find if the frames contradict it",
-                None: "As the encoding says",
-                "estimate": "Estimate from this bracket",
-            },
-            is_open=True,
-            parse=_response,
-            files="Response curves (*.json *.csv)",
-            metavar="FILE|estimate|auto|none",
-        ),
+    response: str | None = option(
+        "auto",
+        label="Response",
+        help="Camera response in place of the encoding: found where the frames contradict their encoding (auto),"
+        " estimated from a bracket on a tripod (estimate), or the file of a curve that 'afunet response' "
+        "made.",
+        group="camera",
+        choices={
+            "auto": "Find if the frames contradict it",
+            None: "As the encoding says",
+            "estimate": "Estimate from this bracket",
+        },
+        is_open=True,
+        parse=_response,
+        files="Response curves (*.json *.csv)",
+        metavar="FILE|estimate|auto|none",
     )
-    black_level: float | str = field(
-        default=0.0,
-        metadata=option(
-            label="Black level",
-            help="Value of a pixel without light, in the units of the data; auto finds it from the exposures (linear"
-            " data only); or the path of a dark frame.",
-            group="camera",
-            choices={0.0: "0", "auto": "auto"},
-            is_open=True,
-            parse=_black_level,
-            files="Images (*)",
-            metavar="VALUE|FILE|auto",
-        ),
+    black_level: float | str = option(
+        0.0,
+        label="Black level",
+        help="Value of a pixel without light, in the units of the data; auto finds it from the exposures (linear"
+        " data only); or the path of a dark frame.",
+        group="camera",
+        choices={0.0: "0", "auto": "auto"},
+        is_open=True,
+        parse=_black_level,
+        files="Images (*)",
+        metavar="VALUE|FILE|auto",
     )
-    white_level: float | str | None = field(
-        default=None,
-        metadata=option(
-            label="White level",
-            help="Value of a pixel at saturation, in the units of the data (of raw files, counts of the sensor), for a "
-            "camera that clips below the largest number; auto finds it where the frames pile up.",
-            group="camera",
-            choices={None: "As stored", "auto": "auto"},
-            is_open=True,
-            parse=_white_level,
-            metavar="VALUE|auto",
-        ),
+    white_level: float | str | None = option(
+        None,
+        label="White level",
+        help="Value of a pixel at saturation, in the units of the data (of raw files, counts of the sensor), for a "
+        "camera that clips below the largest number; auto finds it where the frames pile up.",
+        group="camera",
+        choices={None: "As stored", "auto": "auto"},
+        is_open=True,
+        parse=_white_level,
+        metavar="VALUE|auto",
     )
-    plane: int | None = field(
-        default=None,
-        metadata=option(
-            label="Plane",
-            help="Of files with several pages each, one page, counted from 0; all of them, one by one, if not stated.",
-            group="frames",
-            parse=int,
-            metavar="INDEX",
-            form=False,
-        ),
+    plane: int | None = option(
+        None,
+        label="Plane",
+        help="Of files with several pages each, one page, counted from 0; all of them, one by one, if not stated.",
+        group="frames",
+        parse=int,
+        metavar="INDEX",
+        form=False,
     )
-    override: bool = field(
-        default=False,
-        metadata=option(
-            label="Trust the exposures",
-            help="Merge even where the frames' brightness contradicts their exposures.",
-            group="camera",
-        ),
+    override: bool = option(
+        False,
+        label="Trust the exposures",
+        help="Merge even where the frames' brightness contradicts their exposures.",
+        group="camera",
     )

@@ -184,11 +184,20 @@ class Calibration:
     after: float = math.nan
     sentences: tuple[str, ...] = ()
 
+    @property
+    def darkest(self) -> float:
+        """Light, as a share of saturation, below which no frame bore the curve out; 0 where there is none."""
+        if self.curve is None:
+            return 0.0
+        low, shoulder = self.curve.light(torch.tensor([RECORDED[0], SHOULDER])).tolist()
+        return low / shoulder
+
     def as_dict(self) -> dict[str, Any]:
         """For the provenance of a result; JSON can hold it."""
         known = not math.isnan(self.before)
         return {
             "curve_found": self.curve is not None,
+            "darkest": self.darkest,
             "disagreement_before_stops": round(self.before, 3) if known else None,
             "disagreement_after_stops": round(self.after, 3) if known else None,
             "sentences": list(self.sentences),

@@ -46,6 +46,12 @@ ALIGNED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    _add_scenes(parser)
+    _add_methods(parser)
+    _add_results(parser)
+
+
+def _add_scenes(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("scenes (default: 8 synthetic brackets)")
     data.add_argument("--data", metavar="FOLDER", help="a data set of the field: Kalantari, Tel, Hu, Challenge123")
     data.add_argument(
@@ -55,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--real",
         metavar="FOLDER",
         help="real stacks of a tripod, a folder each: three frames against the truth of all, where nothing moved",
+    )
+    data.add_argument(
+        "--other-brackets",
+        action="store_true",
+        help="with --real: also brackets of 1, 2 and 3 EV around darker and brighter references of each stack",
     )
     data.add_argument("--layout", default="auto", help="of --data: auto, kalantari, tel, hu, challenge123")
     data.add_argument("--synthetic", type=int, metavar="N", help="this many synthetic brackets instead")
@@ -69,6 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument("--size", type=int, default=256, help="side of synthetic brackets (256)")
     data.add_argument("--seed", type=int, default=0)
 
+
+def _add_methods(parser: argparse.ArgumentParser) -> None:
     methods = parser.add_argument_group("methods")
     methods.add_argument("--model", action="append", metavar="NAME|FILE", help="repeatable (default: default)")
     methods.add_argument("--no-model", action="store_true", help="the baselines only")
@@ -88,13 +101,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     methods.add_argument("--device", default="auto")
     methods.add_argument("--precision", default="float32", choices=PRECISIONS)
 
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
     results = parser.add_argument_group("results")
     results.add_argument("-o", "--output", metavar="FOLDER", help="write table.md and scenes.csv there")
     results.add_argument("--metrics", nargs="+", metavar="NAME", help="default: PSNR-μ PSNR-l SSIM-μ SSIM-l")
     results.add_argument("--cvvdp", action="store_true", help="also ColorVideoVDP (the extra 'metrics')")
-    results.add_argument("--hdr-vdp", metavar="FOLDER", help="also HDR-VDP through Octave: the authors' toolbox")
-    results.add_argument("--display-peak", type=float, default=1500.0, metavar="CD/M2", help="of these two (1500)")
-    results.add_argument("--ppd", type=float, default=75.4, help="of these two: pixels per degree (75.4)")
+    results.add_argument("--display-peak", type=float, default=1500.0, metavar="CD/M2", help="of its display (1500)")
+    results.add_argument("--ppd", type=float, default=75.4, help="of its display: pixels per degree (75.4)")
     results.add_argument("--error-maps", action="store_true", help="also FOLDER/errors/SCENE/METHOD.png")
     results.add_argument(
         "--pictures",
@@ -152,14 +166,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_on_stacks(options: argparse.Namespace) -> int:
     """Evaluate on real stacks of a tripod."""
-    from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack, read_stacks, stack_methods
+    from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack_brackets, read_stacks, stack_methods
 
     folders = read_stacks(options.real)
     models = [] if options.no_model else options.model or ["default"]
     with progress_bar("Evaluating", options.quiet) as show:
         table = evaluate_stacks(
             stack_methods(models),
-            (read_stack(folder) for folder in folders),
+            (stack for folder in folders for stack in read_stack_brackets(folder, options.other_brackets)),
             on_progress=show if options.quiet or sys.stderr.isatty() else _print_progress,
         )
     print(table.to_markdown())
@@ -235,20 +249,14 @@ def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], 
 
 
 def _display_metrics(options: argparse.Namespace) -> dict[str, Metric]:
-    """Make the metrics that depend on a display; columns are named with version and pixels per degree."""
+    """Make the metric that depends on a display; its column is named with version and pixels per degree."""
+    if not options.cvvdp:
+        return {}
+    from afunet_core.evaluation.color_video_vdp import color_video_vdp
     from afunet_core.evaluation.display import DisplayModel
 
-    display = DisplayModel(peak=options.display_peak, pixels_per_degree=options.ppd)
-    metrics = []
-    if options.cvvdp:
-        from afunet_core.evaluation.color_video_vdp import color_video_vdp
-
-        metrics.append(color_video_vdp(display))
-    if options.hdr_vdp:
-        from afunet_core.evaluation.hdr_vdp import hdr_vdp
-
-        metrics.append(hdr_vdp(options.hdr_vdp, display))
-    return {f"{metric.definition.split(',')[0]} at {options.ppd:g} ppd": metric for metric in metrics}
+    metric = color_video_vdp(DisplayModel(peak=options.display_peak, pixels_per_degree=options.ppd))
+    return {f"{metric.definition.split(',')[0]} at {options.ppd:g} ppd": metric}
 
 
 def _samples(options: argparse.Namespace) -> Sequence[Any]:

@@ -34,16 +34,12 @@ _FRAMES = 3
 
 
 class BracketSample(TypedDict):
-    """Item of a `BracketDataset`; the default collation of a DataLoader stacks it.
+    """Item of a `BracketDataset`; the default collation of a DataLoader stacks it."""
 
-    frames: 3×3×H×W, frame by RGB, shortest first, encoded in [0, 1]. times: 3, relative to the shortest. truth: 3×H×W
-    linear, as stored. name: the scene's folder relative to the root.
-    """
-
-    frames: Tensor
-    times: Tensor
-    truth: Tensor
-    name: str
+    frames: Tensor  # 3×3×H×W, frame by RGB, shortest first, encoded in [0, 1]
+    times: Tensor  # 3, relative to the shortest
+    truth: Tensor  # 3×H×W linear, as stored
+    name: str  # the scene's folder relative to the root
 
 
 @dataclass(frozen=True)
@@ -86,11 +82,7 @@ def find_scenes(root: Path | str, layout: str = "auto") -> list[SceneFiles]:
 def _single_folder_layout(
     is_frame: Callable[[str], bool], frames: str, exposures: str, truths: tuple[str, ...]
 ) -> Callable[[Path, bool], Iterator[SceneFiles]]:
-    """Describe a layout with one folder for each scene.
-
-    The result yields the scenes below a root; where `strict`, a folder with only some of the files is an error, else it
-    is passed over.
-    """
+    """Make the function (root, strict) → scenes of a layout of one folder each; ``strict`` refuses incomplete ones."""
 
     def scenes(root: Path, strict: bool) -> Iterator[SceneFiles]:
         for folder in _folders(root):

@@ -1,9 +1,7 @@
-"""A bracket everybody has at once: a hand-held camera, a rolling ball, a lit headlight, and the truth to compare with.
+"""A sample bracket: a hand-held camera, a rolling ball, a lit headlight, and the truth to compare with.
 
-The scene is a photograph that scikit-image bundles (the motorcycle of the Middlebury stereo set, released as CC0 by
-Daniel Scharstein), lit anew so that its range exceeds any single frame: the headlight is on, the paper on the door
-becomes a window to a bright sky, and the corners of the garage are dark. A rendered ball rolls through it while the
-camera shakes. Everything is computed from a fixed seed, in well under two seconds.
+The scene is the motorcycle of the Middlebury stereo set, which scikit-image bundles (released as CC0 by Daniel
+Scharstein), lit anew so that its range exceeds any single frame, with a rendered ball. The seed is fixed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """ColorVideoVDP as a metric: visible differences, in just-objectionable differences (JOD).
 
 R. Mantiuk, P. Hanji, M. Ashraf, Y. Asano, A. Chapiro, "ColorVideoVDP: A visual difference predictor for image,
-video and display distortions", ACM Transactions on Graphics 43, 2024: by the authors of HDR-VDP, whose successor it is.
-The computation is theirs, in the package ``cvvdp`` (MIT), which the extra ``metrics`` installs.
+video and display distortions", ACM Transactions on Graphics 43, 2024. The computation is the authors' package
+``cvvdp`` (MIT), which the extra ``metrics`` installs.
 """
 
 from __future__ import annotations
@@ -23,13 +23,8 @@ __all__ = ["color_video_vdp"]
 def color_video_vdp(display: DisplayModel | None = None) -> Metric:
     """Make the metric for a display: 10 where no difference is visible, 9 where three in four prefer the truth.
 
-    Args:
-        display: the viewer's; ``DisplayModel()`` by default.
-
-    Returns:
-        A metric whose function takes radiance B×3×H×W (or B×1×H×W), image and truth, and returns JOD (B,). It is
-        differentiable. Its definition names the version and the display. Pass it to
-        :func:`~afunet_core.evaluation.evaluator.evaluate` as one of ``more_metrics``.
+    Its function takes radiance B×3×H×W (or B×1×H×W), image and truth, and returns JOD (B,), differentiable. Pass it
+    to :func:`~afunet_core.evaluation.evaluator.evaluate` as one of ``more_metrics``.
 
     Raises:
         DependencyError: without the packages ``cvvdp`` and torchvision.

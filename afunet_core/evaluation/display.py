@@ -1,8 +1,4 @@
-"""The display that ColorVideoVDP and HDR-VDP assume; every label names it, for the scores depend on it.
-
-These metrics ask whether a person would see the difference. That depends on how bright the picture is shown, in which
-surroundings, and how many pixels there are to a degree of vision; published scores often say none of it.
-"""
+"""The display that ColorVideoVDP assumes; every label names it, for the scores depend on it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Evaluation of merge methods on scenes with ground truth, with the field's metrics.
-
-Averages, standard errors and files of the scores are in :mod:`afunet_core.evaluation.scores`.
-"""
+"""Evaluation of merge methods on scenes with ground truth, with the field's metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +17,8 @@ from torch import Tensor
 from afunet_core.baselines.mertens import exposure_fusion
 from afunet_core.baselines.weighted import reference_only, weighted_merge
 from afunet_core.bracket.stack import ExposureStack
-from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.evaluation.figures import write_error_map
 from afunet_core.evaluation.scores import INSIDE, OUTSIDE, Evaluation, Row
 from afunet_core.metrics import METRICS, Metric, psnr_mu
 from afunet_core.radiometry import GAMMA, linearize, network_input, to_radiance
@@ -41,8 +39,6 @@ __all__ = [
 ]
 
 DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
-LARGEST_ERROR = 0.1
-"""Of μ-law values: what error maps show as the hottest colour."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,6 @@ def evaluate(
     more_metrics: Mapping[str, Metric] | None = None,
     error_maps: str | Path | None = None,
     on_progress: Callable[[int, int, str], None] | None = None,
-    should_cancel: Callable[[], bool] | None = None,
 ) -> Evaluation:
     """Run every method on every scene and score the results against the truth.
 
@@ -117,11 +112,9 @@ def evaluate(
         samples: scenes, as :class:`Sample` or as tuples (name, kind, frames, times, truth, moved).
         metrics: names from :data:`~afunet_core.metrics.METRICS`.
         more_metrics: metrics of other origin under names of their own, such as
-            :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` and
-            :func:`~afunet_core.evaluation.hdr_vdp.hdr_vdp` make.
+            :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` makes.
         error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law, up to 0.1, as a heat map.
-        on_progress: called with (scenes done, scenes in all or 0 if unknown, message).
-        should_cancel: asked before every method.
+        on_progress: called with (scenes done, scenes in all or 0 if unknown, message); what it raises stops the run.
 
     Returns:
         A table with a row for every method and scene.
@@ -129,7 +122,6 @@ def evaluate(
     Raises:
         ArgumentError: for an unknown metric, or without methods.
         ShapeError: if a method returns another shape than the truth.
-        MergeCancelled: if ``should_cancel`` says so.
 
     Example:
         >>> light = torch.full((1, 3, 16, 16), 0.02)
@@ -150,8 +142,6 @@ def evaluate(
     for done, item in enumerate(samples):
         sample = item if isinstance(item, Sample) else Sample(item[0], item[1], tuple(item[2]), *item[3:])
         for name, method in methods.items():
-            if should_cancel is not None and should_cancel():
-                raise MergeCancelled(f"Evaluation stopped after {done} scenes.")
             if on_progress is not None:
                 on_progress(done, total, f"{sample.name}: {name}")
             started = time.perf_counter()
@@ -163,7 +153,9 @@ def evaluate(
             result = result.to(sample.truth)
             table.rows.append(Row(name, sample.name, sample.kind, _scores(result, sample, chosen), seconds))
             if error_maps is not None:
-                _write_error_map(Path(error_maps), sample, name, result)
+                image, truth = (x[0].permute(1, 2, 0).float().cpu().numpy() for x in (result, sample.truth))
+                path = Path(error_maps) / _file_name(sample.name) / f"{_file_name(name)}.png"
+                write_error_map(path, image, truth)
     if on_progress is not None:
         on_progress(total, total, "done")
     return table
@@ -221,10 +213,10 @@ def merge_method(**options: Any) -> Method:
 
 
 def fusion_radiance(sample: Sample) -> Tensor:
-    """Scale Mertens fusion to radiance, so that it can be compared with radiance.
+    """Scale Mertens fusion, which has no unit, to radiance, so that it can be compared with radiance.
 
-    Exposure fusion yields a picture without a unit. It is linearised and scaled so that its median over the pixels that
-    the reference frame sees well equals theirs; no truth is used. Its compressed contrast remains, and costs it.
+    Its median over the pixels that the reference frame sees well is made theirs; no truth is used. Its compressed
+    contrast remains, and costs it.
     """
     linear = linearize(exposure_fusion(sample.to_stack()))
     index = sample.reference
@@ -263,16 +255,6 @@ def _scores(result: Tensor, sample: Sample, metrics: Mapping[str, Metric]) -> di
     for column, mask in ((INSIDE, moved), (OUTSIDE, ~moved)):
         scores[column] = psnr_mu(result, sample.truth, mask=mask).nanmean().item()
     return scores
-
-
-def _write_error_map(folder: Path, sample: Sample, method: str, result: Tensor) -> None:
-    from afunet_core.evaluation.figures import error_map, heat
-    from afunet_core.io import write_image
-
-    image, truth = (x[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy() for x in (result, sample.truth))
-    path = folder / _file_name(sample.name) / f"{_file_name(method)}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, heat(error_map(image, truth), LARGEST_ERROR))
 
 
 def _file_name(name: str) -> str:

@@ -1,7 +1,4 @@
-"""Comparison figures like the paper's 4 and 5: frames, result, enlarged patches of every method, truth, error maps.
-
-Built with matplotlib (the extra ``evaluation``) from plain arrays, so that results of any method can be shown.
-"""
+"""Comparison figures like the paper's 4 and 5: frames, result, patches of every method, truth, error maps."""
 
 from __future__ import annotations
 
@@ -23,7 +20,15 @@ from afunet_core.tonemap import tone_map
 if TYPE_CHECKING:
     from afunet_core.evaluation.evaluator import Sample
 
-__all__ = ["Box", "choose_boxes", "choose_scenes", "comparison_figure", "error_map", "heat", "write_pictures"]
+__all__ = [
+    "Box",
+    "choose_boxes",
+    "choose_scenes",
+    "comparison_figure",
+    "error_map",
+    "write_error_map",
+    "write_pictures",
+]
 
 Picture = NDArray[np.float32]
 
@@ -111,14 +116,7 @@ def comparison_figure(
 
 
 def choose_boxes(results: Sequence[np.ndarray], truth: np.ndarray | None = None, count: int = 2) -> list[Box]:
-    """Choose squares, apart from each other, where the results differ most from the truth or from their mean.
-
-    Example:
-        >>> flat, spot = np.zeros((64, 64, 3), np.float32), np.zeros((64, 64, 3), np.float32)
-        >>> spot[40:44, 20:24] = 1
-        >>> choose_boxes([flat, spot], count=1)
-        [Box(top=34, left=14, height=16, width=16)]
-    """
+    """Choose squares, apart from each other, where the results differ most from the truth or from their mean."""
     mapped = [_mu(result) for result in results]
     base = _mu(truth) if truth is not None else np.mean(mapped, axis=0, dtype=np.float32)
     score = np.max([np.abs(image - base).mean(-1) for image in mapped], axis=0)
@@ -145,26 +143,14 @@ def error_map(image: np.ndarray, truth: np.ndarray) -> Picture:
     return np.abs(_mu(image) - _mu(truth)).mean(-1)
 
 
-def heat(values: np.ndarray, maximum: float) -> Picture:
-    """Colour 0 to ``maximum`` with matplotlib's ``inferno``: ``H×W`` → ``H×W×3`` in [0, 1].
-
-    Example:
-        >>> heat(np.array([[0.0, 1.0]]), 1.0).round(2).tolist()[0][0][:2]
-        [0.0, 0.0]
-    """
-    if not maximum > 0:
-        raise ArgumentError("max_error", "a number above 0", maximum)
-    colours: np.ndarray = import_matplotlib().colormaps["inferno"](np.clip(values / maximum, 0, 1))
-    return colours[..., :3].astype(np.float32)
+def write_error_map(path: Path, image: np.ndarray, truth: np.ndarray) -> None:
+    """Write :func:`error_map` as a picture, up to 0.1 with matplotlib's ``inferno``; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    import_matplotlib().image.imsave(path, error_map(image, truth), vmin=0, vmax=0.1, cmap="inferno")
 
 
-def choose_scenes(table: Evaluation, method: str, metric: str = "PSNR-μ") -> dict[str, str]:
-    """Name the scenes in which a method scored best, median (the lower of two) and worst.
-
-    Args:
-        table: what :func:`afunet_core.evaluation.evaluator.evaluate` returned.
-        method: one of its methods.
-        metric: one of its columns; more is better.
+def choose_scenes(table: Evaluation, method: str) -> dict[str, str]:
+    """Name the scenes in which the PSNR-μ of a method was best, median (the lower of two) and worst.
 
     Raises:
         ArgumentError: if there are no such scores.
@@ -175,10 +161,10 @@ def choose_scenes(table: Evaluation, method: str, metric: str = "PSNR-μ") -> di
         >>> choose_scenes(Evaluation(("PSNR-μ",), scores), "ours")
         {'best': 'b', 'median': 'a', 'worst': 'c'}
     """
-    rows = [row for row in table.rows if row.method == method and not np.isnan(row.scores.get(metric, np.nan))]
-    if not rows:
-        raise ArgumentError("method, metric", f"from {table.methods} and {table.columns}", (method, metric))
-    ranked = [row.scene for row in sorted(rows, key=lambda row: row.scores[metric])]
+    scores = {row.scene: row.scores.get("PSNR-μ", np.nan) for row in table.rows if row.method == method}
+    ranked = sorted((scene for scene in scores if not np.isnan(scores[scene])), key=scores.__getitem__)
+    if not ranked:
+        raise ArgumentError("method", f"one of {table.methods} with a PSNR-μ", method)
     return {"best": ranked[-1], "median": ranked[(len(ranked) - 1) // 2], "worst": ranked[0]}
 
 
@@ -189,9 +175,8 @@ def write_pictures(
     samples: Sequence[Sample],
     *,
     judged: str,
-    width: int = 1200,
 ) -> list[Path]:
-    """Write ``best.jpg``, ``median.jpg`` and ``worst.jpg`` of one method, each a :func:`comparison_figure`.
+    """Write ``best.jpg``, ``median.jpg`` and ``worst.jpg``, each a :func:`comparison_figure`, and return the files.
 
     Args:
         folder: is made if it is missing.
@@ -199,10 +184,6 @@ def write_pictures(
         methods: those to be shown, by name.
         samples: the scenes of the table.
         judged: the method whose PSNR-μ decides; it stands first.
-        width: of the pictures in pixels.
-
-    Returns:
-        The files.
     """
     from afunet_core.io.write import write_image
 
@@ -217,7 +198,7 @@ def write_pictures(
             results = {name: _pixels(methods[name](sample)) for name in [judged, *(n for n in methods if n != judged)]}
         frames = [_pixels(frame) for frame in sample.frames]
         written.append(folder / f"{rank}.jpg")
-        picture = comparison_figure(frames, results, _pixels(sample.truth), width=width)
+        picture = comparison_figure(frames, results, _pixels(sample.truth), width=1200)
         write_image(written[-1], picture, quality=90)
     return written
 
@@ -293,7 +274,7 @@ def import_matplotlib() -> Any:
         DependencyError: without it, with the extra to install.
     """
     try:
-        import matplotlib
+        import matplotlib.image
     except ImportError as error:
         raise DependencyError("Figures need matplotlib: pip install 'napari-afunet[evaluation]'.") from error
     return matplotlib

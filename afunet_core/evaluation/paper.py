@@ -21,17 +21,13 @@ __all__ = ["PUBLISHED_ROWS", "PublishedRow", "TrainingRun", "beside_published", 
 
 
 class PublishedRow(NamedTuple):
-    """One row of a table: averages over the test set (PSNR in dB).
-
-    ``hdr_vdp_2`` is the score as printed; the paper names neither version, display, pixels per degree nor encoding.
-    """
+    """One row of a table: averages over the test set (PSNR in dB)."""
 
     table: str
     psnr_mu: float
     psnr_l: float
     ssim_mu: float
     ssim_l: float
-    hdr_vdp_2: float | None = None
 
     def scores(self) -> dict[str, float]:
         """Return the scores by the names of :data:`afunet_core.metrics.METRICS`."""
@@ -39,9 +35,9 @@ class PublishedRow(NamedTuple):
 
 
 PUBLISHED_ROWS = {
-    "kalantari": PublishedRow("Table 1", 44.91, 42.59, 0.9923, 0.9906, 66.75),
-    "hu": PublishedRow("Table 2", 48.83, 52.13, 0.9968, 0.9991, 77.44),
-    "tel": PublishedRow("Table 3", 43.31, 47.83, 0.9876, 0.9959, 71.08),
+    "kalantari": PublishedRow("Table 1", 44.91, 42.59, 0.9923, 0.9906),
+    "hu": PublishedRow("Table 2", 48.83, 52.13, 0.9968, 0.9991),
+    "tel": PublishedRow("Table 3", 43.31, 47.83, 0.9876, 0.9959),
     "M1": PublishedRow("Table 4", 43.94, 42.04, 0.9917, 0.9890),
     "M2": PublishedRow("Table 4", 44.48, 42.40, 0.9918, 0.9893),
     "M3": PublishedRow("Table 4", 44.62, 42.56, 0.9921, 0.9895),
@@ -67,13 +63,9 @@ class TrainingRun(NamedTuple):
 
 
 def read_run(folder: str | os.PathLike[str]) -> TrainingRun:
-    """Read from the folder of a run what to evaluate: its weights on its test set.
+    """Read from the output folder of ``afunet train`` what to evaluate: its weights on its test set.
 
-    The weights are those of the last step: ``best.safetensors`` were chosen on the very scenes that are tested, because
-    these data sets have no third part.
-
-    Args:
-        folder: output of ``afunet train``.
+    The weights are those of the last step: ``best.safetensors`` were chosen on the very scenes that are tested.
 
     Raises:
         ArgumentError: if the folder is no run, or was not trained on a data set with a test set.

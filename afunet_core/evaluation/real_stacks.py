@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -35,7 +35,16 @@ from afunet_core.metrics import Metric, psnr
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.radiometry import mu_law
 
-__all__ = ["RealStack", "evaluate_stacks", "read_stack", "read_stacks", "robertson_response", "score", "stack_methods"]
+__all__ = [
+    "RealStack",
+    "evaluate_stacks",
+    "read_stack",
+    "read_stack_brackets",
+    "read_stacks",
+    "robertson_response",
+    "score",
+    "stack_methods",
+]
 
 LEVELS = 256
 """Values that a frame can take: cameras' files have eight bits."""
@@ -57,6 +66,15 @@ STRAYS = 0.12
 
 OUTER_STOPS = 2.0
 """A photographer's bracket: two stops either side of the reference."""
+
+OTHER_STOPS = (1.0, 2.0, 3.0)
+"""Spacings of the other brackets that a stack holds,"""
+
+STOPS_OFF = 0.4
+"""by which their frames may miss them,"""
+
+LEAST_SHOWN = 0.3
+"""and share of well exposed pixels from which a photographer would take a frame as reference."""
 
 BLUR = 3.0
 """Standard deviation, in pixels, of the blur of the second score: noise that truth and result share flatters nobody."""
@@ -118,21 +136,35 @@ def read_stacks(folder: str | Path) -> list[Path]:
 
 def read_stack(folder: str | Path) -> RealStack:
     """Read a stack, make its truth and choose the three frames."""
+    return next(iter(read_stack_brackets(folder)))
+
+
+def read_stack_brackets(folder: str | Path, others: bool = False) -> Iterator[RealStack]:
+    """Read a stack, make its truth, and yield it with the bracket that a photographer takes.
+
+    Args:
+        folder: of the frames.
+        others: then also with brackets of 1, 2 and 3 EV around dark, good and bright references: rules tuned on one
+            bracket of a stack are tested by the others.
+    """
     folder = Path(folder)
     note = folder / ENCODING_FILE
     encoding = note.read_text(encoding="utf-8").strip() if note.is_file() else "auto"
-    paths = list_bracket_folder(folder)
+    paths = {path.name: path for path in list_bracket_folder(folder)}
     stack = Bracket.from_folder(folder, encoding=encoding, response=None, override=True)
-    by_name = {path.name: path for path in paths}
     truth, at_rest = _truth(stack)
-    three = _photographers_bracket(stack)
-    files = [by_name[stack.names[i]] for i in three]
-    ev = [float(stack.ev[i]) for i in three]
-    bracket, plain = (
-        Bracket.from_files(files, ev=ev, encoding=encoding, response=response, override=True)
-        for response in ("auto", None)
-    )
-    return RealStack(folder.name, bracket, plain, truth * float(stack.times[three[0]]), at_rest)
+    chosen = {"": _photographers_bracket(stack)}
+    for name, three in (_other_brackets(stack) if others else {}).items():
+        if three not in chosen.values():
+            chosen[name] = three
+    for name, three in chosen.items():
+        files = [paths[stack.names[i]] for i in three]
+        ev = [float(stack.ev[i]) for i in three]
+        bracket, plain = (
+            Bracket.from_files(files, ev=ev, encoding=encoding, response=response, override=True)
+            for response in ("auto", None)
+        )
+        yield RealStack(folder.name + name, bracket, plain, truth * float(stack.times[three[0]]), at_rest)
 
 
 def stack_methods(models: Sequence[str] = ("default",), opencv: bool | None = None) -> dict[str, StackMethod]:
@@ -285,20 +317,40 @@ def _trust(frames: Tensor) -> Tensor:
 
 def _photographers_bracket(stack: Bracket) -> tuple[int, int, int]:
     """The frame that shows most well exposed among those with others two stops either side, and these."""
-    stops = stack.ev.tolist()
-    shares = [float(((frame > 0.08) & (frame < 0.92)).all(1).float().mean()) for frame in stack.frames]
-    best: tuple[float, tuple[int, int, int]] | None = None
+    stops, shares = stack.ev.tolist(), _shares(stack)
+    found = []
     for middle, share in enumerate(shares):
         shorter = [i for i, value in enumerate(stops) if value <= stops[middle] - 1]
         longer = [i for i, value in enumerate(stops) if value >= stops[middle] + 1]
         if shorter and longer:
             under = min(shorter, key=[abs(value - stops[middle] + OUTER_STOPS) for value in stops].__getitem__)
             over = min(longer, key=[abs(value - stops[middle] - OUTER_STOPS) for value in stops].__getitem__)
-            if best is None or share > best[0]:
-                best = share, (under, middle, over)
-    if best is None:
+            found.append((-share, (under, middle, over)))
+    if not found:
         raise BracketError("frames", "one with others a stop and more either side", ", ".join(stack.names))
-    return best[1]
+    return min(found)[1]
+
+
+def _other_brackets(stack: Bracket) -> dict[str, tuple[int, int, int]]:
+    """Brackets of several spacings around the darkest, the best and the brightest usable reference."""
+    stops, shares = stack.ev, _shares(stack)
+    found: dict[str, tuple[int, int, int]] = {}
+    for spacing in OTHER_STOPS:
+        usable = []
+        for middle, share in enumerate(shares):
+            off = [(stops - stops[middle] - change).abs() for change in (-spacing, spacing)]
+            if share >= LEAST_SHOWN and all(float(side.min()) < STOPS_OFF for side in off):
+                usable.append((share, (int(off[0].argmin()), middle, int(off[1].argmin()))))
+        if usable:
+            for name, three in (("dark", usable[0]), ("good", max(usable)), ("bright", usable[-1])):
+                if three[1] not in found.values():
+                    found[f", {spacing:g} EV, {name}"] = three[1]
+    return found
+
+
+def _shares(stack: Bracket) -> list[float]:
+    """The share of well exposed pixels of every frame."""
+    return [float(((frame > 0.08) & (frame < 0.92)).all(1).float().mean()) for frame in stack.frames]
 
 
 def _best_curve(image: Tensor, truth: Tensor, mask: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
-"""Scores of an evaluation: averages, standard errors, differences between methods, files.
+"""Scores of an evaluation: averages (of decibels, as the field does), standard errors, differences, files.
 
-Decibels are averaged over scenes, as the field does. Ghosts have columns of their own, PSNR-μ inside and outside the
-regions that moved: an average over the picture hides a ghost that covers a hundredth of it.
+Ghosts have columns of their own, PSNR-μ inside and outside the regions that moved: an average over the picture hides
+a ghost that covers a hundredth of it.
 """
 
 from __future__ import annotations
@@ -71,24 +71,14 @@ class Evaluation:
         return {column: _mean_and_error(scores.values())[0] for column, scores in self._scores(method, kind).items()}
 
     def standard_error(self, method: str, kind: str | None = None) -> dict[str, float]:
-        """Compute the standard errors of :meth:`mean`: how far other scenes of the same sort would move it.
-
-        Returns:
-            One standard error for each column; NaN with fewer than two scenes.
-
-        Raises:
-            ArgumentError: if there is no such row.
-        """
+        """Compute the standard errors of :meth:`mean`: how far other such scenes would move it; NaN of one scene."""
         return {column: _mean_and_error(scores.values())[1] for column, scores in self._scores(method, kind).items()}
 
     def difference(self, method: str, other: str, kind: str | None = None) -> dict[str, tuple[float, float]]:
-        """Compute how much better a method is than another on the same scenes, scene by scene.
+        """Compute by how much a method is better than another on the same scenes, and its standard error, by column.
 
-        Scenes differ from each other by far more than methods do, so that two averages may each be uncertain and their
-        difference not.
-
-        Returns:
-            For each column the mean of the differences and its standard error (NaN with fewer than two scenes).
+        Scenes differ from each other by far more than methods do, so that two averages may each be uncertain and
+        their difference not.
 
         Raises:
             ArgumentError: if there is no such row.

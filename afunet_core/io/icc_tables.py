@@ -5,10 +5,14 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from afunet_core.io.icc import srgb_profile
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 __all__ = ["convert_by_profile", "read_by_profile"]
 
@@ -47,12 +51,12 @@ def _converted(pixels: np.ndarray, profile: bytes) -> np.ndarray | None:
         return None
 
 
-def _by_pillow(picture: object, profile: bytes) -> np.ndarray:
+def _by_pillow(picture: Image, profile: bytes) -> np.ndarray:
     from PIL import ImageCms
 
-    profiles = (ImageCms.ImageCmsProfile(io.BytesIO(data)) for data in (profile, srgb_profile()))
+    own, srgb = (ImageCms.ImageCmsProfile(io.BytesIO(data)) for data in (profile, srgb_profile()))
     intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-    return np.asarray(ImageCms.profileToProfile(picture, *profiles, renderingIntent=intent, outputMode="RGB"))
+    return np.asarray(ImageCms.profileToProfile(picture, own, srgb, renderingIntent=intent, outputMode="RGB"))
 
 
 def read_by_profile(path: Path, profile: bytes | None) -> np.ndarray | None:

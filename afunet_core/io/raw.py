@@ -110,9 +110,9 @@ def _colours(raw: Any, path: Path) -> dict[str, Any] | None:
     ``to_srgb`` takes balanced colours of the sensor to linear sRGB, ``gains`` is the white balance as shot,
     ``xyz_to_camera`` the DNG's ColorMatrix for D65, ``tags`` what a DNG states of itself.
     """
-    to_srgb = np.asarray(raw.color_matrix, np.float64)[:, :3]
+    to_srgb: np.ndarray = np.asarray(raw.color_matrix, np.float64)[:, :3]
     daylight = np.asarray(raw.daylight_whitebalance, np.float64)[:3]
-    xyz_to_camera = np.asarray(raw.rgb_xyz_matrix, np.float64)[:3]
+    xyz_to_camera: np.ndarray = np.asarray(raw.rgb_xyz_matrix, np.float64)[:3]
     try:
         if to_srgb[0, 0] > _NO_MATRIX:
             xyz_to_camera = np.linalg.inv(to_srgb * daylight) @ np.linalg.inv(_SRGB_TO_XYZ)

@@ -45,8 +45,8 @@ def decibel_loss(
         tensor(-5.)
     """
     in_mu = _mean_square(*paired(prediction, target, mu)).add(floor).log10()
-    in_light = _mean_square(*paired(prediction, target, None)).add(floor).log10()
-    return reduced(in_mu + linear * in_light, reduction)
+    in_light = _mean_square(*paired(prediction, target)).add(floor).log10()
+    return reduced(in_mu + linear * in_light, reduction, prediction, target)
 
 
 class DecibelLoss(nn.Module):

@@ -26,7 +26,7 @@ def fourier_l1_loss(
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar, or B×C×H×(W/2+1)×2 with ``"none"``; float32 for half-precision inputs.
+        A scalar, or B×C×H×(W/2+1)×2 with ``"none"``, in the dtype of the images.
 
     Raises:
         ShapeError: if the shapes differ.
@@ -36,11 +36,12 @@ def fourier_l1_loss(
         >>> fourier_l1_loss(torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))
         tensor(0.6667)
     """
-    prediction, target = paired(prediction, target, mu)
-    difference = prediction - target
+    difference = torch.sub(*paired(prediction, target, mu))
     if difference.shape[0] == 0:  # MKL refuses to transform nothing
-        return reduced(difference[..., : difference.shape[-1] // 2 + 1, None].expand(-1, -1, -1, -1, 2), reduction)
-    return reduced(torch.view_as_real(torch.fft.rfft2(difference, norm=norm)).abs(), reduction)
+        spectrum = difference[..., : difference.shape[-1] // 2 + 1, None].expand(-1, -1, -1, -1, 2)
+    else:
+        spectrum = torch.view_as_real(torch.fft.rfft2(difference, norm=norm)).abs()
+    return reduced(spectrum, reduction, prediction, target)
 
 
 class FourierL1Loss(nn.Module):

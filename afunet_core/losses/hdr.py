@@ -18,6 +18,7 @@ from afunet_core.losses.fourier import fourier_l1_loss
 from afunet_core.losses.mu_law import mu_l1_loss
 from afunet_core.losses.perceptual import VGGFeatures, perceptual_loss
 from afunet_core.losses.radiance import radiance_loss
+from afunet_core.losses.reduction import paired, reduced
 from afunet_core.radiometry import MU
 
 __all__ = ["HDRLoss"]
@@ -89,8 +90,10 @@ class HDRLoss(nn.Module):
         return {name: compute() for name, compute in functions.items() if self.weights[name] > 0}
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        terms = self.terms(prediction, target)
-        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        terms = self.terms(*paired(prediction, target))
+        return reduced(
+            torch.stack([self.weights[name] * term for name, term in terms.items()]), "sum", prediction, target
+        )
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={weight}" for name, weight in self.weights.items())

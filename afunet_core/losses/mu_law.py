@@ -5,6 +5,7 @@ N. K. Kalantari, R. Ramamoorthi, "Deep High Dynamic Range Imaging of Dynamic Sce
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from afunet_core.losses.reduction import paired, reduced
@@ -23,19 +24,17 @@ def mu_l1_loss(prediction: Tensor, target: Tensor, mu: float = MU, reduction: st
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar, or B×C×H×W with ``"none"``; float32 for half-precision inputs.
+        A scalar, or B×C×H×W with ``"none"``, in the dtype of the images.
 
     Raises:
         ShapeError: if the shapes differ.
         ArgumentError: for an unknown reduction.
 
     Example:
-        >>> import torch
         >>> mu_l1_loss(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4))
         tensor(1.)
     """
-    prediction, target = paired(prediction, target, mu)
-    return reduced((prediction - target).abs(), reduction)
+    return reduced(torch.sub(*paired(prediction, target, mu)).abs(), reduction, prediction, target)
 
 
 class MuL1Loss(nn.Module):

@@ -54,22 +54,22 @@ def perceptual_loss(
         ShapeError: if the shapes differ or there are not 3 channels.
         ArgumentError: for an unknown reduction.
     """
-    prediction, target = paired(prediction, target, mu)
-    if prediction.shape[1] != 3:
-        raise ShapeError("prediction", "3 channels", tuple(prediction.shape), "Repeat a grey channel three times.")
+    images, truths = paired(prediction, target, mu)
+    if images.shape[1] != 3:
+        raise ShapeError("prediction", "3 channels", tuple(images.shape), "Repeat a grey channel three times.")
     with torch.no_grad():
-        wanted = features(target)
-    found = features(prediction)
+        wanted = features(truths)
+    found = features(images)
     layers = [(found[layer] - wanted[layer]).abs().flatten(1).mean(1) for layer in wanted]
-    return reduced(torch.stack(layers).sum(0), reduction)
+    return reduced(torch.stack(layers).sum(0), reduction, prediction, target)
 
 
 class VGGPerceptualLoss(nn.Module):
     """Module twin of :func:`perceptual_loss`, with the VGG-19 features it compares.
 
     Args:
-        weights_path: a VGG-19 file, as :meth:`VGGFeatures.from_file` reads.
-        layers: names such as ``"relu2_1"``.
+        features: VGG-19 features, or a file of them, as :meth:`VGGFeatures.from_file` reads.
+        layers: names such as ``"relu2_1"``, of a file.
         mu: strength of the compression, or ``None`` if inputs are pictures already.
         reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
@@ -78,10 +78,14 @@ class VGGPerceptualLoss(nn.Module):
     """
 
     def __init__(
-        self, weights_path: str | Path, layers: tuple[str, ...] = LAYERS, mu: float | None = MU, reduction: str = "mean"
+        self,
+        features: VGGFeatures | str | Path,
+        layers: tuple[str, ...] = LAYERS,
+        mu: float | None = MU,
+        reduction: str = "mean",
     ) -> None:
         super().__init__()
-        self.features = VGGFeatures.from_file(weights_path, layers)
+        self.features = features if isinstance(features, VGGFeatures) else VGGFeatures.from_file(features, layers)
         self.mu, self.reduction = mu, reduction
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -100,6 +104,9 @@ class VGGFeatures(nn.Module):
         CheckpointError: if a tensor is missing or of another shape than in VGG-19.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, state: dict[str, Tensor], layers: tuple[str, ...] = LAYERS) -> None:
         super().__init__()
         available = [name for name, _, _ in _layers()]
@@ -108,15 +115,17 @@ class VGGFeatures(nn.Module):
         self.layers = tuple(layers)
         last = max(available.index(layer) for layer in layers)
         self.names = available[: last + 1]
+        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1))
         channels = 3
         for name, index, width in _layers()[: last + 1]:
-            # Buffers, not parameters: no optimiser may find them. Not persistent: checkpoints stay free of them.
+            # Buffers, not parameters: no optimiser may find them.
             for kind, shape in (("weight", (width, channels, 3, 3)), ("bias", (width,))):
                 values = state.get(f"features.{index}.{kind}")
                 if values is None or tuple(values.shape) != shape:
                     found = "nothing" if values is None else tuple(values.shape)
                     raise CheckpointError(f"features.{index}.{kind}: expected the {shape} of VGG-19, got {found}.")
-                self.register_buffer(f"{name}_{kind}", values.float(), persistent=False)
+                self.register_buffer(f"{name}_{kind}", values.float())
             channels = width
 
     @classmethod
@@ -144,8 +153,7 @@ class VGGFeatures(nn.Module):
 
     def forward(self, picture: Tensor) -> dict[str, Tensor]:
         """Compute features by layer name from RGB pictures B×3×H×W in [0, 1] of any size."""
-        mean, std = (picture.new_tensor(values).view(3, 1, 1) for values in (_MEAN, _STD))
-        x = (picture - mean) / std
+        x = (picture - self.mean.to(picture.dtype)) / self.std.to(picture.dtype)
         features: dict[str, Tensor] = {}
         for name in self.names:
             if name.endswith("_1") and name != "relu1_1":

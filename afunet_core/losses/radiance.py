@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError
@@ -24,24 +25,21 @@ def radiance_loss(prediction: Tensor, target: Tensor, kind: str = "rms", reducti
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Returns:
-        A scalar; with ``"none"`` (B,) for ``"rms"`` and B×C×H×W for ``"l1"``. float32 for half-precision inputs.
+        A scalar; with ``"none"`` (B,) for ``"rms"`` and B×C×H×W for ``"l1"``. In the dtype of the images.
 
     Raises:
         ShapeError: if the shapes differ.
         ArgumentError: for an unknown kind or reduction.
 
     Example:
-        >>> import torch
         >>> radiance_loss(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5))
         tensor(0.5000)
     """
     if kind not in ("rms", "l1"):
         raise ArgumentError("kind", "'rms' or 'l1'", repr(kind))
-    prediction, target = paired(prediction, target, None)
-    if kind == "l1":
-        return reduced((prediction - target).abs(), reduction)
-    squared = (prediction - target).square().flatten(1).mean(1)
-    return reduced((squared + _TINY).sqrt(), reduction)
+    difference = torch.sub(*paired(prediction, target))
+    error = difference.abs() if kind == "l1" else (difference.square().flatten(1).mean(1) + _TINY).sqrt()
+    return reduced(error, reduction, prediction, target)
 
 
 class RadianceLoss(nn.Module):

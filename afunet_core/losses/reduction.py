@@ -14,8 +14,8 @@ __all__ = ["REDUCTIONS", "paired", "reduced"]
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def paired(prediction: Tensor, target: Tensor, mu: float | None) -> tuple[Tensor, Tensor]:
-    """Return both images in the domain of the comparison, in single precision at least.
+def paired(prediction: Tensor, target: Tensor, mu: float | None = None) -> tuple[Tensor, Tensor]:
+    """Return both images in the domain of the comparison, in single precision at least: sums of halves are coarse.
 
     Args:
         prediction: linear radiance B×C×H×W.
@@ -30,15 +30,13 @@ def paired(prediction: Tensor, target: Tensor, mu: float | None) -> tuple[Tensor
     check_tensor("target", target)
     if prediction.ndim != 4 or prediction.shape != target.shape:
         raise ShapeError("prediction", f"B×C×H×W like the target {tuple(target.shape)}", tuple(prediction.shape))
-    # Means of half floats are coarse.
-    if prediction.dtype in (torch.float16, torch.bfloat16):
-        prediction = prediction.float()
-    target = target.to(prediction.dtype)
+    working = torch.promote_types(torch.promote_types(prediction.dtype, target.dtype), torch.float32)
+    prediction, target = prediction.to(working), target.to(working)
     return (prediction, target) if mu is None else (mu_law(prediction, mu), mu_law(target, mu))
 
 
-def reduced(values: Tensor, reduction: str) -> Tensor:
-    """Apply a reduction as torch and kornia name it.
+def reduced(values: Tensor, reduction: str, *images: Tensor) -> Tensor:
+    """Apply a reduction as torch and kornia name it, and return it in the dtype of the images compared.
 
     Raises:
         ArgumentError: for another name.
@@ -49,6 +47,6 @@ def reduced(values: Tensor, reduction: str) -> Tensor:
     """
     if reduction not in REDUCTIONS:
         raise ArgumentError("reduction", f"one of {', '.join(REDUCTIONS)}", repr(reduction))
-    if reduction == "none":
-        return values
-    return values.mean() if reduction == "mean" else values.sum()
+    if reduction != "none":
+        values = values.mean() if reduction == "mean" else values.sum()
+    return values.to(torch.promote_types(images[0].dtype, images[-1].dtype)) if images else values

@@ -40,20 +40,14 @@ SURE_GAIN = 1.6
 
 @dataclass(frozen=True)
 class AlignedBracket:
-    """A bracket whose frames lie over each other.
+    """A bracket whose frames lie over each other."""
 
-    Attributes:
-        bracket: all frames, registered, cropped and with their drift divided out.
-        full_shape: height and width before the crop.
-        registrations: what was found about each frame.
-        area: top, left, height and width of what the crop left; ``None`` where nothing was cropped.
-        drifts: changes of exposure and white balance that were divided out; ``None`` where they were not estimated.
-    """
-
-    bracket: Bracket
-    full_shape: tuple[int, int]
-    registrations: Sequence[Registration] = ()
+    bracket: Bracket  # all frames, registered, cropped and with their drift divided out
+    full_shape: tuple[int, int]  # height and width before the crop
+    registrations: Sequence[Registration] = ()  # what was found about each frame
+    # top, left, height and width of what the crop left; ``None`` where nothing was cropped
     area: tuple[int, int, int, int] | None = None
+    # changes of exposure and white balance that were divided out; ``None`` where they were not estimated
     drifts: Sequence[Drift] | None = None
 
     @property
@@ -96,13 +90,8 @@ def undo_needless(
 ) -> tuple[Bracket, list[Registration]]:
     """Put frames back that agree with the reference as well where they were taken.
 
-    A tone curve that is not exact, or a specimen without texture, is easily taken for motion; and what is not resampled
-    stays sharp.
-
-    Args:
-        bracket: before registration.
-        aligned: after it.
-        registrations: one for each frame.
+    A tone curve that is not exact, or a specimen without texture, is easily taken for motion; and what is not
+    resampled stays sharp.
     """
     gains = {}
     for index, entry in enumerate(registrations):
@@ -130,15 +119,10 @@ def undo_needless(
 
 @dataclass(frozen=True)
 class CameraNoise:
-    """The camera's noise during one merge: as given, or estimated once, when a step first needs it.
+    """The camera's noise during one merge: as given, or estimated once, when a step first needs it."""
 
-    Attributes:
-        bracket: all frames, aligned.
-        given: what the caller knows.
-    """
-
-    bracket: Bracket
-    given: NoiseModel | None = None
+    bracket: Bracket  # all frames, aligned
+    given: NoiseModel | None = None  # what the caller knows
 
     @cached_property
     def model(self) -> NoiseModel | None:

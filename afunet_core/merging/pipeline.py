@@ -30,6 +30,7 @@ from afunet_core.merging.result import MergeResult
 from afunet_core.merging.static_scene import merge_static
 from afunet_core.merging.working_scale import choose_scale
 from afunet_core.model.afunet import AFUNet
+from afunet_core.motion.shadows import complete_shadows
 from afunet_core.utils.progress import OnProgress, ProgressReporter, ShouldCancel
 
 __all__ = ["merge"]
@@ -55,6 +56,9 @@ def merge(
     should_cancel: ShouldCancel | None = None,
 ) -> MergeResult:
     """Merge a bracket into one image of linear radiance.
+
+    While the network runs on a CPU, ``torch.get_num_threads()`` is 1 in the calling thread and in threads that begin to
+    compute meanwhile; afterwards it is what it was.
 
     Args:
         bracket: the frames and their exposures.
@@ -156,11 +160,12 @@ def _merge_by_network(
 ) -> Estimate:
     """Compare the frames, merge the network's three accordingly, and let further frames join."""
     network = replace(network, scale=choose_scale(options, network.model, *aligned.bracket.shape))
-    recorded = None
-    if options.method == "auto" and is_inexact(aligned.bracket):
+    recorded, original = None, aligned.bracket
+    if options.method == "auto" and is_inexact(original):
+        aligned = replace(aligned, bracket=complete_shadows(original))
         recorded = find_recorded(aligned, frames, noise)
         if recorded.everywhere and not options.stages:
-            return merge_recorded(aligned, frames, recorded, noise)
+            return merge_recorded(original, frames, recorded, noise)
     else:
         evidence = compare_frames(aligned, frames, options, network.reporter.check)
         if evidence.at_rest:
@@ -170,7 +175,7 @@ def _merge_by_network(
     if frames.joining:
         estimate = join_frames(estimate, aligned, frames, noise)
         estimate = guess_unrecorded(estimate, aligned.bracket, frames, network)
-    return keep_recorded(estimate, aligned.bracket, recorded, noise) if recorded else estimate
+    return keep_recorded(estimate, original, recorded, noise) if recorded else estimate
 
 
 def _checked(bracket: Any) -> Bracket:

@@ -47,17 +47,10 @@ def build_result(
     reporter: ProgressReporter,
     regions: Sequence[Region] = (),
 ) -> MergeResult:
-    """Turn an estimate into the result, in the units asked for.
+    """Turn the last estimate into the result, in the units asked for.
 
-    Args:
-        estimate: the last one.
-        bracket: as the caller gave it.
-        aligned: the same after alignment.
-        frames: those the network saw; ``None`` without a network.
-        network: which took part, if any.
-        options: of the merge.
-        reporter: with the seconds and warnings of the run.
-        regions: taken from single frames.
+    ``bracket`` is as the caller gave it; ``frames`` and ``network`` are None without a network; ``reporter`` has the
+    seconds and warnings of the run.
     """
     if regions:
         if options.method == "mertens":

@@ -136,7 +136,7 @@ class AFUNet(nn.Module):
 
         Returns:
             The radiance ``B×3×H×W``, and per stage the features ``B×C×⌈H/s⌉×⌈W/s⌉`` with ``s`` the configuration's
-            ``downscale`` (1 as published: cropped exactly like the output).
+            ``downscale``.
         """
         radiance, _, states = self._run(frames, times, keep_states=True)
         return radiance, states
@@ -144,19 +144,15 @@ class AFUNet(nn.Module):
     def forward_with_prior(
         self, frames: Tensor, times: Tensor | Sequence[float] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Merge a bracket and also return the image decoded from the features alone, for training.
+        """Merge a bracket for training: the radiance and the prior of the anchored head, ``B×3×H×W`` each.
 
-        Returns:
-            The radiance and the prior of the anchored head, ``B×3×H×W`` each; the same image twice for a direct head.
+        Of a direct head, the same image twice.
         """
         radiance, prior, _ = self._run(frames, times, keep_states=False)
         return radiance, prior
 
     def decode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the anchored head weighs the frames by, without the frames themselves.
-
-        Returns:
-            The prior ``B×3×H×W`` and the log-trust of under, reference, over and prior, ``B×4×H×W``.
+        """Return the prior ``B×3×H×W`` and the log-trust (under, reference, over, prior) ``B×4×H×W`` of the head.
 
         Raises:
             ArgumentError: for a network with a direct head.
@@ -213,11 +209,7 @@ class AFUNet(nn.Module):
 
 
 def agreement_maps(one: Tensor, other: Tensor, encoded_one: Tensor, encoded_other: Tensor) -> Tensor:
-    """Compare two frames where neither is clipped: ``B×5×H×W``.
-
-    Args:
-        one, other: radiance after the μ-law, ``B×3×H×W``.
-        encoded_one, encoded_other: the frames as encoded, ``B×3×H×W`` in [0, 1].
+    """Compare two frames, after the μ-law and as encoded (``B×3×H×W``), where neither is clipped: ``B×5×H×W``.
 
     Returns:
         Signed differences (3 channels), their mean size, and a weight that falls to 0 where a frame is clipped.
@@ -235,12 +227,7 @@ def _rates(largest: float, count: int) -> list[float]:
 
 
 def check_frames(frames: Tensor) -> None:
-    """Refuse anything but a ``B×18×H×W`` floating tensor with pixels.
-
-    Raises:
-        TensorTypeError: if it is no floating-point tensor.
-        ShapeError: naming the actual shape.
-    """
+    """Refuse anything but a ``B×18×H×W`` floating tensor with pixels."""
     check_tensor("frames", frames)
     if frames.dim() != 4 or frames.shape[1] != 18 or 0 in frames.shape[2:]:
         advice = "Use Bracket.to_tensor() or network_input() to build it."

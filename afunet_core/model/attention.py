@@ -1,6 +1,5 @@
-"""Attention in windows and across channels.
+"""Attention in windows and across channels, on features that travel as ``B×H×W×C`` (channels last).
 
-Features travel as ``B×H×W×C`` (channels last): every learned product is then one matrix product over contiguous rows.
 Window attention is written as explicit batched products, which on CPUs run faster than fused attention for windows
 this small.
 """

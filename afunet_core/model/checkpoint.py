@@ -48,11 +48,7 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_path(name_or_path: str | os.PathLike[str]) -> Path:
-    """Find the file of a shipped name (``default``, ``full``, ``compact``), a fetched name or a path.
-
-    Raises:
-        CheckpointError: if there is neither such a model nor such a file.
-    """
+    """Find the file of a shipped name, a fetched name or a path; CheckpointError if there is none."""
     models = shipped_models()
     name = os.fspath(name_or_path)
     if name == "default":
@@ -77,8 +73,7 @@ def model_path(name_or_path: str | os.PathLike[str]) -> Path:
 def cache_folder() -> Path:
     """Return the folder of fetched weights (``AFUNET_CACHE``, else the user's cache folder).
 
-    Variables that are empty count as unset, and a relative ``XDG_CACHE_HOME`` is ignored, as its standard says: what is
-    loaded must not depend on the current folder.
+    Empty variables count as unset, and a relative ``XDG_CACHE_HOME`` is ignored, as its standard says.
 
     Raises:
         CheckpointError: no variable names a folder and the user has no home.
@@ -117,7 +112,8 @@ def load_model(
     """Load a network, ready for inference.
 
     Args:
-        name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` or a published ``.pth`` file.
+        name_or_path: a shipped name (``"default"``, ``"compact"``, …), a ``.safetensors`` or a published ``.pth``
+            file.
         device: where the network goes: ``"cpu"``, ``"cuda"``, ``"mps"``, ``"auto"`` or a device.
         dtype: floating dtype of its parameters, and of its results for frames of that dtype.
 
@@ -126,8 +122,7 @@ def load_model(
         CheckpointError: for a missing, damaged, hostile or foreign file.
 
     Example:
-        >>> model = load_model("compact")
-        >>> model.training
+        >>> load_model("compact").training
         False
     """
     tensors, metadata = read_checkpoint(model_path(name_or_path))
@@ -222,8 +217,8 @@ def _unwrap(content: object, path: Path) -> Mapping[str, Any]:
 def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> AFUNetConfig:
     """Infer the configuration from tensors under their published names.
 
-    Shapes decide everything but the order of the stage and the stochastic depth, which leave no trace in them; those
-    come from the metadata when there is any.
+    Shapes decide everything but the order of the stage and the stochastic depth, which come from the metadata, if
+    any.
 
     Raises:
         CheckpointError: if the tensors fit no configuration.
@@ -285,11 +280,7 @@ def _head(outputs: int) -> tuple[str, int]:
 
 
 def _compare(config: AFUNetConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse parameters that are missing, left over, of another shape, not finite or absurd, before a network is built.
-
-    Raises:
-        CheckpointError: naming the first.
-    """
+    """Refuse parameters that are missing, left over, of another shape, not finite or absurd; nothing is built."""
     depths = sum(config.depths)
     if depths > len(tensors):
         raise CheckpointError(f"model: {len(tensors)} parameters cannot fill {depths} blocks.")
@@ -326,11 +317,7 @@ def _shape(parameter: Tensor, value: Tensor) -> torch.Size:
 
 
 def describe_checkpoint(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Describe a checkpoint: file, parameters, configuration, metadata (``afunet info``).
-
-    Raises:
-        CheckpointError: for a file that is not an AFUNet checkpoint.
-    """
+    """Describe a checkpoint: file, parameters, configuration, metadata; CheckpointError if it is none."""
     path = model_path(name_or_path)
     tensors, metadata = read_checkpoint(path)
     config = infer_config(tensors, metadata)

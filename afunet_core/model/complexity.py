@@ -1,7 +1,7 @@
 """Parameters and floating-point operations of a configuration, by formula.
 
-Counts the matrix products and convolutions, two operations a multiply-add, as papers do; leaves out norms, activations
-and softmaxes, a few percent. ``tests/core/model/test_complexity.py`` compares the formula with what torch executes.
+Counts the matrix products and convolutions, two operations a multiply-add, as papers do; leaves out norms,
+activations and softmaxes, a few percent.
 """
 
 from __future__ import annotations
@@ -43,13 +43,10 @@ def count_parameters(config: AFUNetConfig) -> int:
 
 
 def count_flops(config: AFUNetConfig, height: int, width: int, folded: bool = False) -> int:
-    """Count operations of the matrix products and convolutions for one image.
+    """Count operations for one bracket of ``height × width`` pixels; what padding adds is counted.
 
-    Args:
-        config: the network.
-        height, width: of the bracket in pixels; what padding adds is counted.
-        folded: count the channel attention as this package computes it (value, attention and projection as one matrix
-            for the whole image) instead of as the paper writes it.
+    ``folded`` counts the channel attention as this package computes it (value, attention and projection as one matrix
+    for the whole image) instead of as the paper writes it.
 
     Example:
         >>> round(count_flops(AFUNetConfig(), 128, 128) / 1e9, 1)

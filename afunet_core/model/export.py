@@ -1,7 +1,6 @@
 """Export of the network to other runtimes: ``torch.export`` programs and ONNX files, for any height and width.
 
-The padding is part of the exported program, so it takes brackets of any size from 1×1 up. It computes the whole image
-at once, as :meth:`AFUNet.forward` does; bounded memory needs :func:`~afunet_core.model.streaming.stream.stream`.
+The padding is part of the exported program. It computes the whole image at once, as :meth:`AFUNet.forward` does.
 """
 
 from __future__ import annotations
@@ -67,9 +66,7 @@ def export_program(model: AFUNet, batch: int = 1) -> ExportedProgram:
 
 
 def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
-    """Write the network as an ONNX file, atomically: input ``frames`` B×18×H×W, output ``radiance`` B×3×H×W, float32.
-
-    Any number of samples, any height and width from 1×1 up.
+    """Write the network as an ONNX file: input ``frames`` B×18×H×W, output ``radiance`` B×3×H×W, float32, of any size.
 
     The configuration is kept in the file's metadata under ``afunet_config``.
 

@@ -1,13 +1,8 @@
-"""From features to radiance: the paper's direct head and the anchored head.
+"""From features to radiance: the paper's direct head and the anchored head (``docs/decisions/0001-anchored-head.md``).
 
-The anchored head finishes the MAP estimate in the image domain. Each frame is an observation of the radiance with a
-precision (how many photons it saw, none where it is clipped) times a learned trust (none where the scene moved); the
-decoded image is the prior, with a learned precision of its own. The minimiser of
-
-    Σ_k w_k |x − x_k|² + w_p |x − p|²
-
-is their weighted mean. Where nothing moved this *is* the classical noise-optimal merge, so the network need not relearn
-it; where something did, the prior takes over. See ``docs/decisions/0001-anchored-head.md``.
+The anchored head takes each frame as an observation of the radiance, with a precision (photons, none where clipped)
+times a learned trust, and the decoded image as a prior with a precision of its own. The minimiser of
+Σ_k w_k |x − x_k|² + w_p |x − p|² is their weighted mean: where nothing moved, the classical noise-optimal merge.
 """
 
 from __future__ import annotations
@@ -81,13 +76,9 @@ class AnchoredHead(nn.Module):
 
 
 def estimate_times(frames: Tensor) -> Tensor:
-    """Relative exposure times from the network input itself: each frame holds both ``L^2.2 / t`` and ``L``.
+    """Estimate relative exposure times, ``B×3``, from the network input: each frame holds both ``L^2.2 / t`` and ``L``.
 
-    Args:
-        frames: ``B×18×H×W`` network input.
-
-    Returns:
-        ``B×3``; 1 where a frame is black everywhere.
+    They are 1 where a frame is black everywhere.
 
     Example:
         >>> x = torch.full((1, 18, 4, 4), 0.5)
@@ -109,7 +100,7 @@ def times_from_means(radiance: Tensor, linear: Tensor) -> Tensor:
 
 
 def frame_log_precision(encoded: Tensor, times: Tensor) -> Tensor:
-    """Log-precision of each observation: photons gathered (∝ exposure time), fading out as a frame clips.
+    """Compute the log-precision of each observation: photons gathered (∝ exposure time), fading out as a frame clips.
 
     The shortest frame (index 0) keeps its precision in the highlights: nothing else has seen them.
 
@@ -142,13 +133,7 @@ def anchored_merge(frames: Tensor, times: Tensor, prior: Tensor, trust: Tensor) 
 
 
 def anchored_weights(frames: Tensor, times: Tensor, trust: Tensor) -> Tensor:
-    """Shares of under, reference, over and prior in :func:`anchored_merge`, ``B×4×3×H×W``; the four sum to 1.
-
-    Args:
-        frames: ``B×18×H×W`` network input.
-        times: ``B×3`` relative exposure times.
-        trust: ``B×4×H×W`` learned log-trust, bent to stay within ±6.
-    """
+    """Compute the shares of under, reference, over, prior in :func:`anchored_merge`, ``B×4×3×H×W``; they sum to 1."""
     encoded = frames.reshape(frames.shape[0], 3, 6, *frames.shape[2:])[:, :, 3:]
     trust = TRUST_LIMIT * trust / (TRUST_LIMIT + trust.abs())
     log_precision = frame_log_precision(encoded, times) + trust[:, :3, None]

@@ -1,8 +1,7 @@
 """The authors' published weights: downloaded when the user asks, verified, kept in the user's cache.
 
 They are not shipped: the authors' repository says MIT in its README but holds no licence file. A download is checked
-against the git blob id of the file at a pinned commit, opened without executing anything in it, and stored as
-safetensors.
+against the git blob id of the file at a pinned commit, and stored as safetensors; nothing in it is executed.
 """
 
 from __future__ import annotations

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 __all__ = ["from_published", "to_published"]
 
 _TABLE: list[tuple[str, str]] = [
-    # published pattern, our template; {s} is the stage, {b} the block, {r} the rest
-    (r"conv1\.0\.(?P<r>.+)", "embed.under.{r}"),
-    (r"conv2\.0\.(?P<r>.+)", "embed.reference.{r}"),
-    (r"conv3\.0\.(?P<r>.+)", "embed.over.{r}"),
-    (r"patch_embed\.norm\.(?P<r>.+)", "embed.norm.{r}"),
-    (r"patch_embed_div3\.norm\.(?P<r>.+)", "embed.dormant_norm.{r}"),
-    (r"A1\.(?P<s>\d+)\.(?P<r>.+)", "stages.{s}.align_under.degrade.{r}"),
-    (r"A3\.(?P<s>\d+)\.(?P<r>.+)", "stages.{s}.align_over.degrade.{r}"),
-    (r"a_12\.(?P<s>\d+)\.residual_group\.blocks\.0\.(?P<r>.+)", "stages.{s}.align_under.{r}"),
-    (r"a_32\.(?P<s>\d+)\.residual_group\.blocks\.0\.(?P<r>.+)", "stages.{s}.align_over.{r}"),
-    (r"SFM\.(?P<s>\d+)\.residual_group\.blocks\.(?P<b>\d+)\.(?P<r>.+)", "stages.{s}.fuse.blocks.{b}.{r}"),
-    (r"SFM\.(?P<s>\d+)\.conv\.(?P<r>.+)", "stages.{s}.fuse.conv.{r}"),
-    (r"f_12\.(?P<s>\d+)\.(?P<r>.+)", "stages.{s}.fuse_under.{r}"),
-    (r"f_32\.(?P<s>\d+)\.(?P<r>.+)", "stages.{s}.fuse_over.{r}"),
-    (r"A2_T\.(?P<s>\d+)\.(?P<r>.+)", "stages.{s}.consistency.transpose.{r}"),
-    (r"inv\.(?P<s>\d+)\.(?P<r>.+)", "stages.{s}.consistency.inverse.{r}"),
-    (r"beta1\.(?P<s>\d+)", "stages.{s}.consistency.beta_under"),
-    (r"beta2\.(?P<s>\d+)", "stages.{s}.consistency.beta_over"),
-    (r"mlps_end\.(?P<s>\d+)\.(?P<r>.+)", "stages.{s}.update.{r}"),
-    (r"conv_skip\.(?P<r>.+)", "skip.{r}"),
-    (r"out\.0\.(?P<r>.+)", "head.conv.{r}"),
+    # Published and our names; {s} is the stage, {b} the block, {r} the rest.
+    ("conv1.0.{r}", "embed.under.{r}"),
+    ("conv2.0.{r}", "embed.reference.{r}"),
+    ("conv3.0.{r}", "embed.over.{r}"),
+    ("patch_embed.norm.{r}", "embed.norm.{r}"),
+    ("patch_embed_div3.norm.{r}", "embed.dormant_norm.{r}"),
+    ("A1.{s}.{r}", "stages.{s}.align_under.degrade.{r}"),
+    ("A3.{s}.{r}", "stages.{s}.align_over.degrade.{r}"),
+    ("a_12.{s}.residual_group.blocks.0.{r}", "stages.{s}.align_under.{r}"),
+    ("a_32.{s}.residual_group.blocks.0.{r}", "stages.{s}.align_over.{r}"),
+    ("SFM.{s}.residual_group.blocks.{b}.{r}", "stages.{s}.fuse.blocks.{b}.{r}"),
+    ("SFM.{s}.conv.{r}", "stages.{s}.fuse.conv.{r}"),
+    ("f_12.{s}.{r}", "stages.{s}.fuse_under.{r}"),
+    ("f_32.{s}.{r}", "stages.{s}.fuse_over.{r}"),
+    ("A2_T.{s}.{r}", "stages.{s}.consistency.transpose.{r}"),
+    ("inv.{s}.{r}", "stages.{s}.consistency.inverse.{r}"),
+    ("beta1.{s}", "stages.{s}.consistency.beta_under"),
+    ("beta2.{s}", "stages.{s}.consistency.beta_over"),
+    ("mlps_end.{s}.{r}", "stages.{s}.update.{r}"),
+    ("conv_skip.{r}", "skip.{r}"),
+    ("out.0.{r}", "head.conv.{r}"),
 ]
 
 _WINDOW_PARTS = {
@@ -46,6 +47,42 @@ _CHANNEL_PARTS = {
     "attn.v": "attention.value",
     "conv": "refine",
 }
+_GROUPS = {"{s}": r"(?P<s>\d+)", "{b}": r"(?P<b>\d+)", "{r}": "(?P<r>.+)"}
+
+
+def from_published(key: str) -> str | None:
+    """Return our name for a published parameter, or None if the name belongs to no AFUNet.
+
+    Example:
+        >>> from_published("a_12.0.residual_group.blocks.0.attn.kv.bias")
+        'stages.0.align_under.attention.key_value.bias'
+    """
+    return _renamed(key, ((theirs, ours, _parts(ours)) for theirs, ours in _TABLE))
+
+
+def to_published(key: str) -> str:
+    """Return the published name of one of our parameters; KeyError if the network has no such parameter.
+
+    Example:
+        >>> to_published("stages.2.consistency.beta_over")
+        'beta2.2'
+    """
+    # The more specific names come first in the table: degrade before the SAM it sits in.
+    back = ((ours, theirs, {new: old for old, new in _parts(ours).items()}) for theirs, ours in _TABLE)
+    found = _renamed(key, back)
+    if found is None:
+        raise KeyError(key)
+    return found
+
+
+def _renamed(key: str, table: Iterable[tuple[str, str, dict[str, str]]]) -> str | None:
+    """Rename by the first row (name, new name, names of the parts within) that fits."""
+    for name, renamed, parts in table:
+        pattern = re.sub(r"\{[sbr]\}", lambda group: _GROUPS[group[0]], name.replace(".", r"\."))
+        if match := re.fullmatch(pattern, key):
+            groups = {"r": "", **match.groupdict()}
+            return renamed.format(**{**groups, "r": _translate(groups["r"], parts)})
+    return None
 
 
 def _parts(ours: str) -> dict[str, str]:
@@ -63,47 +100,3 @@ def _translate(rest: str, parts: dict[str, str]) -> str:
         if rest == old or rest.startswith(old + "."):
             return new + rest[len(old) :]
     return rest
-
-
-def from_published(key: str) -> str | None:
-    """Our name for a published parameter, or None if the name belongs to no AFUNet.
-
-    Example:
-        >>> from_published("a_12.0.residual_group.blocks.0.attn.kv.bias")
-        'stages.0.align_under.attention.key_value.bias'
-    """
-    for pattern, template in _TABLE:
-        match = re.fullmatch(pattern, key)
-        if match:
-            groups = match.groupdict()
-            rest = groups.get("r") or ""
-            return template.format(**{**groups, "r": _translate(rest, _parts(template))})
-    return None
-
-
-def to_published(key: str) -> str:
-    """Published name of one of our parameters; inverse of :func:`from_published`.
-
-    Raises:
-        KeyError: if the network has no such parameter.
-
-    Example:
-        >>> to_published("stages.2.consistency.beta_over")
-        'beta2.2'
-    """
-    # The more specific templates first: degrade before the SAM it sits in.
-    for pattern, template in _TABLE:
-        groups = {"s": r"(?P<s>\d+)", "b": r"(?P<b>\d+)", "r": r"(?P<r>.+)"}
-        escaped = re.escape(template)
-        for name, group in groups.items():
-            escaped = escaped.replace(re.escape("{" + name + "}"), group)
-        match = re.fullmatch(escaped, key)
-        if match:
-            found = match.groupdict()
-            back = {new: old for old, new in _parts(template).items()}
-            published = re.sub(r"\\d\+", "", pattern)
-            for name in ("s", "b"):
-                published = re.sub(rf"\(\?P<{name}>\)", found.get(name) or "", published)
-            rest = _translate(found.get("r") or "", back)
-            return published.replace("(?P<r>.+)", rest).replace("\\.", ".")
-    raise KeyError(key)

@@ -22,8 +22,8 @@ __all__ = ["ChannelFusion", "DataConsistency", "SpatialAlignment", "SpatialFusio
 class SpatialAlignment(nn.Module):
     """One gradient step that aligns the feature of an outer frame to the estimate of the scene (SAM, Eq. 4, 11, 12).
 
-    The estimate ``x`` is degraded by a learned ``D_i`` into what this frame should have recorded; each
-    window of the frame's feature then attends to it.
+    The estimate, degraded by a learned ``D_i`` into what this frame should have recorded, is what each window attends
+    to.
     """
 
     def __init__(self, config: AFUNetConfig, drop_path: float = 0.0) -> None:

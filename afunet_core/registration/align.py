@@ -1,7 +1,4 @@
-"""Alignment after registration: frames warped onto the reference, and the area that all of them show.
-
-A frame is resampled once, in linear light. Where it shows nothing, the reference stands in at the frame's exposure.
-"""
+"""Alignment after registration: frames warped onto the reference, and the area that all of them show."""
 
 from __future__ import annotations
 
@@ -32,16 +29,7 @@ __all__ = [
 
 
 def common_area(registrations: Sequence[Registration], height: int, width: int) -> tuple[int, int, int, int]:
-    """Find the largest rectangle that all registered frames cover, for those who want nothing filled in.
-
-    Args:
-        registrations: from :func:`register`.
-        height: rows of the frames.
-        width: columns of the frames.
-
-    Returns:
-        Top, left, height and width, as :meth:`Bracket.crop <afunet_core.bracket.bracket.Bracket.crop>` takes them; no
-        height and width where the frames share nothing.
+    """Find the largest rectangle that all registered frames cover: top, left, height, width (0 if they share nothing).
 
     Example:
         >>> from dataclasses import replace
@@ -59,16 +47,9 @@ def common_area(registrations: Sequence[Registration], height: int, width: int) 
 
 
 def covered_areas(registrations: Sequence[Registration], frames: int, height: int, width: int) -> dict[int, Tensor]:
-    """Mask the areas where warped frames have content of their own.
+    """Mask, B×1×H×W, where each frame that was warped in some bracket has content of its own; by the frame's index.
 
-    Args:
-        registrations: from :func:`register`, those of all frames of the first bracket, then of the next.
-        frames: how many a bracket has.
-        height: rows of the frames.
-        width: columns of the frames.
-
-    Returns:
-        For the index of each frame that was warped in some bracket, a boolean mask B×1×H×W.
+    ``registrations`` are those of the ``frames`` frames of the first bracket, then of the next.
 
     Example:
         >>> from dataclasses import replace
@@ -109,28 +90,16 @@ def homographies(registrations: Sequence[Registration], frames: int) -> Tensor:
 
 
 def covered_share(homography: Tensor, height: int, width: int) -> float:
-    """Measure the share of the output that :func:`valid_area` covers, in [0, 1]; of large images from some rows.
-
-    Example:
-        >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-        >>> covered_share(shift, 1, 4)
-        0.75
-    """
+    """Measure the share of the output that :func:`valid_area` covers, in [0, 1]; of large images from some rows."""
     every = max(1, height * width // STRIP_PIXELS)
     return float(valid_area(homography, height, width, every).float().mean())
 
 
 def largest_rectangle(mask: Tensor) -> tuple[int, int, int, int]:
-    """Find the largest upright rectangle inside a mask without holes, such as the area that warped frames share.
+    """Find the largest upright rectangle (top, left, height, width) in a convex boolean mask H×W; zeros if it is empty.
 
     Of every pair of rows the columns between which both are covered bound a rectangle; the area of a convex mask
     between two rows is bounded by those rows.
-
-    Args:
-        mask: boolean H×W, convex.
-
-    Returns:
-        Top, left, height, width; 0, 0, 0, 0 for an empty mask.
 
     Example:
         >>> mask = torch.zeros(6, 8, dtype=torch.bool)
@@ -166,22 +135,20 @@ def align_frame(
     gamma: float | Tensor = 2.2,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Tensor, Tensor]:
-    """Warp one encoded frame in linear light and fill what it does not cover from the reference.
+    """Warp one encoded frame, B×C×H×W, in linear light and fill what it does not cover from the reference.
 
     Args:
-        frame: B×C×H×W, encoded.
+        frame: encoded.
         homography: 3×3, from the frame's pixels to the reference's.
-        reference: B×C×H×W, encoded.
-        time: exposure time of the frame.
-        reference_time: exposure time of the reference, in the same unit.
-        encoding: of both frames.
-        gamma: of both frames.
+        reference: encoded in the same way.
+        time, reference_time: exposure times of the two.
+        encoding, gamma: of both frames.
         check: called several times a second; it raises when the caller no longer wants the result.
 
     Returns:
-        The aligned frame, encoded; outside its own area it shows the reference's radiance at the frame's exposure, and
-        where the reference is clipped and so says only "at least", its own repeated border if that is brighter. And the
-        mask B×1×H×W of its own area.
+        The aligned frame, encoded; outside its own area it shows what :func:`unseen_content` says. And the mask
+        B×1×H×W of
+        its own area.
 
     Example:
         >>> frame = torch.rand(1, 3, 8, 8)
@@ -217,7 +184,7 @@ def align_frame(
 
 
 def unseen_content(own: Tensor, told: Tensor, reference: Tensor) -> Tensor:
-    """Fill in where a frame shows nothing with what the reference tells, which where it is clipped is "at least".
+    """Fill in where a frame shows nothing from the reference, which where it is clipped says only "at least".
 
     Args:
         own: the frame with its border repeated.

@@ -131,13 +131,7 @@ def decide(evidence: Evidence, frame: CentredFrame, mode: str, name: str) -> Reg
 
 
 def chained(step: Registration, onward: Registration, height: int, width: int) -> Registration:
-    """Chain two registrations: of a frame with another, and of that one with the reference.
-
-    Args:
-        step: from the frame to the other; certain.
-        onward: from the other to the reference; certain.
-        height: rows of the frames.
-        width: columns of the frames.
+    """Chain two certain registrations: of a frame with another, and of that one with the reference.
 
     Example:
         >>> shift = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]], dtype=torch.float64)

@@ -1,9 +1,8 @@
 """Exposure-independent features: pictures of one scene made alike, for registration to compare.
 
-Two frames of a bracket show the same radiance, each inside the range it can record. Held to the range that *both*
-record, they agree wherever nothing moved: what is clipped in one is clipped at the same value in the other, so that
-even the edge of a blown-out window is a feature and not a fault. The logarithm turns a wrong exposure time into a
-constant, the local mean removes it, and the local contrast removes what a camera's tone curve did.
+Held to the range that both frames record, they agree wherever nothing moved: what is clipped in one is clipped at the
+same value in the other. The logarithm turns a wrong exposure time into a constant, the local mean removes it, and the
+local contrast removes what a camera's tone curve did.
 """
 
 from __future__ import annotations
@@ -24,27 +23,15 @@ CONTEXT = 2.0
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of one frame.
+    """One resolution of one frame."""
 
-    Attributes:
-        feature: locally normalised log radiance, 1×1×h×w.
-        valid: where the feature can be trusted, 1×1×h×w in [0, 1].
-        factor: full-resolution pixels for each pixel of this level.
-    """
-
-    feature: Tensor
-    valid: Tensor
-    factor: int
+    feature: Tensor  # locally normalised log radiance, 1×1×h×w
+    valid: Tensor  # where the feature can be trusted, 1×1×h×w in [0, 1]
+    factor: int  # full-resolution pixels for each pixel of this level
 
 
 def common_signal(radiance: Tensor, floor: float, ceiling: float) -> Tensor:
-    """Compute log radiance between a floor and a ceiling, 1×1×H×W, about 0 at the floor and 1 at the ceiling.
-
-    Args:
-        radiance: 1×C×H×W linear radiance.
-        floor: radiance below which the noisier of two frames shows mostly noise, above 0.
-        ceiling: radiance at which the first of two frames saturates.
-    """
+    """Compute log radiance, 1×1×H×W: about 0 at ``floor`` (mostly noise), 1 at ``ceiling`` (a frame saturates)."""
     held = radiance.nan_to_num(0.0, posinf=ceiling, neginf=0.0).clamp(0.0, ceiling)
     grey = held.mean(dim=1, keepdim=True)
     return torch.log1p(grey / floor) / torch.log1p(torch.tensor(ceiling / floor)).item()
@@ -52,12 +39,9 @@ def common_signal(radiance: Tensor, floor: float, ceiling: float) -> Tensor:
 
 # kornia's filter2d_separable takes 4.6 times as long.
 def noise_level(signal: Tensor) -> float:
-    """Estimate the standard deviation of the noise in a picture from the median response of a Laplacian blind to edges.
+    """Estimate the standard deviation of the noise from the median response of a Laplacian blind to edges.
 
     Immerkær, "Fast Noise Variance Estimation", 1996, with the median in place of the mean.
-
-    Args:
-        signal: 1×1×H×W.
     """
     if min(signal.shape[-2:]) < 3:
         return 0.0
@@ -67,14 +51,10 @@ def noise_level(signal: Tensor) -> float:
 
 
 def feature_pyramid(signal: Tensor, valid: Tensor, noise: float, factor: int, smallest: int) -> list[Level]:
-    """Compute features at halving resolutions, finest first, down to a longer side of at most ``smallest``.
+    """Compute features at halving resolutions, finest first, down to a longer side of at most ``smallest`` pixels.
 
-    Args:
-        signal: 1×1×H×W from :func:`common_signal`.
-        valid: 1×1×H×W in [0, 1].
-        noise: standard deviation of the noise in the signals compared.
-        factor: full-resolution pixels for each pixel of ``signal``.
-        smallest: longest side of the coarsest level, pixels.
+    ``noise`` is the standard deviation in the signals compared, ``factor`` full-resolution pixels for one of
+    ``signal``.
     """
     levels = [Level(*_normalised(signal, valid, noise), factor)]
     while max(signal.shape[-2:]) > smallest and min(signal.shape[-2:]) >= 16:

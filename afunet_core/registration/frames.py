@@ -1,12 +1,9 @@
 """Registration of hand-held frames: outer frames are brought onto the reference before they are merged.
 
-A hand moves a frame by tens to hundreds of pixels, further than any merging network reaches. That motion is, for a
-scene at some distance, one homography. It is estimated on what both frames record
-(:mod:`~afunet_core.registration.features`): candidates by correlation over shifts and rotations at a coarse level, then
-robust Gauss–Newton from similarity to homography over finer levels (:mod:`~afunet_core.registration.search`,
-:mod:`~afunet_core.registration.gauss_newton`). A frame is resampled once, in linear light. A frame that did not move
-stays as it is, bit for bit, and one whose motion is not certain is left alone with the reason given
-(:mod:`~afunet_core.registration.decision`).
+A homography is estimated on what both frames record (`features`): candidates by correlation at a coarse level, then
+robust Gauss–Newton over finer levels (`search`, `gauss_newton`). A frame is resampled once, in linear light; one that
+did not move stays as it is, bit for bit, and one whose motion is not certain is left alone with the reason
+(`decision`).
 """
 
 from __future__ import annotations
@@ -67,13 +64,13 @@ def register(
     """Warp the outer frames of a bracket onto its reference frame.
 
     A frame that shares too little with the reference, being many stops away, is found by way of a frame between them.
-    What a warped frame does not cover is filled from the reference, at the frame's exposure. To do without, cut the
-    result to :func:`common_area`.
+    What a warped frame does not cover is filled from the reference, at the frame's exposure; :func:`common_area`
+    tells how to crop the result to do without.
 
     Args:
         bracket: frames of one size; its reference frame stays as it is.
-        mode: ``"auto"`` warps a frame that moved when the transform is certain; ``"on"`` warps with the best transform
-            found wherever there is one; ``"off"`` returns the bracket untouched.
+        mode: ``"auto"`` warps a frame that moved when the transform is certain; ``"on"`` warps with the best
+            transform found wherever there is one; ``"off"`` returns the bracket untouched.
         on_progress: called with ``(done, total, message)``, frames done and to do.
         should_cancel: asked several times a frame.
 
@@ -135,20 +132,16 @@ def estimate_homography(
     ceiling: float | None = None,
     floor: float | None = None,
 ) -> Registration:
-    """Find the homography from one frame to another of the same scene, whatever their exposures.
+    """Find the homography from one frame to another of the same scene, whatever their exposures; nothing is warped.
 
     Args:
         moving: linear radiance, C×H×W or 1×C×H×W.
         reference: linear radiance in the same unit, of the same shape.
-        valid_moving: boolean H×W (or broadcastable 1×1×H×W); False where the frame must not be looked at.
-        valid_reference: likewise for the reference.
+        valid_moving, valid_reference: boolean H×W (or broadcastable); False where a frame must not be looked at.
         ceiling: radiance that both frames record without clipping; by default a little below the smaller of their
             maxima.
         floor: radiance at which the noisier frame's signal rises above its noise; by default 1/500 of the larger of
             their maxima, the shorter frame's saturation.
-
-    Returns:
-        The :class:`Registration`; nothing is warped here.
 
     Raises:
         ShapeError: unless both have one shape, C×H×W or 1×C×H×W.
@@ -180,10 +173,7 @@ def _find(
     mode: str,
     check: Callable[[], None],
 ) -> Registration:
-    """A frame against the reference, or, where that tells nothing certain, by way of a frame between them.
-
-    Frames many stops apart record little that both can see, each of them more in common with what lies between.
-    """
+    """Register a frame with the reference, or, where that is not certain, by way of a frame between them."""
     direct = _register_pair(bracket, frames, (index, bracket.reference), mode, check)
     if direct.certain:
         return direct

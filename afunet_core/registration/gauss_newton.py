@@ -1,8 +1,7 @@
 """Robust Gauss–Newton refinement of a homography between two levels of features.
 
-Homographies are kept in *centred* coordinates: the origin in the middle of the frame, half its diagonal as the unit,
-the same at every level. In them the eight parameters have like sizes and the equations are well conditioned. They map
-reference positions to moving positions, the direction in which a picture is sampled.
+Homographies are kept in centred coordinates, the same at every level, in which the eight parameters have like sizes.
+They map reference positions to moving positions, the direction in which a picture is sampled.
 """
 
 from __future__ import annotations
@@ -43,19 +42,12 @@ TEXTURE = 1e-3
 
 @dataclass(frozen=True)
 class Template:
-    """Textured pixels of a reference level, spread over the frame.
+    """Textured pixels of a reference level, spread over the frame."""
 
-    Attributes:
-        points: N×2 centred coordinates.
-        values: N feature values.
-        slopes: N×8 derivative of the feature along each parameter.
-        cells: N, the cell of the frame that each pixel was chosen from.
-    """
-
-    points: Tensor
-    values: Tensor
-    slopes: Tensor
-    cells: Tensor
+    points: Tensor  # N×2 centred coordinates
+    values: Tensor  # N feature values
+    slopes: Tensor  # N×8 derivative of the feature along each parameter
+    cells: Tensor  # N, the cell of the frame that each pixel was chosen from
 
     @property
     def count(self) -> int:
@@ -92,23 +84,15 @@ class Template:
 
 @dataclass(frozen=True)
 class Fit:
-    """Result of Gauss–Newton for each of K starts.
+    """Result of Gauss–Newton for each of K starts."""
 
-    Attributes:
-        homography: K×3×3, float64, centred, reference to moving.
-        agreement: K, share of the reference pixels that agree, in [0, 1]; those outside the moving frame do not.
-        residual: K, robust standard deviation of the feature difference where the frames overlap.
-        inliers: K, weighted share of the overlapping pixels that follow the transform.
-        correlation: K, of the features where the frames overlap: 1 for the same picture, about 0 for unrelated ones.
-        uncertainty: K, predicted standard deviation of the worst corner, full-resolution pixels.
-    """
-
-    homography: Tensor
-    agreement: Tensor
-    residual: Tensor
-    inliers: Tensor
+    homography: Tensor  # K×3×3, float64, centred, reference to moving
+    agreement: Tensor  # K, share of the reference pixels that agree, in [0, 1]; those outside the moving frame do not
+    residual: Tensor  # K, robust standard deviation of the feature difference where the frames overlap
+    inliers: Tensor  # K, weighted share of the overlapping pixels that follow the transform
+    # K, of the features where the frames overlap: 1 for the same picture, about 0 for unrelated ones
     correlation: Tensor
-    uncertainty: Tensor
+    uncertainty: Tensor  # K, predicted standard deviation of the worst corner, full-resolution pixels
 
     def __getitem__(self, index: int) -> Fit:
         return Fit(*(getattr(self, field.name)[index : index + 1] for field in fields(self)))
@@ -123,22 +107,11 @@ def refine(
     iterations: int,
     tolerance: float = 0.01,
 ) -> Fit:
-    """Robust inverse-compositional Gauss–Newton from K starts at once.
+    """Refine K centred homographies at once by robust inverse-compositional Gauss–Newton; ``parameters`` is 4, 6 or 8.
 
     Baker and Matthews, "Lucas–Kanade 20 Years On", 2004, with Geman–McClure weights renewed at every step, so that a
-    pixel that follows another motion loses its say, and with a weak prior on shear and perspective.
-
-    Args:
-        moving: level of the moving frame.
-        template: pixels of the same level of the reference.
-        frame: the full-resolution frame.
-        start: K×3×3 centred homographies.
-        parameters: 4 for a similarity, 6 for an affinity, 8 for a homography.
-        iterations: most steps taken.
-        tolerance: stop when no corner moves by more, in pixels of this level.
-
-    Returns:
-        The fits, one for each start.
+    pixel that follows another motion loses its say, and with a weak prior on shear and perspective. It stops when no
+    corner moves by more than ``tolerance`` pixels of the level.
     """
     homography = start.clone()
     slopes = template.slopes[:, :parameters]
@@ -181,7 +154,7 @@ def refine(
 
 
 def shared_agreement(moving: Level, template: Template, frame: CentredFrame, homography: Tensor) -> Tensor:
-    """Measure the share of agreement under each of K transforms where *all* leave pixels inside the frame, K in [0, 1].
+    """Measure the share of agreement, K in [0, 1], of K transforms where *all* leave pixels inside the frame.
 
     A large shift leaves less to compare; what it loses must not speak against it.
     """
@@ -196,12 +169,7 @@ def difference(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Subtract the template from the moving frame: difference K×N, inside K×N in {0, 1}, robust deviation K.
 
-    Args:
-        moving: level of the moving frame.
-        template: pixels of the same level of the reference.
-        frame: the full-resolution frame.
-        homography: K×3×3 centred.
-        offset: added to the positions looked at, N×2, in pixels of the level.
+    ``offset``, N×2 in pixels of the level, is added to the positions looked at.
     """
     positions = transfer_centred(homography.to(template.points.dtype), template.points)
     height, width = moving.feature.shape[-2:]

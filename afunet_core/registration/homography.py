@@ -1,8 +1,4 @@
-"""Homographies in centred coordinates: their eight parameters, and the points they transfer.
-
-The centre of the frame is (0, 0) and its corners lie at a distance of 1, so that scale, rotation, shear and perspective
-are numbers of one size, and one level of a pyramid speaks of the same transform as the next.
-"""
+"""Homographies in centred coordinates: their eight parameters, and the points they transfer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Residual local motion after the homography: parallax, and things that moved by a little on their own.
 
-A homography is exact for a scene far away or a camera that only turns. A hand also shifts the camera, and then what is
-near moves further than what is far. That cannot be undone by one transform; it can be measured and told.
+A hand also shifts the camera, and then what is near moves further than what is far. No single transform undoes that;
+it can be measured and told.
 """
 
 from __future__ import annotations
@@ -40,28 +40,16 @@ NOTICEABLE = 1.5
 
 @dataclass(frozen=True)
 class LocalMotion:
-    """Distances of the parts of a frame from the reference after the transform.
+    """Distances of the parts of a frame from the reference after the transform."""
 
-    Attributes:
-        distance: full-resolution pixels that a tenth of the textured blocks is off by, or more.
-        share: of the textured blocks, that which is off by more than `NOTICEABLE` pixels, in [0, 1].
-        centres: N×2, where the textured blocks lie in the moving frame, centred coordinates.
-        shifts: N×2, how far each is from where the transform puts it, in the same.
-        extent: how far over the frame the textured blocks are spread: 1 for evenly, near 0 for all in one place.
-    """
-
-    distance: float
-    share: float
-    centres: Tensor
-    shifts: Tensor
-    extent: float
+    distance: float  # full-resolution pixels that a tenth of the textured blocks is off by, or more
+    share: float  # of the textured blocks, that which is off by more than `NOTICEABLE` pixels, in [0, 1]
+    centres: Tensor  # N×2, where the textured blocks lie in the moving frame, centred coordinates
+    shifts: Tensor  # N×2, how far each is from where the transform puts it, in the same
+    extent: float  # how far over the frame the textured blocks are spread: 1 for evenly, near 0 for all in one place
 
     def correct(self, homography: Tensor) -> Tensor:
-        """The transform followed by the affinity that most blocks want: a better start where it had gone astray.
-
-        Args:
-            homography: 1×3×3 centred, the one these blocks were measured with.
-        """
+        """Return the transform followed by the affinity that most blocks want: a better start if it went astray."""
         source = torch.cat((self.centres, torch.ones(len(self.centres), 1)), dim=1).double()
         goal = (self.centres + self.shifts).double()
         weight = torch.ones(len(goal), 1, dtype=torch.float64)
@@ -82,16 +70,8 @@ def local_motion(
 ) -> LocalMotion | None:
     """Measure how far every block of the frame goes when it may move on its own, by up to about ten pixels.
 
-    One shift for each block is found by Gauss–Newton (Lucas and Kanade, 1981) on the two finest levels.
-
-    Args:
-        moving: levels of the moving frame, finest first.
-        templates: pixels of the same levels of the reference.
-        frame: the full-resolution frame.
-        homography: 1×3×3 centred, from the reference to the moving frame.
-
-    Returns:
-        What remains; ``None`` where no block has the texture to tell.
+    One shift for each block is found by Gauss–Newton (Lucas and Kanade, 1981) on the two finest levels. None where no
+    block has the texture to tell.
     """
     size = max(SMALLEST, max(frame.height, frame.width) // BLOCKS)
     across = -(-frame.width // size)

@@ -36,14 +36,7 @@ _STILL = torch.eye(3, dtype=torch.float64)[None]
 def coarse_to_fine(
     moving: Sequence[Level], reference: Sequence[Level], frame: CentredFrame, check: Callable[[], None]
 ) -> Evidence | None:
-    """Find the best fit and what speaks for it; nothing when there is too little texture.
-
-    Args:
-        moving: levels of the moving frame, finest first.
-        reference: the same of the reference.
-        frame: the full-resolution frame.
-        check: called between steps; it raises when the caller no longer wants the result.
-    """
+    """Find the best fit between levels, finest first, and what speaks for it; None when there is too little texture."""
     templates = [Template.of(level, frame, most) for level, most in zip(reference, _points(reference), strict=True)]
     if templates[0].count < 64 or templates[-1].count < 32:
         return None
@@ -123,11 +116,6 @@ def search(moving: Level, reference: Level, frame: CentredFrame) -> Tensor:
     Padfield, "Masked Object Registration in the Fourier Domain", 2012: the correlation at each shift is normalised by
     the energy of just those pixels that overlap there, so that large shifts compete fairly with small ones.
 
-    Args:
-        moving: a coarse level of the moving frame.
-        reference: the same level of the reference frame.
-        frame: the full-resolution frame.
-
     Returns:
         K×3×3 centred homographies, float64, K ≤ 7; the identity is always the first.
     """
@@ -187,12 +175,6 @@ def _resample(image: Tensor, homography: Tensor, frame: CentredFrame, level: Lev
 
 
 def _fast_length(length: int) -> int:
-    """The next length whose only factors are 2, 3 and 5."""
-    while True:
-        rest = length
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1
+    """Return the next length whose only factors are 2, 3 and 5."""
+    smooth = (2**a * 3**b * 5**c for a in range(16) for b in range(10) for c in range(7))
+    return min(size for size in smooth if size >= length)

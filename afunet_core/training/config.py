@@ -37,8 +37,7 @@ class TrainingConfig:
     Args:
         model: name of a variant, see ``afunet info --variants``.
         model_overrides: fields of :class:`AFUNetConfig` that differ from the variant.
-        start_from: weights to start from (name or file) instead of a random draw; those of a smaller network are
-            grown, see :func:`afunet_core.training.deepen.grow`.
+        start_from: weights of the same configuration to start from (name or file) instead of a random draw.
         data: ``{"kind": "synthetic", "hdr": folder, "photos": folder, "holdout": 12, …SynthesisConfig fields}`` or
             ``{"kind": "folder", "root": folder, "layout": "auto", "validation": folder}``.
         loss: arguments of :class:`afunet_core.losses.hdr.HDRLoss`.

@@ -1,8 +1,7 @@
 """Training of AFUNet with Lightning Fabric: one CPU, one GPU, several GPUs or nodes by the same command.
 
-Every step draws its brackets from a generator seeded by (seed, step, rank), so a run that is stopped and resumed sees
-the same data in the same order; with the optimiser, the averaged weights and the step in the checkpoint, it continues
-as if it had never stopped.
+Every step draws its brackets from a generator seeded by (seed, step, rank), so a resumed run continues as if it had
+never stopped.
 """
 
 from __future__ import annotations
@@ -22,13 +21,12 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from afunet_core.errors import CheckpointError, DependencyError
+from afunet_core.errors import ArgumentError, CheckpointError, DependencyError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.training.config import TrainingConfig, check_names, learning_rate, load_config
-from afunet_core.training.deepen import grow
 from afunet_core.training.sources import Batch, data_source, training_batches
 from afunet_core.utils.device import choose_training_precision
 
@@ -38,12 +36,8 @@ __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config"
 class TrainingObjective(nn.Module):
     """The network with its loss on top: what is compiled, distributed and differentiated.
 
-    Args:
-        model: the network.
-        config: of the run; its ``loss`` and ``prior_weight`` count here.
-
     Raises:
-        ArgumentError: for an entry of ``loss`` that there is not.
+        ArgumentError: for an entry of ``config.loss`` that there is not.
 
     Example:
         >>> from afunet_core.model.config import COMPACT
@@ -156,7 +150,13 @@ class _TrainingState:
         """Draw the weights, or take those that ``start_from`` names."""
         model = AFUNet(config.network())
         if config.start_from:
-            model = grow(load_model(config.start_from), config.network())
+            start = load_model(config.start_from)
+            found, wanted = start.config.to_dict(), model.config.to_dict()
+            if other := [name for name in found if found[name] != wanted[name] and name != "drop_path"]:
+                expected, actual = (", ".join(f"{name} {sizes[name]}" for name in other) for sizes in (wanted, found))
+                advice = "Name a model, or model_overrides, with the sizes of the weights."
+                raise ArgumentError("start_from", f"weights of {expected}", actual, advice)
+            model.load_state_dict(start.state_dict())
         model.to(device)
         average = AveragedModel(model, multi_avg_fn=_warmed_up_average(config.ema)).eval().requires_grad_(False)
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -173,11 +173,7 @@ class _TrainingState:
         return network
 
     def load(self, path: Path, device: torch.device) -> None:
-        """Read a checkpoint; nothing in it is ever executed.
-
-        Raises:
-            CheckpointError: if it is damaged or of another network.
-        """
+        """Read a checkpoint; CheckpointError if it is damaged or of another network. Nothing in it is executed."""
         advice = "Train into another folder, or start again with resume=False (afunet train --restart)."
         try:
             saved = torch.load(path, map_location=device, weights_only=True)

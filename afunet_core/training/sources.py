@@ -160,13 +160,9 @@ def _network_input(frames: Tensor, times: Tensor) -> Tensor:
 def validate(
     model: AFUNet, samples: Iterable[tuple[str, Tensor, Tensor]], picture: Path, device: torch.device
 ) -> dict[str, float]:
-    """Compute PSNR-μ and PSNR-l in dB (peak 1), averaged overall and by kind; the first results go to a picture.
+    """Compute PSNR-μ and PSNR-l in dB (peak 1), averaged overall and by kind; write the first results to a picture.
 
-    Args:
-        model: the network.
-        samples: kind of motion, network input ``1×18×H×W`` and truth ``1×3×H×W``.
-        picture: where results beside truths are written.
-        device: where the network is.
+    ``samples`` are kind of motion, network input ``1×18×H×W`` and truth ``1×3×H×W``.
     """
     scores: dict[str, list[tuple[float, float]]] = {}
     strips: list[Tensor] = []

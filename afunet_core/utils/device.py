@@ -61,14 +61,10 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """Choose the dtype of the network's features on ``device``.
 
     ``"auto"`` is float32, except on CUDA devices with bfloat16 matrix units, where the difference cannot be seen and
-    the time is a fraction. On CPUs bfloat16 is used when asked for.
+    the time is a fraction.
 
     Raises:
         ArgumentError: for an unknown precision.
-
-    Example:
-        >>> choose_precision("auto", torch.device("cpu"))
-        torch.float32
     """
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" and multiplies_bfloat16(device) else torch.float32
@@ -78,26 +74,14 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def choose_training_precision(name: str, device: torch.device) -> str:
-    """Choose the precision of a training run on ``device``, as Lightning Fabric names it.
-
-    ``"auto"`` is ``"bf16-mixed"`` where :func:`multiplies_bfloat16`, else ``"32-true"``.
-
-    Example:
-        >>> choose_training_precision("32-true", torch.device("cpu"))
-        '32-true'
-    """
+    """Choose the precision of a training run; ``"auto"`` is ``"bf16-mixed"`` where the device multiplies bfloat16."""
     if name != "auto":
         return name
     return "bf16-mixed" if multiplies_bfloat16(device) else "32-true"
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Return True if the device multiplies bfloat16; one that emulates it takes several times as long as for float32.
-
-    Example:
-        >>> multiplies_bfloat16(torch.device("mps"))
-        False
-    """
+    """Return True if the device multiplies bfloat16; emulation takes several times as long as float32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

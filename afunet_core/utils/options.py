@@ -1,23 +1,8 @@
 """Options declared once: a frozen dataclass whose fields carry what every interface needs to offer them.
 
 :class:`~afunet_core.merging.options.MergeOptions` and :class:`~afunet_core.bracket.options.BracketOptions` are such
-classes. The arguments of the command line (:mod:`afunet_core.cli.options`), the widget's form, napari's preferences,
-the checks and the table of the documentation are made from them. This module imports neither torch nor Qt.
-
-A form has one widget a field of ``options_of(MergeOptions)`` with ``form`` true, in the group ``group``
-(:data:`GROUPS`), labelled ``label``, with ``tooltip`` as its tip. ``kind`` says which widget:
-
-``"choice"``
-    a closed list: one item ``text`` with the data ``value`` for each of ``choices.items()``.
-``"text"``
-    an editable list of ``choices``' texts; :meth:`Option.value_of` makes a value of what stands in it and
-    :meth:`Option.text_of` the text for a value. ``files`` (the filter of a file dialogue) asks for a browse button
-    beside it, whose path becomes the text.
-``"number"``
-    a spin box from ``minimum`` to ``maximum`` with ``step``, ``decimals`` and ``suffix``. What it shows times ``scale``
-    is the value; with ``empty`` its lowest number stands for ``None`` and reads so.
-``"flag"``
-    a check box.
+classes. The command line, the widget's form, napari's preferences, the checks and the table of the documentation are
+made from them. This module imports neither torch nor Qt.
 
 A preference stores a closed choice or a flag as it is, a number as it is shown, and anything else as the text that
 :meth:`Option.value_of` understands.
@@ -49,50 +34,40 @@ def _text(text: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One option, as interfaces offer it.
+    """One option, as interfaces offer it."""
 
-    Attributes:
-        name: of the field, the keyword argument in Python; filled in by :func:`options_of`.
-        default: filled in likewise.
-        label: what a form calls it.
-        help: one or two plain sentences, without the default.
-        group: a key of :data:`GROUPS`.
-        choices: value → what a form shows for it.
-        is_open: values beside ``choices`` are possible.
-        parse: what a value is made of when it is written as text; it raises ``ValueError`` for what it cannot read.
-        files: the filter of a file dialogue, where a file is a possible value.
-        minimum, maximum, step, decimals, suffix, scale, empty: of a number, see above.
-        flag: on the command line; by default the name with hyphens.
-        metavar: of an open value on the command line.
-        command_line, form: the interfaces that offer it.
-        needs_files: choices that only image files can answer: a form for pixels in memory leaves them out.
-    """
-
-    label: str
-    help: str
-    group: str
-    choices: Mapping[Any, str] = field(default_factory=dict)
-    is_open: bool = False
+    label: str  # what a form calls it
+    help: str  # one or two plain sentences, without the default
+    group: str  # a key of :data:`GROUPS`
+    choices: Mapping[Any, str] = field(default_factory=dict)  # value → what a form shows for it
+    is_open: bool = False  # values beside ``choices`` are possible
+    # what a value is made of when it is written as text; it raises ``ValueError`` for what it cannot read
     parse: Callable[[str], Any] = _text
-    files: str | None = None
-    minimum: float | None = None
+    files: str | None = None  # the filter of a file dialogue, where a file is a possible value
+    minimum: float | None = None  # of a number, as the six below; what is shown times ``scale`` is the value
     maximum: float | None = None
     step: float = 1.0
     decimals: int = 0
     suffix: str = ""
     scale: float = 1.0
     empty: str | None = None
-    flag: str = ""
-    metavar: str | None = None
-    command_line: bool = True
+    flag: str = ""  # on the command line; by default the name with hyphens
+    metavar: str | None = None  # of an open value on the command line
+    command_line: bool = True  # the interfaces that offer it
     form: bool = True
+    # choices that only image files can answer: a form for pixels in memory leaves them out
     needs_files: tuple[Any, ...] = ()
-    name: str = ""
-    default: Any = None
+    name: str = ""  # of the field, the keyword argument in Python; filled in by :func:`options_of`
+    default: Any = None  # filled in likewise
 
     @property
     def kind(self) -> Literal["choice", "text", "number", "flag"]:
-        """The widget that shows it."""
+        """The widget that shows it.
+
+        ``"choice"`` is a closed list of ``choices``; ``"text"`` an editable one, with a browse button if there are
+        ``files``; ``"number"`` a spin box, of which the lowest number stands for ``None`` if there is ``empty``;
+        ``"flag"`` a check box.
+        """
         if isinstance(self.default, bool):
             return "flag"
         if self.minimum is not None:
@@ -132,9 +107,9 @@ class Option:
         return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def option(**facts: Any) -> dict[str, Option]:
-    """Make the metadata of a field of an options class from attributes of :class:`Option`."""
-    return {"option": Option(**facts)}
+def option(default: Any, **facts: Any) -> Any:
+    """Declare a field of an options class: its default, and attributes of :class:`Option`."""
+    return field(default=default, metadata={"option": Option(**facts)})
 
 
 def options_of(options: type | Any) -> dict[str, Option]:
@@ -156,18 +131,7 @@ def check_choices(options: Any) -> None:
 
 
 def options_table(classes: Iterable[type]) -> str:
-    """A Markdown table of the options: the documentation's.
-
-    Example:
-        >>> @dataclass(frozen=True)
-        ... class Colours:
-        ...     tint: str = field(
-        ...         default="red",
-        ...         metadata=option(label="Tint", help="Of the sky.", group="result", choices={"red": "Red"}),
-        ...     )
-        >>> print(options_table([Colours]).splitlines()[2])
-        | `tint` | `--tint` | Tint | `"red"` | Of the sky. Choices: `"red"` (Red). |
-    """
+    """Format a Markdown table of the options: the documentation's."""
     lines = ["| Python | Command line | Widget | Default | Meaning |", "|---|---|---|---|---|"]
     for each in (entry for cls in classes for entry in options_of(cls).values()):
         command_line = f"`{each.flag or '--' + each.name.replace('_', '-')}`" if each.command_line else ""

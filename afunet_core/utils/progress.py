@@ -19,10 +19,8 @@ ShouldCancel = Callable[[], bool]
 class ProgressReporter:
     """Progress of one job, and the place where a cancel takes effect.
 
-    Inside the package a step that may take longer than a moment calls :meth:`check`, which raises, several times a
-    second; ``should_cancel`` is what callers from outside pass.
-
-    Make it in the public function that callers from outside call: warnings name the line of that call.
+    A step that may take longer than a moment calls :meth:`check`, which raises, several times a second. Make the
+    reporter in the public function that callers from outside call: warnings name the line of that call.
 
     Args:
         on_progress: called with ``(done, total, message)``; ``done`` counts thousandths and never decreases.
@@ -51,11 +49,7 @@ class ProgressReporter:
         self.report(1, 1, message)
 
     def report(self, done: int, total: int, message: str) -> None:
-        """Report progress inside the phase.
-
-        Raises:
-            MergeCancelled: after ``should_cancel`` returned true.
-        """
+        """Report progress inside the phase; raises as :meth:`check` does."""
         self.check()
         position = self._start + (self._end - self._start) * done // max(total, 1)
         self._shown = max(self._shown, min(position, self._end))
@@ -63,11 +57,7 @@ class ProgressReporter:
             self._on_progress(self._shown, self.total, message)
 
     def check(self) -> None:
-        """Raise if the job was cancelled.
-
-        Raises:
-            MergeCancelled: after ``should_cancel`` returned true.
-        """
+        """Raise :class:`MergeCancelled` after ``should_cancel`` returned true."""
         if self.cancelled():
             raise MergeCancelled("The merge was cancelled; nothing was written.")
 

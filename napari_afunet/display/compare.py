@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-__all__ = ["COMPARISONS", "compare", "is_comparing", "stop_comparing", "toggle"]
+__all__ = ["COMPARISONS", "compare", "has_result", "is_comparing", "stop_comparing", "toggle"]
 
 # value → what the user reads
 COMPARISONS = {
@@ -69,6 +69,11 @@ def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None)
 def is_comparing(viewer: ViewerModel) -> bool:
     """Return True while a comparison is shown."""
     return any(_BEFORE in layer.metadata.get(KEY, {}) for layer in viewer.layers)
+
+
+def has_result(viewer: ViewerModel) -> bool:
+    """Return True if there is a result to compare."""
+    return _newest_result(viewer) is not None
 
 
 def stop_comparing(viewer: ViewerModel) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "reference_exposure",
     "render",
     "set_display",
+    "show_in_thumbnail",
     "unit_exposure",
 ]
 
@@ -39,6 +40,7 @@ OPERATORS = {
 }
 CLIPPED = np.array((255, 0, 160), np.uint8)
 SCREEN_GAMMA = 2.2
+_THUMBNAIL = 32  # pixels along its sides
 _GREY, _GAIN = 0.18, 16.0  # middle grey, and the gain of Reinhard's operator
 
 
@@ -153,6 +155,25 @@ def set_display(layer: Image, settings: DisplaySettings) -> None:
         layer.gamma = options["gamma"]
     if tuple(layer.contrast_limits) != options["contrast_limits"]:
         layer.contrast_limits = options["contrast_limits"]
+
+
+def show_in_thumbnail(layer: Image) -> None:
+    """Let the thumbnail of a linear colour layer show what the canvas does; napari's own ignores limits and gamma."""
+    if not layer.rgb:
+        return
+
+    def update(event: Any = None) -> None:
+        plane = layer.data[(0,) * (layer.ndim - 2)]
+        step = max(1, math.ceil(max(plane.shape[:2]) / _THUMBNAIL))
+        small = np.nan_to_num(np.asarray(plane[::step, ::step, :3], np.float32)) / layer.contrast_limits[1]
+        shown = np.full((*small.shape[:2], 4), 255, np.uint8)
+        shown[..., :3] = np.round(255 * np.clip(small, 0, 1) ** layer.gamma)
+        with layer.events.thumbnail.blocker(update):
+            layer.thumbnail = shown
+
+    layer.events.thumbnail.connect(update)
+    layer.events.gamma.connect(update)
+    update()
 
 
 def is_hdr(layer: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_afunet.display.tone_view import DisplaySettings
+from napari_afunet.jobs.forecast import remember_pace
 from napari_afunet.jobs.merge_job import Outcome, Step
-from napari_afunet.jobs.prechecks import remember_speed
 from napari_afunet.jobs.summary import in_widget_words, result_warnings, what_happened
 from napari_afunet.jobs.worker import (
     BracketDone,
@@ -51,10 +52,16 @@ def _quit_all(workers: list[MergeWorker], *_: object) -> None:
 class MergeController(QObject):
     """Starts workers, follows them, and shows what they bring.
 
+    Args:
+        viewer: of the layers.
+        display: returns how light is to be shown.
+        parent: ends what runs with it.
+
     Signals:
         started: something runs.
         progressed: fraction and message.
         merged: role → layer, when a result is in the viewer.
+        bracket_done: what became of one bracket of a batch.
         summarised: what happened in one line, and warnings.
         ended: fraction done and a sentence, when nothing runs any more.
     """
@@ -62,15 +69,15 @@ class MergeController(QObject):
     started = Signal()
     progressed = Signal(float, str)
     merged = Signal(object)
+    bracket_done = Signal(object)
     summarised = Signal(str, object)
     ended = Signal(float, str)
 
-    def __init__(self, viewer: ViewerModel, parent: QWidget) -> None:
+    def __init__(self, viewer: ViewerModel, display: Callable[[], DisplaySettings], parent: QWidget) -> None:
         super().__init__(parent)
-        self._viewer = viewer
+        self._viewer, self._display = viewer, display
         self.worker: MergeWorker | None = None
         self.outcome: Outcome | None = None
-        self._display = DisplaySettings()
         self._begun = 0.0
         self._failure = ""
         self._batch: list[BracketDone] = []
@@ -79,9 +86,8 @@ class MergeController(QObject):
         running = self._running  # the controller itself is gone when its window is
         self.destroyed.connect(partial(_quit_all, running))
 
-    def merge(self, source: BracketSource, settings: MergeSettings, display: DisplaySettings) -> None:
-        """Merge, and show the result as ``display`` says."""
-        self._display = display
+    def merge(self, source: BracketSource, settings: MergeSettings) -> None:
+        """Merge, and show the result."""
         self._start(merge_worker(source, settings), "Merging")
 
     def merge_folders(self, root: str, output: str, settings: MergeSettings, group: bool = False) -> None:
@@ -105,13 +111,11 @@ class MergeController(QObject):
                 return
             outcome.result, outcome.radiance, outcome.info = changed, changed.radiance, changed.info
             outcome.settings = outcome.settings.replace(regions=regions)
-            active = self._viewer.layers.selection.active
-            self.merged.emit(add_result_layers(self._viewer, outcome, self._display))
-            self._viewer.layers.selection.active = active
+            add_result_layers(self._viewer, outcome, self._display(), in_front=False)
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
 
         run_in_background(
-            result.with_regions, regions, done=show, failed=lambda error: show_error(in_widget_words(str(error)))
+            self, result.with_regions, regions, done=show, failed=lambda error: show_error(in_widget_words(str(error)))
         )
 
     def _start(self, worker: MergeWorker, title: str) -> None:
@@ -142,6 +146,7 @@ class MergeController(QObject):
             show_error(self._failure)
         elif isinstance(event, BracketDone):
             self._batch.append(event)
+            self.bracket_done.emit(event)
         elif event.done == event.total:
             self._show(event.outcome)
 
@@ -157,21 +162,18 @@ class MergeController(QObject):
         if self.worker.abort_requested:
             self._end(0.0, "Cancelled. Nothing was changed." if not self._batch else self._summary())
         elif self._batch:
-            self.summarised.emit("", [in_widget_words(f"{done.name}: {done.message}") for done in self._bad()])
             self._end(1.0, self._summary())
         else:
             self._end(0.0, self._failure)
 
-    def _bad(self) -> list[BracketDone]:
-        return [done for done in self._batch if done.status == "failed"]
-
     def _summary(self) -> str:
         """Return a summary of the batch."""
-        count = {status: sum(done.status == status for done in self._batch) for status in ("merged", "skipped")}
+        count = {kind: sum(done.status == kind for done in self._batch) for kind in ("merged", "skipped", "failed")}
         text = f"{count['merged']} of {self._batch[0].total} brackets merged"
-        text += f", {count['skipped']} were there already." if count["skipped"] else "."
+        text += f", {count['skipped']} were there already" if count["skipped"] else ""
+        text += f", {count['failed']} failed" if count["failed"] else ""
         single = [f"In no bracket: {done.message}." for done in self._batch if done.status == "single"]
-        return "\n".join([text, *single])
+        return "\n".join([f"{text}.", *single])
 
     def _end(self, fraction: float, message: str) -> None:
         self.worker = None
@@ -196,7 +198,7 @@ class MergeController(QObject):
         try:
             if outcome.source.window is None:
                 remove_preview(self._viewer, outcome)
-            layers = add_result_layers(self._viewer, outcome, self._display)
+            layers = add_result_layers(self._viewer, outcome, self._display())
         except Exception as error:  # the result is not lost: it stays in ``outcome``
             logger.info("unexpected error while showing a result", exc_info=True)
             message = f"The result could not be shown ({type(error).__name__}: {error}). Please report this."
@@ -205,7 +207,7 @@ class MergeController(QObject):
             return
         self.merged.emit(layers)
         seconds = time.monotonic() - self._begun
-        remember_speed(outcome, seconds)
+        remember_pace(outcome, seconds)
         self.summarised.emit(what_happened(outcome), result_warnings(outcome))
         device = outcome.info.get("device", "")
         self._end(1.0, f"{_done(outcome)} in {seconds:.1f} s" + (f" on {device}." if device else "."))

@@ -18,12 +18,14 @@ class Devices:
         badge: the device that ``auto`` means, and its free memory, in words.
         models: names of the shipped models.
         default_model: which of them ``default`` is.
+        on_gpu: ``auto`` means a GPU.
     """
 
     names: tuple[str, ...]
     badge: str
     models: tuple[str, ...]
     default_model: str
+    on_gpu: bool
 
 
 def query_devices() -> Devices:
@@ -47,7 +49,9 @@ def query_devices() -> Devices:
     else:
         threads = torch.get_num_threads()
         badge = f"CPU, {threads} thread{'s' * (threads > 1)}{_free_memory()}"
-    return Devices(tuple(devices), badge, ("default", *shipped_models()), model_path("default").stem)
+    return Devices(
+        tuple(devices), badge, ("default", *shipped_models()), model_path("default").stem, best.type != "cpu"
+    )
 
 
 def _free_memory() -> str:

@@ -10,14 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari.qt.threading import WorkerBase, WorkerBaseSignals, create_worker
-from qtpy.QtCore import Signal
+from qtpy.compat import isalive
+from qtpy.QtCore import QObject, Signal
 
 from napari_afunet.display.tone_view import prepare
 from napari_afunet.jobs.merge_job import Step, merge_source
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
-__all__ = ["BracketDone", "Failed", "MergeWorker", "batch_worker", "merge_worker", "run_in_background"]
+__all__ = [
+    "BracketDone",
+    "Failed",
+    "FoundBracket",
+    "MergeWorker",
+    "batch_worker",
+    "find_brackets",
+    "merge_worker",
+    "run_in_background",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +57,14 @@ class BracketDone:
     name: str
     status: str
     message: str
+
+
+@dataclass(frozen=True)
+class FoundBracket:
+    """One bracket among files."""
+
+    name: str
+    files: tuple[str, ...]
 
 
 class MergeSignals(WorkerBaseSignals):
@@ -90,6 +108,7 @@ class MergeWorker(WorkerBase):
 
 
 def run_in_background(
+    owner: QObject,
     function: Callable[..., Any],
     *arguments: Any,
     done: Callable[[Any], None],
@@ -98,6 +117,7 @@ def run_in_background(
     """Call a function in a thread; its value or its error arrives in the window's own.
 
     Args:
+        owner: who waits for the answer; once it is deleted nobody does.
         function: called with ``arguments``.
         done: gets the value.
         failed: gets the error; without it the log does.
@@ -112,6 +132,8 @@ def run_in_background(
 
     def answer(outcome: tuple[Any, Exception | None]) -> None:
         value, error = outcome
+        if not isalive(owner):
+            return
         if error is None:
             done(value)
         elif failed is not None:
@@ -166,16 +188,11 @@ def batch_events(
 ) -> Iterator[BracketDone | Failed]:
     """Merge one bracket after the other, going on past a bad one."""
     from afunet_core.errors import AFUNetError, MergeCancelled
-    from afunet_core.merging.batch import folder_jobs, group_jobs, run_batch
+    from afunet_core.merging.batch import run_batch
 
     try:
         report(0.0, "Looking for brackets")
-        template = _batch_template(settings)
-        suffix = ".tif" if settings.method == "mertens" else ".exr"
-        if group:
-            jobs, single = group_jobs([root], output, template, suffix)
-        else:
-            jobs, single = folder_jobs([root], output, template, suffix), []
+        jobs, single = _batch_jobs(root, output, settings, group)
         numbers = {job.name: number for number, job in enumerate(jobs)}
 
         def progress_of(name: str) -> Callable[[int, int, str], None]:
@@ -199,6 +216,31 @@ def batch_events(
         yield Failed(f"The batch stopped unexpectedly ({type(error).__name__}: {error}). Please report this.")
 
 
+def find_brackets(root: str, settings: MergeSettings, group: bool = False) -> list[FoundBracket]:
+    """Return the brackets that a batch would merge, without merging them; for the background.
+
+    Raises:
+        AFUNetError: there are none.
+    """
+    from afunet_core.bracket.folders import list_bracket_folder
+
+    found = []
+    for job in _batch_jobs(root, root, settings, group)[0]:
+        files = job.files or list_bracket_folder(job.folder)
+        found.append(FoundBracket(job.name, tuple(str(file) for file in files)))
+    return found
+
+
+def _batch_jobs(root: str, output: str, settings: MergeSettings, group: bool) -> tuple[list[Any], list[Any]]:
+    """Return the jobs, and the pictures that belong to no bracket."""
+    from afunet_core.merging.batch import folder_jobs, group_jobs
+
+    template, suffix = _batch_template(settings), ".tif" if settings.method == "mertens" else ".exr"
+    if group:
+        return group_jobs([root], output, template, suffix)
+    return folder_jobs([root], output, template, suffix), []
+
+
 def _batch_template(settings: MergeSettings) -> Any:
     """The job that every bracket of a batch is made from."""
     from afunet_core.merging.batch import MergeJob
@@ -212,6 +254,6 @@ def _batch_template(settings: MergeSettings) -> Any:
 
 
 def _listed(names: list[str], most: int = 4) -> str:
-    """A few names, and how many more there are."""
+    """Return a few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

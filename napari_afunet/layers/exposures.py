@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from afunet_core.io.exposure import parse_exposure
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -26,7 +26,6 @@ __all__ = [
     "estimate_exposures",
     "file_exposure",
     "layer_exposure",
-    "parse_exposure",
     "stack_exposures",
 ]
 
@@ -49,25 +48,6 @@ class LayerExposure:
         if self.ev is not None:
             return self.ev
         return math.log2(self.seconds) if self.seconds else None
-
-
-def parse_exposure(text: str) -> float | None:
-    """A number as people write exposures: ``1/100``, ``0.01``, ``-2``, ``+1,5``, ``1/30 s``, ``400 ms``, ``2 EV``.
-
-    Example:
-        >>> parse_exposure("1/4"), parse_exposure("400 ms"), parse_exposure("+2 EV"), parse_exposure("soon")
-        (0.25, 0.4, 2.0, None)
-    """
-    match = re.fullmatch(r"\s*([-+−]?[\d.,/eE+-]+)\s*(s|sec|ms|µs|us|ev|EV)?\s*", text)
-    if not match:
-        return None
-    number, unit = match[1].replace("−", "-").replace(",", "."), match[2] or ""
-    try:
-        value = float(Fraction(number)) if "/" in number else float(number)
-    except (ValueError, ZeroDivisionError):
-        return None
-    value *= {"ms": 1e-3, "µs": 1e-6, "us": 1e-6}.get(unit, 1.0)
-    return value if math.isfinite(value) else None
 
 
 def layer_exposure(layer: Layer) -> LayerExposure:

@@ -23,6 +23,7 @@ __all__ = [
     "bring_to_front",
     "find_layer",
     "find_result",
+    "find_whole",
     "link_display",
     "move_to_front",
     "provenance_of",
@@ -48,6 +49,10 @@ ROLES = {
 }
 
 
+_PREVIEW = ":preview"
+"""End of the key of a preview."""
+
+
 class ResultId(NamedTuple):
     """Identity of a result: ``key`` finds its layers again, ``name`` is what they are called after."""
 
@@ -62,7 +67,7 @@ class ResultId(NamedTuple):
         source = outcome.source
         key = _layers_key(source.layers or source.names)
         preview = source.window is not None
-        return cls(key + ":preview" * preview, base_name(source.names) + " preview" * preview)
+        return cls(key + _PREVIEW * preview, base_name(source.names) + " preview" * preview)
 
     @classmethod
     def of_frames(cls, layers: Sequence[Image]) -> ResultId:
@@ -111,6 +116,14 @@ def find_layer(viewer: ViewerModel, result: ResultId, role: str) -> Layer | None
 def find_result(viewer: ViewerModel, result: ResultId, role: str) -> Image | None:
     """Return the image layer with this part of a result, if the user has not deleted it."""
     return find_layer(viewer, result, role)
+
+
+def find_whole(viewer: ViewerModel, layer: Image) -> Image | None:
+    """Return the layer itself; of a preview the result of the same frames, if there is one."""
+    result = ResultId.of_layer(layer)
+    if not result.key.endswith(_PREVIEW):
+        return layer
+    return find_result(viewer, ResultId(result.key.removesuffix(_PREVIEW), ""), "radiance")
 
 
 def put_layer(

@@ -15,7 +15,7 @@ from napari_afunet.display.tone_view import (
     unit_exposure,
 )
 from napari_afunet.jobs.merge_job import SIDES, Outcome
-from napari_afunet.layers.maps import map_options
+from napari_afunet.layers.overlays import map_options
 from napari_afunet.layers.result_layer import (
     ResultId,
     bring_to_front,
@@ -36,9 +36,21 @@ __all__ = ["add_result_layers", "remove_preview", "set_view_gamma", "show_tone_m
 
 
 def add_result_layers(
-    viewer: ViewerModel, outcome: Outcome, display: DisplaySettings, name: str | None = None
+    viewer: ViewerModel,
+    outcome: Outcome,
+    display: DisplaySettings,
+    name: str | None = None,
+    *,
+    in_front: bool = True,
 ) -> dict[str, Image]:
     """Add the results to the viewer, or update those of an earlier run on the same bracket.
+
+    Args:
+        viewer: of the frames.
+        outcome: of a merge.
+        display: how the light is shown.
+        name: of the result; from the frames' names by default.
+        in_front: bring the result into view; else update what there is, where it is.
 
     Returns:
         role → layer, for the roles of :data:`~napari_afunet.layers.result_layer.ROLES` that this outcome has, and any
@@ -47,6 +59,8 @@ def add_result_layers(
     result = ResultId.of_outcome(outcome, name)
     layers: dict[str, Image] = {}
     _add_radiance(viewer, outcome, display, result, layers)
+    if not in_front:
+        return layers
     shown = [layers[role] for role in ("radiance", "tone_mapped") if role in layers]
     for layer in shown:
         bring_to_front(viewer, layer)

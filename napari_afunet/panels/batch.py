@@ -1,14 +1,30 @@
-"""The button that merges files: it asks for the folders, and opens that of the results."""
+"""Merging many brackets from files: what was found in a folder, to look at and to merge, and what became of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
-from qtpy.QtCore import QUrl, Signal
+from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QMenu,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
-__all__ = ["BatchButton"]
+from napari_afunet.jobs.summary import in_widget_words
+from napari_afunet.jobs.worker import BracketDone, FoundBracket
+from napari_afunet.panels.layout import reveal
+
+__all__ = ["BatchPanel"]
 
 # text, find brackets by time and exposure, tip
 _BATCHES = (
@@ -19,52 +35,131 @@ _BATCHES = (
         "Finds the brackets by the time and the exposure in the pictures' metadata, raw files included.",
     ),
 )
+_MARKS = {"merged": "✓", "skipped": "✓", "failed": "⚠"}
+_BRACKET = Qt.ItemDataRole.UserRole
+_LOWEST = 120  # pixels of the list
 
 
-class BatchButton(QWidget):
-    """Merge many brackets from files; ``wanted(root, output, group)`` when both folders are chosen.
+class BatchPanel(QWidget):
+    """Brackets of a folder: listed, opened in the viewer as a preview, merged into files.
 
     Attributes:
-        button: with a menu of the ways to find brackets.
-        folder_button: opens the folder of the results; shown when there is one.
+        button: with a menu of the ways to find brackets; it stands where the widget puts it.
+        list: one line a bracket, and what became of it.
+        open_button: opens the chosen bracket in the viewer, where it is previewed and merged as any other.
+        merge_button: merges all of them; it asks for the folder of the results.
+        folder_button: opens that folder; shown when there is one.
     """
 
-    wanted = Signal(str, str, bool)
+    search_wanted = Signal(str, bool)  # folder; find brackets by time and exposure
+    open_wanted = Signal(object)  # paths
+    merge_wanted = Signal(str, str, bool)  # folder, folder of the results, find brackets by time and exposure
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._output = ""
+        self._root, self._group, self._output = "", False, ""
         self.button = QPushButton("Merge files")
         self.button.setToolTip("Merge many brackets from files into OpenEXR files, with the settings above.")
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for text, group, tip in _BATCHES:
-            action = menu.addAction(text, partial(self.ask, group))
-            action.setToolTip(tip)
+            menu.addAction(text, partial(self.ask, group)).setToolTip(tip)
         self.button.setMenu(menu)
+        self.label = QLabel()
+        self.label.setWordWrap(True)
+        self.list = QListWidget()
+        self.list.setAccessibleName("Brackets found")
+        self.list.setMinimumHeight(_LOWEST)
+        self.list.setWordWrap(True)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.open_button = QPushButton("Open in viewer")
+        self.open_button.setToolTip("Open the chosen bracket: look at it, press Preview, change the settings.")
+        self.merge_button = QPushButton("Merge all …")
+        self.merge_button.setToolTip("Merge all of them with the settings above, into a folder that you choose.")
         self.folder_button = QPushButton("Open folder")
         self.folder_button.setToolTip("Show the merged files.")
+        self._found = QWidget()
+        inside = QGridLayout(self._found)
+        inside.setContentsMargins(0, 0, 0, 0)
+        inside.addWidget(self.label, 0, 0, 1, 3)
+        inside.addWidget(self.list, 1, 0, 1, 3)
+        for column, button in enumerate((self.open_button, self.merge_button, self.folder_button)):
+            inside.addWidget(button, 2, column)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._found)
+        self._found.setVisible(False)
         self.folder_button.setVisible(False)
+        self.open_button.clicked.connect(self._open)
+        self.list.itemDoubleClicked.connect(self._open)
+        self.list.itemSelectionChanged.connect(self._show_buttons)
+        self.merge_button.clicked.connect(self._merge)
         self.folder_button.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self._output)))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.button)
-        row.addWidget(self.folder_button)
 
     def ask(self, group: bool) -> None:
-        """Let the user choose the folder of the frames and that of the results."""
+        """Let the user choose the folder of the frames, and look for brackets there."""
         root = QFileDialog.getExistingDirectory(self, "Folder of pictures" if group else "Folder with bracket folders")
-        output = QFileDialog.getExistingDirectory(self, "Folder for the merged images", root) if root else ""
-        if output:
-            self.wanted.emit(root, output, group)
+        if root:
+            self.search_wanted.emit(root, group)
+
+    def show_found(self, root: str, group: bool, found: Sequence[FoundBracket]) -> None:
+        """List the brackets of a folder."""
+        self._root, self._group, self._output = root, group, ""
+        self.list.clear()
+        for bracket in found:
+            self._add(bracket).setText(f"{bracket.name} · {len(bracket.files)} frames")
+        self.folder_button.setVisible(False)
+        self.label.setText(f"{len(found)} bracket{'s' * (len(found) != 1)} in “{Path(root).name}”")
+        self.label.setToolTip(root)
+        self.show_idle()
+        reveal(self._found)
+
+    def _add(self, bracket: FoundBracket) -> QListWidgetItem:
+        item = QListWidgetItem(self.list)
+        item.setData(_BRACKET, bracket)
+        item.setToolTip("\n".join(Path(file).name for file in bracket.files))
+        return item
+
+    def show_done(self, done: BracketDone) -> None:
+        """Mark what became of a bracket, with the reason where it failed."""
+        if not done.name:
+            return
+        items = [item for row in range(self.list.count()) if (item := self.list.item(row)) is not None]
+        same = [item for item in items if item.data(_BRACKET).name == done.name]
+        item = same[0] if same else self._add(FoundBracket(done.name, ()))
+        message = in_widget_words(done.message)
+        reason = f": {message.replace(f'{self._root}/', '')}" if done.status == "failed" else ""  # it fits the line
+        item.setText(f"{_MARKS.get(done.status, '')} {done.name}{reason}")
+        item.setToolTip(message)
+        self.list.scrollToItem(item)
 
     def show_running(self, output: str = "") -> None:
         """Nothing can be started now; remember the folder of a batch's results."""
         self.button.setEnabled(False)
-        self.folder_button.setVisible(False)
-        self._output = output
+        self.merge_button.setEnabled(False)
+        if output:
+            self._output = output
+            self.folder_button.setVisible(False)
 
     def show_idle(self) -> None:
         """Offer the next batch, and the folder of the last."""
         self.button.setEnabled(True)
-        self.folder_button.setVisible(bool(self._output))
+        self._found.setVisible(self.list.count() > 0 or bool(self._output))
+        if self._output and self.folder_button.isHidden():
+            self.folder_button.setVisible(True)
+            reveal(self.folder_button)
+        self._show_buttons()
+
+    def _show_buttons(self) -> None:
+        self.open_button.setEnabled(any(item.data(_BRACKET).files for item in self.list.selectedItems()))
+        self.merge_button.setEnabled(bool(self._root) and self.list.count() > 0 and self.button.isEnabled())
+
+    def _open(self) -> None:
+        items = self.list.selectedItems()
+        if items:
+            self.open_wanted.emit(list(items[0].data(_BRACKET).files))
+
+    def _merge(self) -> None:
+        output = QFileDialog.getExistingDirectory(self, "Folder for the merged images", self._root)
+        if output:
+            self.merge_wanted.emit(self._root, output, self._group)

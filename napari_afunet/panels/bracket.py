@@ -28,7 +28,7 @@ class BracketPanel(QWidget):
     Attributes:
         table: one row a frame.
         reference_box: the reference frame.
-        open_button: shown while there is nothing to choose from; ``open_wanted`` is its signal.
+        open_button: ``open_wanted`` is its signal.
         spacing_button, estimate_button: shown while exposures are unknown.
         changed: emitted after every change of frames or exposures.
         frames_changed: emitted when other frames are chosen.
@@ -51,6 +51,8 @@ class BracketPanel(QWidget):
         self.kind_box = QComboBox()
         self.kind_box.addItems(["One layer per frame", "Planes of one layer"])
         self.kind_box.setAccessibleName("Kind of frames")
+        self.kind_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.kind_box.setMinimumContentsLength(8)
         self.kind_box.setToolTip("A stack whose first axis holds the exposures can be merged too.")
         self.guess_button = QToolButton()
         self.guess_button.setText("Find again")
@@ -83,15 +85,13 @@ class BracketPanel(QWidget):
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
+        self.open_button = QPushButton("Open frames…")
+        self.open_button.setToolTip("Choose the picture files of one bracket, or drop them on this panel.")
+        top.addWidget(self.open_button)
+        self._empty = QLabel("or drop pictures here")
+        top.addWidget(self._empty, 1)
         top.addWidget(self.kind_box, 1)
         top.addWidget(self.guess_button)
-        self._empty = QWidget()
-        invitation = QHBoxLayout(self._empty)
-        invitation.setContentsMargins(0, 0, 0, 0)
-        self.open_button = QPushButton("Open frames…")
-        self.open_button.setToolTip("Choose the picture files of one bracket.")
-        invitation.addWidget(self.open_button)
-        invitation.addWidget(QLabel("or drop pictures here"), 1)
         self._unknown = QWidget()
         unknown = QHBoxLayout(self._unknown)
         unknown.setContentsMargins(0, 0, 0, 0)
@@ -111,7 +111,6 @@ class BracketPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        layout.addWidget(self._empty)
         layout.addLayout(top)
         layout.addWidget(self.table)
         layout.addWidget(self._unknown)
@@ -205,6 +204,15 @@ class BracketPanel(QWidget):
         """Type these exposures in EV."""
         self.table.type_values(ev, EV)
 
+    @property
+    def left_out(self) -> int:
+        """Number of layers like the chosen ones that are too many for one bracket."""
+        layers = self.layers()
+        if self.is_stack or self._chosen_by_user or len(layers) < MOST_FRAMES:
+            return 0
+        shape = full_resolution(layers[0]).shape
+        return sum(full_resolution(layer).shape == shape for layer in self._candidates) - len(layers)
+
     def _guess(self, selected: Sequence[Image] | object) -> None:
         chosen = guess_layers(self._viewer.layers, selected)  # type: ignore[arg-type]
         stack = None if chosen else guess_stack(self._viewer.layers)
@@ -223,19 +231,22 @@ class BracketPanel(QWidget):
         self.changed.emit()
 
     def _offer_references(self) -> None:
-        """Offer one entry a row; what is chosen stays while its row does."""
-        chosen, layers = self.reference_box.currentIndex(), self.layers()
+        """Offer one entry a row; the frame that is chosen stays while its row or its layer does."""
+        chosen, layers = self.reference_box.currentData(), self.layers()
         self.reference_box.clear()
         self.reference_box.addItem(_AUTOMATIC)
         for row in range(self.table.count):
-            name = f" · {layers[row].name}" if not self.is_stack and row < len(layers) else ""
-            self.reference_box.addItem(f"frame {row + 1}{name}")
-        self.reference_box.setCurrentIndex(chosen if 0 < chosen <= self.table.count else 0)
+            layer = layers[row] if not self.is_stack and row < len(layers) else None
+            name = f" · {layer.name}" if layer is not None else ""
+            self.reference_box.addItem(f"frame {row + 1}{name}", row if layer is None else str(layer.unique_id))
+        self.reference_box.setCurrentIndex(max(0, self.reference_box.findData(chosen)) if chosen is not None else 0)
 
     def _show_state(self) -> None:
         """Show the buttons that help in the present state, and no others."""
         complete = bool(self.layers()) and len(self.layers()) == (1 if self.is_stack else self.table.count)
         self._empty.setVisible(not self._candidates)
+        for widget in (self.kind_box, self.guess_button):
+            widget.setVisible(bool(self._candidates))
         self.table.setEnabled(bool(self._candidates))
         self._unknown.setVisible(complete and self.table.values() is None)
         self.add_button.setVisible(not self.is_stack and self.table.count < MOST_FRAMES)

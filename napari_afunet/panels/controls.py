@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_afunet.jobs.summary import duration
-from napari_afunet.panels.save import SaveButton
 
 __all__ = ["ControlsPanel"]
 
@@ -33,7 +32,7 @@ class ControlsPanel(QWidget):
     preview_wanted = Signal()
     cancel_wanted = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, save_button: QPushButton, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._begun = 0.0
         self.merge_button = QPushButton(IDLE)
@@ -44,7 +43,7 @@ class ControlsPanel(QWidget):
         font.setPointSizeF(font.pointSizeF() * 1.25)
         font.setBold(True)
         self.merge_button.setFont(font)
-        self.save_button = SaveButton()
+        self.save_button = save_button
         self.preview_button = QPushButton("Preview")
         self.preview_button.setToolTip(
             "Merge only what the canvas shows, coarsely, into layers of its own.\n"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 from superqt import QLabeledDoubleSlider
 
-from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display
+from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display, show_in_thumbnail
 from napari_afunet.layers.result_layer import ResultId, find_result
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
 
@@ -30,6 +31,7 @@ class DisplayPanel(QWidget):
         super().__init__(parent)
         self._viewer = viewer
         self._layers: list[Image] = []
+        self._with_thumbnail: WeakSet[Image] = WeakSet()
         self.layer_box = QComboBox()
         self.layer_box.setToolTip(
             "Any layer with floating-point light: merged here, or opened from .exr, .hdr or .tif."
@@ -118,6 +120,9 @@ class DisplayPanel(QWidget):
         """The layer list changed."""
         chosen = self.layer()
         self._layers = [layer for layer in self._viewer.layers if is_hdr(layer)]
+        for layer in set(self._layers).difference(self._with_thumbnail):
+            self._with_thumbnail.add(layer)
+            show_in_thumbnail(layer)
         self.layer_box.clear()
         self.layer_box.addItems([layer.name for layer in self._layers])
         if chosen in self._layers:

@@ -14,13 +14,8 @@ from weakref import WeakKeyDictionary
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QSizePolicy, QWidget
 
-from napari_afunet.layers.exposures import (
-    LayerExposure,
-    common_exposures,
-    layer_exposure,
-    parse_exposure,
-    stack_exposures,
-)
+from afunet_core.io.exposure import parse_exposure
+from napari_afunet.layers.exposures import LayerExposure, common_exposures, layer_exposure, stack_exposures
 from napari_afunet.panels.layout import WheelGuard
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.compat import isalive
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -22,9 +23,14 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["WheelGuard", "fill_column"]
+__all__ = ["WheelGuard", "fill_column", "reveal"]
 
 _MINIMUM_WIDTH = 360
+_FOCUS = ", ".join(
+    f"{kind}:focus"
+    for kind in ("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QCheckBox", "QSlider")
+)
+"""Controls that show where the keyboard acts; napari's style hardly does."""
 _LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
 
 
@@ -59,6 +65,7 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
     for part in parts:
         column.addWidget(part if isinstance(part, QWidget) else _group(*part))
     column.addStretch(1)
+    inside.setStyleSheet(f"{_FOCUS} {{ border: 1px solid palette(highlight); }}")
     area = QScrollArea()
     area.setWidget(inside)
     area.setWidgetResizable(True)
@@ -74,6 +81,19 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
             guard.protect(control)
     needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
     widget.setMinimumWidth(max(needed, _MINIMUM_WIDTH))
+
+
+def reveal(widget: QWidget) -> None:
+    """Scroll the panel so that a widget that was just shown is seen, once it has its place."""
+
+    def scroll() -> None:
+        parent = widget.parentWidget() if isalive(widget) else None
+        while parent is not None and not isinstance(parent, QScrollArea):
+            parent = parent.parentWidget()
+        if parent is not None:
+            parent.ensureWidgetVisible(widget, 0, 8)
+
+    QTimer.singleShot(50, scroll)
 
 
 def _name_controls(inside: QWidget) -> None:

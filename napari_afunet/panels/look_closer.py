@@ -1,20 +1,71 @@
-"""Buttons that show more of a merge: ghosts, sources, features; and that take regions from other frames."""
+"""Looking closer at a result: comparisons, maps, regions from other frames, and the stages of the network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
 
-from napari_afunet.layers.maps import LEGENDS
+from napari_afunet.display.compare import COMPARISONS
+from napari_afunet.layers.features import QUANTITIES
+from napari_afunet.layers.overlays import LEGENDS
+from napari_afunet.panels.layout import reveal
 
-__all__ = ["LookCloserPanel"]
+__all__ = ["ComparePanel", "FeaturesPanel", "LookCloserPanel"]
 
+_TIPS = {
+    "reference": "Before and after: the reference frame in the place of the result.",
+    "side by side": "The reference frame and the result, moved and zoomed together.",
+    "frames": "All frames and the result, moved and zoomed together.",
+    "stages": "What was aligned: the shorter side, the reference and the longer side of the chosen stage.",
+}
 _MAPS = {
     "ghost": ("Show ghosts", "Overlay where the frames disagree, because something moved."),
     "source": ("Show sources", "Overlay which frame each pixel came from, or how much the network decided."),
 }
+
+
+_NO_REGIONS = "Regions can be taken in a merged single image: not in a stack, an exposure fusion or a preview."
+
+
+class ComparePanel(QWidget):
+    """Buttons that stay down while their comparison is shown; ``chosen(name)`` has an empty name when none is."""
+
+    chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.buttons: dict[str, QPushButton] = {}
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        for index, (name, text) in enumerate(COMPARISONS.items()):
+            button = QPushButton(text)
+            button.setCheckable(True)
+            button.setToolTip(_TIPS[name])
+            button.clicked.connect(lambda checked, name=name: self._on_click(name, checked))
+            grid.addWidget(button, *divmod(index, 2))
+            self.buttons[name] = button
+
+    def show_chosen(self, name: str) -> None:
+        """Show this button as pressed; none for an empty name."""
+        for each, button in self.buttons.items():
+            button.setChecked(each == name)
+
+    def _on_click(self, name: str, checked: bool) -> None:
+        self.show_chosen(name if checked else "")
+        self.chosen.emit(name if checked else "")
 
 
 class LookCloserPanel(QWidget):
@@ -24,11 +75,11 @@ class LookCloserPanel(QWidget):
         buttons: of the maps, by name; pressed while a map is shown.
         frame_box: the frame that a region is taken from.
         map_wanted: name, and True to show it.
-        regions_wanted: the frame, counted from 0, that a region is to be drawn for.
+        regions_wanted: the frame, counted from 0, that a region is to be drawn for; True to draw it freehand.
     """
 
     map_wanted = Signal(str, bool)
-    regions_wanted = Signal(int)
+    regions_wanted = Signal(int, bool)
     undo_wanted = Signal()
     tidy_wanted = Signal()
 
@@ -53,25 +104,33 @@ class LookCloserPanel(QWidget):
         self.frame_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.frame_box.setMinimumContentsLength(8)
         self.frame_box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.draw_button = QPushButton("Draw region")
+        self.draw_button = QPushButton("Rectangle")
         self.draw_button.setToolTip("Drag a rectangle over the result: it is taken from the frame chosen, at once.")
+        self.lasso_button = QPushButton("Freehand")
+        self.lasso_button.setToolTip("Drag around a region of the result: it is taken from the frame chosen, at once.")
         self.undo_button = QPushButton("Undo")
         self.undo_button.setAccessibleName("Undo the last region")
         self.undo_button.setToolTip("Take the last region back.")
         self.tidy_button = QPushButton("Remove extra layers")
         self.tidy_button.setToolTip("Remove previews, maps, stages and regions; results and frames stay.")
-        regions = QHBoxLayout()
-        regions.addWidget(QLabel("Take from"))
-        for widget in (self.frame_box, self.draw_button, self.undo_button):
-            regions.addWidget(widget, int(widget is self.frame_box))
+        self._regions = QWidget()
+        regions = QGridLayout(self._regions)
+        regions.setContentsMargins(0, 0, 0, 0)
+        regions.setVerticalSpacing(3)
+        regions.setColumnStretch(1, 1)
+        regions.addWidget(QLabel("Take from"), 0, 0)
+        regions.addWidget(self.frame_box, 0, 1, 1, 3)
+        for column, button in enumerate((self.draw_button, self.lasso_button, self.undo_button), 1):
+            regions.addWidget(button, 1, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addLayout(maps)
         layout.addWidget(self.legend)
-        layout.addLayout(regions)
+        layout.addWidget(self._regions)
         layout.addWidget(self.tidy_button)
-        self.draw_button.clicked.connect(lambda: self.regions_wanted.emit(self.frame_box.currentIndex()))
+        self.draw_button.clicked.connect(lambda: self.regions_wanted.emit(self.frame_box.currentIndex(), False))
+        self.lasso_button.clicked.connect(lambda: self.regions_wanted.emit(self.frame_box.currentIndex(), True))
         self.undo_button.clicked.connect(self.undo_wanted)
         self.tidy_button.clicked.connect(self.tidy_wanted)
         self.set_frames([])
@@ -82,7 +141,8 @@ class LookCloserPanel(QWidget):
         self.frame_box.addItems([f"frame {index + 1} · {name}" for index, name in enumerate(names)])
         for button in self.buttons.values():
             button.setEnabled(bool(names))
-        for widget in (self.frame_box, self.draw_button, self.undo_button):
+        self._regions.setToolTip("" if can_take_regions else _NO_REGIONS)
+        for widget in (self.frame_box, self.draw_button, self.lasso_button, self.undo_button):
             widget.setEnabled(bool(names) and can_take_regions)
 
     def show_map(self, button: str, name: str = "") -> None:
@@ -90,3 +150,49 @@ class LookCloserPanel(QWidget):
         self.buttons[button].setChecked(bool(name))
         self.legend.setText(LEGENDS.get(name, ""))
         self.legend.setVisible(bool(name))
+        if name:
+            reveal(self.legend)
+
+
+class FeaturesPanel(QWidget):
+    """Choose a quantity; ``chosen(quantity, channel)`` says which."""
+
+    chosen = Signal(str, int)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.quantity_box = QComboBox()
+        for value, text in QUANTITIES.items():
+            self.quantity_box.addItem(text, value)
+        self.quantity_box.setToolTip("What the layers 'stages' show of the network's features, along the stage slider.")
+        self.quantity_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.quantity_box.setMinimumContentsLength(8)
+        self.quantity_box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.channel_box = QSpinBox()
+        self.channel_box.setAccessibleName("Channel of the features")
+        self.channel_box.setToolTip("Which channel of the features.")
+        self.channel_box.setVisible(False)
+        row = QHBoxLayout()
+        row.addWidget(self.quantity_box, 1)
+        row.addWidget(self.channel_box)
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form.addRow("Stages as", row)
+        self.quantity_box.activated.connect(self._emit)
+        self.channel_box.valueChanged.connect(self._emit)
+        self.set_channels(0)
+
+    def set_channels(self, count: int) -> None:
+        """Set the number of channels of the features; 0 when there are none to look at."""
+        self.setEnabled(count > 0)
+        self.channel_box.blockSignals(True)
+        self.channel_box.setRange(0, max(0, count - 1))
+        self.channel_box.blockSignals(False)
+        self.quantity_box.setCurrentIndex(0)
+        self.channel_box.setVisible(False)
+
+    def _emit(self) -> None:
+        quantity = self.quantity_box.currentData()
+        self.channel_box.setVisible(quantity == "channel")
+        self.chosen.emit(quantity, self.channel_box.value())

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 
+from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.selection import KEY
-from napari_afunet.saving import offered_formats, suffix_of, with_suffix
+from napari_afunet.writers import DISPLAYED, GAIN_MAP, Saved, displayed_picture, offered_formats, save, suffix_of
+from napari_afunet.writers import with_suffix as add_suffix
 
 if TYPE_CHECKING:
     from napari.layers import Image
+
+    from napari_afunet.display.tone_view import DisplaySettings
 
 __all__ = ["SaveButton"]
 
 
 class SaveButton(QPushButton):
-    """Asks for a file; ``chosen(path, format)`` when there is one, with the suffix of a format."""
+    """Asks for a file and saves in the background.
 
-    chosen = Signal(str, str)
+    Args:
+        layer: returns what is to be saved, or ``None``.
+        display: returns the settings of the display.
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    Attributes:
+        told: how it goes, in a sentence.
+        failed: why it does not, and what to do.
+    """
+
+    told = Signal(str)
+    failed = Signal(str)
+
+    def __init__(
+        self,
+        layer: Callable[[], Image | None],
+        display: Callable[[], DisplaySettings],
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__("Save…", parent)
+        self._layer, self._display = layer, display
         self.setObjectName("save")
         self.setAccessibleName("Save the result")
         self.setToolTip(
@@ -31,15 +52,48 @@ class SaveButton(QPushButton):
             "as PNG or JPEG."
         )
         self.setEnabled(False)
+        self.clicked.connect(self.ask)
 
-    def ask(self, layer: Image) -> None:
+    def ask(self) -> None:
         """Let the user choose a file and its format."""
+        layer = self._layer()
+        if layer is None:
+            return
         formats = offered_formats(layer)
         filters = {f"{text} (*{suffix_of(kind)})": kind for kind, text in formats.items()}
-        path, chosen = QFileDialog.getSaveFileName(self, "Save", _suggestion(layer), ";;".join(filters))
-        if path:
-            kind = filters.get(chosen, next(iter(formats)))
-            self.chosen.emit(with_suffix(path, suffix_of(kind)), kind)
+        typed, chosen = QFileDialog.getSaveFileName(self, "Save", _suggestion(layer), ";;".join(filters))
+        if not typed:
+            return
+        kind = filters.get(chosen, next(iter(formats)))
+        path = add_suffix(typed, suffix_of(kind))
+        if path == typed or not Path(path).exists() or self._may_replace(path):
+            self.save(path, kind)
+
+    def save(self, path: str, kind: str = "") -> None:
+        """Save to a file, in the background; the suffix says in which format.
+
+        Args:
+            path: with the suffix of a format.
+            kind: ``"gain map"`` for a JPEG with one.
+        """
+        layer = self._layer()
+        if layer is None:
+            return
+        is_displayed = path.lower().endswith((*DISPLAYED, ".jpeg"))
+        picture = displayed_picture(layer, self._display()) if is_displayed else None
+        self.told.emit(f"Saving {Path(path).name} …")
+
+        def done(files: list[str]) -> None:
+            more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+            self.told.emit(f"Saved {Path(files[0]).name}{more} in {Path(path).parent}.")
+
+        arguments = path, Saved.of_layer(layer), picture, kind == GAIN_MAP
+        run_in_background(self, save, *arguments, done=done, failed=lambda error: self.failed.emit(str(error)))
+
+    def _may_replace(self, path: str) -> bool:
+        """Ask about a file that the dialog did not ask about: its name got the suffix only now."""
+        question = f"{Path(path).name} exists. Replace it?"
+        return QMessageBox.question(self, "Save", question) == QMessageBox.StandardButton.Yes
 
 
 def _suggestion(layer: Image) -> str:

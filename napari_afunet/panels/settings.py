@@ -95,6 +95,7 @@ class SettingsPanel(QWidget):
         fold.setDuration(0)
         fold.setContent(inside)
         fold.layout().setContentsMargins(0, 0, 0, 0)
+        fold.layout().setSpacing(0)
         fold.content().layout().setContentsMargins(8, 0, 0, 4)
         fold.collapse(animate=False)
         fold.toggleButton().setAccessibleName(f"{GROUPS[group]} options")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
 
+from napari_afunet.panels.layout import reveal
+
 if TYPE_CHECKING:
     from napari.layers import Image
 
@@ -45,6 +47,7 @@ class BracketSuggestion(QWidget):
         self.layers = list(layers)
         self.label.setText(f"{len(layers)} frames came together: “{layers[0].name}” to “{layers[-1].name}”.")
         self.setVisible(True)
+        reveal(self)
 
     def withdraw(self) -> None:
         """Suggest nothing any more."""

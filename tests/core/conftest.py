@@ -58,22 +58,6 @@ class OperatorChecks:
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
         return list(gradients)
 
-    def keeps_dtype(self, function: Callable[..., Tensor], *inputs: Tensor, low_precision: bool = True) -> None:
-        """The dtype and device of the input come back, and every precision tells the same story."""
-        reference = function(*(value.double() for value in inputs))
-        dtypes = [torch.float64, torch.float32] + [torch.float16, torch.bfloat16] * low_precision
-        for dtype in dtypes:
-            result = function(*(value.to(dtype) for value in inputs))
-            assert result.dtype == dtype
-            assert result.device == inputs[0].device
-            self.close(result, reference, tolerance=4 * TOLERANCE[dtype])
-
-    def treats_samples_alone(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> None:
-        """A sample's result does not depend on its companions in the batch."""
-        together = function(batch)
-        for index in range(len(batch)):
-            self.close(together[index : index + 1], function(batch[index : index + 1]))
-
     def twins(self, module: nn.Module, function: Callable[..., Tensor], *inputs: Any) -> None:
         """The module computes exactly what the function does and survives a copy."""
         assert torch.equal(module(*inputs), function(*inputs))
@@ -86,14 +70,14 @@ class Contract:
     Each method takes the operator as a function of tensors; numbers and modes are bound to it already.
     """
 
-    def smoke(self, function: Function, inputs: Inputs, same_dtype: bool = True) -> None:
+    def smoke(self, function: Function, inputs: Inputs) -> None:
         """Every precision gives a finite result in that precision, on the inputs' device, near that of float64."""
         exact = _tensor(function(*inputs))
         for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
             cast = [value.to(dtype) for value in inputs]
             before = [value.clone() for value in cast]
             result = _tensor(function(*cast))
-            assert result.dtype == (dtype if same_dtype else torch.promote_types(dtype, torch.float32))
+            assert result.dtype == dtype
             assert result.device == inputs[0].device
             assert all(torch.equal(value, kept) for value, kept in zip(cast, before, strict=True)), "input changed"
             tolerance = 8 * TOLERANCE[dtype]
@@ -154,12 +138,15 @@ class Contract:
         assert found.shape == ((0, *expected.shape[1:]) if expected.ndim else ())
         found.sum().backward()
 
-    def compiled(self, function: Function, inputs: Inputs) -> None:
-        """Compiled whole and with symbolic sizes; a second size is right as well."""
-        fast = _compile(function, dynamic=True)
-        larger = [torch.cat([value, value[..., :3]], -1) if value.ndim == 4 else value for value in inputs]
-        for values in (inputs, larger):
-            torch.testing.assert_close(fast(*values), function(*values))
+    def compiled(self, function: Function, inputs: Inputs, axis: int | None = None) -> None:
+        """Compiled whole, with symbolic sizes; a second size is right too, with one such axis by the same graph."""
+        fast, wider = _compile(function, dynamic=None if axis else True), 4 if axis else 3
+        if axis:
+            torch._dynamo.mark_dynamic(inputs[0], axis)
+        larger = [torch.cat([value, value[..., :wider]], -1) if value.ndim == 4 else value for value in inputs]
+        with torch._dynamo.config.patch(error_on_recompile=axis is not None):
+            for values in (inputs, larger):
+                torch.testing.assert_close(fast(*values), function(*values))
 
     def compiled_numbers(self, function: Function, inputs: Inputs, numbers: dict[str, tuple[float, float]]) -> None:
         """Numbers may change between calls of a compiled function without a break in its graph."""
@@ -229,14 +216,16 @@ class Contract:
         """On pretended CUDA tensors the result is on the GPU, made without waiting for any value."""
         from torch._subclasses.fake_tensor import FakeTensorMode
 
-        with FakeTensorMode():
-            try:
-                found = function(*(torch.empty(value.shape, dtype=value.dtype, device="cuda") for value in inputs))
-            except RuntimeError as error:
-                if "not linked with support for cuda" not in str(error):
-                    raise
-                # Convolutions ask for a driver that this build of torch lacks; meta shows the same two mistakes.
-                found = function(*(torch.empty(value.shape, dtype=value.dtype, device="meta") for value in inputs))
+        def elsewhere(device: str) -> Any:
+            return function(*(torch.empty(value.shape, dtype=value.dtype, device=device) for value in inputs))
+
+        try:
+            with FakeTensorMode():
+                found = elsewhere("cuda")
+        except RuntimeError as error:
+            if "not linked with support for cuda" not in str(error):
+                raise
+            found = elsewhere("meta")  # convolutions ask for a driver; meta shows the same two mistakes
         assert found.device.type in ("cuda", "meta")
         assert found.shape == _tensor(function(*inputs)).shape
 

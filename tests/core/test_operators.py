@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,18 @@ from torch import Tensor, nn
 
 import afunet_core as af
 from afunet_core import losses, metrics, radiometry, tonemap
-from afunet_core.baselines import merge_frames, merge_weights
-from afunet_core.ops.warp import warp_homography
+from afunet_core.baselines import fuse_frames, merge_frames, merge_weights
+from afunet_core.data.synthesis.sensor import add_sensor_noise
+from afunet_core.losses.perceptual import VGGFeatures
+from afunet_core.ops.warp import WarpHomography
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "support.md"
 IMAGE = (2, 3, 4, 6)
 LARGE = (2, 3, 12, 14)
 """For what looks at windows of 11 pixels."""
 TIMES = (1.0, 4.0, 16.0)
+SHAPES = ((64, 3, 3, 3), (64,))
+"""Of the first layer of VGG-19."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,6 @@ class Case:
         names: of the tensors as errors write them.
         numbers: parameters that take a number or a tensor, with two values each.
         module: makes the twin from such parameters.
-        same_dtype: the result has the dtype of the input; otherwise single precision at least.
         takes_numbers: a Python number is taken in place of a tensor.
         slow: checks that run only with --slow.
     """
@@ -48,7 +51,6 @@ class Case:
     names: tuple[str, ...] = ("radiance",)
     numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
     module: Callable[..., nn.Module] | None = None
-    same_dtype: bool = True
     takes_numbers: bool = False
     slow: frozenset[str] = frozenset()
 
@@ -65,8 +67,31 @@ def _weights(under: Tensor, over: Tensor) -> Tensor:
     return merge_weights([under, over], TIMES[:2])[1]
 
 
-def _warped(image: Tensor, skew: Tensor, mode: str) -> Tensor:
-    return warp_homography(image, torch.eye(3, dtype=skew.dtype, device=skew.device) + 0.02 * (skew - 0.4), mode)[0]
+def _noisy(exposed: Tensor, noise: Tensor, gain: Any = 1e-2, read: Any = 0.05) -> Tensor:
+    return add_sensor_noise(exposed, gain, read, noise)
+
+
+def _fused(under: Tensor, over: Tensor, **options: Any) -> Tensor:
+    return fuse_frames([under, over], **options)
+
+
+class _Warp(WarpHomography):
+    """By a homography near the identity."""
+
+    def forward(self, image: Tensor, skew: Tensor) -> Tensor:
+        return super().forward(image, torch.eye(3, dtype=skew.dtype, device=skew.device) + 0.02 * (skew - 0.4))
+
+
+class _Perceptual(losses.VGGPerceptualLoss):
+    """The first layer of a VGG-19 that is drawn, against grey: no gradient flows into the target."""
+
+    def __init__(self) -> None:
+        weight, bias = (0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(1)) for shape in SHAPES)
+        super().__init__(VGGFeatures({"features.0.weight": weight, "features.0.bias": bias}, ("relu1_1",)))
+
+    def forward(self, prediction: Tensor) -> Tensor:
+        target = torch.full_like(prediction, 0.3) if isinstance(prediction, Tensor) else torch.zeros(IMAGE)
+        return super().forward(prediction, target)
 
 
 TINY = af.AFUNetConfig(
@@ -75,22 +100,35 @@ TINY = af.AFUNetConfig(
 ANCHORED = replace(TINY, head="anchored", downscale=2, mu_input=True, agreement_input=True)
 
 
-@cache
 def _model(config: af.AFUNetConfig) -> af.AFUNet:
     torch.manual_seed(0)
     return af.AFUNet(config).double().eval()
 
 
-def _network(frames: Tensor, config: af.AFUNetConfig) -> Tensor:
+def _network(frames: Tensor, model: af.AFUNet) -> Tensor:
     """The network in the dtype and on the device of the frames; of no particular weights where there are no values."""
-    model = _model(config)
     given = getattr(frames, "dtype", None), str(getattr(frames, "device", ""))
     if given == (torch.float64, "cpu") or given[0] not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         return model(frames)
     if frames.device.type == "cpu":
         return copy.deepcopy(model).to(frames.dtype)(frames)
-    empty = partial(torch.empty, dtype=frames.dtype, device=frames.device)
-    return torch.func.functional_call(model, {name: empty(p.shape) for name, p in model.named_parameters()}, frames)
+    return _elsewhere(model, frames)
+
+
+def _elsewhere(module: nn.Module, images: Tensor) -> Tensor:
+    """The module on a device where there are no values."""
+    empty = partial(torch.empty, dtype=images.dtype, device=images.device)
+    state = dict(module.named_parameters()) or dict(module.named_buffers())
+    return torch.func.functional_call(module, {name: empty(value.shape) for name, value in state.items()}, images)
+
+
+PERCEPTUAL = _Perceptual()
+
+
+def _perceptual(prediction: Tensor) -> Tensor:
+    if str(getattr(prediction, "device", "cpu")) == "cpu":
+        return PERCEPTUAL(prediction)
+    return _elsewhere(PERCEPTUAL, prediction)
 
 
 PAIR = {"shapes": (IMAGE, IMAGE), "names": ("prediction", "target")}
@@ -130,11 +168,11 @@ CASES: dict[str, Case] = {
         numbers=EV | GAMMA,
         module=partial(tonemap.ToneMap, "exposure", encoding="gamma"),
     ),
-    "mu_l1_loss": Case(losses.mu_l1_loss, **PAIR, module=losses.MuL1Loss, same_dtype=False),
-    "radiance_loss": Case(losses.radiance_loss, **PAIR, module=losses.RadianceLoss, same_dtype=False),
-    "fourier_l1_loss": Case(losses.fourier_l1_loss, **PAIR, module=losses.FourierL1Loss, same_dtype=False),
-    "decibel_loss": Case(losses.decibel_loss, **PAIR, module=losses.DecibelLoss, same_dtype=False),
-    "HDRLoss": Case(losses.HDRLoss(), **PAIR, module=losses.HDRLoss, same_dtype=False),
+    "mu_l1_loss": Case(losses.mu_l1_loss, **PAIR, module=losses.MuL1Loss),
+    "radiance_loss": Case(losses.radiance_loss, **PAIR, module=losses.RadianceLoss),
+    "fourier_l1_loss": Case(losses.fourier_l1_loss, **PAIR, module=losses.FourierL1Loss),
+    "decibel_loss": Case(losses.decibel_loss, **PAIR, module=losses.DecibelLoss),
+    "HDRLoss": Case(losses.HDRLoss(), **PAIR, module=losses.HDRLoss),
     "psnr": Case(metrics.psnr, **SCORES),
     "psnr_mu": Case(metrics.psnr_mu, **SCORES),
     "ssim": Case(metrics.ssim, **SCORES),
@@ -142,7 +180,7 @@ CASES: dict[str, Case] = {
     "merge_weights": Case(_weights, (IMAGE,) * 2, ("frames.0.", "frames.1.")),
     **{
         f"AFUNet, {config.head}": Case(
-            partial(_network, config=config),
+            partial(_network, model=_model(config)),
             ((2, 18, 4, 6),),
             ("frames",),
             module=partial(af.AFUNet, config),
@@ -150,7 +188,17 @@ CASES: dict[str, Case] = {
         )
         for config in (TINY, ANCHORED)
     },
-    "warp_homography": Case(partial(_warped, mode="bilinear"), (IMAGE, (2, 3, 3)), ("image",)),
+    "fuse_frames": Case(
+        _fused,
+        (IMAGE,) * 2,
+        ("frames.0.", "frames.1."),
+        numbers={"contrast": (1.0, 0.5), "saturation": (1.0, 2.0), "exposedness": (1.0, 0.5)},
+    ),
+    "add_sensor_noise": Case(
+        _noisy, (IMAGE,) * 2, ("exposed", "noise"), numbers={"gain": (1e-2, 1e-3), "read": (0.05, 0.02)}
+    ),
+    "WarpHomography": Case(_Warp("bilinear"), (IMAGE, (2, 3, 3)), ("image",), module=partial(_Warp, "bilinear")),
+    "VGGPerceptualLoss": Case(_perceptual, names=("prediction",), module=_Perceptual),
 }
 CHECKS = {
     "smoke": "float16 to float64",
@@ -177,7 +225,8 @@ _AUTOCAST = "kornia's SSIM switches autocast off, and meta devices have none"
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("ssim", "meta"): _AUTOCAST,
     ("ssim", "fake_cuda"): "tried on meta where torch has no CUDA: " + _AUTOCAST,
-    ("warp_homography", "jvp"): "torch's grid_sample has no forward-mode derivative",
+    ("fuse_frames", "exported"): "the size determines the number of scales; a program serves one size",
+    ("WarpHomography", "jvp"): "torch's grid_sample has no forward-mode derivative",
 }
 """What an operator cannot do, and why."""
 
@@ -189,8 +238,8 @@ Every differentiable operator of `afunet_core` is tested in every way below; thi
 Inputs are float64 on a CPU unless a column says otherwise; `pytest tests/core --device cuda` repeats it on a GPU.
 """
 COLUMNS = {
-    "smoke": "all four floating dtypes give a finite result in the dtype of the input (losses, which are means,"
-    " in float32 at least), near that of float64; inputs stay as they are",
+    "smoke": "all four floating dtypes give a finite result in the dtype of the input, near that of float64;"
+    " inputs stay as they are",
     "refusals": "arrays, `None`, text, integer tensors and plain numbers in place of a tensor raise `TensorTypeError`"
     " (a `TypeError` and a `ValueError`) naming the argument",
     "gradcheck": "gradients agree with differences",
@@ -248,7 +297,7 @@ def further(case: Case, check: str) -> tuple[Any, ...]:
         return (partial(case.function, **{name: values[0] for name, values in case.numbers.items()}),)
     if check in WITH_NUMBERS or check == "held_tensors":
         return (case.numbers,)
-    return {"smoke": (case.same_dtype,), "refusals": (case.names, not case.takes_numbers)}.get(check, ())
+    return (case.names, not case.takes_numbers) if check == "refusals" else ()
 
 
 def parameters() -> list[Any]:
@@ -269,6 +318,14 @@ def test_contract(contract: Any, device: torch.device, dtype: torch.dtype, name:
             run()
     else:
         run()
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "compiled" in case.slow])
+def test_a_compiled_network_serves_any_width(
+    contract: Any, device: torch.device, dtype: torch.dtype, name: str
+) -> None:
+    inputs = drawn(CASES[name], device, dtype)
+    contract.compiled(subject(CASES[name], "compiled", inputs), inputs, axis=3)
 
 
 def table() -> str:

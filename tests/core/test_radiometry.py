@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,11 +27,8 @@ class TestEncodings:
     def test_encode_inverts_linearize(self, checks, encoding, gamma):
         image = torch.linspace(0, 1, 513, dtype=torch.float64)
         # The sRGB standard rounds its two pieces, which leaves a step of a few 1e-8 at the knee.
-        checks.close(
-            radiometry.encode(radiometry.linearize(image, encoding, gamma), encoding, gamma),
-            image,
-            tolerance=1e-6 if encoding == "srgb" else None,
-        )
+        there_and_back = radiometry.encode(radiometry.linearize(image, encoding, gamma), encoding, gamma)
+        checks.close(there_and_back, image, tolerance=1e-6 if encoding == "srgb" else None)
 
     def test_srgb_agrees_with_kornia(self, checks):
         image = checks.uniform(2, 3, 16, 16)
@@ -43,18 +39,6 @@ class TestEncodings:
         image = checks.uniform(50, low=-0.2, high=1.5)
         checks.close(radiometry.linearize(image), np.maximum(image.cpu().numpy(), 0) ** 2.2)
         checks.close(radiometry.encode(image), np.maximum(image.cpu().numpy(), 0) ** (1 / 2.2))
-
-    def test_gamma_may_be_one_value_per_sample(self, checks):
-        image = checks.uniform(2, 3, 4, 4)
-        gamma = torch.tensor([1.8, 2.4], dtype=torch.float64).view(2, 1, 1, 1)
-        both = radiometry.linearize(image, gamma=gamma)
-        checks.close(both[0], radiometry.linearize(image[0], gamma=1.8))
-        checks.close(both[1], radiometry.linearize(image[1], gamma=2.4))
-
-    @pytest.mark.parametrize("function", [radiometry.linearize, radiometry.encode])
-    def test_gradient_reaches_gamma(self, checks, function):
-        image, gamma = checks.uniform(1, 3, 3, 3, low=0.1), torch.tensor(2.2, device=checks.device)
-        checks.gradients(lambda x, g: function(x, "gamma", g), image, gamma)
 
     @pytest.mark.parametrize("function", [radiometry.linearize, radiometry.encode])
     @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -103,7 +87,6 @@ class TestRadiance:
     def test_contract(self, checks, function):
         image = checks.uniform(2, 3, 4, 5, high=0.2)
         time = torch.tensor([1.0, 4.0], device=checks.device)
-        checks.keeps_dtype(lambda x: function(x, time), image)
         checks.gradients(lambda x, t, g: function(x, t, "gamma", g), image + 0.01, time, torch.tensor(2.2))
 
     @pytest.mark.parametrize("time", [0.0, -1.0, math.nan, math.inf])
@@ -121,14 +104,11 @@ class TestMuLaw:
     @given(st.floats(-10, 1e6, allow_nan=False))
     def test_inverse(self, x):
         there = radiometry.mu_law(x)
+        assert isinstance(there, float)  # a number stays a number
         assert radiometry.inverse_mu_law(there) == pytest.approx(x, rel=1e-9, abs=1e-12)
         tensor = torch.tensor(x, dtype=torch.float64)
         assert float(radiometry.mu_law(tensor)) == pytest.approx(there, rel=1e-12)
         assert float(radiometry.inverse_mu_law(radiometry.mu_law(tensor))) == pytest.approx(x, rel=1e-9, abs=1e-12)
-
-    def test_numbers_stay_numbers(self):
-        assert isinstance(radiometry.mu_law(1), float)
-        assert isinstance(radiometry.inverse_mu_law(0.5), float)
 
     @pytest.mark.parametrize("function", [radiometry.mu_law, radiometry.inverse_mu_law])
     def test_smooth_through_zero(self, checks, function):
@@ -206,8 +186,3 @@ def test_module_twins(checks):
         radiometry.MuLaw(-1.0)
     with pytest.raises(ArgumentError, match="encoding"):
         radiometry.Linearize("log")
-
-
-def test_gamma_expansion_agrees_with_opencv(checks):
-    image = checks.uniform(8, 8, 3, dtype=torch.float32)
-    checks.close(radiometry.linearize(image), cv2.pow(image.cpu().numpy(), 2.2), tolerance=1e-5)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,10 +16,6 @@ OPERATORS = list(tonemap.OPERATORS)
 
 @pytest.mark.parametrize("name", OPERATORS)
 class TestEveryOperator:
-    def test_gradient_reaches_the_exposure(self, checks, name):
-        radiance = checks.uniform(1, 3, 3, 3, low=0.002, high=0.5)
-        checks.gradients(lambda x, ev: tonemap.tone_map(x, name, ev=ev), radiance, torch.tensor(0.5))
-
     def test_ev_doubles_the_light(self, checks, name):
         radiance = checks.uniform(1, 3, 8, 8)
         checks.close(tonemap.tone_map(radiance, name, ev=1.5), tonemap.tone_map(radiance * 2**1.5, name))
@@ -45,7 +40,7 @@ class TestEveryOperator:
         radiance = torch.tensor([-1.0, 0.0, 1.0, 50.0]).view(1, 1, 1, 4).expand(1, 3, 1, 4)
         checks.finite_gradients(lambda x: tonemap.tone_map(x, name), radiance)
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.lists(st.floats(width=32), min_size=12, max_size=12), st.sampled_from([torch.float16, torch.float32]))
     def test_whatever_comes_in_a_picture_comes_out(self, name, values, dtype):
         shown = tonemap.tone_map(torch.tensor(values, dtype=torch.float32).to(dtype).view(1, 3, 2, 2), name)
@@ -94,13 +89,6 @@ class TestValues:
         linear = np.clip((x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14), 0, 1)
         expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
         checks.close(tonemap.filmic(torch.linspace(0, 1, 50, dtype=torch.float64)), expected, tolerance=1e-9)
-
-    def test_mid_tones_are_not_darker_than_opencv_shows_them(self):
-        # The scales are free, the order of magnitude is not: a usual scene must come out neither black nor white.
-        scene = (10 ** np.random.default_rng(0).uniform(-2.5, 0, (16, 16, 3))).astype(np.float32)
-        theirs = cv2.createTonemapReinhard(2.2, 0, 0, 0).process(scene).mean()
-        ours = tonemap.reinhard(torch.from_numpy(scene).permute(2, 0, 1)[None]).mean().item()
-        assert 0.5 * theirs < ours < 0.95
 
 
 class TestAutomaticEV:

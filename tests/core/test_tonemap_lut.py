@@ -44,7 +44,7 @@ def test_colours_beside_black_channels_stay():
     assert 0 < shown[0, 0, 0] < shown[0, 1, 0] < shown[0, 2, 0] == 255
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     arrays(np.float32, (3, 4, 3), elements=st.floats(width=32)), st.sampled_from(list(OPERATORS)), st.floats(-20, 20)
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 MANIFEST = Path(__file__).parents[2] / "napari.yaml"
 EV = (-2.0, 0.0, 2.0)
-WAIT = 60_000
+WAIT = 300_000
 """Milliseconds, far above what any wait here needs: an upper bound, never a measurement."""
 
 
@@ -26,16 +27,12 @@ def plugin(npe2pm):
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """Weights of a tiny random network; accepted wherever a model can be named."""
-    import torch
-
-    from afunet_core.model.afunet import AFUNet
     from afunet_core.model.checkpoint import save_model
-    from afunet_core.model.config import AFUNetConfig
+    from scenes import tiny_network
 
-    torch.manual_seed(0)
-    config = AFUNetConfig(embed_dim=6, depths=(1, 1), alignment_heads=1, fusion_heads=1, channel_heads=1, window_size=4)
+    sizes = {"embed_dim": 6, "depths": (1, 1), "alignment_heads": 1, "fusion_heads": 1, "channel_heads": 1}
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
-    save_model(AFUNet(config), path)
+    save_model(tiny_network(**sizes, window_size=4, dormant_norm=True), path)
     return str(path)
 
 
@@ -87,19 +84,12 @@ def _add_bracket(viewer, frames, ev=EV, name="scene", **options):
 @pytest.fixture
 def take_photographs(tmp_path, make_frames):
     """``take_photographs(names, seconds)`` → paths of JPEG files with EXIF, as a camera leaves them."""
-    from PIL import Image as Picture
-    from PIL.TiffImagePlugin import IFDRational
+    from scenes import save_photo
 
     def take(names, seconds, seed=0):
-        ev = np.log2(np.asarray(seconds) / min(seconds))
-        paths = []
-        for name, frame, second in zip(names, make_frames(40, 48, seed=seed, ev=ev)[0], seconds, strict=True):
-            exif = Picture.Exif()
-            exif[0x010F] = "Maker"  # without a plain field Pillow takes the block for empty
-            exif[0x8769] = {0x829A: IFDRational(second, 400)}
-            paths.append(str(tmp_path / f"{name}.jpg"))
-            Picture.fromarray(frame).save(paths[-1], exif=exif, quality=95)
-        return paths
+        frames = make_frames(40, 48, seed=seed, ev=np.log2(np.asarray(seconds) / min(seconds)))[0]
+        shots = zip(names, frames, seconds, strict=True)
+        return [str(save_photo(tmp_path / f"{name}.jpg", frame, Fraction(time, 400))) for name, frame, time in shots]
 
     return take
 

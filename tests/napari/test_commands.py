@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-WAIT = 60_000
+WAIT = 300_000
 
 
 def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):
@@ -21,3 +21,37 @@ def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):
     commands.execute_command("napari-afunet.compare_side_by_side").result()
     assert viewer.canvas.grid.enabled
     commands.execute_command("napari-afunet.compare_side_by_side").result()
+
+
+def test_one_command_one_panel_whichever_comes_first(viewer, qtbot, add_bracket, frames):
+    from napari._app_model import get_app_model
+
+    from napari_afunet.widget import MergeWidget
+
+    def panels():
+        return [each for each in viewer.window.dock_widgets.values() if isinstance(each, MergeWidget)]
+
+    commands = get_app_model().commands
+    commands.execute_command("napari-afunet.save").result()
+    [panel] = panels()
+    commands.execute_command("napari-afunet.merge_widget").result()  # the menu shows and hides the same
+    assert panels() == [panel]
+    panel.parentWidget().hide()
+    add_bracket(viewer, frames)
+    panel.options.choose("method", "weighted")
+    commands.execute_command("napari-afunet.merge_layers").result()
+    assert panels() == [panel]
+    assert not panel.parentWidget().isHidden()
+    qtbot.waitUntil(lambda: panel.worker is None, timeout=WAIT)
+    assert viewer.layers["scene HDR"].metadata["afunet"]["settings"]["method"] == "weighted"  # as the panel says
+
+
+def test_the_menu_s_panel_is_the_one_that_commands_use(viewer, add_bracket, frames):
+    from napari._app_model import get_app_model
+
+    from napari_afunet.widget import MergeWidget
+
+    commands = get_app_model().commands
+    commands.execute_command("napari-afunet.merge_widget").result()
+    commands.execute_command("napari-afunet.merge_layers").result()
+    assert sum(isinstance(each, MergeWidget) for each in viewer.window.dock_widgets.values()) == 1

@@ -24,17 +24,9 @@ def test_preferences_become_the_defaults(plugin_settings, plugin):
     preferences.result.stages, preferences.result.units = True, "counts"
     preferences.frames.bit_depth, preferences.camera.black_level = "12 bit", "64,5"
     preferences.camera.drift, preferences.camera.noise, preferences.camera.gamma = "auto", "0.5, 4", 1.8
-    assert MergeSettings.from_preferences() == MergeSettings(
-        method="weighted",
-        memory_budget=round(1.5 * 1024**3),
-        stages=True,
-        units="counts",
-        bit_depth=12,
-        black_level=64.5,
-        drift="auto",
-        noise=(0.5, 4.0),
-        gamma=1.8,
-    )
+    camera = {"bit_depth": 12, "black_level": 64.5, "drift": "auto", "noise": (0.5, 4.0), "gamma": 1.8}
+    merging = {"method": "weighted", "memory_budget": round(1.5 * 1024**3), "stages": True, "units": "counts"}
+    assert MergeSettings.from_preferences() == MergeSettings(**camera, **merging)
 
 
 def test_the_preferences_in_the_manifest_are_the_declared_options():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 60_000
+WAIT = 300_000
 
 
 def test_from_sample_frames_to_layers_and_again(
@@ -82,14 +82,13 @@ def test_merging_gives_what_the_core_gives(viewer, widget, qtbot, frames, add_br
         (lambda w: w.bracket.layer_boxes[0].setCurrentIndex(2), "twice"),
     ],
 )
-def test_mistakes_become_notifications(
-    viewer, widget, qtbot, frames, prepare, word, add_bracket, click_merge, messages
-):
+def test_mistakes_are_said_in_the_panel(viewer, widget, frames, prepare, word, add_bracket, click_merge):
     add_bracket(viewer, frames)
     prepare(widget)
     click_merge(widget)
-    assert word in messages()[-1]
-    assert "Traceback" not in messages()[-1]
+    said = f"{widget.controls.status_label.text()} {widget.controls.warnings_label.text()}"
+    assert word in said
+    assert "Traceback" not in said
     assert widget.controls.merge_button.isEnabled()
     assert widget.controls.merge_button.text() == "Merge"
     assert "scene HDR" not in viewer.layers
@@ -116,11 +115,12 @@ def test_grey_stack_of_12_bit_planes(viewer, widget, qtbot, make_frames, click_m
     assert shown.max() > shown.min()
 
 
-def test_nothing_open_says_what_to_do(viewer, widget, messages):
+def test_nothing_open_says_what_to_do(viewer, widget):
     assert "Open Sample" in widget.controls.status_label.text()
     assert not widget.display.isEnabled()
+    assert not widget.compare.isEnabled()
     widget.merge()
-    assert "Open Sample" in messages()[-1]
+    assert "Open Sample" in widget.controls.warnings_label.text()
 
 
 @pytest.mark.parametrize("dtype", [bool, np.int16])
@@ -130,7 +130,8 @@ def test_numbers_that_are_no_frames_are_refused_and_not_called_saturated(
     viewer, widget = open_widget()
     for index, frame in enumerate(frames):
         viewer.add_image(frame[..., 0].astype(dtype), name=f"f{index}", metadata={"ev": 2.0 * index})
-    assert widget.controls.status_label.text().splitlines() == ["Ready."]
+    assert widget.controls.status_label.text().startswith("Ready")
+    assert widget.controls.warnings_label.text() == ""
     widget.merge()
     finish(widget)
     assert "expected" in messages()[-1]

@@ -1,7 +1,6 @@
 """Traces of alignment in frames that are to be merged: resampled noise, softness, residuals, filled borders.
 
-The camera's motion is undone by its true inverse and a drawn error, for speed; the motion of things by the very code
-that `merge()` uses, with all that it gets wrong.
+The camera's motion is undone by its true inverse and a drawn error; that of things by the code that `merge()` uses.
 """
 
 from __future__ import annotations
@@ -27,31 +26,20 @@ __all__ = ["Registration", "UnseenStrip", "draw_registration", "follow_things", 
 
 @dataclass(frozen=True)
 class UnseenStrip:
-    """A strip at the border that a frame did not see.
+    """A strip at the border that a frame did not see."""
 
-    Attributes:
-        outward: (x, y), a unit vector across the strip, away from the picture's middle.
-        depth: in pixels.
-        repeated: filled with the repeated edge alone, not from the reference.
-    """
-
-    outward: np.ndarray
-    depth: float
-    repeated: bool
+    outward: np.ndarray  # (x, y), a unit vector across the strip, away from the picture's middle
+    depth: float  # in pixels
+    repeated: bool  # filled with the repeated edge alone, not from the reference
 
 
 @dataclass(frozen=True)
 class Registration:
-    """An imperfect registration of one bracket.
+    """An imperfect registration of one bracket."""
 
-    Attributes:
-        residual: 4×h×w, coarse: (x, y) for the first and for the last frame.
-        amplitude: of the residual, in pixels.
-        unseen: for the first and the last frame; None where nothing is missing.
-    """
-
-    residual: Tensor
-    amplitude: float
+    residual: Tensor  # 4×h×w, coarse: (x, y) for the first and for the last frame
+    amplitude: float  # of the residual, in pixels
+    # for the first and the last frame; None where nothing is missing
     unseen: tuple[UnseenStrip | None, UnseenStrip | None]
 
 
@@ -72,14 +60,10 @@ def _draw_strip(rng: np.random.Generator, size: tuple[int, int]) -> UnseenStrip 
 
 
 def registration_positions(registrations: Sequence[Registration], camera: Tensor) -> Tensor:
-    """Find where imperfect registrations look for each pixel of the reference in the two outer frames.
+    """Find where registrations look for each pixel of the reference in the outer frames: B×2×H×W×2, in pixels.
 
-    Args:
-        registrations: of B brackets.
-        camera: B×3×H×W×2 displacements with which the frames were taken, small enough to be undone by their negative.
-
-    Returns:
-        B×2×H×W×2 positions in pixels: the camera's displacement undone, up to a smooth residual.
+    ``camera``, B×3×H×W×2, is what the frames were taken with: small enough to be undone by its negative, up to a
+    residual.
     """
     size = (camera.shape[2], camera.shape[3])
     residual = smooth_fields([one.residual for one in registrations], size, camera.device)
@@ -92,10 +76,9 @@ def register(
 ) -> tuple[Tensor, Tensor]:
     """Resample the outer frames onto the reference, noise and all, in linear light.
 
-    A strip at the border that an outer frame did not see, as a large motion leaves it, is filled as
-    `afunet_core.registration.frames` does it: from the reference, and by repeating the edge where the reference is
-    clipped and
-    the edge is brighter; now and then by the repeated edge alone.
+    A strip that an outer frame did not see is filled as `afunet_core.registration.frames` does it: from the
+    reference, or by the repeated edge where the reference is clipped and that is brighter; now and then by the
+    repeated edge alone.
 
     Args:
         frames: B×3×3×H×W encoded.
@@ -105,7 +88,7 @@ def register(
         times: B×3.
 
     Returns:
-        The outer frames, B×2×3×H×W encoded. And the radiance seen in their places, strips not filled.
+        The outer frames, B×2×3×H×W encoded; and the radiance seen in their places, strips not filled.
     """
     pictures = torch.cat([linearize(frames[:, OUTER]), radiance[:, OUTER]], dim=2).flatten(0, 1)
     linear, seen = warp(pictures, positions.flatten(0, 1)[:, None])[:, 0].chunk(2, dim=1)
@@ -116,14 +99,7 @@ def register(
 
 
 def _fill_unseen(strips: Sequence[UnseenStrip | None], pictures: Tensor, references: Tensor, shares: Tensor) -> Tensor:
-    """Replace strips of linear pictures by what the references tell of them, or by the repeated edge.
-
-    Args:
-        strips: 2·B, for the first and last frame of each bracket.
-        pictures: 2·B×3×H×W linear light of these frames.
-        references: B×3×H×W encoded.
-        shares: 2·B, exposure times of the pictures in those of their references.
-    """
+    """Fill strips of 2B×3×H×W linear pictures; ``shares`` are their times over the reference's."""
     drawn = {place: strip for place, strip in enumerate(strips) if strip is not None}
     if not drawn:
         return pictures
@@ -143,12 +119,9 @@ def _fill_unseen(strips: Sequence[UnseenStrip | None], pictures: Tensor, referen
 
 
 def follow_things(frames: Tensor, times: Mapping[int, tuple[float, ...]]) -> None:
-    """Bring what moved in outer frames to where the reference shows it, as `merge()` does it.
+    """Bring what moved in outer frames, B×3×3×H×W, to where the reference shows it, in place, as `merge()` does.
 
-    Args:
-        frames: B×3×3×H×W encoded, changed.
-        times: of the brackets to follow, which are registered or from cameras that stood still; those with the same
-            times are followed together.
+    Only in brackets of which ``times`` has the exposures; those with the same times are followed together.
     """
     for exposures in dict.fromkeys(times.values()):
         places = [place for place, own in times.items() if own == exposures]

@@ -1,10 +1,9 @@
 """Exposure brackets with motion and exact truth, synthesised from HDR scenes and photographs.
 
-Brackets are first drawn, each from a random generator of its own, on the CPU (`plan`), then made together in the order
-light takes, on any device: pieces of scenes are lit and exposed (`lighting`), seen at three instants by cameras that
-move (`motion`, `displacement`), crossed by objects (`objects`, `painting`), all in `rendering`; recorded by sensors
-(`sensor`), and some of them aligned (`resample`). The truth is the radiance of the reference instant before any noise:
-nothing is estimated.
+Brackets are drawn first (`plan`), each from a generator of its own, then made together on any device: lit
+(`lighting`), seen by moving cameras (`motion`, `displacement`), crossed by objects (`objects`, `painting`,
+`rendering`), recorded (`sensor`, `camera`), and some of them aligned (`alignment_artifacts`). The truth is the
+radiance of the reference instant before any noise.
 """
 
 from __future__ import annotations
@@ -235,13 +234,13 @@ def _register(
 def validation_brackets(
     bank: SceneBank, count: int = 24, size: int | tuple[int, int] = 384, seed: int = 0
 ) -> list[SyntheticBatch]:
-    """A fixed set to choose checkpoints on: equal shares of the four kinds, EV 0, 2, 4, half 8-bit and half 16-bit.
+    """Make a fixed set to choose checkpoints on: the four kinds in rotation, EV 0, 2, 4, half 8-bit and half 16-bit.
 
-    The camera is well calibrated and noisy, motion reaches 60 pixels, and nothing has been registered. The same
-    arguments give the same brackets (on the same release of torch). Difficulty: `SynthesisConfig.evaluation`.
+    Nothing has been registered; see `SynthesisConfig.evaluation`. The same arguments give the same brackets (on the
+    same release of torch).
 
     Returns:
-        `count` batches of one bracket, the kinds in rotation.
+        `count` batches of one bracket.
 
     Example:
         >>> [bracket.kind[0] for bracket in validation_brackets(SceneBank.procedural(), 4, 64)]

@@ -1,8 +1,7 @@
 """Cameras as people have them: lens, response curve, in-camera processing, JPEG, and a linearisation that is not exact.
 
-`draw_camera` draws one; `through_lens` is what the lens does to the scene (the truth has it, too), `photograph` what
-sensor, processor and file do to the exposures, and how nearly `merge()` undoes the response curve afterwards. All work
-on batches, on any device.
+`through_lens` is what the lens does to the scene (the truth has it, too); `photograph` what sensor, processor and
+file do to the exposures, and how nearly `merge()` undoes the response curve afterwards.
 """
 
 from __future__ import annotations
@@ -18,9 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
-from afunet_core.data.synthesis.jpeg import jpeg_file
 from afunet_core.data.synthesis.motion import REFERENCE
-from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, quantize
+from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, jpeg_artefacts, quantize
 from afunet_core.errors import ImageFileError
 from afunet_core.radiometry import GAMMA
 
@@ -42,50 +40,27 @@ _COEFFICIENT_SPREAD = (1.6, 0.55, 0.22, 0.12)
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera with its processing, for one bracket.
+    """A camera with its processing, for one bracket."""
 
-    Attributes:
-        response: 3×513, the encoded value of each channel at light u**2.2, u evenly spaced from 0 to 1.
-        recovered: share of the way from gamma 2.2 to the true curve that the linearisation goes.
-        residual: 3×4 amplitudes of cosines: the relative error of the linearised value.
-        gains: 3×3 (frame, channel) errors of the exposures; 1 for the reference.
-        saturation: 3, the level at which each channel clips, in shares of white.
-        shoulder: over how much of white it bends into the clip.
-        vignetting: light lost at one window length from the optical axis.
-        axis: (x, y) of it, in window lengths from the middle of the picture.
-        glare: share of the light that spreads over all of the picture.
-        glare_long: the same, of the long frame alone.
-        denoising: share of the noise that is smoothed, over `denoising_radius` pixels.
-        denoising_radius: standard deviation.
-        sharpening: gain of what a blur of one pixel takes away.
-        quality: of the JPEG file, or None.
-        subsampled: whether the file keeps a quarter of the chroma.
-    """
-
-    response: np.ndarray
-    recovered: float
-    residual: np.ndarray
-    gains: np.ndarray
-    saturation: np.ndarray
-    shoulder: float
-    vignetting: float
-    axis: tuple[float, float]
-    glare: float
-    glare_long: float
-    denoising: float
-    denoising_radius: float
-    sharpening: float
-    quality: int | None
-    subsampled: bool
+    response: np.ndarray  # 3×513, the encoded value of each channel at light u**2.2, u evenly spaced from 0 to 1
+    recovered: float  # share of the way from gamma 2.2 to the true curve that the linearisation goes
+    residual: np.ndarray  # 3×4 amplitudes of cosines: the relative error of the linearised value
+    gains: np.ndarray  # 3×3 (frame, channel) errors of the exposures; 1 for the reference
+    saturation: np.ndarray  # 3, the level at which each channel clips, in shares of white
+    shoulder: float  # over how much of white it bends into the clip
+    vignetting: float  # light lost at one window length from the optical axis
+    axis: tuple[float, float]  # (x, y) of it, in window lengths from the middle of the picture
+    glare: float  # share of the light that spreads over all of the picture
+    glare_long: float  # the same, of the long frame alone
+    denoising: float  # share of the noise that is smoothed, over `denoising_radius` pixels
+    denoising_radius: float  # standard deviation
+    sharpening: float  # gain of what a blur of one pixel takes away
+    quality: int | None  # of the JPEG file, or None
+    subsampled: bool  # whether the file keeps a quarter of the chroma
 
 
 def draw_camera(rng: np.random.Generator, curves: str | Path | None = None) -> Camera:
-    """A random camera.
-
-    Args:
-        rng: source of randomness.
-        curves: an .npz file with Grossberg and Nayar's basis of response curves (irradiance, mean, components); without
-            one, S-curves of three parameters.
+    """Draw a camera, with a curve of Grossberg and Nayar's basis if an .npz file of it is given, else an S-curve.
 
     Example:
         >>> camera = draw_camera(np.random.default_rng(0))
@@ -145,7 +120,7 @@ def _s_curves(rng: np.random.Generator) -> list[np.ndarray]:
 
 @lru_cache(maxsize=4)
 def response_table(path: str) -> np.ndarray:
-    """The mean and the components of a basis of response curves at our nodes, 12×513.
+    """Return the mean and the components of a basis of response curves at our nodes, 12×513.
 
     Raises:
         ImageFileError: if the file does not hold irradiance, mean and components.
@@ -183,13 +158,7 @@ def _spread(light: Tensor) -> Tensor:
 
 
 def photograph(radiance: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor | None) -> Tensor:
-    """Photograph three instants, and linearise the photographs.
-
-    Args:
-        radiance: B×3×3×H×W (frame, RGB) from `through_lens`, saturating at 1 / time.
-        sensors: B sensors: their exposures, noise and bit depths count.
-        cameras: B cameras.
-        noise: from `draw_noise`.
+    """Photograph three instants, B×3×3×H×W (frame, RGB) from `through_lens`, and linearise the photographs.
 
     Returns:
         B×3×3×H×W encoded with gamma 2.2 in [0, 1].
@@ -264,7 +233,7 @@ def _compressed(stored: Tensor, cameras: Sequence[Camera]) -> Tensor:
         return stored
     chosen = [cameras[place] for place in places for _ in range(3)]
     index = torch.tensor(places).to(stored.device)
-    files = jpeg_file(
+    files = jpeg_artefacts(
         stored[index].flatten(0, 1), [one.quality or 100 for one in chosen], [one.subsampled for one in chosen]
     )
     return stored.index_copy(0, index, files.unflatten(0, (-1, 3)))

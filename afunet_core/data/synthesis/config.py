@@ -18,16 +18,11 @@ KINDS: tuple[Kind, ...] = ("static", "camera", "objects", "both")
 class SynthesisConfig:
     """Ranges and probabilities of the synthesis.
 
-    Pairs (low, high) are drawn from uniformly, or uniformly in the logarithm where the comment says so. Lengths are in
-    pixels of the bracket, `…_share` are probabilities.
+    Pairs (low, high) are drawn from uniformly, or uniformly in the logarithm where the comment says so. Lengths are
+    in pixels of the bracket, `…_share` are probabilities.
 
     Raises:
-        ArgumentError: a probability outside [0, 1], a range the wrong way round, a negative length or noise, EV steps
-            that are not positive, weights that do not sum to anything.
-
-    Example:
-        >>> SynthesisConfig(camera_translation=(0.5, 10.0)).kind_weights
-        (0.15, 0.25, 0.25, 0.35)
+        ArgumentError: for a value that is no probability, a range the wrong way round, or one that cannot be.
     """
 
     # Probabilities of static, camera, objects, both.

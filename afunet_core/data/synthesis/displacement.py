@@ -26,10 +26,10 @@ Device = torch.device | str
 def displacements(
     motions: Sequence[SceneMotion], size: Size, device: Device = "cpu"
 ) -> tuple[Tensor, dict[int, Tensor]]:
-    """Displacements (x, y) in pixels, 0 where nothing moves.
+    """Compute displacements (x, y) in pixels, 0 where nothing moves.
 
     Returns:
-        B×3×H×W×2 of camera, parallax and sway together; and 3×H×W×2 of the camera alone, for each bracket whose camera
+        B×3×H×W×2 of camera, parallax and sway together; 3×H×W×2 of the camera alone for each bracket whose camera
         moves.
     """
     total = torch.zeros(len(motions), 3, *size, 2, device=device)
@@ -64,15 +64,7 @@ def displacement_range(displacement: Tensor, motions: Sequence[SceneMotion]) -> 
 
 
 def camera_displacement(homographies: Sequence[np.ndarray], size: Size, device: Device = "cpu") -> Tensor:
-    """Displacement of every pixel under homographies about the centre of the picture.
-
-    Args:
-        homographies: B of K×3×3 each, for (x, y, 1) in pixels from the centre.
-        size: height and width of the picture.
-        device: where to compute.
-
-    Returns:
-        B×K×H×W×2, in pixels.
+    """Compute B×K×H×W×2 displacements in pixels under B of K×3×3 homographies, for (x, y, 1) in pixels from the centre.
 
     Example:
         >>> shift = np.array([[1.0, 0.0, 3.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])

@@ -16,11 +16,7 @@ __all__ = ["contact_sheet", "write_bracket_folder", "write_contact_sheet"]
 
 
 def contact_sheet(batch: SyntheticBatch) -> np.ndarray:
-    """One row for each bracket: the three frames, the truth (μ-law, then plain gamma), the moved mask.
-
-    Returns:
-        H×W×3 uint8.
-    """
+    """Lay out a row for each bracket, H×W×3 uint8: the frames, the truth (μ-law, then plain gamma), the moved mask."""
     truth, gap = batch.truth.clamp(0, 1), 4
     columns = [*batch.frames.unbind(1), mu_law(truth), encode(truth), batch.moved.expand(-1, 3, -1, -1)]
     height, width = truth.shape[-2:]
@@ -38,19 +34,19 @@ def write_contact_sheet(path: Path | str, batch: SyntheticBatch) -> Path:
     return Path(path)
 
 
-def write_bracket_folder(batch: SyntheticBatch, folder: Path | str, index: int = 0) -> Path:
-    """Write one bracket of a batch in Kalantari's layout.
+def write_bracket_folder(batch: SyntheticBatch, folder: Path | str) -> Path:
+    """Write the only bracket of a batch in Kalantari's layout.
 
     The folder gets `1.tif`, `2.tif`, `3.tif` (16 bits, gamma 2.2, shortest first), `exposure.txt` (EV, one a line,
     relative to the shortest frame) and the truth `HDRImg.hdr` (linear).
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for number, frame in enumerate(batch.frames[index], 1):
+    for number, frame in enumerate(batch.frames[0], 1):
         write_image(folder / f"{number}.tif", _to_uint(frame, 65535, np.uint16))
-    evs = torch.log2(batch.times[index].double()).tolist()
+    evs = torch.log2(batch.times[0].double()).tolist()
     (folder / "exposure.txt").write_text("".join(f"{ev:.6f}\n" for ev in evs), encoding="utf-8")
-    write_image(folder / "HDRImg.hdr", batch.truth[index])
+    write_image(folder / "HDRImg.hdr", batch.truth[0])
     return folder
 
 

@@ -24,25 +24,15 @@ _PROBES = 1500
 
 @dataclass(frozen=True)
 class Background:
-    """A piece of a scene, and how it is lit and exposed.
+    """A piece of a scene, and how it is lit and exposed."""
 
-    Attributes:
-        source: 3×h×w linear light at any scale.
-        size: height and width of the canvas it is resampled to.
-        gains: 3, white balance.
-        saturation: 1 leaves colours as they are.
-        power: contrast.
-        scale: from graded light to radiance.
-        clip: radiance is cut here.
-    """
-
-    source: Tensor
-    size: tuple[int, int]
-    gains: np.ndarray
-    saturation: float
-    power: float
-    scale: float
-    clip: float
+    source: Tensor  # 3×h×w linear light at any scale
+    size: tuple[int, int]  # height and width of the canvas it is resampled to
+    gains: np.ndarray  # 3, white balance
+    saturation: float  # 1 leaves colours as they are
+    power: float  # contrast
+    scale: float  # from graded light to radiance
+    clip: float  # radiance is cut here
 
 
 def draw_background(
@@ -60,10 +50,7 @@ def draw_background(
 
 
 def render_backgrounds(backgrounds: Sequence[Background], device: torch.device | str = "cpu") -> Tensor:
-    """B×3×H×W radiance; H and W those of the largest canvas, beyond the others there is nothing.
-
-    Each piece of a scene is resampled by a factor of its own, one after the other; the rest is done together.
-    """
+    """Render B×3×H×W radiance; H and W those of the largest canvas, beyond the others there is nothing."""
     height, width = (max(background.size[axis] for background in backgrounds) for axis in (0, 1))
     canvases = torch.zeros(len(backgrounds), 3, height, width, device=device)
     for canvas, background in zip(canvases, backgrounds, strict=True):
@@ -112,14 +99,10 @@ def object_texture(
 
 
 def choose_exposure(rng: np.random.Generator, config: SynthesisConfig, probe: Tensor, times: np.ndarray) -> float:
-    """Scale of the scene such that the frames saturate as a photographer's would.
+    """Choose the scale of 3×… probed pixels at which the frames saturate as a photographer's would.
 
-    The short frame keeps nearly all highlights, the middle one a good part of the picture; a scene with more range than
-    the bracket gives up highlights rather than let even the long frame drown in noise.
-
-    Args:
-        probe: 3×… radiance of some pixels at any scale.
-        times: three exposure times, 1 for the shortest.
+    The short frame keeps nearly all highlights, the middle one a good part of the picture; a scene with more range
+    than the bracket gives up highlights rather than let even the long frame drown in noise.
     """
     peaks = np.sort(probe.amax(dim=0).flatten().numpy())
     last = len(peaks) - 1

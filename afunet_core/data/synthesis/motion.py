@@ -14,63 +14,47 @@ from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.draws import log_uniform, uniform, uniform_array
 from afunet_core.data.synthesis.sampling import draw_coarse_field
 
-__all__ = ["OUTER", "REFERENCE", "Parallax", "SceneMotion", "Sway", "draw_motion", "homographies"]
+__all__ = ["OUTER", "REFERENCE", "Parallax", "SceneMotion", "Sway", "draw_motion", "draw_shake", "homographies"]
 
 REFERENCE = 1
 OUTER = slice(0, 3, 2)
 _OUTER_ONLY = np.array([1.0, 0.0, 1.0])
+# Blur shorter than this, in pixels, is not seen.
+_SHORTEST_BLUR = 0.3
 # Perspective brings nothing nearer than to this share of its distance.
 _NEAREST = 0.2
 
 
 @dataclass(frozen=True)
 class Parallax:
-    """Near things shift more than far ones.
+    """Near things shift more than far ones."""
 
-    Attributes:
-        depth: 1×h×w, coarse.
-        steepness: of the steps between layers; None where depth changes smoothly.
-        vectors: 3×2, shift (x, y) of what is near, in pixels.
-    """
-
-    depth: Tensor
-    steepness: float | None
-    vectors: np.ndarray
+    depth: Tensor  # 1×h×w, coarse
+    steepness: float | None  # of the steps between layers; None where depth changes smoothly
+    vectors: np.ndarray  # 3×2, shift (x, y) of what is near, in pixels
 
 
 @dataclass(frozen=True)
 class Sway:
-    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant.
+    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant."""
 
-    Attributes:
-        field: 4×h×w, coarse: (x, y) before and (x, y) after the reference instant.
-        region: 1×h×w, coarse: where things sway.
-        bias: added to the region; more makes it larger.
-        amplitude: in pixels.
-        swing: the share of the displacement before that is undone and repeated after; None where both are independent.
-    """
-
-    field: Tensor
-    region: Tensor
-    bias: float
-    amplitude: float
+    field: Tensor  # 4×h×w, coarse: (x, y) before and (x, y) after the reference instant
+    region: Tensor  # 1×h×w, coarse: where things sway
+    bias: float  # added to the region; more makes it larger
+    amplitude: float  # in pixels
+    # the share of the displacement before that is undone and repeated after; None where both are independent
     swing: float | None
 
 
 @dataclass(frozen=True)
 class SceneMotion:
-    """Motion of camera and scene (not of objects); each part None where there is none.
+    """Motion of camera and scene (not of objects); each part None where there is none."""
 
-    Attributes:
-        camera: 3×3×3, a homography for each instant, see `homographies`. In a bracket that is to be registered, the
-            part of the motion that registration will undo.
-        parallax: of layers of the scene.
-        sway: of soft things.
-    """
-
+    # 3×3×3, a homography for each instant, see `homographies`. In a bracket that is to be registered, the part of the
+    # motion that registration will undo
     camera: np.ndarray | None = None
-    parallax: Parallax | None = None
-    sway: Sway | None = None
+    parallax: Parallax | None = None  # of layers of the scene
+    sway: Sway | None = None  # of soft things
 
     @property
     def moves(self) -> bool:
@@ -81,10 +65,9 @@ class SceneMotion:
 def draw_motion(
     rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], kind: str, registered: bool
 ) -> SceneMotion:
-    """Motion of camera and scene for a bracket of some kind.
+    """Draw the motion of camera and scene.
 
-    A bracket that is to be registered afterwards gets only the sub-pixel part of a camera's motion, since registration
-    would take the rest away again.
+    Of a bracket that is to be registered, only the sub-pixel part: registration would take the rest away again.
     """
     camera: np.ndarray | None = None
     parallax: Parallax | None = None
@@ -148,10 +131,22 @@ def _draw_sway(rng: np.random.Generator, config: SynthesisConfig, size: tuple[in
     return Sway(field, draw_coarse_field(rng, 1, 3, size), rng.uniform(-0.6, 0.6), amplitude, swing)
 
 
+def draw_shake(rng: np.random.Generator, config: SynthesisConfig) -> np.ndarray:
+    """3×2 vectors (x, y) in pixels along which the frames are blurred; longer exposures more, 0 for too short ones."""
+    vectors = np.zeros((3, 2))
+    length = uniform(rng, config.blur)
+    for index, share in ((2, 1.0), (1, 0.3), (0, 0.1)):
+        angle = rng.uniform(0, np.pi)
+        reach = length * share * rng.uniform(0.5, 1.0)
+        if reach > _SHORTEST_BLUR:
+            vectors[index] = reach * np.cos(angle), reach * np.sin(angle)
+    return vectors
+
+
 def homographies(
     size: tuple[int, int], translation: np.ndarray, angle: np.ndarray, zoom: np.ndarray, tilt: np.ndarray
 ) -> np.ndarray:
-    """Homographies about the centre of a picture: where the scene has what each pixel shows.
+    """Make K×3×3 homographies for (x, y, 1) in pixels about the centre: where the scene has what each pixel shows.
 
     Args:
         size: height and width of the picture.
@@ -159,16 +154,6 @@ def homographies(
         angle: K, in radians.
         zoom: K, relative magnification minus one.
         tilt: K×2, perspective: relative change of scale from the centre to the edge.
-
-    Returns:
-        K×3×3, for (x, y, 1) in pixels from the centre.
-
-    Example:
-        >>> zero = np.zeros(1)
-        >>> homographies((2, 2), np.array([[3.0, 0.0]]), zero, zero, np.zeros((1, 2)))[0] + 0.0
-        array([[1., 0., 3.],
-               [0., 1., 0.],
-               [0., 0., 1.]])
     """
     centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     steepest = np.abs(tilt).sum(axis=1, keepdims=True)

@@ -1,7 +1,4 @@
-"""Things that move on their own in front of a scene: shapes with soft edges, cut from other pictures.
-
-`painting` renders them.
-"""
+"""Things that move on their own in front of a scene: shapes with soft edges, cut from other pictures."""
 
 from __future__ import annotations
 
@@ -26,41 +23,26 @@ _SHAPES = ("blob", "blob", "blob", "ellipse", "polygon", "bar")
 
 @dataclass(frozen=True)
 class MovingObject:
-    """A textured shape with a pose at each of the three instants.
+    """A textured shape with a pose at each of the three instants."""
 
-    Attributes:
-        texture: 3×h×w radiance.
-        shape: "blob", "ellipse", "polygon" or "bar".
-        harmonics: of a blob's outline, (order, amplitude, phase) each; of a polygon, one (corners, roundness, phase).
-        aspect: height over width.
-        centres: 3×2 positions (x, y) in the scene, in pixels of an undisplaced frame.
-        radii: 3 sizes (half the width), in pixels.
-        angles: 3 rotations, in radians.
-        wobble: 3 amplitudes of bending, relative to the radius.
-        edge: width of the soft edge, in pixels.
-        opacity: 1 for solid things, less for glass, smoke and things blurred by their speed.
-    """
-
-    texture: Tensor
-    shape: str
+    texture: Tensor  # 3×h×w radiance
+    shape: str  # "blob", "ellipse", "polygon" or "bar"
+    # of a blob's outline, (order, amplitude, phase) each; of a polygon, one (corners, roundness, phase)
     harmonics: tuple[tuple[float, float, float], ...]
-    aspect: float
-    centres: np.ndarray
-    radii: np.ndarray
-    angles: np.ndarray
-    wobble: np.ndarray
-    edge: float
-    opacity: float = 1.0
+    aspect: float  # height over width
+    centres: np.ndarray  # 3×2 positions (x, y) in the scene, in pixels of an undisplaced frame
+    radii: np.ndarray  # 3 sizes (half the width), in pixels
+    angles: np.ndarray  # 3 rotations, in radians
+    wobble: np.ndarray  # 3 amplitudes of bending, relative to the radius
+    edge: float  # width of the soft edge, in pixels
+    opacity: float = 1.0  # 1 for solid things, less for glass, smoke and things blurred by their speed
 
     def reach(self) -> float:
         """Nothing of the object is drawn further than this from its centre, in pixels."""
         return float(self.radii.max()) * 1.75 * max(1.0, self.aspect) + self.edge + 2
 
     def half_extent(self, instant: int) -> tuple[float, float]:
-        """No part of the object, soft edge included, is further than this from its centre in x and y, in pixels.
-
-        An upper bound from the outline's largest radius and the bending, turned by the angle.
-        """
+        """Bound, in x and y, how far the object with its soft edge reaches from its centre, in pixels."""
         radius, angle = float(self.radii[instant]), float(self.angles[instant])
         edge = self.edge / (2 * radius * min(1.0, self.aspect))  # in radii, like the outline
         outline = 1 + edge

@@ -1,9 +1,7 @@
 """Moving objects put before the instants of a batch of brackets, in place and in linear light.
 
-An object seen at one instant of one bracket is a *sighting*. It is rendered only in a window that holds it. Rendering
-does not depend on what lies behind, so that sightings of about the same size are rendered together, whatever bracket
-they are of; then they are laid over their frames in order. kornia has nothing for soft-edged shapes; it samples the
-textures.
+An object at one instant of one bracket is a *sighting*, rendered in a window that holds it. Sightings of about the
+same size are rendered together, whatever bracket they are of; then they are laid over their frames in order.
 """
 
 from __future__ import annotations
@@ -53,16 +51,10 @@ def find_sightings(
     margins: Sequence[int],
     size: tuple[int, int],
 ) -> list[Sighting]:
-    """Find where objects are seen.
+    """Find where the objects of each bracket are seen, those further behind first.
 
-    Args:
-        objects: of each bracket, those further behind first.
-        ranges: of each bracket, 3×2×2 smallest and largest displacements, see `displacement_range`.
-        margins: of each bracket, in pixels: no displacement is longer.
-        size: height and width of the frames.
-
-    Returns:
-        All sightings, those further behind first.
+    ``ranges`` and ``margins`` bound the displacements of each bracket (see `displacement_range`), ``size`` is that of
+    frames.
     """
     return [
         seen
@@ -94,12 +86,9 @@ def _sightings(
 
 
 def paint(radiance: Tensor, displacement: Tensor, sightings: Sequence[Sighting]) -> Tensor:
-    """Put objects before the instants.
+    """Put objects, those further behind first, before B×3×3×H×W instants, in place.
 
-    Args:
-        radiance: B×3×3×H×W (instant, RGB), changed.
-        displacement: B×3×H×W×2, in pixels: a pixel shows the scene there.
-        sightings: those further behind first.
+    A pixel shows the scene at its place plus the displacement, B×3×H×W×2.
 
     Returns:
         B×1×H×W: how much of each pixel is covered at any instant.
@@ -138,7 +127,7 @@ def _alike(sightings: Sequence[Sighting]) -> Iterator[list[int]]:
 def _render_windows(
     grid: Tensor, displacement: Tensor, sightings: Sequence[Sighting]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Radiance 3×h×w and coverage 1×h×w of each sighting in its window, of which the pixels form one long row."""
+    """Render 3×h×w radiance and 1×h×w coverage of each sighting in its window; its pixels form one long row."""
     seen_there = [grid[seen.window] + displacement[seen.bracket, seen.instant, *seen.window] for seen in sightings]
     positions = pad_sequence([window.flatten(0, 1) for window in seen_there], batch_first=True)
     colours, coverages = render_objects(
@@ -150,16 +139,7 @@ def _render_windows(
 
 
 def render_objects(positions: Tensor, things: Sequence[MovingObject], instants: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Radiance and coverage of objects, each at one instant and seen at positions of its own.
-
-    Args:
-        positions: N×P×2 (x, y) in the scene, in pixels.
-        things: N objects.
-        instants: N indices of instants, 0 to 2.
-
-    Returns:
-        N×3×P radiance and N×1×P coverage in [0, 1].
-    """
+    """Render N objects, each at one instant and seen at its own positions N×P×2: N×3×P radiance and N×1×P coverage."""
     poses = [_pose(thing, instant) for thing, instant in zip(things, instants, strict=True)]
     columns = tensor(np.array(poses)).to(positions.device).T[..., None]
     centre_x, centre_y, x_x, x_y, y_x, y_y, bend, steepness, opacity, zoom_x, zoom_y = columns
@@ -237,15 +217,7 @@ def _radius(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _sample_textures(textures: Sequence[Tensor], places: Tensor) -> Tensor:
-    """Textures of any sizes, 3×h×w, where ±1 are their edges and beyond them their mirror images.
-
-    Args:
-        textures: N, in which the same may appear several times.
-        places: N×2×P, (x, y).
-
-    Returns:
-        N×3×P.
-    """
+    """Sample N textures 3×h×w at N×2×P places, where ±1 are their edges and beyond them their mirror images: N×3×P."""
     height, width = (max(texture.shape[axis] for texture in textures) + 1 for axis in (1, 2))
     padded = {
         id(texture): F.pad(texture, (0, width - texture.shape[2], 0, height - texture.shape[1]), mode="replicate")

@@ -1,7 +1,7 @@
 """All that is drawn for a bracket, before anything is rendered.
 
-Every bracket has a random generator of its own and draws from it in one order: kind, exposures and motion; then, since
-the canvas has to be as large as the motion needs, the scene, objects, shake, sensor and registration.
+Every bracket draws from a generator of its own in one order: kind, exposures and motion; then, since the canvas has
+to be as large as the motion needs, the scene, objects, shake, sensor and registration.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from afunet_core.data.synthesis.alignment_artifacts import Registration, draw_re
 from afunet_core.data.synthesis.camera import Camera, draw_camera
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
 from afunet_core.data.synthesis.lighting import Background, draw_background
-from afunet_core.data.synthesis.motion import SceneMotion, draw_motion
-from afunet_core.data.synthesis.motion_blur import draw_shake
+from afunet_core.data.synthesis.motion import SceneMotion, draw_motion, draw_shake
 from afunet_core.data.synthesis.objects import MovingObject, draw_objects
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.data.synthesis.sensor import Sensor, draw_sensor
@@ -28,45 +27,27 @@ _CUBIC_REACH = 3
 
 @dataclass(frozen=True)
 class Shot:
-    """Facts that are known before the canvas is.
+    """Facts that are known before the canvas is."""
 
-    Attributes:
-        kind: "static", "camera", "objects" or "both".
-        times: the three exposure times, 1 for the shortest.
-        registered: whether the frames will be registered.
-        motion: of camera and scene.
-    """
-
-    kind: Kind
-    times: tuple[float, float, float]
-    registered: bool
-    motion: SceneMotion
+    kind: Kind  # "static", "camera", "objects" or "both"
+    times: tuple[float, float, float]  # the three exposure times, 1 for the shortest
+    registered: bool  # whether the frames will be registered
+    motion: SceneMotion  # of camera and scene
 
 
 @dataclass(frozen=True)
 class BracketPlan:
-    """A bracket that can be rendered; nothing is random any more.
+    """A bracket that can be rendered; nothing is random any more."""
 
-    Attributes:
-        shot: kind, exposures, motion.
-        ranges: 3×2×2, for each instant and axis the smallest and the largest displacement, in pixels.
-        background: the scene.
-        objects: that move in front of it, those further behind first.
-        shake: 3×2 vectors of blur, or None.
-        sensor: the camera.
-        registration: or None.
-        followed: whether what moved is brought to where the reference shows it.
-        camera: with a response curve and processing of its own, or None for one that is exactly as stated.
-    """
-
-    shot: Shot
-    ranges: np.ndarray
-    background: Background
-    objects: tuple[MovingObject, ...]
-    shake: np.ndarray | None
-    sensor: Sensor
-    registration: Registration | None
-    followed: bool
+    shot: Shot  # kind, exposures, motion
+    ranges: np.ndarray  # 3×2×2, for each instant and axis the smallest and the largest displacement, in pixels
+    background: Background  # the scene
+    objects: tuple[MovingObject, ...]  # that move in front of it, those further behind first
+    shake: np.ndarray | None  # 3×2 vectors of blur, or None
+    sensor: Sensor  # the camera
+    registration: Registration | None  # or None
+    followed: bool  # whether what moved is brought to where the reference shows it
+    # with a response curve and processing of its own, or None for one that is exactly as stated
     camera: Camera | None = None
 
     @property
@@ -98,16 +79,7 @@ def draw_plan(
     shot: Shot,
     ranges: np.ndarray,
 ) -> BracketPlan:
-    """The rest of a bracket.
-
-    Args:
-        rng: which has drawn the shot.
-        config: all ranges and probabilities.
-        banks: of backgrounds, and of what objects are cut from.
-        size: height and width of the frames.
-        shot: from `draw_shot`.
-        ranges: of its displacement, from `displacement_range`.
-    """
+    """Draw the rest of a bracket after its shot, displaced in these ``ranges``; objects come from the second bank."""
     times, moving_camera = np.array(shot.times), shot.kind in ("camera", "both")
     margin = _margin(shot, ranges)
     canvas = (size[0] + 2 * margin, size[1] + 2 * margin)

@@ -1,33 +1,27 @@
-"""From plans to the radiance of three instants: scenes seen from where the camera was, crossed by objects, blurred.
-
-Everything is computed for all brackets together, on the device of the displacements.
-"""
+"""From plans to the radiance of three instants: scenes seen from where the camera was, crossed by objects, blurred."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import kornia
+import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.synthesis.draws import per_sample, select
+from afunet_core.data.synthesis.draws import per_sample, select, tensor
 from afunet_core.data.synthesis.lighting import render_backgrounds
 from afunet_core.data.synthesis.motion import OUTER, REFERENCE
-from afunet_core.data.synthesis.motion_blur import shake
 from afunet_core.data.synthesis.painting import find_sightings, paint
 from afunet_core.data.synthesis.plan import BracketPlan
 from afunet_core.data.synthesis.sampling import pixel_grid, warp
 from afunet_core.ops.box_filter import window_max
 
-__all__ = ["moved_mask", "render_radiance"]
+__all__ = ["blur_along", "moved_mask", "render_radiance"]
 
 
 def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple[Tensor, Tensor]:
-    """Render the three instants, before any noise.
-
-    Args:
-        plans: B brackets.
-        displacement: B×3×H×W×2 of camera and scene, from `displacements`.
+    """Render the three instants of B brackets, before any noise, under B×3×H×W×2 displacements of camera and scene.
 
     Returns:
         B×3×3×H×W radiance (instant, RGB), and B×1×H×W in [0, 1]: where objects pass.
@@ -54,17 +48,45 @@ def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple
 
 
 def moved_mask(radiance: Tensor, passed: Tensor) -> Tensor:
-    """Mask the pixels whose content differs between the instants.
-
-    Args:
-        radiance: B×3×3×H×W.
-        passed: B×1×H×W in [0, 1], where objects pass.
-
-    Returns:
-        B×1×H×W: 1 where an object passes or radiance changes by more than 5 % of itself and 0.002 of white.
-    """
+    """Mask, B×1×H×W, where an object passes or radiance changes by more than 5 % of itself and 0.002 of white."""
     reference = radiance[:, REFERENCE]
     before, after = (radiance[:, OUTER] - reference[:, None]).abs().unbind(1)
     mask = (torch.maximum(before, after) / (0.05 * reference + 0.002)).amax(dim=1, keepdim=True).clamp(0, 1)
     # `kornia.morphology.dilation` finds the same at six times the cost on a CPU.
     return torch.maximum(window_max(mask, 3), passed)
+
+
+def shake(radiance: Tensor, vectors: Sequence[np.ndarray | None]) -> Tensor:
+    """Blur B×3×C×H×W frames along what `draw_shake` drew for each bracket; a blurred reference has a blurred truth."""
+    lines = [line for drawn in vectors for line in (np.zeros((3, 2)) if drawn is None else drawn)]
+    places = [place for place, line in enumerate(lines) if line.any()]
+    if not places:
+        return radiance
+    frames, index = radiance.flatten(0, 1), torch.tensor(places, device=radiance.device)
+    blurred = blur_along(frames[index], np.stack([lines[place] for place in places]))
+    return frames.index_copy(0, index, blurred).view_as(radiance)
+
+
+def blur_along(pictures: Tensor, vectors: np.ndarray) -> Tensor:
+    """Average N×C×H×W pictures, each along its own of the N×2 vectors (x, y) in pixels, as a camera in motion does.
+
+    Example:
+        >>> point = torch.tensor([[[[0.0, 0.0, 1.0, 0.0, 0.0]]]])
+        >>> blur_along(point, np.array([[2.0, 0.0]]))
+        tensor([[[[0.0000, 0.3333, 0.3333, 0.3333, 0.0000]]]])
+    """
+    radius = int(np.ceil(np.abs(vectors).max() / 2)) + 1
+    kernels = tensor(np.stack([line_kernel(vector, radius) for vector in vectors])).to(pictures)
+    return kornia.filters.filter2d(pictures, kernels, border_type="replicate")
+
+
+def line_kernel(vector: np.ndarray, radius: int) -> np.ndarray:
+    """(2·radius + 1)² weights of a line about the centre, drawn with soft ends between pixels; their sum is 1."""
+    taps = max(2, int(np.ceil(np.hypot(*vector))) + 1)
+    kernel = np.zeros((2 * radius + 1, 2 * radius + 1))
+    for position in np.linspace(-0.5, 0.5, taps):
+        x, y = position * vector[0] + radius, position * vector[1] + radius
+        left, top = int(np.floor(x)), int(np.floor(y))
+        for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
+            kernel[row, column] += (1 - abs(x - column)) * (1 - abs(y - row))
+    return kernel / kernel.sum()

@@ -1,7 +1,4 @@
-"""Pictures seen from other places: pixel positions, bicubic sampling that does not ring, fields without detail.
-
-Positions and displacements are …×H×W×2, (x, y) in pixels.
-"""
+"""Pixel positions, several views of a picture, fields without detail. Positions are …×H×W×2, (x, y) in pixels."""
 
 from __future__ import annotations
 
@@ -30,20 +27,7 @@ def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> T
 
 
 def warp(pictures: Tensor, positions: Tensor) -> Tensor:
-    """Sample several views of pictures (see :func:`afunet_core.ops.warp.sample`).
-
-    Args:
-        pictures: B×C×H×W.
-        positions: B×K×h×w×2, (x, y) of K views of each picture, in pixels.
-
-    Returns:
-        B×K×C×h×w; exact at whole positions.
-
-    Example:
-        >>> picture = torch.arange(12.0).reshape(1, 1, 3, 4)
-        >>> warp(picture, pixel_grid(1, 2)[None, None] + 1)
-        tensor([[[[[5., 6.]]]]])
-    """
+    """Sample B×C×H×W pictures at B×K×h×w×2 positions of K views: B×K×C×h×w, exact at whole positions."""
     views, tall = positions.shape[1:3]
     one_below_the_other = positions.flatten(1, 2)
     return sample(pictures, one_below_the_other).unflatten(2, (views, tall)).transpose(1, 2)
@@ -57,15 +41,7 @@ def draw_coarse_field(rng: np.random.Generator, channels: int, cells: int, size:
 
 
 def smooth_fields(coarse: Sequence[Tensor], size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
-    """Smooth random values, about normal, from draws of `draw_coarse_field`.
-
-    Args:
-        coarse: N draws of C×h×w, of any h and w; those of one size are enlarged together.
-        size: height and width of the fields.
-        device: where they are computed.
-
-    Returns:
-        N×C×H×W.
+    """Make N×C×H×W smooth random values, about normal, from N draws of `draw_coarse_field`, of any size.
 
     Example:
         >>> smooth_fields([torch.ones(1, 2, 2), torch.zeros(1, 3, 2)], (6, 8)).mean(dim=(1, 2, 3))

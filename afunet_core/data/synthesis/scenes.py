@@ -40,28 +40,23 @@ NOISY_SCENES: tuple[str, ...] = ("satara_night", "moonless_golf")
 
 
 def scene_group(name: str) -> str:
-    """The group of relatives a scene belongs to: a pattern of `RELATED_SCENES`, or its own name when it stands alone.
+    """Return the pattern of `RELATED_SCENES` that a scene belongs to, or its own name when it stands alone.
 
     Example:
-        >>> scene_group("venice_sunset.exr") == scene_group("sunset.hdr")
-        True
-        >>> scene_group("lab.hdr")
-        'lab'
+        >>> scene_group("venice_sunset.exr") == scene_group("sunset.hdr"), scene_group("lab.hdr")
+        (True, 'lab')
     """
     stem = Path(name).stem
     return next((pattern for pattern in RELATED_SCENES if re.fullmatch(pattern, stem)), stem)
 
 
 def split_scenes(names: Iterable[str], holdout: int = 12, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Split scene names into training and held-out ones, relatives always on the same side.
+    """Split scene names into training and held-out ones, each sorted, relatives always on the same side.
 
     Args:
         names: scene names or file names.
-        holdout: how many to hold out; the result is the closest that whole groups of at most `holdout` scenes allow.
+        holdout: how many to hold out at most; relatives count one by one.
         seed: which split.
-
-    Returns:
-        Training names and held-out names, each sorted.
 
     Raises:
         ArgumentError: `holdout` is negative or leaves nothing to train on.
@@ -87,13 +82,7 @@ def split_scenes(names: Iterable[str], holdout: int = 12, seed: int = 0) -> tupl
 
 @dataclass(frozen=True)
 class SceneBank:
-    """Linear HDR scenes (float16) and photographs (uint8, gamma-encoded), each 3×H×W, kept packed in memory.
-
-    Args:
-        hdr: scenes in linear light, median about 0.25; see `from_tensors` for raw ones.
-        photos: photographs in display encoding.
-        hdr_names: one name for each scene, used by `subset` and in provenance.
-        photo_names: one name for each photograph.
+    """Linear HDR scenes (float16, median about 0.25) and photographs (uint8, display-encoded), each 3×H×W.
 
     Example:
         >>> bank = SceneBank.procedural(seed=0)
@@ -183,7 +172,7 @@ class SceneBank:
 
 
 def pack_radiance(scene: Tensor) -> Tensor:
-    """Linear light at any scale → float16 with the median at 0.25, negative and non-finite values removed."""
+    """Pack linear light at any scale as float16 with the median at 0.25, without negative and non-finite values."""
     scene = torch.nan_to_num(scene.detach().float(), nan=0.0, posinf=3.0e38, neginf=0.0).clamp_min(0)
     lit = scene[scene > 0]
     scale = _HALF_MEDIAN / float(lit.median()) if lit.numel() else 1.0

@@ -1,12 +1,12 @@
 """From radiance to the numbers in a picture file: photon and read noise, camera curves, quantisation, JPEG.
 
 `record` and its parts are differentiable with respect to radiance and exposures, the noise once drawn. Gradients pass
-through the rounding to a file's levels as if it were not there, stop where a value is clipped, and follow kornia's
-smooth model of JPEG.
+through the rounding to a file's levels and through JPEG as if they were not there, and stop where a value is clipped.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +14,14 @@ from typing import Any
 import kornia
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
+from afunet_core.ops.arguments import Scalar, check_tensor
+from afunet_core.ops.arguments import per_sample as one_per_sample
 from afunet_core.radiometry import GAMMA, encode
 
 __all__ = ["Sensor", "add_sensor_noise", "draw_noise", "draw_sensor", "jpeg_artefacts", "quantize", "record"]
@@ -30,29 +33,18 @@ _LEAST_VARIANCE = 1e-30
 
 @dataclass(frozen=True)
 class Sensor:
-    """A camera and its settings for one bracket.
+    """A camera and its settings for one bracket."""
 
-    Attributes:
-        gains: 3×3 (frame, channel) exposures: the times, with errors of the outer frames relative to the reference.
-        photon_noise: one over the electrons of full well.
-        read_noise: standard deviation, of full well.
-        noise_seed: of the generator that draws the noise; None for a camera without any.
-        black_level: added to the signal.
-        gamma: of the camera's curve, unless `srgb`.
-        srgb: whether the file is sRGB.
-        bits: of the file; None where it is not quantised.
-        jpeg_quality: None for files without loss.
-    """
-
+    # 3×3 (frame, channel) exposures: the times, with errors of the outer frames relative to the reference
     gains: np.ndarray
-    photon_noise: float
-    read_noise: float
-    noise_seed: int | None
-    black_level: float
-    gamma: float
-    srgb: bool
-    bits: Bits
-    jpeg_quality: int | None
+    photon_noise: float  # one over the electrons of full well
+    read_noise: float  # standard deviation, of full well
+    noise_seed: int | None  # of the generator that draws the noise; None for a camera without any
+    black_level: float  # added to the signal
+    gamma: float  # of the camera's curve, unless `srgb`
+    srgb: bool  # whether the file is sRGB
+    bits: Bits  # of the file; None where it is not quantised
+    jpeg_quality: int | None  # None for files without loss
 
 
 def draw_sensor(rng: np.random.Generator, config: SynthesisConfig, times: np.ndarray) -> Sensor:
@@ -101,6 +93,9 @@ def draw_noise(sensors: Sequence[Sensor], radiance: Tensor) -> Tensor | None:
 def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, gains: Tensor | None = None) -> Tensor:
     """Record three instants as cameras store them.
 
+    An sRGB file is decoded and encoded again, as its reader would; a curve that deviates from gamma 2.2 is not known
+    to any.
+
     Args:
         radiance: B×3×3×H×W (frame, RGB), saturating at 1 / time.
         sensors: B cameras.
@@ -108,8 +103,7 @@ def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, ga
         gains: B×3×3 (frame, channel) exposures in place of those of the sensors, for example to differentiate.
 
     Returns:
-        B×3×3×H×W encoded with gamma 2.2 in [0, 1]. An sRGB file is decoded and encoded again, as its reader would; the
-        curve of a camera that deviates from gamma 2.2 is not known to any reader.
+        B×3×3×H×W encoded with gamma 2.2 in [0, 1].
     """
     gains = tensor(np.stack([sensor.gains for sensor in sensors])).to(radiance) if gains is None else gains
     exposed = radiance * gains[..., None, None]
@@ -144,7 +138,7 @@ def _as_jpeg(frames: Tensor, sensors: Sequence[Sensor]) -> Tensor:
     return jpeg_artefacts(frames.flatten(0, 1), qualities).view_as(frames)
 
 
-def add_sensor_noise(exposed: Tensor, gain: float | Tensor, read: float | Tensor, noise: Tensor) -> Tensor:
+def add_sensor_noise(exposed: Tensor, gain: Scalar, read: Scalar, noise: Tensor) -> Tensor:
     """Photon and read noise of a linear sensor: variance gain·x + read², where 1.0 is full well.
 
     Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data", TIP 2008. The
@@ -152,65 +146,80 @@ def add_sensor_noise(exposed: Tensor, gain: float | Tensor, read: float | Tensor
 
     Args:
         exposed: radiance times exposure time, not clipped.
-        gain: one over the electrons of full well, 3e-5 at ISO 100 to 3e-3 at ISO 6400.
-        read: standard deviation of the read noise.
+        gain: one over the electrons of full well, 3e-5 at ISO 100 to 3e-3 at ISO 6400; one per sample (B,), or for all.
+        read: standard deviation of the read noise, likewise.
         noise: a standard normal draw of the same shape.
+
+    Returns:
+        The recorded light, in shape and dtype of ``exposed``.
+
+    Raises:
+        TensorTypeError: unless ``exposed`` and ``noise`` are floating-point tensors.
+        ShapeError: for a vector of another length than the batch.
 
     Example:
         >>> add_sensor_noise(torch.tensor([0.25]), 0.0, 0.1, torch.tensor([1.0]))
         tensor([0.3500])
     """
-    variance = gain * exposed.clamp_min(0) + (read**2 + _LEAST_VARIANCE)
-    return torch.addcmul(exposed, noise, variance.sqrt())
+    check_tensor("exposed", exposed)
+    check_tensor("noise", noise)
+    light = exposed.to(torch.promote_types(exposed.dtype, torch.float32))  # half precision ends above the variance
+    gain, read = one_per_sample("gain", gain, light), one_per_sample("read", read, light)
+    variance = gain * light.clamp_min(0) + (read**2 + _LEAST_VARIANCE)
+    return torch.addcmul(light, noise.to(light), variance.sqrt()).to(exposed.dtype)
 
 
 def quantize(encoded: Tensor, bits: Bits | Sequence[Bits]) -> Tensor:
-    """Round encoded values in [0, 1] to the levels of a `bits`-bit file; None leaves them as they are.
+    """Round encoded values in [0, 1] to the levels of ``bits`` bits, for all or for each entry of the first axis.
 
-    The gradient passes as if nothing were rounded ("straight through"; Bengio et al., arXiv:1308.3432): the true one
-    is zero nearly everywhere.
-
-    Args:
-        encoded: of any shape.
-        bits: for all, or one for each entry of the first axis.
+    None leaves them as they are. The gradient passes as if nothing were rounded ("straight through"; Bengio et al.,
+    arXiv:1308.3432): the true one is zero nearly everywhere.
 
     Example:
-        >>> quantize(torch.tensor([0.4, 0.6]), 1)
-        tensor([0., 1.])
         >>> quantize(torch.tensor([0.4, 0.4]), [1, None])
         tensor([0.0000, 0.4000])
     """
     depths = list(bits) if isinstance(bits, Sequence) else [bits]
     if len(set(depths)) == 1:
-        return encoded if depths[0] is None else _StraightThrough.apply(encoded, 2 ** depths[0] - 1)
-    rounded = _StraightThrough.apply(encoded, per_sample((2 ** (depth or 1) - 1 for depth in depths), encoded))
+        return encoded if depths[0] is None else _rounded(encoded, 2 ** depths[0] - 1)
+    rounded = _rounded(encoded, per_sample((2 ** (depth or 1) - 1 for depth in depths), encoded))
     if None not in depths:
         return rounded
     return torch.where(per_sample((depth is None for depth in depths), encoded) > 0, encoded, rounded)
 
 
-class _StraightThrough(torch.autograd.Function):
-    """Rounding to levels whose gradient is that of the identity."""
+def _rounded(encoded: Tensor, levels: Tensor | int) -> Tensor:
+    return _Stored.apply(encoded, (encoded.detach() * levels).round_().div_(levels))
+
+
+class _Stored(torch.autograd.Function):
+    """The second argument, with the gradient of the first: a step that differentiation sees as the identity."""
 
     @staticmethod
-    def forward(ctx: Any, encoded: Tensor, levels: Tensor | int) -> Tensor:
-        return (encoded * levels).round_().div_(levels)
+    def forward(ctx: Any, encoded: Tensor, stored: Tensor) -> Tensor:
+        return stored
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0], None
 
 
-def jpeg_artefacts(encoded: Tensor, quality: int | Sequence[int]) -> Tensor:
-    """Pass N×3×H×W encoded pictures through JPEG files of a quality (one for all, or for each), and back to 8 bits.
+def jpeg_artefacts(encoded: Tensor, quality: Sequence[int], subsampled: Sequence[bool] | None = None) -> Tensor:
+    """Store N×3×H×W encoded pictures in [0, 1] as JPEG files and read them; the gradient passes as if it were exact.
 
-    By kornia's differentiable codec (Reich et al., "Differentiable JPEG: The Devil is in the Details", WACV 2024). It
-    rounds softly, so that photographs differ from libjpeg's: at quality 80, 90 and 98 by 1.4, 1.2 and 0.8 levels of 255
-    (root mean square), where the files of libjpeg differ from their originals by 3.9, 2.8 and 1.4 levels.
+    Args:
+        encoded: the pictures.
+        quality: of each, as libjpeg counts it.
+        subsampled: keep a quarter of the chroma of each (4:2:0), as is usual; None for all.
 
     Example:
-        >>> jpeg_artefacts(torch.full((1, 3, 16, 16), 0.5), 90)[0, 0, 0, :2] * 255
+        >>> jpeg_artefacts(torch.full((1, 3, 16, 16), 0.5), [90])[0, 0, 0, :2] * 255
         tensor([128., 128.])
     """
-    qualities = torch.tensor([quality] if isinstance(quality, int) else list(quality), dtype=torch.float32)
-    return quantize(kornia.enhance.jpeg_codec_differentiable(encoded, qualities).clamp(0, 1), 8)
+    files = []
+    pixels = (encoded.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    for picture, own, quarter in zip(pixels, quality, subsampled or [True] * len(quality), strict=True):
+        with io.BytesIO() as file:
+            Image.fromarray(picture).save(file, "JPEG", quality=own, subsampling="4:2:0" if quarter else "4:4:4")
+            files.append(np.asarray(Image.open(file)))
+    return _Stored.apply(encoded, torch.from_numpy(np.stack(files)).permute(0, 3, 1, 2).to(encoded) / 255)

@@ -1,8 +1,4 @@
-"""Storage of features while streaming: whole features in memory or in a scratch file, and sliding row buffers.
-
-A feature here is one image's ``H×W×C`` (channels last). Passes over an image walk down its rows; a :class:`RowStore`
-holds a whole feature, a :class:`RowBuffer` only the rows that a pass still needs.
-"""
+"""Storage of features (``H×W×C``) while streaming: whole, in memory or in a scratch file, and sliding row buffers."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import tempfile
 import threading
 from collections.abc import Callable
 from io import FileIO
-from types import TracebackType
 
 import torch
 from torch import Tensor
@@ -20,47 +15,41 @@ __all__ = ["RowBuffer", "RowStore", "Scratch", "mirrored"]
 
 
 class Scratch:
-    """Allocator of row stores: in memory while the budget lasts, then in an unnamed temporary file.
+    """Allocator of row stores: in memory while ``budget`` bytes last (None: all), then in an unnamed temporary file.
 
-    The file is read and written explicitly rather than mapped, so that its pages never count as memory of the process.
-
-    Args:
-        budget: bytes of stores that may live in memory (``None``: all of them).
-        device: where stores in memory live, and where stores in the file are read to.
-        dtype: of every store.
+    The file is read and written explicitly rather than mapped, so that its pages never count as memory of the
+    process. With ``partly``, rows are computed in part: the rest keeps its values, 0 at first.
     """
 
-    def __init__(self, budget: int | None, device: torch.device, dtype: torch.dtype) -> None:
-        self.left, self.device, self.dtype = budget, device, dtype
+    def __init__(self, budget: int | None, device: torch.device, dtype: torch.dtype, partly: bool = False) -> None:
+        self.left, self.device, self.dtype, self.partly = budget, device, dtype, partly
         self.file: FileIO | None = None
         self.lock = threading.Lock()
         self.end = 0
 
     def store(self, height: int, width: int, channels: int) -> RowStore:
-        """Allocate an uninitialised ``height×width×channels`` feature.
-
-        Raises:
-            OSError: if the scratch file cannot be grown (the disk is full).
-        """
+        """Allocate a ``height×width×channels`` feature, uninitialised unless ``partly``; OSError on a full disk."""
         size = height * width * channels * self.dtype.itemsize
         if self.left is None or size <= self.left:
             if self.left is not None:
                 self.left -= size
-            return RowStore(torch.empty(height, width, channels, dtype=self.dtype, device=self.device))
+            make = torch.zeros if self.partly else torch.empty  # zeros take no memory before they are written
+            return RowStore(make(height, width, channels, dtype=self.dtype, device=self.device))
         if self.file is None:
             # Unnamed, or removed by the system when closed: nothing is ever left behind.
             self.file = tempfile.TemporaryFile(prefix="afunet-features-", buffering=0)  # noqa: SIM115
         offset, self.end = self.end, self.end + size
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.file.fileno(), offset, size)  # a full disk shows now, not after minutes of work
-        return FileRowStore(self.file, self.lock, offset, (height, width, channels), self.device, self.dtype)
+        elif self.partly:
+            self.file.truncate(self.end)
+        shape = height, width, channels
+        return FileRowStore(self.file, self.lock, offset, shape, self.device, self.dtype, self.partly)
 
     def __enter__(self) -> Scratch:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.file is not None:
             self.file.close()
             self.file = None
@@ -99,8 +88,10 @@ class FileRowStore(RowStore):
         shape: tuple[int, int, int],
         device: torch.device,
         dtype: torch.dtype,
+        partly: bool,
     ) -> None:
         self.file, self.lock, self.offset, self.device, self.dtype = file, lock, offset, device, dtype
+        self.partly = partly
         self.height, self.width, self.channels = shape
         self.row_bytes = self.width * self.channels * dtype.itemsize
 
@@ -111,11 +102,7 @@ class FileRowStore(RowStore):
         return rows.to(self.device)
 
     def write(self, start: int, rows: Tensor) -> None:
-        """Store ``rows×W×C`` from row ``start`` on.
-
-        Raises:
-            OSError: if the disk is full.
-        """
+        """Store ``rows×W×C`` from row ``start`` on; OSError if the disk is full."""
         self._transfer(self.file.write, rows.to("cpu", self.dtype).contiguous(), start)
 
     def _transfer(self, move: Callable[[memoryview], int | None], rows: Tensor, start: int) -> None:
@@ -131,6 +118,8 @@ class FileRowStore(RowStore):
 
     def output(self, start: int, stop: int) -> Tensor:
         """Return the tensor in which to compute rows ``start`` to ``stop``; hand it to :meth:`write`."""
+        if self.partly:
+            return self.read(start, stop)
         return torch.empty(stop - start, self.width, self.channels, dtype=self.dtype, device=self.device)
 
 
@@ -147,7 +136,7 @@ class RowBuffer:
             live = self.rows(self.first, self.stop)
             kept = live.shape[0]
             if kept + rows > self.data.shape[0]:
-                data = self.data.new_empty(2 * (kept + rows), *self.data.shape[1:])
+                data = self.data.new_zeros(2 * (kept + rows), *self.data.shape[1:])
             else:
                 data, live = self.data, live.clone()
             data[:kept].copy_(live)
@@ -181,10 +170,5 @@ class RowBuffer:
 
 
 def mirrored(index: int, size: int) -> int:
-    """Map a row index up to one beyond either border to the row that reflection shows there.
-
-    Example:
-        >>> [mirrored(i, 4) for i in (-1, 0, 3, 4)]
-        [1, 0, 3, 2]
-    """
+    """Map a row index up to one beyond either border to the row that reflection shows there."""
     return -index if index < 0 else 2 * (size - 1) - index if index >= size else index

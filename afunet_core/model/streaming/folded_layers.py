@@ -1,7 +1,6 @@
 """The network's layers folded for streaming: affine maps joined, fused CPU products, buffers that are reused.
 
-Every folded layer works on contiguous ``…×C`` rows of one tile and computes what its module computes, up to the order
-of floating-point sums.
+Each works on contiguous ``…×C`` rows of one tile and computes what its module does, up to the order of sums.
 """
 
 from __future__ import annotations
@@ -81,17 +80,11 @@ class Workspace(threading.local):
 
 @dataclass(frozen=True)
 class Numerics:
-    """The dtypes and buffers of a run.
+    """The dtypes and buffers of a run."""
 
-    Args:
-        product: dtype of matrix products and convolutions.
-        feature: dtype of everything between them.
-        workspace: buffers of the run.
-    """
-
-    product: torch.dtype
-    feature: torch.dtype
-    workspace: Workspace
+    product: torch.dtype  # dtype of matrix products and convolutions
+    feature: torch.dtype  # dtype of everything between them
+    workspace: Workspace  # buffers of the run
 
 
 class Linear:

@@ -34,13 +34,7 @@ __all__ = ["Features", "FoldedStage", "PassContext", "align", "fuse", "update"]
 
 
 class Features:
-    """The features that are kept between passes.
-
-    Args:
-        scratch: gives out the stores.
-        height, width: of the padded features.
-        dim: channels of one branch.
-    """
+    """The features of ``dim`` channels that are kept between passes."""
 
     def __init__(self, scratch: Scratch, height: int, width: int, dim: int) -> None:
         self.under, self.estimate, self.over = (scratch.store(height, width, dim) for _ in range(3))
@@ -73,23 +67,15 @@ class FoldedStage:
 
 @dataclass
 class PassContext:
-    """The sizes, dtypes and workers that all passes share.
+    """The sizes, dtypes and workers that all passes share."""
 
-    Args:
-        tiling: strips and tiles.
-        workers: run the tiles of a strip.
-        dtype: of features.
-        sums: dtype of sums over the whole image.
-        device: where tiles are computed.
-        tick: called with the name of the pass after every strip.
-    """
-
-    tiling: Tiling
-    workers: Workers
-    dtype: torch.dtype
-    sums: torch.dtype
-    device: torch.device
-    tick: Callable[[str], None]
+    tiling: Tiling  # strips and tiles
+    workers: Workers  # run the tiles of a strip
+    dtype: torch.dtype  # of features
+    sums: torch.dtype  # dtype of sums over the whole image
+    device: torch.device  # where tiles are computed
+    tick: Callable[[str], None]  # called with the name of the pass after every strip
+    counted: Tensor | None = None  # height×width×1, 1.0 where channel statistics are taken; None for everywhere
 
     def rows(self, channels: int) -> RowBuffer:
         """An empty sliding buffer of whole rows."""
@@ -110,9 +96,10 @@ def align(folded: FoldedStage, features: Features, context: PassContext, name: s
     for start, stop in tiling.strips:
         under, estimate, over = (store.read(start, stop) for store in features.state)
         d, r = degraded.grow(stop - start), aligned.grow(stop - start)
-        if tiling.active is not None:  # elsewhere α₁ and α₃ stay as they are
-            torch.cat((under, over), -1, out=d)
-            r.zero_()
+        for left, right in tiling.columns(start, stop) if tiling.active is not None else []:
+            # Beside active windows α₁ and α₃ stay as they are.
+            d[:, left:right] = torch.cat((under[:, left:right], over[:, left:right]), -1)
+            r[:, left:right] = 0
         tasks = [
             partial(folded.align, under[box], estimate[box], over[box], d[box], r[box])
             for box in tiling.tiles(start, 0, stop - start, tiling.width, window, window)
@@ -127,7 +114,7 @@ def align(folded: FoldedStage, features: Features, context: PassContext, name: s
             for target, part in zip(out, result.chunk(2, dim=-1), strict=True):
                 target[:, left:right] = part
 
-        context.workers.run(partial(refine, *ends, written, ready, out) for ends in tiling.columns(ready - written))
+        context.workers.run(partial(refine, *ends, written, ready, out) for ends in tiling.columns(written, ready))
         for store, rows in zip(sides, out, strict=True):
             store.write(written, rows)
         written = ready
@@ -149,7 +136,7 @@ def fuse(folded: FoldedStage, features: Features, context: PassContext, name: st
             for index, part in enumerate(parts):
                 joined[:, left:right, index * dim : (index + 1) * dim] = part[:, left:right]
 
-        context.workers.run(partial(join, *ends, joined, parts) for ends in tiling.columns(stop - start))
+        context.workers.run(partial(join, *ends, joined, parts) for ends in tiling.columns(start, stop))
         available = stop
         for index, block in enumerate(folded.blocks):
             ready = tiling.reached(available, block.shift)
@@ -161,7 +148,7 @@ def fuse(folded: FoldedStage, features: Features, context: PassContext, name: st
             behind[-1] = ready
             buffer.drop(ready - 1)
         context.tick(f"{name}: fusion")
-    for side, fusion in enumerate(folded.fuse):
+    for side, fusion in enumerate(folded.fuse if sums else []):
         fusion.finish(*sums[3 * side : 3 * side + 3])
 
 
@@ -189,17 +176,18 @@ def _finish_fusion(
     """Convolve rows ``start`` to ``stop`` and add the residual; their channel statistics are added to ``sums``."""
     joined = [store.read(start, stop) for store in features.state]
     out = [store.output(start, stop) for store in features.fused]
-    columns, dim = context.tiling.columns(stop - start), features.under.channels
+    columns, dim = context.tiling.columns(start, stop), features.under.channels
     found: list[list[Tensor]] = [[] for _ in columns]
 
     def convolve(index: int, left: int, right: int) -> None:
         result = folded.conv(buffer.haloed(start, stop, context.tiling.height, left, right))
         for part, before, target in zip(result.chunk(3, dim=-1), joined, out, strict=True):
             torch.add(part, before[:, left:right], out=target[:, left:right])
-        estimate = joined[1][:, left:right].reshape(-1, dim)
-        for fusion, side in zip(folded.fuse, (out[0], out[2]), strict=False):
-            flat = side[:, left:right].reshape(-1, dim)
-            found[index] += [value.to(context.sums) for value in fusion.statistics(flat, estimate)]
+        counted = None if context.counted is None else context.counted[start:stop, left:right]
+        parts = [part[:, left:right] for part in (joined[1], out[0], out[2])]
+        estimate, *sides = ((part if counted is None else part * counted).reshape(-1, dim) for part in parts)
+        for fusion, side in zip(folded.fuse, sides, strict=False):
+            found[index] += [value.to(context.sums) for value in fusion.statistics(side, estimate)]
 
     context.workers.run(partial(convolve, index, *ends) for index, ends in enumerate(columns))
     for store, rows in zip(features.fused, out, strict=True):
@@ -226,7 +214,7 @@ def update(folded: FoldedStage, features: Features, context: PassContext, name: 
                     result = fusion(side[:, left:right].reshape(-1, dim), estimate)
                     mixed[:, left:right, index * dim : (index + 1) * dim] = result.view(mixed.shape[0], -1, dim)
 
-            context.workers.run(partial(attend, *ends, mixed, before, sides) for ends in tiling.columns(stop - start))
+            context.workers.run(partial(attend, *ends, mixed, before, sides) for ends in tiling.columns(start, stop))
             ready = context.ready(stop)
         rows = [store.read(written, ready) for store in (features.estimate, features.observed, *features.fused)]
         out = features.estimate.output(written, ready)
@@ -242,7 +230,7 @@ def update(folded: FoldedStage, features: Features, context: PassContext, name: 
             out[:, left:right] = new.view(last - first, -1, dim)
 
         context.workers.run(
-            partial(finish, *ends, written, ready, rows, out) for ends in tiling.columns(ready - written)
+            partial(finish, *ends, written, ready, rows, out) for ends in tiling.columns(written, ready)
         )
         features.estimate.write(written, out)
         written = ready

@@ -52,16 +52,7 @@ class TensorSource:
 
 
 class FrameRows:
-    """The padded network input of one image, a few rows at a time, and the first and last layers of the network.
-
-    Args:
-        model: the network.
-        source: the frames.
-        index: of the sample.
-        shape: height and width of the padded features.
-        dtype: of features.
-        workers: share the work of estimating the exposure times.
-    """
+    """The padded network input of one image, a few rows at a time, and the first and last layers of the network."""
 
     def __init__(
         self,
@@ -111,13 +102,7 @@ class FrameRows:
         return *F.layer_norm(joined, joined.shape[-1:], weight, bias, norm.eps).chunk(3, dim=-1), parts[1]
 
     def radiance(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
-        """Feature rows ``start`` to ``stop`` → ``3×rows×W`` of the padded image.
-
-        Args:
-            start, stop: the rows wanted.
-            estimate: x, of those rows and one more on either side where the image has it.
-            skipped: y₂ before the norm, of those rows and two more on either side where the image has them.
-        """
+        """Compute ``3×rows×W`` of the image from x, one row more on either side, and y₂ before the norm, two more."""
         maps = self._decoded(start, stop, estimate, skipped)
         image = torch.sigmoid(maps[:, :3])
         if self.times is not None:
@@ -173,12 +158,7 @@ TIMES_PIXELS = 1 << 16
 
 
 def _padding(size: int, padded: int) -> list[int]:
-    """List the rows (or columns) that :func:`pad_to_multiple` puts beyond ``size``.
-
-    Example:
-        >>> _padding(5, 8), _padding(2, 8)
-        ([3, 2, 1], [1, 1, 1, 1, 1, 1])
-    """
+    """List the rows (or columns) that :func:`pad_to_multiple` puts beyond ``size``."""
     if padded - size < size:
         return [2 * (size - 1) - index for index in range(size, padded)]
     return [size - 1] * (padded - size)

@@ -1,9 +1,8 @@
 """Run the network in bounded memory, tile by tile, with the result of its forward pass.
 
-Nothing in AFUNet but the channel fusion looks further than its window and one pixel around, and the channel fusion
-depends on the image only through sums over pixels. So each stage runs as passes that walk down the image in strips of
-window rows (:mod:`afunet_core.model.streaming.passes`). Between passes only whole features are kept, in memory or in a
-scratch file. The result is that of the plain forward up to the rounding of floating-point sums, for any size of tile.
+Nothing in AFUNet but the channel fusion looks further than its window and one pixel around, and that depends on the
+image only through sums over pixels. So each stage runs as passes down the image in strips of window rows (`passes`);
+between them only whole features are kept, in memory or in a scratch file.
 """
 
 from __future__ import annotations
@@ -94,12 +93,13 @@ def stream(
     outer = _wide(next(model.parameters()).dtype)
     if maps and not isinstance(model.head, AnchoredHead):
         raise ArgumentError("maps", "a network with an anchored head", model.config.head, "Use compact or full.")
-    radiance = torch.empty(batch, 7 if maps else 3, height, width, dtype=outer, device=source.device)
+    make = torch.empty if where is None else torch.zeros
+    radiance = make(batch, 7 if maps else 3, height, width, dtype=outer, device=source.device)
     run = _Run(model, dtype, (batch, height, width), tile_windows, on_progress, should_cancel, where)
     states = [run.empty_state(batch, outer, source.device) for _ in model.stages] if stages else []
     with torch.inference_mode(), full_precision(run.device), run.workers:
         for index in range(batch):
-            with Scratch(memory_budget, run.device, run.dtype) as scratch:
+            with Scratch(memory_budget, run.device, run.dtype, where is not None) as scratch:
                 run.image(
                     source, index, radiance[index], scratch, [[part[index] for part in state] for state in states]
                 )
@@ -151,7 +151,9 @@ class _Run:
         numerics = Numerics(dtype, self.dtype, Workspace())
         self.folded = [FoldedStage(cast(Stage, stage), numerics) for stage in model.stages]
         sums = torch.float32 if self.device.type == "mps" else torch.float64
-        self.context = PassContext(self.tiling, self.workers, self.dtype, sums, self.device, self.tick)
+        # Channel statistics are those of what is computed: of features that no attention saw they would be other ones.
+        counted = None if active is None else torch.from_numpy(active)[..., None].to(self.device, self.dtype)
+        self.context = PassContext(self.tiling, self.workers, self.dtype, sums, self.device, self.tick, counted)
 
     def empty_state(self, batch: int, dtype: torch.dtype, device: torch.device) -> StageState:
         shape = (batch, self.config.branch_dim, *self.crop)
@@ -221,6 +223,9 @@ class _Run:
     def _independent(self, strip: Callable[[int, int], None], name: str) -> None:
         """Run a pass whose rows are independent of each other: every strip is shared out evenly."""
         for start, stop in self.tiling.strips:
+            if not self.tiling.columns(start, stop):
+                self.tick(name)
+                continue
             share = -(-(stop - start) // self.workers.count)
             self.workers.run(partial(strip, start + a, start + b) for a, b in row_ranges(stop - start, share))
             self.tick(name)

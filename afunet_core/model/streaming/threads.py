@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 
 import torch
 
@@ -13,7 +12,10 @@ __all__ = ["Workers"]
 
 
 class _OneTorchThread:
-    """Limit of PyTorch's own threads to one while any run with workers is under way (for the whole process)."""
+    """Limit of PyTorch's own threads to one, while runs with workers are under way.
+
+    PyTorch keeps the number for each thread, and one for threads that start to compute from then on.
+    """
 
     def __init__(self) -> None:
         self.lock, self.users, self.before = threading.Lock(), 0, 1
@@ -28,8 +30,7 @@ class _OneTorchThread:
     def leave(self) -> None:
         with self.lock:
             self.users -= 1
-            if self.users == 0:
-                torch.set_num_threads(self.before)
+            torch.set_num_threads(self.before)  # in every thread that leaves, though others go on
 
 
 _torch_threads = _OneTorchThread()
@@ -53,9 +54,7 @@ class Workers:
             self.pool = ThreadPoolExecutor(self.count - 1, "afunet", initializer=torch.set_num_threads, initargs=(1,))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.pool is not None:
             self.pool.shutdown(wait=True, cancel_futures=True)
             _torch_threads.leave()

@@ -1,11 +1,9 @@
-"""Division of an image into strips of window rows, and of each strip into tiles, the work of one core.
-
-Everything is in feature pixels of the padded image, so that windows fit without a remainder.
-"""
+"""Division of an image into strips of window rows, and of each strip into tiles; in feature pixels, after padding."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -15,24 +13,17 @@ __all__ = ["Tiling", "column_ranges", "row_ranges"]
 
 Box = tuple[slice, slice]
 
+MARGIN = 2
+"""Windows around active ones whose pixels are computed, too: those that convolutions carry into them in all stages."""
+
 
 def row_ranges(size: int, step: int) -> list[tuple[int, int]]:
-    """Cut ``size`` rows into ranges of ``step``, the last one shorter.
-
-    Example:
-        >>> row_ranges(20, 8)
-        [(0, 8), (8, 16), (16, 20)]
-    """
+    """Cut ``size`` rows into ranges of ``step``, the last one shorter."""
     return [(start, min(start + step, size)) for start in range(0, size, step)]
 
 
 def column_ranges(start: int, stop: int, unit: int, most: int) -> list[tuple[int, int]]:
-    """Cut columns into nearly equal ranges of whole ``unit``s, none of more than ``most`` units.
-
-    Example:
-        >>> column_ranges(4, 44, 8, 2)
-        [(4, 12), (12, 28), (28, 44)]
-    """
+    """Cut columns into nearly equal ranges of whole ``unit``s, none of more than ``most`` units."""
     units = (stop - start) // unit
     count = -(-units // most)
     edges = [start + unit * (units * index // count) for index in range(count + 1)] if count else []
@@ -41,21 +32,14 @@ def column_ranges(start: int, stop: int, unit: int, most: int) -> list[tuple[int
 
 @dataclass(frozen=True)
 class Tiling:
-    """The division of one image.
+    """The division of one image."""
 
-    Args:
-        height, width: the padded image.
-        window: side of the attention windows.
-        tile: windows of one tile.
-        strip: windows of one strip, approximately.
-        active: height×width, where windows are computed that touch it; ``None`` for everywhere.
-    """
-
-    height: int
+    height: int  # the padded image
     width: int
-    window: int
-    tile: int
-    strip: int
+    window: int  # side of the attention windows
+    tile: int  # windows of one tile
+    strip: int  # windows of one strip, approximately
+    # height×width, where windows are computed that touch it; ``None`` for everywhere
     active: NDArray[np.bool_] | None = None
 
     @property
@@ -120,13 +104,42 @@ class Tiling:
         windows = np.asarray(area.reshape(rows // height, height, columns // width, width).any((1, 3)))
         boxes = []
         for row, line in enumerate(windows):
-            edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
-            for first, last in edges.reshape(-1, 2).tolist():
+            for first, last in _runs(line):
                 for start, stop in column_ranges(first * width, last * width, width, self.tile):
                     boxes.append((slice(row * height, (row + 1) * height), slice(start, stop)))
         return boxes
 
-    def columns(self, rows: int) -> list[tuple[int, int]]:
-        """Cut the width into ranges with about two tiles' worth of pixels in ``rows`` rows."""
-        pixels = 2 * self.tile * self.window**2
-        return column_ranges(0, self.width, 1, max(1, pixels // max(rows, 1))) if rows else []
+    def columns(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Cut the width into ranges with about two tiles' worth of pixels in some rows, without what is far from work.
+
+        Example:
+            >>> active = np.zeros((8, 80), bool)
+            >>> active[3, 50] = True
+            >>> Tiling(8, 80, 8, 4, 4).columns(0, 8), Tiling(8, 80, 8, 4, 4, active).columns(0, 8)
+            ([(0, 40), (40, 80)], [(32, 72)])
+        """
+        if stop <= start:
+            return []
+        most = max(1, 2 * self.tile * self.window**2 // (stop - start))
+        runs = [(0, self.width)]
+        if self._near is not None:
+            line = np.asarray(self._near[start // self.window : -(-stop // self.window)].any(0))
+            runs = [(first * self.window, last * self.window) for first, last in _runs(line)]
+        return [part for first, last in runs for part in column_ranges(first, last, 1, most)]
+
+    @cached_property
+    def _near(self) -> NDArray[np.bool_] | None:
+        """The windows with something active in or near them."""
+        if self.active is None:
+            return None
+        shape = self.height // self.window, self.window, self.width // self.window, self.window
+        near = np.pad(self.active.reshape(shape).any((1, 3)), MARGIN)
+        for axis in (0, 1):
+            near = np.asarray(np.lib.stride_tricks.sliding_window_view(near, 2 * MARGIN + 1, axis).any(-1))
+        return near
+
+
+def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """First index and one past the last of each run of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([0], line.astype(np.int8), [0]))))
+    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]

@@ -1,8 +1,7 @@
-"""Window attention folded for streaming: no mask, few operations, reused buffers.
+"""Window attention folded for streaming: no mask, few operations, buffers laid out once in every shape that is needed.
 
-A tile of 48 windows takes two milliseconds in some twenty operations. Viewing one buffer in another shape costs a
-noticeable part of that in Python, and other threads wait for it. So buffers are laid out once in every shape that is
-needed, and only filled afterwards.
+A tile takes two milliseconds in some twenty operations; viewing one buffer in another shape costs a noticeable part
+of that in Python, and other threads wait for it.
 """
 
 from __future__ import annotations
@@ -32,13 +31,8 @@ class FoldedWindowAttention:
     """Attention inside windows of ``height×width`` pixels: the module's window, or a part of it cut by the border.
 
     At the border of the image the cyclic shift joins pixels that must not see each other; the module lowers their
-    logits by 100. Here such a window is cut into its parts, each with its part of the position bias: what remains of
-    attention through a logit of −100 is far below the resolution of the result.
-
-    Args:
-        attentions: modules computed together, each on its own channels and heads.
-        query, key, value: the layers that make them from the attention's input, for all modules together.
-        numerics: dtypes and buffers.
+    logits by 100. Here such a window is cut into its parts, each with its part of the position bias. Several modules
+    can be computed together, each on its own channels and heads, with joint layers for query, key and value.
     """
 
     def __init__(

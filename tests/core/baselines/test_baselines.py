@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afunet_core import baselines
-from afunet_core.baselines import mertens
+from afunet_core.baselines.noise_optimal import noise_optimal_merge
 from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.metrics import psnr_mu
-from afunet_core.radiometry import encode, expose, to_radiance
+from afunet_core.radiometry import encode, to_radiance
 
 TIMES = (1.0, 4.0, 16.0)
 
@@ -144,7 +145,7 @@ class TestExposureFusion:
         ours = baselines.fuse_frames(frames)[0].permute(1, 2, 0).numpy()
         assert np.abs(ours - theirs).mean() < 3e-3
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 4))
     def test_any_size_and_any_number_of_frames(self, height, width, count):
         generator = torch.Generator().manual_seed(height * 32 + width)
@@ -153,14 +154,6 @@ class TestExposureFusion:
         assert fused.shape == frames[0].shape
         assert torch.isfinite(fused).all()
         assert 0 <= fused.min() <= fused.max() <= 1
-
-    @settings(max_examples=25, deadline=None)
-    @given(st.integers(1, 17), st.integers(1, 17))
-    def test_pyramid_reproduces_its_input(self, height, width):
-        image = torch.rand(1, 3, height, width, dtype=torch.float64)
-        levels = mertens._weighted_pyramid(image, torch.ones_like(image[:, :1]), lambda: None)
-        blended = mertens._collapse(levels, lambda: None)
-        torch.testing.assert_close(blended, image, rtol=1e-10, atol=1e-12)
 
     def test_equal_frames_fuse_to_themselves(self, checks):
         frame = checks.uniform(1, 3, 17, 23)
@@ -171,10 +164,6 @@ class TestExposureFusion:
         fused = baselines.fuse_frames(flat)
         assert (fused - 0.5).abs().max() < 0.02
 
-    def test_the_order_of_frames_does_not_matter(self, checks):
-        frames = [checks.uniform(1, 3, 20, 31, seed=seed) for seed in range(3)]
-        checks.close(baselines.fuse_frames(frames[::-1]), baselines.fuse_frames(frames), tolerance=1e-9)
-
     def test_linear_brackets_are_encoded_first(self, checks, scene):
         linear, gamma = shoot(scene, encoding="linear"), shoot(scene)
         checks.close(baselines.exposure_fusion(linear), baselines.exposure_fusion(gamma), tolerance=1e-6)
@@ -182,7 +171,7 @@ class TestExposureFusion:
     def test_contract(self, checks):
         frames = [checks.uniform(2, 3, 6, 5, low=0.1, high=0.9, seed=seed) for seed in range(2)]
         checks.gradients(lambda a, b: baselines.fuse_frames((a, b)), *frames)
-        checks.keeps_dtype(lambda a, b: baselines.fuse_frames((a, b)), *frames, low_precision=False)
+        checks.close(baselines.fuse_frames([frame.float() for frame in frames]), baselines.fuse_frames(frames), 1e-5)
         black = torch.zeros(1, 3, 4, 4)
         checks.finite_gradients(lambda a, b: baselines.fuse_frames((a, b)), black, torch.ones_like(black))
 
@@ -193,6 +182,27 @@ class TestExposureFusion:
             baselines.fuse_frames([torch.zeros(1, 3, 4, 4)], contrast=-1)
 
 
-def test_expose_then_merge_is_the_identity(checks, scene):
-    frames = [expose(scene, time) for time in TIMES]
-    checks.close(baselines.merge_frames(frames, TIMES), scene, tolerance=1e-6)
+class TestContradictions:
+    """The weighted merge where something moved: a colour that some frame recorded."""
+
+    @staticmethod
+    def merged(short, long, reference=0):
+        frames = tuple(encode(torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1)) for v in (short, long))
+        stack = ExposureStack(frames, torch.tensor([1.0, 16.0]), reference=reference)
+        return noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).flatten()
+
+    @pytest.mark.parametrize("reference", [0, 1])
+    def test_no_colour_of_two_things(self, checks, reference):
+        grey, pale = (0.01, 0.01, 0.01), (1.0, 0.8, 0.6)  # the light in each frame
+        recorded = (torch.tensor(grey), torch.tensor(pale) / 16)[reference]
+        checks.close(self.merged(grey, pale, reference), recorded.double(), tolerance=1e-6)
+
+    def test_agreeing_frames_keep_each_channel_that_they_recorded(self):
+        light = torch.tensor((0.2, 0.04, 0.001), dtype=torch.float64)
+        noisy = light + torch.tensor((0.0, 0.002, -0.0009), dtype=torch.float64)
+        merged = self.merged(noisy.tolist(), (16 * light).clamp(max=1).tolist())
+        assert ((merged - light).abs() < 0.1 * (noisy - light).abs() + 1e-6).all()
+
+    def test_one_channel_that_a_camera_bent_is_no_motion(self):
+        merged = self.merged((0.2, 0.1, 0.001), (1.0, 1.0, 0.3))
+        assert float(merged[2]) > 0.01

@@ -20,6 +20,7 @@ from PIL.TiffImagePlugin import IFDRational
 import afunet_core as af
 from afunet_core.errors import AFUNetError, ArgumentError, BracketError, ExposureError, ImageFileError, ShapeError
 from afunet_core.io import write_image
+from scenes import save_photo
 
 EV = (0.0, 2.0, 4.0)
 
@@ -56,26 +57,18 @@ class TestFrames:
         assert "3 RGB frames 12×16" in repr(bracket)
 
     @pytest.mark.parametrize(
-        ("scale", "dtype", "options"),
+        ("scale", "dtype", "bit_depth"),
         [
-            (255, np.uint8, {}),
-            (65535, np.uint16, {}),
-            (4095, np.uint16, {"bit_depth": 12}),
-            (16383, np.uint16, {"bit_depth": 14}),
-            (2**32 - 1, np.uint32, {}),
-            (4095, np.int16, {"bit_depth": 12}),
-            (4095, np.float32, {"bit_depth": 12}),
-            (1, np.float64, {}),
-            (1, np.float16, {}),
+            (255, np.uint8, None), (65535, np.uint16, None), (4095, np.uint16, 12), (16383, np.uint16, 14),
+            (2**32 - 1, np.uint32, None), (4095, np.int16, 12), (4095, np.float32, 12), (1, np.float64, None),
+            (1, np.float16, None),
         ],
-    )
-    def test_number_types_agree(self, scene: np.ndarray, scale: int, dtype: type, options: dict[str, Any]) -> None:
+    )  # fmt: skip
+    def test_number_types_agree(self, scene: np.ndarray, scale: int, dtype: type, bit_depth: int | None) -> None:
         frames = exposures_of(scene)
         counts = [frame.astype(np.float64) * scale for frame in frames]
-        stored: list[np.ndarray] = [
-            c.astype(dtype) if np.dtype(dtype).kind == "f" else np.rint(c).astype(dtype) for c in counts
-        ]
-        bracket = af.Bracket(stored, ev=EV, **options)
+        stored = [(c if np.dtype(dtype).kind == "f" else np.rint(c)).astype(dtype) for c in counts]
+        bracket = af.Bracket(stored, ev=EV, bit_depth=bit_depth)
         step = 2.0**-10 if dtype is np.float16 else 0.5 / min(scale, 2**20) if scale > 1 else 1e-6
         for frame, expected in zip(bracket.frames, frames, strict=True):
             assert frame.dtype == torch.float32
@@ -191,10 +184,6 @@ class TestOrder:
         assert af.Bracket(frames, ev=ev).reference == 2
         assert af.Bracket(frames, ev=ev, reference=0).reference == 3
         assert af.Bracket(frames, ev=ev, reference=-1).reference == 4
-
-    def test_brightness_agrees_for_every_encoding(self, scene: np.ndarray) -> None:
-        for encoding in ("gamma", "srgb", "linear"):
-            af.Bracket(exposures_of(scene, encoding=encoding), ev=EV, encoding=encoding)
 
     @pytest.mark.parametrize("step", [0.33, 1.0, 2.0, 3.0])
     def test_swapped_frames_are_refused_by_name(self, scene: np.ndarray, step: float) -> None:
@@ -379,7 +368,7 @@ def wild_frames(draw: st.DrawFn) -> list[np.ndarray]:
 
 
 class TestAnything:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         frames=wild_frames(),
         encoding=st.sampled_from(["gamma", "srgb", "linear"]),
@@ -406,17 +395,6 @@ class TestAnything:
         if len(frames) >= 3:
             assert bracket.to_tensor().isfinite().all()
 
-    @pytest.mark.parametrize("value", [0, 128, 255])
-    @pytest.mark.parametrize("shape", [(1, 1), (7, 900), (1, 1, 3)])
-    def test_constant_frames(self, value: int, shape: tuple[int, ...]) -> None:
-        frames = [np.full(shape, value, np.uint8)] * 3
-        bracket = af.Bracket(frames, ev=(0, 0.1, 0.2))
-        assert bracket.to_tensor().isfinite().all()
-
-    def test_long_thin(self) -> None:
-        frames = [np.full((7, 9000), value, np.uint8) for value in (20, 40, 80)]
-        assert af.Bracket(frames, ev=EV).to_tensor().shape == (1, 18, 7, 9000)
-
 
 @pytest.fixture
 def files(tmp_path: Path, scene: np.ndarray) -> list[Path]:
@@ -430,10 +408,9 @@ def files(tmp_path: Path, scene: np.ndarray) -> list[Path]:
 def _save_jpeg(
     path: Path, frame: np.ndarray, seconds: Fraction, f_number: int | None = 8, iso: int | None = 100
 ) -> None:
-    fields = {0x829A: IFDRational(seconds), 0x829D: f_number and IFDRational(f_number), 0x8827: iso}
-    exif = Image.Exif()
-    exif[0x8769] = {tag: value for tag, value in fields.items() if value is not None}
-    Image.fromarray(np.rint(frame * 255).astype(np.uint8)).save(path, exif=exif, quality=98)
+    fields = {0x829D: f_number and IFDRational(f_number), 0x8827: iso}
+    stated = {tag: value for tag, value in fields.items() if value is not None}
+    save_photo(path, np.rint(frame * 255).astype(np.uint8), seconds, stated)
 
 
 class TestFiles:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from afunet_core.bracket.grouping import group_folder, read_shot
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.io.exposure import Exposure
+from scenes import save_photo
 
 NOON = datetime(2026, 6, 21, 12)
 
@@ -20,24 +21,19 @@ NOON = datetime(2026, 6, 21, 12)
 def shoot(path: Path, at: float, seconds: float | None, *, f_number: float = 8.0, model: str = "One") -> None:
     """A JPEG taken ``at`` seconds past noon."""
     moment = NOON + timedelta(seconds=at)
-    exif = Image.Exif()
-    exif[0x010F], exif[0x0110] = "Test", model
-    details = exif.get_ifd(0x8769)
-    details[0x9003] = moment.strftime("%Y:%m:%d %H:%M:%S")
-    details[0x9291] = f"{moment.microsecond // 10000:02d}"
+    fields = {0x9003: moment.strftime("%Y:%m:%d %H:%M:%S"), 0x9291: f"{moment.microsecond // 10000:02d}"}
     if seconds is not None:
-        details[0x829A] = IFDRational(round(seconds * 10000), 10000)
-        details[0x829D], details[0x8827] = IFDRational(round(f_number * 10), 10), 100
+        fields |= {0x829D: IFDRational(round(f_number * 10), 10), 0x8827: 100}
     level = 40 if seconds is None else int(255 * min(1.0, 5 * seconds) ** (1 / 2.2))
-    Image.fromarray(np.full((8, 12, 3), level, np.uint8)).save(path, exif=exif, quality=95)
+    time = seconds and Fraction(round(seconds * 10000), 10000)
+    save_photo(path, np.full((8, 12, 3), level, np.uint8), time, fields, model=model)
 
 
 def found(folder: Path, **options: float) -> tuple[list[str], str]:
     """Names without suffix: brackets, then singles."""
     grouping = group_folder(folder, **options)
-    return ["".join(path.stem for path in bracket) for bracket in grouping.brackets], "".join(
-        path.stem for path in grouping.single
-    )
+    *brackets, single = ("".join(path.stem for path in group) for group in [*grouping.brackets, grouping.single])
+    return brackets, single
 
 
 def test_mixed_folder(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import torch
 import afunet_core as af
 from afunet_core.baselines.noise_optimal import noise_optimal_merge
 from afunet_core.baselines.weighted import weighted_merge
-from afunet_core.camera import noise
 from afunet_core.camera.black_level import estimate_black_level
 from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.errors import ArgumentError, ShapeError
@@ -153,18 +152,6 @@ class TestNoise:
     def test_impossible_numbers(self, numbers: tuple[float, float]) -> None:
         with pytest.raises(ArgumentError, match="expected"):
             NoiseModel(*numbers)
-
-    @pytest.mark.parametrize("options", [{"noise": "loud"}, {"units": "lux"}])
-    def test_unknown_choices(self, options: dict[str, str]) -> None:
-        with pytest.raises(ArgumentError, match=f"{next(iter(options))}: expected"):
-            af.merge(bracket(), method="weighted", **options)
-
-
-def test_brightness_is_classed_by_the_weighted_merge() -> None:
-    taken = bracket()
-    linear = [taken.radiance(i) * taken.times[i] for i in range(len(taken))]
-    level = noise._weighted_mean(taken.frames, linear, taken.times.tolist())
-    torch.testing.assert_close(level, weighted_merge(taken))
 
 
 class TestBlackLevel:

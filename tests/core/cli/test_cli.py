@@ -20,7 +20,6 @@ from afunet_core.cli import COMMANDS, main, options
 from afunet_core.data.demo import demo_bracket
 from afunet_core.merging import batch
 from afunet_core.merging.alignment import REGISTRATION_MODES
-from afunet_core.merging.batch import MergeJob, attempt, run_job
 from afunet_core.tonemap import OPERATORS
 from afunet_core.utils.device import PRECISIONS
 
@@ -78,7 +77,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 def test_help_needs_no_torch() -> None:
     script = "import sys, afunet_core.cli as c; c.build_parser(); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=120).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 def test_the_choices_offered_are_those_there_are() -> None:
@@ -95,19 +94,21 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "said"),
     [
-        [],
-        ["paint"],
-        ["merge"],
-        ["merge", "a.tif", "-o", "b.exr", "--ev", "x"],
-        ["merge", "a", "-o", "b", "--noise", "1,2,3"],
+        ([], "usage: afunet"),
+        (["paint"], "usage: afunet"),
+        (["merge"], "usage: afunet merge"),
+        (["merge", "a.tif", "-o", "b.exr", "--ev", "x"], "usage: afunet merge"),
+        (["merge", "a", "-o", "b", "--noise", "1,2,3"], "usage: afunet merge"),
+        (["info", "--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
-def test_misuse_ends_with_two(words: list[str]) -> None:
+def test_misuse_ends_with_two(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(words)
     assert end.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 # --- merge: one bracket ---
@@ -131,43 +132,13 @@ def test_merge_writes_what_merge_returns(frames: list[np.ndarray], model: str, t
 
 
 @pytest.mark.parametrize(
-    "exposures",
-    [
-        ["--ev", "-2", "0", "2"],
-        ["--ev", "-2,0,2"],
-        ["--ev=-2,0,2"],
-        ["--times", "1/100", "1/25", "4/25"],
-        ["--times", "0.01", "0.04", "0.16"],
-    ],
+    "exposures", ["--ev -2 0 2", "--ev -2,0,2", "--ev=-2,0,2", "--times 1/100 1/25 4/25", "--times 0.01 0.04 0.16"]
 )
-def test_ways_to_state_exposures(exposures: list[str], frames: list[np.ndarray], tmp_path: Path) -> None:
-    paths = write_bracket(tmp_path, frames, exposures=False)
-    out = str(tmp_path / "out.exr")
-    assert main(["merge", *paths, "-o", out, "--method", "weighted", "--align", "off", *exposures]) == 0
+def test_ways_to_state_exposures(exposures: str, frames: list[np.ndarray], tmp_path: Path) -> None:
+    paths, out = write_bracket(tmp_path, frames, exposures=False), str(tmp_path / "out.exr")
+    assert main(["merge", *paths, "-o", out, "--method", "weighted", "--align", "off", *exposures.split()]) == 0
     expected = af.merge(af.Bracket(frames, ev=EV), method="weighted", align="off")
     np.testing.assert_allclose(pixels(out), expected.radiance, rtol=1e-5, atol=1e-7)
-
-
-def test_the_order_of_frames_does_not_matter(frames: list[np.ndarray], tmp_path: Path) -> None:
-    low, middle, high = write_bracket(tmp_path, frames, exposures=False)
-    out = str(tmp_path / "out.exr")
-    assert main(["merge", high, low, middle, "--ev=2,-2,0", "-o", out, "--method", "weighted", "--align", "off"]) == 0
-    expected = af.merge(af.Bracket(frames, ev=EV), method="weighted", align="off")
-    np.testing.assert_array_equal(pixels(out), expected.radiance)
-
-
-def test_twelve_bits_of_grey_from_a_sensor(tmp_path: Path) -> None:
-    light = np.linspace(0.01, 0.9, 24 * 30).reshape(24, 30)
-    counts = [
-        np.round(np.clip(light * time, 0, 1) * 4095 + 64).clip(0, 4095).astype(np.uint16) for time in (0.25, 1, 4)
-    ]
-    paths = write_bracket(tmp_path, counts, exposures=False)
-    out = str(tmp_path / "out.tif")
-    flags = ["--encoding", "linear", "--bit-depth", "12", "--black-level", "64", "--ev", "-2", "0", "2"]
-    assert main(["merge", *paths, "-o", out, "--method", "weighted", "--align", "off", *flags]) == 0
-    merged = pixels(out)
-    assert merged.shape == light.shape
-    np.testing.assert_allclose(merged, light * 0.25 * 4095 / (4095 - 64), atol=1.5e-3)
 
 
 def test_dark_frames_noise_and_counts(tmp_path: Path) -> None:
@@ -186,15 +157,6 @@ def test_dark_frames_noise_and_counts(tmp_path: Path) -> None:
     assert main([*base, *flags, str(tmp_path / "counts.png")]) == 0
     assert main([*base, *flags, str(tmp_path / "relative.png"), "--units", "relative"]) == 0
     np.testing.assert_allclose(pixels(tmp_path / "counts.png"), pixels(tmp_path / "relative.png"), atol=1)
-
-
-@pytest.mark.parametrize("suffix", [".hdr", ".tif", ".png", ".jpg"])
-def test_formats(suffix: str, frames: list[np.ndarray], tmp_path: Path) -> None:
-    paths = write_bracket(tmp_path, frames)
-    out = tmp_path / f"out{suffix}"
-    assert main(["merge", *paths, "-o", str(out), "--method", "weighted", "--align", "off"]) == 0
-    assert pixels(out).shape == frames[0].shape
-    assert (pixels(out).dtype == np.uint8) == (suffix in (".png", ".jpg"))
 
 
 def test_half_floats_and_exposure_fusion(frames: list[np.ndarray], tmp_path: Path) -> None:
@@ -240,58 +202,24 @@ def test_warnings_are_one_line(
 # --- merge: what users get wrong ---
 
 
-def wrong_exposures(folder: Path, frames: list[np.ndarray]) -> list[str]:
-    return [*write_bracket(folder, frames, exposures=False), "--ev", "2", "0", "-2"]
-
-
-def no_exposures(folder: Path, frames: list[np.ndarray]) -> list[str]:
-    return write_bracket(folder, frames, exposures=False)
-
-
-def a_missing_file(folder: Path, frames: list[np.ndarray]) -> list[str]:
-    return [*write_bracket(folder, frames)[:2], str(folder / "gone.tif")]
-
-
-def a_damaged_file(folder: Path, frames: list[np.ndarray]) -> list[str]:
-    paths = write_bracket(folder, frames)
+def damaged(paths: list[str]) -> list[str]:
     Path(paths[1]).write_bytes(Path(paths[1]).read_bytes()[:500])
     return paths
-
-
-def other_sizes(folder: Path, frames: list[np.ndarray]) -> list[str]:
-    return write_bracket(folder, [frames[0], frames[1][:-3], frames[2]])
-
-
-def no_such_model(folder: Path, frames: list[np.ndarray]) -> list[str]:
-    return [*write_bracket(folder, frames), "--model", "imaginary", "--method", "afunet"]
-
-
-def no_such_device(folder: Path, frames: list[np.ndarray]) -> list[str]:
-    return [*write_bracket(folder, frames), "--device", "abacus"]
-
-
-def frames_and_folders(folder: Path, frames: list[np.ndarray]) -> list[str]:
-    return [*write_bracket(folder, frames), str(folder)]
-
-
-def fusion_as_radiance(folder: Path, frames: list[np.ndarray]) -> list[str]:
-    return [*write_bracket(folder, frames), "--method", "mertens"]
 
 
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (wrong_exposures, "--override"),
-        (no_exposures, "exposure.txt"),
-        (a_missing_file, "gone.tif"),
-        (a_damaged_file, "2.tif"),
-        (other_sizes, "size"),
-        (no_such_model, "imaginary"),
-        (no_such_device, "abacus"),
-        (frames_and_folders, "either frames or folders"),
-        (fusion_as_radiance, ".png"),
+        (lambda at, frames: [*write_bracket(at, frames, exposures=False), "--ev", "2", "0", "-2"], "--override"),
+        (lambda at, frames: write_bracket(at, frames, exposures=False), "exposure.txt"),
+        (lambda at, frames: [*write_bracket(at, frames)[:2], str(at / "gone.tif")], "gone.tif"),
+        (lambda at, frames: damaged(write_bracket(at, frames)), "2.tif"),
+        (lambda at, frames: write_bracket(at, [frames[0], frames[1][:-3], frames[2]]), "size"),
+        (lambda at, frames: [*write_bracket(at, frames), "--model", "imaginary", "--method", "afunet"], "imaginary"),
+        (lambda at, frames: [*write_bracket(at, frames), "--device", "abacus"], "abacus"),
+        (lambda at, frames: [*write_bracket(at, frames), str(at)], "either frames or folders"),
+        (lambda at, frames: [*write_bracket(at, frames), "--method", "mertens"], ".png"),
     ],
-    ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_a_users_error_is_one_line(
     make: Any, said: str, frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -307,15 +235,11 @@ def test_a_users_error_is_one_line(
 
 @pytest.mark.parametrize("output", ["missing/out.exr", "out.gif", "out", "folder.exr"])
 def test_bad_destinations_are_told_before_the_work(
-    output: str,
-    frames: list[np.ndarray],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    output: str, frames: list[np.ndarray], tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = write_bracket(tmp_path / "in", frames)
     (tmp_path / "folder.exr").mkdir()
-    monkeypatch.setattr(af, "merge", lambda *_, **__: pytest.fail("the work was begun"), raising=False)
+    monkeypatch.setattr("afunet_core.cli.merge.run_job", lambda *_, **__: pytest.fail("the work was begun"))
     assert main(["merge", *paths, "-o", str(tmp_path / output)]) == 2
     assert output.split("/")[-1] in complaint(capsys)
 
@@ -410,16 +334,6 @@ def test_batches_that_cannot_be(frames: list[np.ndarray], tmp_path: Path, capsys
     assert ".gif" in complaint(capsys)
 
 
-def test_one_job_alone(frames: list[np.ndarray], tmp_path: Path) -> None:
-    write_bracket(tmp_path / "in", frames)
-    job = MergeJob("x", str(tmp_path / "new" / "x.exr"), folder=str(tmp_path / "in"), merge={"method": "weighted"})
-    with pytest.raises(af.AFUNetError, match="cannot be written"):
-        run_job(job)
-    assert attempt(job).status == "merged"
-    assert attempt(job).status == "skipped"
-    assert attempt(job, overwrite=True).status == "merged"
-
-
 # --- the other commands ---
 
 
@@ -451,18 +365,6 @@ def test_info_points_to_the_card_of_a_shipped_model(capsys: pytest.CaptureFixtur
     assert Path(line.removeprefix("card: ").partition(" (")[0]).name == "compact.md"
 
 
-@pytest.mark.parametrize("arguments", [["merge", "a.tif", "-o", "b.exr", "--evv", "1"], ["info", "--nonsense"]])
-def test_wrong_arguments_print_the_usage_of_the_command(
-    arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"usage: afunet {arguments[0]}")
-    assert "unrecognized arguments: --" in said
-
-
 def test_info_on_nothing_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.pth").write_bytes(b"not a model")
     assert main(["info", str(tmp_path / "a.pth")]) == 2
@@ -479,21 +381,8 @@ def test_from_synthesis_to_figure(model: str, tmp_path: Path, capsys: pytest.Cap
     assert main(["synthesize", "-o", str(scenes), "--count", "2", "--size", "48", "64", "--sheet", "--seed", "3"]) == 0
     assert sorted(path.name for path in scenes.iterdir()) == ["0000-static", "0001-camera", "sheet.png"]
     assert main(["merge", str(scenes), "-o", str(merged), "--model", model, "--align", "off"]) == 0
-    assert (
-        main(
-            [
-                "merge",
-                str(scenes / "0000-static"),
-                "-o",
-                str(merged / "w.exr"),
-                "--method",
-                "weighted",
-                "--align",
-                "off",
-            ]
-        )
-        == 0
-    )
+    words = ["merge", str(scenes / "0000-static"), "-o", str(merged / "w.exr"), "--method", "weighted"]
+    assert main([*words, "--align", "off"]) == 0
     capsys.readouterr()
     words = ["evaluate", "--data", str(scenes), "--model", model, "--baselines", "weighted", "reference", "-q"]
     assert main([*words, "-o", str(report), "--error-maps", "--beside", "M2"]) == 0
@@ -514,27 +403,15 @@ def test_the_score_of_the_table_is_that_of_the_file(model: str, tmp_path: Path) 
     """The result that `evaluate` scores is that which `merge` writes."""
     from afunet_core.metrics import psnr_mu
 
-    assert main(["synthesize", "-o", str(tmp_path / "s"), "--count", "1", "--size", "48", "--kind", "both"]) == 0
-    scene = tmp_path / "s" / "0000-both"
+    scenes, report = tmp_path / "s", tmp_path / "r"
+    assert main(["synthesize", "-o", str(scenes), "--count", "1", "--size", "48", "--kind", "both"]) == 0
+    scene = scenes / "0000-both"
     assert main(["merge", str(scene), "-o", str(tmp_path / "o.exr"), "--model", model, "--align", "off"]) == 0
-    words = [
-        "evaluate",
-        "--data",
-        str(tmp_path / "s"),
-        "--model",
-        model,
-        "--baselines",
-        "-q",
-        "-o",
-        str(tmp_path / "r"),
-    ]
-    assert main(words) == 0
-    header, row = ((tmp_path / "r" / "scenes.csv").read_text().splitlines()[i].split(",") for i in (0, 1))
-    stated = float(row[header.index("PSNR-μ")])
-    merged, truth = (
-        torch.from_numpy(pixels(path)).permute(2, 0, 1)[None] for path in (tmp_path / "o.exr", scene / "HDRImg.hdr")
-    )
-    assert stated == pytest.approx(float(psnr_mu(merged, truth)), abs=1e-3)
+    assert main(["evaluate", "--data", str(scenes), "--model", model, "--baselines", "-q", "-o", str(report)]) == 0
+    header, row = ((report / "scenes.csv").read_text().splitlines()[i].split(",") for i in (0, 1))
+    files = (tmp_path / "o.exr", scene / "HDRImg.hdr")
+    merged, truth = (torch.from_numpy(pixels(path)).permute(2, 0, 1)[None] for path in files)
+    assert float(row[header.index("PSNR-μ")]) == pytest.approx(float(psnr_mu(merged, truth)), abs=1e-3)
 
 
 def test_evaluate_synthetic_brackets(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
 from afunet_core.camera.response import load_response
 from afunet_core.cli import main
 from afunet_core.errors import ArgumentError
+from scenes import save_photo
 
 TIMES = (1, 4, 16)
 
@@ -25,15 +26,9 @@ def light() -> np.ndarray:
 
 def save(path: Path, time: float, second: float, exponent: float = 1 / 1.6) -> None:
     pixels = np.rint(255 * np.clip(light() * time, 0, 1) ** exponent).astype(np.uint8)
-    exif = Image.Exif()
-    exif[0x010F] = "Test"
-    whole = int(second)
-    exif[0x8769] = {
-        0x829A: IFDRational(int(time), 400),
-        0x9003: f"2026:06:21 12:{whole // 60:02d}:{whole % 60:02d}",
-        0x9291: f"{round(second % 1 * 10)}",
-    }
-    Image.fromarray(pixels).save(path, exif=exif, quality=98, subsampling=0)
+    whole, part = divmod(second, 1)
+    moment = {0x9003: f"2026:06:21 12:{int(whole) // 60:02d}:{int(whole) % 60:02d}", 0x9291: f"{round(part * 10)}"}
+    save_photo(path, pixels, Fraction(int(time), 400), moment)
 
 
 @pytest.fixture

@@ -23,24 +23,10 @@ NOISY = replace(SENSOR, photon_noise=1e-3, read_noise=2e-3, noise_seed=3)
 
 def perfect(**changes) -> Camera:
     """A camera of exactly gamma 2.2 that does nothing else."""
-    plain = Camera(
-        response=np.linspace(0, 1, 513)[None].repeat(3, axis=0),
-        recovered=1.0,
-        residual=np.zeros((3, 4)),
-        gains=np.ones((3, 3)),
-        saturation=np.ones(3),
-        shoulder=1e-4,
-        vignetting=0.0,
-        axis=(0.0, 0.0),
-        glare=0.0,
-        glare_long=0.0,
-        denoising=0.0,
-        denoising_radius=1.0,
-        sharpening=0.0,
-        quality=None,
-        subsampled=False,
-    )
-    return replace(plain, **changes)
+    nothing = dict.fromkeys(("vignetting", "glare", "glare_long", "denoising", "sharpening"), 0.0)
+    exact = {"response": np.linspace(0, 1, 513)[None].repeat(3, axis=0), "recovered": 1.0, "residual": np.zeros((3, 4))}
+    exact |= {"gains": np.ones((3, 3)), "saturation": np.ones(3), "shoulder": 1e-4, "axis": (0.0, 0.0)}
+    return Camera(**{**nothing, **exact, "denoising_radius": 1.0, "quality": None, "subsampled": False, **changes})
 
 
 def s_curve() -> np.ndarray:

@@ -176,7 +176,7 @@ def test_synthetic_brackets_can_be_read_back(tmp_path: Path) -> None:
     maker = Synthesizer(SceneBank.procedural(seed=1), SynthesisConfig())
     batch = maker.sample(2, 24, torch.Generator().manual_seed(0))
     for index in range(2):
-        write_bracket_folder(batch, tmp_path / f"{index}", index)
+        write_bracket_folder(batch[index], tmp_path / f"{index}")
     for index, sample in enumerate(BracketDataset(tmp_path, "kalantari")):
         torch.testing.assert_close(sample["frames"], batch.frames[index], rtol=0, atol=1e-5)
         torch.testing.assert_close(sample["times"], batch.times[index], rtol=1e-5, atol=0)

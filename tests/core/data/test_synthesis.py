@@ -27,11 +27,10 @@ from afunet_core.data.synthesis.config import Kind, SynthesisConfig
 from afunet_core.data.synthesis.displacement import camera_displacement, displacement_range, displacements
 from afunet_core.data.synthesis.export import contact_sheet, write_contact_sheet
 from afunet_core.data.synthesis.motion import OUTER, SceneMotion, draw_motion, homographies
-from afunet_core.data.synthesis.motion_blur import blur_along
 from afunet_core.data.synthesis.objects import MovingObject
 from afunet_core.data.synthesis.painting import find_sightings, paint, render_objects
 from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
-from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
+from afunet_core.data.synthesis.rendering import blur_along, moved_mask, render_radiance
 from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
 from afunet_core.data.synthesis.scenes import SceneBank, scene_group, split_scenes
 from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, draw_noise, jpeg_artefacts, quantize, record
@@ -74,24 +73,17 @@ class TestSynthesizer:
             assert set(batch.kind) == {kind}
 
     def test_same_generator_state_same_brackets(self, bank: SceneBank) -> None:
-        maker = Synthesizer(bank)
-        generator = seeded(7)
+        """The global random state is neither used nor changed."""
+        maker, generator = Synthesizer(bank), seeded(7)
         first, other = (maker.sample(4, 48, generator) for _ in range(2))
+        torch.manual_seed(2)
+        before = torch.get_rng_state()
         again = maker.sample(4, 48, seeded(7))
+        assert torch.equal(torch.get_rng_state(), before)
         for name, values in tensors(first).items():
             assert torch.equal(values, getattr(again, name)), name
         assert first.kind == again.kind
         assert not torch.equal(first.frames, other.frames)
-
-    def test_global_random_state_is_neither_used_nor_changed(self, bank: SceneBank) -> None:
-        torch.manual_seed(1)
-        first = Synthesizer(bank).sample(2, 32, seeded())
-        state = torch.get_rng_state()
-        torch.manual_seed(2)
-        second = Synthesizer(bank).sample(2, 32, seeded())
-        assert torch.equal(first.frames, second.frames)
-        torch.manual_seed(1)
-        assert torch.equal(state, torch.get_rng_state())
 
     @pytest.mark.parametrize("bits", [8, 12, 16])
     def test_static_noiseless_frames_are_the_exposed_truth(self, bank: SceneBank, bits: int) -> None:
@@ -127,26 +119,6 @@ class TestSynthesizer:
         assert 0.5 < outside.float().mean() < 1
         for index in (0, 2):
             assert torch.equal(batch.radiance[:, index][outside], batch.radiance[:, 1][outside])
-
-    def test_camera_motion_of_known_size_can_be_undone(self, bank: SceneBank) -> None:
-        """A pure translation leaves frames that are shifted copies: phase correlation finds the shifts."""
-        config = SynthesisConfig.noiseless(
-            camera_translation=(6.0, 6.0),
-            camera_angle=(0.0, 0.0),
-            camera_zoom=(0.0, 0.0),
-            camera_tilt=(0.0, 0.0),
-            parallax_share=0.0,
-            blur_share=0.0,
-        )
-        batch = Synthesizer(bank, config).sample(3, 96, seeded(), "camera")
-        for radiance in batch.radiance.clamp(0, 1).mean(dim=2).log1p():
-            window = torch.hann_window(96)[:, None] * torch.hann_window(96)
-            spectrum = torch.fft.fft2((radiance - radiance.mean(dim=(1, 2), keepdim=True)) * window)
-            for outer in (0, 2):
-                cross = spectrum[outer] * spectrum[1].conj()
-                peak = int(torch.fft.ifft2(cross / (cross.abs() + 1e-9)).real.argmax())
-                dy, dx = ((value + 48) % 96 - 48 for value in divmod(peak, 96))
-                assert 1 <= np.hypot(dx, dy) <= 8
 
     def test_registered_frames_lie_on_the_reference(self, bank: SceneBank) -> None:
         registered = SynthesisConfig.noiseless(
@@ -224,43 +196,22 @@ class TestSynthesizer:
         with pytest.raises(ArgumentError, match=r"kind.*static"):
             maker.sample(1, 32, seeded(), "moving")  # type: ignore[arg-type]
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=15)
     @given(data=st.data())
     def test_any_valid_configuration_works(self, bank: SceneBank, data: st.DataObject) -> None:
-        unit = st.floats(0, 1)
-
-        def span(low: float, high: float) -> st.SearchStrategy[tuple[float, float]]:
-            return st.tuples(st.floats(low, high), st.floats(low, high)).map(lambda pair: (min(pair), max(pair)))
-
-        config = SynthesisConfig(
-            ev_steps=data.draw(
-                st.lists(st.tuples(st.floats(0.1, 6), st.floats(0.1, 6)), min_size=1, max_size=3).map(tuple)
-            ),
-            source_scale=data.draw(span(0.1, 4)),
-            scene_gamma=data.draw(span(0.3, 3)),
-            saturation=data.draw(span(0, 3)),
-            clip=data.draw(span(1, 20)),
-            short_saturated=data.draw(span(0, 1)),
-            reference_saturated=data.draw(span(0, 1)),
-            registered_share=data.draw(unit),
-            camera_translation=data.draw(span(0, 90)),
-            camera_angle=data.draw(span(-1, 1)),
-            camera_tilt=data.draw(span(-0.3, 0.3)),
-            parallax_share=data.draw(unit),
-            object_radius=data.draw(span(0.3, 100)),
-            object_displacement=data.draw(span(0.01, 200)),
-            passing_share=data.draw(unit),
-            gain=data.draw(span(0, 0.1)),
-            read_noise=data.draw(span(0, 0.1)),
-            black_level_share=data.draw(unit),
-            bit_depths=(data.draw(st.sampled_from([None, 1, 8, 10, 16])),),
-            jpeg_share=data.draw(unit),
-            srgb_share=data.draw(unit),
-        )
+        spans = {"source_scale": (0.1, 4), "scene_gamma": (0.3, 3), "saturation": (0, 3), "clip": (1, 20)}
+        spans |= {"short_saturated": (0, 1), "reference_saturated": (0, 1), "camera_translation": (0, 90)}
+        spans |= {"camera_angle": (-1, 1), "camera_tilt": (-0.3, 0.3), "object_radius": (0.3, 100)}
+        spans |= {"object_displacement": (0.01, 200), "gain": (0, 0.1), "read_noise": (0, 0.1)}
+        drawn = {name: tuple(sorted(data.draw(st.floats(*span)) for _ in range(2))) for name, span in spans.items()}
+        for name in ("registered", "parallax", "passing", "black_level", "jpeg", "srgb"):
+            drawn[f"{name}_share"] = data.draw(st.floats(0, 1))
+        steps = st.lists(st.tuples(st.floats(0.1, 6), st.floats(0.1, 6)), min_size=1, max_size=3).map(tuple)
+        bits = data.draw(st.sampled_from([None, 1, 8, 10, 16]))
+        config = SynthesisConfig(ev_steps=data.draw(steps), bit_depths=(bits,), **drawn)  # type: ignore[arg-type]
         batch = Synthesizer(bank, config).sample(2, data.draw(st.sampled_from([(16, 16), (17, 40)])), seeded())
         assert all(torch.isfinite(values).all() for values in tensors(batch).values())
-        assert batch.frames.min() >= 0
-        assert batch.frames.max() <= 1
+        assert 0 <= batch.frames.min() <= batch.frames.max() <= 1
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     def test_scene_does_not_depend_on_the_device(self, bank: SceneBank) -> None:
@@ -270,24 +221,17 @@ class TestSynthesizer:
         assert there.frames.is_cuda
 
 
-class TestConfig:
-    @pytest.mark.parametrize(
-        ("change", "name"),
-        [
-            ({"registered_share": 1.5}, "registered_share"),
-            ({"clip": (4.0, 1.5)}, "clip"),
-            ({"camera_translation": (-1.0, 3.0)}, "camera_translation"),
-            ({"object_radius": (0.0, 3.0)}, "object_radius"),
-            ({"gain": (-1e-3, 1e-3)}, "gain"),
-            ({"ev_steps": ((2.0, 0.0),)}, "ev_steps"),
-            ({"ev_steps": ()}, "ev_steps"),
-            ({"kind_weights": (0.0, 0.0, 0.0, 0.0)}, "kind_weights"),
-            ({"bit_depths": (24, 8)}, "1 to 16 bits"),  # two depths are not a range
-        ],
-    )
-    def test_impossible_values_are_named(self, change: dict[str, object], name: str) -> None:
-        with pytest.raises(ArgumentError, match=name):
-            SynthesisConfig(**change)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"registered_share": 1.5}, {"clip": (4.0, 1.5)}, {"camera_translation": (-1.0, 3.0)},
+        {"object_radius": (0.0, 3.0)}, {"gain": (-1e-3, 1e-3)}, {"ev_steps": ((2.0, 0.0),)}, {"ev_steps": ()},
+        {"kind_weights": (0.0, 0.0, 0.0, 0.0)}, {"bit_depths": (24, 8)},  # two depths are not a range
+    ],
+)  # fmt: skip
+def test_impossible_values_are_named(change: dict[str, object]) -> None:
+    with pytest.raises(ArgumentError, match="1 to 16 bits" if "bit_depths" in change else next(iter(change))):
+        SynthesisConfig(**change)  # type: ignore[arg-type]
 
 
 class TestBatches:
@@ -316,7 +260,7 @@ class TestBatches:
         config = SynthesisConfig(
             registered_share=1.0, parallax_share=1.0, flow_share=1.0, blur_share=1.0, srgb_share=0.5, jpeg_share=0.0
         )
-        plans = draw_plans(bank, config, (32, 40), ["static", "camera", "objects", "both"])
+        plans = draw_plans(bank, config, (32, 40), ["objects", "both"])
         displacement, cameras = displacements([plan.shot.motion for plan in plans], (32, 40), device)
         radiance, passed = render_radiance(plans, displacement)
         frames = record(radiance, [plan.sensor for plan in plans], torch.randn_like(radiance))
@@ -326,13 +270,7 @@ class TestBatches:
         times = torch.ones(len(places), 3, device=device)
         registered, seen = register(frames[places], radiance[places], registrations, positions, times)
         assert {t.device.type for t in (radiance, frames, registered, seen, moved_mask(radiance, passed))} == {device}
-        assert registered.shape == seen.shape == (2, 2, 3, 32, 40)
-
-    def test_plans_hold_all_that_is_random(self, bank: SceneBank) -> None:
-        plans = draw_plans(bank, SynthesisConfig(), (32, 32), ["both", "both"])
-        displacement, _ = displacements([plan.shot.motion for plan in plans], (32, 32))
-        first, again = (render_radiance(plans, displacement)[0] for _ in range(2))
-        assert torch.equal(first, again)
+        assert registered.shape == seen.shape == (1, 2, 3, 32, 40)
 
     def test_motion_of_the_frame_stays_within_its_canvas(self, bank: SceneBank) -> None:
         for plan in draw_plans(bank, SynthesisConfig(), (32, 40), [*KINDS] * 4):
@@ -356,38 +294,15 @@ class TestMotion:
         shifted = warp(pictures, (pixel_grid(8, 10) + torch.tensor([3.0, 2.0])).expand(2, 1, -1, -1, -1))
         torch.testing.assert_close(shifted[:, 0], pictures[:, :, 2:10, 3:13], rtol=0, atol=1e-5)
 
-    def test_every_view_of_a_picture_is_its_own(self) -> None:
-        pictures = torch.rand(2, 3, 9, 11, generator=seeded())
-        shifts = torch.tensor([[[0.3, 0.0], [1.7, 2.0]], [[2.2, 1.1], [0.0, 0.5]]])
-        positions = pixel_grid(6, 7) + shifts[:, :, None, None]
-        together = warp(pictures, positions)
-        for picture in range(2):
-            for view in range(2):
-                alone = warp(pictures[picture, None], positions[picture, view][None, None])[0, 0]
-                torch.testing.assert_close(together[picture, view], alone)
-
-    def test_warp_samples_as_kornia_does(self) -> None:
-        from kornia.geometry.transform import remap
-
-        smooth = smooth_fields([draw_coarse_field(np.random.default_rng(0), 3, 2, (24, 30))], (24, 30))
-        positions = pixel_grid(24, 30)[None, None] + 0.37
-        expected = remap(smooth, positions[0, ..., 0], positions[0, ..., 1], "bicubic", "border", align_corners=True)
-        difference = (warp(smooth, positions)[:, 0] - expected).abs()
-        assert difference.median() < 1e-6  # elsewhere it is held between its neighbours
-        assert difference.max() < 0.02
-
     def flow(self, size: tuple[int, int], **parts: object) -> Tensor:
         values = {"translation": [0.0, 0.0], "angle": 0.0, "zoom": 0.0, "tilt": [0.0, 0.0], **parts}
         matrices = homographies(size, *(np.array([value]) for value in values.values()))
         return camera_displacement([matrices], size)[0, 0]
 
-    def test_homography_rotates_about_the_centre(self) -> None:
-        flow = self.flow((5, 5), angle=np.pi / 2)
+    def test_homography_rotates_zooms_and_tilts_about_the_centre(self) -> None:
+        flow, grid = self.flow((5, 5), angle=np.pi / 2), pixel_grid(5, 5)
         torch.testing.assert_close(flow[2, 2], torch.zeros(2), rtol=0, atol=1e-6)
         torch.testing.assert_close(flow[0, 0], torch.tensor([4.0, 0.0]), rtol=0, atol=1e-5)
-
-    def test_homography_zoom_and_tilt(self) -> None:
-        grid = pixel_grid(5, 5)
         torch.testing.assert_close((grid + self.flow((5, 5), zoom=0.5))[4, 4], torch.tensor([5.0, 5.0]))
         tilted = grid + self.flow((5, 5), tilt=[0.25, 0.0])
         torch.testing.assert_close(tilted[2, 4], torch.tensor([2 + 2 / 1.25, 2.0]), rtol=0, atol=1e-5)
@@ -395,34 +310,15 @@ class TestMotion:
     def test_steep_tilts_turn_nothing_inside_out(self) -> None:
         assert self.flow((5, 5), tilt=[-3.0, 2.0]).abs().max() < 5 * 4
 
-    def test_homographies_are_applied_as_matrices(self) -> None:
-        rng, size = np.random.default_rng(2), (7, 9)
-        values = [
-            rng.normal(size=(2, 3, *shape)) * scale for shape, scale in (((2,), 5), ((), 0.3), ((), 0.1), ((2,), 0.1))
-        ]
-        matrices = [homographies(size, *(value[bracket] for value in values)) for bracket in range(2)]
-        flow = camera_displacement(matrices, size)
-        centre = np.array([4.0, 3.0])
-        for bracket, instant, y, x in np.ndindex(2, 3, *size):
-            there = matrices[bracket][instant] @ np.array([x - centre[0], y - centre[1], 1.0])
-            expected = there[:2] / there[2] + centre - (x, y)
-            np.testing.assert_allclose(flow[bracket, instant, y, x].numpy(), expected, atol=1e-4)
-
     @pytest.mark.parametrize("reach", [0.5, 10.0, 40.0])
     def test_translation_stays_in_its_range(self, reach: float) -> None:
-        config = SynthesisConfig(
-            camera_translation=(reach, reach),
-            camera_angle=(0, 0),
-            camera_zoom=(0, 0),
-            camera_tilt=(0, 0),
-            parallax_share=0,
-        )
+        none = dict.fromkeys(("camera_angle", "camera_zoom", "camera_tilt"), (0, 0))
+        config = SynthesisConfig(camera_translation=(reach, reach), parallax_share=0, **none)  # type: ignore[arg-type]
         for seed in range(5):
             motion = draw_motion(np.random.default_rng(seed), config, (32, 32), "camera", registered=False)
             lengths = displacements([motion], (32, 32))[0][0].norm(dim=-1).amax(dim=(1, 2))
-            assert 0.39 * reach <= lengths[0] <= 1.01 * reach
             assert lengths[1] < 0.71
-            assert 0.39 * reach <= lengths[2] <= 1.01 * reach
+            assert ((lengths[OUTER] >= 0.39 * reach) & (lengths[OUTER] <= 1.01 * reach)).all()
 
     def test_registration_finds_the_camera_but_not_parallax(self) -> None:
         for share in (0.0, 1.0):
@@ -435,27 +331,12 @@ class TestMotion:
             assert ((total[1] - cameras[1]).abs().max() > 0.5) == bool(share)
             assert total[0].abs().max() == 0
 
-    def test_static_motion_is_none(self) -> None:
-        motion = draw_motion(np.random.default_rng(0), SynthesisConfig(), (16, 16), "static", registered=False)
-        assert motion == SceneMotion()
-        assert not motion.moves
-
     def test_foliage_stands_still_at_the_reference_instant(self) -> None:
         config = SynthesisConfig(flow_share=1.0)
         motion = draw_motion(np.random.default_rng(0), config, (32, 32), "objects", registered=False)
         flow = displacements([motion], (32, 32))[0][0]
         assert flow[1].abs().max() == 0
         assert flow[0].abs().max() > 0.1
-
-    def test_smooth_fields_are_smooth_and_in_order(self) -> None:
-        rng = np.random.default_rng(0)
-        coarse = [draw_coarse_field(rng, 2, cells, (64, 96)) for cells in (3, 2, 3)]
-        fields = smooth_fields(coarse, (64, 96))
-        assert fields.shape == (3, 2, 64, 96)
-        assert fields.std() > 0.2
-        assert fields.diff(dim=2).abs().max() < 0.25
-        for field, drawn in zip(fields, coarse, strict=True):
-            torch.testing.assert_close(field, smooth_fields([drawn], (64, 96))[0])
 
     def test_blur_along_keeps_light_and_place(self) -> None:
         point = torch.zeros(1, 3, 21, 21)
@@ -470,17 +351,9 @@ class TestMotion:
 
 class TestObjects:
     def thing(self, **changes: object) -> MovingObject:
-        values: dict[str, object] = {
-            "texture": torch.full((3, 8, 8), 0.7),
-            "shape": "ellipse",
-            "harmonics": (),
-            "aspect": 1.0,
-            "centres": np.array([[10.0, 16.0], [16.0, 16.0], [22.0, 16.0]]),
-            "radii": np.array([5.0, 5.0, 5.0]),
-            "angles": np.zeros(3),
-            "wobble": np.zeros(3),
-            "edge": 1.0,
-        }
+        values: dict[str, object] = {"texture": torch.full((3, 8, 8), 0.7), "shape": "ellipse", "harmonics": ()}
+        values |= {"centres": np.array([[10.0, 16.0], [16.0, 16.0], [22.0, 16.0]]), "radii": np.array([5.0, 5.0, 5.0])}
+        values |= {"aspect": 1.0, "angles": np.zeros(3), "wobble": np.zeros(3), "edge": 1.0}
         return MovingObject(**{**values, **changes})  # type: ignore[arg-type]
 
     def painted(self, *things: MovingObject) -> tuple[Tensor, Tensor]:
@@ -508,19 +381,10 @@ class TestObjects:
 
     @pytest.mark.parametrize(("shape", "harmonics"), SHAPES)
     @pytest.mark.parametrize("edge", [1.0, 5.0])
-    def test_every_shape_lies_within_its_extent(
-        self, shape: str, harmonics: tuple[tuple[float, ...], ...], edge: float
-    ) -> None:
-        thing = self.thing(
-            shape=shape,
-            harmonics=harmonics,
-            aspect=0.6,
-            edge=edge,
-            radii=np.full(3, 12.0),
-            wobble=np.full(3, 0.2),
-            angles=np.array([0.0, 0.7, 2.0]),
-            centres=np.array([[48.0, 48.0]] * 3),
-        )
+    def test_every_shape_lies_within_its_extent(self, shape: str, harmonics: tuple, edge: float) -> None:
+        angled = {"wobble": np.full(3, 0.2), "angles": np.array([0.0, 0.7, 2.0]), "aspect": 0.6}
+        place = {"radii": np.full(3, 12.0), "centres": np.array([[48.0, 48.0]] * 3)}
+        thing = self.thing(shape=shape, harmonics=harmonics, edge=edge, **angled, **place)
         positions = pixel_grid(96, 96).flatten(0, 1).expand(3, -1, -1)
         _, coverage = render_objects(positions, [thing] * 3, [0, 1, 2])
         assert coverage.max() == 1
@@ -530,47 +394,16 @@ class TestObjects:
             assert (offset <= half).all()
             assert (offset >= 0.4 * half).all()  # a bound that is of some use
 
-    def test_soft_edge_has_the_width_asked_for(self) -> None:
-        thing = self.thing(edge=4.0, radii=np.full(3, 10.0), centres=np.full((3, 2), 16.0))
-        _, coverage = render_objects(pixel_grid(32, 32).flatten(0, 1)[None], [thing], [0])
-        row = coverage[0, 0].view(32, 32)[16, 16:]
-        partial = ((row > 0.01) & (row < 0.99)).sum()
-        assert 3 <= partial <= 5
-
     def test_out_of_sight_changes_nothing(self) -> None:
         radiance, passed = self.painted(self.thing(centres=np.full((3, 2), 500.0)))
         assert radiance.max() == 0
         assert passed.max() == 0
 
-    def test_objects_of_all_shapes_and_sizes_are_what_they_are_alone(self) -> None:
-        things = [
-            self.thing(
-                shape=shape,
-                harmonics=harmonics,
-                texture=torch.rand(3, 9 + 4 * k, 14 - k, generator=seeded(k)),
-                radii=np.full(3, 2.0 + 2 * k),
-                centres=np.array([[6.0 + 5 * k, 20.0 - 2 * k]] * 3),
-            )
-            for k, (shape, harmonics) in enumerate(self.SHAPES)
-        ]
-        radiance, passed = self.painted(*things)
-        expected, covered = torch.zeros(3, 3, 32, 32), torch.zeros(1, 32, 32)
-        grid = pixel_grid(32, 32).flatten(0, 1).expand(3, -1, -1)
-        for thing in things:  # the later ones lie before the earlier ones
-            colour, coverage = (part.unflatten(-1, (32, 32)) for part in render_objects(grid, [thing] * 3, [0, 1, 2]))
-            expected = torch.lerp(expected, colour, coverage.expand_as(colour))
-            covered = torch.maximum(covered, coverage.amax(dim=0))
-        torch.testing.assert_close(radiance, expected)
-        torch.testing.assert_close(passed, covered)
-
-    def test_textures_are_mirrored_at_their_edges(self) -> None:
-        texture = torch.rand(3, 8, 12, generator=seeded())
-        thing = self.thing(texture=texture, radii=np.full(3, 6.0), centres=np.full((3, 2), 16.0))
-        positions = pixel_grid(32, 32).flatten(0, 1)[None]
-        colour, _ = render_objects(positions, [thing, self.thing(texture=torch.rand(3, 20, 9))][:1], [1])
-        grid = (pixel_grid(32, 32)[None] - 16.0) / 6.0 * 0.8
-        mirrored = torch.nn.functional.grid_sample(texture[None], grid, "bilinear", "reflection", align_corners=False)
-        torch.testing.assert_close(colour.unflatten(-1, (32, 32)), mirrored, rtol=0, atol=1e-5)
+    def test_later_objects_lie_before_earlier_ones(self) -> None:
+        bright, dark = self.thing(), self.thing(texture=torch.full((3, 8, 8), 0.2), radii=np.full(3, 2.0))
+        before, behind = self.painted(bright, dark)[0], self.painted(dark, bright)[0]
+        assert before[1, 0, 16, 16] == pytest.approx(0.2, abs=1e-4)
+        torch.testing.assert_close(behind, self.painted(bright)[0])
 
 
 class TestSensor:
@@ -587,50 +420,22 @@ class TestSensor:
         assert rounded * levels == pytest.approx(round(rounded * levels), abs=1e-6)
         assert abs(rounded - value) <= 0.5 / levels + 1e-9
 
-    def test_quantize_takes_a_depth_for_each(self) -> None:
-        values = torch.rand(4, 2, 5, generator=seeded())
-        together = quantize(values, [8, None, 12, 1])
-        for value, rounded, bits in zip(values, together, (8, None, 12, 1), strict=True):
-            assert torch.equal(rounded, quantize(value, bits))
-
-    def test_jpeg_is_near_to_files_of_the_same_quality(self) -> None:
-        """kornia rounds softly, so: artefacts of the same size within a sixth, of the same sign nearly everywhere."""
-        qualities = (80, 90, 98)
-        photo = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[
-            :, 40:139, 180:291
-        ]  # a face; sides that no block divides
-        pictures = photo.expand(len(qualities), -1, -1, -1).float() / 255
-        ours = jpeg_artefacts(pictures, qualities)
-        for quality, picture, compressed in zip(qualities, pictures, ours, strict=True):
+    def test_jpeg_artefacts_are_those_of_files_and_let_gradients_pass(self) -> None:
+        photo = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[:, 40:139, 180:291]  # no whole blocks
+        pictures = (photo.expand(3, -1, -1, -1).float() / 255).requires_grad_()
+        found = jpeg_artefacts(pictures, [60, 90, 98], [True, True, False])
+        for quality, chroma, compressed in zip((60, 90, 98), ("4:2:0", "4:2:0", "4:4:4"), found, strict=True):
             stored = io.BytesIO()
-            Image.fromarray(photo.permute(1, 2, 0).numpy()).save(stored, "JPEG", quality=quality)
+            Image.fromarray(photo.permute(1, 2, 0).numpy()).save(stored, "JPEG", quality=quality, subsampling=chroma)
             decoded = torch.from_numpy(np.array(Image.open(stored))).permute(2, 0, 1) / 255
-            lost, modelled = decoded - picture, compressed - picture
-            assert modelled.std() == pytest.approx(lost.std().item(), rel=1 / 6)
-            assert torch.corrcoef(torch.stack([lost.flatten(), modelled.flatten()]))[0, 1] > 0.7
-            assert (compressed - decoded).std() < min(0.7 * lost.std(), 2 / 255)
-
-    def test_jpeg_of_each_quality_is_what_it_is_alone(self) -> None:
-        pictures = torch.rand(2, 3, 24, 40, generator=seeded())
-        together = jpeg_artefacts(pictures, [60, 95])
-        for index, quality in enumerate((60, 95)):
-            alone = jpeg_artefacts(pictures[index, None], quality)[0]
-            assert (together[index] - alone).abs().max() < 1.01 / 255
-            assert (together[index] != alone).float().mean() < 1e-2
+            torch.testing.assert_close(compressed, decoded, rtol=0, atol=1e-6)
+            assert (compressed - photo / 255).abs().max() > 2 / 255
+        assert torch.equal(torch.autograd.grad(found.sum(), pictures)[0], torch.ones_like(pictures))
 
     def sensor(self, **changes: object) -> Sensor:
-        values: dict[str, object] = {
-            "gains": np.array([[1.0], [2.0], [4.0]]).repeat(3, axis=1),
-            "photon_noise": 1e-3,
-            "read_noise": 1e-3,
-            "noise_seed": 1,
-            "black_level": 0.0,
-            "gamma": 2.2,
-            "srgb": False,
-            "bits": None,
-            "jpeg_quality": None,
-        }
-        return Sensor(**{**values, **changes})  # type: ignore[arg-type]
+        values: dict[str, object] = {"gains": np.array([[1.0], [2.0], [4.0]]).repeat(3, axis=1), "photon_noise": 1e-3}
+        values |= {"read_noise": 1e-3, "noise_seed": 1, "black_level": 0.0, "gamma": 2.2, "srgb": False}
+        return Sensor(**{**values, "bits": None, "jpeg_quality": None, **changes})  # type: ignore[arg-type]
 
     def test_recording_is_differentiable_in_light_and_exposure(self) -> None:
         """In double precision, for cameras of every curve, where nothing is clipped or rounded."""
@@ -655,10 +460,8 @@ class TestSensor:
         radiance = torch.rand(2, 3, 3, 16, 24, generator=seeded()) * 0.3
         radiance[..., :8] = 0.0
         radiance.requires_grad_()
-        sensors = [
-            self.sensor(read_noise=0.0, bits=8, jpeg_quality=90),
-            self.sensor(srgb=True, bits=8, jpeg_quality=70),
-        ]
+        dark, srgb = {"read_noise": 0.0, "jpeg_quality": 90}, {"srgb": True, "jpeg_quality": 70}
+        sensors = [self.sensor(bits=8, **options) for options in (dark, srgb)]
         noise = torch.randn(radiance.shape, generator=seeded(1))
         (gradient,) = torch.autograd.grad(record(radiance, sensors, noise).square().sum(), radiance)
         assert torch.isfinite(gradient).all()
@@ -686,12 +489,10 @@ class TestSensor:
     def test_errors_of_exposure_spare_the_reference(self, bank: SceneBank) -> None:
         config = SynthesisConfig.noiseless(exposure_error_share=1.0, exposure_error=0.1, white_balance_drift_share=1.0)
         batch = Synthesizer(bank, config).sample(4, 32, seeded(), "static")
-        errors = (
-            (batch.frames - expose(batch.radiance, batch.times[:, :, None, None, None])).abs().amax(dim=(0, 2, 3, 4))
-        )
+        exact = expose(batch.radiance, batch.times[:, :, None, None, None])
+        errors = (batch.frames - exact).abs().amax(dim=(0, 2, 3, 4))
         assert errors[1] < 1e-4
-        assert errors[0] > 1e-3
-        assert errors[2] > 1e-3
+        assert (errors[OUTER] > 1e-3).all()
 
 
 class TestRegistration:
@@ -716,14 +517,6 @@ class TestRegistration:
         off = registration_positions([registration], torch.zeros(1, 3, 40, 40, 2)) - pixel_grid(40, 40)
         assert 0 < off.std() < 3 * registration.amplitude
         assert off.diff(dim=3).abs().max() < registration.amplitude
-
-    def test_noise_is_resampled_too(self) -> None:
-        camera = torch.zeros(1, 3, 48, 48, 2)
-        camera[:, 0] = 0.5
-        frames = (0.5 + 0.1 * torch.randn(1, 3, 3, 48, 48, generator=seeded())).clamp(0.01, 1)
-        positions = registration_positions([self.exact()], camera)
-        registered, _ = register(frames, frames, [self.exact()], positions, torch.tensor([[1.0, 4.0, 16.0]]))
-        assert registered[0, 0, :, 12:36, 12:36].std() < 0.8 * frames[0, 0, :, 12:36, 12:36].std()
 
     def test_unseen_strips_are_told_by_the_reference_or_repeated(self) -> None:
         ramp = torch.linspace(0.05, 0.2, 32).expand(1, 3, 3, 32, 32).clone()
@@ -800,8 +593,7 @@ class TestScenes:
         with pytest.raises(ArgumentError, match="nowhere"):
             bank.subset(["nowhere"])
         train, held = bank.split(holdout=2)
-        assert len(train.hdr) == 3
-        assert len(held.hdr) == 2
+        assert (len(train.hdr), len(held.hdr)) == (3, 2)
         assert not set(train.photo_names) & set(held.photo_names)
 
     def test_noisy_scenes_are_no_backgrounds(self) -> None:

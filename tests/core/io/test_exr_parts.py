@@ -68,8 +68,5 @@ def test_damaged_files_are_refused(tmp_path: Path, values: np.ndarray, kept: flo
     (tmp_path / "a.exr").write_bytes(data[: int(kept * len(data)) if kept < 1 else int(kept)])
     with pytest.raises(ImageFileError, match=r"a\.exr"):
         read_parts(tmp_path / "a.exr")
-
-
-def test_missing(tmp_path: Path) -> None:
     with pytest.raises(ImageFileError, match="cannot be opened"):
         read_parts(tmp_path / "none.exr")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 from fractions import Fraction
@@ -15,13 +14,11 @@ import OpenImageIO
 import pytest
 import tifffile
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
 from afunet_core.bracket.folders import find_brackets, list_bracket_folder
-from afunet_core.errors import AFUNetError, ArgumentError, ImageFileError, ShapeError
+from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
 from afunet_core.io import (
     Exposure,
     natural_key,
@@ -34,13 +31,8 @@ from afunet_core.io import (
 
 oiio: Any = OpenImageIO  # its stubs make every call optional; a None fails these tests anyway
 
-METADATA = {
-    "model": "compact",
-    "times": [1.0, 4.0, 16.0],
-    "nested": {"a": None, "b": True},
-    "text": "µ-law “quoted” = 5",
-    "looks_like_a_number": "007",
-}
+METADATA = {"model": "compact", "times": [1.0, 4.0, 16.0], "nested": {"a": None, "b": True}}
+METADATA |= {"text": "µ-law “quoted” = 5", "looks_like_a_number": "007"}
 
 
 @pytest.fixture
@@ -160,13 +152,8 @@ class TestRoundTrip:
             np.testing.assert_array_equal(read_image(tmp_path / name).pixels, radiance)
 
     def test_metadata_of_any_kind_becomes_json(self, tmp_path: Path, radiance: np.ndarray) -> None:
-        given = {
-            "array": np.arange(3),
-            "scalar": np.float32(0.5),
-            "tensor": torch.ones(2),
-            "path": Path("a"),
-            "inf": np.inf,
-        }
+        given = {"array": np.arange(3), "scalar": np.float32(0.5), "tensor": torch.ones(2), "path": Path("a")}
+        given["inf"] = np.inf
         expected = {"array": [0, 1, 2], "scalar": 0.5, "tensor": [1.0, 1.0], "path": "a", "inf": "inf"}
         for name in ("a.exr", "a.hdr", "a.tif", "a.png"):
             write_image(tmp_path / name, radiance, metadata=given)
@@ -205,27 +192,17 @@ class TestReading:
         np.testing.assert_array_equal(read_image(tmp_path / "lzw.tif").pixels, pixels)
         np.testing.assert_array_equal(read_image(tmp_path / "big.tif").pixels, pixels.astype(np.uint16) * 257)
 
-    @pytest.mark.parametrize("order", ["BGR", "GBRA", "ARGB"])
-    def test_exr_channels_by_name(self, tmp_path: Path, radiance: np.ndarray, order: str) -> None:
-        rgba = dict(zip("RGBA", np.moveaxis(np.dstack([radiance, radiance[..., 0] * 0 + 0.5]), 2, 0), strict=True))
-        _write_with_oiio(tmp_path / "a.exr", np.stack([rgba[c] for c in order], axis=2), tuple(order))
-        expected = np.stack([rgba[c] for c in "RGBA" if c in order], axis=2)
-        np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, expected)
-
-    def test_exr_layer_is_found_among_other_channels(self, tmp_path: Path, radiance: np.ndarray) -> None:
-        names = ("diffuse.B", "Z", "diffuse.R", "diffuse.G")
-        planes = np.dstack([radiance[..., 2], radiance[..., 0] * 0 + 9, radiance[..., 0], radiance[..., 1]])
-        _write_with_oiio(tmp_path / "a.exr", planes, names)
-        np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, radiance)
-
-    def test_exr_luminance(self, tmp_path: Path, radiance: np.ndarray) -> None:
-        _write_with_oiio(tmp_path / "a.exr", radiance[..., :1], ("Y",))
-        np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, radiance[..., 0])
-
-    def test_exr_without_colour(self, tmp_path: Path, radiance: np.ndarray) -> None:
-        _write_with_oiio(tmp_path / "a.exr", radiance[..., :1], ("Z",))
-        with pytest.raises(ImageFileError, match=r"a\.exr: has no channels R, G, B or Y .*Z"):
-            read_image(tmp_path / "a.exr")
+    @pytest.mark.parametrize("names", ["BGR", "GBRA", "ARGB", "Y", ("diffuse.B", "Z", "diffuse.R", "diffuse.G"), "Z"])
+    def test_exr_channels_by_name(self, tmp_path: Path, radiance: np.ndarray, names: tuple[str, ...] | str) -> None:
+        """In any order, of a layer among other channels, one of luminance; others are no picture."""
+        planes = dict(zip("RGBAYZ", np.moveaxis(np.dstack([radiance, radiance / 2]), 2, 0), strict=True))
+        _write_with_oiio(tmp_path / "a.exr", np.stack([planes[name[-1]] for name in names], axis=2), tuple(names))
+        if names == "Z":
+            with pytest.raises(ImageFileError, match=r"a\.exr: has no channels R, G, B or Y .*Z"):
+                read_image(tmp_path / "a.exr")
+            return
+        wanted = [planes[c] for c in ("Y" if names == "Y" else "RGBA") if c in {name[-1] for name in names}]
+        np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, np.squeeze(np.stack(wanted, axis=2)))
 
     def test_exr_first_part_with_colour(self, tmp_path: Path, radiance: np.ndarray) -> None:
         path = str(tmp_path / "a.exr")
@@ -319,12 +296,8 @@ class TestFolders:
             (folder / name).touch()
 
     def test_natural_order(self) -> None:
-        assert sorted(["img10.tif", "IMG9.tif", "img1b.tif", "img1.tif"], key=natural_key) == [
-            "img1.tif",
-            "img1b.tif",
-            "IMG9.tif",
-            "img10.tif",
-        ]
+        names = ["img1.tif", "img1b.tif", "IMG9.tif", "img10.tif"]
+        assert sorted(sorted(names), key=natural_key) == names
 
     def test_frames_only(self, tmp_path: Path) -> None:
         self._touch(tmp_path, "10.tif", "9.TIF", ".hidden.tif", "notes.md", "truth.hdr", "merged.exr", "exposure.txt")
@@ -390,22 +363,6 @@ class TestDamage:
             with pytest.raises(ImageFileError, match=re.escape(str(path))):
                 read_image(path)
 
-    @pytest.mark.parametrize("name", SAMPLES)
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=4))
-    def test_flipped_bits(
-        self, tmp_path: Path, sample_bytes: dict[str, bytes], name: str, flips: list[tuple[float, int]]
-    ) -> None:
-        """Either a picture or an ``ImageFileError``; most of the flips fall into headers by the square."""
-        damaged = bytearray(sample_bytes[name])
-        for place, bit in flips:
-            damaged[int(place**2 * len(damaged))] ^= 1 << bit
-        path = tmp_path / name
-        path.write_bytes(damaged)
-        for read in (read_image, read_exposure):
-            with contextlib.suppress(ImageFileError):
-                read(path)
-
     @pytest.mark.parametrize("suffix", [".exr", ".hdr", ".tif", ".png", ".jpg"])
     def test_foreign_content(self, tmp_path: Path, suffix: str) -> None:
         path = tmp_path / f"a{suffix}"
@@ -418,15 +375,11 @@ class TestDamage:
         (tmp_path / "empty.png").touch()
         (tmp_path / "folder.png").mkdir()
         for name, message in [("empty", "is empty"), ("missing", "No such file"), ("folder", "Is a directory")]:
-            with pytest.raises(ImageFileError, match=rf"{name}\.png: .*{message}"):
+            with pytest.raises(ImageFileError, match=rf"{name}\.png: .*{message}") as caught:
                 read_image(tmp_path / f"{name}.png")
+            assert isinstance(caught.value, OSError)
         with pytest.raises(ImageFileError, match="cannot be opened"):
             read_image("a\0b.png")
-
-    def test_errors_are_os_errors(self, tmp_path: Path) -> None:
-        with pytest.raises(OSError, match="No such file") as caught:
-            read_image(tmp_path / "missing.png")
-        assert isinstance(caught.value, AFUNetError)
 
     def test_header_that_claims_too_much(self, tmp_path: Path) -> None:
         """A few bytes that ask for hundreds of gigabytes are refused before the memory is."""
@@ -444,10 +397,12 @@ class TestWriting:
         largest = np.finfo(np.float32).max
         np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, [[0, largest, -largest, 0.5]])
 
-    def test_half_is_limited(self, tmp_path: Path) -> None:
+    def test_half_is_limited_and_for_exr(self, tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="1 of 2 values do not fit into a half float"):
             write_image(tmp_path / "a.exr", np.array([[1e6, 0.5]], np.float32), half=True)
         np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, [[65504.0, 0.5]])
+        with pytest.raises(ArgumentError, match="half"):
+            write_image(tmp_path / "a.tif", np.zeros((2, 2), np.float32), half=True)
 
     def test_hdr_has_no_negative_values(self, tmp_path: Path) -> None:
         with pytest.warns(UserWarning, match="do not fit into the Radiance format"):
@@ -478,10 +433,6 @@ class TestWriting:
             write_image(tmp_path / name, pixels)
         assert not list(tmp_path.iterdir())
 
-    def test_half_is_for_exr(self, tmp_path: Path) -> None:
-        with pytest.raises(ArgumentError, match="half"):
-            write_image(tmp_path / "a.tif", np.zeros((2, 2), np.float32), half=True)
-
     @pytest.mark.parametrize("name", ["a.exr", "a.hdr", "a.tif", "a.png", "a.jpg"])
     def test_missing_folder(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(ImageFileError, match=r"cannot be written: No such file.*Check that the folder exists"):
@@ -507,22 +458,6 @@ class TestWriting:
             signal.signal(signal.SIGXFSZ, handler)
         assert (tmp_path / name).read_bytes() == before
         assert [path.name for path in tmp_path.iterdir()] == [name]
-
-    def test_failure_at_the_last_moment_leaves_the_old_file(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        path = tmp_path / "a.exr"
-        write_image(path, np.ones((2, 2), np.float32))
-        before = path.read_bytes()
-
-        def refuse(*_: object) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "fsync", refuse)
-        with pytest.raises(ImageFileError, match="No space left on device"):
-            write_image(path, np.zeros((2, 2), np.float32))
-        assert path.read_bytes() == before
-        assert list(tmp_path.iterdir()) == [path]
 
     def test_interruption_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(*_: object) -> None:

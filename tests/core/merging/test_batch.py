@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 import afunet_core as af
 from afunet_core.errors import ArgumentError, ImageFileError
@@ -16,7 +18,7 @@ from afunet_core.io import read_image, write_image
 from afunet_core.io.atomic import remove_partial_files, write_atomically
 from afunet_core.merging import batch
 from afunet_core.merging.batch import MergeJob, attempt, folder_jobs, group_jobs, run_batch, run_job
-from afunet_core.utils.device import is_out_of_memory
+from scenes import save_photo
 
 PLAIN = {"method": "weighted", "align": "off", "noise": "photons"}
 
@@ -57,27 +59,6 @@ def test_a_batch_goes_on_whatever_happens(tmp_path: Path, light: np.ndarray, mon
     assert [outcome.status for outcome in outcomes] == ["failed", "failed", "merged"]
     assert outcomes[0].message == "KeyError: 'a fault of the program'"
     assert "memory ran out" in outcomes[1].message
-
-
-@pytest.mark.parametrize(
-    ("error", "known"),
-    [
-        (MemoryError(), True),
-        (RuntimeError("std::bad_alloc"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
-        (OSError(12, "Cannot allocate memory"), True),
-        (RuntimeError("bad allocation"), True),
-        (RuntimeError("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True),
-        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"), True),
-        (RuntimeError("Invalid buffer size: 12.00 GiB"), True),
-        (RuntimeError("Allocation on device 0 would exceed allowed memory."), True),
-        (RuntimeError("shape mismatch"), False),
-        (ValueError("out of memory"), False),
-    ],
-)
-def test_texts_that_mean_out_of_memory(error: BaseException, known: bool) -> None:
-    assert is_out_of_memory(error) is known
 
 
 class TestOutputs:
@@ -179,15 +160,9 @@ class TestOutputs:
 
     @pytest.mark.parametrize("name", ["out.dng", "out.jpg", "out.png", "out.hdr"])
     def test_the_photograph_is_carried_over(self, tmp_path: Path, light: np.ndarray, name: str) -> None:
-        from PIL import Image
-        from PIL.TiffImagePlugin import IFDRational
-
         for i in range(2):
-            exif = Image.Exif()
-            exif[0x0110] = "Camera X"
-            exif[0x8769] = {0x829A: IFDRational(4**i, 100), 0x9003: "2026:06:01 12:00:00"}
             codes = np.rint((light * 4**i) ** (1 / 2.2) * 255).astype(np.uint8)
-            Image.fromarray(codes).save(tmp_path / f"{i}.png", exif=exif)
+            save_photo(tmp_path / f"{i}.png", codes, Fraction(4**i, 100), model="Camera X")
         run_job(job_of([str(tmp_path / "0.png"), str(tmp_path / "1.png")], tmp_path / name))
         if name == "out.dng":
             assert tifffile.TiffFile(tmp_path / name).pages.first.tags["Model"].value == "Camera X"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ import torch
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import MergeCancelled
 from afunet_core.merging.evidence import is_at_rest
-from afunet_core.motion.compensation import follow_motion
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.registration.frames import align_frame
 
@@ -57,14 +55,3 @@ def test_warping(stack: ExposureStack) -> None:
     with pytest.raises(MergeCancelled):
         align_frame(stack.frames[0], shift, stack.frames[1], 1.0, 4.0, "linear", check=check)
     assert len(calls) == 2
-
-
-def test_following_asks_between_its_steps(stack: ExposureStack) -> None:
-    moved = torch.rand(1, 3, 160, 200, generator=torch.Generator().manual_seed(1))
-    moved = torch.nn.functional.avg_pool2d(moved, 5, 1, 2) * 0.2
-    other = moved.clone()
-    other[..., 40:110, 40:120] = moved[..., 40:110, 46:126]  # a part that moved by six pixels
-    stack = replace(stack, frames=(other, 4 * moved))
-    calls = []
-    follow_motion(stack, lambda: calls.append(1))
-    assert len(calls) >= 3  # at the start, before the motion is found, and after

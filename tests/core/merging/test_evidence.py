@@ -6,27 +6,15 @@ import pytest
 import torch
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
-from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.merging.evidence import AT_REST, is_at_rest
 from afunet_core.motion.ghosts import ghost_map
-
-
-@pytest.fixture(scope="module")
-def synthesizer() -> Synthesizer:
-    return Synthesizer(SceneBank.procedural(0), SynthesisConfig.evaluation(16))
-
-
-def bracket_of(batch) -> Bracket:
-    frames = list(batch.frames[0][:, None])
-    return Bracket(frames, times=batch.times[0].tolist(), encoding="gamma", override=True)
+from scenes import synthetic_bracket
 
 
 @pytest.mark.parametrize("kind", ["camera", "objects", "both"])
 @pytest.mark.parametrize("seed", range(3))
-def test_every_kind_of_motion_is_noticed(synthesizer, kind, seed):
-    batch = synthesizer.sample(1, 96, torch.Generator().manual_seed(seed), kind=kind)
-    assert not is_at_rest(bracket_of(batch))
+def test_every_kind_of_motion_is_noticed(kind, seed):
+    assert not is_at_rest(synthetic_bracket(seed, kind)[0])
 
 
 def test_what_is_fainter_than_the_noise_of_a_pixel_is_noticed():
@@ -45,9 +33,8 @@ def test_what_is_fainter_than_the_noise_of_a_pixel_is_noticed():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_rest_is_recognised(synthesizer, seed):
-    batch = synthesizer.sample(1, 96, torch.Generator().manual_seed(40 + seed), kind="static")
-    assert is_at_rest(bracket_of(batch))
+def test_rest_is_recognised(seed):
+    assert is_at_rest(synthetic_bracket(40 + seed)[0])
 
 
 def test_one_moving_sample_keeps_the_batch_from_rest():

@@ -13,6 +13,7 @@ from afunet_core.errors import ArgumentError
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.working_scale import choose_scale
 from afunet_core.model.config import COMPACT
+from scenes import tiny_network
 
 TINY = replace(COMPACT, embed_dim=12, depths=(1, 1), fusion_heads=2, window_size=4)
 TIMES = (1.0, 4.0, 16.0)
@@ -22,12 +23,6 @@ TIMES = (1.0, 4.0, 16.0)
 def network() -> af.AFUNet:
     torch.manual_seed(0)
     return af.AFUNet(TINY).eval()
-
-
-@pytest.fixture(scope="module")
-def direct() -> af.AFUNet:
-    torch.manual_seed(0)
-    return af.AFUNet(af.AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=1)).eval()
 
 
 def moving_bracket(size: int = 96) -> af.Bracket:
@@ -50,16 +45,16 @@ def test_large_pictures_are_looked_at_reduced(network, size, scale):
     assert choose_scale(MergeOptions(), network, *size) == scale
 
 
-def test_a_choice_is_kept_and_what_is_exact_stays_so(network, direct):
+def test_a_choice_is_kept_and_what_is_exact_stays_so(network):
     assert choose_scale(MergeOptions(working_scale="full"), network, 4000, 6000) == 1
     assert choose_scale(MergeOptions(working_scale="quarter"), network, 64, 96) == 4
-    assert choose_scale(MergeOptions(), direct, 4000, 6000) == 1
+    assert choose_scale(MergeOptions(), tiny_network(), 4000, 6000) == 1
     assert choose_scale(MergeOptions(stages=True), network, 4000, 6000) == 1
 
 
-def test_reduced_frames_are_refused_where_they_cannot_be(network, direct):
+def test_reduced_frames_are_refused_where_they_cannot_be(network):
     with pytest.raises(ArgumentError, match="working_scale: expected 'full' for a network without"):
-        af.merge(moving_bracket(), model=direct, working_scale="half")
+        af.merge(moving_bracket(), model=tiny_network(), working_scale="half")
     with pytest.raises(ArgumentError, match="working_scale: expected 'full' with stages=True"):
         af.merge(moving_bracket(), model=network, working_scale="half", stages=True)
 

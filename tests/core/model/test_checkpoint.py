@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
@@ -29,16 +29,11 @@ from afunet_core.model.checkpoint import (
     shipped_models,
 )
 from afunet_core.model.published_names import from_published, to_published
+from scenes import tiny_network as tiny_model
 
 Change = Callable[[dict[str, torch.Tensor]], Any]
 
 PUBLISHED = json.loads((Path(__file__).parent / "published_parameters.json").read_text())
-
-
-def tiny_model(seed: int = 0, **changes: object) -> AFUNet:
-    torch.manual_seed(seed)
-    sizes: dict[str, Any] = {"embed_dim": 12, "depths": (1, 2), "fusion_heads": 2, "dormant_norm": False}
-    return AFUNet(AFUNetConfig(**{**sizes, **changes})).eval()
 
 
 def published_tensors(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -79,9 +74,7 @@ def configs(draw: st.DrawFn) -> AFUNetConfig:
 # --- round trips ---
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15)
 @given(config=configs())
 def test_any_configuration_comes_back_from_its_file(config: AFUNetConfig, tmp_path: Path) -> None:
     model = AFUNet(config).eval()
@@ -120,16 +113,6 @@ def test_dtype_and_device(tmp_path: Path) -> None:
     assert {value.dtype for value in model.parameters()} == {torch.float64}
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX knows them")
-def test_others_may_read_what_is_saved(tmp_path: Path) -> None:
-    before = os.umask(0o022)
-    try:
-        save_model(tiny_model(), tmp_path / "a.safetensors")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o644
-
-
 def test_saving_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.safetensors"
     save_model(tiny_model(), path)
@@ -158,13 +141,6 @@ def test_every_published_name_has_one_place_here() -> None:
     assert squeeze == {key: tuple(size for size in shape if size != 1) for key, shape in published.items()}
 
 
-def test_names_translate_there_and_back() -> None:
-    for published in PUBLISHED["parameters"]:
-        ours = from_published(published)
-        assert ours is not None
-        assert to_published(ours) == published
-
-
 @pytest.mark.parametrize(
     "name", ["", "conv4.0.weight", "A1.x.fc1.bias", "head.conv.weight", "SFM.0", "module.conv1.0.bias"]
 )
@@ -172,13 +148,10 @@ def test_foreign_names_are_not_ours(name: str) -> None:
     assert from_published(name) is None
 
 
-def test_unknown_parameters_have_no_published_name() -> None:
-    with pytest.raises(KeyError):
-        to_published("stages.0.align_left.query.weight")
-
-
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "params_ema"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize(
+    ("wrapper", "prefix"),
+    [(None, ""), ("state_dict", "module."), ("model", "_orig_mod."), ("params_ema", "module._orig_mod.")],
+)
 def test_published_files_load(tmp_path: Path, wrapper: str | None, prefix: str) -> None:
     tensors = published_tensors()
     content: dict[str, object] = OrderedDict((prefix + key, value) for key, value in tensors.items())
@@ -247,15 +220,6 @@ def test_truncated_files(tmp_path: Path, make: Callable[[Path], bytes], suffix: 
         load_model(path)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(content=st.binary(max_size=200), suffix=st.sampled_from([".safetensors", ".pth", ".pt", ""]))
-def test_noise_is_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
-    path = tmp_path / f"noise{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError):
-        load_model(path)
-
-
 def test_a_header_that_lies_about_its_size(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{}")
     with pytest.raises(CheckpointError, match="not a readable safetensors"):
@@ -320,7 +284,7 @@ def test_a_spoilt_configuration_note(tmp_path: Path, note: str) -> None:
     except CheckpointError as error:
         assert "configuration" in str(error)  # noqa: PT017 - refusing and ignoring are both right
     else:
-        assert model.config.depths == (1, 2)
+        assert model.config.depths == (1,)
 
 
 # --- names and places ---
@@ -351,12 +315,9 @@ def test_shipped_models_load_and_default_names_one() -> None:
         assert describe_checkpoint(name)["parameters"] == sum(p.numel() for p in load_model(name).parameters())
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_and_no_tensors(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no file"):
         read_checkpoint(tmp_path / "gone.safetensors")
-
-
-def test_nothing_fits_no_configuration() -> None:
     with pytest.raises(CheckpointError, match="fit no AFUNet configuration"):
         infer_config({})
 

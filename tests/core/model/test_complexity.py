@@ -54,6 +54,7 @@ def test_parts_cost_something() -> None:
     for part in ("M2", "M3", "M4"):
         assert costs["M1"].flops < costs[part].flops < costs["published"].flops
         assert costs["M1"].parameters < costs[part].parameters < costs["published"].parameters
+    assert 5 * complexity(COMPACT).flops < costs["published"].flops
     stages = [costs[f"stages-{count}"].flops for count in range(2, 7)]
     assert stages == sorted(stages)
     assert len({after - before for before, after in pairwise(stages)}) == 1

@@ -54,7 +54,3 @@ def test_agrees_with_the_published_code(fixture, dtype, output_tolerance, featur
             error = np.abs(ours.permute(0, 3, 1, 2).numpy() - fixture[f"{name}_{stage}"]).max()
             assert error < feature_tolerance, f"{name}_{stage}: {error}"
     assert [tuple(state.under.shape) for state in states] == [(1, 24, 21, 27)] * 4
-
-
-def test_published_configuration_has_the_published_size():
-    assert sum(parameter.numel() for parameter in AFUNet().parameters()) == 1_162_035

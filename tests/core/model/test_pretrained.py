@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from afunet_core import AFUNet, AFUNetConfig, load_model
+from afunet_core import AFUNet, load_model
 from afunet_core.errors import ArgumentError, CheckpointError
 from afunet_core.model.checkpoint import describe_checkpoint, model_path
 from afunet_core.model.pretrained import BASE_URL, PUBLISHED, FetchError, fetch, fetched_models, git_blob_id
 from afunet_core.model.published_names import to_published
+from scenes import tiny_network as tiny_model
 
 
 class Server:
@@ -77,11 +78,6 @@ def published_file(model: AFUNet) -> bytes:
     return buffer.getvalue()
 
 
-def tiny_model() -> AFUNet:
-    torch.manual_seed(0)
-    return AFUNet(AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=2))
-
-
 def kept(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*")) if cache.exists() else []
 
@@ -90,20 +86,16 @@ def test_a_verified_download_becomes_a_model(server: Server, cache: Path) -> Non
     model = tiny_model()
     content = published_file(model)
     server.files["/weights/Kalantari.pth"] = content
-    seen: list[tuple[int, int]] = []
-    path = fetch(
-        "kalantari",
-        base_url=server.url,
-        blob=git_blob_id(content),
-        on_progress=lambda done, total, _: seen.append((done, total)),
-    )
+    seen: list[tuple[int, ...]] = []
+    blob = git_blob_id(content)
+    path = fetch("kalantari", base_url=server.url, blob=blob, on_progress=lambda *report: seen.append(report[:2]))
     assert path == cache / "kalantari.safetensors" == model_path("kalantari")
     assert kept(cache) == ["kalantari.safetensors"]
     assert fetched_models() == {"kalantari": path}
     loaded = dict(load_model("kalantari").named_parameters())
     assert all(torch.equal(value, loaded[key]) for key, value in model.named_parameters())
     notes = describe_checkpoint("kalantari")["metadata"]
-    assert notes["git_blob"] == git_blob_id(content)
+    assert notes["git_blob"] == blob
     assert "no licence file" in notes["licence"]
     assert seen[-1] == (len(content), len(content))
 

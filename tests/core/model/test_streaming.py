@@ -7,20 +7,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.model.layers import Depthwise3x3
 from afunet_core.model.streaming.buffers import RowBuffer, Scratch
-from afunet_core.model.streaming.folded_layers import Numerics, Workspace, _fused_linear, depthwise
+from afunet_core.model.streaming.folded_layers import _fused_linear
 from afunet_core.model.streaming.stream import stream
 from afunet_core.model.streaming.threads import Workers
-from afunet_core.model.streaming.tiling import column_ranges
-from afunet_core.model.streaming.window_attention import FoldedSwinBlock
 
 TINY = AFUNetConfig(embed_dim=12, depths=(2,), fusion_heads=2, alignment_heads=2, channel_heads=2)
 VARIANTS = {
@@ -69,7 +66,7 @@ def test_equals_the_plain_forward(name):
         torch.testing.assert_close(state, reference, rtol=1e-4, atol=2e-5)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+@settings(max_examples=12)
 @given(
     height=st.integers(1, 45),
     width=st.integers(1, 45),
@@ -103,34 +100,18 @@ def test_bfloat16_products_stay_close_in_the_mu_law_domain():
     assert 0 < error < 10**-5.5
 
 
-def test_logits_beyond_the_exponential_are_handled():
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_logits_beyond_the_exponential_are_handled(precision):
     model, frames = network(TINY), bracket(1, 18, 16, 24)
     with torch.no_grad():
         for stage in model.stages:
             for block in stage.fuse.blocks:
                 block.attention.position_bias.mul_(300.0).add_(200.0)
             stage.align_under.attention.position_bias.sub_(500.0)
-    radiance = stream(model, frames)
+    radiance = stream(model, frames, precision=precision)
     assert torch.isfinite(radiance).all()
-    torch.testing.assert_close(radiance, plain(model, frames)[0], rtol=0, atol=2e-5)
-
-
-@pytest.mark.parametrize("size", [(8, 8), (4, 8), (8, 4), (4, 4)])
-@pytest.mark.parametrize("beyond", [False, True])
-def test_attention_in_bfloat16_is_that_of_float32_up_to_rounding(size, beyond):
-    block = network(replace(TINY, embed_dim=24)).stages[0].fuse.blocks[0]
-    with torch.no_grad():
-        block.attention.position_bias.add_(500.0 if beyond else 0.0)  # the same for all: nothing changes
-    seen = torch.randn(6 * size[0] * size[1], 24, generator=torch.Generator().manual_seed(0)).bfloat16()
-    found = []
-    for product in (torch.float32, torch.bfloat16):
-        kernel = FoldedSwinBlock(block, Numerics(product, torch.float32, Workspace()))
-        with torch.inference_mode():
-            found.append(kernel.attend(seen, *size).float().clone())
-    exact, rough = found
-    if not beyond:  # 500 itself takes nearly all the digits that bfloat16 has
-        assert 0 < (exact - rough).abs().max() < 0.03 * exact.abs().max()
-    assert torch.isfinite(rough).all()
+    tolerance = 2e-5 if precision == "float32" else 0.1
+    torch.testing.assert_close(radiance, plain(model, frames)[0], rtol=0, atol=tolerance)
 
 
 def test_samples_of_a_batch_do_not_mix():
@@ -175,23 +156,19 @@ def test_not_a_number_stays_where_whole_image_execution_has_it():
     torch.testing.assert_close(stream(model, frames), expected, rtol=0, atol=2e-5, equal_nan=True)
 
 
-def test_progress_is_monotone_and_complete():
+def test_progress_is_monotone_complete_and_reported_in_the_calling_thread():
     seen: list[tuple[int, int, str]] = []
-    stream(network(VARIANTS["deep"]), bracket(2, 18, 40, 9), tile_windows=1, on_progress=lambda *x: seen.append(x))
+    threads = set()
+
+    def report(*told):
+        seen.append(told)
+        threads.add(threading.get_ident())
+
+    stream(network(VARIANTS["deep"]), bracket(2, 18, 40, 9), tile_windows=1, on_progress=report)
     total = seen[0][1]
     assert [done for done, _, _ in seen] == list(range(1, total + 1))
     assert {count for _, count, _ in seen} == {total}
     assert any("stage 2 of 2" in message for _, _, message in seen)
-
-
-def test_progress_is_reported_in_the_calling_thread():
-    threads = set()
-    stream(
-        network(TINY),
-        bracket(1, 18, 40, 40),
-        tile_windows=1,
-        on_progress=lambda *_: threads.add(threading.get_ident()),
-    )
     assert threads == {threading.get_ident()}
 
 
@@ -233,22 +210,6 @@ def test_scratch_file_keeps_rows_and_leaves_nothing_behind(tmp_path, monkeypatch
         first.read(0, 1)
 
 
-def test_scratch_prefers_memory_while_the_budget_lasts():
-    with Scratch(2 * 7 * 5 * 3 * 4, torch.device("cpu"), torch.float32) as scratch:
-        kinds = [type(scratch.store(7, 5, 3)).__name__ for _ in range(3)]
-    assert kinds == ["RowStore", "RowStore", "FileRowStore"]
-
-
-def test_row_buffer_reflects_like_padding():
-    rows = bracket(9, 6, 2)
-    buffer = RowBuffer(6, 2, torch.float32, torch.device("cpu"))
-    for start in range(0, 9, 3):
-        buffer.grow(3).copy_(rows[start : start + 3])
-    padded = torch.nn.functional.pad(rows.permute(2, 0, 1)[None], (1, 1, 1, 1), mode="reflect")[0].permute(1, 2, 0)
-    assert torch.equal(buffer.haloed(0, 9, 9, 0, 6), padded)
-    assert torch.equal(buffer.haloed(2, 5, 9, 1, 4), padded[2:7, 1:6])
-
-
 def test_row_buffer_forgets_rows_and_keeps_their_numbers():
     buffer = RowBuffer(4, 1, torch.float32, torch.device("cpu"))
     for start in range(0, 200, 4):
@@ -256,15 +217,6 @@ def test_row_buffer_forgets_rows_and_keeps_their_numbers():
         assert buffer.rows(max(start - 2, 0), start + 4)[:, 0, 0].tolist() == list(range(max(start - 2, 0), start + 4))
         buffer.drop(start - 2)
     assert buffer.data.shape[0] < 40
-
-
-@given(units=st.integers(0, 40), unit=st.integers(1, 8), most=st.integers(1, 9), start=st.integers(0, 5))
-def test_column_ranges_cover_everything_once_in_nearly_equal_parts(units, unit, most, start):
-    ranges = column_ranges(start, start + units * unit, unit, most)
-    covered = [column for left, right in ranges for column in range(left, right)]
-    assert covered == list(range(start, start + units * unit))
-    sizes = {(right - left) // unit for left, right in ranges}
-    assert not sizes or (max(sizes) <= most and max(sizes) - min(sizes) <= 1)
 
 
 def test_workers_pass_the_first_error_on_and_start_nothing_after_it():
@@ -280,6 +232,32 @@ def test_workers_pass_the_first_error_on_and_start_nothing_after_it():
         workers.run([lambda index=index: task(index) for index in range(1000)])
     assert len(started) < 1000
     assert torch.get_num_threads() == before
+
+
+def test_every_thread_gets_its_number_of_threads_back():
+    """Also one that leaves while a run of another thread goes on."""
+    entered, left, numbers = threading.Event(), threading.Event(), []
+
+    def other() -> None:
+        with Workers(2, lambda: None):
+            entered.set()
+            left.wait(60)
+        numbers.append(torch.get_num_threads())
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    thread = threading.Thread(target=other)
+    try:
+        with Workers(2, lambda: None):
+            thread.start()
+            assert entered.wait(60)
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+        left.set()
+        thread.join()
+        assert numbers == [3]
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
@@ -305,30 +283,3 @@ def test_a_bracket_gives_its_rows_when_they_are_asked_for():
         model = network(VARIANTS[name])
         expected = stream(model, whole, tile_windows=2)
         torch.testing.assert_close(stream(model, rows, tile_windows=2), expected, rtol=0, atol=2e-6)
-
-
-def test_what_is_laid_out_in_buffers_is_laid_out_anew_when_one_has_to_grow():
-    workspace, cpu = Workspace(), torch.device("cpu")
-
-    def take(size):
-        return workspace.take("values", (size,), torch.float32, cpu)
-
-    first = workspace.arrange("four", lambda: take(4))
-    assert workspace.arrange("four", lambda: take(4)) is first
-    larger = take(9)
-    again = workspace.arrange("four", lambda: take(4))
-    assert again.data_ptr() == larger.data_ptr() != first.data_ptr()
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_convolutions_leave_channels_last(dtype):
-    layers = [Depthwise3x3(6), Depthwise3x3(6)]
-    haloed = torch.randn(7, 9, 12)
-    with torch.inference_mode():
-        found = depthwise(layers, dtype)(haloed)
-        sides = zip(layers, haloed[None].chunk(2, -1), strict=True)
-        expected = haloed + torch.cat([layer(part) for layer, part in sides], -1)[0]
-    assert found.shape == (5, 7, 12)
-    assert found.is_contiguous()  # or every sum after it would walk through memory crosswise
-    tolerance = 1e-6 if dtype == torch.float32 else 5e-2
-    torch.testing.assert_close(found.float(), expected[1:-1, 1:-1], rtol=tolerance, atol=tolerance)

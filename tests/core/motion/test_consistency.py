@@ -76,13 +76,6 @@ class TestAgreement:
         assert float(moved[..., 30:44, 43:49].max()) == 0
         assert float(moved[..., :20].min()) == 1
 
-    def test_the_limit_is_per_place(self) -> None:
-        image, ceiling = torch.full((1, 3, 9, 20), 0.5), torch.full((1, 3, 9, 20), 0.5)
-        ceiling[..., 10:] = 2.0
-        brighter = agreement(image, image * 2, torch.full_like(image, 1e-4), ceiling, torch.ones_like(image))
-        assert float(brighter[..., :7].min()) == 1
-        assert float(brighter[..., 13:].max()) == 0
-
     def test_saturated_values_have_no_say(self) -> None:
         image = torch.full((1, 3, 9, 9), 0.5)
         trust = unsaturated(torch.ones_like(image))

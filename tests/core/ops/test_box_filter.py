@@ -15,7 +15,7 @@ sizes = st.integers(1, 19)
 sides = st.sampled_from([1, 3, 5, 7, 11, 15])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes, sizes, sides, st.integers(0, 1000))
 def test_same_as_pooling(height: int, width: int, side: int, seed: int) -> None:
     values = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -49,7 +49,7 @@ def test_gradients(function) -> None:
     assert torch.autograd.gradcheck(lambda x: function(x, 3), values)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sizes, sizes, st.integers(1, 9), st.integers(0, 1000))
 def test_blocks_same_as_pooling(height: int, width: int, side: int, seed: int) -> None:
     values = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -16,7 +16,6 @@ from afunet_core.ops import warp as warping
 from afunet_core.ops.strips import in_strips
 from afunet_core.ops.warp import valid_area, warp_homography, warp_rows
 from afunet_core.registration import align
-from afunet_core.registration import frames as registration
 from afunet_core.registration.align import align_frame, covered_share
 
 HEIGHT, WIDTH = 61, 47
@@ -62,13 +61,6 @@ def test_an_aligned_frame_does_not_show_its_strips(homography: Tensor, monkeypat
     torch.testing.assert_close(strips, whole.detach(), rtol=0, atol=1e-3)  # the root is steep near black
     assert torch.equal(valid, covered)
     assert torch.equal(valid_area(homography, HEIGHT, WIDTH), area)
-
-
-def test_registration_reduces_frames_in_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = picture(3, 1, 3, HEIGHT, WIDTH)
-    whole = torch.nn.functional.avg_pool2d(frame.clamp(0, 0.7), 4)
-    monkeypatch.setattr(registration, "STRIP_PIXELS", 8 * WIDTH)
-    torch.testing.assert_close(registration._clipped_and_reduced(frame, 0.7, 4), whole)
 
 
 def scene(still: bool) -> Bracket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 
@@ -103,6 +104,9 @@ class TestRegister:
         assert corner_error(short.homography, motion) < 0.25
         assert corner_error(long.homography, other) < 0.25
         assert aligned.frames[1] is bracket.frames[1]
+        report = short.as_dict()
+        assert json.loads(json.dumps(report)) == report
+        assert report["residual_after"] < report["residual_before"]
         truth = expose(view(scene) * 0.15, 2.0**-step)
         inside = valid_area(motion, HEIGHT, WIDTH).expand_as(truth)
         before = (bracket.frames[0] - truth)[inside].square().mean()
@@ -185,14 +189,6 @@ class TestRegister:
         with pytest.raises(ArgumentError, match="auto, on or off"):
             register(bracket, "maybe")
 
-    def test_report_is_plain_data(self, scene: Tensor) -> None:
-        import json
-
-        bracket = bracket_of([view(scene, MOTIONS["small"]), view(scene)], ev=(0, 2))
-        report = register(bracket)[1][0].as_dict()
-        assert json.loads(json.dumps(report)) == report
-        assert report["residual_after"] < report["residual_before"]
-
     def test_gradients_reach_the_frames(self, scene: Tensor) -> None:
         bracket = bracket_of([view(scene, MOTIONS["small"]), view(scene)], ev=(0, 2))
         frames = [frame.clone().requires_grad_() for frame in bracket.frames]
@@ -243,7 +239,7 @@ class TestCallers:
         assert height * width > 0.8 * HEIGHT * WIDTH
         assert aligned.crop(top, left, height, width).shape == (height, width)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(data=st.data())
     def test_no_larger_rectangle_fits(self, data: st.DataObject) -> None:
         """Against trying every rectangle, on masks cut off by random lines."""
@@ -347,7 +343,7 @@ class TestRefusal:
 
 
 class TestEstimateHomography:
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=6)
     @given(
         dx=st.floats(-25, 25), dy=st.floats(-25, 25), degrees=st.floats(-4, 4), scale=st.floats(0.97, 1.03),
         tilt=st.floats(-5e-5, 5e-5),
@@ -409,11 +405,6 @@ class TestWarp:
         warped, _ = warp_homography(image, motion, mode)
         assert warped.dtype == dtype
         assert torch.allclose(warped.double(), expected, rtol=torch.finfo(dtype).eps, atol=1e-4)
-
-    def test_identity_changes_nothing(self, scene: Tensor) -> None:
-        warped, valid = warp_homography(scene, torch.eye(3))
-        assert torch.allclose(warped, scene, atol=1e-3)  # of values up to 10
-        assert bool(valid.all())
 
     @pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
     def test_gradcheck(self, mode: str) -> None:

@@ -48,9 +48,20 @@ def test_amounts_that_are_none(text: Any) -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
+        (MemoryError(), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (RuntimeError("MPS backend out of memory"), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (RuntimeError("bad allocation"), True),
+        (RuntimeError("CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("Invalid buffer size: 12.00 GiB"), True),
+        (RuntimeError("Allocation on device 0 would exceed allowed memory."), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
     ],
 )
 def test_errors_that_mean_a_lack_of_memory(error: Exception, expected: bool) -> None:

@@ -1,8 +1,6 @@
 """Options are declared once: the functions that take them, forms, and the command line agree with the declaration."""
 
 import inspect
-import subprocess
-import sys
 
 import pytest
 
@@ -62,16 +60,10 @@ def test_a_text_is_read(cls: type, name: str, text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("method", "best"),
-        ("align", True),
-        ("border", None),
-        ("drift", ["auto"]),
-        ("units", "lux"),
-        ("precision", "float64"),
-        ("noise", 0.5),
-        ("noise", "white"),
+        ("method", "best"), ("align", True), ("border", None), ("drift", ["auto"]), ("units", "lux"),
+        ("precision", "float64"), ("noise", 0.5), ("noise", "white"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_choice_is_refused(name: str, value: object) -> None:
     with pytest.raises(ArgumentError, match=f"{name}: expected "):
         MergeOptions(**{name: value})
@@ -80,9 +72,3 @@ def test_what_is_no_choice_is_refused(name: str, value: object) -> None:
 def test_the_table_has_a_row_for_every_option() -> None:
     rows = options_table([BracketOptions, MergeOptions]).splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [each.name for _, each in OPTIONS]
-
-
-def test_the_declarations_need_no_torch() -> None:
-    modules = "afunet_core.merging.options, afunet_core.bracket.options"
-    script = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=120).returncode == 0

@@ -9,11 +9,11 @@ import pytest
 from qtpy.QtCore import Qt
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 60_000
+WAIT = 300_000
 
 
 def test_cancel_stops_the_merge_and_leaves_the_layers(
-    viewer, widget, qtbot, frames, monkeypatch, add_bracket, messages, names, slow_down
+    viewer, widget, qtbot, frames, add_bracket, messages, names, slow_down
 ):
     started = threading.Event()
     slow_down(started)
@@ -32,17 +32,6 @@ def test_cancel_stops_the_merge_and_leaves_the_layers(
     assert messages() == []
 
 
-def test_closing_the_viewer_during_a_merge_stops_it(viewer, widget, qtbot, frames, monkeypatch, add_bracket, slow_down):
-    started = threading.Event()
-    slow_down(started)
-    add_bracket(viewer, frames)
-    widget.merge()
-    worker = widget.worker
-    qtbot.waitUntil(started.is_set, timeout=WAIT)
-    viewer.close()
-    qtbot.waitUntil(lambda: not worker.is_running, timeout=WAIT)
-
-
 def test_deleting_an_input_layer_during_a_merge_changes_nothing(
     viewer, widget, qtbot, frames, monkeypatch, add_bracket
 ):
@@ -53,7 +42,7 @@ def test_deleting_an_input_layer_during_a_merge_changes_nothing(
 
     def held(bracket, **options):
         inside.set()
-        assert go_on.wait(30)
+        assert go_on.wait(300)
         return real(bracket, **options)
 
     monkeypatch.setattr(afunet_core.merging.pipeline, "merge", held)

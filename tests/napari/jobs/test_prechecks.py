@@ -1,4 +1,4 @@
-"""Warnings and forecasts before a merge."""
+"""Checks before a merge."""
 
 from __future__ import annotations
 
@@ -7,19 +7,70 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_afunet.jobs.merge_job import merge_source
-from napari_afunet.jobs.prechecks import (
-    bit_depth_hint,
-    black_level_hint,
-    bracket_warnings,
-    forecast,
-    remember_speed,
-)
+from napari_afunet.jobs.prechecks import alignment_warnings, bit_depth_hint, black_level_hint, bracket_warnings
 from napari_afunet.jobs.summary import result_warnings
 from napari_afunet.layers.source import bracket_source
 from napari_afunet.settings import MergeSettings
 
 EV = (-2.0, 0.0, 2.0)
 FAST = MergeSettings(ev=EV, method="weighted", align="off")
+WAIT = 300_000
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_frames_of_different_scenes_are_noticed_before_merging(add_bracket, lazy, textured, photographed):
+    import dask.array as da
+
+    def said(scenes, **changes):
+        frames = photographed(scenes)
+        layers = add_bracket(ViewerModel(), [da.from_array(frame) for frame in frames] if lazy else frames)
+        return alignment_warnings(bracket_source(layers), MergeSettings(ev=EV).replace(**changes), lambda: False)
+
+    scene = textured(0)
+    assert said([scene] * 3) == []
+    moved = [np.roll(scene, offset, 1) for offset in (40, 0, 0)]
+    assert said(moved) == []  # the merge aligns it
+    [warning] = said(moved, align="off", method="weighted")
+    assert "scene -2" in warning
+    assert "40 px" in warning
+    assert len(said(moved, align="off")) == 1
+    [warning] = said([scene, scene, textured(1)])
+    assert "scene +2" in warning
+    assert "scene +0" in warning
+    assert said([scene, scene, textured(1)], ev=None) == []
+
+
+def test_a_look_ahead_stops_when_nobody_waits_for_it(add_bracket, textured, photographed):
+    layers = add_bracket(ViewerModel(), photographed([textured(0)] * 2 + [textured(1)]))
+    assert alignment_warnings(bracket_source(layers), MergeSettings(ev=EV), lambda: True) == []
+
+
+def test_frames_that_do_not_fit_are_said_in_the_widget_and_the_last_question_counts(
+    widget, qtbot, add_bracket, textured, photographed
+):
+    scene = textured(0)
+    layers = add_bracket(widget.viewer, photographed([scene, scene, textured(1)]))
+    qtbot.waitUntil(lambda: "hardly fit" in widget.controls.warnings_label.text(), timeout=WAIT)
+    widget.viewer.layers.remove(layers[2])
+    other = add_bracket(widget.viewer, photographed([scene] * 3), name="other")
+    widget.bracket.set_layers(other)
+    qtbot.waitUntil(lambda: "hardly fit" not in widget.controls.warnings_label.text(), timeout=WAIT)
+    assert widget.controls.status_label.text().startswith("Ready")
+
+
+def test_what_is_said_of_the_planes_of_a_stack_is_said_once(widget, qtbot, monkeypatch, textured, photographed):
+    """Its planes are cut out anew whenever they are asked for: that is no reason to look at them again."""
+    from napari_afunet.jobs import prechecks
+
+    looked = []
+    monkeypatch.setattr(prechecks, "alignment_warnings", lambda source, *_: looked.append(source) or ["do not fit"])
+    qtbot.waitUntil(lambda: widget._precheck._ready, timeout=WAIT)
+    widget.viewer.add_image(np.stack(photographed([textured(0)] * 3)), name="stack", metadata={"ev": EV})
+    qtbot.waitUntil(lambda: "do not fit" in widget.controls.warnings_label.text(), timeout=WAIT)
+    qtbot.wait(1500)  # three times as long as it waits for changes
+    assert len(looked) == 1
+    widget.options.choose("align", "on")
+    qtbot.waitUntil(lambda: len(looked) == 2, timeout=WAIT)
 
 
 def test_highlights_lost_in_every_frame_are_announced(add_bracket, make_frames):
@@ -48,20 +99,6 @@ def test_saturation_is_where_the_stated_bits_end(add_bracket, make_frames):
     source = bracket_source(add_bracket(ViewerModel(), twelve))
     assert bracket_warnings(source, FAST) == []
     assert len(bracket_warnings(source, FAST.replace(bit_depth=12))) == 1
-
-
-def test_the_time_is_known_after_a_merge_like_it(add_bracket, make_frames, monkeypatch, merged):
-    monkeypatch.setattr("napari_afunet.jobs.prechecks._speeds", {})
-    frames, _ = make_frames(256, 256, channels=1)
-    viewer = ViewerModel()
-    layers = add_bracket(viewer, frames)
-    settings = FAST.replace(precision="float32")
-    assert forecast(bracket_source(layers), settings) == ""
-    outcome, _ = merged(viewer, layers, settings)
-    remember_speed(outcome, 3.0)
-    stack = add_bracket(ViewerModel(), [np.stack([frame] * 4) for frame in frames])
-    assert forecast(bracket_source(stack), settings) == "about 12 s"
-    assert forecast(bracket_source(stack), settings.replace(method="afunet")) == ""
 
 
 def test_frames_that_could_not_be_aligned_are_named_after_the_merge(add_bracket):
@@ -96,10 +133,3 @@ def test_an_offset_of_a_linear_camera_is_noticed(add_bracket, make_frames):
     assert black_level_hint(offset, linear) == pytest.approx(100, abs=1)
     assert black_level_hint(offset, linear.replace(black_level="auto")) is None
     assert black_level_hint(offset, FAST) is None
-
-
-def test_memory_is_forecast_where_it_is_much(add_bracket):
-    import dask.array as da
-
-    large = [da.zeros((6000, 8000, 3), dtype=np.uint8) for _ in EV]
-    assert "GB of memory" in forecast(bracket_source(add_bracket(ViewerModel(), large)), FAST)

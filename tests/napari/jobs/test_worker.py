@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 60_000
+WAIT = 300_000
 
 
 def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, make_frames, tmp_path):
@@ -22,14 +22,80 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
     widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"))
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
     text = widget.controls.status_label.text()
-    assert "2 of 3" in text
-    assert "bracket 1" in widget.controls.warnings_label.text()
-    assert widget.batch_button.folder_button.isVisibleTo(widget)
+    assert text == "2 of 3 brackets merged, 1 failed."
+    rows = [widget.batch.list.item(row).text() for row in range(3)]
+    assert [row[0] for row in rows] == ["✓", "⚠", "✓"]
+    assert "bracket 1: " in rows[1]
+    assert widget.batch.folder_button.isVisibleTo(widget)
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made == ["bracket 0.exr", "bracket 2.exr"]
     assert read_image(tmp_path / "out" / made[0]).pixels.shape == frames[0].shape[:2]
     widget.merge_folders(str(tmp_path / "out"), str(tmp_path / "other"))
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+
+
+def test_what_is_found_is_listed_opened_as_any_bracket_and_merged_from_the_list(
+    widget, qtbot, make_frames, tmp_path, monkeypatch
+):
+    import imageio.v3 as iio
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QFileDialog
+
+    for number in range(2):
+        folder = tmp_path / "in" / f"bracket {number}"
+        folder.mkdir(parents=True)
+        for index, frame in enumerate(make_frames(seed=number)[0]):
+            iio.imwrite(folder / f"{index}.png", frame)
+        (folder / "exposure.txt").write_text("-2\n0\n2\n")
+    batch = widget.batch
+    chosen = [str(tmp_path / "in"), str(tmp_path / "out")]
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: chosen.pop(0))
+    batch.button.menu().actions()[0].trigger()
+    qtbot.waitUntil(lambda: batch.list.count() == 2, timeout=WAIT)
+    assert batch.list.item(1).text() == "bracket 1 · 3 frames"
+    assert not batch.open_button.isEnabled()
+    batch.list.setCurrentRow(1)
+    qtbot.mouseClick(batch.open_button, Qt.MouseButton.LeftButton)
+    assert [layer.name for layer in widget.bracket.layers()] == ["0", "1", "2"]
+    assert widget.bracket.exposures() == (EV, None)
+    widget.preview()
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert widget.controls.status_label.text().startswith("Preview")
+    qtbot.mouseClick(batch.merge_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    assert [batch.list.item(row).text() for row in range(2)] == ["✓ bracket 0", "✓ bracket 1"]
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_a_folder_without_brackets_is_said(widget, qtbot, tmp_path):
+    widget.find_brackets(str(tmp_path))
+    qtbot.waitUntil(lambda: "exposure.txt" in widget.controls.warnings_label.text(), timeout=WAIT)
+
+
+def test_a_panel_closed_before_an_answer_is_not_told(viewer, open_widget, qtbot, monkeypatch, messages):
+    """Devices are asked for in the background: nobody may be told who is gone."""
+    import threading
+
+    import napari_afunet.widget
+
+    go_on, done = threading.Event(), threading.Event()
+    real = napari_afunet.widget.query_devices
+
+    def held():
+        go_on.wait(60)
+        answer = real()
+        done.set()
+        return answer
+
+    monkeypatch.setattr(napari_afunet.widget, "query_devices", held)
+    _, widget = open_widget(viewer=viewer)
+    viewer.window.remove_dock_widget(widget)
+    widget.deleteLater()
+    qtbot.wait(50)
+    go_on.set()
+    qtbot.waitUntil(done.is_set, timeout=WAIT)
+    qtbot.wait(200)
+    assert messages() == []
 
 
 def test_a_camera_folder_of_mixed_pictures_is_grouped_into_brackets(widget, qtbot, make_frames, tmp_path):

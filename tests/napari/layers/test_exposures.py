@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from napari.layers import Image
 
+from afunet_core.io.exposure import parse_exposure
 from napari_afunet.layers.exposures import (
     LayerExposure,
     common_exposures,
     layer_exposure,
-    parse_exposure,
     stack_exposures,
 )
 from napari_afunet.panels.bracket import format_exposure
@@ -20,28 +20,6 @@ EV = (-2.0, 0.0, 2.0)
 
 def image(value=0, shape=(6, 8, 3), **options):
     return Image(np.full(shape, value, np.uint8), **options)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("1/100", 0.01),
-        ("0.04", 0.04),
-        ("0,04", 0.04),
-        (" +2 EV ", 2.0),
-        ("−2", -2.0),
-        ("400 ms", 0.4),
-        ("250us", 2.5e-4),
-        ("1e-3", 1e-3),
-        ("1/0", None),
-        ("", None),
-        ("soon", None),
-        ("1e999", None),
-        ("--2", None),
-    ],
-)
-def test_exposures_as_people_type_them(text, value):
-    assert parse_exposure(text) == (pytest.approx(value) if value is not None else None)
 
 
 @pytest.mark.parametrize("seconds", [1 / 100, 1 / 60, 1 / 6, 0.25, 0.3, 0.5, 1.3, 30.0, 1 / 8000, 0.0173])
@@ -106,8 +84,6 @@ def test_exif_and_exposure_list_of_the_file_a_layer_came_from(tmp_path):
 
 
 def test_a_stack_knows_its_exposures_from_metadata_or_from_the_list_beside_its_file(tmp_path):
-    from napari_afunet.layers.exposures import common_exposures, stack_exposures
-
     planes = np.zeros((3, 9, 7), np.uint16)
     for metadata, expected in [
         ({"ev": [-2, 0, 2]}, (EV, None)),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 from napari.components import ViewerModel
 
+from afunet_core import inspection
+from afunet_core.model.checkpoint import save_model
 from napari_afunet.display import compare
 from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
 from napari_afunet.settings import MergeSettings
+from scenes import tiny_network
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 60_000
+WAIT = 300_000
 
 
 def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_frames, tiny_model, merged):
@@ -47,17 +52,8 @@ def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_fra
 
 
 def test_features_at_half_resolution_lie_on_the_image(add_bracket, make_frames, tmp_path, merged):
-    import torch
-
-    from afunet_core.model.afunet import AFUNet
-    from afunet_core.model.checkpoint import save_model
-    from afunet_core.model.config import AFUNetConfig
-
-    torch.manual_seed(1)
-    config = AFUNetConfig(
-        embed_dim=6, depths=(1,), alignment_heads=1, fusion_heads=1, channel_heads=1, window_size=4, downscale=2
-    )
-    save_model(AFUNet(config), tmp_path / "half.safetensors")
+    sizes = {"embed_dim": 6, "alignment_heads": 1, "fusion_heads": 1, "channel_heads": 1, "window_size": 4}
+    save_model(tiny_network(1, **sizes, downscale=2), tmp_path / "half.safetensors")
     frames, _ = make_frames(21, 30)
     viewer = ViewerModel()
     layers = add_bracket(viewer, frames, scale=(3.0, 3.0), translate=(100.0, 200.0))
@@ -76,10 +72,6 @@ def test_features_at_half_resolution_lie_on_the_image(add_bracket, make_frames, 
 
 def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, frames, monkeypatch):
     """Numbers are computed in a thread; of two wishes in a row only the last is shown."""
-    import threading
-
-    from afunet_core import inspection
-
     viewer = widget.viewer
     add_bracket(viewer, frames)
     widget.options.choose("method", "afunet")
@@ -90,7 +82,7 @@ def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, fram
 
     def held(*arguments):
         inside.set()
-        assert go_on.wait(30)
+        assert go_on.wait(300)
         return real(*arguments)
 
     monkeypatch.setattr(inspection, "stage_energy", held)

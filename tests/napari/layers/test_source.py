@@ -40,11 +40,6 @@ def test_stacks_come_plane_by_plane_in_order(lazy):
     assert source.at((1, 2)).placement.scale == (0.5, 0.5)
 
 
-def test_multiscale_layers_merge_at_full_resolution():
-    layers = [Image([np.full((8, 8), v), np.full((4, 4), v)], multiscale=True) for v in (1, 2, 3)]
-    assert bracket_source(layers).shape == (8, 8)
-
-
 def test_a_stack_layer_is_a_bracket_along_its_first_axis():
     stack = Image(np.arange(3 * 5 * 6).reshape(3, 5, 6), scale=(9, 2, 2), translate=(7, 1, 1), name="stack")
     source = stack_source(stack)
@@ -55,11 +50,6 @@ def test_a_stack_layer_is_a_bracket_along_its_first_axis():
     np.testing.assert_array_equal(next(iter(source))[1][1], stack.data[1])
     with pytest.raises(BracketError, match="first axis"):
         stack_source(Image(np.zeros((5, 6))))
-
-
-def test_colour_stack_along_the_first_axis():
-    source = stack_source(Image(np.zeros((3, 2, 5, 6, 3)), rgb=True))
-    assert (source.planes, source.shape) == ((2,), (5, 6))
 
 
 def test_layers_moved_by_whole_pixels_are_cropped_to_what_all_cover():

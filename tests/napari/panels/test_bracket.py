@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 60_000
+WAIT = 300_000
 
 
 def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, frames, click_merge, messages):
     for frame in frames:
         viewer.add_image(frame, name="frame")
     assert widget.bracket.exposures() == (None, None)
+    assert "Type the exposure" in widget.controls.status_label.text()
     click_merge(widget)
     assert widget.worker is None
-    assert "Type the exposure" in messages()[-1]
-    assert "Type the exposure" in widget.controls.status_label.text()
+    assert "Type the exposure" in widget.controls.warnings_label.text()
+    assert messages() == []  # what is to be done stands in the panel
     widget.bracket.unit_box.setCurrentText("seconds")
     for edit, text in zip(widget.bracket.exposure_edits, ("1/100", "1/25", "160 ms"), strict=True):
         edit.clear()
@@ -80,6 +81,7 @@ def test_frames_that_do_not_go_together_are_named_before_merging(open_widget, fr
     widget.merge()
     assert widget.worker is None
     assert "f2" in messages()[-1]
+    assert "f2" in widget.controls.warnings_label.text()
 
 
 def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(
@@ -97,3 +99,47 @@ def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(
     widget.compare.buttons["frames"].click()
     assert [layer.visible for layer in layers] == [True] * 3
     assert messages() == []
+
+
+def test_an_encoding_that_was_chosen_stays_while_frames_of_its_bracket_do(viewer, widget, frames, add_bracket):
+    first = add_bracket(viewer, frames)
+    for layer in first:
+        layer.metadata["encoding"] = "gamma"
+    widget.options.choose("encoding", "srgb")
+    extra = viewer.add_image(frames[2], name="further", metadata={"ev": 4.0, "encoding": "gamma"}, rgb=True)
+    viewer.layers.remove(extra)
+    widget.bracket.remove_button.click()
+    assert widget.options.settings().encoding == "srgb"
+    other = add_bracket(viewer, frames, name="other")
+    for layer in other:
+        layer.metadata["encoding"] = "linear"
+    widget.bracket.set_layers(other)
+    assert widget.options.settings().encoding == "linear"  # a new bracket says so itself
+    widget.options.choose("method", "weighted")
+    widget.options.defaults_button.click()
+    assert widget.options.settings().encoding == "linear"
+    assert widget.options.settings().method == "auto"
+
+
+def test_the_reference_stays_the_frame_that_was_chosen_when_rows_are_sorted(
+    viewer, widget, qtbot, frames, add_bracket, click_merge
+):
+    layers = add_bracket(viewer, frames)
+    widget.bracket.reference_box.setCurrentIndex(1)  # the darkest
+    assert widget.bracket.reference() == 0
+    edit = widget.bracket.exposure_edits[0]
+    edit.selectAll()
+    qtbot.keyClicks(edit, "1")
+    qtbot.keyClick(edit, "\r")
+    assert widget.bracket.layers()[1] is layers[0]
+    assert widget.bracket.reference() == 1
+
+
+def test_more_frames_than_one_bracket_takes_are_said(viewer, widget):
+    for index in range(17):
+        viewer.add_image(np.full((8, 9), index, np.uint8), name=f"f{index}", metadata={"ev": float(index)})
+    assert len(widget.bracket.layers()) == 15
+    assert "15 of 17" in widget.controls.warnings_label.text()
+    viewer.layers.selection = set(viewer.layers[:5])
+    widget.bracket.guess_button.click()
+    assert "of 17" not in widget.controls.warnings_label.text()

@@ -8,7 +8,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 60_000
+WAIT = 300_000
 
 
 def test_preview_compare_and_display_with_the_mouse(widget, qtbot, add_bracket, frames):
@@ -68,3 +68,21 @@ def test_an_hdr_file_from_elsewhere_gets_a_view_and_is_no_frame(widget, qtbot, t
     widget.display.warn_check.click()
     assert viewer.layers["sunset tone mapped"].data.dtype == np.uint8
     qtbot.waitUntil(lambda: layer.contrast_limits[1] > 10, timeout=WAIT)
+
+
+def test_the_thumbnail_of_light_shows_what_the_canvas_does(widget, click_merge, add_bracket, frames):
+    """napari's own shows the numbers, in which all but the lamps are black."""
+    viewer = widget.viewer
+    add_bracket(viewer, frames)
+    widget.options.choose("method", "weighted")
+    click_merge(widget)
+    layer = viewer.layers["scene HDR"]
+    light = np.clip(layer.data / layer.contrast_limits[1], 0, 1) ** layer.gamma
+    shown = layer.thumbnail[..., :3][layer.thumbnail[..., :3].max(-1) > 0]
+    assert shown.mean() == pytest.approx(255 * light.mean(), rel=0.1)
+    before = layer.thumbnail.mean()
+    widget.display.ev_slider.setValue(2.0)
+    widget.display._settle()
+    assert layer.thumbnail.mean() > before + 5
+    layer.data = layer.data / 100
+    assert layer.thumbnail.mean() < before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
 
 EV = (-2.0, 0.0, 2.0)
 
@@ -79,11 +80,15 @@ def test_unknown_exposures_are_filled_in_at_a_click(widget, qtbot, make_frames):
     assert bracket.exposures()[0] == EV
 
 
-def test_an_empty_panel_invites(widget, qtbot, monkeypatch, photographs):
+def test_an_empty_panel_invites_and_the_next_bracket_is_opened_likewise(widget, qtbot, monkeypatch, take_photographs):
     from qtpy.QtWidgets import QFileDialog
 
-    assert widget.bracket.open_button.isVisibleTo(widget)
-    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (photographs, ""))
+    invitation = next(label for label in widget.findChildren(QLabel) if label.text() == "or drop pictures here")
+    assert invitation.isVisibleTo(widget)
+    chosen = [take_photographs("bca", (1, 4, 16)), take_photographs("xyz", (1, 2, 4))]
+    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (chosen.pop(0), ""))
     qtbot.mouseClick(widget.bracket.open_button, Qt.MouseButton.LeftButton)
     assert [layer.name for layer in widget.bracket.layers()] == ["b", "c", "a"]
-    assert not widget.bracket.open_button.isVisibleTo(widget)
+    assert not invitation.isVisibleTo(widget)
+    qtbot.mouseClick(widget.bracket.open_button, Qt.MouseButton.LeftButton)
+    assert [layer.name for layer in widget.bracket.layers()] == ["x", "y", "z"]

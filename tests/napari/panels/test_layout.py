@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QLineEdit
+from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QScrollArea
+
+from napari_afunet.jobs.worker import BracketDone
 
 
 def turn_wheel(control):
-    event = QWheelEvent(
-        QPointF(5, 5),
-        QPointF(control.mapToGlobal(QPoint(5, 5))),
-        QPoint(0, 0),
-        QPoint(0, -120),
-        Qt.MouseButton.NoButton,
-        Qt.KeyboardModifier.NoModifier,
-        Qt.ScrollPhase.NoScrollPhase,
-        False,
-    )
-    QApplication.sendEvent(control, event)
+    place = QPointF(control.mapToGlobal(QPoint(5, 5)))
+    nothing = (Qt.MouseButton.NoButton, Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False)
+    QApplication.sendEvent(control, QWheelEvent(QPointF(5, 5), place, QPoint(0, 0), QPoint(0, -120), *nothing))
 
 
 def test_the_wheel_changes_only_the_control_that_has_the_focus(open_widget, add_bracket, frames, qtbot):
@@ -33,7 +27,7 @@ def test_the_wheel_changes_only_the_control_that_has_the_focus(open_widget, add_
     box = widget.options.fields["method"].control
     widget.activateWindow()
     box.setFocus()
-    qtbot.waitUntil(box.hasFocus, timeout=60_000)
+    qtbot.waitUntil(box.hasFocus, timeout=300_000)
     turn_wheel(box)
     assert widget.settings().method != before[0].method
 
@@ -55,3 +49,40 @@ def test_the_keyboard_merges_and_compares(open_widget, add_bracket, frames, fini
     assert "scene HDR" in viewer.layers
     widget.shortcuts["Ctrl+Shift+R"].activated.emit()
     assert [layer for layer in viewer.layers if layer.visible] == [layers[1]]
+
+
+def test_the_focus_is_seen(open_widget, add_bracket, frames, qtbot):
+    viewer, widget = open_widget(show=True)
+    add_bracket(viewer, frames)
+    widget.activateWindow()
+    field, button = widget.bracket.exposure_edits[0], widget.controls.merge_button
+    for control in (button, widget.options.fields["method"].control, field, widget.options.defaults_button):
+        widget.setFocus()
+        qtbot.waitUntil(lambda control=control: not control.hasFocus(), timeout=60_000)
+        before = control.grab().toImage()
+        control.setFocus(Qt.FocusReason.TabFocusReason)
+        qtbot.waitUntil(control.hasFocus, timeout=60_000)
+        line = [control.grab().toImage().pixelColor(x, 0) for x in (20, 40, 60)]
+        assert line != [before.pixelColor(x, 0) for x in (20, 40, 60)]
+
+
+def test_nothing_is_cut_off_at_the_right_whatever_is_shown(open_widget, make_frames, add_bracket, click_merge):
+    viewer, widget = open_widget(method="weighted")
+    area = widget.findChild(QScrollArea)
+    inside = area.widget()
+
+    def fits():
+        return inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width() <= widget.minimumWidth()
+
+    assert fits()
+    add_bracket(viewer, make_frames()[0], name="a bracket with a name that is far longer than a line of the panel " * 3)
+    assert fits()
+    click_merge(widget)
+    widget.look_closer.show_map("source", "source")
+    for fold in widget.options.groups.values():
+        fold.expand(animate=False)
+    assert fits()
+    done = BracketDone(1, 1, "bracket", "failed", "/a/path/that/is/far/longer/than/a/line/of/the/panel" * 3)
+    widget.batch.show_done(done)
+    widget.batch.show_idle()
+    assert fits()

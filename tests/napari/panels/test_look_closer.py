@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
 
-WAIT = 60_000
+WAIT = 300_000
 
 
 @pytest.fixture
@@ -93,6 +95,76 @@ def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(
     qtbot.mouseClick(widget.look_closer.undo_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
     assert "regions" not in widget.copy_script()
+
+
+@pytest.fixture
+def drag(qtbot):
+    """``drag(viewer, points)`` drags with the mouse over the canvas, along (row, column) of the data."""
+
+    def drag(viewer, points):
+        canvas, camera = viewer.window._qt_viewer.canvas.native, viewer.scene.camera
+        middle = np.array([canvas.height(), canvas.width()]) / 2
+        places = [(np.array(point) - camera.center[-2:]) * camera.zoom + middle for point in points]
+        positions = [QPoint(round(float(column)), round(float(row))) for row, column in places]
+        qtbot.mouseMove(canvas, positions[0])
+        qtbot.mousePress(canvas, Qt.MouseButton.LeftButton, pos=positions[0])
+        for position in positions[1:]:
+            event = QMouseEvent(
+                QEvent.Type.MouseMove,
+                QPointF(position),
+                QPointF(canvas.mapToGlobal(position)),
+                Qt.MouseButton.NoButton,
+                Qt.MouseButton.LeftButton,
+                Qt.KeyboardModifier.NoModifier,
+            )
+            qtbot.wait(30)  # vispy and napari pass over moves that follow each other faster
+            QApplication.sendEvent(canvas, event)
+        qtbot.wait(30)
+        qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=positions[-1])
+
+    return drag
+
+
+@pytest.mark.parametrize("freehand", [False, True])
+def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
+    open_widget, click_merge, qtbot, add_bracket, moved, drag, freehand
+):
+    viewer, widget = open_widget(show=True, method="weighted")
+    add_bracket(viewer, moved)
+    click_merge(widget)
+    viewer.reset_view()
+    plain, panel = viewer.layers["scene HDR"].data.copy(), widget.look_closer
+    qtbot.mouseClick(panel.buttons["ghost"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "scene ghost map" in viewer.layers, timeout=WAIT)
+    widget.display.ev_slider.setValue(1.0)
+    panel.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(panel.lasso_button if freehand else panel.draw_button, Qt.MouseButton.LeftButton)
+    around = [(6, 62), (6, 74), (6, 88), (16, 88), (26, 88), (26, 74), (26, 62), (14, 62)]
+    drag(viewer, around if freehand else [(6, 62), (20, 80), (26, 88)])
+    qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
+    changed = np.abs(viewer.layers["scene HDR"].data - plain).max(-1) > 0.01
+    assert changed[8:24, 64:86].mean() > 0.3
+    assert not changed[40:].any()
+    regions = viewer.layers["scene regions"]
+    assert viewer.layers.index(regions) == len(viewer.layers) - 1  # it is seen, and the next can be drawn
+    assert regions.mode == "pan_zoom"
+    assert panel.frame_box.currentIndex() == 2
+    assert panel.buttons["ghost"].isChecked()
+    assert viewer.layers["scene ghost map"].visible
+    assert viewer.layers["scene HDR"].contrast_limits[1] == pytest.approx(0.125)  # as the slider says, not as before
+    before = viewer.layers["scene HDR"].data
+    drag(viewer, [(40, 10), (50, 30), (60, 40)])  # one press of the button, one region: this moves the view
+    qtbot.wait(400)
+    assert viewer.layers["scene HDR"].data is before
+
+
+def test_where_no_region_can_be_taken_the_buttons_are_grey_and_say_why(widget, click_merge, add_bracket, frames):
+    add_bracket(widget.viewer, [np.stack([frame] * 2) for frame in frames])
+    widget.options.choose("method", "weighted")
+    click_merge(widget)
+    panel = widget.look_closer
+    assert not panel.draw_button.isEnabled()
+    assert "single image" in panel.draw_button.parentWidget().toolTip()
 
 
 def test_one_click_removes_everything_but_frames_and_results(widget, click_merge, qtbot, add_bracket, frames, results):

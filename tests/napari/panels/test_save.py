@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFileDialog
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from afunet_core import read_image
-from napari_afunet.saving import with_suffix
+from napari_afunet.writers import with_suffix
 
-WAIT = 60_000
+WAIT = 300_000
 
 
 @pytest.fixture
@@ -74,9 +74,44 @@ def test_a_jpeg_with_a_gain_map_keeps_the_light(widget, click_merge, save_as, ad
 def test_a_file_that_cannot_be_written_is_said(widget, click_merge, add_bracket, frames, tmp_path, qtbot, messages):
     add_bracket(widget.viewer, frames)
     click_merge(widget)
-    widget.save(str(tmp_path / "nowhere" / "scene.exr"))
-    qtbot.waitUntil(lambda: "cannot be written" in widget.controls.status_label.text(), timeout=WAIT)
+    widget.save_button.save(str(tmp_path / "nowhere" / "scene.exr"))
+    qtbot.waitUntil(lambda: "cannot be written" in widget.controls.warnings_label.text(), timeout=WAIT)
     assert "folder" in messages()[-1]
+
+
+def test_a_file_whose_name_got_its_suffix_is_not_replaced_without_a_word(
+    widget, click_merge, save_as, add_bracket, frames, tmp_path, qtbot, monkeypatch
+):
+    add_bracket(widget.viewer, frames)
+    click_merge(widget)
+    (tmp_path / "scene.exr").write_text("mine")
+    answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: answers.pop(0))
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "scene"), ""))
+    qtbot.mouseClick(widget.save_button, Qt.MouseButton.LeftButton)
+    assert (tmp_path / "scene.exr").read_text() == "mine"
+    assert not widget.controls.status_label.text().startswith("Sav")
+    save_as(widget, tmp_path / "scene")
+    assert answers == []
+    assert read_image(tmp_path / "scene.exr").pixels.shape == frames[0].shape
+
+
+def test_a_preview_is_never_saved_in_the_place_of_the_result(
+    widget, click_merge, finish, save_as, add_bracket, frames, tmp_path
+):
+    viewer = widget.viewer
+    add_bracket(viewer, [np.tile(frame, (30, 30, 1)) for frame in frames])
+    widget.preview()
+    finish(widget)
+    assert not widget.save_button.isEnabled()
+    widget.options.choose("method", "weighted")
+    click_merge(widget)
+    widget.preview()
+    finish(widget)
+    assert widget.display.layer().name == "scene preview HDR"
+    save_as(widget, tmp_path / "scene", "OpenEXR")
+    saved = read_image(tmp_path / "scene.exr").pixels
+    np.testing.assert_array_equal(saved, viewer.layers["scene HDR"].data)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +153,11 @@ def test_an_exposure_fusion_is_saved_as_the_picture_it_is(widget, click_merge, s
     assert not [each for each in offered if "exr" in each]
     expected = 255 * widget.viewer.layers["scene exposure fusion"].data
     np.testing.assert_allclose(read_image(tmp_path / "fused.png").pixels, expected, atol=1)
+    viewer = widget.viewer
+    widget.options.choose("method", "weighted")
+    click_merge(widget)
+    widget.options.choose("method", "mertens")
+    click_merge(widget)
+    widget.display.layer_box.activated.emit(0)  # the user chooses light
+    assert any("exr" in each for each in save_as(widget, tmp_path / "light", "OpenEXR"))
+    np.testing.assert_array_equal(read_image(tmp_path / "light.exr").pixels, viewer.layers["scene HDR"].data)

@@ -1,4 +1,4 @@
-"""Maps of a merge as layers above the result: ghosts, and which frame each pixel came from."""
+"""Layers above a result: maps of ghosts and sources, and regions drawn there, each to be taken from one frame."""
 
 from __future__ import annotations
 
@@ -7,14 +7,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_afunet.jobs.merge_job import SOURCE_COLOURS, Outcome, map_picture
-from napari_afunet.layers.result_layer import ResultId, bring_to_front, find_result, provenance_of, put_layer
+from napari_afunet.layers.result_layer import (
+    ResultId,
+    bring_to_front,
+    find_layer,
+    find_result,
+    provenance_of,
+    put_layer,
+)
 from napari_afunet.layers.selection import KEY
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Shapes
 
-__all__ = ["LEGENDS", "compute_map", "hide_map", "map_options", "remove_extra_layers", "show_map"]
+__all__ = [
+    "LEGENDS",
+    "compute_map",
+    "draw_regions",
+    "find_regions",
+    "hide_map",
+    "map_options",
+    "region_layer",
+    "remove_extra_layers",
+    "remove_last_region",
+    "show_map",
+]
 
 _SOURCES = ("shorter frame", "reference", "longer frame", "the network's own picture")
 LEGENDS = {
@@ -27,6 +45,9 @@ LEGENDS = {
 }
 """Map → what its colours mean, as rich text."""
 
+_REGIONS = "regions"
+_SMALLEST = 2
+"""Pixels along the shorter side of a shape that counts."""
 _KEPT = ("radiance", "fused", "tone_mapped", "truth")
 
 
@@ -78,3 +99,55 @@ def remove_extra_layers(viewer: ViewerModel) -> int:
     for layer in extra:
         viewer.layers.remove(layer)
     return len(extra)
+
+
+def region_layer(viewer: ViewerModel, result: ResultId) -> Shapes | None:
+    """Return the layer with the regions of a result, if there is one."""
+    return find_layer(viewer, result, _REGIONS)
+
+
+def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, freehand: bool = False) -> Shapes:
+    """Let the user draw rectangles, or freehand, over the result: they are taken from ``frame``."""
+    result = ResultId.of_outcome(outcome)
+    layer = region_layer(viewer, result)
+    if layer is None:
+        layer = viewer.add_shapes(
+            None,
+            ndim=2,
+            name=f"{result.name} regions",
+            face_color="transparent",
+            edge_color="yellow",
+            edge_width=2,
+            features={"frame": np.zeros(0, int)},
+            text={"string": "frame {frame}", "color": "yellow", "anchor": "upper_left", "size": 10},
+            metadata={KEY: {"key": result.key, "bracket": result.name, "role": _REGIONS}},
+            **outcome.source.placement.arguments(),
+        )
+    bring_to_front(viewer, layer)
+    layer.feature_defaults = {"frame": frame + 1}  # as the table counts
+    layer.selected_data = set()
+    viewer.layers.selection.active = layer
+    layer.mode = "add_polygon_lasso" if freehand else "add_rectangle"
+    return layer
+
+
+def find_regions(layer: Shapes | None) -> tuple[Any, ...]:
+    """Return the regions drawn, as :func:`afunet_core.merge` takes them."""
+    if layer is None:
+        return ()
+    regions = []
+    # Where napari drops a shape of too few corners, its feature stays: the last ones belong together.
+    frames = list(layer.features["frame"])[len(layer.features) - len(layer.data) :]
+    for corners, frame in zip(layer.data, frames, strict=True):
+        points = np.asarray(corners)[:, -2:]
+        if np.ptp(points, axis=0).min() >= _SMALLEST:
+            polygon = tuple((round(float(row), 2), round(float(column), 2)) for row, column in points)
+            regions.append((int(frame) - 1, polygon))
+    return tuple(regions)
+
+
+def remove_last_region(layer: Shapes) -> None:
+    """Take the region back that was drawn last."""
+    if len(layer.data):
+        layer.selected_data = {len(layer.data) - 1}
+        layer.remove_selected()

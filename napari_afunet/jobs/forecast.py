@@ -1,0 +1,122 @@
+"""Forecast of a merge: time, memory, and advice where that is much."""
+
+from __future__ import annotations
+
+import json
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from napari_afunet.jobs.summary import duration
+from napari_afunet.layers.source import BracketSource
+from napari_afunet.settings import PREFERENCES, MergeSettings
+
+if TYPE_CHECKING:
+    from napari_afunet.jobs.merge_job import Outcome
+
+__all__ = ["forecast", "remember_pace"]
+
+_LONG = 60
+"""Seconds from which on a merge is worth advice."""
+_GIGABYTE = 1024**3
+_MUCH_MEMORY = 0.5 * _GIGABYTE
+"""Memory from which on it is told."""
+_LEAST = 0.05
+"""Megapixels from which on a merge says something about the pace of a computer."""
+_MOST_KINDS = 30
+"""Kinds of merges whose pace is remembered."""
+
+# kind → seconds of any merge, and for each megapixel of a frame: docs/performance.md, three frames, one core
+_CPU = {
+    "full": (3.8, 0.68),
+    "compact": (2.9, 0.61),
+    "full, full scale": (3.8, 5.4),
+    "compact, full scale": (2.9, 2.1),
+    "weighted": (1.6, 0.19),
+    "mertens": (0.4, 0.08),
+}
+_GPU = (1.5, 0.024)
+"""Of every kind on a GPU: docs/performance.md."""
+
+
+def forecast(source: BracketSource, settings: MergeSettings, on_gpu: bool = False) -> str:
+    """Return how long a merge takes and what memory it needs, with advice where that is much.
+
+    The time is a documented one times the pace of this computer in former merges; before there was one like it, it is
+    called a first estimate.
+    """
+    paces = _paces()
+    known = paces.get(_kind(settings, on_gpu))
+    seconds = _documented(source, settings, on_gpu) * (known or median([*paces.values()] or [1.0]))
+    text = f"{'about' if known else 'roughly'} {duration(seconds)}{'' if known else ' (a first estimate)'}"
+    memory = _memory(source)
+    text += f", {memory / _GIGABYTE:.1f} GB of memory" if memory > _MUCH_MEMORY else ""
+    return text + (f". {_advice(settings, on_gpu)}" if seconds > _LONG else "")
+
+
+def _advice(settings: MergeSettings, on_gpu: bool) -> str:
+    if settings.working_scale == "full" and settings.method in ("auto", "afunet"):
+        return "“Working scale: By the size of the picture” is faster; “Preview” shows a part at once"
+    if settings.method in ("auto", "afunet"):
+        return "If nothing moved, the method “Weighted average” is faster; “Preview” shows a part at once"
+    return "“Preview” shows a part at once"
+
+
+def _documented(source: BracketSource, settings: MergeSettings, on_gpu: bool) -> float:
+    """Return the seconds on the machine of the documentation."""
+    fixed, pace = _GPU if on_gpu and settings.method != "mertens" else _CPU[_documented_kind(settings)]
+    height, width = source.shape
+    return source.plane_count * (fixed + pace * len(source.frames) * height * width / 1e6)
+
+
+def _documented_kind(settings: MergeSettings) -> str:
+    if settings.method in _CPU:
+        return settings.method
+    scale = ", full scale" if settings.working_scale == "full" else ""
+    return ("compact" if settings.model == "compact" else "full") + scale
+
+
+def _memory(source: BracketSource) -> int:
+    """Bytes that a merge of one plane needs beside frames and network: 1.9 GB for 24 megapixels, three frames."""
+    height, width = source.shape
+    return height * width * 3 * 4 * (2 * len(source.frames) + 1)
+
+
+# -------------------------------------------------------------------------------------------- former merges
+
+
+def remember_pace(outcome: Outcome, seconds: float) -> None:
+    """Learn from a merge that is done, now and for later sessions; small ones say little."""
+    source, on_gpu = outcome.source, str(outcome.info.get("device", "cpu")) != "cpu"
+    height, width = source.shape
+    preferences = _preferences()
+    if height * width / 1e6 < _LEAST or preferences is None:
+        return
+    paces, kind = _paces(), _kind(outcome.settings, on_gpu)
+    paces.pop(kind, None)
+    paces[kind] = round(seconds / _documented(source, outcome.settings, on_gpu), 3)
+    preferences.paces = json.dumps(dict([*paces.items()][-_MOST_KINDS:]))
+
+
+def _kind(settings: MergeSettings, on_gpu: bool) -> str:
+    model = "" if settings.method in _CPU else str(settings.model)
+    words = (settings.method, model, settings.working_scale if model else "", "gpu" if on_gpu else "cpu")
+    return " ".join([word for word in words if word] + ["stages"] * settings.stages)
+
+
+def _paces() -> dict[str, float]:
+    """Return kind → pace of this computer beside the documented one, from napari's preferences."""
+    preferences = _preferences()
+    try:
+        stored = json.loads(preferences.paces) if preferences is not None else {}
+        return {str(kind): float(pace) for kind, pace in stored.items()}
+    except (ValueError, AttributeError, TypeError):  # edited by hand
+        return {}
+
+
+def _preferences() -> Any:
+    try:
+        from napari.settings import get_plugin_settings
+
+        return getattr(get_plugin_settings(PREFERENCES), "forecast", None)
+    except (ImportError, KeyError):  # napari before 0.9, or the plugin is not registered
+        return None
