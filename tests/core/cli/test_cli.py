@@ -135,7 +135,7 @@ def test_merge_writes_what_merge_returns(frames: list[np.ndarray], model: str, t
     "exposures", ["--ev -2 0 2", "--ev -2,0,2", "--ev=-2,0,2", "--times 1/100 1/25 4/25", "--times 0.01 0.04 0.16"]
 )
 def test_ways_to_state_exposures(exposures: str, frames: list[np.ndarray], tmp_path: Path) -> None:
-    paths, out = write_bracket(tmp_path, frames, exposures=False), str(tmp_path / "out.exr")
+    paths, out = write_bracket(tmp_path / "in", frames, exposures=False), str(tmp_path / "out.tif")
     assert main(["merge", *paths, "-o", out, "--method", "weighted", "--align", "off", *exposures.split()]) == 0
     expected = af.merge(af.Bracket(frames, ev=EV), method="weighted", align="off")
     np.testing.assert_allclose(pixels(out), expected.radiance, rtol=1e-5, atol=1e-7)

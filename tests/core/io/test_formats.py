@@ -19,7 +19,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from afunet_core.bracket.folders import is_own_result
-from afunet_core.errors import ImageFileError
+from afunet_core.errors import DependencyError, ImageFileError
 from afunet_core.io import PixelSize, read_image, read_photograph, write_image, write_stack
 from afunet_core.io.gain_map import read_gain_map, read_hdr_rendition, write_gain_map_jpeg
 from afunet_core.io.hdr_display import encode_pq
@@ -81,6 +81,12 @@ class TestPhones:
         image = read_image(tmp_path / "a.avif")
         assert (image.pixels.dtype, image.encoding) == (np.uint16, "srgb")
         assert np.abs(image.pixels - codes * (65535 / 1023)).max() < 65535 / 1023 * 6
+
+    @pytest.mark.parametrize("name", ["a.avif", "a.heic", "a.jxl"])
+    def test_damage(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_bytes(b"\0\0\0\x20ftypavif and nothing more" * 3)
+        with pytest.raises((ImageFileError, DependencyError), match=r"a\."):
+            read_image(tmp_path / name)
 
     def test_an_orientation_flag_of_heic_is_applied_once(self, tmp_path: Path) -> None:
         heif = pytest.importorskip("pillow_heif")

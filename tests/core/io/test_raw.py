@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import afunet_core as af
 from afunet_core.bracket.grouping import group_folder
 from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
 from afunet_core.io import read_exposure, read_raw
-from afunet_core.io.raw import DEMOSAIC, read_raw_moment
+from afunet_core.io.raw import DEMOSAIC, _exposure, read_raw_moment
 from afunet_core.merging.batch import MergeJob, run_job
 
 pytest.importorskip("rawpy")
@@ -94,11 +95,6 @@ def test_sensor_values_come_back(tmp_path: Path, demosaic: str) -> None:
     np.testing.assert_allclose(interior(pixels), interior(scene() * 65535), atol=4e-3)
     assert camera["black_level"] == [BLACK] * 4
     assert camera["white_level"] == WHITE
-
-
-def test_half_size_interpolates_nothing(tmp_path: Path) -> None:
-    pixels, _, _ = read_raw(write_dng(tmp_path / "a.dng", scene()), demosaic="half", white_balance="none")
-    assert pixels.shape == (32, 48, 3)
 
 
 @pytest.mark.parametrize("pattern", list(CFA))
@@ -233,6 +229,13 @@ def test_exposure_and_encoding(tmp_path: Path) -> None:
     assert image.exposure is not None
     assert (image.exposure.seconds, image.exposure.f_number, image.exposure.iso) == (1 / 250, 8.0, 400.0)
     assert read_exposure(path) == image.exposure
+
+
+def test_an_empty_exposure_is_none(tmp_path: Path) -> None:
+    path = write_dng(tmp_path / "empty.dng", scene(), seconds=(0, 1))
+    of_libraw = SimpleNamespace(shutter_speed=1.0, aperture=1.0, iso_speed=0)  # by an empty ShutterSpeedValue
+    assert _exposure(of_libraw, path) is None
+    assert _exposure(of_libraw, write_dng(path, scene(), seconds=(1, 1))) is not None
 
 
 def test_bracket_from_raw_files_is_linear(tmp_path: Path) -> None:
