@@ -18,9 +18,10 @@ from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.bracket.transparency import fill_hidden, hidden_parts
 from afunet_core.camera.black_level import resolve_black_level
-from afunet_core.camera.calibration import calibrate, linearized
+from afunet_core.camera.calibration import calibrate
 from afunet_core.camera.response import curve_from
-from afunet_core.camera.white_level import check_white_level, find_white_level
+from afunet_core.camera.tone_curve import linearized
+from afunet_core.camera.white_level import check_white_level, find_white_level, up_to_white
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input
 
@@ -51,8 +52,9 @@ class Bracket(ExposureStack):
             out like the frames, or the path of an image file), subtracted pixel by pixel; or ``"auto"``, for linear
             frames, the intercept of intensity over exposure time. Linear frames then keep what noise pushed below
             black, so that the mean of dark regions stays true.
-        white_level: stored value of saturation, in the units of the data, where the camera clips below the largest
-            number; ``"auto"`` finds it where the frames pile up.
+        white_level: stored value of saturation, in the units of the data. By default it is found where the frames pile
+            up below the largest number though a shorter one saw more light, and a warning tells; ``"auto"`` does the
+            same without one.
         response: how stored values relate to light. ``"auto"`` takes ``encoding`` as it is unless the frames contradict
             it; then the camera's tone curve, its white level and wrong exposures are found from the frames (see
             :mod:`~afunet_core.camera.calibration`; ``metadata["calibration"]`` tells) and undone. ``None`` believes
@@ -134,9 +136,18 @@ class Bracket(ExposureStack):
         order = sorted(range(count), key=amounts.__getitem__)
         relative = light[order] / light[order[0]]
         sorted_frames = tuple(tensors[i] for i in order)
-        if fixed is None:
+        if fixed is None and not _carries_gradients(*sorted_frames):
             share = find_white_level(sorted_frames, relative.tolist(), encoding, gamma)
-            sorted_frames = self._up_to_white(sorted_frames, share, white, find=stated_white == "auto")
+            sorted_frames = up_to_white(sorted_frames, share)
+            self.scale *= share
+            if share < 1 and stated_white is None:
+                level = self.scale + self.black_level
+                warnings.warn(
+                    f"The camera saturates at {level:.6g}, below the largest value of its files ({white:.6g}): that is "
+                    "taken for white. State white_level= to take another.",
+                    UserWarning,
+                    stacklevel=2,
+                )
         self.seconds = None if times is None else tuple(amounts[i] for i in order)
         self.names = tuple(names[i] for i in order)
         self.reference_given = reference is not None
@@ -151,7 +162,8 @@ class Bracket(ExposureStack):
         super().__init__(sorted_frames, relative, encoding, gamma, chosen)
         # A curve that was found explains the frames, nearly black ones too, whose brightness tells nothing by itself.
         if not override and self.metadata.get("response", {}).get("source") != "found in the frames":
-            check_brightness(self.frames, relative.tolist(), self.names, encoding, gamma)
+            told = bool(self.metadata.get("calibration", {}).get("contradictions"))
+            check_brightness(self.frames, relative.tolist(), self.names, encoding, gamma, warn=not told)
 
     def _decoded(
         self, response: Any, frames: tuple[Tensor, ...], times: Tensor, encoding: str, gamma: Scalar
@@ -172,24 +184,8 @@ class Bracket(ExposureStack):
             return frames, times, encoding
         table = found.curve.table()[..., ::33]  # 32 of 1024 evenly spaced values tell the curve
         self.metadata["response"] = {"source": "found in the frames", "light": table.tolist()}
-        linear, relative = linearized(frames, found, gamma)
+        linear, relative = linearized(frames, found.curve, found.times, gamma)
         return tuple(linear), torch.tensor(relative, dtype=torch.float64), "gamma"
-
-    def _up_to_white(self, frames: tuple[Tensor, ...], share: float, white: float, find: bool) -> tuple[Tensor, ...]:
-        """Scale frames that pile up below the end of the scale, or tell of it."""
-        if share == 1.0:
-            return frames
-        level = share * self.scale + self.black_level
-        if not find:
-            warnings.warn(
-                f"The frames pile up at {level:.6g}, below the largest value they could have ({white:.6g}). If the "
-                f"camera saturates there, state white_level={level:.6g}, or white_level='auto'.",
-                UserWarning,
-                stacklevel=3,
-            )
-            return frames
-        self.scale *= share
-        return tuple((frame / share).clamp(max=1.0) for frame in frames)
 
     @classmethod
     def from_files(

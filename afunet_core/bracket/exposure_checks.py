@@ -107,7 +107,12 @@ def estimate_exposures(frames: Sequence[Tensor], names: Sequence[str], encoding:
 
 @torch.no_grad()
 def check_brightness(
-    frames: Sequence[Tensor], times: Sequence[float], names: Sequence[str], encoding: str, gamma: Scalar
+    frames: Sequence[Tensor],
+    times: Sequence[float],
+    names: Sequence[str],
+    encoding: str,
+    gamma: Scalar,
+    warn: bool = True,
 ) -> None:
     """Refuse frames, sorted by exposure, whose brightness contradicts it.
 
@@ -115,13 +120,18 @@ def check_brightness(
     both, or where there are too few of those, by the means. The limits are loose on purpose: they catch swapped frames
     and wrong units, not imperfect response curves.
 
+    Args:
+        frames, times, names, encoding, gamma: of the bracket.
+        warn: tell of doubtful steps, too; not where the calibration has told of them.
+
     Raises:
         ExposureError: naming the two frames, what their exposures promise and what their pixels show.
     """
     samples = [_sample(frame) for frame in frames]
     contradiction = _first_contradiction(samples, times, encoding, gamma)
     if contradiction is None:
-        _warn_of_doubtful_steps(samples, times, names, encoding, gamma)
+        if warn:
+            _warn_of_doubtful_steps(samples, times, names, encoding, gamma)
         return
     index, promised, found = contradiction
     advice = "Check that the exposures are in the order of the frames; override=True merges them all the same."
@@ -162,7 +172,7 @@ def _warn_of_doubtful_steps(
     if doubtful:
         message = (
             f"The brightness of the frames contradicts their exposures: {'; '.join(doubtful)}. Check the exposures; if "
-            "they are right, the frames are not encoded as stated, and response='auto' may find how."
+            "they are right, the frames are not encoded as stated."
         )
         warnings.warn(message, UserWarning, stacklevel=4)
 

@@ -129,9 +129,9 @@ class BracketOptions:
         None,
         label="White level",
         help="Value of a pixel at saturation, in the units of the data (of raw files, counts of the sensor), for a "
-        "camera that clips below the largest number; auto finds it where the frames pile up.",
+        "camera that clips below the largest number. Found by itself where frames pile up; auto does so untold.",
         group="camera",
-        choices={None: "As stored", "auto": "auto"},
+        choices={None: "Found and told", "auto": "Found"},
         is_open=True,
         parse=_white_level,
         metavar="VALUE|auto",

@@ -11,7 +11,7 @@ from afunet_core.errors import ArgumentError
 from afunet_core.ops.plateau import NEAR, find_plateau
 from afunet_core.radiometry import GAMMA, Scalar, linearize
 
-__all__ = ["check_white_level", "find_white_level"]
+__all__ = ["SHOULDER", "check_white_level", "find_white_level", "up_to_white"]
 
 
 def check_white_level(value: object) -> float | str | None:
@@ -32,8 +32,15 @@ def check_white_level(value: object) -> float | str | None:
     return number
 
 
+SHOULDER = 0.96
+"""Stored value from which a longer frame counts as saturated where the camera drew a tone curve, which bends there
+long before the clip (measured on ten stacks: .93, .96, .98)."""
+
 _SAMPLES = 2**20
 """Pixels looked at, about."""
+
+_ENOUGH = 25
+"""Pixels that must pile up: single ones are the brightest of a picture."""
 
 _BEYOND = 1.15
 """How much brighter than the pile, by the next shorter frame, the light must be for the pile to be a limit;"""
@@ -68,8 +75,15 @@ def find_white_level(frames: Sequence[Tensor], times: Sequence[float], encoding:
         if top is None:
             continue
         piled = long > top * (1 - NEAR)
+        if int(piled.sum()) < _ENOUGH:
+            continue
         expected = linearize(short[piled], encoding, gamma) * (times[-1] / times[-2])
         limit = float(linearize(torch.tensor(top), encoding, gamma))
         if float((expected > _BEYOND * limit).float().mean()) > _MOSTLY:
             levels.append(top)
     return min(levels, default=1.0)
+
+
+def up_to_white(frames: Sequence[Tensor], share: float) -> tuple[Tensor, ...]:
+    """Scale frames so that a white level, as a share of the scale, becomes 1."""
+    return tuple(frames) if share == 1.0 else tuple((frame / share).clamp(max=1.0) for frame in frames)

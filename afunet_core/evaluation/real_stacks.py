@@ -73,7 +73,7 @@ OTHER_STOPS = (1.0, 2.0, 3.0)
 STOPS_OFF = 0.4
 """by which their frames may miss them,"""
 
-LEAST_SHOWN = 0.3
+LEAST_SHOWN = 0.15
 """and share of well exposed pixels from which a photographer would take a frame as reference."""
 
 BLUR = 3.0

@@ -143,8 +143,6 @@ def _merge(bracket: Bracket, options: MergeOptions, reporter: ProgressReporter) 
 
     with reporter.phase("Merging", 950), torch.inference_mode():
         noise = camera_noise(aligned, options)
-        if options.method == "auto":
-            aligned = replace(aligned, bracket=complete_shadows(aligned.bracket))
         if network is None or frames is None:
             estimate = merge_classic(aligned, noise, options, reporter)
         else:
@@ -162,11 +160,12 @@ def _merge_by_network(
 ) -> Estimate:
     """Compare the frames, merge the network's three accordingly, and let further frames join."""
     network = replace(network, scale=choose_scale(options, network.model, *aligned.bracket.shape))
-    recorded = None
-    if options.method == "auto" and is_inexact(aligned.bracket):
+    recorded, original = None, aligned.bracket
+    if options.method == "auto" and is_inexact(original):
+        aligned = replace(aligned, bracket=complete_shadows(original))
         recorded = find_recorded(aligned, frames, noise)
         if recorded.everywhere and not options.stages:
-            return merge_recorded(aligned, frames, recorded, noise)
+            return merge_recorded(original, frames, recorded, noise)
     else:
         evidence = compare_frames(aligned, frames, options, network.reporter.check)
         if evidence.at_rest:
@@ -176,7 +175,7 @@ def _merge_by_network(
     if frames.joining:
         estimate = join_frames(estimate, aligned, frames, noise)
         estimate = guess_unrecorded(estimate, aligned.bracket, frames, network)
-    return keep_recorded(estimate, aligned.bracket, recorded, noise) if recorded else estimate
+    return keep_recorded(estimate, original, recorded, noise) if recorded else estimate
 
 
 def _checked(bracket: Any) -> Bracket:

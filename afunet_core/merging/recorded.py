@@ -20,9 +20,10 @@ from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.motion.rest import examine
+from afunet_core.motion.shadows import darkest_light
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
-from afunet_core.radiometry import linearize
+from afunet_core.radiometry import GAMMA, linearize
 
 __all__ = [
     "Recorded",
@@ -34,11 +35,8 @@ __all__ = [
     "recorded_mean",
 ]
 
-SHADOWS = (0.05, 0.2)
-"""Encoded values over which a frame gains its say: darker, a response curve is a guess, and black is cut off."""
-
-LEAST_SAY = 1e-3
-"""What is left of it below: somebody must decide."""
+SHOWN = (0.5, 1.5)
+"""Encoded value of the longest frame, in units of the darkest that can be told, from which it is not all noise."""
 
 NEARLY_ALL = 0.998
 """Share of the picture that must be at rest for the network not to be asked;"""
@@ -108,11 +106,11 @@ def keep_recorded(estimate: Estimate, bracket: Bracket, recorded: Recorded, nois
     return replace(estimate, image=torch.lerp(image, mean, recorded.share.to(mean)), rest=recorded.share)
 
 
-def merge_recorded(aligned: AlignedBracket, frames: FrameSelection, recorded: Recorded, noise: CameraNoise) -> Estimate:
+def merge_recorded(bracket: Bracket, frames: FrameSelection, recorded: Recorded, noise: CameraNoise) -> Estimate:
     """Merge a scene in which nothing moved, without the network."""
-    image = recorded_mean(aligned.bracket, recorded, noise)
-    three = frames.for_network(aligned.bracket)
-    unit = float(aligned.bracket.times[frames.three[0]])
+    image = recorded_mean(bracket, recorded, noise)
+    three = frames.for_network(bracket)
+    unit = float(bracket.times[frames.three[0]])
     return replace(Estimate.of_classic(image), three=three, unit=unit, at_rest=True, rest=recorded.share)
 
 
@@ -124,7 +122,7 @@ def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> T
     """
     times = [float(bracket.times[index]) for index in recorded.frames]
     model = None if is_calibrated(bracket) else noise.model
-    count = len(times)
+    count, offset = len(times), darkest_light(bracket)
 
     def rows(*parts: Tensor) -> Tensor:
         frames, rests = parts[:count], parts[count:]
@@ -132,9 +130,9 @@ def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> T
             (unsaturated(frame) if number else torch.ones_like(frame)) * (rest + 1e-6)
             for number, (frame, rest) in enumerate(zip(frames, rests, strict=True))
         ]
-        if model is None and is_calibrated(bracket):
-            says = [say * smoothstep(z, *SHADOWS).clamp(min=LEAST_SAY) for say, z in zip(says, frames, strict=True)]
         linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in frames]
+        if offset > 0:
+            says = [say * sure for say, sure in zip(says, _sure(linear, says, times, offset), strict=True)]
         mean = _mean(linear, says, times)
         if model is None:
             return mean
@@ -143,6 +141,21 @@ def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> T
         return _mean(linear, precise, times)
 
     return in_strips(rows, *(bracket.frames[index] for index in recorded.frames), *recorded.rest)
+
+
+def _sure(linear: Sequence[Tensor], says: Sequence[Tensor], times: Sequence[float], offset: float) -> list[Tensor]:
+    """How far dark values can be believed: light may be off by as much as it is where the curve begins to be known.
+
+    Each value tells that itself, unless all are so dark that what is brightest is only the noisiest: then the light
+    that is expected does.
+    """
+    rough = _mean(linear, [say * time for say, time in zip(says, times, strict=True)], times)
+    own, expected = (
+        [light.square() / (light.square() + offset**2) for light in lights]
+        for lights in (linear, [(rough * time).clamp(min=1e-3 * offset) for time in times])
+    )
+    shown = smoothstep((rough * times[-1] / offset).clamp(min=0) ** (1 / GAMMA), *SHOWN)
+    return [torch.lerp(guess, value.clamp(min=1e-3), shown) for guess, value in zip(expected, own, strict=True)]
 
 
 def _mean(linear: Sequence[Tensor], says: Sequence[Tensor], times: Sequence[float]) -> Tensor:

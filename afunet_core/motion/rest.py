@@ -178,7 +178,7 @@ def deviation(
     limit = limit.clamp(max=LARGEST_FACTOR)
     gap = gap - torch.maximum(torch.minimum(_slow(relative) / share, limit), -limit) * level * known
     bent = smoothstep(torch.maximum(frame, reference).amax(1, keepdim=True), *LIMIT)
-    bent = window_max(torch.where(both, bent.expand_as(known), 0.0), 3)
+    bent = window_max(bent, 3)
     inexact = RELATIVE_ERROR + ((SHADOWS if curve_found else SHADOWS_OF_EXACT) / shorter).square() + BENT * bent
     misplaced = MISPLACED * window_max(torch.maximum(_slope(x), _slope(y)), 3)
     mixed = MIXED * level.amax(1, keepdim=True)

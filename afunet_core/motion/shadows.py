@@ -25,7 +25,7 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips, in_strips
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["complete_shadows"]
+__all__ = ["complete_shadows", "darkest_light"]
 
 FADE = 1.5
 """Encoded value, in units of the darkest that can be told, from which a frame is taken at its word."""
@@ -37,6 +37,11 @@ WINDOW = 5
 """Side of the neighbourhood that decides, in pixels."""
 
 
+def darkest_light(bracket: Bracket) -> float:
+    """Return the light, as a share of saturation, below which the response curve was not found; 0 for an exact one."""
+    return float((bracket.metadata.get("calibration") or {}).get("darkest") or 0.0)
+
+
 @torch.no_grad()
 def complete_shadows(bracket: Bracket) -> Bracket:
     """Let every frame show, where it is too dark to tell, what the next longer one shows, as far as it allows.
@@ -44,7 +49,7 @@ def complete_shadows(bracket: Bracket) -> Bracket:
     Args:
         bracket: registered frames; its calibration tells how dark is too dark.
     """
-    most = (bracket.metadata.get("calibration") or {}).get("darkest") or 0.0
+    most = darkest_light(bracket)
     if most <= 0:
         return bracket
     frames = list(bracket.frames)

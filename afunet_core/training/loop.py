@@ -10,9 +10,8 @@ import inspect
 import json
 import math
 import os
-import pickle
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.training.config import TrainingConfig, check_names, learning_rate, load_config
-from afunet_core.training.sources import Batch, data_source, training_batches
+from afunet_core.training.sources import Batch, data_source, training_batches, validate
 from afunet_core.utils.device import choose_training_precision
 
 __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config", "train"]
@@ -151,8 +150,11 @@ class _TrainingState:
         model = AFUNet(config.network())
         if config.start_from:
             start = load_model(config.start_from)
-            if start.config != replace(model.config, drop_path=start.config.drop_path):
-                raise ArgumentError("start_from", f"weights of {model.config}", start.config)
+            found, wanted = start.config.to_dict(), model.config.to_dict()
+            if other := [name for name in found if found[name] != wanted[name] and name != "drop_path"]:
+                expected, actual = (", ".join(f"{name} {sizes[name]}" for name in other) for sizes in (wanted, found))
+                advice = "Name a model, or model_overrides, with the sizes of the weights."
+                raise ArgumentError("start_from", f"weights of {expected}", actual, advice)
             model.load_state_dict(start.state_dict())
         model.to(device)
         average = AveragedModel(model, multi_avg_fn=_warmed_up_average(config.ema)).eval().requires_grad_(False)
@@ -183,16 +185,7 @@ class _TrainingState:
             self.averaged.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step, self.best = int(saved["step"]), float(saved["best"])
-        except (
-            OSError,
-            RuntimeError,
-            EOFError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            pickle.UnpicklingError,
-        ) as error:
+        except Exception as error:  # what damaged files raise has no common class
             reason = str(error).strip().splitlines()
             raise CheckpointError(
                 f"{path} cannot be resumed from: {reason[0] if reason else type(error).__name__} {advice}"
@@ -272,7 +265,7 @@ def _optimise(fabric: Any, objective: nn.Module, optimizer: Any, batch: Batch, c
 
 def _validate(state: _TrainingState, source: Any, folder: Path) -> dict[str, float]:
     """Score the averaged weights; write them to ``best.safetensors`` if they are the best so far."""
-    scores: dict[str, float] = source.validate(state.averaged, folder / f"validation-{state.step:07d}.png")
+    scores = validate(state.averaged, source.samples(), folder / f"validation-{state.step:07d}.png", source.device)
     if scores["psnr_mu"] > state.best:
         state.best = scores["psnr_mu"]
         notes = {"step": str(state.step), **{name: f"{value:.4f}" for name, value in scores.items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import afunet_core as af
-from afunet_core.camera.calibration import ToneCurve, calibrate
+from afunet_core.camera.calibration import calibrate
+from afunet_core.camera.tone_curve import ToneCurve
 from afunet_core.radiometry import encode
 
 Camera = Callable[[Tensor], Tensor]
@@ -109,13 +111,39 @@ def test_one_wrong_step_is_corrected_and_told() -> None:
     assert "from 'b' to 'c' 2.0 EV are stated" in found.sentences[0]
 
 
+def test_a_mere_power_may_be_wrong_exposures() -> None:
+    """Frames of gamma 2.2, three stops apart and said to be two: a gamma of 1.5 would look the same."""
+    found = calibrate(photograph(gamma, (1.0, 8.0, 64.0)), (1.0, 4.0, 16.0))
+    assert "each step looks 1.5 times as large as stated" in found.sentences[0]
+    assert found.as_dict()["contradictions"] == [found.sentences[0]]
+    bent = calibrate(photograph(s_curve, (1.0, 4.0, 16.0)), (1.0, 4.0, 16.0))
+    assert bent.as_dict()["contradictions"] == []
+
+
 @pytest.mark.parametrize("stated", [1.0, 2.0])
-def test_equally_bright_frames_are_told(stated: float) -> None:
-    frames = photograph(gamma, (4.0, 4.0, 4.0, 4.0, 4.0))
+@pytest.mark.parametrize("brightness", [0.35, 4.0])
+def test_equally_bright_frames_are_told(stated: float, brightness: float) -> None:
+    frames = photograph(gamma, (brightness,) * 5)
     times = tuple(2.0 ** (stated * index) for index in range(5))
     found = calibrate(frames, times)
     assert found.curve is None
+    assert found.times == pytest.approx(times)
     assert found.sentences[0].count("the pictures show 0.0") == 4
+
+
+@pytest.mark.parametrize("true", [(0, 0, 4), (0, 4, 4), (0, 0, 2), (0, 4, 6), (0, 1, 4), (0, 2.7, 4), (0, 0, 0)])
+@pytest.mark.parametrize("camera", [gamma, s_curve, lambda light: light.clamp(0, 1)], ids=["gamma", "s", "linear"])
+def test_wrong_exposures_never_pass_silently_and_are_told_once(true: tuple[float, ...], camera: Camera) -> None:
+    frames = photograph(camera, tuple(2.0**stops for stops in true), 0.35 * scene())
+    encoding = "gamma" if float(camera(torch.tensor(0.5))) > 0.5 else "linear"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            bracket = af.Bracket(frames, ev=(0, 2, 4), encoding=encoding)
+        except af.ExposureError:
+            return
+    contradictions = bracket.metadata.get("calibration", {}).get("contradictions", [])
+    assert len(contradictions) + len(caught) == 1
 
 
 def test_pictures_that_tell_nothing() -> None:
