@@ -141,13 +141,7 @@ class Bracket(ExposureStack):
             sorted_frames = up_to_white(sorted_frames, share)
             self.scale *= share
             if share < 1 and stated_white is None:
-                level = self.scale + self.black_level
-                warnings.warn(
-                    f"The camera saturates at {level:.6g}, below the largest value of its files ({white:.6g}): that is "
-                    "taken for white. State white_level= to take another.",
-                    UserWarning,
-                    stacklevel=2,
-                )
+                _tell_white_level(self.scale + self.black_level, white)
         self.seconds = None if times is None else tuple(amounts[i] for i in order)
         self.names = tuple(names[i] for i in order)
         self.reference_given = reference is not None
@@ -417,3 +411,12 @@ def _frame_index(reference: int, count: int) -> int:
     if not -count <= reference < count:
         raise BracketError("reference", f"an index from 0 to {count - 1}", reference, "It counts the frames as given.")
     return reference % count
+
+
+def _tell_white_level(found: float, largest: float) -> None:
+    warnings.warn(
+        f"The camera saturates at {found:.6g}, below the largest value of its files ({largest:.6g}): that is taken for "
+        "white. State white_level= to take another.",
+        UserWarning,
+        stacklevel=3,
+    )

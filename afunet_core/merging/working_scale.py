@@ -139,7 +139,8 @@ def where_needed(three: ExposureStack, check: Callable[[], None]) -> Tensor:
         three: the frames as the network sees them.
         check: called several times a second; it raises when the caller no longer wants the result.
     """
-    factor = reduction(*three.frames[0].shape[-2:], JUDGED_PIXELS)
+    height, width = three.frames[0].shape[-2:]
+    factor = reduction(height, width, JUDGED_PIXELS)
     small = tuple(block_mean(frame.float(), factor) for frame in three.frames)
     stack = ExposureStack(small, three.times, three.encoding, three.gamma, three.reference)
     maps = [torch.from_numpy(ghost_map(stack, sample, check=check)) for sample in range(len(small[0]))]
