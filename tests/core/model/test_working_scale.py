@@ -136,7 +136,6 @@ def test_what_is_far_from_the_wanted_does_not_matter_wherever_features_are_kept(
     near = stream(network, given, **options)
     torch.testing.assert_close(stream(network, other, **options)[..., :20, :20], near[..., :20, :20])
     torch.testing.assert_close(stream(network, given, memory_budget=0, **options), near)
-    assert not near[..., 100:, :].any()
     assert not torch.equal(stream(network, given, times=TIMES[None], maps=True)[..., :20, :20], near[..., :20, :20])
 
 
