@@ -184,8 +184,8 @@ class Bracket(ExposureStack):
         if share < 1 and tell is not None:
             level = self.scale + self.black_level
             warnings.warn(
-                f"The camera saturates at {level:.6g}, below the largest value of its files ({tell:.6g}): that is taken "
-                "for white. State white_level= to take another.",
+                f"The camera saturates at {level:.6g}, below the largest value of its files ({tell:.6g}): it is "
+                "taken for white. State white_level= to take another.",
                 UserWarning,
                 stacklevel=3,
             )
