@@ -32,7 +32,7 @@ help:
 
 $(VENV)/.stamp-torch: constraints.txt
 	@echo "1 of 2: PyTorch ($(TORCH)), into $(VENV), once."
-	@echo "   pip takes the build your system's index offers: 0.2 GB (CPU, macOS, Windows) or, on Linux, 3 GB with CUDA (7 GB on disk)."
+	@echo "   pip takes the build your system's index offers: 0.2 GB (CPU, macOS, Windows) or, on Linux, 3 GB with CUDA (5 to 7 GB on disk)."
 	@echo "   For the small CPU build on Linux, or another CUDA: make $(MAKECMDGOALS) TORCH=\"…\" with the line from pytorch.org/get-started."
 	@python="$${PYTHON:-$$(sh tools/find-python.sh)}" && "$$python" -m venv $(VENV)
 	@# before everything else and by its exact pin, so that no other request chooses a build

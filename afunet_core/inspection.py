@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.model.afunet import AFUNet, check_frames, pad_to_multiple
+from afunet_core.model.afunet import AFUNet, check_network_input, pad_to_multiple
 from afunet_core.model.heads import AnchoredHead, anchored_weights, estimate_times
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.ops.strips import row_strips
@@ -232,7 +232,7 @@ def _head_inputs(
     model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]
 ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
     """Make the padded frames, their times, and what the head decodes after each stage."""
-    check_frames(frames)
+    check_network_input(frames)
     _check(stages, 0)
     height, width = frames.shape[-2:]
     fold, channels = model.config.downscale, model.config.branch_dim

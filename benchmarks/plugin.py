@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2, help="merges; the first also loads libraries and adds layers")
     parser.add_argument("--stages", action="store_true")
     parser.add_argument("--where", type=float, metavar="MS", help="print where the window's thread was in long pauses")
-    parser.add_argument("--timeout", type=float, default=300)
+    parser.add_argument("--timeout", type=float, default=3000)
     options = parser.parse_args()
     height, width = (int(part) for part in options.size.split("x"))
 
@@ -216,11 +216,11 @@ def main() -> None:
     viewer.window.resize(1500, 940)
     wait(1000)
     heart = Heartbeat(options.where and options.where / 1000)
-    heart.enter("opening the widget")
-    _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-    wait(1)
     with tempfile.TemporaryDirectory() as folder:
         paths = photographs((height, width), Path(folder))
+        heart.enter("opening the widget")
+        _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+        wait(1)
         heart.enter("opening the files")
         begin, worked = time.perf_counter(), time.process_time()
         drop(widget, paths)

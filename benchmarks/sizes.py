@@ -1,7 +1,7 @@
 """Whole merges of photographs of real sizes beside OpenCV: CPU seconds of one thread, memory, and error.
 
     python benchmarks/sizes.py [--megapixels 1.5 6 24 100] [--frames 3 5 9] [--method opencv weighted compact default]
-        [--write docs/performance.md] [--plot docs/performance.svg]
+        [--rows FILE.jsonl] [--write docs/performance.md] [--plot docs/performance.svg]
 
 Hand-held brackets with moving discs and a known truth, 8-bit. All methods of a row of sizes run in one process, in
 turn, on one thread; memory is the peak above what the process held with the bracket. OpenCV is AlignMTB and
@@ -51,7 +51,8 @@ def main() -> None:
     if options.job:
         print(json.dumps(measure(**json.loads(options.job))))
         return
-    found: list[dict[str, Any]] = []
+    kept = Path(options.rows) if options.rows else None
+    found = [json.loads(line) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
     print(HEADER)
     for megapixels in options.megapixels:
         for frames in options.frames or usual_frames(megapixels):
@@ -62,7 +63,11 @@ def main() -> None:
                 raise SystemExit(f"{frames} frames of {megapixels} megapixels failed:\n{run.stderr}")
             rows = json.loads(run.stdout.splitlines()[-1])
             found += rows
+            if kept:
+                with kept.open("a") as file:
+                    file.writelines(json.dumps(row) + "\n" for row in rows)
             print("\n".join(lines(rows)), flush=True)
+    found.sort(key=lambda row: (row["megapixels"], row["frames"], METHODS.index(row["method"])))
     if options.write:
         about = f"{describe_machine()}, one thread (`benchmarks/sizes.py`)."
         plot = f"\n\n![CPU seconds by size]({Path(options.plot).name})" if options.plot else ""
@@ -75,9 +80,10 @@ def main() -> None:
 def command_line() -> argparse.ArgumentParser:
     """Declare the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megapixels", nargs="+", type=float, default=[1.5, 6.0, 24.0, 100.0])
+    parser.add_argument("--megapixels", nargs="*", type=float, default=[1.5, 6.0, 24.0, 100.0])
     parser.add_argument("--frames", nargs="+", type=int, choices=sorted(STOPS))
     parser.add_argument("--method", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--rows", metavar="FILE.jsonl", help="results are added here; the table is of all in it")
     parser.add_argument("--write", metavar="PAGE.md", help="also as a section of this page")
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the seconds by size")
     parser.add_argument("--job", help=argparse.SUPPRESS)

@@ -30,6 +30,7 @@ from afunet_core.metrics import psnr_linear, psnr_mu
 
 WAYS: dict[str, dict[str, Any]] = {
     "weighted": {"method": "weighted"},
+    "auto": {},
     "full": {"working_scale": "full"},
     "half": {"working_scale": "half"},
     "quarter": {"working_scale": "quarter"},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,8 +86,12 @@ def take_pictures(model: str) -> None:
     widget.options.groups["camera"].toggleButton().click()
 
     widget.merge()
-    if not wait_for_merge(widget, timeout=300):
+    if not wait_for_merge(widget, timeout=3000):
         raise SystemExit(f"The merge did not succeed: {widget.controls.status_label.text()}")
+    with tempfile.TemporaryDirectory() as folder:  # beside the merge, this is what a person does
+        widget.save_button.save(str(Path(folder) / "garage.exr"))
+        while not widget.controls.status_label.text().startswith("Saved"):
+            wait(100)
     photographer.window("merged")
 
     viewer.reset_view()
@@ -94,15 +99,16 @@ def take_pictures(model: str) -> None:
     photographer.window("side-by-side")
     widget.compare.buttons["side by side"].click()
 
+    viewer.window.resize(round(1.53 * SIZE[0]), SIZE[1])  # the canvas has the shape of the picture
     widget.look_closer.buttons["ghost"].click()
-    wait(3000)  # the map is computed in the background
+    wait(8000)  # the map is computed in the background
     photographer.canvas("ghost-map")
     widget.look_closer.tidy_button.click()
 
     viewer.window.resize(2 * SIZE[0], SIZE[1])
     widget.compare.buttons["stages"].click()  # merges again, with stages
     wait(500)
-    wait_for_merge(widget, timeout=300)
+    wait_for_merge(widget, timeout=3000)
     photographer.canvas("stages")
     viewer.close()
 

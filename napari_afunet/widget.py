@@ -7,26 +7,16 @@ from typing import TYPE_CHECKING, Any
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QKeySequence, QShortcut
-from qtpy.QtWidgets import QApplication, QFileDialog, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
 
 from afunet_core.errors import AFUNetError
 from napari_afunet.api import as_script
 from napari_afunet.dropped_files import NewFilesDetector, dropped_frames, open_frames
 from napari_afunet.jobs.controller import MergeController
-from napari_afunet.jobs.devices import Devices, query_devices
-from napari_afunet.jobs.forecast import forecast
 from napari_afunet.jobs.merge_job import Outcome
-from napari_afunet.jobs.prechecks import (
-    AlignmentPrecheck,
-    Request,
-    bit_depth_hint,
-    black_level_hint,
-    bracket_warnings,
-)
 from napari_afunet.jobs.summary import in_widget_words
 from napari_afunet.jobs.worker import find_brackets, run_in_background
 from napari_afunet.layers.exposures import estimate_exposures
-from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.layers.preview import visible_part
 from napari_afunet.layers.result_layer import find_whole
 from napari_afunet.layers.source import BracketSource
@@ -38,6 +28,7 @@ from napari_afunet.panels.layout import fill_column
 from napari_afunet.panels.save import SaveButton
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.panels.suggestion import BracketSuggestion
+from napari_afunet.readiness import Readiness
 from napari_afunet.result_views import ResultViews
 from napari_afunet.settings import MergeSettings
 
@@ -61,6 +52,7 @@ class MergeWidget(QWidget):
         options: everything else that decides the result.
         controls: the buttons, the progress bar, the summary and warnings.
         batch: brackets of a folder.
+        readiness: what is said before a merge.
         display: the look of HDR layers.
         compare: the result beside what it was made from.
         look_closer: maps over the result, and regions from other frames.
@@ -70,12 +62,9 @@ class MergeWidget(QWidget):
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
-        self._on_gpu = False
-        self._adopted: set[str] = set()
         self._fused: Image | None = None
         self.display = DisplayPanel(napari_viewer)
         self.controller = MergeController(napari_viewer, self.display.settings, self)
-        self._precheck = AlignmentPrecheck(self._request, self)
         self._new_files = NewFilesDetector(napari_viewer, self)
         self.suggestion = BracketSuggestion()
         self.bracket = BracketPanel(napari_viewer)
@@ -88,9 +77,8 @@ class MergeWidget(QWidget):
         self.batch = BatchPanel()
         self.script_button = QPushButton("Copy as script")
         self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
-        self.badge_label = QLabel("…")
-        self.badge_label.setAccessibleName("Device")
-        self.badge_label.setToolTip("Device that ‘auto’ uses on this computer.")
+        running = self.controller.is_running
+        self.readiness = Readiness(self.bracket, self.options, self.controls, running, self.settings, self)
         self.setAcceptDrops(True)
         fill_column(
             self,
@@ -101,16 +89,15 @@ class MergeWidget(QWidget):
             ("Compare and look closer", [self.compare, self.look_closer, self.features]),
             ("", [self.script_button, self.batch.button]),
             self.batch,
-            self.badge_label,
+            self.readiness.badge,
         )
         self.shortcuts = {
             key: QShortcut(QKeySequence(key), self, activated=action)
             for key, action in (("Ctrl+Shift+M", self.merge), ("Ctrl+Shift+R", self.toggle_compare))
         }
         self._connect()
-        self._adopt_encoding()
         self._on_layers()
-        self._update()
+        self.readiness.update()
 
     def _connect(self) -> None:
         self.controls.merge_wanted.connect(self.merge)
@@ -118,7 +105,6 @@ class MergeWidget(QWidget):
         self.controls.cancel_wanted.connect(self.cancel)
         self.save_button.told.connect(self.controls.show_status)
         self.save_button.failed.connect(self._tell)
-        self._precheck.answered.connect(self._update)
         self.controller.started.connect(self._on_started)
         self.controller.progressed.connect(self.controls.show_progress)
         self.controller.merged.connect(self._on_merged)
@@ -131,16 +117,12 @@ class MergeWidget(QWidget):
         self.batch.merge_wanted.connect(self.merge_folders)
         self._new_files.bracket.connect(self._on_new_bracket)
         self.suggestion.taken.connect(self.bracket.set_layers)
-        self.bracket.changed.connect(self._update)
-        self.bracket.frames_changed.connect(self._adopt_encoding)
+        self.bracket.changed.connect(self._on_bracket)
         self.bracket.open_wanted.connect(self.open_frames)
         self.bracket.estimate_wanted.connect(self._on_estimate)
-        self.options.changed.connect(self._update)
-        self.options.defaults_button.clicked.connect(self._take_stated_encoding)
         self.display.layer_box.activated.connect(self._on_display_chosen)
         for event, slot in self._viewer_events():
             event.connect(slot)
-        run_in_background(self, query_devices, done=self._on_devices)
 
     def _viewer_events(self) -> list[tuple[Any, Any]]:
         events = self._viewer.layers.events
@@ -170,7 +152,7 @@ class MergeWidget(QWidget):
 
     def _abandon(self) -> None:
         """Stop what runs, and listen to the viewer no longer."""
-        self._precheck.stop()
+        self.readiness.precheck.stop()
         self.controller.abandon()
         for source, slot in self._viewer_events():
             source.disconnect(slot)
@@ -232,7 +214,7 @@ class MergeWidget(QWidget):
         self.controls.show_status("Looking for brackets …")
 
         def done(found: list[Any]) -> None:
-            self._update()
+            self.readiness.update()
             self.batch.show_found(root, group, found)
 
         settings = self.options.settings()
@@ -255,7 +237,7 @@ class MergeWidget(QWidget):
             return None
         try:
             self.settings()
-            return self._chosen_source()
+            return self.readiness.source()
         except AFUNetError as error:
             self._tell(error)
             return None
@@ -266,11 +248,8 @@ class MergeWidget(QWidget):
         self.controls.show_warnings([text])
         show_error(text)
 
-    def _chosen_source(self) -> BracketSource:
-        return self.bracket.source().of_channel(self.options.settings().channel)
-
     def _on_started(self) -> None:
-        self._precheck.stop()
+        self.readiness.precheck.stop()
         self.batch.show_running()
         self.controls.show_warnings([])
         self.controls.show_summary("")
@@ -287,6 +266,7 @@ class MergeWidget(QWidget):
 
     def _on_ended(self, fraction: float, message: str) -> None:
         self.batch.show_idle()
+        self.readiness.tell_result()
         self.controls.show_idle(fraction, message)
         self._show_save_button()
 
@@ -361,13 +341,9 @@ class MergeWidget(QWidget):
 
     # -------------------------------------------------------------------------------------------- following
 
-    def _on_devices(self, devices: Devices) -> None:
-        self.badge_label.setText(devices.badge)
-        self._on_gpu = devices.on_gpu
-        self.options.set_devices(list(devices.names))
-        self.options.set_models(list(devices.models), devices.default_model)
-        self._precheck.begin()
-        self._update()
+    def _on_bracket(self) -> None:
+        if self.suggestion.layers and set(self.suggestion.layers) == set(self.bracket.layers()):
+            self.suggestion.withdraw()
 
     def _on_new_bracket(self, layers: list[Image]) -> None:
         """Suggest frames that were opened together, unless they are the bracket already."""
@@ -389,55 +365,3 @@ class MergeWidget(QWidget):
     def _on_renamed(self, event: Any = None) -> None:
         self.bracket.show_names()
         self.display.refresh()
-
-    def _adopt_encoding(self) -> None:
-        """Take the encoding that newly chosen layers state; a choice of the user stays while one of its frames does."""
-        layers = {str(layer.unique_id) for layer in self.bracket.layers()}
-        if layers and not layers & self._adopted:
-            self._take_stated_encoding()
-        self._adopted = layers or self._adopted
-
-    def _take_stated_encoding(self) -> None:
-        stated = {layer_facts(layer).encoding for layer in self.bracket.layers()}
-        encoding = stated.pop() if len(stated) == 1 else None
-        if encoding in self.options.fields["encoding"].option.choices:
-            self.options.choose("encoding", encoding)
-
-    def _update(self) -> None:
-        if self.suggestion.layers and set(self.suggestion.layers) == set(self.bracket.layers()):
-            self.suggestion.withdraw()
-        if self.worker is None:
-            status, warnings = self._forecast()
-            self.controls.show_status(status)
-            self.controls.show_warnings(warnings)
-            self._precheck.schedule()
-
-    def _request(self) -> Request | None:
-        """Return what would be merged now, for the alignment check."""
-        if self.worker is not None or self.bracket.problem():
-            return None
-        pixels = tuple((id(layer), id(layer.data)) for layer in self.bracket.layers())
-        return pixels, self._chosen_source(), self.settings()
-
-    def _forecast(self) -> tuple[str, list[str]]:
-        """Return the forecast of a merge, or why there is none, and warnings; offer what the data suggest."""
-        for name in self.options.hints:
-            self.options.offer_hint(name, None, "")
-        if problem := self.bracket.problem():
-            return problem, []
-        try:
-            source, settings = self._chosen_source(), self.settings()
-        except AFUNetError as error:
-            return in_widget_words(str(error)), []
-        if bits := bit_depth_hint(source, settings):
-            self.options.offer_hint("bit_depth", bits, f"No value above {2**bits - 1}: use {bits} bit")
-        if level := black_level_hint(source, settings):
-            self.options.offer_hint("black_level", "auto", f"Darkest value is {level:.0f}: find the black level")
-        on_gpu = self._on_gpu if settings.device == "auto" else settings.device != "cpu"
-        warnings = [*bracket_warnings(source, settings), *self._precheck.warnings]
-        if more := self.bracket.left_out:
-            count = len(self.bracket.layers())
-            warnings.append(
-                f"The last {count} of {count + more} layers are taken. Select others and press “Find again”."
-            )
-        return f"Ready: {forecast(source, settings, on_gpu)}.", warnings

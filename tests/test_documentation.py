@@ -26,7 +26,7 @@ PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONT
 
 RUN_PYTHON = [
     ROOT / "README.md",
-    *(ROOT / "docs" / name for name in ("quickstart.md", "index.md")),
+    *(ROOT / "docs" / name for name in ("quickstart.md", "index.md", "concepts/network.md", "reference/index.md")),
     *(ROOT / f"docs/howto/{name}.md" for name in ("merge", "pipeline", "inspect", "evaluate", "fluorescence")),
 ]
 RUN_SHELL = [

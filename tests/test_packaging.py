@@ -170,6 +170,28 @@ class TestImports:
             """
         )
 
+    @pytest.mark.parametrize(
+        ("extra", "package", "code"),
+        [
+            ("samples", "skimage", "demo_bracket()"),
+            ("raw", "rawpy", "af.read_image('README.dng')"),
+            ("heif", "pillow_heif", "af.read_image('README.heic')"),
+            ("hdr", "imagecodecs", "af.write_image('picture.avif', numpy.ones((8, 8, 3), 'f4'))"),
+        ],
+    )
+    def test_what_is_missing_is_named_with_its_extra(self, extra, package, code, tmp_path, monkeypatch):
+        import numpy
+
+        import afunet_core as af
+        from afunet_core.data.demo import demo_bracket
+
+        for name in ("README.dng", "README.heic"):
+            (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setitem(sys.modules, package, None)
+        with pytest.raises(af.errors.DependencyError, match=rf"pip install 'napari-afunet\[{extra}\]'"):
+            eval(code, {"af": af, "numpy": numpy, "demo_bracket": demo_bracket})
+
     def test_the_core_merges_with_nothing_else_installed(self):
         done = python("import runpy; runpy.run_path('tools/try_core.py', run_name='__main__')")
         assert done.endswith("The core works alone.\n")
@@ -186,6 +208,15 @@ class TestImports:
             """
         )
         assert not {"torch", "kornia", "lightning", "scipy.ndimage"} & set(json.loads(loaded))
+
+
+class TestWorkflows:
+    def test_actions_are_pinned_to_commits(self):
+        """A tag can be moved to other code; dependabot proposes newer commits."""
+        text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "workflows").glob("*.yml"))
+        used = re.findall(r"uses: (.+)", text)
+        assert len(used) > 10
+        assert [line for line in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*", line)] == []
 
 
 class TestManifest:

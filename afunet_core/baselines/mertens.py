@@ -16,7 +16,7 @@ from torch import Tensor
 from afunet_core.bracket.stack import ExposureStack, check_frames
 from afunet_core.errors import ArgumentError
 from afunet_core.ops.arguments import Scalar, check_finite, per_sample
-from afunet_core.ops.strips import in_strips
+from afunet_core.ops.strips import in_haloed_strips, in_strips
 from afunet_core.radiometry import encode
 
 __all__ = ["exposure_fusion", "fuse_frames"]
@@ -96,28 +96,29 @@ def fuse_frames(
     shaped = [per_sample(name, exponent, frames[0]) for name, exponent in exponents.items()]
     qualities = []
     for frame in frames:
-        check()
-        qualities.append(_quality(frame, shaped, check))
+
+        def quality(rows: Tensor) -> Tensor:
+            check()
+            return _quality(rows, shaped)
+
+        qualities.append(in_haloed_strips(quality, 1, frame))
     total = torch.stack(qualities).sum(0)
     levels: list[Tensor] = []
-    for frame, quality in zip(frames, qualities, strict=True):
+    for frame, own_quality in zip(frames, qualities, strict=True):
         check()
-        own = _weighted_pyramid(frame, quality / total, check)
+        own = _weighted_pyramid(frame, own_quality / total, check)
         levels = [level + more for level, more in zip(levels, own, strict=True)] if levels else own
     check()
     return _collapse(levels, check).clamp(0.0, 1.0)
 
 
-def _quality(frame: Tensor, exponents: Sequence[Scalar], check: Callable[[], None]) -> Tensor:
+def _quality(frame: Tensor, exponents: Sequence[Scalar]) -> Tensor:
     """Product of the three measures, never quite zero: B×3×H×W → B×1×H×W."""
     contrast, saturation, exposedness = exponents
     grey = _mirrored(_mirrored((frame * frame.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True), 1, -2), 1, -1)
     edges = F.conv2d(grey, frame.new_tensor(FOUR_NEIGHBOURS).view(1, 1, 3, 3)).abs()
-    check()
     colour = (frame - frame.mean(1, keepdim=True)).square().mean(1, keepdim=True)
-    check()
     off_centre = (frame - 0.5).square().sum(1, keepdim=True)
-    check()
     quality = (edges + FLOOR) ** contrast * (colour + FLOOR**2) ** (saturation / 2)
     return quality * torch.exp(off_centre * (-exposedness / (2 * WIDTH**2)))
 
@@ -128,7 +129,9 @@ def _weighted_pyramid(image: Tensor, weight: Tensor, check: Callable[[], None] =
     while min(image.shape[-2:]) >= 2:
         check()
         smaller = _halve(image, check)
-        levels.append(weight * (image - _double(smaller, image.shape[-2], image.shape[-1], check)))
+        detail = image - _double(smaller, image.shape[-2], image.shape[-1], check)
+        check()
+        levels.append(weight * detail)
         image, weight = smaller, _halve(weight, check)
     return [*levels, weight * image]
 
@@ -138,32 +141,46 @@ def _collapse(levels: Sequence[Tensor], check: Callable[[], None]) -> Tensor:
     picture = levels[-1]
     for detail in levels[-2::-1]:
         check()
-        picture = detail + _double(picture, detail.shape[-2], detail.shape[-1], check)
+        coarse = _double(picture, detail.shape[-2], detail.shape[-1], check)
+        check()
+        picture = detail + coarse
     return picture
 
 
 def _halve(x: Tensor, check: Callable[[], None]) -> Tensor:
     """Binomial blur along rows and columns, then every second pixel; an odd size rounds up."""
-    kernel, planes = x.new_tensor(BINOMIAL), x.flatten(0, 1)[:, None]
-    check()
-    planes = F.conv2d(_mirrored(planes, 2, -2), kernel.view(1, 1, 5, 1), stride=(2, 1))
-    check()
-    planes = F.conv2d(_mirrored(planes, 2, -1), kernel.view(1, 1, 1, 5), stride=(1, 2))
-    return planes[:, 0].unflatten(0, x.shape[:2])
+    kernel = x.new_tensor(BINOMIAL)
+
+    def halved(plane: Tensor) -> Tensor:
+        check()
+        plane = F.conv2d(_mirrored(plane, 2, -2), kernel.view(1, 1, 5, 1), stride=(2, 1))
+        return F.conv2d(_mirrored(plane, 2, -1), kernel.view(1, 1, 1, 5), stride=(1, 2))
+
+    return _by_planes(halved, x)
 
 
 def _double(x: Tensor, height: int, width: int, check: Callable[[], None]) -> Tensor:
     """The interpolation that belongs to :func:`_halve`, cut to ``height`` × ``width``."""
-    kernel, planes = 2 * x.new_tensor(BINOMIAL), x.flatten(0, 1)[:, None]
-    for axis, size in ((-2, height), (-1, width)):
-        check()
-        count = x.shape[axis]
-        around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
-        down = axis == -2
-        shape, stride = ((1, 1, 5, 1), (2, 1)) if down else ((1, 1, 1, 5), (1, 2))
-        planes = F.conv_transpose2d(planes.index_select(axis, around), kernel.view(shape), stride=stride)
-        planes = planes.narrow(axis, 4, size)
-    return planes[:, 0].unflatten(0, x.shape[:2])
+    kernel = 2 * x.new_tensor(BINOMIAL)
+
+    def doubled(plane: Tensor) -> Tensor:
+        for axis, size in ((-2, height), (-1, width)):
+            check()
+            count = x.shape[axis]
+            around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
+            down = axis == -2
+            shape, stride = ((1, 1, 5, 1), (2, 1)) if down else ((1, 1, 1, 5), (1, 2))
+            plane = F.conv_transpose2d(plane.index_select(axis, around), kernel.view(shape), stride=stride)
+            plane = plane.narrow(axis, 4, size)
+        return plane
+
+    return _by_planes(doubled, x)
+
+
+def _by_planes(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a function of 1×1×H×W to every channel of every sample, one after the other."""
+    planes = [function(plane) for plane in x.flatten(0, 1)[:, None].split(1)]
+    return torch.cat(planes)[:, 0].unflatten(0, x.shape[:2])
 
 
 def _mirrored(x: Tensor, margin: int, axis: int) -> Tensor:

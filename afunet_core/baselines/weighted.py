@@ -13,9 +13,9 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack, check_frames
 from afunet_core.camera.saturation import SATURATION_FADE, unsaturated
-from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.errors import ArgumentError
 from afunet_core.ops.strips import in_strips
-from afunet_core.radiometry import GAMMA, Scalar, linearize, to_radiance
+from afunet_core.radiometry import GAMMA, Scalar, exposure_times, linearize, to_radiance
 
 __all__ = ["SATURATION_FADE", "merge_frames", "merge_weights", "reference_only", "weighted_merge"]
 
@@ -67,7 +67,7 @@ def merge_weights(
 
     Raises:
         ShapeError: if frames and times do not match.
-        ArgumentError: unless 0 <= fade[0] < fade[1].
+        ArgumentError: for a time that is not above 0, or unless 0 <= fade[0] < fade[1].
 
     Example:
         >>> weights = merge_weights(torch.tensor([0.5, 0.95, 1.0]).view(3, 1, 1, 1, 1), [1.0, 4.0, 16.0])
@@ -137,8 +137,5 @@ def _unsaturated(encoded: Tensor, fade: tuple[float, float]) -> Tensor:
 def _times_per_frame(frames: Tensor | Sequence[Tensor], times: Tensor | Sequence[float]) -> list[Tensor]:
     """One time per frame that broadcasts with it: a number, or B×1×1×1 where samples differ."""
     check_frames(frames, channels=None)
-    first, count = frames[0], len(frames)
-    table = torch.as_tensor(times).to(first)
-    if tuple(table.shape) not in {(count,), (len(first), count)}:
-        raise ShapeError("times", f"shape ({count},) or ({len(first)}, {count})", tuple(table.shape), "One per frame.")
+    table = exposure_times(times, frames[0], len(frames)).to(frames[0])
     return [time.reshape(-1, 1, 1, 1) for time in table.unbind(-1)]

@@ -56,34 +56,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after ``afunet``; by default those of this process.
     """
-    from afunet_core.cli.console import complain, printable_output, show_warning
-
-    printable_output()
-    words = sys.argv[1:] if arguments is None else arguments
-    options, unknown = build_parser().parse_known_args([_plain(word) for word in words])
-    if unknown:
-        options.refuse(f"unrecognized arguments: {' '.join(unknown)}")
-    previous = _on_terminate(_interrupt)
+    options = None
+    previous: Any = signal.getsignal(signal.SIGTERM)
     try:
+        from afunet_core.cli.console import complain, printable_output, show_warning
+
+        printable_output()
+        words = sys.argv[1:] if arguments is None else arguments
+        options, unknown = build_parser().parse_known_args([_plain(word) for word in words])
+        if unknown:
+            options.refuse(f"unrecognized arguments: {' '.join(unknown)}")
+        previous = _on_terminate(_interrupt)
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             warnings.simplefilter("always", UserWarning)
             return int(options.handler(options) or 0)
-    except KeyboardInterrupt:
-        complain("interrupted; nothing is left half-written")
+    except KeyboardInterrupt:  # perhaps while modules are imported
+        print("afunet: interrupted; nothing is left half-written", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (AFUNetError, OSError, MemoryError) as error:
-        if options.debug:
+    except (AFUNetError, OSError) as error:
+        if options is None or options.debug:
             raise
         complain("error: " + (" ".join(str(error).split()) or type(error).__name__))
         return 2
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         from afunet_core.utils.device import is_out_of_memory
 
-        if options.debug or not is_out_of_memory(error):
+        if options is None or options.debug or not is_out_of_memory(error):
             raise
         complain("error: memory ran out. Give a smaller --memory, or use --device cpu.")
         return 2

@@ -64,8 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     results.add_argument(
         "--scale-to",
-        metavar="FILE",
-        help="an earlier result whose scale the radiance gets: for the tiles of a panorama, for a time series",
+        metavar="FILE|cd/m2",
+        help="an earlier result whose scale the radiance gets: for the tiles of a panorama, for a time series; or "
+        "cd/m2 for luminance as far as the camera keeps to its rating",
     )
     results.add_argument("--format", default=".exr", metavar="SUFFIX", help="of a batch's results (.exr)")
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from afunet_core.errors import ArgumentError
+from afunet_core.errors import ArgumentError, DependencyError
 
 __all__ = ["DemoBracket", "demo_bracket"]
 
@@ -53,6 +53,7 @@ def demo_bracket(*, motion: bool = True, reduction: int = 1) -> DemoBracket:
 
     Raises:
         ArgumentError: when ``reduction`` is not one of 1, 2, 3, …, 16.
+        DependencyError: without the extra ``samples``.
 
     Example:
         >>> frames, ev, truth = demo_bracket(reduction=8)
@@ -76,8 +77,12 @@ def demo_bracket(*, motion: bool = True, reduction: int = 1) -> DemoBracket:
 
 def _room() -> Array:
     """Render the garage in linear radiance, lit by a window in the door and by the motorcycle's own headlight."""
-    from scipy.ndimage import gaussian_filter
-    from skimage import data
+    try:
+        from scipy.ndimage import gaussian_filter
+        from skimage import data
+    except ImportError as error:
+        advice = "pip install 'napari-afunet[samples]'"
+        raise DependencyError(f"The sample bracket needs scikit-image and SciPy: {advice}.") from error
 
     photo = data.stereo_motorcycle()[0].astype(np.float64) / 255.0
     light = photo**2.2

@@ -93,12 +93,11 @@ class Sample:
 
 
 Method: TypeAlias = Callable[[Sample], Tensor]
-SampleTuple: TypeAlias = "tuple[str, str, Sequence[Tensor] | Tensor, Tensor, Tensor, Tensor | None]"
 
 
 def evaluate(
     methods: Mapping[str, Method],
-    samples: Iterable[Sample | SampleTuple],
+    samples: Iterable[Sample],
     *,
     metrics: Sequence[str] = DEFAULT_METRICS,
     more_metrics: Mapping[str, Metric] | None = None,
@@ -109,7 +108,7 @@ def evaluate(
 
     Args:
         methods: name → function from a :class:`Sample` to radiance, B×3×H×W.
-        samples: scenes, as :class:`Sample` or as tuples (name, kind, frames, times, truth, moved).
+        samples: the scenes.
         metrics: names from :data:`~afunet_core.metrics.METRICS`.
         more_metrics: metrics of other origin under names of their own, such as
             :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` makes.
@@ -139,8 +138,7 @@ def evaluate(
     chosen = {name: METRICS[name] for name in metrics} | more
     table = Evaluation((*chosen, INSIDE, OUTSIDE), more_metrics=more)
     total = len(samples) if isinstance(samples, Sequence) else 0
-    for done, item in enumerate(samples):
-        sample = item if isinstance(item, Sample) else Sample(item[0], item[1], tuple(item[2]), *item[3:])
+    for done, sample in enumerate(samples):
         for name, method in methods.items():
             if on_progress is not None:
                 on_progress(done, total, f"{sample.name}: {name}")

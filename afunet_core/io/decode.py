@@ -39,7 +39,7 @@ def opened(path: Path) -> Iterator[Any]:
                 yield source
             finally:
                 source.close()
-    except AFUNetError:
+    except (AFUNetError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything: UnicodeDecodeError, ZeroDivisionError…
         raise ImageFileError(f"{path}: is damaged: {type(error).__name__}: {error}. {_ADVICE}") from error

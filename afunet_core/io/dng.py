@@ -70,9 +70,9 @@ def write_linear_dng(
         raise ShapeError("pixels", "1 or 3 channels for a .dng", tuple(image.shape), "Drop the alpha channel.")
     camera = metadata.get("camera_colours") or _WORKING_SPACE
     gains = np.array(camera["gains"])
-    image = image @ np.linalg.inv(np.array(camera["to_srgb"])).T / gains
-    peak = max(float(image.max()), 1e-9)
-    scaled = np.clip(image / peak, 0.0, 1.0)
+    balanced = image @ np.linalg.inv(np.array(camera["to_srgb"])).T
+    peak = max(float(balanced.max()), 1e-9)  # converters clip what is above white once it is balanced
+    scaled = np.clip(balanced / (peak * gains), 0.0, 1.0)
     pixels = scaled.astype(np.float16) if half else np.rint(scaled * 65535.0).astype(np.uint16)
     stops = math.log2(peak * _brightness_of_reference(metadata))
     tags = [] if photograph is None else photograph.to_tiff_tags()

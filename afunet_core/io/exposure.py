@@ -38,17 +38,18 @@ class Exposure:
 def exposure_from_attributes(attributes: Mapping[str, Any]) -> Exposure | None:
     """Find the exposure in attributes as OpenImageIO names them; ``None`` without a usable exposure time.
 
-    Where the plain fields are missing, the APEX values (``t = 2^-Tv``, ``N = 2^(Av/2)``) stand in.
+    Where the plain fields are missing, the APEX values (``t = 2^-Tv``, ``N = 2^(Av/2)``) are taken. A plain field and
+    an APEX value that are both 0 were left empty: that is not 1 s at f/1.
     Sensitivities that the plain field cannot hold (65535 and more) are in the fields of EXIF 2.3.
     """
     seconds = _positive(attributes.get("ExposureTime"))
     if seconds is None:
-        seconds = _power(-1.0, attributes.get("Exif:ShutterSpeedValue"))
+        seconds = _power(-1.0, attributes.get("Exif:ShutterSpeedValue"), empty="ExposureTime" in attributes)
     if seconds is None:
         return None
     aperture = _positive(attributes.get("FNumber"))
     if aperture is None:
-        aperture = _power(0.5, attributes.get("Exif:ApertureValue"))
+        aperture = _power(0.5, attributes.get("Exif:ApertureValue"), empty="FNumber" in attributes)
     return Exposure(_as_stated(seconds), _as_stated(aperture), _sensitivity(attributes))
 
 
@@ -88,13 +89,15 @@ def _sensitivity(attributes: Mapping[str, Any]) -> float | None:
     return max(wide, default=plain) if plain is not None else next(iter(wide), None)
 
 
-def _power(factor: float, apex: Any) -> float | None:
-    """``2^(factor · apex)`` of an APEX value; cameras leave strange numbers in unused fields."""
+def _power(factor: float, apex: Any, empty: bool) -> float | None:
+    """``2^(factor · apex)`` of an APEX value; 0 is no value where the plain field is ``empty``, nor are huge ones."""
     try:
         value = float(Fraction(apex) if isinstance(apex, str) else apex)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return 2.0 ** (factor * value) if math.isfinite(value) and abs(value) < 40 else None
+    if not math.isfinite(value) or abs(value) >= 40 or (empty and value == 0):
+        return None
+    return 2.0 ** (factor * value)
 
 
 @overload

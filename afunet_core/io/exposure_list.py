@@ -102,7 +102,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 _SUFFIXES = "|".join(sorted(suffix[1:] for suffix in READABLE))
 _FILE = rf"(?:\"[^\"]+\"|'[^']+'|[^\"'].*?\.(?:{_SUFFIXES}))"
-_NAME_FIRST = re.compile(rf"(?P<name>{_FILE}|(?!iso|ev)[a-z_]{(2,)}[\w-]*\d)[\s,;:=]+(?P<rest>.+)", re.IGNORECASE)
+_NAME_FIRST = re.compile(rf"(?P<name>{_FILE}|(?!iso|ev)[a-z_]{{2,}}[\w-]*\d)[\s,;:=]+(?P<rest>.+)", re.IGNORECASE)
 _NAME_LAST = re.compile(rf"(?P<rest>[^\"']*?)[\s,;:=]+(?P<name>{_FILE})", re.IGNORECASE)
 _LABEL = re.compile(r"(?:\b(?:ev|t|times?|exposures?)\s*[:=]|^\d+\))\s*", re.IGNORECASE)
 _APERTURE = re.compile(r"\bf\s*/?\s*(\d+(?:[.,]\d+)?)(?![\d.]*\w)", re.IGNORECASE)

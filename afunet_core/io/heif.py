@@ -31,7 +31,7 @@ def read_heif(path: Path, with_pixels: bool = True) -> tuple[np.ndarray, dict[st
         attributes = named_exif(exif, exif.get_ifd(0x8769), exif.get_ifd(0x8825))
         attributes["Orientation"] = exif.get(_ORIENTATION, 1)
         profile = picture.info.get("icc_profile") or None
-    except (DependencyError, ImageFileError):
+    except (DependencyError, ImageFileError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything
         raise ImageFileError(f"{path}: cannot be read: {' '.join(str(error).split())}. {_ADVICE}") from error

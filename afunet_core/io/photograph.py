@@ -41,6 +41,7 @@ class Photograph:
     """
 
     def __init__(self, fields: Mapping[int, Any], exif: Mapping[int, Any], gps: Mapping[int, Any]) -> None:
+        fields, exif = _without_empty(fields), _without_empty(exif)
         moved = {tag: value for tag, value in fields.items() if tag in _EXIF_FIELDS}
         self._fields = {tag: value for tag, value in fields.items() if tag in _KEPT}
         self._exif = {tag: value for tag, value in {**moved, **exif}.items() if tag not in _DROPPED}
@@ -54,8 +55,9 @@ class Photograph:
         from PIL import Image
 
         block = Image.Exif()
-        block.update({0x0112: 1, **self._fields, 0x0131: "napari-afunet"})
-        exif = {**self._exif, 0xA001: 1}
+        fields = {tag: _encoded(value) for tag, value in self._fields.items()}
+        block.update({0x0112: 1, 0x0213: 1, **_SCREEN, **fields, 0x0131: "napari-afunet"})
+        exif = {**_REQUIRED, **self._exif, 0xA001: 1}
         if size is not None:
             exif |= {0xA002: size[1], 0xA003: size[0]}
         block[_EXIF_IFD] = exif
@@ -84,6 +86,7 @@ class Photograph:
         They go to the end of the file, behind a copy of the first directory that points to them. A BigTIFF stays as it
         is.
         """
+        from PIL import TiffTags
         from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
         parts = {tag: fields for tag, fields in ((_EXIF_IFD, self._exif), (_GPS_IFD, self._gps)) if fields}
@@ -99,7 +102,9 @@ class Photograph:
             following = stream.read(4)
             for tag, fields in parts.items():
                 directory = ImageFileDirectory_v2(prefix=prefix)
-                for number, value in fields.items():
+                for number, value in {**(_REQUIRED if tag == _EXIF_IFD else {}), **fields}.items():
+                    if number in _SIGNED:
+                        directory.tagtype[number] = TiffTags.SIGNED_RATIONAL
                     directory[number] = value
                 start = _even_end(stream)
                 stream.write(directory.tobytes(start))
@@ -111,12 +116,43 @@ class Photograph:
             stream.write(struct.pack(f"{order}I", start))
 
     @property
-    def caption(self) -> str | None:
-        """The photographer's caption."""
-        return self._fields.get(0x010E)
+    def caption(self) -> bytes | None:
+        """The photographer's caption in UTF-8, as tifffile takes what ASCII does not hold."""
+        found = self._fields.get(0x010E)
+        return None if found is None else found.encode("utf-8", "replace")
 
 
 _CLASSIC_TIFF = 42
+
+
+_SIGNED = {0x9201, 0x9203, 0x9204}
+"""Fractions that may be below 0: shutter speed and brightness in APEX, exposure compensation."""
+
+
+def _without_empty(fields: Mapping[int, Any]) -> dict[int, Any]:
+    """Fields as written, but for texts that a program left blank or filled with zeros."""
+    kept = {tag: value for tag, value in fields.items() if not isinstance(value, str) or value.strip("\0 ")}
+    return {tag: _decoded(value) for tag, value in kept.items()}
+
+
+_SCREEN = {0x011A: 72.0, 0x011B: 72.0, 0x0128: 2}
+"""Resolution of a picture that has none: EXIF requires one."""
+
+_REQUIRED = {0x9000: b"0232", 0xA000: b"0100"}
+"""Versions that EXIF requires."""
+
+
+def _encoded(value: Any) -> Any:
+    """A text in UTF-8 where ASCII does not hold it: Pillow would write question marks."""
+    return value.encode() if isinstance(value, str) and not value.isascii() else value
+
+
+def _decoded(value: Any) -> Any:
+    """A text that phones wrote in UTF-8 and Pillow read as Latin-1."""
+    if isinstance(value, str) and not value.isascii():
+        with contextlib.suppress(UnicodeError):
+            return value.encode("latin-1").decode()
+    return value
 
 
 def _even_end(stream: IO[bytes]) -> int:
@@ -144,13 +180,14 @@ def _directories(path: Path, file: IO[bytes]) -> Any:
         import pillow_heif
 
         return pillow_heif.open_heif(path).to_pillow().getexif()
-    if path.suffix.lower() not in RAW_SUFFIXES:
-        return Image.open(file).getexif()
-    exif = Image.Exif()
-    if file.read(4) in (b"II*\0", b"MM\0*"):
-        file.seek(0)
+    is_tiff = file.read(4) in (b"II*\0", b"MM\0*")  # most raw files too, and floats, which Pillow does not open
+    file.seek(0)
+    if is_tiff:
+        exif = Image.Exif()
         exif.load_from_fp(file)
         return exif
+    if path.suffix.lower() not in RAW_SUFFIXES:
+        return Image.open(file).getexif()
     import rawpy
 
     with rawpy.imread(str(path)) as raw:

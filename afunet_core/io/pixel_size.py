@@ -28,6 +28,10 @@ class PixelSize:
     def per_centimetre(self) -> tuple[float, float] | None:
         """Pixels a centimetre along width and height, as TIFF states resolution; ``None`` for other units."""
         size = _IN_CENTIMETRES.get(self.unit.lower())
-        if size is None or not (self.height > 0 and self.width > 0):
+        if size is None or not all(_SMALLEST < size * side < 1 / _SMALLEST for side in (self.height, self.width)):
             return None
         return 1 / (size * self.width), 1 / (size * self.height)
+
+
+_SMALLEST = 1e-9
+"""Centimetres; the fractions of a TIFF hold no more than its inverse."""

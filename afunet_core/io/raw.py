@@ -175,12 +175,21 @@ def _metadata(path: str | Path) -> Any:
 def _exposure(other: Any, path: Path) -> Exposure | None:
     names = {"ExposureTime": "shutter_speed", "FNumber": "aperture", "Exif:PhotographicSensitivity": "iso_speed"}
     found = {name: getattr(other, field) for name, field in names.items()}
+    if found["ExposureTime"] == 1.0 and _left_empty(path):
+        return None
     if not found["Exif:PhotographicSensitivity"]:
         found["Exif:PhotographicSensitivity"] = _stated(path, _ISO_TAG).get(_ISO_TAG)
     return exposure_from_attributes(found)
 
 
-_ISO_TAG = 34855
+_ISO_TAG, _TIME_TAG, _EXIF_TAG = 34855, 33434, 34665
+
+
+def _left_empty(path: Path) -> bool:
+    """Return True if a file states an exposure time of 0: of the empty APEX field beside it LibRaw makes 1 s."""
+    tags = _stated(path, _TIME_TAG, _EXIF_TAG)
+    seconds = tags.get(_TIME_TAG) or (tags.get(_EXIF_TAG) or {}).get("ExposureTime")
+    return seconds is not None and seconds[0] == 0
 
 
 def _stated(path: Path, *numbers: int) -> dict[int, Any]:

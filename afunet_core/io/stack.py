@@ -122,5 +122,7 @@ def _write_ome(
 
     try:
         write_atomically(path, write)
+    except MemoryError:
+        raise
     except Exception as error:  # codecs raise anything
         raise cannot_be_written(path, error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,7 +42,7 @@ class _Options:
 
 
 def write_image(
-    path: str | Path,
+    path: str | os.PathLike[str],
     pixels: Any,
     metadata: Mapping[str, Any] | None = None,
     half: bool = False,
@@ -92,7 +93,7 @@ def write_image(
     options = _Options(dict(metadata or {}), half, quality, photograph, pixel_size)
     try:
         write_atomically(path, lambda temporary: writer(temporary, image, options))
-    except (ArgumentError, ImportError):
+    except (ArgumentError, ImportError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything
         raise cannot_be_written(path, error) from error

@@ -60,7 +60,7 @@ class MergeJob:
         operator, exposure: tone mapping operator and EV, for display pictures.
         half: 16-bit floats in EXR and DNG.
         gain_map: JPEG pictures hold the highlights for HDR screens in a gain map (Ultra HDR).
-        scale_to: an earlier result; radiance is put on its scale, by the exposures of both.
+        scale_to: an earlier result, on whose scale radiance is put by the exposures of both, or ``"cd/m2"``.
         bracket: options of :meth:`afunet_core.Bracket.from_files`.
         merge: options of :func:`afunet_core.merge`; ``noise`` may also be gain and read noise in counts.
         threads: CPU threads the job may use; ``None`` leaves torch's choice.
@@ -122,11 +122,14 @@ def run_job(
 
 def _planes(job: MergeJob) -> int:
     """Pages of each file, where all have as many and the job asks for none of them; else 1."""
-    if len(job.files) < 2 or job.bracket.get("plane") is not None:
+    from afunet_core.bracket.folders import list_bracket_folder
+
+    files = [Path(file) for file in job.files] or list_bracket_folder(job.folder or ".")
+    if len(files) < 2 or job.bracket.get("plane") is not None:
         return 1
-    if any(Path(file).suffix.lower() not in (".tif", ".tiff") for file in job.files):
+    if any(file.suffix.lower() not in (".tif", ".tiff") for file in files):
         return 1
-    counts = {count_planes(file) for file in job.files}
+    counts = {count_planes(file) for file in files}
     return counts.pop() if len(counts) == 1 else 1
 
 
@@ -136,16 +139,16 @@ def _merge_plane(
     """The result of one plane of the files, and the file of the reference frame."""
     import afunet_core as af
 
-    more: dict[str, Any] = {} if plane is None else {"plane": plane}
+    options = dict(job.bracket) if plane is None else {**job.bracket, "plane": plane}
     if job.files:
-        bracket = af.Bracket.from_files(job.files, **job.bracket, **more)
+        bracket = af.Bracket.from_files(job.files, **options)
     else:
-        bracket = af.Bracket.from_folder(job.folder or ".", **job.bracket)
+        bracket = af.Bracket.from_folder(job.folder or ".", **options)
     inputs = bracket.metadata.get("files", [])
     for target in filter(None, (job.output, job.tonemapped)):
         refuse_frames(target, inputs)
-    options = {**job.merge, "stages": job.stages is not None}
-    result = af.merge(bracket, **options, on_progress=on_progress, should_cancel=should_cancel)
+    stages = job.stages is not None
+    result = af.merge(bracket, **{**job.merge, "stages": stages}, on_progress=on_progress, should_cancel=should_cancel)
     _warn_of_unaligned_frames(result)
     if job.scale_to is not None:
         scale_to(result, job.scale_to)
@@ -157,20 +160,35 @@ def _reference_file(files: Sequence[str], name: str) -> str | None:
     return next((file for file in files if name in (file, Path(file).name)), files[0] if files else None)
 
 
+LUMINANCE = "cd/m2"
+"""What ``scale_to`` takes in place of a file, for the absolute unit."""
+
+_SATURATING = 1.2
+"""cd/m² that saturate a camera in one second at ISO 100 and f/1: 78 lx s over q = 0.65 (ISO 12232, ISO 2720)."""
+
+
 def scale_to(result: MergeResult, file: str) -> None:
     """Put a result's radiance on the scale of an earlier one: a panorama's or a time series' tiles then fit together.
 
     Both count in units of the saturation of their shortest frames; how much light that frame admitted, as stated, tells
-    how the units relate.
+    how the units relate. In place of a file, ``cd/m2`` is the absolute unit, as far as cameras keep to their ratings:
+    it needs times, apertures and sensitivities from the files.
 
     Raises:
         ArgumentError: the file is no result of ours, or one of the two states no exposures.
     """
-    other = read_own_metadata(file)
+    other: dict[str, Any]
+    if file == LUMINANCE:
+        if result.info.get("exposures_from") != "EXIF":
+            found = f"exposures by {result.info.get('exposures_from')}"
+            raise ArgumentError("scale_to", f"frames whose files state their exposures, for {LUMINANCE}", found)
+        other = {"light_of_shortest": _SATURATING, "method": ""}
+    else:
+        other = read_own_metadata(file)
     lights = result.info.get("light_of_shortest"), other.get("light_of_shortest")
     if not all(isinstance(light, int | float) and light > 0 for light in lights) or "method" not in other:
         advice = "Merge that bracket with this version of the program first."
-        raise ArgumentError("scale_to", "a result of a merge", file, advice)
+        raise ArgumentError("scale_to", f"a result of a merge, or {LUMINANCE}", file, advice)
     ours, theirs = (float(light or 0.0) for light in lights)
     factor = float(other.get("scaled_by", 1.0)) * theirs / ours
     if result.info.get("output") == "display" or result.info.get("units") == "counts":

@@ -225,7 +225,7 @@ def _for_elsewhere(job: MergeJob) -> MergeJob:
         folder=absolute(job.folder),
         tonemapped=absolute(job.tonemapped),
         stages=absolute(job.stages),
-        scale_to=absolute(job.scale_to),
+        scale_to=_file_or_word(job.scale_to),
         merge={**job.merge, "model": _file_or_word(job.merge.get("model", "default"))},
         bracket={**job.bracket, "black_level": _file_or_word(job.bracket.get("black_level", 0.0))},
     )

@@ -72,8 +72,8 @@ class Network:
         Args:
             three: a shorter frame, the reference and a longer one.
             unit: exposure time of the shorter one over that of the frame whose saturation is 1.0 in the result.
-            where: ``B×1×h×w``, of any size, above 0 where the network is needed at all, if it looks at reduced frames;
-                elsewhere the result is the weighted merge.
+            where: ``B×1×h×w``, of any size, above 0 where the network is needed at all; elsewhere the result is the
+                weighted merge.
         """
         frames = network_input(three, self.device)
         devices = [self.device] if self.device.type == "cpu" else [self.device, torch.device("cpu")]
@@ -116,7 +116,7 @@ class Network:
             "tile_windows": pieces,
         }
         model = on_device(self.model, device)
-        if self.scale > 1:
+        if self.scale > 1 or where is not None:
             image, looked_at = stream_at_scale(model, frames, self.scale, where, **options)
             return image, [], looked_at
         result = stream(model, frames, stages=self.keep_stages, **options)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.bracket.stack import ExposureStack
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
@@ -16,10 +15,10 @@ from afunet_core.merging.inference import Network
 from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.static_scene import denoise_classic
+from afunet_core.merging.working_scale import finer_scale, where_needed
 from afunet_core.motion.compensation import follow_motion
-from afunet_core.motion.ghosts import ghost_map
 from afunet_core.motion.short_frame import consistent_short_frame
-from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_mean
+from afunet_core.ops.box_filter import window_max, window_mean
 from afunet_core.ops.strips import enlarged_rows, row_strips
 
 __all__ = ["brightened", "consistent_three", "guess_unrecorded", "merge_moving", "unrecorded_area"]
@@ -29,15 +28,6 @@ FOLLOWING = ("auto", "on")
 
 MENDED = 0.02
 """Encoded difference from which a pixel of the short frame counts as replaced."""
-
-JUDGED_PIXELS = 0.45e6
-"""Ghosts that call for the network are looked for on frames reduced to at most this many pixels,"""
-
-SUSPECTED = 0.02
-"""from this value of the ghost map on,"""
-
-AROUND = 13
-"""and in a window of so many reduced pixels around."""
 
 CERTAIN = 0.99
 """Share of recorded values from which the network's answer does not matter."""
@@ -62,7 +52,7 @@ def merge_moving(
 ) -> Estimate:
     """Merge by the network, after the short frame was mended and what moved was followed.
 
-    Where it looks at reduced frames, it is asked only about what moved.
+    In large pictures it is asked only about what moved.
 
     Args:
         aligned: all frames.
@@ -83,11 +73,12 @@ def merge_moving(
     unit = float(bracket.times[under])
     if network.scale == 1:
         estimate = network.estimate(three, unit)
-    elif recorded is not None:
-        estimate = network.estimate(three, unit, recorded < CERTAIN)
     else:
-        where = _where_needed(three, network)
-        estimate = _static_elsewhere(network.estimate(three, unit, where), three, where, noise)
+        where = where_needed(three, network.reporter.check) if recorded is None else recorded < CERTAIN
+        if options.working_scale == "auto":
+            network = replace(network, scale=finer_scale(network.scale, three, where))
+        estimate = network.estimate(three, unit, where)
+        estimate = estimate if recorded is not None else _static_elsewhere(estimate, three, where, noise)
     return replace(estimate, at_rest=False, short_frame_mended=mended, followed=followed)
 
 
@@ -106,21 +97,6 @@ def consistent_three(bracket: Bracket, frames: FrameSelection, noise: CameraNois
         return three
     mended = consistent_short_frame(bracket, under, reference, others, noise.dependable)
     return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
-
-
-def _where_needed(three: Bracket, network: Network) -> Tensor:
-    """Return where a mean of the frames may show ghosts: B×1×h×w, above 0.
-
-    Args:
-        three: the frames as the network sees them.
-        network: hears of a cancel.
-    """
-    factor = reduction(*three.shape, JUDGED_PIXELS)
-    small = tuple(block_mean(frame.float(), factor) for frame in three.frames)
-    stack = ExposureStack(small, three.times, three.encoding, three.gamma, three.reference)
-    maps = [ghost_map(stack, sample, check=network.reporter.check) for sample in range(three.batch_size)]
-    ghosts = torch.stack([torch.from_numpy(each) for each in maps])[:, None]
-    return window_max(ghosts.gt(SUSPECTED).float(), AROUND)
 
 
 def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise) -> Estimate:

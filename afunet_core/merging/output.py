@@ -57,13 +57,25 @@ def write_outputs(job: MergeJob, result: MergeResult, reference: str | None) -> 
 
 
 def write_stack_outputs(job: MergeJob, results: list[MergeResult], reference: str | None) -> None:
-    """Write the results of the planes of one stack as a stack."""
+    """Write the results of the planes of one stack as a stack; pictures and stages plane by plane, numbered."""
+    from afunet_core.io.photograph import read_photograph
     from afunet_core.io.stack import write_stack
 
+    photograph = None if reference is None else read_photograph(reference)
+    output = Path(job.output)
+    is_picture = output.suffix.lower() in PICTURES
+    for number, result in enumerate(results):
+        if job.stages is not None and result.stages is not None:
+            _write_stages(Path(job.stages) / f"plane_{number:04d}", result)
+        for picture in filter(None, (job.tonemapped, job.output if is_picture else None)):
+            path = Path(picture)
+            _write_picture(path.with_name(f"{path.stem}_{number:04d}{path.suffix}"), job, result, photograph)
+    if is_picture:
+        return
     pixels = np.stack([result.radiance for result in results])
     info = {**results[0].info, "planes": len(results)}
     size = None if reference is None else _pixel_size(reference)
-    write_stack(job.output, pixels, rgb=pixels.ndim == 4, axes=("z",), metadata=info, pixel_size=size)
+    write_stack(output, pixels, rgb=pixels.ndim == 4, axes=("z",), metadata=info, pixel_size=size)
 
 
 def _write_picture(path: Path, job: MergeJob, result: MergeResult, photograph: Photograph | None) -> None:

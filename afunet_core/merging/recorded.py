@@ -144,7 +144,7 @@ def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> T
 
 
 def _sure(linear: Sequence[Tensor], says: Sequence[Tensor], times: Sequence[float], offset: float) -> list[Tensor]:
-    """How far dark values can be believed: light may be off by as much as it is where the curve begins to be known.
+    """Share to which dark values can be believed: light may be off by as much as it is where the curve begins to be known.
 
     Each value tells that itself, unless all are so dark that what is brightest is only the noisiest: then the light
     that is expected does.

@@ -91,6 +91,7 @@ def describe_bracket(bracket: Bracket) -> dict[str, Any]:
         "ev": [float(value) for value in bracket.ev],
         "times": [float(value) for value in bracket.times],
         "exposure_seconds": list(bracket.seconds) if bracket.seconds is not None else None,
+        "exposures_from": bracket.metadata.get("exposure_source"),
         "encoding": bracket.encoding,
         "gamma": float(bracket.gamma),
         "grey": bool(bracket.is_grey),

@@ -159,7 +159,7 @@ class AFUNet(nn.Module):
         """
         if not isinstance(self.head, AnchoredHead):
             raise ArgumentError("model", "a network with an anchored head", self.config.head, "Use compact or full.")
-        check_frames(frames)
+        check_network_input(frames)
         height, width = frames.shape[-2:]
         features, _ = self._features(pad_to_multiple(frames, self.config.multiple), keep=False)
         prior, trust = self.head.decode(features)
@@ -168,7 +168,7 @@ class AFUNet(nn.Module):
     def _run(
         self, frames: Tensor, times: Tensor | Sequence[float] | None, keep_states: bool
     ) -> tuple[Tensor, Tensor, list[StageState]]:
-        check_frames(frames)
+        check_network_input(frames)
         height, width = frames.shape[-2:]
         if times is not None:
             times = exposure_times(times, frames).expand(frames.shape[0], 3)
@@ -226,7 +226,7 @@ def _rates(largest: float, count: int) -> list[float]:
     return [largest * index / max(count - 1, 1) for index in range(count)]
 
 
-def check_frames(frames: Tensor) -> None:
+def check_network_input(frames: Tensor) -> None:
     """Refuse anything but a ``B×18×H×W`` floating tensor with pixels."""
     check_tensor("frames", frames)
     if frames.dim() != 4 or frames.shape[1] != 18 or 0 in frames.shape[2:]:

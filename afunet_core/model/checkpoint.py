@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def model_path(name_or_path: str | os.PathLike[str]) -> Path:
     if re.fullmatch(r"[\w-]+", name) and (cached := fetched_file(name)) is not None:
         return cached
     path = _home(Path(name))
-    if path is not None and path.is_file():
-        return path
+    with suppress(OSError):  # of a name that no file can have
+        if path is not None and path.is_file():
+            return path
     from afunet_core.model.pretrained import PUBLISHED
 
     if name in PUBLISHED:
@@ -172,8 +174,10 @@ def _check_plain(value: object, key: str, path: Path) -> None:
     """Refuse what is no ordinary tensor of numbers, before anything is computed or made as large as it claims."""
     if not isinstance(value, Tensor):
         raise CheckpointError(f"model: {path.name} holds a {type(value).__name__} under {key!r}, not a tensor.")
-    if value.layout is not torch.strided or value.is_quantized or value.is_meta or not value.is_floating_point():
-        kind = "quantised" if value.is_quantized else f"{value.layout} {value.dtype}".replace("torch.", "")
+    odd = value.layout is not torch.strided or value.is_quantized or value.is_nested or value.is_meta
+    if odd or not value.is_floating_point():
+        known = "quantised" if value.is_quantized else "nested" if value.is_nested else ""
+        kind = known or f"{value.layout} {value.dtype}".replace("torch.", "")
         raise CheckpointError(f"model: {path.name} holds a {kind} tensor under {key!r}, not plain floats.")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise CheckpointError(f"model: {path.name} claims {value.numel()} numbers under {key!r} and holds fewer.")

@@ -44,8 +44,8 @@ def check_tensor(name: str, value: object) -> None:
         raise TensorTypeError(name, "a floating-point tensor", value.dtype, advice)
 
 
-def check_batch(name: str, value: object, like: Tensor | None = None) -> None:
-    """Refuse anything but a floating-point tensor B×C×H×W, of the shape of ``like`` where that is given.
+def check_batch(name: str, value: object) -> None:
+    """Refuse anything but a floating-point tensor B×C×H×W.
 
     Raises:
         TensorTypeError: for anything but a floating-point tensor.
@@ -53,9 +53,8 @@ def check_batch(name: str, value: object, like: Tensor | None = None) -> None:
     """
     check_tensor(name, value)
     assert isinstance(value, Tensor)
-    if value.ndim != 4 or (like is not None and value.shape != like.shape):
-        expected = "B×C×H×W" if like is None else f"B×C×H×W like the other image, {tuple(like.shape)}"
-        raise ShapeError(name, expected, tuple(value.shape))
+    if value.ndim != 4:
+        raise ShapeError(name, "B×C×H×W", tuple(value.shape))
 
 
 def check_positive(name: str, value: object, advice: str = "") -> None:

@@ -14,7 +14,7 @@ from afunet_core.registration.gauss_newton import Fit
 from afunet_core.registration.homography import CentredFrame
 from afunet_core.registration.parallax import NOTICEABLE, LocalMotion
 
-__all__ = ["Evidence", "Registration", "chained", "decide", "refused", "unmoved"]
+__all__ = ["FitEvidence", "Registration", "chained", "decide", "refused", "unmoved"]
 
 STILL = 0.2
 """Pixels. Resampling a sharp picture costs a merge as much as leaving a shift of 0.2 pixels in it does (measured with
@@ -86,7 +86,7 @@ class Registration:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class FitEvidence:
     """The best fit, the agreement of the frames with it and as they came, its lead, and what it leaves over."""
 
     fit: Fit
@@ -96,7 +96,7 @@ class Evidence:
     local: LocalMotion | None
 
 
-def decide(evidence: Evidence, frame: CentredFrame, mode: str, name: str) -> Registration:
+def decide(evidence: FitEvidence, frame: CentredFrame, mode: str, name: str) -> Registration:
     """Weigh what was found: leave, warp or refuse."""
     fit = evidence.fit
     estimate = _to_pixels(fit, frame)
@@ -159,7 +159,7 @@ def chained(step: Registration, onward: Registration, height: int, width: int) -
     )
 
 
-def _confidence(evidence: Evidence, moved: float) -> tuple[float, str]:
+def _confidence(evidence: FitEvidence, moved: float) -> tuple[float, str]:
     """The weakest of the reasons to believe a transform, 0.5 where belief and doubt balance, and the doubt in words."""
     fit = evidence.fit
     gain = (evidence.agreement - evidence.agreement_before) / max(evidence.agreement, 1e-6)

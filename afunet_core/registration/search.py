@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.ops.warp import transfer_points
-from afunet_core.registration.decision import Evidence
+from afunet_core.registration.decision import FitEvidence
 from afunet_core.registration.features import Level
 from afunet_core.registration.gauss_newton import Fit, Template, refine, shared_agreement
 from afunet_core.registration.homography import CentredFrame, transfer_centred
@@ -35,7 +35,7 @@ _STILL = torch.eye(3, dtype=torch.float64)[None]
 
 def coarse_to_fine(
     moving: Sequence[Level], reference: Sequence[Level], frame: CentredFrame, check: Callable[[], None]
-) -> Evidence | None:
+) -> FitEvidence | None:
     """Find the best fit between levels, finest first, and what speaks for it; None when there is too little texture."""
     templates = [Template.of(level, frame, most) for level, most in zip(reference, _points(reference), strict=True)]
     if templates[0].count < 64 or templates[-1].count < 32:
@@ -76,7 +76,7 @@ def coarse_to_fine(
     both = torch.cat((fit.homography, _STILL))
     fit = refine(moving[0], finest, frame, both, parameters=8, iterations=0)[0]
     agreement, before = shared_agreement(moving[0], finest, frame, both).tolist()
-    return Evidence(fit, agreement, before, _distinctness(fits, best, frame, moving[-1].factor), local)
+    return FitEvidence(fit, agreement, before, _distinctness(fits, best, frame, moving[-1].factor), local)
 
 
 def _nearby(moving: Level, template: Template, frame: CentredFrame) -> Fit | None:

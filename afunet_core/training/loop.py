@@ -10,7 +10,6 @@ import inspect
 import json
 import math
 import os
-import pickle
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.training.config import TrainingConfig, check_names, learning_rate, load_config
-from afunet_core.training.sources import Batch, data_source, training_batches
+from afunet_core.training.sources import Batch, data_source, training_batches, validate
 from afunet_core.utils.device import choose_training_precision
 
 __all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config", "train"]
@@ -186,16 +185,7 @@ class _TrainingState:
             self.averaged.load_state_dict(saved["average"])
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step, self.best = int(saved["step"]), float(saved["best"])
-        except (
-            OSError,
-            RuntimeError,
-            EOFError,
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            pickle.UnpicklingError,
-        ) as error:
+        except Exception as error:  # what damaged files raise has no common class
             reason = str(error).strip().splitlines()
             raise CheckpointError(
                 f"{path} cannot be resumed from: {reason[0] if reason else type(error).__name__} {advice}"
@@ -275,7 +265,7 @@ def _optimise(fabric: Any, objective: nn.Module, optimizer: Any, batch: Batch, c
 
 def _validate(state: _TrainingState, source: Any, folder: Path) -> dict[str, float]:
     """Score the averaged weights; write them to ``best.safetensors`` if they are the best so far."""
-    scores: dict[str, float] = source.validate(state.averaged, folder / f"validation-{state.step:07d}.png")
+    scores = validate(state.averaged, source.samples(), folder / f"validation-{state.step:07d}.png", source.device)
     if scores["psnr_mu"] > state.best:
         state.best = scores["psnr_mu"]
         notes = {"step": str(state.step), **{name: f"{value:.4f}" for name, value in scores.items()}}

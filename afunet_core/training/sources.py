@@ -16,7 +16,7 @@ from afunet_core.data.datasets import BracketDataset
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer, validation_brackets
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError
-from afunet_core.metrics import psnr_linear, psnr_mu
+from afunet_core.evaluation.evaluator import Sample, dataset_samples, evaluate, synthetic_samples
 from afunet_core.radiometry import mu_law, network_input
 from afunet_core.training.config import check_names
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
     from afunet_core.training.config import TrainingConfig
 
-__all__ = ["FolderSource", "SyntheticSource", "data_source", "training_batches"]
+__all__ = ["FolderSource", "SyntheticSource", "data_source", "training_batches", "validate"]
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 """Network input B×18×H×W and truth B×3×H×W."""
@@ -98,11 +98,10 @@ class SyntheticSource:
         # Processes of their own cannot share a GPU's memory; there the device renders while the CPU goes on.
         self.workers = worker_count() if device.type == "cpu" else 0
         self.synthesizer = Synthesizer(training, SynthesisConfig(**options), device)
-        self.validation = (
-            validation_brackets(held_out, config.validation_count, config.validation_size, seed=1)
-            if config.validate_every
-            else []
-        )
+        self.validation: list[Sample] = []
+        if config.validate_every:
+            brackets = validation_brackets(held_out, config.validation_count, config.validation_size, seed=1)
+            self.validation = list(synthetic_samples(brackets))
 
     def batches(self, step: int, rank: int) -> Batch:
         """Make the batch of a step: network input ``B×18×H×W`` and truth ``B×3×H×W``."""
@@ -110,10 +109,9 @@ class SyntheticSource:
         batch = self.synthesizer.sample(self.config.batch, self.config.patch, generator)
         return batch.network_input(), batch.truth
 
-    def validate(self, model: AFUNet, picture: Path) -> dict[str, float]:
-        """Score a network overall and by kind of motion, see :func:`validate`."""
-        samples = ((batch.kind[0], batch.network_input(), batch.truth) for batch in self.validation)
-        return validate(model, samples, picture, self.device)
+    def samples(self) -> Iterable[Sample]:
+        """Return the held-out brackets, by kind of motion."""
+        return self.validation
 
 
 class FolderSource:
@@ -140,55 +138,35 @@ class FolderSource:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
             samples = [self.scenes[index] for index in chosen]
-        inputs = torch.stack([_network_input(sample["frames"], sample["times"]) for sample in samples])
-        return inputs, torch.stack([sample["truth"] for sample in samples])
+        parts = ([sample["frames"], sample["times"], sample["truth"]] for sample in samples)
+        frames, times, truth = map(torch.stack, zip(*parts, strict=True))
+        return network_input(frames.unbind(1), times.to(frames)), truth
 
-    def validate(self, model: AFUNet, picture: Path) -> dict[str, float]:
-        """Score a network on the held-out scenes, see :func:`validate`."""
+    def samples(self) -> Iterable[Sample]:
+        """Return the held-out scenes, or those to learn from if there are no others."""
         scenes = self.validation if self.validation is not None else self.scenes
-        samples = (scenes[index] for index in range(len(scenes)))
-        ready = (("all", _network_input(s["frames"], s["times"])[None], s["truth"][None]) for s in samples)
-        return validate(model, ready, picture, self.device)
+        return dataset_samples(scenes[index] for index in range(len(scenes)))
 
 
-def _network_input(frames: Tensor, times: Tensor) -> Tensor:
-    """Make the network input ``18×H×W`` of encoded frames ``3×3×H×W``."""
-    return network_input([frame[None] for frame in frames], times.to(frames))[0]
-
-
-@torch.inference_mode()
-def validate(
-    model: AFUNet, samples: Iterable[tuple[str, Tensor, Tensor]], picture: Path, device: torch.device
-) -> dict[str, float]:
-    """Compute PSNR-μ and PSNR-l in dB (peak 1), averaged overall and by kind; write the first results to a picture.
-
-    ``samples`` are kind of motion, network input ``1×18×H×W`` and truth ``1×3×H×W``.
-    """
-    scores: dict[str, list[tuple[float, float]]] = {}
-    strips: list[Tensor] = []
-    for kind, frames, truth in samples:
-        truth = truth.to(device)
-        estimate = model(frames.to(device)).float().clamp(0, 1)
-        pair = float(psnr_mu(estimate, truth)), float(psnr_linear(estimate, truth))
-        scores.setdefault(kind, []).append(pair)
-        if len(strips) < 8 and all(strip.shape[1] == truth.shape[2] for strip in strips):
-            strips.append(torch.cat([mu_law(estimate), mu_law(truth)], dim=-1)[0])
-    width = min(strip.shape[2] for strip in strips)
-    _write_picture(picture, torch.cat([strip[:, :, :width] for strip in strips], dim=-2))
-    pairs = [pair for values in scores.values() for pair in values]
-    result = {"psnr_mu": _mean([a for a, _ in pairs]), "psnr_l": _mean([b for _, b in pairs])}
-    for kind, values in sorted(scores.items()):
-        result[f"{kind}_mu"] = _mean([a for a, _ in values])
-        result[f"{kind}_l"] = _mean([b for _, b in values])
-    return result
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else float("nan")
-
-
-def _write_picture(path: Path, image: Tensor) -> None:
+def validate(model: AFUNet, samples: Iterable[Sample], picture: Path, device: torch.device) -> dict[str, float]:
+    """Compute PSNR-μ and PSNR-l in dB, averaged overall and by kind; write the first results beside their truths."""
     import imageio.v3 as imageio
 
-    pixels = image.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-    imageio.imwrite(path, pixels)
+    strips: list[Tensor] = []
+
+    def network(sample: Sample) -> Tensor:
+        estimate = model(sample.to_tensor().to(device)).float().clamp(0, 1).cpu()
+        if len(strips) < 8 and all(strip.shape[0] == estimate.shape[2] for strip in strips):
+            strips.append(mu_law(torch.cat([estimate, sample.truth], dim=-1))[0].permute(1, 2, 0))
+        return estimate
+
+    table = evaluate({"network": network}, samples, metrics=("PSNR-μ", "PSNR-l"))
+    width = min(strip.shape[1] for strip in strips)
+    pixels = torch.cat([strip[:, :width] for strip in strips]).clamp(0, 1).mul(255).round().byte()
+    imageio.imwrite(picture, pixels.numpy())
+    averages = {"psnr": table.mean("network")} | {kind: table.mean("network", kind) for kind in sorted(table.kinds)}
+    return {
+        f"{name}_{end}": means[column]
+        for name, means in averages.items()
+        for end, column in (("mu", "PSNR-μ"), ("l", "PSNR-l"))
+    }

@@ -155,8 +155,16 @@ _OUT_OF_MEMORY = (
     "insufficient memory",
     "unable to allocate",  # numpy
     "failed to allocate",
+    "could not allocate",  # MPS, oneDNN
     "bad_alloc",  # the C++ library
+    "bad allocation",  # that of Microsoft
     "alloc_failed",  # cuBLAS, cuDNN, cuFFT and cuSPARSE status codes
+    "allocation_failed",  # cuDNN 9
+    "memoryallocation",  # cudaErrorMemoryAllocation
+    "cublas_status_not_initialized",  # what cuBLAS says when its first workspace does not fit
+    "exceed allowed memory",  # torch's allocator with a limit
+    "invalid buffer size",  # MPS
+    "resource_exhausted",  # Triton, XLA
     "mkldnn_memory",
     "paging file is too small",
 )

@@ -184,7 +184,7 @@ def is_hdr(layer: Any) -> bool:
         return False
     role = layer.metadata.get(KEY, {}).get("role")
     if role is not None:
-        return role in ("radiance", "decoded", "truth")
+        return role in ("radiance", "decoded")
     return layer.rgb or layer.ndim == 2
 
 

@@ -86,6 +86,10 @@ class MergeController(QObject):
         running = self._running  # the controller itself is gone when its window is
         self.destroyed.connect(partial(_quit_all, running))
 
+    def is_running(self) -> bool:
+        """Return True while a merge or a batch runs."""
+        return self.worker is not None
+
     def merge(self, source: BracketSource, settings: MergeSettings) -> None:
         """Merge, and show the result."""
         self._start(merge_worker(source, settings), "Merging")

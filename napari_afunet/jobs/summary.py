@@ -96,14 +96,18 @@ def in_widget_words(message: str) -> str:
     Example:
         >>> in_widget_words("Use align='off'; override=True merges them all the same.")
         'Use Align “Never”; “Trust the exposures” merges them all the same.'
+        >>> in_widget_words("State bit_depth=, or convert to uint8. Or align='off'.")
+        'State “Bit depth”, or convert to uint8. Or Align “Never”.'
     """
     options = form_options()
 
     def replaced(match: re.Match[str]) -> str:
         declared = options.get(match[1])
-        return match[0] if declared is None else _in_words(declared, match[2])
+        if declared is None:
+            return match[0]
+        return f"“{declared.label}”" if match[2] is None else _in_words(declared, match[2])
 
-    return re.sub(r"\b(\w+)=('[^']*'|\"[^\"]*\"|[\w.]+)", replaced, message)
+    return re.sub(r"\b(\w+)=(?:('[^']*'|\"[^\"]*\"|[\w.]*\w)|(?=[\s,;]))", replaced, message)
 
 
 def _in_words(declared: Option, literal: str) -> str:

@@ -48,7 +48,7 @@ LEGENDS = {
 _REGIONS = "regions"
 _SMALLEST = 2
 """Pixels along the shorter side of a shape that counts."""
-_KEPT = ("radiance", "fused", "tone_mapped", "truth")
+_KEPT = ("radiance", "fused", "tone_mapped")
 
 
 def compute_map(outcome: Outcome, name: str) -> np.ndarray | None:

@@ -17,8 +17,10 @@ from napari_afunet.display.tone_view import (
 from napari_afunet.jobs.merge_job import SIDES, Outcome
 from napari_afunet.layers.overlays import map_options
 from napari_afunet.layers.result_layer import (
+    ROLES,
     ResultId,
     bring_to_front,
+    find_result,
     link_display,
     move_to_front,
     provenance_of,
@@ -67,11 +69,21 @@ def add_result_layers(
     if outcome.stages:
         _add_stages(viewer, outcome, display, result, layers)
     _add_maps(viewer, outcome, result, layers)
+    _remove_stale(viewer, result, layers)
     for layer in layers.values():  # above the result: whoever makes one of them visible sees it
         if layer not in shown:
             move_to_front(viewer, layer)
     viewer.layers.selection.active = shown[-1]
     return layers
+
+
+def _remove_stale(viewer: ViewerModel, result: ResultId, layers: dict[str, Image]) -> None:
+    """Remove maps and stages of an earlier merge that this one did not make anew: they would show another merge."""
+    stale = set(ROLES).difference(layers, ("radiance", "fused", "tone_mapped"))
+    for layer in list(viewer.layers):
+        note = layer.metadata.get(KEY, {})
+        if note.get("key") == result.key and note.get("role") in stale:
+            viewer.layers.remove(layer)
 
 
 def remove_preview(viewer: ViewerModel, outcome: Outcome) -> None:
@@ -114,7 +126,7 @@ def _add_radiance(
         layer.gamma, layer.contrast_limits = 1.0, (0.0, 1.0)
         return
     set_display(layer, display)
-    if outcome.settings.tone_mapped:
+    if outcome.settings.tone_mapped or find_result(viewer, result, "tone_mapped") is not None:
         layers["tone_mapped"] = show_tone_mapped(viewer, layer, display)
 
 

@@ -86,6 +86,7 @@ class BracketPanel(QWidget):
     def _lay_out(self) -> None:
         top = QHBoxLayout()
         self.open_button = QPushButton("Open frames…")
+        self.open_button.setAccessibleName("Open frames")
         self.open_button.setToolTip("Choose the picture files of one bracket, or drop them on this panel.")
         top.addWidget(self.open_button)
         self._empty = QLabel("or drop pictures here")
@@ -245,6 +246,7 @@ class BracketPanel(QWidget):
         """Show the buttons that help in the present state, and no others."""
         complete = bool(self.layers()) and len(self.layers()) == (1 if self.is_stack else self.table.count)
         self._empty.setVisible(not self._candidates)
+        self.open_button.setText("Open…" if self._candidates else "Open frames…")
         for widget in (self.kind_box, self.guess_button):
             widget.setVisible(bool(self._candidates))
         self.table.setEnabled(bool(self._candidates))

@@ -113,12 +113,6 @@ class FrameTable(QWidget):
         self.sort_rows()
         self.changed.emit()
 
-    def forget_typed(self) -> None:
-        """Return to what is known about the layers shown."""
-        for layer in self.layers():
-            self._typed.pop(layer, None)
-        self.show_exposures()
-
     # -------------------------------------------------------------------------------------------- what is shown
 
     def show_candidates(self, candidates: Sequence[Image], count: int, chosen: Sequence[Image]) -> None:

@@ -59,13 +59,13 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
         parts: widgets; or a title and what is in the group of that title; without a title, what stands side by side.
     """
     inside = QWidget()
+    inside.setStyleSheet(f"{_FOCUS} {{ border: 1px solid palette(highlight); }}")
     column = QVBoxLayout(inside)
     column.setContentsMargins(6, 4, 6, 4)
     column.setSpacing(4)  # all of it fits a screen of ordinary height, with the sections folded
     for part in parts:
         column.addWidget(part if isinstance(part, QWidget) else _group(*part))
     column.addStretch(1)
-    inside.setStyleSheet(f"{_FOCUS} {{ border: 1px solid palette(highlight); }}")
     area = QScrollArea()
     area.setWidget(inside)
     area.setWidgetResizable(True)

@@ -68,16 +68,18 @@ class SettingsPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         forms = {group: _form() for group in GROUPS}
+        for group in _OPEN_GROUPS[1:]:
+            forms[group] = forms[_OPEN_GROUPS[0]]  # one form: its labels are of one width
         for each in form_options().values():
             field = self.fields[each.name] = OptionField(each, self)
             field.changed.connect(lambda name=each.name: self._on_changed(name))
             forms[each.group].addRow("" if each.kind == "flag" else each.label, field.widget)
-        for name in ("bit_depth", "black_level"):
-            forms["frames"].addRow("", self._hint(name))
+            if each.name == "bit_depth":
+                for name in ("bit_depth", "black_level"):
+                    forms[each.group].addRow("", self._hint(name))
+        layout.addLayout(forms[_OPEN_GROUPS[0]])
         for group, form in forms.items():
-            if group in _OPEN_GROUPS:
-                layout.addLayout(form)
-            else:
+            if group not in _OPEN_GROUPS:
                 layout.addWidget(self._folded(group, form))
         self.defaults_button = QPushButton("Restore defaults")
         self.defaults_button.setFlat(True)

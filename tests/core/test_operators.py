@@ -236,6 +236,9 @@ INTRODUCTION = """# Support table
 Every differentiable operator of `afunet_core` is tested in every way below; this page is written by
 `python tests/core/test_operators.py` from the lists that the tests run through, and a test compares the two.
 Inputs are float64 on a CPU unless a column says otherwise; `pytest tests/core --device cuda` repeats it on a GPU.
+
+TorchScript (`torch.jit`), which PyTorch has deprecated, is not supported: use `torch.export`. `fuse_frames` and
+`AFUNet` compile slowly, because the compiler unrolls their scales and stages.
 """
 COLUMNS = {
     "smoke": "all four floating dtypes give a finite result in the dtype of the input, near that of float64;"

@@ -22,7 +22,10 @@ from PIL import Image
 
 from afunet_core.errors import AFUNetError
 from afunet_core.io import read_exposure, read_exposure_list, read_image, read_photograph, write_image
-from afunet_core.io.gain_map import read_gain_map, write_gain_map_jpeg
+from afunet_core.io.exposure import exposure_from_xmp, parse_exposure
+from afunet_core.io.exr_parts import read_parts
+from afunet_core.io.gain_map import read_gain_map, read_hdr_rendition, write_gain_map_jpeg
+from afunet_core.io.header import radiance_scale
 from afunet_core.io.icc import parse_profile, srgb_profile
 from afunet_core.io.metadata import from_hdr_header, from_xmp, to_hdr_lines, to_xmp
 from afunet_core.io.microscope import read_pixel_size, read_plane_exposures
@@ -48,11 +51,40 @@ def samples(folder: Path) -> dict[str, bytes]:
     picture.save(folder / "a.webp", exif=exif)
     picture.save(folder / "a.avif", exif=exif)
     tifffile.imwrite(folder / "ome.tif", np.zeros((3, 9, 11), np.uint16), ome=True, iccprofile=srgb_profile())
+    notes = [(51123, 2, 0, '{"Exposure-ms": 10.0}', True)]
+    tifffile.imwrite(folder / "manager.tif", np.zeros((9, 11), np.uint16), extratags=notes)
+    Image.new("CMYK", (9, 11)).save(folder / "cmyk.tif", icc_profile=srgb_profile())
+    _write_mosaic(folder / "mosaic.dng")
+    with contextlib.suppress(ImportError):
+        import imagecodecs
+
+        (folder / "a.jxl").write_bytes(imagecodecs.jpegxl_encode((light * 255).astype(np.uint8)))
+        write_image(folder / "pq.avif", light, metadata=INFO)
     with contextlib.suppress(ImportError):
         import pillow_heif
 
         pillow_heif.from_pillow(picture).save(folder / "a.heic", exif=exif.tobytes())
     return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _write_mosaic(path: Path) -> None:
+    """A raw file: a Bayer mosaic with the tags that LibRaw needs."""
+    identity = (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1)
+    tags = [
+        (271, 2, 0, "M", True),
+        (272, 2, 0, "C", True),
+        (33421, 3, 2, (2, 2), True),
+        (33422, 1, 4, bytes([0, 1, 1, 2]), True),
+        (33434, 5, 1, (1, 100), True),
+        (50706, 1, 4, bytes([1, 4, 0, 0]), True),
+        (50708, 2, 0, "M C", True),
+        (50714, 5, 1, (64, 1), True),
+        (50717, 4, 1, 4095, True),
+        (50721, 10, 9, identity, True),
+        (50728, 5, 3, (1, 2, 1, 1, 2, 3), True),
+    ]
+    mosaic = np.random.default_rng(0).integers(64, 4095, (48, 64), np.uint16)
+    tifffile.imwrite(path, mosaic, photometric=32803, extratags=tags, metadata=None)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +93,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 NAMES = ("a.exr", "a.hdr", "a.tif", "a.png", "a.jpg", "a.dng", "gain.jpg", "a.webp", "a.avif", "ome.tif", "a.heic")
+NAMES += ("manager.tif", "cmyk.tif", "mosaic.dng", "a.jxl", "pq.avif")
 
 
 def damaged(data: bytes, flips: list[tuple[float, int]], cut: float) -> bytes:
@@ -85,7 +118,9 @@ def test_readers(
     if path.suffix == ".tif":
         readers += [count_planes, read_pixel_size, read_plane_exposures]
     if path.suffix == ".jpg":
-        readers.append(read_gain_map)
+        readers += [read_gain_map, read_hdr_rendition]
+    if path.suffix == ".exr":
+        readers.append(read_parts)
     if path.suffix not in (".dng", ".heic", ".avif"):
         readers.append(read_facts)
     with warnings.catch_warnings():
@@ -102,6 +137,37 @@ def test_exposure_lists(tmp_path: Path, data: bytes) -> None:
     with warnings.catch_warnings(), contextlib.suppress(AFUNetError):
         warnings.simplefilter("ignore")
         assert all(np.isfinite(read_exposure_list(tmp_path / "exposure.txt").ev))
+
+
+@SHORT
+@given(
+    lines=st.lists(
+        st.text(st.sampled_from("0123456789.,;:/+-−ev sISOfmp#\"'()=[]µ\t") | st.characters(), max_size=30), max_size=5
+    )
+)
+def test_exposure_lists_of_likely_characters(tmp_path: Path, lines: list[str]) -> None:
+    (tmp_path / "exposure.txt").write_bytes("\n".join(lines).encode("utf-8", "surrogatepass"))
+    with warnings.catch_warnings(), contextlib.suppress(AFUNetError):
+        warnings.simplefilter("ignore")
+        assert all(np.isfinite(read_exposure_list(tmp_path / "exposure.txt").ev))
+    for line in lines:
+        parse_exposure(line)
+
+
+@SHORT
+@given(noise=st.binary(max_size=200), value=st.text(st.sampled_from("0123456789./eE+-"), max_size=30))
+def test_exposures_of_xmp(noise: bytes, value: str) -> None:
+    for field in ("ExposureTime", "FNumber", "ISOSpeedRatings", "ShutterSpeedValue"):
+        found = exposure_from_xmp(noise + f'exif:{field}="{value}" exif:ExposureTime="1/8"'.encode())
+        assert found is None or (np.isfinite(found.seconds) and found.seconds > 0)
+
+
+@SHORT
+@given(header=st.lists(st.text(st.sampled_from("EXPOSURCL=0123456789.e-+ \n"), max_size=40), max_size=4))
+def test_lines_of_radiance_headers(tmp_path: Path, header: list[str]) -> None:
+    (tmp_path / "a.hdr").write_text("#?RADIANCE\n" + "\n".join([*header, "EXPOSURE=2", "COLORCORR=1e-300 1 1"]))
+    scale = radiance_scale(tmp_path / "a.hdr")
+    assert np.isfinite(scale).all()
 
 
 @SHORT

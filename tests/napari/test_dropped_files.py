@@ -143,3 +143,27 @@ def test_what_is_dropped_on_the_widget_is_opened_whole_or_not_at_all(photographs
     with pytest.raises(AFUNetError, match=r"b\.jpg"):
         open_frames(viewer, photographs)
     assert len(viewer.layers) == 3
+
+
+def test_portraits_opened_by_napari_itself_are_merged_upright(viewer, widget, finish, photographs):
+    """napari leaves photographs lying; their files say which side is up."""
+    from PIL import Image as Picture
+
+    expected = []
+    for path in photographs:
+        with Picture.open(path) as picture:
+            exif = picture.getexif()
+            exif[0x0112] = 6  # turned by a quarter
+            expected.append(np.rot90(np.asarray(picture), -1))
+            picture.save(path, exif=exif, quality=100, subsampling=0)
+    layers = viewer.open(sorted(photographs), plugin=None, stack=False)
+    assert layers[0].data.shape[:2] == (40, 48)
+    widget.options.choose("method", "weighted")
+    widget.merge()
+    finish(widget)
+    hdr = next(layer for layer in viewer.layers if layer.metadata.get("afunet", {}).get("role") == "radiance")
+    assert hdr.data.shape[:2] == (48, 40)
+    chosen = str(widget.bracket.layers()[1].source.path)
+    picture = (expected[photographs.index(chosen)] / 255.0) ** 2.2
+    alike = [np.corrcoef(hdr.data.ravel(), turned.ravel())[0, 1] for turned in (picture, picture[::-1, ::-1])]
+    assert alike[0] > alike[1] + 0.5

@@ -115,6 +115,37 @@ def test_grey_stack_of_12_bit_planes(viewer, widget, qtbot, make_frames, click_m
     assert shown.max() > shown.min()
 
 
+def test_a_microscope_series_by_the_book_measures_right(viewer, open_widget, qtbot, click_merge, textured):
+    """The how-to taken literally: 12 bits in 16, an offset, seconds that are typed; and a specimen that is dim."""
+    from scipy.ndimage import gaussian_filter
+
+    random, seconds = np.random.default_rng(0), (1 / 16, 1 / 8, 1 / 4)
+    light = 2000 * gaussian_filter(random.uniform(size=(160, 200)) ** 30, 6) ** 2 * 4e3 + 3.0  # counts a second
+    for name, time in zip(("62ms", "125ms", "250ms"), seconds, strict=True):
+        counts = 100 + random.poisson(light * time * 8) / 2 + random.normal(0, 2, light.shape)
+        viewer.add_image(np.clip(np.round(counts), 0, 4095).astype(np.uint16), name=f"cell_{name}")
+    _, widget = open_widget(viewer=viewer, method="auto", align="auto")
+    fields, bracket = widget.options.fields, widget.bracket
+    fields["encoding"].control.setCurrentText("Linear (sensor, microscope, raw)")
+    fields["method"].control.setCurrentText("Weighted average (nothing moved)")
+    assert fields["align"].value() == "off"  # follows the method
+    bracket.unit_box.setCurrentText("seconds")
+    for edit, text in zip(bracket.exposure_edits, ("1/16", "1/8", "1/4"), strict=True):
+        qtbot.keyClicks(edit, text)
+    for name in ("bit_depth", "black_level"):  # offered beside the fields, before the merge
+        assert not widget.options.hints[name].isHidden()
+        widget.options.hints[name].click()
+    fields["units"].control.setCurrentText("Counts, as in the data")
+    click_merge(widget)
+    hdr = viewer.layers["cell HDR"]
+    truth = light * seconds[0] * 4
+    for part in (truth < np.percentile(truth, 30), truth > np.percentile(truth, 90)):
+        assert hdr.data[part].mean() == pytest.approx(truth[part].mean(), rel=0.02, abs=0.3)
+    info = hdr.metadata["afunet"]["info"]
+    assert all(entry["decision"] != "warped" for entry in info["registration"] or ())
+    assert "Frames averaged" in widget.controls.summary_label.text()
+
+
 def test_nothing_open_says_what_to_do(viewer, widget):
     assert "Open Sample" in widget.controls.status_label.text()
     assert not widget.display.isEnabled()

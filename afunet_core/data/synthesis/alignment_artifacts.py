@@ -14,14 +14,21 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import per_sample, select, tensor, uniform
+from afunet_core.data.synthesis.draws import per_entry, select, tensor, uniform
 from afunet_core.data.synthesis.motion import OUTER, REFERENCE
 from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
 from afunet_core.motion.compensation import follow_motion
 from afunet_core.radiometry import encode, linearize
 from afunet_core.registration.frames import unseen_content
 
-__all__ = ["Registration", "UnseenStrip", "draw_registration", "follow_things", "register", "registration_positions"]
+__all__ = [
+    "Misalignment",
+    "UnseenStrip",
+    "aligned_positions",
+    "draw_misalignment",
+    "follow_things",
+    "simulate_alignment",
+]
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class UnseenStrip:
 
 
 @dataclass(frozen=True)
-class Registration:
+class Misalignment:
     """An imperfect registration of one bracket."""
 
     residual: Tensor  # 4×h×w, coarse: (x, y) for the first and for the last frame
@@ -43,11 +50,11 @@ class Registration:
     unseen: tuple[UnseenStrip | None, UnseenStrip | None]
 
 
-def draw_registration(rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int]) -> Registration:
+def draw_misalignment(rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int]) -> Misalignment:
     """Residual and strips of a registration."""
     residual = draw_coarse_field(rng, 4, int(rng.integers(2, 5)), size)
     amplitude = rng.random() * uniform(rng, config.residual)
-    return Registration(residual, amplitude, (_draw_strip(rng, size), _draw_strip(rng, size)))
+    return Misalignment(residual, amplitude, (_draw_strip(rng, size), _draw_strip(rng, size)))
 
 
 def _draw_strip(rng: np.random.Generator, size: tuple[int, int]) -> UnseenStrip | None:
@@ -59,20 +66,20 @@ def _draw_strip(rng: np.random.Generator, size: tuple[int, int]) -> UnseenStrip 
     return UnseenStrip(np.array([np.cos(angle), np.sin(angle)]), depth, bool(rng.random() < 0.15))
 
 
-def registration_positions(registrations: Sequence[Registration], camera: Tensor) -> Tensor:
-    """Find where registrations look for each pixel of the reference in the outer frames: B×2×H×W×2, in pixels.
+def aligned_positions(misalignments: Sequence[Misalignment], camera: Tensor) -> Tensor:
+    """Find where misalignments look for each pixel of the reference in the outer frames: B×2×H×W×2, in pixels.
 
     ``camera``, B×3×H×W×2, is what the frames were taken with: small enough to be undone by its negative, up to a
     residual.
     """
     size = (camera.shape[2], camera.shape[3])
-    residual = smooth_fields([one.residual for one in registrations], size, camera.device)
-    residual = residual * per_sample((one.amplitude for one in registrations), residual)
+    residual = smooth_fields([one.residual for one in misalignments], size, camera.device)
+    residual = residual * per_entry((one.amplitude for one in misalignments), residual)
     return pixel_grid(*size, camera.device) - camera[:, OUTER] + residual.unflatten(1, (2, 2)).movedim(2, -1)
 
 
-def register(
-    frames: Tensor, radiance: Tensor, registrations: Sequence[Registration], positions: Tensor, times: Tensor
+def simulate_alignment(
+    frames: Tensor, radiance: Tensor, misalignments: Sequence[Misalignment], positions: Tensor, times: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Resample the outer frames onto the reference, noise and all, in linear light.
 
@@ -83,8 +90,8 @@ def register(
     Args:
         frames: B×3×3×H×W encoded.
         radiance: B×3×3×H×W of the same instants.
-        registrations: of the B brackets.
-        positions: B×2×H×W×2, from `registration_positions`.
+        misalignments: of the B brackets.
+        positions: B×2×H×W×2, from `aligned_positions`.
         times: B×3.
 
     Returns:
@@ -92,7 +99,7 @@ def register(
     """
     pictures = torch.cat([linearize(frames[:, OUTER]), radiance[:, OUTER]], dim=2).flatten(0, 1)
     linear, seen = warp(pictures, positions.flatten(0, 1)[:, None])[:, 0].chunk(2, dim=1)
-    strips = [strip for one in registrations for strip in one.unseen]
+    strips = [strip for one in misalignments for strip in one.unseen]
     shares = (times[:, OUTER] / times[:, REFERENCE, None]).flatten()
     filled = _fill_unseen(strips, linear, frames[:, REFERENCE], shares)
     return encode(filled.clamp(0, 1)).unflatten(0, (-1, 2)), seen.unflatten(0, (-1, 2))
@@ -107,7 +114,7 @@ def _fill_unseen(strips: Sequence[UnseenStrip | None], pictures: Tensor, referen
     some, reference = pictures[index], references[index // 2]
     right, down = tensor(np.stack([strip.outward for strip in drawn.values()])).to(some).T[..., None, None, None]
     depth, repeated = (
-        per_sample((getattr(strip, name) for strip in drawn.values()), some) for name in ("depth", "repeated")
+        per_entry((getattr(strip, name) for strip in drawn.values()), some) for name in ("depth", "repeated")
     )
     x, y = pixel_grid(some.shape[-2], some.shape[-1], some.device).unbind(-1)
     along = x * right + y * down

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.data.synthesis.alignment_artifacts import follow_things, register, registration_positions
+from afunet_core.data.synthesis.alignment_artifacts import aligned_positions, follow_things, simulate_alignment
 from afunet_core.data.synthesis.camera import photograph, through_lens
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
 from afunet_core.data.synthesis.displacement import displacement_range, displacements
@@ -220,12 +220,12 @@ def _register(
     plans: Sequence[BracketPlan], frames: Tensor, radiance: Tensor, cameras: Mapping[int, Tensor], times: Tensor
 ) -> Tensor:
     """Register frames, in place, where that is planned. Returns the radiance that they then show."""
-    registrations = {place: plan.registration for place, plan in enumerate(plans) if plan.registration is not None}
-    if not registrations:
+    misalignments = {place: plan.misalignment for place, plan in enumerate(plans) if plan.misalignment is not None}
+    if not misalignments:
         return radiance
-    index, drawn = select(list(registrations), frames.device), list(registrations.values())
-    positions = registration_positions(drawn, torch.stack([cameras[place] for place in registrations]))
-    registered, shown = register(frames[index], radiance[index], drawn, positions, times[index])
+    index, drawn = select(list(misalignments), frames.device), list(misalignments.values())
+    positions = aligned_positions(drawn, torch.stack([cameras[place] for place in misalignments]))
+    registered, shown = simulate_alignment(frames[index], radiance[index], drawn, positions, times[index])
     seen = radiance.clone()
     frames[index, OUTER], seen[index, OUTER] = registered, shown
     return seen

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
+from afunet_core.data.synthesis.draws import log_uniform, per_entry, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
 from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, jpeg_artefacts, quantize
 from afunet_core.errors import ImageFileError
@@ -142,11 +142,11 @@ def through_lens(radiance: Tensor, cameras: Sequence[Camera]) -> Tensor:
     longest = max(height, width)
     x = (torch.arange(width, device=radiance.device) - (width - 1) / 2) / longest
     y = (torch.arange(height, device=radiance.device) - (height - 1) / 2) / longest
-    right, down = (per_sample((camera.axis[axis] for camera in cameras), radiance) for axis in (0, 1))
+    right, down = (per_entry((camera.axis[axis] for camera in cameras), radiance) for axis in (0, 1))
     squared = (x - right).square() + (y[:, None] - down).square()
-    loss = per_sample((camera.vignetting for camera in cameras), radiance)
+    loss = per_entry((camera.vignetting for camera in cameras), radiance)
     lit = radiance * (1 - loss * squared.clamp_max(2.0))
-    return lit + per_sample((camera.glare for camera in cameras), radiance) * _spread(lit.clamp_max(_LATITUDE))
+    return lit + per_entry((camera.glare for camera in cameras), radiance) * _spread(lit.clamp_max(_LATITUDE))
 
 
 def _spread(light: Tensor) -> Tensor:
@@ -168,13 +168,13 @@ def photograph(radiance: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Ca
     strayed = [camera.glare_long for camera in cameras]
     if any(strayed):
         long = exposed[:, 2]
-        veil = per_sample(strayed, long) * _spread(long.clamp_max(_LATITUDE))
+        veil = per_entry(strayed, long) * _spread(long.clamp_max(_LATITUDE))
         exposed = torch.cat([exposed[:, :2], (long + veil)[:, None]], dim=1)
     if noise is not None:
         exposed = exposed + _processed_noise(exposed, sensors, cameras, noise)
     level, bend = (
         _channels([camera.saturation for camera in cameras], exposed),
-        per_sample((camera.shoulder for camera in cameras), exposed),
+        per_entry((camera.shoulder for camera in cameras), exposed),
     )
     light = (level - bend * F.softplus((level - exposed) / bend)).clamp(0, 1)
     table = tensor(np.stack([camera.response for camera in cameras])).to(light)
@@ -196,21 +196,21 @@ def _channels(values: Sequence[np.ndarray], like: Tensor) -> Tensor:
 
 def _processed_noise(exposed: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor) -> Tensor:
     """Noise of the sensor, in part smoothed as cameras do it: weaker, and alike in neighbouring pixels."""
-    photons = per_sample((sensor.photon_noise for sensor in sensors), exposed)
-    read = per_sample((sensor.read_noise for sensor in sensors), exposed)
+    photons = per_entry((sensor.photon_noise for sensor in sensors), exposed)
+    read = per_entry((sensor.read_noise for sensor in sensors), exposed)
     own = add_sensor_noise(exposed, photons, read, noise) - exposed
     share = [camera.denoising for camera in cameras]
     if not any(share):
         return own
     smooth = _blurred(own, [camera.denoising_radius for camera in cameras])
-    return torch.lerp(own, smooth, per_sample(share, own).expand_as(own))
+    return torch.lerp(own, smooth, per_entry(share, own).expand_as(own))
 
 
 def _blurred(pictures: Tensor, radii: Sequence[float]) -> Tensor:
     """Gaussian blur of B×3×3×H×W pictures, one standard deviation for each bracket."""
     reach = 3
     offsets = torch.arange(-reach, reach + 1, device=pictures.device, dtype=pictures.dtype)
-    kernels = torch.exp(-0.5 * (offsets / per_sample(radii, offsets[None].expand(len(radii), -1))).square())
+    kernels = torch.exp(-0.5 * (offsets / per_entry(radii, offsets[None].expand(len(radii), -1))).square())
     kernels = kernels / kernels.sum(1, keepdim=True)
     # All pictures of a bracket share its kernel: brackets side by side as groups of one convolution.
     batch, planes = len(pictures), pictures[0].shape[:2].numel()
@@ -224,7 +224,7 @@ def _sharpened(encoded: Tensor, gains: Sequence[float]) -> Tensor:
     if not any(gains):
         return encoded
     detail = encoded - _blurred(encoded, [1.0] * len(gains))
-    return (encoded + per_sample(gains, encoded) * detail).clamp(0, 1)
+    return (encoded + per_entry(gains, encoded) * detail).clamp(0, 1)
 
 
 def _compressed(stored: Tensor, cameras: Sequence[Camera]) -> Tensor:

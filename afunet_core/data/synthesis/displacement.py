@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.synthesis.draws import per_sample, select, tensor
+from afunet_core.data.synthesis.draws import per_entry, select, tensor
 from afunet_core.data.synthesis.motion import Parallax, SceneMotion, Sway
 from afunet_core.data.synthesis.sampling import pixel_grid, smooth_fields
 
@@ -82,8 +82,8 @@ def camera_displacement(homographies: Sequence[np.ndarray], size: Size, device: 
 def _parallax_displacement(layers: Sequence[Parallax], size: Size, device: Device) -> Tensor:
     """N×3×H×W×2: the vectors times a smooth depth, or times layers with soft steps between."""
     depth = smooth_fields([layer.depth for layer in layers], size, device)[..., None]
-    stepped = per_sample((layer.steepness is not None for layer in layers), depth).bool()
-    steps = torch.sigmoid(depth * per_sample((layer.steepness or 1.0 for layer in layers), depth)) * 2 - 1
+    stepped = per_entry((layer.steepness is not None for layer in layers), depth).bool()
+    steps = torch.sigmoid(depth * per_entry((layer.steepness or 1.0 for layer in layers), depth)) * 2 - 1
     vectors = tensor(np.stack([layer.vectors for layer in layers])).to(device)
     return torch.where(stepped, steps, depth) * vectors[:, :, None, None]
 
@@ -91,9 +91,9 @@ def _parallax_displacement(layers: Sequence[Parallax], size: Size, device: Devic
 def _sway_displacement(sways: Sequence[Sway], size: Size, device: Device) -> Tensor:
     """N×3×H×W×2: nothing at the reference instant."""
     before, after = smooth_fields([sway.field for sway in sways], size, device).chunk(2, dim=1)
-    swings = per_sample((sway.swing is not None for sway in sways), after).bool()
-    after = torch.where(swings, -before * per_sample((sway.swing or 0.0 for sway in sways), before), after)
+    swings = per_entry((sway.swing is not None for sway in sways), after).bool()
+    after = torch.where(swings, -before * per_entry((sway.swing or 0.0 for sway in sways), before), after)
     region = smooth_fields([sway.region for sway in sways], size, device)
-    region = torch.sigmoid((region + per_sample((sway.bias for sway in sways), region)) * 6)
-    region = region * per_sample((sway.amplitude for sway in sways), region)
+    region = torch.sigmoid((region + per_entry((sway.bias for sway in sways), region)) * 6)
+    region = region * per_entry((sway.amplitude for sway in sways), region)
     return torch.stack([before * region, torch.zeros_like(before), after * region], dim=1).movedim(2, -1)

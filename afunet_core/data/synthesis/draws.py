@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Range", "log_uniform", "per_sample", "select", "tensor", "uniform", "uniform_array"]
+__all__ = ["Range", "log_uniform", "per_entry", "select", "tensor", "uniform", "uniform_array"]
 
 Range = tuple[float, float]
 
@@ -36,11 +36,11 @@ def tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def per_sample(values: Iterable[float], like: Tensor) -> Tensor:
+def per_entry(values: Iterable[float], like: Tensor) -> Tensor:
     """One value for each entry of the first axis of a tensor, ready to be combined with it: N×1×…, its type and device.
 
     Example:
-        >>> per_sample([1, 2], torch.zeros(2, 3, 4)).shape
+        >>> per_entry([1, 2], torch.zeros(2, 3, 4)).shape
         torch.Size([2, 1, 1])
     """
     return torch.tensor(list(values), dtype=like.dtype).to(like.device).reshape(-1, *[1] * (like.ndim - 1))

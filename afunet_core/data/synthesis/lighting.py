@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
+from afunet_core.data.synthesis.draws import log_uniform, per_entry, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
 from afunet_core.data.synthesis.sampling import draw_coarse_field, smooth_fields
 from afunet_core.data.synthesis.scenes import SceneBank
@@ -62,7 +62,7 @@ def render_backgrounds(backgrounds: Sequence[Background], device: torch.device |
 
     gains = tensor(np.stack([background.gains for background in backgrounds])).to(device)[..., None, None]
     saturation, power, scale, clip = (
-        per_sample((getattr(background, name) for background in backgrounds), canvases)
+        per_entry((getattr(background, name) for background in backgrounds), canvases)
         for name in ("saturation", "power", "scale", "clip")
     )
     return torch.minimum(_grade(canvases, gains, saturation, power) * scale, clip)

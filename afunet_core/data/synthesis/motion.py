@@ -14,7 +14,7 @@ from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.draws import log_uniform, uniform, uniform_array
 from afunet_core.data.synthesis.sampling import draw_coarse_field
 
-__all__ = ["OUTER", "REFERENCE", "Parallax", "SceneMotion", "Sway", "draw_motion", "draw_shake", "homographies"]
+__all__ = ["OUTER", "REFERENCE", "Parallax", "SceneMotion", "Sway", "centred_homographies", "draw_motion", "draw_shake"]
 
 REFERENCE = 1
 OUTER = slice(0, 3, 2)
@@ -50,7 +50,7 @@ class Sway:
 class SceneMotion:
     """Motion of camera and scene (not of objects); each part None where there is none."""
 
-    # 3×3×3, a homography for each instant, see `homographies`. In a bracket that is to be registered, the part of the
+    # 3×3×3, for each instant one of `centred_homographies`. In a bracket that is to be registered, the part of the
     # motion that registration will undo
     camera: np.ndarray | None = None
     parallax: Parallax | None = None  # of layers of the scene
@@ -99,7 +99,7 @@ def _camera_motion(
     shifts[REFERENCE] = rng.uniform(-0.5, 0.5, 2) * between
     # Small translations come with small rotations; some cameras only shift.
     turn = (0.0 if rng.random() < 0.25 else min(1.0, reach / 10 + 0.1)) * np.array([1.0, 0.02 * between, 1.0])
-    camera = homographies(
+    camera = centred_homographies(
         size,
         shifts,
         uniform_array(rng, config.camera_angle, 3) * turn,
@@ -116,7 +116,7 @@ def _registrable_motion(rng: np.random.Generator, size: tuple[int, int]) -> np.n
     """Sub-pixel phases that change across the picture: what registration resamples away again."""
     shifts = rng.uniform(-1.0, 1.0, (3, 2)) * _OUTER_ONLY[:, None]
     angles = rng.uniform(-0.01, 0.01, 3) * _OUTER_ONLY
-    return homographies(size, shifts, angles, np.zeros(3), np.zeros((3, 2)))
+    return centred_homographies(size, shifts, angles, np.zeros(3), np.zeros((3, 2)))
 
 
 def _draw_parallax(rng: np.random.Generator, size: tuple[int, int], vectors: np.ndarray) -> Parallax:
@@ -143,7 +143,7 @@ def draw_shake(rng: np.random.Generator, config: SynthesisConfig) -> np.ndarray:
     return vectors
 
 
-def homographies(
+def centred_homographies(
     size: tuple[int, int], translation: np.ndarray, angle: np.ndarray, zoom: np.ndarray, tilt: np.ndarray
 ) -> np.ndarray:
     """Make K×3×3 homographies for (x, y, 1) in pixels about the centre: where the scene has what each pixel shows.

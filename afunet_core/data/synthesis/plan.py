@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from afunet_core.data.synthesis.alignment_artifacts import Registration, draw_registration
+from afunet_core.data.synthesis.alignment_artifacts import Misalignment, draw_misalignment
 from afunet_core.data.synthesis.camera import Camera, draw_camera
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
 from afunet_core.data.synthesis.lighting import Background, draw_background
@@ -19,14 +19,14 @@ from afunet_core.data.synthesis.objects import MovingObject, draw_objects
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.data.synthesis.sensor import Sensor, draw_sensor
 
-__all__ = ["BracketPlan", "Shot", "draw_plan", "draw_shot"]
+__all__ = ["BracketPlan", "ShotPlan", "draw_plan", "draw_shot"]
 
 # Bicubic interpolation reaches two pixels around a position, which may lie between pixels.
 _CUBIC_REACH = 3
 
 
 @dataclass(frozen=True)
-class Shot:
+class ShotPlan:
     """Facts that are known before the canvas is."""
 
     kind: Kind  # "static", "camera", "objects" or "both"
@@ -39,13 +39,13 @@ class Shot:
 class BracketPlan:
     """A bracket that can be rendered; nothing is random any more."""
 
-    shot: Shot  # kind, exposures, motion
+    shot: ShotPlan  # kind, exposures, motion
     ranges: np.ndarray  # 3×2×2, for each instant and axis the smallest and the largest displacement, in pixels
     background: Background  # the scene
     objects: tuple[MovingObject, ...]  # that move in front of it, those further behind first
     shake: np.ndarray | None  # 3×2 vectors of blur, or None
     sensor: Sensor  # the camera
-    registration: Registration | None  # or None
+    misalignment: Misalignment | None  # what registration leaves; None where the frames are as taken
     followed: bool  # whether what moved is brought to where the reference shows it
     # with a response curve and processing of its own, or None for one that is exactly as stated
     camera: Camera | None = None
@@ -61,14 +61,14 @@ class BracketPlan:
         return tuple(np.flatnonzero(self.ranges.any(axis=(1, 2))).tolist())
 
 
-def draw_shot(rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], kind: Kind | None) -> Shot:
+def draw_shot(rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], kind: Kind | None) -> ShotPlan:
     """Kind (where not given), exposures and motion of a bracket of `size`."""
     if kind is None:
         kind = KINDS[rng.choice(len(KINDS), p=np.array(config.kind_weights) / sum(config.kind_weights))]
     first, second = config.ev_steps[rng.integers(len(config.ev_steps))]
     registered = kind in ("camera", "both") and bool(rng.random() < config.registered_share)
     times = (1.0, 2.0**first, 2.0 ** (first + second))
-    return Shot(kind, times, registered, draw_motion(rng, config, size, kind, registered))
+    return ShotPlan(kind, times, registered, draw_motion(rng, config, size, kind, registered))
 
 
 def draw_plan(
@@ -76,7 +76,7 @@ def draw_plan(
     config: SynthesisConfig,
     banks: tuple[SceneBank, SceneBank],
     size: tuple[int, int],
-    shot: Shot,
+    shot: ShotPlan,
     ranges: np.ndarray,
 ) -> BracketPlan:
     """Draw the rest of a bracket after its shot, displaced in these ``ranges``; objects come from the second bank."""
@@ -89,14 +89,14 @@ def draw_plan(
     shakes = moving_camera and rng.random() < config.blur_share
     vectors = draw_shake(rng, config) if shakes else None
     sensor = draw_sensor(rng, config, times)
-    registration = draw_registration(rng, config, size) if shot.registered else None
+    misalignment = draw_misalignment(rng, config, size) if shot.registered else None
     steady = shot.registered or shot.kind == "objects"
     followed = steady and bool(rng.random() < config.followed_share)
     # Drawn last, and only where asked for: without cameras a seed gives the bracket that it always gave.
     real = config.camera_share > 0 and rng.random() < config.camera_share
     camera = draw_camera(rng, config.camera_curves) if real else None
-    return BracketPlan(shot, ranges, background, tuple(objects), vectors, sensor, registration, followed, camera)
+    return BracketPlan(shot, ranges, background, tuple(objects), vectors, sensor, misalignment, followed, camera)
 
 
-def _margin(shot: Shot, ranges: np.ndarray) -> int:
+def _margin(shot: ShotPlan, ranges: np.ndarray) -> int:
     return int(np.ceil(np.abs(ranges).max())) + _CUBIC_REACH if shot.motion.moves else 0

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.synthesis.draws import per_sample, select, tensor
+from afunet_core.data.synthesis.draws import per_entry, select, tensor
 from afunet_core.data.synthesis.lighting import render_backgrounds
 from afunet_core.data.synthesis.motion import OUTER, REFERENCE
 from afunet_core.data.synthesis.painting import find_sightings, paint
@@ -34,7 +34,7 @@ def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple
         canvases = render_backgrounds([plan.background for plan in chosen.values()], displacement.device)
         if instants:
             views = index, select(instants)
-            margin = per_sample((plan.margin for plan in chosen.values()), displacement)
+            margin = per_entry((plan.margin for plan in chosen.values()), displacement)
             positions = displacement[views] + (pixel_grid(*size, displacement.device) + margin)
             radiance[views] = warp(canvases, positions)
         if len(instants) < 3:

@@ -18,10 +18,9 @@ from PIL import Image
 from torch import Tensor
 
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import log_uniform, per_sample, tensor, uniform, uniform_array
+from afunet_core.data.synthesis.draws import log_uniform, per_entry, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
-from afunet_core.ops.arguments import Scalar, check_tensor
-from afunet_core.ops.arguments import per_sample as one_per_sample
+from afunet_core.ops.arguments import Scalar, check_tensor, per_sample
 from afunet_core.radiometry import GAMMA, encode
 
 __all__ = ["Sensor", "add_sensor_noise", "draw_noise", "draw_sensor", "jpeg_artefacts", "quantize", "record"]
@@ -108,16 +107,16 @@ def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, ga
     gains = tensor(np.stack([sensor.gains for sensor in sensors])).to(radiance) if gains is None else gains
     exposed = radiance * gains[..., None, None]
     if noise is not None:
-        photons = per_sample((sensor.photon_noise for sensor in sensors), radiance)
-        read = per_sample((sensor.read_noise for sensor in sensors), radiance)
+        photons = per_entry((sensor.photon_noise for sensor in sensors), radiance)
+        read = per_entry((sensor.read_noise for sensor in sensors), radiance)
         exposed = add_sensor_noise(exposed, photons, read, noise)
     if any(sensor.black_level for sensor in sensors):
-        exposed = exposed + per_sample((sensor.black_level for sensor in sensors), radiance)
+        exposed = exposed + per_entry((sensor.black_level for sensor in sensors), radiance)
     linear = exposed.clamp(0, 1)
     encoded = _replace(
         encode(linear),
         [sensor.gamma != GAMMA for sensor in sensors],
-        lambda some: encode(linear[some], gamma=per_sample((sensors[place].gamma for place in some), linear[some])),
+        lambda some: encode(linear[some], gamma=per_entry((sensors[place].gamma for place in some), linear[some])),
     )
     srgb = [sensor.srgb for sensor in sensors]
     encoded = _replace(encoded, srgb, lambda some: kornia.color.linear_rgb_to_rgb(linear[some]))
@@ -164,7 +163,7 @@ def add_sensor_noise(exposed: Tensor, gain: Scalar, read: Scalar, noise: Tensor)
     check_tensor("exposed", exposed)
     check_tensor("noise", noise)
     light = exposed.to(torch.promote_types(exposed.dtype, torch.float32))  # half precision ends above the variance
-    gain, read = one_per_sample("gain", gain, light), one_per_sample("read", read, light)
+    gain, read = per_sample("gain", gain, light), per_sample("read", read, light)
     variance = gain * light.clamp_min(0) + (read**2 + _LEAST_VARIANCE)
     return torch.addcmul(light, noise.to(light), variance.sqrt()).to(exposed.dtype)
 
@@ -182,10 +181,10 @@ def quantize(encoded: Tensor, bits: Bits | Sequence[Bits]) -> Tensor:
     depths = list(bits) if isinstance(bits, Sequence) else [bits]
     if len(set(depths)) == 1:
         return encoded if depths[0] is None else _rounded(encoded, 2 ** depths[0] - 1)
-    rounded = _rounded(encoded, per_sample((2 ** (depth or 1) - 1 for depth in depths), encoded))
+    rounded = _rounded(encoded, per_entry((2 ** (depth or 1) - 1 for depth in depths), encoded))
     if None not in depths:
         return rounded
-    return torch.where(per_sample((depth is None for depth in depths), encoded) > 0, encoded, rounded)
+    return torch.where(per_entry((depth is None for depth in depths), encoded) > 0, encoded, rounded)
 
 
 def _rounded(encoded: Tensor, levels: Tensor | int) -> Tensor:

@@ -24,9 +24,9 @@ __all__ = [
     "Affine",
     "FoldedChannelFusion",
     "FoldedConsistency",
+    "FoldedLinear",
     "FoldedMLP",
-    "Linear",
-    "Norm",
+    "FoldedNorm",
     "Numerics",
     "Workspace",
     "convolution",
@@ -87,7 +87,7 @@ class Numerics:
     workspace: Workspace  # buffers of the run
 
 
-class Linear:
+class FoldedLinear:
     """``x Wᵀ + b``, optionally followed by the exact GELU, in one fused product where the CPU library has it.
 
     oneDNN's products use AVX-512 on every CPU that has it; those PyTorch calls by default in float32 do not on AMD
@@ -127,17 +127,17 @@ def _fused_linear(device: str, dtype: torch.dtype) -> Callable[..., Tensor] | No
 
 
 class FoldedMLP:
-    """Linear, GELU, Linear."""
+    """MLP: linear, GELU, linear."""
 
     def __init__(self, mlp: MLP, dtype: torch.dtype) -> None:
-        self.first = Linear(mlp.fc1.weight, mlp.fc1.bias, dtype, gelu=True)
-        self.second = Linear(mlp.fc2.weight, mlp.fc2.bias, dtype)
+        self.first = FoldedLinear(mlp.fc1.weight, mlp.fc1.bias, dtype, gelu=True)
+        self.second = FoldedLinear(mlp.fc2.weight, mlp.fc2.bias, dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.second(self.first(x))
 
 
-class Norm:
+class FoldedNorm:
     """LayerNorm of rows."""
 
     def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
@@ -192,12 +192,12 @@ class FoldedChannelFusion:
     def __init__(self, fusion: ChannelFusion, numerics: Numerics) -> None:
         self.attention: ChannelCrossAttention = fusion.attention
         dtype = numerics.product
-        self.query = Linear(self.attention.query.weight, None, dtype)
-        self.key = Linear(self.attention.key.weight, None, dtype)
+        self.query = FoldedLinear(self.attention.query.weight, None, dtype)
+        self.key = FoldedLinear(self.attention.key.weight, None, dtype)
         self.dtype = dtype
         self.wide = torch.promote_types(dtype, torch.float32)
         self.sums: list[Tensor] | None = None
-        self.mix: Linear | None = None
+        self.mix: FoldedLinear | None = None
 
     def statistics(self, side: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sum over ``pixels×C`` of one tile: the Gram matrix ``C×C`` and both squared norms ``C``."""
@@ -213,7 +213,7 @@ class FoldedChannelFusion:
             square.reshape(1, heads, size).to(self.wide) for square in (query_square, key_square)
         )
         matrix = self.attention.mixing((blocks[None].to(self.wide), query_square, key_square))[0]
-        self.mix = Linear(matrix, None, self.dtype)
+        self.mix = FoldedLinear(matrix, None, self.dtype)
 
     def __call__(self, side: Tensor, estimate: Tensor) -> Tensor:
         """``pixels×C`` → ``x + attention`` before the depthwise refinement."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, MergeCancelled
-from afunet_core.model.afunet import AFUNet, StageState, check_frames
+from afunet_core.model.afunet import AFUNet, StageState, check_network_input
 from afunet_core.model.attention import full_precision
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.heads import AnchoredHead
@@ -83,7 +83,7 @@ def stream(
         MergeCancelled: when ``should_cancel`` returns True.
     """
     if isinstance(frames, Tensor):
-        check_frames(frames)
+        check_network_input(frames)
         known = None if times is None else exposure_times(times, frames).expand(frames.shape[0], 3)
         source: FrameSource = TensorSource(frames, known)
     else:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from afunet_core.model.attention import _WindowAttention
 from afunet_core.model.stages import SpatialAlignment, SwinBlock
-from afunet_core.model.streaming.folded_layers import Affine, Linear, Norm, Numerics, side_by_side, stacked
+from afunet_core.model.streaming.folded_layers import Affine, FoldedLinear, FoldedNorm, Numerics, side_by_side, stacked
 
 __all__ = ["FoldedAlignment", "FoldedSwinBlock", "FoldedWindowAttention", "in_windows", "window_buffers"]
 
@@ -46,8 +46,8 @@ class FoldedWindowAttention:
         query = query[0] * scale, query[1] * scale
         self.full_bias = torch.cat([attention.bias().detach() for attention in attentions]) * LOG2_E
         self.biases: dict[tuple[int, int], Tensor] = {}
-        self.parts = Linear(*stacked(query, key, value), numerics.product)
-        self.project = Linear(*side_by_side([attention.project for attention in attentions]), numerics.product)
+        self.parts = FoldedLinear(*stacked(query, key, value), numerics.product)
+        self.project = FoldedLinear(*side_by_side([attention.project for attention in attentions]), numerics.product)
 
     def bias(self, height: int, width: int) -> Tensor:
         """Position bias ``heads×tokens×tokens`` of a window of this size."""
@@ -99,9 +99,9 @@ class FoldedSwinBlock(FoldedWindowAttention):
         query, key, value = zip(qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True)
         super().__init__([block.attention], query, key, value, numerics)
         self.shift = block.shift
-        self.norms = [Norm(norm, numerics.feature) for norm in (block.norm1, block.norm2)]
-        self.first = Linear(block.mlp.fc1.weight, block.mlp.fc1.bias, numerics.product, gelu=True)
-        self.second = Linear(block.mlp.fc2.weight, block.mlp.fc2.bias, numerics.product)
+        self.norms = [FoldedNorm(norm, numerics.feature) for norm in (block.norm1, block.norm2)]
+        self.first = FoldedLinear(block.mlp.fc1.weight, block.mlp.fc1.bias, numerics.product, gelu=True)
+        self.second = FoldedLinear(block.mlp.fc2.weight, block.mlp.fc2.bias, numerics.product)
 
     def __call__(self, tile: Tensor, height: int, width: int) -> None:
         """Transform ``rows×columns×C`` in windows of ``height×width``, in place."""
@@ -140,8 +140,8 @@ class FoldedAlignment(FoldedWindowAttention):
         dtype = numerics.product
         first, second = [side.degrade.fc1 for side in sides], [side.degrade.fc2 for side in sides]
         bias = torch.cat([layer.bias for layer in first])
-        self.first = Linear(torch.cat([layer.weight for layer in first]), bias, dtype, gelu=True)
-        self.second = Linear(*side_by_side(second), dtype)
+        self.first = FoldedLinear(torch.cat([layer.weight for layer in first]), bias, dtype, gelu=True)
+        self.second = FoldedLinear(*side_by_side(second), dtype)
 
     def __call__(self, under: Tensor, estimate: Tensor, over: Tensor, degraded: Tensor, aligned: Tensor) -> None:
         """``rows×columns×C`` α₁, x, α₃ → written into ``degraded`` (d₁, d₃) and ``aligned`` (r₁, r₃), ``2C`` each."""

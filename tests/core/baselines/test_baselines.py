@@ -52,10 +52,6 @@ class TestWeightedMerge:
         radiances = torch.stack([to_radiance(f, t) for f, t in zip(bracket.frames, bracket.times, strict=True)])
         checks.close(baselines.weighted_merge(bracket), (weights * radiances).sum(0) / weights.sum(0))
 
-    def test_saturation_everywhere_returns_the_short_frame(self, checks):
-        white = torch.ones(1, 3, 4, 4)
-        assert torch.equal(baselines.merge_frames([white] * 3, TIMES), white)
-
     def test_a_frame_past_the_fade_has_no_say(self, checks):
         frames = [torch.full((1, 3, 2, 2), value) for value in (0.3, 0.995, 1.0)]
         checks.close(baselines.merge_frames(frames, TIMES), to_radiance(frames[0], 1.0))
@@ -70,11 +66,6 @@ class TestWeightedMerge:
         assert (normal.diff() <= 0).all()
         assert normal.diff().abs().max() < 4 * 0.02  # no jump: nothing flickers where values cross the fade
         checks.close(over, 4 * normal)
-
-    def test_any_order_of_frames(self, checks, scene):
-        bracket = shoot(scene, noise=0.01)
-        shuffled = [bracket.frames[i] for i in (2, 0, 1)]
-        checks.close(baselines.merge_frames(shuffled, bracket.times[[2, 0, 1]]), baselines.weighted_merge(bracket))
 
     def test_times_per_sample(self, checks, scene):
         bracket = shoot(scene, noise=0.01)
@@ -106,6 +97,8 @@ class TestWeightedMerge:
             baselines.merge_frames([frame, frame[..., :2]], [1.0, 2.0])
         with pytest.raises(ShapeError, match=r"times: expected shape \(2,\)"):
             baselines.merge_frames([frame] * 2, TIMES)
+        with pytest.raises(ArgumentError, match=r"times: .*from exposure values in stops they are 2 \*\* ev"):
+            baselines.merge_frames([frame] * 2, [-2.0, 2.0])
         with pytest.raises(ArgumentError, match="fade"):
             baselines.merge_weights([frame] * 2, [1.0, 2.0], fade=(0.9, 0.9))
 
@@ -154,10 +147,6 @@ class TestExposureFusion:
         assert fused.shape == frames[0].shape
         assert torch.isfinite(fused).all()
         assert 0 <= fused.min() <= fused.max() <= 1
-
-    def test_equal_frames_fuse_to_themselves(self, checks):
-        frame = checks.uniform(1, 3, 17, 23)
-        checks.close(baselines.fuse_frames([frame, frame, frame]), frame)
 
     def test_grey_frames_fuse_by_exposedness(self):
         flat = [torch.full((1, 3, 16, 16), value, dtype=torch.float64) for value in (0.01, 0.5, 0.99)]

@@ -124,12 +124,6 @@ class TestFrames:
         bracket = af.Bracket(with_alpha, ev=EV)
         np.testing.assert_array_equal(numpy_of(bracket.frames[2]), frames[2])
 
-    def test_batch(self, scene: np.ndarray) -> None:
-        frames = [torch.from_numpy(f).permute(2, 0, 1).expand(2, -1, -1, -1) for f in exposures_of(scene)]
-        bracket = af.Bracket(frames, ev=EV)
-        assert bracket.batch_size == 2
-        assert bracket.to_tensor().shape == (2, 18, 12, 16)
-
     def test_does_not_follow_its_source(self, scene: np.ndarray) -> None:
         frames = exposures_of(scene)
         bracket = af.Bracket(frames, ev=EV)
@@ -434,12 +428,6 @@ class TestFiles:
         assert bracket.times.tolist() == [1.0, 4.0, 16.0]
         assert bracket.metadata["exposure_source"] == name
 
-    def test_list_serves_some_of_the_files_in_any_order(self, files: list[Path]) -> None:
-        (files[0].parent / "exposure.txt").write_text("-2\n0\n2\n")
-        bracket = af.Bracket.from_files([files[2], files[0]])
-        assert bracket.names == ("9.tif", "11.tif")
-        assert bracket.times.tolist() == [1.0, 16.0]
-
     def test_list_that_does_not_fit_is_ignored_aloud(self, files: list[Path]) -> None:
         (files[0].parent / "exposure.txt").write_text("-2\n0\n2\n4\n")
         with pytest.warns(UserWarning, match="it lists 4 exposures"), pytest.raises(ExposureError):
@@ -469,13 +457,6 @@ class TestFiles:
         bracket = af.Bracket.from_folder(tmp_path)
         assert bracket.times.tolist() == pytest.approx([1, 4, 16])
         assert bracket.seconds == (1 / 50,) * 3
-
-    def test_exif_with_aperture_missing_in_one(self, tmp_path: Path, scene: np.ndarray) -> None:
-        for i, frame in enumerate(exposures_of(scene)):
-            _save_jpeg(tmp_path / f"{i}.jpg", frame, Fraction(4**i, 400), None if i == 1 else 8)
-        with pytest.warns(UserWarning, match="aperture"):
-            bracket = af.Bracket.from_folder(tmp_path)
-        assert bracket.times.tolist() == pytest.approx([1, 4, 16])
 
     def test_given_exposures_overrule_exif(self, tmp_path: Path, scene: np.ndarray) -> None:
         for i, frame in enumerate(exposures_of(scene)):

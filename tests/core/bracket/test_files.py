@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
-from afunet_core.bracket.folders import find_brackets, list_bracket_folder, natural_key
+from afunet_core.bracket.folders import find_brackets, list_bracket_folder
 from afunet_core.bracket.grouping import Shot, group_shots
 from afunet_core.errors import BracketError, ExposureError, ImageFileError
 from afunet_core.io import Exposure, parse_exposure, read_exposure, read_exposure_list, write_image
@@ -335,13 +335,6 @@ class TestFolders:
             picture.save(tmp_path / f"{i}{suffix}", kind, quality=95, exif=exif_of(Fraction(t, 400)))
         assert af.Bracket.from_folder(tmp_path).seconds == pytest.approx([t / 400 for t in TIMES])
 
-    def test_one_order_everywhere(self) -> None:
-        names = ["img_1.png", "IMG_1.png", "img_01.png", "img_10.png"]
-        orders = {
-            tuple(sorted(order, key=natural_key)) for order in (names, names[::-1], [names[i] for i in (2, 0, 3, 1)])
-        }
-        assert len(orders) == 1
-
     def test_a_camera_folder_is_not_one_bracket(self, tmp_path: Path, light: np.ndarray) -> None:
         for scene in range(2):
             for i, t in enumerate(TIMES):
@@ -389,3 +382,29 @@ def test_links_and_pipes_in_a_folder(tmp_path: Path, light: np.ndarray) -> None:
     os.mkfifo(folder / "exposure.txt")
     assert len(list_bracket_folder(folder)) == 3
     assert af.Bracket.from_folder(folder).times.tolist() == pytest.approx([1, 4, 16])
+
+
+class TestOtherPeoplesFolders:
+    def pictures(self, folder: Path, *names: str) -> None:
+        folder.mkdir(parents=True)
+        for name in names:
+            Image.new("RGB", (8, 8)).save(folder / name)
+
+    @pytest.mark.parametrize("junk", ["@Recycle", "@tmp", ".@__thumb", "Thumbnails", "RECYCLER", "FOUND.000"])
+    def test_folders_of_drives_and_programs(self, tmp_path: Path, junk: str) -> None:
+        for name in ("one", junk):
+            self.pictures(tmp_path / name, "1.png", "2.png")
+        assert find_brackets(tmp_path) == [tmp_path / "one"]
+        assert find_brackets(tmp_path / junk) == [tmp_path / junk]  # named by the user
+
+    def test_links(self, tmp_path: Path) -> None:
+        self.pictures(tmp_path / "elsewhere", "1.png", "2.png")
+        (tmp_path / "set").mkdir()
+        (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "set" / "loop").symlink_to(tmp_path / "set")
+        assert find_brackets(tmp_path / "set") == [tmp_path / "set" / "linked"]
+
+    @pytest.mark.parametrize("suffix", [".tif", ".png", ".avif"])
+    def test_shots_in_two_formats_are_taken_once(self, tmp_path: Path, suffix: str) -> None:
+        self.pictures(tmp_path / "set", "1.jpg", "2.jpg", f"1{suffix}", f"2{suffix}")
+        assert [file.name for file in list_bracket_folder(tmp_path / "set")] == [f"1{suffix}", f"2{suffix}"]

@@ -111,6 +111,15 @@ def test_one_wrong_step_is_corrected_and_told() -> None:
     assert "from 'b' to 'c' 2.0 EV are stated" in found.sentences[0]
 
 
+def test_a_mere_power_may_be_wrong_exposures() -> None:
+    """Frames of gamma 2.2, three stops apart and said to be two: a gamma of 1.5 would look the same."""
+    found = calibrate(photograph(gamma, (1.0, 8.0, 64.0)), (1.0, 4.0, 16.0))
+    assert "each step looks 1.5 times as large as stated" in found.sentences[0]
+    assert found.as_dict()["contradictions"] == [found.sentences[0]]
+    bent = calibrate(photograph(s_curve, (1.0, 4.0, 16.0)), (1.0, 4.0, 16.0))
+    assert bent.as_dict()["contradictions"] == []
+
+
 @pytest.mark.parametrize("stated", [1.0, 2.0])
 @pytest.mark.parametrize("brightness", [0.35, 4.0])
 def test_equally_bright_frames_are_told(stated: float, brightness: float) -> None:

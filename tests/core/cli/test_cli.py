@@ -135,7 +135,7 @@ def test_merge_writes_what_merge_returns(frames: list[np.ndarray], model: str, t
     "exposures", ["--ev -2 0 2", "--ev -2,0,2", "--ev=-2,0,2", "--times 1/100 1/25 4/25", "--times 0.01 0.04 0.16"]
 )
 def test_ways_to_state_exposures(exposures: str, frames: list[np.ndarray], tmp_path: Path) -> None:
-    paths, out = write_bracket(tmp_path, frames, exposures=False), str(tmp_path / "out.exr")
+    paths, out = write_bracket(tmp_path / "in", frames, exposures=False), str(tmp_path / "out.tif")
     assert main(["merge", *paths, "-o", out, "--method", "weighted", "--align", "off", *exposures.split()]) == 0
     expected = af.merge(af.Bracket(frames, ev=EV), method="weighted", align="off")
     np.testing.assert_allclose(pixels(out), expected.radiance, rtol=1e-5, atol=1e-7)
@@ -522,3 +522,37 @@ def test_training_options_reach_the_trainer(
     assert (seen["config"].steps, seen["config"].batch, seen["config"].model) == (7, 4, "M2")
     assert (seen["out"], seen["resume"], seen["minutes"], seen["progress"]) == ("runs/x", False, 5.0, False)
     assert capsys.readouterr().out.strip() == str(Path("runs/x/model.safetensors"))
+
+
+def test_an_interrupt_while_modules_load(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("afunet_core.cli.build_parser", interrupted)
+    assert main(["info"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_is_no_damage(
+    tmp_path: Path, frames: list[np.ndarray], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def exhausted(*_: object) -> None:
+        raise MemoryError("Unable to allocate 9 GiB")
+
+    paths = write_bracket(tmp_path / "in", frames)
+    monkeypatch.setattr("afunet_core.io.read.part_pixels", exhausted)
+    assert main(["merge", *paths, "-o", str(tmp_path / "out.exr"), "-q"]) == 2
+    assert capsys.readouterr().err.strip().endswith("memory ran out. Give a smaller --memory, or use --device cpu.")
+
+
+def test_values_with_a_minus_and_a_unit(tmp_path: Path, frames: list[np.ndarray]) -> None:
+    paths = write_bracket(tmp_path / "in", frames)
+    words = ["merge", *paths, "-o", str(tmp_path / "out.exr"), "--method", "weighted", "--align", "off", "-q"]
+    assert main([*words, "--ev", "-2EV", "0", "+2EV"]) == 0
+    assert main([*words, "--overwrite", "--ev", "[-2,0,2]"]) == 0
+
+
+def test_patterns_in_a_folder_with_brackets_in_its_name(tmp_path: Path, frames: list[np.ndarray]) -> None:
+    write_bracket(tmp_path / "trip [2026]", frames)
+    word = str(tmp_path / "trip [2026]" / "*.tif")
+    assert main(["merge", word, "-o", str(tmp_path / "out.exr"), "--method", "weighted", "-q"]) == 0

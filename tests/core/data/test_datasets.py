@@ -117,12 +117,6 @@ def test_frames_come_shortest_first_whatever_their_names(tmp_path: Path) -> None
     assert blue_corner == [2, 3, 1]
 
 
-def test_names_are_counted_not_spelled(tmp_path: Path) -> None:
-    write_scene(tmp_path / "s", ["img8.tif", "img9.tif", "img10.tif"], "exposure.txt", "HDRImg.hdr", "0\n2\n4\n")
-    (scene,) = find_scenes(tmp_path)
-    assert [path.name for path in scene.frames] == ["img8.tif", "img9.tif", "img10.tif"]
-
-
 def test_grey_and_eight_bit_frames(tmp_path: Path) -> None:
     write_scene(tmp_path / "s", ["1.tif", "2.tif", "3.tif"], "exposure.txt", "HDRImg.hdr", "0\n2\n4\n")
     for name in ("1.tif", "2.tif", "3.tif"):

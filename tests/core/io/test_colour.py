@@ -129,11 +129,86 @@ class TestProfiles:
         columns = [stated.profile.red_colorant[0], stated.profile.green_colorant[0], stated.profile.blue_colorant[0]]
         np.testing.assert_allclose(own.to_xyz, np.array(columns).T, atol=1e-4)
 
-    @pytest.mark.parametrize("length", [0, 10, 140, 200, 400])
-    def test_damaged_profiles_are_passed_over(self, tmp_path: Path, pixels: np.ndarray, length: int) -> None:
-        damaged = profile(ADOBE, SRGB_CURVE)[:length] or b"x"
-        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=damaged)
-        assert read_image(tmp_path / "a.tif").encoding in ("gamma", "srgb")
+
+def table_profile(space: bytes, corners: np.ndarray, gamma: float) -> bytes:
+    """A profile of the kind that scanners and presses have: curves and a table of XYZ at the corners (lut16Type)."""
+    inputs = {b"RGB ": 3, b"CMYK": 4}[space]
+    curve = np.rint(np.linspace(0, 1, 256) ** gamma * 65535).astype(">u2").tobytes()
+    table = np.rint(corners * 32768).clip(0, 65535).astype(">u2").tobytes()
+    head = b"mft2\0\0\0\0" + bytes((inputs, 3, 2, 0)) + struct.pack(">9i", *(np.eye(3).ravel() * 65536).astype(int))
+    tag = head + struct.pack(">HH", 256, 2) + curve * inputs + table + np.array([0, 65535] * 3, ">u2").tobytes()
+    made = bytearray(profile(SRGB_D50, tag))
+    made[16:20] = space
+    return bytes(made).replace(b"rTRC", b"A2B0", 1)
+
+
+class TestTables:
+    """Profiles of tables are applied by LittleCMS; what cannot be applied is told."""
+
+    @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+    def test_rgb(self, tmp_path: Path, kind: type) -> None:
+        corners = np.array([[r, g, b] for r in (0, 1) for g in (0, 1) for b in (0, 1)]) @ ADOBE.T
+        inside = np.random.default_rng(0).uniform(0.2, 0.8, (8, 9, 3))
+        top = np.iinfo(kind).max
+        data = table_profile(b"RGB ", corners, 2.2)
+        codes = np.rint(inside ** (1 / 2.2) * top).astype(kind)
+        tifffile.imwrite(tmp_path / "a.tif", codes, photometric="rgb", iccprofile=data)
+        image = read_image(tmp_path / "a.tif")
+        light = inside @ (np.linalg.inv(SRGB_D50) @ ADOBE).T
+        assert (image.encoding, image.bit_depth) == ("srgb", 8 * np.dtype(kind).itemsize)
+        expected = np.where(light > 0.0031308, 1.055 * light.clip(0, 1) ** (1 / 2.4) - 0.055, 12.92 * light)
+        np.testing.assert_allclose(image.pixels / top, expected, atol=0.02)
+
+    @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+    def test_cmyk(self, tmp_path: Path, suffix: str) -> None:
+        light = [(1 - c) * (1 - k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
+        corners = np.array(light)[:, None] * SRGB_D50.sum(1)
+        inks = np.zeros((16, 16, 4), np.uint8)
+        inks[..., 3] = 255 - 128
+        Image.fromarray(inks, "CMYK").save(tmp_path / f"a{suffix}", icc_profile=table_profile(b"CMYK", corners, 1.0))
+        image = read_image(tmp_path / f"a{suffix}")
+        assert image.encoding == "srgb"
+        np.testing.assert_allclose(image.pixels / 255, 1.055 * (128 / 255) ** (1 / 2.4) - 0.055, atol=0.02)
+
+    def test_lab(self, tmp_path: Path) -> None:
+        colours = np.tile(np.array([200, 120, 60], np.uint8), (8, 8, 1))
+        spaces = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        ImageCms.profileToProfile(Image.fromarray(colours), *spaces, outputMode="LAB").save(tmp_path / "a.tif")
+        np.testing.assert_allclose(read_image(tmp_path / "a.tif").pixels, colours, atol=2)
+
+    @pytest.mark.parametrize("data", [b"x" * 300, profile(ADOBE, SRGB_CURVE)[:200]], ids=["noise", "cut"])
+    def test_what_cannot_be_applied_is_told(self, tmp_path: Path, pixels: np.ndarray, data: bytes) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=data)
+        with pytest.warns(UserWarning, match="ICC profile cannot be used"):
+            np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, pixels)
+
+
+def test_luminance_and_chroma_are_told(tmp_path: Path) -> None:
+    spec = OpenImageIO.ImageSpec(4, 4, 3, "half")
+    spec.channelnames = ("Y", "RY", "BY")
+    output = OpenImageIO.ImageOutput.create(str(tmp_path / "a.exr"))
+    output.open(str(tmp_path / "a.exr"), spec)
+    output.write_image(np.zeros((4, 4, 3), np.float32))
+    output.close()
+    with pytest.warns(UserWarning, match="the luminance alone is read"):
+        read_image(tmp_path / "a.exr")
+
+
+@pytest.mark.parametrize(
+    ("line", "factors"),
+    [
+        (b"EXPOSURE=0.5", (2, 2, 2)),
+        (b"EXPOSURE=0.5\nEXPOSURE=4", (0.5, 0.5, 0.5)),
+        (b"COLORCORR=0.5 1 2", (2, 1, 0.5)),
+        (b"EXPOSURE=nothing", (1, 1, 1)),
+        (b"EXPOSURE=0", (1, 1, 1)),
+    ],
+)
+def test_what_was_done_to_a_radiance_file_is_undone(tmp_path: Path, line: bytes, factors: tuple[float, ...]) -> None:
+    write_image(tmp_path / "a.hdr", np.full((4, 4, 3), 0.5, np.float32))
+    first, rest = (tmp_path / "a.hdr").read_bytes().split(b"\n", 1)
+    (tmp_path / "a.hdr").write_bytes(first + b"\n" + line + b"\n" + rest)
+    np.testing.assert_allclose(read_image(tmp_path / "a.hdr").pixels[0, 0], 0.5 * np.array(factors))
 
 
 def with_chunk(path: Path, kind: bytes, data: bytes) -> None:

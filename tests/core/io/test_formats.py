@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import warnings
@@ -17,7 +18,8 @@ import tifffile
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
-from afunet_core.errors import ImageFileError
+from afunet_core.bracket.folders import is_own_result
+from afunet_core.errors import DependencyError, ImageFileError
 from afunet_core.io import PixelSize, read_image, read_photograph, write_image, write_stack
 from afunet_core.io.gain_map import read_gain_map, read_hdr_rendition, write_gain_map_jpeg
 from afunet_core.io.hdr_display import encode_pq
@@ -79,6 +81,12 @@ class TestPhones:
         image = read_image(tmp_path / "a.avif")
         assert (image.pixels.dtype, image.encoding) == (np.uint16, "srgb")
         assert np.abs(image.pixels - codes * (65535 / 1023)).max() < 65535 / 1023 * 6
+
+    @pytest.mark.parametrize("name", ["a.avif", "a.heic", "a.jxl"])
+    def test_damage(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_bytes(b"\0\0\0\x20ftypavif and nothing more" * 3)
+        with pytest.raises((ImageFileError, DependencyError), match=r"a\."):
+            read_image(tmp_path / name)
 
     def test_an_orientation_flag_of_heic_is_applied_once(self, tmp_path: Path) -> None:
         heif = pytest.importorskip("pillow_heif")
@@ -181,6 +189,12 @@ class TestPqAvif:
         light = read_image(tmp_path / "a.avif").to_light()
         np.testing.assert_allclose(light.pixels[16, 2:-2], grey[16, 2:-2], rtol=0.06)
 
+    def test_it_knows_its_provenance(self, tmp_path: Path) -> None:
+        light = np.random.default_rng(0).uniform(0, 2, (20, 30, 3)).astype(np.float32)
+        write_image(tmp_path / "a.avif", light, INFO)
+        assert read_image(tmp_path / "a.avif").metadata == INFO
+        assert is_own_result(tmp_path / "a.avif")
+
     def test_eight_bits_of_another_reader_agree(self, tmp_path: Path) -> None:
         pytest.importorskip("imagecodecs")
         write_image(tmp_path / "a.avif", np.full((32, 32, 3), 1.0, np.float32))
@@ -226,6 +240,21 @@ class TestReadByOthers:
         Image.new("RGB", (8, 8)).save(tmp_path / "f.jpg", exif=photograph())
         write_image(tmp_path / "b.jpg", picture, INFO, photograph=read_photograph(tmp_path / "f.jpg"))
         assert Image.open(tmp_path / "b.jpg").getexif()[0x010E] == "Garden at noon"
+
+    @pytest.mark.parametrize("name", ["b.jpg", "b.png", "b.tif", "b.dng"])
+    def test_captions_in_any_language(self, tmp_path: Path, name: str) -> None:
+        """Phones write UTF-8, though EXIF asks for ASCII; programs leave texts blank."""
+        block = Image.Exif()
+        block[0x010E], block[0x013B], block[0x8298] = "Señor 日本".encode(), "Dvořák".encode(), "  \0"
+        Image.new("RGB", (8, 8)).save(tmp_path / "f.jpg", exif=block)
+        picture = np.zeros((8, 8, 3), np.float32)
+        write_image(tmp_path / name, picture, INFO, photograph=read_photograph(tmp_path / "f.jpg"))
+        stored = (tmp_path / name).read_bytes()
+        assert "Señor 日本".encode() in stored
+        assert "Dvořák".encode() in stored
+        found = read_photograph(tmp_path / name)
+        assert found is not None
+        assert found.caption == "Señor 日本".encode()
 
     def test_provenance_of_any_length(self, tmp_path: Path) -> None:
         long = {"method": "weighted", "registration": [{"name": f"{i}.jpg", "shift": [i / 7] * 6} for i in range(900)]}
@@ -289,6 +318,11 @@ class TestPixelSize:
         across, down = (Fraction(*page.tags[name].value) for name in ("XResolution", "YResolution"))
         assert (1e4 / float(across), 1e4 / float(down)) == pytest.approx((0.65, 0.5), rel=1e-4)
         assert page.tags["ResolutionUnit"].value == 3
+
+    @pytest.mark.parametrize("side", [0.0, -1.0, math.nan, 1e-300, 1e300])
+    def test_sizes_that_cannot_be(self, tmp_path: Path, side: float) -> None:
+        write_image(tmp_path / "a.tif", np.zeros((4, 5), np.float32), pixel_size=PixelSize(side, side, "um"))
+        assert tifffile.TiffFile(tmp_path / "a.tif").pages.first.tags["XResolution"].value == (1, 1)
 
     def test_stack(self, tmp_path: Path) -> None:
         pixels = np.zeros((2, 3, 4, 5), np.float32)

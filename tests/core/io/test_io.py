@@ -17,9 +17,18 @@ import torch
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
-from afunet_core.bracket.folders import find_brackets, list_bracket_folder, natural_key
+from afunet_core.bracket.folders import find_brackets, list_bracket_folder
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io import Exposure, read_exposure, read_exposure_file, read_image, relative_exposures, write_image
+from afunet_core.io import (
+    Exposure,
+    natural_key,
+    read_exposure,
+    read_exposure_file,
+    read_image,
+    relative_exposures,
+    write_image,
+)
+from afunet_core.io.exposure import exposure_from_attributes
 
 oiio: Any = OpenImageIO  # its stubs make every call optional; a None fails these tests anyway
 
@@ -464,3 +473,11 @@ class TestWriting:
         write_image(tmp_path / "a.exr", np.zeros((2, 2), np.float32))
         (tmp_path / "other").touch()
         assert (tmp_path / "a.exr").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_empty_exposure_fields_are_no_exposure() -> None:
+    """1 s at f/1 is what APEX values of 0 would mean: beside plain fields of 0 they were left empty."""
+    empty = {"ExposureTime": 0.0, "FNumber": 0.0, "Exif:ShutterSpeedValue": 0.0, "Exif:ApertureValue": 0.0}
+    assert exposure_from_attributes(empty) is None
+    assert exposure_from_attributes({"Exif:ShutterSpeedValue": 0.0}) == Exposure(1.0)
+    assert exposure_from_attributes(empty | {"Exif:ShutterSpeedValue": 3.0}) == Exposure(0.125)

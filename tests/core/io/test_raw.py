@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,12 @@ import afunet_core as af
 from afunet_core.bracket.grouping import group_folder
 from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
 from afunet_core.io import read_exposure, read_raw
-from afunet_core.io.raw import DEMOSAIC, read_raw_moment
+from afunet_core.io.raw import DEMOSAIC, _exposure, read_raw_moment
+from afunet_core.merging.batch import MergeJob, run_job
 
 pytest.importorskip("rawpy")
 
+PLAIN = {"method": "weighted", "align": "off"}
 BLACK, WHITE, BALANCE = 256, 4095, (2.0, 1.0, 1.5)
 
 
@@ -41,6 +44,8 @@ def write_dng(
     white: int = WHITE,
     orientation: int = 1,
     offset: float = 0.0,
+    matrix: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1),
+    balance: tuple[float, ...] = BALANCE,
 ) -> Path:
     """A Bayer mosaic in 16 bits, with the tags a reader needs; ``offset`` is added to the light, as noise would."""
     mosaic, levels = np.empty(light.shape[:2]), np.empty(light.shape[:2])
@@ -48,8 +53,8 @@ def write_dng(
         block = (slice(place // 2, None, 2), slice(place % 2, None, 2))
         mosaic[block], levels[block] = light[block][..., colour], black[place % len(black)]
     counts = np.clip(np.round(levels + (mosaic + offset) * (white - levels)), 0, white).astype(np.uint16)
-    neutral = tuple(number for gain in BALANCE for number in (1000, round(1000 * gain)))
-    identity = (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1)
+    neutral = tuple(number for gain in balance for number in (1000, round(1000 * gain)))
+    to_camera = tuple(number for value in matrix for number in (round(10000 * value), 10000))
     text: Any = "s"
     byte, short, long, rational, signed = 1, 3, 4, 5, 10
     repeat = 2 if len(black) == 4 else 1
@@ -71,7 +76,7 @@ def write_dng(
         (50713, short, 2, (repeat, repeat), True),  # repeat of the black levels
         (50714, rational, len(black), tuple(number for level in black for number in (level, 1)), True),
         (50717, long, 1, white, True),
-        (50721, signed, 9, identity, True),  # from XYZ to the sensor
+        (50721, signed, 9, to_camera, True),  # from XYZ to the sensor
         (50728, rational, 3, neutral, True),  # what white looks like to the sensor
         (50778, short, 1, 21, True),
     ]
@@ -90,11 +95,6 @@ def test_sensor_values_come_back(tmp_path: Path, demosaic: str) -> None:
     np.testing.assert_allclose(interior(pixels), interior(scene() * 65535), atol=4e-3)
     assert camera["black_level"] == [BLACK] * 4
     assert camera["white_level"] == WHITE
-
-
-def test_half_size_interpolates_nothing(tmp_path: Path) -> None:
-    pixels, _, _ = read_raw(write_dng(tmp_path / "a.dng", scene()), demosaic="half", white_balance="none")
-    assert pixels.shape == (32, 48, 3)
 
 
 @pytest.mark.parametrize("pattern", list(CFA))
@@ -151,6 +151,77 @@ def test_camera_white_balance_makes_grey_grey(tmp_path: Path) -> None:
     np.testing.assert_allclose(as_shot, stated, rtol=0.02)
 
 
+CANON = (0.9, -0.23, -0.1, -0.65, 1.38, 0.3, -0.22, 0.31, 0.82)
+"""From XYZ to the sensor, of the kind that real cameras have."""
+
+COLOURS = np.array([[0.5, 0.4, 0.1], [0.1, 0.5, 0.2], [0.05, 0.1, 0.4], [0.4, 0.45, 0.35]])
+
+
+def patches() -> np.ndarray:
+    return np.repeat(np.repeat(COLOURS.reshape(2, 2, 3), 32, 0), 40, 1) * np.linspace(0.3, 1, 80)[:, None]
+
+
+def developed(path: Path) -> np.ndarray:
+    """The picture that LibRaw makes with the camera's white balance, in linear sRGB."""
+    import rawpy
+
+    with rawpy.imread(str(path)) as raw:
+        options = {"gamma": (1, 1), "no_auto_bright": True, "output_bps": 16, "adjust_maximum_thr": 0.0}
+        return interior(raw.postprocess(use_camera_wb=True, **options))
+
+
+class TestColoursOfTheCamera:
+    def test_the_matrix_takes_them_to_what_libraw_develops(self, tmp_path: Path) -> None:
+        path = write_dng(tmp_path / "a.dng", patches(), matrix=CANON)
+        image = af.read_image(path)
+        assert image.colour is not None
+        assert image.colour.to_srgb is not None
+        light = interior(image.pixels) @ image.colour.to_srgb.T
+        expected = developed(path)
+        inside = (expected > 0.01).all(-1)
+        np.testing.assert_allclose(light[inside], expected[inside], atol=2e-4)
+        assert (light < -0.01).any()  # colours beyond sRGB are kept
+
+    @pytest.mark.parametrize("half", [False, True])
+    def test_a_dng_of_a_merge_develops_like_its_frames(self, tmp_path: Path, half: bool) -> None:
+        files = []
+        for factor, seconds in ((1, (1, 400)), (4, (1, 100))):
+            files.append(write_dng(tmp_path / f"{factor}.dng", patches() * factor / 9, seconds, matrix=CANON))
+        job = MergeJob("a", str(tmp_path / "out.dng"), tuple(map(str, files)), half=half, merge=PLAIN)
+        run_job(job)
+        expected, found = developed(files[1]), developed(tmp_path / "out.dng")
+        clear = (expected > 0.05).all(-1) & (found < 0.99).all(-1)
+        scale = np.median(found[clear] / expected[clear])
+        np.testing.assert_allclose(found[clear] / scale, expected[clear], rtol=0.02)
+        tags = tifffile.TiffFile(tmp_path / "out.dng").pages.first.tags
+        assert tags[50721].value == tifffile.TiffFile(files[0]).pages.first.tags[50721].value  # its own ColorMatrix1
+        neutral = np.array(tags[50728].value).reshape(3, 2)
+        np.testing.assert_allclose(neutral[:, 0] / neutral[:, 1], 1 / np.array(BALANCE), rtol=1e-3)
+        assert tags["Model"].value == "Camera"
+
+    def test_one_white_balance_for_all_frames(self, tmp_path: Path) -> None:
+        """A camera's automatic white balance may change within a bracket."""
+        for i, balance in enumerate((BALANCE, (1.5, 1.0, 2.2))):
+            write_dng(tmp_path / f"{i}.dng", scene() * 4**i / 4, (4**i, 400), balance=balance)
+        merged = af.merge(af.Bracket.from_folder(tmp_path), method="weighted", align="off").radiance
+        colours = merged[8:-8, 8:-8].mean((0, 1))
+        np.testing.assert_allclose(colours / colours[1], [1, 1, 1], rtol=0.02)
+
+    def test_a_white_level_counts_from_zero(self, tmp_path: Path) -> None:
+        full = write_dng(tmp_path / "a.dng", 0 * scene() + 2, white=3000, black=(512,))
+        pixels = read_raw(full, white_level=3000, white_balance="none")[0]
+        assert pixels.min() == 65535
+
+    def test_the_flag_of_one_frame_that_differs(self, tmp_path: Path) -> None:
+        light = scene() * np.linspace(0.2, 1, 64)[:, None, None]
+        for i, turn in enumerate((1, 1, 3)):
+            write_dng(tmp_path / f"{i}.dng", light * 2**i / 4, (2**i, 400), orientation=turn)
+        with pytest.warns(UserWarning, match="orientation flag of 2"):
+            bracket = af.Bracket.from_folder(tmp_path)
+        brightest = bracket.frames[2][0, 1]
+        assert brightest[50, 80] > brightest[10, 10]
+
+
 def test_exposure_and_encoding(tmp_path: Path) -> None:
     path = write_dng(tmp_path / "a.DNG", scene(), seconds=(1, 250), iso=400)
     image = af.read_image(path)
@@ -158,6 +229,13 @@ def test_exposure_and_encoding(tmp_path: Path) -> None:
     assert image.exposure is not None
     assert (image.exposure.seconds, image.exposure.f_number, image.exposure.iso) == (1 / 250, 8.0, 400.0)
     assert read_exposure(path) == image.exposure
+
+
+def test_an_empty_exposure_is_none(tmp_path: Path) -> None:
+    path = write_dng(tmp_path / "empty.dng", scene(), seconds=(0, 1))
+    of_libraw = SimpleNamespace(shutter_speed=1.0, aperture=1.0, iso_speed=0)  # by an empty ShutterSpeedValue
+    assert _exposure(of_libraw, path) is None
+    assert _exposure(of_libraw, write_dng(path, scene(), seconds=(1, 1))) is not None
 
 
 def test_bracket_from_raw_files_is_linear(tmp_path: Path) -> None:

@@ -91,6 +91,60 @@ class TestOutputs:
         with pytest.raises(ArgumentError, match="scale_to"):
             run_job(job_of(files, tmp_path / "a.exr", scale_to=str(tmp_path / "other.exr")))
 
+    def test_luminance(self, tmp_path: Path) -> None:
+        """One scene at three settings of a camera: the same cd/m², and those of the saturation-based rating."""
+        from PIL import Image
+        from PIL.TiffImagePlugin import IFDRational
+
+        grey = np.linspace(0.02, 0.05, 64).reshape(8, 8)
+        found = []
+        for name, seconds, iso, f_number in (("a", 400, 100, 8), ("b", 1600, 400, 8), ("c", 100, 100, 16)):
+            files = []
+            for i in range(2):
+                exif = Image.Exif()
+                exif[0x8769] = {0x829A: IFDRational(4**i, seconds), 0x829D: IFDRational(f_number, 1), 0x8827: iso}
+                codes = np.rint((grey * 4**i) ** (1 / 2.2) * 255).astype(np.uint8)
+                Image.fromarray(codes).save(tmp_path / f"{name}{i}.png", exif=exif)
+                files.append(str(tmp_path / f"{name}{i}.png"))
+            job = job_of(files, tmp_path / f"{name}.exr", scale_to="cd/m2")
+            found.append(run_job(job).radiance)
+        np.testing.assert_allclose(found[0], 1.2 * 64 * 400 * grey, rtol=0.03)
+        for other in found[1:]:
+            np.testing.assert_allclose(other, found[0], rtol=1e-5)
+        stated = job_of(files, tmp_path / "d.exr", scale_to="cd/m2", bracket={"ev": (0, 2)})
+        with pytest.raises(ArgumentError, match="whose files state their exposures"):
+            run_job(stated)
+
+    @pytest.mark.parametrize(("picture", "wanted"), [("t.exr", "a .png or .jpg"), ("out.png", "another file")])
+    def test_pictures_that_cannot_be(self, tmp_path: Path, light: np.ndarray, picture: str, wanted: str) -> None:
+        files = write_frames(tmp_path / "a", light)
+        with pytest.raises(ArgumentError, match=f"tonemapped: expected {wanted}"):
+            run_job(job_of(files, tmp_path / "out.png", tonemapped=str(tmp_path / picture)))
+
+    @pytest.mark.parametrize("named", ["files", "folder"])
+    def test_pictures_and_stages_of_a_stack(self, tmp_path: Path, light: np.ndarray, named: str) -> None:
+        files = []
+        (tmp_path / "a").mkdir()
+        for i in range(3):
+            planes = np.stack([light[..., 0], light[::-1, :, 0]]) * np.float32(2**i)
+            files.append(str(tmp_path / "a" / f"{i}.tif"))
+            tifffile.imwrite(files[-1], planes, photometric="minisblack")
+        job = MergeJob(
+            "a",
+            str(tmp_path / "out.png"),
+            files=tuple(files) if named == "files" else (),
+            folder=str(tmp_path / "a"),
+            tonemapped=str(tmp_path / "shown.jpg"),
+            stages=str(tmp_path / "stages"),
+            bracket={"ev": (0, 1, 2), "plane": None},  # as the command line hands it over
+            merge={"method": "afunet", "model": "compact", "align": "off"},
+        )
+        with pytest.warns(UserWarning, match="2 planes"):
+            run_job(job)
+        made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*g")}
+        expected = {f"{name}_000{n}.{kind}" for n in (0, 1) for name, kind in (("out", "png"), ("shown", "jpg"))}
+        assert expected | {"stages/plane_0001/ghost.png", "stages/plane_0000/stage1_under.png"} <= made
+
     def test_stacks_are_merged_plane_by_plane(self, tmp_path: Path, light: np.ndarray) -> None:
         grey = light[..., 0]
         files = []

@@ -155,6 +155,25 @@ def test_another_bracket_gets_results_of_its_own_and_every_result_is_brought_to_
     assert viewer.layers[-2] is result
 
 
+def test_maps_and_stages_of_an_earlier_merge_go_with_it(open_widget, click_merge, frames, add_bracket, results):
+    viewer, widget = open_widget(stages=True, ghost_map=True)
+    add_bracket(viewer, frames)
+    click_merge(widget)
+    widget.features.quantity_box.setCurrentIndex(1)
+    assert "scene stages · under" in results(viewer)
+    assert "scene ghost map" in results(viewer)
+    widget.options.choose("stages", False)
+    widget.options.choose("ghost_map", False)
+    widget.options.choose("tone_mapped", False)
+    edit = widget.bracket.exposure_edits[2]
+    edit.setText("1.5")
+    edit.textEdited.emit("1.5")
+    before = viewer.layers["scene tone mapped"].data
+    click_merge(widget)
+    assert set(results(viewer)) == {"scene HDR", "scene tone mapped"}
+    assert not np.array_equal(viewer.layers["scene tone mapped"].data, before)  # it shows the result that is there
+
+
 def test_the_activity_dock_shows_the_merge_and_the_panel_what_happened(
     open_widget, click_merge, add_bracket, frames, monkeypatch
 ):

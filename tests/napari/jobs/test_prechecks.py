@@ -64,7 +64,7 @@ def test_what_is_said_of_the_planes_of_a_stack_is_said_once(widget, qtbot, monke
 
     looked = []
     monkeypatch.setattr(prechecks, "alignment_warnings", lambda source, *_: looked.append(source) or ["do not fit"])
-    qtbot.waitUntil(lambda: widget._precheck._ready, timeout=WAIT)
+    qtbot.waitUntil(lambda: widget.readiness.precheck._ready, timeout=WAIT)
     widget.viewer.add_image(np.stack(photographed([textured(0)] * 3)), name="stack", metadata={"ev": EV})
     qtbot.waitUntil(lambda: "do not fit" in widget.controls.warnings_label.text(), timeout=WAIT)
     qtbot.wait(1500)  # three times as long as it waits for changes

@@ -76,10 +76,10 @@ def test_a_panel_closed_before_an_answer_is_not_told(viewer, open_widget, qtbot,
     """Devices are asked for in the background: nobody may be told who is gone."""
     import threading
 
-    import napari_afunet.widget
+    import napari_afunet.readiness
 
     go_on, done = threading.Event(), threading.Event()
-    real = napari_afunet.widget.query_devices
+    real = napari_afunet.readiness.query_devices
 
     def held():
         go_on.wait(60)
@@ -87,7 +87,7 @@ def test_a_panel_closed_before_an_answer_is_not_told(viewer, open_widget, qtbot,
         done.set()
         return answer
 
-    monkeypatch.setattr(napari_afunet.widget, "query_devices", held)
+    monkeypatch.setattr(napari_afunet.readiness, "query_devices", held)
     _, widget = open_widget(viewer=viewer)
     viewer.window.remove_dock_widget(widget)
     widget.deleteLater()

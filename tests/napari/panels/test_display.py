@@ -53,8 +53,8 @@ def test_preview_compare_and_display_with_the_mouse(widget, qtbot, add_bracket, 
     assert not widget.compare.buttons["stages"].isChecked()
     assert "no stages" in notification_manager.records[-1].message
 
-    qtbot.waitUntil(lambda: widget.badge_label.text() != "…", timeout=WAIT)
-    assert "CPU" in widget.badge_label.text() or "GPU" in widget.badge_label.text()
+    qtbot.waitUntil(lambda: widget.readiness.badge.text() != "…", timeout=WAIT)
+    assert "CPU" in widget.readiness.badge.text() or "GPU" in widget.readiness.badge.text()
 
 
 def test_an_hdr_file_from_elsewhere_gets_a_view_and_is_no_frame(widget, qtbot, tmp_path):

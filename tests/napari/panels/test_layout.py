@@ -58,10 +58,10 @@ def test_the_focus_is_seen(open_widget, add_bracket, frames, qtbot):
     field, button = widget.bracket.exposure_edits[0], widget.controls.merge_button
     for control in (button, widget.options.fields["method"].control, field, widget.options.defaults_button):
         widget.setFocus()
-        qtbot.waitUntil(lambda control=control: not control.hasFocus(), timeout=60_000)
+        qtbot.waitUntil(lambda control=control: not control.hasFocus(), timeout=300_000)
         before = control.grab().toImage()
         control.setFocus(Qt.FocusReason.TabFocusReason)
-        qtbot.waitUntil(control.hasFocus, timeout=60_000)
+        qtbot.waitUntil(control.hasFocus, timeout=300_000)
         line = [control.grab().toImage().pixelColor(x, 0) for x in (20, 40, 60)]
         assert line != [before.pixelColor(x, 0) for x in (20, 40, 60)]
 

@@ -1,0 +1,126 @@
+"""Lists of exposures as people write them, and exposures in XMP and in the notes of microscopes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+import afunet_core as af
+from afunet_core.errors import ImageFileError
+from afunet_core.io import read_exposure, read_exposure_list
+
+STOPS = (
+    "-2\n0\n2",
+    "-2 # under\n\n0\n2",
+    "// stops\n-2\n0\n2",
+    "-2, 0, 2",
+    "-2;0;2",
+    "[-2, 0, 2]",
+    "EV: -2\nEV: 0\nEV: 2",
+    "ev = -2, 0, 2",
+    "1) -2\n2) 0\n3) 2",
+    "-2\u00a0EV\n0\u00a0EV\n2\u00a0EV",
+    "\u22122\n0\n+2",
+    "-2 EV (1/400 s)\n0 EV (1/100 s)\n2 EV (1/25 s)",
+)
+TIMES = (
+    "1/400\n1/100\n1/25",
+    "0,0025\n0,01\n0,04",
+    "0,0025;0,01;0,04",
+    "2.5 ms\n10 ms\n40 ms",
+    "t=1/400\nt=1/100\nt=1/25",
+    "1/400 f/8 ISO 100\n1/400 f/4 ISO 100\n1/400 f/4 ISO 400",
+)
+NAMED = (
+    "{0} -2\n{1} 0\n{2} 2",
+    "2 {2}\n-2 {0}\n0 {1}",
+    "file,exposure\n{0},1/400\n{1},1/100\n{2},1/25",
+    "filename\tev\n{0}\t-2\n{1}\t0\n{2}\t2",
+    '"{0}": 1/400\n"{1}": 1/100\n"{2}": 1/25',
+    "'{0}' 1/400\n'{1}' 1/100\n'{2}' 1/25",
+    "./{0} 1/400\n./{1} 1/100\nsub\\{2} 1/25",
+)
+
+
+@pytest.mark.filterwarnings("ignore:.*are taken as times")
+@pytest.mark.parametrize("text", STOPS + TIMES)
+def test_in_the_order_of_the_names(tmp_path: Path, text: str) -> None:
+    (tmp_path / "exposure.txt").write_text(text, encoding="utf-8")
+    found = read_exposure_list(tmp_path / "exposure.txt")
+    assert found.names is None
+    assert np.diff(found.ev).tolist() == pytest.approx([2, 2], abs=1e-9)
+
+
+@pytest.mark.parametrize("text", NAMED)
+@pytest.mark.parametrize("stem", ["{}", "my frame {}"])
+def test_with_names(tmp_path: Path, text: str, stem: str) -> None:
+    names = [f"{stem.format(i)}.png" for i in range(3)]
+    for i, name in enumerate(names):
+        Image.fromarray(np.full((8, 8, 3), 60 + 50 * i, np.uint8)).save(tmp_path / name)
+    (tmp_path / "exposure.txt").write_text(text.format(*names))
+    bracket = af.Bracket.from_folder(tmp_path, override=True, response=None)
+    assert bracket.times.tolist() == pytest.approx([1, 4, 16])
+
+
+def test_names_without_their_suffix(tmp_path: Path) -> None:
+    (tmp_path / "exposure.txt").write_text("IMG_2 1/100\nIMG_1 1/400")
+    assert read_exposure_list(tmp_path / "exposure.txt").names == ["IMG_2", "IMG_1"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "cp1252"])
+def test_editors(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "exposure.txt").write_bytes("# für später\r\n-2\r\n0\r\n2".encode(encoding))
+    assert read_exposure_list(tmp_path / "exposure.txt").ev == [-2, 0, 2]
+
+
+@pytest.mark.parametrize("data", [bytes(range(256)), b"a.png 1 2 3 4", b"a.png 1\n2", b"titles only"])
+def test_refusals(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "exposure.txt").write_bytes(data)
+    with pytest.raises(ImageFileError, match="Write one exposure"):
+        read_exposure_list(tmp_path / "exposure.txt")
+
+
+XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description exif:ExposureTime="1/125"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_xmp_of_a_png(tmp_path: Path, zipped: bool) -> None:
+    notes = PngInfo()
+    notes.add_itxt("XML:com.adobe.xmp", XMP, zip=zipped)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=notes)
+    found = read_exposure(tmp_path / "a.png")
+    assert found is not None
+    assert found.seconds == 1 / 125
+
+
+@pytest.mark.parametrize("name", ["a.xmp", "a.XMP", "a.jpg.xmp"])
+def test_xmp_beside_a_picture(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    (tmp_path / name).write_text(XMP)
+    found = read_exposure(tmp_path / "a.jpg")
+    assert found is not None
+    assert found.seconds == 1 / 125
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        {"Exposure-ms": 10.0},
+        {"Exposure-ms": "10.0"},
+        {"Exposure": 10.0},
+        {"Andor-Exposure": "10.00"},
+        {"Exposure-ms": {"PropVal": "10"}},
+    ],
+)
+def test_micro_manager(tmp_path: Path, notes: dict[str, object]) -> None:
+    tags = [(51123, 2, 0, json.dumps(notes), True)]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 4), np.uint16), extratags=tags)
+    found = read_exposure(tmp_path / "a.tif")
+    assert found is not None
+    assert found.seconds == pytest.approx(0.01)
