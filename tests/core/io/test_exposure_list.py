@@ -28,6 +28,7 @@ STOPS = (
     "-2\u00a0EV\n0\u00a0EV\n2\u00a0EV",
     "\u22122\n0\n+2",
     "-2 EV (1/400 s)\n0 EV (1/100 s)\n2 EV (1/25 s)",
+    "-4/2 0 4/2",
 )
 TIMES = (
     "1/400\n1/100\n1/25",
@@ -35,6 +36,8 @@ TIMES = (
     "0,0025;0,01;0,04",
     "2.5 ms\n10 ms\n40 ms",
     "t=1/400\nt=1/100\nt=1/25",
+    "1/400s, 1/100s, 1/25s",
+    "0.5″\n2″\n8″",
     "1/400 f/8 ISO 100\n1/400 f/4 ISO 100\n1/400 f/4 ISO 400",
 )
 NAMED = (
@@ -44,6 +47,7 @@ NAMED = (
     "filename\tev\n{0}\t-2\n{1}\t0\n{2}\t2",
     '"{0}": 1/400\n"{1}": 1/100\n"{2}": 1/25',
     "'{0}' 1/400\n'{1}' 1/100\n'{2}' 1/25",
+    '"{0}"; -2\n"{1}"; 0\n{2} = 2',
     "./{0} 1/400\n./{1} 1/100\nsub\\{2} 1/25",
 )
 
@@ -79,7 +83,10 @@ def test_editors(tmp_path: Path, encoding: str) -> None:
     assert read_exposure_list(tmp_path / "exposure.txt").ev == [-2, 0, 2]
 
 
-@pytest.mark.parametrize("data", [bytes(range(256)), b"a.png 1 2 3 4", b"a.png 1\n2", b"titles only"])
+@pytest.mark.parametrize(
+    "data",
+    [bytes(range(256)), b"a.png 1 2 3 4", b"a.png 1\n2", b"titles only", b"-2 EV\n1/100 s", b"a.jpg 1 2", b"1/0"],
+)
 def test_refusals(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "exposure.txt").write_bytes(data)
     with pytest.raises(ImageFileError, match="Write one exposure"):
