@@ -138,10 +138,7 @@ class Bracket(ExposureStack):
         sorted_frames = tuple(tensors[i] for i in order)
         if fixed is None and not _carries_gradients(*sorted_frames):
             share = find_white_level(sorted_frames, relative.tolist(), encoding, gamma)
-            sorted_frames = up_to_white(sorted_frames, share)
-            self.scale *= share
-            if share < 1 and stated_white is None:
-                _tell_white_level(self.scale + self.black_level, white)
+            sorted_frames = self._up_to_white(sorted_frames, share, None if stated_white else white)
         self.seconds = None if times is None else tuple(amounts[i] for i in order)
         self.names = tuple(names[i] for i in order)
         self.reference_given = reference is not None
@@ -180,6 +177,19 @@ class Bracket(ExposureStack):
         self.metadata["response"] = {"source": "found in the frames", "light": table.tolist()}
         linear, relative = linearized(frames, found.curve, found.times, gamma)
         return tuple(linear), torch.tensor(relative, dtype=torch.float64), "gamma"
+
+    def _up_to_white(self, frames: tuple[Tensor, ...], share: float, tell: float | None) -> tuple[Tensor, ...]:
+        """Scale frames that saturate below the end of the scale, and tell of it beside the value of its end."""
+        self.scale *= share
+        if share < 1 and tell is not None:
+            level = self.scale + self.black_level
+            warnings.warn(
+                f"The camera saturates at {level:.6g}, below the largest value of its files ({tell:.6g}): it is "
+                "taken for white. State white_level= to take another.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return up_to_white(frames, share)
 
     @classmethod
     def from_files(
@@ -411,12 +421,3 @@ def _frame_index(reference: int, count: int) -> int:
     if not -count <= reference < count:
         raise BracketError("reference", f"an index from 0 to {count - 1}", reference, "It counts the frames as given.")
     return reference % count
-
-
-def _tell_white_level(found: float, largest: float) -> None:
-    warnings.warn(
-        f"The camera saturates at {found:.6g}, below the largest value of its files ({largest:.6g}): that is taken for "
-        "white. State white_level= to take another.",
-        UserWarning,
-        stacklevel=3,
-    )

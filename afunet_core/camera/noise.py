@@ -129,7 +129,8 @@ def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
     times = [float(t) for t in bracket.times]
     values = [frame.flatten() for frame in encoded]
     linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in values]
-    level = _weighted_mean(values, linear, times)
+    level, order = _weighted_mean(values, linear, times).sort()  # once for all pairs: it would be most of their time
+    values, linear = ([part[order] for part in parts] for parts in (values, linear))
     rows: list[tuple[float, float, float, float]] = []
     for i, j in _compared(len(times)):
         recorded = (values[i] < _RECORDED) & (values[j] < _RECORDED)
@@ -184,14 +185,13 @@ def _weighted_mean(encoded: Sequence[Tensor], linear: Sequence[Tensor], times: S
 
 
 def _spreads(difference: Tensor, level: Tensor, first: float, second: float) -> list[tuple[float, float, float, float]]:
-    """For each brightness class of a pair: factors of gain and squared read noise, variance found, number of values."""
+    """For each brightness class of a pair, sorted by level: factors of gain and squared read noise, variance, count."""
     if len(difference) < _ENOUGH * 4:
         return []
-    order = level.argsort()
-    rows = []
-    for chosen in order.tensor_split(min(_BINS, len(order) // _ENOUGH)):
-        mean = max(float(level[chosen].mean()), 0.0)
-        variance, count = _clipped_variance(difference[chosen])
+    rows, classes = [], min(_BINS, len(level) // _ENOUGH)
+    for levels, differences in zip(level.tensor_split(classes), difference.tensor_split(classes), strict=True):
+        mean = max(float(levels.mean()), 0.0)
+        variance, count = _clipped_variance(differences)
         if variance > 0:
             read = 1 / first**2 + 1 / second**2
             rows.append((mean * (1 / first + 1 / second), read, variance, float(count)))

@@ -227,9 +227,10 @@ class FoldedConsistency:
     def __init__(self, consistency: DataConsistency, dtype: torch.dtype) -> None:
         self.transpose = FoldedMLP(consistency.transpose, dtype)
         self.inverse = FoldedMLP(consistency.inverse, dtype)
-        self.beta_under, self.beta_over = consistency.beta_under.item(), consistency.beta_over.item()
+        self.betas = consistency.beta_under.detach(), consistency.beta_over.detach()
 
     def __call__(self, observed: Tensor, under: Tensor, over: Tensor) -> Tensor:
         joint = self.transpose(observed)
-        joint.add_(under, alpha=self.beta_under).add_(over, alpha=self.beta_over)
+        for side, beta in zip((under, over), self.betas, strict=True):
+            joint.addcmul_(side, beta)
         return self.inverse(joint)

@@ -9,13 +9,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from afunet_core.baselines.weighted import reference_only
 from afunet_core.cli import main
 from afunet_core.errors import BracketError
 from afunet_core.evaluation.real_stacks import (
     evaluate_stacks,
     read_stack,
+    read_stack_brackets,
     read_stacks,
     robertson_response,
+    score,
     stack_methods,
 )
 from afunet_core.io import write_image
@@ -48,6 +51,16 @@ def test_the_truth_is_of_all_frames_and_leaves_out_what_moved(stacks: Path) -> N
     assert stack.plain.ev.diff().tolist() == pytest.approx([2, 2])
     assert float(stack.at_rest[..., 44:56, 54:76].float().mean()) < 0.2
     assert float(stack.at_rest.float().mean()) > 0.5
+
+
+def test_other_brackets_of_a_stack(stacks: Path) -> None:
+    found = list(read_stack_brackets(stacks / "room", others=True))
+    assert found[0].name == "room"
+    assert len({stack.bracket.names for stack in found}) == len(found) > 2
+    spacings = {round(float(stack.plain.ev[1])) for stack in found}
+    assert {1, 2} <= spacings
+    for stack in found:
+        assert score(reference_only(stack.plain), stack)["PSNR-μ at rest"] > 20
 
 
 def test_scores_rank_methods(stacks: Path) -> None:

@@ -10,8 +10,9 @@ import torch
 
 import afunet_core as af
 from afunet_core.errors import ArgumentError
+from afunet_core.merging import working_scale as rules
 from afunet_core.merging.options import MergeOptions
-from afunet_core.merging.working_scale import choose_scale
+from afunet_core.merging.working_scale import choose_scale, edge_width, finer_scale, where_needed
 from afunet_core.model.config import COMPACT
 from scenes import tiny_network
 
@@ -43,6 +44,52 @@ def moving_bracket(size: int = 96) -> af.Bracket:
 )
 def test_large_pictures_are_looked_at_reduced(network, size, scale):
     assert choose_scale(MergeOptions(), network, *size) == scale
+
+
+def picture(sharp: bool, size: tuple[int, int] = (960, 1024)) -> af.Bracket:
+    """Random tiles of 40 pixels, with edges of one pixel or of eleven."""
+    tiles = torch.rand(1, 3, size[0] // 40 + 1, size[1] // 40 + 1, generator=torch.Generator().manual_seed(0))
+    wall = tiles.repeat_interleave(40, -2).repeat_interleave(40, -1)[..., : size[0], : size[1]]
+    wall = wall if sharp else torch.nn.functional.avg_pool2d(wall, 11, 1, 5, count_include_pad=False)
+    return af.Bracket([(wall * t / 16).clamp(0, 1) ** (1 / 2.2) for t in TIMES], times=TIMES, encoding="gamma")
+
+
+def needed(share: float) -> torch.Tensor:
+    return (torch.arange(1000) < 1000 * share).float().expand(1, 1, 10, 1000)
+
+
+def test_the_scale_goes_by_what_moved_by_sharpness_and_by_size(monkeypatch):
+    sharp, soft = picture(True), picture(False)
+    assert edge_width(sharp.frames[1]) == pytest.approx(1.0, abs=0.1)
+    assert rules.SOFT[2] < edge_width(soft.frames[1]) < rules.SOFT[4]
+    assert finer_scale(4, sharp, needed(0.01)) == 1  # a sharp picture is not reduced for little
+    assert finer_scale(4, soft, needed(0.01)) == 2  # a soft one loses nothing
+    assert finer_scale(1, soft, needed(0.01)) == 1
+    assert [finer_scale(4, sharp, needed(share)) for share in (0.2, 0.5)] == [1, 2]
+    with monkeypatch.context() as changed:
+        changed.setattr(rules, "HELD", 0.5e6)
+        assert finer_scale(4, sharp, needed(0.01)) == 2
+    monkeypatch.setattr(rules, "AFFORDED", (0.0, 0.05))
+    assert [finer_scale(coarsest, sharp, needed(1.0)) for coarsest in (2, 4)] == [2, 4]
+
+
+def test_a_picture_without_edges_counts_as_sharp():
+    assert edge_width(torch.full((1, 3, 40, 40), 0.3)) == 1.0
+    assert edge_width(torch.rand(1, 3, 5, 5)) == 1.0
+
+
+def test_the_inside_of_a_moving_thing_is_looked_at():
+    """Between its edges all frames agree by chance."""
+    frames = []
+    for index, time in enumerate(TIMES):
+        light = torch.full((1, 3, 120, 160), 0.02)
+        left = 40 + 6 * index
+        light[..., 40:80, left : left + 40] = 0.004
+        frames.append((light * time).clamp(0, 1) ** (1 / 2.2))
+    where = where_needed(af.Bracket(frames, times=TIMES, encoding="gamma"), lambda: None)
+    assert where.shape == (1, 1, 120, 160)
+    assert where[..., 40:80, 40:92].all()
+    assert not where[..., :20, :].any()
 
 
 def test_a_choice_is_kept_and_what_is_exact_stays_so(network):

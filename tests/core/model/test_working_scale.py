@@ -125,6 +125,20 @@ def test_far_from_what_is_wanted_all_frames_are_trusted_alike(scale):
         torch.testing.assert_close(one[..., 100:, 100:], given[:, :3, 100:, 100:], rtol=1e-4, atol=1e-4)
 
 
+def test_what_is_far_from_the_wanted_does_not_matter_wherever_features_are_kept():
+    """The sums of channel attention are of what is wanted, too; a file keeps what memory keeps."""
+    network, given = model(), frames(160, 160)
+    other = given.clone()
+    other[..., 100:, 100:] = frames(60, 60, seed=1)
+    where = torch.zeros(160, 160)
+    where[4:20, 4:20] = 1
+    options = {"times": TIMES[None], "maps": True, "where": where}
+    near = stream(network, given, **options)
+    torch.testing.assert_close(stream(network, other, **options)[..., :20, :20], near[..., :20, :20])
+    torch.testing.assert_close(stream(network, given, memory_budget=0, **options), near)
+    assert not torch.equal(stream(network, given, times=TIMES[None], maps=True)[..., :20, :20], near[..., :20, :20])
+
+
 def test_nowhere_needs_no_network():
     image, share = stream_at_scale(model(), frames(), 2, torch.zeros(1, 1, 5, 5))
     assert share == 0.0

@@ -1,0 +1,107 @@
+"""Values too dark to tell: they take what a longer frame shows, but nothing that moved."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+import afunet_core as af
+from afunet_core.motion.shadows import complete_shadows, darkest_light
+
+TIMES = (1.0, 4.0, 16.0)
+DARK = (..., slice(None), slice(0, 96))
+"""The part of the scene that only the longest frame records."""
+
+
+def scene(seed: int = 0) -> Tensor:
+    """A lit room beside a dark one, whose texture spans a stop and a half."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 24, 32, generator=generator)
+    light = F.interpolate(coarse, scale_factor=8, mode="bilinear") ** 3
+    light[DARK] = 3e-4 * 3 ** light[DARK].clamp(0, 1)
+    return light
+
+
+def camera(light: Tensor, seed: int, crushed: float = 0.012) -> np.ndarray:
+    """A JPEG of a camera that draws an S-shaped curve, cuts off black, and is noisy."""
+    generator = torch.Generator().manual_seed(seed)
+    seen = light.clamp(0, 1)
+    seen = (seen + torch.randn(seen.shape, generator=generator) * (1e-4 * seen + 4e-7).sqrt()).clamp(0, 1)
+    value = seen ** (1 / 2.2)
+    value = 0.4 * value + 0.6 * value * value * (3 - 2 * value)
+    value = ((value - crushed) / (1 - crushed)).clamp(min=0)
+    stored = io.BytesIO()
+    pixels = (255 * value[0].permute(1, 2, 0)).round().byte().numpy()
+    Image.fromarray(pixels).save(stored, "JPEG", quality=92)
+    return np.asarray(Image.open(stored))
+
+
+def photographs(*lights: Tensor) -> af.Bracket:
+    """Frames two stops apart of one scene, or of one for each frame."""
+    each = lights * 3 if len(lights) == 1 else lights
+    frames = [camera(light * time, seed) for seed, (light, time) in enumerate(zip(each, TIMES, strict=True))]
+    bracket = af.Bracket(frames, times=TIMES, reference=1)
+    assert bracket.metadata["calibration"]["curve_found"]
+    return bracket
+
+
+def stops_off(image: np.ndarray, light: Tensor, where: tuple) -> np.ndarray:
+    """Errors of small blocks: what noise leaves of single pixels is not asked."""
+    shown = torch.from_numpy(image).movedim(-1, 0)[None][where].double()
+    shown, truth = (F.avg_pool2d(part, 4) for part in (shown, light[where].double()))
+    return (shown.clamp(min=1e-9) / truth).log2().numpy()
+
+
+def test_dark_codes_of_the_reference_do_not_veto_a_longer_frame() -> None:
+    light = scene()
+    bracket = photographs(light)
+    assert float(bracket.frames[1][DARK].median()) < 0.7 * darkest_light(bracket) ** (1 / 2.2)
+    off = stops_off(af.merge(bracket, model="compact").radiance, light, DARK)
+    assert abs(float(np.median(off))) < 0.3
+    assert float(np.percentile(off, 2)) > -0.8
+
+
+def test_nor_do_they_where_something_else_moves() -> None:
+    light, other = scene(), scene()
+    other[..., 40:90, 150:200] = 0.5 * torch.tensor([1.0, 0.2, 0.1]).view(1, 3, 1, 1)
+    merged = af.merge(photographs(light, light, other), model="compact")
+    assert merged.info["at_rest"] is False
+    off = stops_off(merged.radiance, light, (..., slice(None), slice(0, 80)))
+    assert abs(float(np.median(off))) < 0.3
+    assert float(np.percentile(off, 2)) > -0.8
+
+
+@pytest.mark.parametrize("brightness", [0.02, 0.3])
+def test_what_moved_in_before_the_dark_stays_out(brightness: float) -> None:
+    light, other = scene(), scene()
+    other[..., 60:110, 20:70] = brightness
+    bracket = photographs(light, light, other)
+    completed = complete_shadows(bracket).frames[1][..., 66:104, 26:64]
+    assert float((completed - bracket.frames[1][..., 66:104, 26:64]).abs().max()) < 0.01
+
+
+def test_dark_things_that_belong_to_what_moved_stay_out() -> None:
+    """A person in a dark shirt: the shirt alone could be anything dark, the arm tells that they were not there."""
+    light, changes = scene(), []
+    for arm in (False, True):
+        other = light.clone()
+        other[..., 50:80, 30:60] = 1e-3
+        if arm:
+            other[..., 80:100, 30:60] = 0.05
+        bracket = photographs(light, light, other)
+        change = (complete_shadows(bracket).frames[1] - bracket.frames[1]).abs()
+        changes.append(float(change[..., 70:78, 36:54].mean()))
+    assert changes[1] < 0.5 * changes[0]
+
+
+def test_frames_whose_curve_is_known_are_left_alone() -> None:
+    frames = [(scene() * time).clamp(0, 1) ** (1 / 2.2) for time in TIMES]
+    bracket = af.Bracket(frames, times=TIMES)
+    assert darkest_light(bracket) == 0
+    assert complete_shadows(bracket) is bracket
