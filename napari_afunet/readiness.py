@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QLabel, QWidget
 
 from afunet_core.errors import AFUNetError
@@ -27,6 +27,10 @@ from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.settings import MergeSettings
 
 __all__ = ["Readiness"]
+
+
+_OPENING = 200
+"""Milliseconds that the panel has for itself before torch is loaded in the background."""
 
 
 class Readiness(QObject):
@@ -69,7 +73,10 @@ class Readiness(QObject):
         options.defaults_button.clicked.connect(self._take_stated_encoding)
         self.precheck.answered.connect(self._update_unless_merged)
         self._adopt_encoding()
-        run_in_background(self, query_devices, done=self._on_devices)
+        begin = QTimer(self)
+        begin.setSingleShot(True)
+        begin.timeout.connect(lambda: run_in_background(self, query_devices, done=self._on_devices))
+        begin.start(_OPENING)
 
     def update(self) -> None:
         """Say it anew: frames or settings changed."""

@@ -10,17 +10,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["as_options", "complain", "printable_output", "progress_bar", "show_warning", "table"]
+__all__ = ["as_options", "complain", "harmless", "printable_output", "progress_bar", "show_warning", "table"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def complain(message: str) -> None:
-    """Say one line on stderr, above any progress bar; control characters of what others said are not passed on."""
+    """Say one line on stderr, above any progress bar; control characters are not passed on."""
     from tqdm import tqdm
 
-    said = "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else " " for c in as_options(message))
-    tqdm.write(f"afunet: {said}", file=sys.stderr)
+    tqdm.write(f"afunet: {harmless(as_options(message))}", file=sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """One line without control characters, which names of files and answers of servers may hold.
+
+    Example:
+        >>> harmless("a\\x1b[2J\\nb")
+        'a [2J b'
+    """
+    return "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else " " for c in text)
 
 
 def as_options(message: str) -> str:

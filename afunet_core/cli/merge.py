@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from afunet_core.bracket.options import BracketOptions
-from afunet_core.cli.console import as_options, complain, progress_bar
+from afunet_core.cli.console import as_options, complain, harmless, progress_bar
 from afunet_core.cli.options import OPERATORS, add_declared_options, declared_options, flat, numbers
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.batch import MergeJob, Outcome, check_destination, folder_jobs, run_batch, run_job
@@ -134,7 +134,8 @@ def _merge_one(options: argparse.Namespace, files: list[Path], folder: Path | No
         result = run_job(job, show)
     height, width = result.radiance.shape[:2]
     seconds = sum(result.info["seconds"].values())
-    print(f"{options.output}: {width}×{height}, {result.info['method']}, {seconds:.1f} s on {result.info['device']}")
+    done = f"{width}×{height}, {result.info['method']}, {seconds:.1f} s on {result.info['device']}"
+    print(harmless(f"{options.output}: {done}"))
     return 0
 
 
@@ -154,6 +155,8 @@ def _merge_many(options: argparse.Namespace, folders: list[Path]) -> int:
 
 
 def _merge_jobs(options: argparse.Namespace, jobs: list[MergeJob], suffix: str) -> int:
+    if Path(options.output).is_file():
+        raise ArgumentError("output", "a folder for the results", f"the file {options.output}", "Name another.")
     Path(options.output).mkdir(parents=True, exist_ok=True)
     check_destination(Path(options.output) / f"any{suffix}", overwrite=True)
     with ExitStack() as stack:
@@ -189,7 +192,7 @@ def _report(outcomes: Iterable[Outcome], total: int) -> int:
     for number, outcome in enumerate(outcomes, 1):
         counts[outcome.status] += 1
         detail = outcome.message or f"{outcome.seconds:.1f} s"
-        print(f"[{number}/{total}] {outcome.name}: {outcome.status} ({as_options(detail)})", flush=True)
+        print(harmless(f"[{number}/{total}] {outcome.name}: {outcome.status} ({as_options(detail)})"), flush=True)
         if outcome.status == "failed":
             failed.append(outcome)
     print(", ".join(f"{count} {status}" for status, count in counts.items()))

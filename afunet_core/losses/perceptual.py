@@ -159,7 +159,7 @@ class VGGFeatures(nn.Module):
             if name.endswith("_1") and name != "relu1_1":
                 # Rounding up keeps a row of a single pixel.
                 x = F.max_pool2d(x, 2, ceil_mode=min(x.shape[-2:]) < 2)
-            weight, bias = self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias")
+            weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
             x = F.relu(F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=1))
             if name in self.layers:
                 features[name] = x

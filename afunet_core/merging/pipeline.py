@@ -78,7 +78,7 @@ def merge(
             is free.
         working_scale: ``"full"`` runs the network on the frames as they are, exactly; ``"half"`` and ``"quarter"`` let
             it look at reduced frames and merge at full resolution with the weights it found, in a fourth or a sixteenth
-            of the time; ``"auto"`` chooses by size, sharpness and what moved. ``info["working_scale"]`` tells the reduction.
+            of the time; ``"auto"`` goes by size, sharpness and what moved; ``info["working_scale"]`` tells the result.
         drift: ``"auto"`` estimates changes of exposure and white balance between the frames and divides them out.
         noise: of the camera: a :class:`~afunet_core.camera.noise.NoiseModel`, or its gain and read noise in counts;
             ``"estimate"`` learns it from the bracket; ``"photons"`` weighs the frames of ``method="weighted"`` by

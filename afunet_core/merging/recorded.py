@@ -45,6 +45,9 @@ MOST, NEXT_TO_NOTHING = 0.85, 0.002
 """or share that must be, where a share of less than the second certainly moved: frames lose their say where they do not
 agree, and the reference stands."""
 
+DOUBTED = 0.5
+"""Certainty of rest from which a frame of a scene at rest has its whole say."""
+
 UNFIT = 0.3
 """Stops by which frames disagree at most tones, from which they are not what they are said to be, and a network trained
 on exact frames takes the difference for motion."""
@@ -108,7 +111,9 @@ def keep_recorded(estimate: Estimate, bracket: Bracket, recorded: Recorded, nois
 
 def merge_recorded(bracket: Bracket, frames: FrameSelection, recorded: Recorded, noise: CameraNoise) -> Estimate:
     """Merge a scene in which nothing moved, without the network."""
-    image = recorded_mean(bracket, recorded, noise)
+    # Doubt about a scene at rest is mostly the camera's: only what certainly differs loses its say.
+    sure = replace(recorded, rest=[smoothstep(rest, 0.0, DOUBTED) for rest in recorded.rest])
+    image = recorded_mean(bracket, sure, noise)
     three = frames.for_network(bracket)
     unit = float(bracket.times[frames.three[0]])
     return replace(Estimate.of_classic(image), three=three, unit=unit, at_rest=True, rest=recorded.share)

@@ -227,7 +227,7 @@ def _gap_at_limit(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Te
 
 
 def _beyond_limit(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Tensor) -> Tensor:
-    """How far most channels are above the limit of the other frame: cameras draw what is so bright to white."""
+    """Excess of most channels over the limit of the other frame: cameras draw what is so bright to white."""
     above = torch.where(reference_at_limit, x / y.clamp(min=1e-9), 0.0)
     above = torch.maximum(above, torch.where(at_limit, y / x.clamp(min=1e-9), 0.0))
     return (above.median(1, keepdim=True).values - 1).clamp(0, 1)

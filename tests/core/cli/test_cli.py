@@ -556,3 +556,17 @@ def test_patterns_in_a_folder_with_brackets_in_its_name(tmp_path: Path, frames: 
     write_bracket(tmp_path / "trip [2026]", frames)
     word = str(tmp_path / "trip [2026]" / "*.tif")
     assert main(["merge", word, "-o", str(tmp_path / "out.exr"), "--method", "weighted", "-q"]) == 0
+
+
+def test_names_that_would_write_to_the_terminal(
+    tmp_path: Path, frames: list[np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_bracket(tmp_path / "in" / "odd\x1b[2J\nname", frames)
+    words = ["merge", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--method", "weighted", "--align", "off", "-q"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "\x1b" not in said
+    assert len(said.splitlines()) == 2
+    (tmp_path / "file").write_text("x")
+    assert main([*words[:2], "-o", str(tmp_path / "file"), "-q"]) == 2
+    assert "a folder for the results" in capsys.readouterr().err

@@ -81,7 +81,7 @@ def peak(network: AFUNet, height: int, budget: int | None) -> int:
 
 
 def test_features_keep_to_the_budget(network):
-    """What is not a feature grows with the width alone; the features take the budget, and no more."""
+    """Memory beside the features grows with the width alone; the features take the budget, and no more."""
     buffers = peak(network, 128, 0)
     assert peak(network, 512, 0) < 1.1 * buffers
     everything = peak(network, 512, None)

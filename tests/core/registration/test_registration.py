@@ -155,6 +155,14 @@ class TestRegister:
         assert [entry.decision for entry in found] == ["identity"] * 3
         assert aligned is bracket
 
+    @pytest.mark.parametrize(("shift", "decision"), [(0.12, "identity"), (0.45, "warped")])
+    def test_what_resampling_would_cost_more_than_stays(self, scene: Tensor, shift: float, decision: str) -> None:
+        """A tenth of a pixel is left in, half a pixel is not."""
+        bracket = bracket_of([view(scene, similarity(shift, 0.0)), view(scene)], ev=(0, 1))
+        aligned, (found, _) = register(bracket)
+        assert found.decision == decision
+        assert (aligned is bracket) == (decision == "identity")
+
     def test_wrong_exposure_time_is_no_obstacle(self, scene: Tensor) -> None:
         frames = [photograph(view(scene, MOTIONS["small"]), 0.15 * 1.4), photograph(view(scene), 0.6)]
         _, found = register(Bracket(frames, ev=(0, 2), override=True))

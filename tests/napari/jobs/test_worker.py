@@ -78,10 +78,11 @@ def test_a_panel_closed_before_an_answer_is_not_told(viewer, open_widget, qtbot,
 
     import napari_afunet.readiness
 
-    go_on, done = threading.Event(), threading.Event()
+    asked, go_on, done = threading.Event(), threading.Event(), threading.Event()
     real = napari_afunet.readiness.query_devices
 
     def held():
+        asked.set()
         go_on.wait(60)
         answer = real()
         done.set()
@@ -89,6 +90,7 @@ def test_a_panel_closed_before_an_answer_is_not_told(viewer, open_widget, qtbot,
 
     monkeypatch.setattr(napari_afunet.readiness, "query_devices", held)
     _, widget = open_widget(viewer=viewer)
+    qtbot.waitUntil(asked.is_set, timeout=WAIT)
     viewer.window.remove_dock_widget(widget)
     widget.deleteLater()
     qtbot.wait(50)
