@@ -127,8 +127,9 @@ def hold(module: nn.Module, **values: Any) -> None:
 def is_number(value: object) -> bool:
     """Return True for anything that stands for one number."""
     # NumPy's own numbers and symbols of torch.compile have __float__; so has an array, which is refused with its type.
-    return isinstance(value, int | float) or (hasattr(value, "__float__") and not hasattr(value, "__len__"))
+    # A tuple of types, since the compiler of older PyTorch knows no union of them.
+    return isinstance(value, (int, float)) or (hasattr(value, "__float__") and not hasattr(value, "__len__"))
 
 
 def _shown(value: object) -> object:
-    return value if isinstance(value, int | float) else repr(value)
+    return value if isinstance(value, (int, float)) else repr(value)

@@ -222,8 +222,8 @@ class Contract:
         try:
             with FakeTensorMode():
                 found = elsewhere("cuda")
-        except RuntimeError as error:
-            if "not linked with support for cuda" not in str(error):
+        except RuntimeError:
+            if torch.cuda.is_available():
                 raise
             found = elsewhere("meta")  # convolutions ask for a driver; meta shows the same two mistakes
         assert found.device.type in ("cuda", "meta")
