@@ -196,11 +196,12 @@ class _Run:
 
         def strip(start: int, stop: int) -> None:
             under, reference, over, skipped = source.embedding(start, stop)
-            features.under.write(start, under)
-            features.over.write(start, over)
-            features.estimate.write(start, reference)
-            features.observed.write(start, reference)
-            features.skipped.write(start, skipped)
+            stores = features.under, features.over, features.estimate, features.observed, features.skipped
+            for store, part in zip(stores, (under, over, reference, reference, skipped), strict=True):
+                rows = store.output(start, stop)
+                for left, right in self.tiling.columns(start, stop):  # memory that is not written is not taken
+                    rows[:, left:right] = part[:, left:right]
+                store.write(start, rows)
 
         self._independent(strip, "embedding")
 
