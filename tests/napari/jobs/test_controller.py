@@ -170,6 +170,7 @@ def test_maps_and_stages_of_an_earlier_merge_go_with_it(open_widget, click_merge
     edit.textEdited.emit("1.5")
     before = viewer.layers["scene tone mapped"].data
     click_merge(widget)
+    assert widget.controls.status_label.text().startswith("Merged"), widget.controls.warnings_label.text()
     assert set(results(viewer)) == {"scene HDR", "scene tone mapped"}
     assert not np.array_equal(viewer.layers["scene tone mapped"].data, before)  # it shows the result that is there
 
