@@ -104,10 +104,13 @@ def _maps(
     if wanted is None:
         return _decoded(model, coarse, times, options), 1.0
     equal = coarse.new_tensor([0.0, 0.0, 0.0, PRIOR_TRUST]).view(1, 4, 1, 1).expand(1, 4, *coarse.shape[-2:])
-    shares = anchored_weights(coarse, times, equal)[:, :3]
-    radiance = coarse.unflatten(1, (3, 6))[:, :, :3]
-    mean = (shares * radiance).sum(1) / shares.sum(1)
-    neutral = torch.cat([mean.clamp(0, 1), equal], dim=1)
+    neutral = torch.cat([torch.empty_like(coarse[:, :3]), equal], dim=1)
+    height, width = coarse.shape[-2:]
+    for start, stop in row_ranges(height, max(1, STRIP_PIXELS // width)):
+        rows = coarse[..., start:stop, :]
+        shares = anchored_weights(rows, times, equal[..., start:stop, :])[:, :3]
+        radiance = rows.unflatten(1, (3, 6))[:, :, :3]
+        neutral[:, :3, start:stop] = ((shares * radiance).sum(1) / shares.sum(1)).clamp(0, 1)
     if not bool(wanted.any()):
         return neutral, 0.0
     seen = window_max(wanted, CONTEXT)
