@@ -75,6 +75,9 @@ def load_bracket_files(
     if channel is not None and channel not in CHANNELS:
         raise ArgumentError("channel", "one of " + ", ".join(CHANNELS), repr(channel))
     files = [Path(path) for path in paths]
+    if not files:
+        advice = "A bracket needs different exposures."
+        raise BracketError("paths", "at least 2 image files of one scene", "none", advice)
     images, is_raw = _read_all(files, check_white_level(white_level), plane or 0)
     if len(files) == 1 and images[0].planes > 1:
         images = read_planes(files[0])

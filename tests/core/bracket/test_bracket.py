@@ -516,3 +516,5 @@ class TestFiles:
             af.Bracket.from_files(str(tmp_path), ev=EV)
         with pytest.raises(ExposureError, match="got both"):
             af.Bracket.from_files([], ev=EV, times=EV)
+        with pytest.raises(BracketError, match="at least 2 image files"):
+            af.Bracket.from_files([])
