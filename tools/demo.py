@@ -95,7 +95,7 @@ def _leave_results(viewer: Viewer, widget: MergeWidget, folder: Path, timeout: f
     from napari_afunet.display.tone_view import render
 
     if not wait_for_merge(widget, timeout) or widget.outcome is None:
-        print(f"The merge did not succeed: {widget.controls.status_label.text()}", file=sys.stderr)
+        print(f"No result within {timeout:.0f} s: {widget.controls.status_label.text()}", file=sys.stderr)
         return 1
     folder.mkdir(parents=True, exist_ok=True)
     outcome = widget.outcome
