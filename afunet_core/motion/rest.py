@@ -182,7 +182,7 @@ def deviation(
     bent = torch.where(both, bent, _beyond_limit(x, y, at_limit, reference_at_limit))
     inexact = RELATIVE_ERROR + ((SHADOWS if curve_found else SHADOWS_OF_EXACT) / shorter).square() + BENT * bent
     misplaced = MISPLACED * window_max(torch.maximum(_slope(x), _slope(y)), 3)
-    mixed = MIXED * level.amax(1, keepdim=True)
+    mixed = MIXED * _at_least(x, y, at_limit, reference_at_limit).amax(1, keepdim=True)
     systematic = (inexact * level).square() + misplaced.square() + mixed.square()
     together = window_mean(gap, 5).square() / (window_mean(variance / CORRELATED + systematic, 5) + 1e-14)
     single = window_mean(gap.square() / (variance + systematic + 1e-14), 3)
@@ -224,6 +224,12 @@ def _gap_at_limit(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Te
     """Difference of radiances of which at least one says "at least": only what is darker contradicts it."""
     gap = torch.where(reference_at_limit, (x - y).clamp(max=0), (x - y).clamp(min=0))
     return torch.where(at_limit & reference_at_limit, torch.zeros_like(gap), gap)
+
+
+def _at_least(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Tensor) -> Tensor:
+    """Radiance that both frames allow: a frame at its limit says "at least", so that the other one tells more."""
+    known = torch.where(reference_at_limit, x, torch.where(at_limit, y, torch.minimum(x, y)))
+    return torch.where(at_limit & reference_at_limit, torch.maximum(x, y), known)
 
 
 def _beyond_limit(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Tensor) -> Tensor:

@@ -61,6 +61,18 @@ def test_saturation_contradicts_only_what_is_darker() -> None:
     assert float(rest_map(stack(gone, bright), 0)[..., 36:54, 36:54].max()) < 0.1
 
 
+def test_a_colour_beyond_the_limit_may_be_drawn_to_white() -> None:
+    """As an orange parasol in the sun: its red saturates even the short frame, and the long one draws it white."""
+    orange, white = scene(), scene()
+    patch = (slice(None), slice(None), slice(30, 60), slice(30, 60))
+    orange[patch] = torch.tensor([4.0, 0.4, 0.1]).view(1, 3, 1, 1)
+    white[patch] = 4.0
+    assert float(rest_map(stack(orange, white), 0)[..., 36:54, 36:54].min()) > 0.9
+    gone = scene()
+    gone[patch] = torch.tensor([0.4, 0.4, 0.1]).view(1, 3, 1, 1)  # no red that could have got into the blue
+    assert float(rest_map(stack(gone, white), 0)[..., 36:54, 36:54].max()) < 0.1
+
+
 def test_the_map_is_smooth_and_a_share() -> None:
     moved = scene()
     moved[..., 40:70, 60:80] *= 3
