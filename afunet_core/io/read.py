@@ -155,12 +155,14 @@ class FileFacts(NamedTuple):
     """Facts of a file's pixels, from its header alone: for pixels that another program has read.
 
     ``encoding``, ``colour`` and ``orientation`` are those of :class:`ImageFile`, ``shape`` is H×W as stored.
+    ``table`` is an ICC profile of tables, by which :func:`read_image` converts the pixels to sRGB.
     """
 
     encoding: str | None
     colour: ColourEncoding | None
     orientation: int
     shape: tuple[int, int]
+    table: bytes | None = None
 
 
 def read_facts(path: str | Path) -> FileFacts:
@@ -174,10 +176,14 @@ def read_facts(path: str | Path) -> FileFacts:
         source.seek_subimage(main_pages(source, path)[0][0], 0)
         spec = source.spec()
         attributes, profile = header_attributes(spec, path)
-    colour = colour_from_attributes(attributes, profile)
     kind = np.dtype(_NUMPY_TYPES.get(str(spec.format), "float32"))
+    table = profile if profile and parse_profile(profile) is None else None
+    if table is not None:
+        usable = convert_by_profile(np.zeros((1, 1, spec.nchannels), kind), table, path.name) is not None
+        table, profile = (table, srgb_profile()) if usable else (None, None)
+    colour = colour_from_attributes(attributes, profile)
     encoding = _default_encoding(np.empty(0, kind)) if colour is None else colour.encoding
-    return FileFacts(encoding, colour, _orientation(attributes), (spec.height, spec.width))
+    return FileFacts(encoding, colour, _orientation(attributes), (spec.height, spec.width), table)
 
 
 _NUMPY_TYPES = {

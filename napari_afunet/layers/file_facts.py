@@ -41,10 +41,14 @@ class LayerFacts:
         if file is None or tuple(pixels.shape[:2]) != file.shape:
             return pixels
         from afunet_core.io.colour import decode_pixels
+        from afunet_core.io.icc_tables import convert_by_profile
         from afunet_core.io.read import turned
 
         if file.orientation != 1:
             pixels = turned(np.asarray(pixels), file.orientation)
+        if file.table is not None:
+            converted = convert_by_profile(np.asarray(pixels), file.table, "the layer")
+            pixels = pixels if converted is None else converted
         if file.encoding is None and file.colour is not None and file.colour.decode is not None:
             pixels = decode_pixels(np.asarray(pixels), file.colour)
         return pixels

@@ -7,6 +7,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import tifffile
 from napari.components import ViewerModel
 from napari.layers import Image
 from napari.utils.notifications import notification_manager
@@ -14,7 +15,11 @@ from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
 from afunet_core.errors import AFUNetError
+from afunet_core.io.icc import SRGB_D50
+from afunet_core.io.read import read_image
 from napari_afunet.dropped_files import dropped_frames, new_bracket, open_frames
+from napari_afunet.layers.file_facts import layer_facts
+from scenes import table_profile
 
 EV = (-2.0, 0.0, 2.0)
 
@@ -167,3 +172,16 @@ def test_portraits_opened_by_napari_itself_are_merged_upright(viewer, widget, fi
     picture = (expected[photographs.index(chosen)] / 255.0) ** 2.2
     alike = [np.corrcoef(hdr.data.ravel(), turned.ravel())[0, 1] for turned in (picture, picture[::-1, ::-1])]
     assert alike[0] > alike[1] + 0.5
+
+
+def test_profiles_of_tables_count_in_frames_opened_by_napari_itself(viewer, tmp_path):
+    corners = np.array([[r, g, b] for r in (0, 1) for g in (0, 1) for b in (0, 1)]) @ SRGB_D50[:, ::-1].T
+    codes = np.random.default_rng(0).integers(60, 200, (8, 9, 3), dtype=np.uint8)  # red and blue are exchanged
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, codes, photometric="rgb", iccprofile=table_profile(b"RGB ", corners, 2.2))
+    [layer] = viewer.open(str(path), plugin="napari")
+    facts = layer_facts(layer)
+    image = read_image(path)
+    assert facts.encoding == image.encoding == "srgb"
+    np.testing.assert_array_equal(facts.as_core_reads(layer.data), image.pixels)
+    assert np.abs(image.pixels.astype(int) - codes[..., ::-1]).max() < 12

@@ -19,31 +19,11 @@ from afunet_core.errors import BracketError
 from afunet_core.io import read_image, write_image
 from afunet_core.io.colour import SRGB_CHROMATICITIES, primaries_to_srgb
 from afunet_core.io.icc import SRGB_D50, linear_srgb_profile, parse_profile, srgb_profile
+from afunet_core.io.read import read_facts
+from scenes import icc_profile, table_profile
 
 ADOBE = np.array([[0.60976, 0.20524, 0.14922], [0.31112, 0.62566, 0.06322], [0.01948, 0.06089, 0.74484]])
 REC2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
-
-
-def profile(matrix: np.ndarray, curve: bytes, space: bytes = b"RGB ") -> bytes:
-    """A profile made independently of the product's: version 2, one curve."""
-
-    def fix(values: np.ndarray) -> bytes:
-        return b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(v * 65536)) for v in values)
-
-    tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78), b"wtpt": fix(np.ones(3))}
-    if space == b"GRAY":
-        tags[b"kTRC"] = curve
-    else:
-        tags |= {b"rTRC": curve, b"gTRC": curve, b"bTRC": curve}
-        tags |= {name: fix(matrix[:, i]) for i, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ"))}
-    table, body, start = struct.pack(">I", len(tags)), b"", 132 + 12 * len(tags)
-    for name, value in tags.items():
-        padded = value + bytes(-len(value) % 4)
-        table += name + struct.pack(">II", start + len(body), len(padded))
-        body += padded
-    head = bytearray(128)
-    head[8:12], head[12:24], head[36:40] = b"\x02\x10\0\0", b"mntr" + space + b"XYZ ", b"acsp"
-    return struct.pack(">I", 128 + len(table) + len(body)) + bytes(head)[4:] + table + body
 
 
 def exponent(gamma: float) -> bytes:
@@ -78,7 +58,7 @@ class TestProfiles:
         ],
     )
     def test_a_curve_with_a_name(self, tmp_path: Path, pixels: np.ndarray, curve: bytes, encoding: str) -> None:
-        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=profile(SRGB_D50, curve))
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=icc_profile(SRGB_D50, curve))
         image = read_image(tmp_path / "a.tif")
         assert image.encoding == encoding
         np.testing.assert_array_equal(image.pixels, pixels)
@@ -94,7 +74,7 @@ class TestProfiles:
         ],
     )  # fmt: skip
     def test_a_curve_without_one_is_decoded(self, tmp_path: Path, pixels: np.ndarray, curve: bytes, expected) -> None:
-        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=profile(SRGB_D50, curve))
+        tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=icc_profile(SRGB_D50, curve))
         image = read_image(tmp_path / "a.tif")
         assert image.encoding is None
         light = image.to_light()
@@ -109,7 +89,7 @@ class TestProfiles:
 
     def test_grey(self, tmp_path: Path) -> None:
         grey = np.full((4, 4), 100, np.uint8)
-        tifffile.imwrite(tmp_path / "a.tif", grey, iccprofile=profile(SRGB_D50, exponent(1.0), b"GRAY"))
+        tifffile.imwrite(tmp_path / "a.tif", grey, iccprofile=icc_profile(SRGB_D50, exponent(1.0), b"GRAY"))
         assert read_image(tmp_path / "a.tif").encoding == "linear"
 
     def test_ours_are_profiles_to_others(self) -> None:
@@ -130,18 +110,6 @@ class TestProfiles:
         np.testing.assert_allclose(own.to_xyz, np.array(columns).T, atol=1e-4)
 
 
-def table_profile(space: bytes, corners: np.ndarray, gamma: float) -> bytes:
-    """A profile of the kind that scanners and presses have: curves and a table of XYZ at the corners (lut16Type)."""
-    inputs = {b"RGB ": 3, b"CMYK": 4}[space]
-    curve = np.rint(np.linspace(0, 1, 256) ** gamma * 65535).astype(">u2").tobytes()
-    table = np.rint(corners * 32768).clip(0, 65535).astype(">u2").tobytes()
-    head = b"mft2\0\0\0\0" + bytes((inputs, 3, 2, 0)) + struct.pack(">9i", *(np.eye(3).ravel() * 65536).astype(int))
-    tag = head + struct.pack(">HH", 256, 2) + curve * inputs + table + np.array([0, 65535] * 3, ">u2").tobytes()
-    made = bytearray(profile(SRGB_D50, tag))
-    made[16:20] = space
-    return bytes(made).replace(b"rTRC", b"A2B0", 1)
-
-
 class TestTables:
     """Profiles of tables are applied by LittleCMS; what cannot be applied is told."""
 
@@ -158,6 +126,8 @@ class TestTables:
         assert (image.encoding, image.bit_depth) == ("srgb", 8 * np.dtype(kind).itemsize)
         expected = np.where(light > 0.0031308, 1.055 * light.clip(0, 1) ** (1 / 2.4) - 0.055, 12.92 * light)
         np.testing.assert_allclose(image.pixels / top, expected, atol=0.02)
+        facts = read_facts(tmp_path / "a.tif")
+        assert (facts.table, facts.encoding) == (data, "srgb")
 
     @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
     def test_cmyk(self, tmp_path: Path, suffix: str) -> None:
@@ -176,7 +146,7 @@ class TestTables:
         ImageCms.profileToProfile(Image.fromarray(colours), *spaces, outputMode="LAB").save(tmp_path / "a.tif")
         np.testing.assert_allclose(read_image(tmp_path / "a.tif").pixels, colours, atol=2)
 
-    @pytest.mark.parametrize("data", [b"x" * 300, profile(ADOBE, SRGB_CURVE)[:200]], ids=["noise", "cut"])
+    @pytest.mark.parametrize("data", [b"x" * 300, icc_profile(ADOBE, SRGB_CURVE)[:200]], ids=["noise", "cut"])
     def test_what_cannot_be_applied_is_told(self, tmp_path: Path, pixels: np.ndarray, data: bytes) -> None:
         tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", iccprofile=data)
         with pytest.warns(UserWarning, match="ICC profile cannot be used"):
@@ -279,7 +249,7 @@ class TestColours:
         for i in range(2):
             stored = np.rint(np.clip(inside * 2**i, 0, 1) ** (256 / 563) * 65535).astype(np.uint16)
             tifffile.imwrite(
-                tmp_path / f"{i}.tif", stored, photometric="rgb", iccprofile=profile(ADOBE, exponent(563 / 256))
+                tmp_path / f"{i}.tif", stored, photometric="rgb", iccprofile=icc_profile(ADOBE, exponent(563 / 256))
             )
         radiance, info = self.merged([tmp_path / "0.tif", tmp_path / "1.tif"])
         np.testing.assert_allclose(radiance, np.repeat(self.SCENE[None], 4, 0), atol=3e-3)
@@ -304,7 +274,7 @@ class TestColours:
     def test_frames_of_different_colours_are_refused(self, tmp_path: Path, pixels: np.ndarray) -> None:
         for i, matrix in enumerate((SRGB_D50, ADOBE)):
             tifffile.imwrite(
-                tmp_path / f"{i}.tif", pixels, photometric="rgb", iccprofile=profile(matrix, exponent(2.2))
+                tmp_path / f"{i}.tif", pixels, photometric="rgb", iccprofile=icc_profile(matrix, exponent(2.2))
             )
         with pytest.raises(BracketError, match=r"1\.tif: expected colours in sRGB"):
             af.Bracket.from_files([tmp_path / "0.tif", tmp_path / "1.tif"], ev=(0, 2))
@@ -314,7 +284,10 @@ class TestColours:
         for i in range(2):
             stored = np.tile(np.array([65535, 20000, 20000], np.uint16), (4, 4, 1))
             tifffile.imwrite(
-                tmp_path / f"{i}.tif", stored // (2 - i), photometric="rgb", iccprofile=profile(ADOBE, exponent(1.0))
+                tmp_path / f"{i}.tif",
+                stored // (2 - i),
+                photometric="rgb",
+                iccprofile=icc_profile(ADOBE, exponent(1.0)),
             )
         bracket = af.Bracket.from_files([tmp_path / "0.tif", tmp_path / "1.tif"], ev=(0, 1))
         assert float(bracket.frames[1].max()) == 1.0
