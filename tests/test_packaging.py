@@ -209,6 +209,23 @@ class TestImports:
         )
         assert not {"torch", "kornia", "lightning", "scipy.ndimage"} & set(json.loads(loaded))
 
+    def test_opened_frames_are_looked_at_without_torch(self):
+        """The window would stand still while it loads; a thread of its own loads it."""
+        loaded = python(
+            """
+            import json, sys
+            import numpy as np
+            from napari.layers import Image
+            from napari_afunet.layers.exposures import layer_exposure
+            from napari_afunet.layers.source import bracket_source
+            layers = [Image(np.full((4, 5, 3), value, np.uint8), rgb=True) for value in (1, 2, 3)]
+            assert [layer_exposure(layer).value for layer in layers] == [None] * 3
+            assert bracket_source(layers).of_channel(None).of_channel("red").frames[0].ndim == 2
+            print(json.dumps(sorted(sys.modules)))
+            """
+        )
+        assert not {"torch", "kornia"} & set(json.loads(loaded))
+
 
 class TestWorkflows:
     def test_actions_are_pinned_to_commits(self):

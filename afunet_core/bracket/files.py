@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
+from afunet_core.bracket.options import CHANNELS
 from afunet_core.camera.white_level import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
 from afunet_core.io.exposure import relative_exposures
 from afunet_core.io.exposure_list import read_exposure_list
 from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import ImageFile, read_image, read_planes, turned
-
-CHANNELS = ("red", "green", "blue")
 
 _HOW_TO_STATE = (
     "Give ev=(-2, 0, 2), in stops, or times=(1/100, 1/25, 1/6), in seconds, one a file, "

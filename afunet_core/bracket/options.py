@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from afunet_core.utils.options import option
 
-__all__ = ["BracketOptions"]
+__all__ = ["CHANNELS", "BracketOptions"]
+
+CHANNELS = ("red", "green", "blue")
 
 
 def _response(text: str) -> str | None:
@@ -83,7 +85,7 @@ class BracketOptions:
         help="Of colour frames, one channel alone, as greyscale: for a dye that shines in one and only leaks "
         "into the others, where its own saturates.",
         group="camera",
-        choices={None: "All", "red": "Red alone", "green": "Green alone", "blue": "Blue alone"},
+        choices={None: "All", **{name: f"{name.title()} alone" for name in CHANNELS}},
     )
     gamma: float = option(
         2.2,

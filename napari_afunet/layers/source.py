@@ -159,7 +159,7 @@ class BracketSource:
         Raises:
             ArgumentError: for a channel that is none.
         """
-        from afunet_core.bracket.files import CHANNELS
+        from afunet_core.bracket.options import CHANNELS
 
         if channel is None:
             return self
