@@ -69,8 +69,8 @@ lint: $(VENV)/.stamp-dev
 	$(VENV)/bin/npe2 validate napari.yaml
 
 # Two processes for the core, one thread each. The plugin's tests run one after the other on a screen, on two screens at once.
-NAPARI_SECOND := $(wildcard tests/napari/*/)
-NAPARI_FIRST := $(wildcard tests/napari/test_*.py) napari_afunet
+NAPARI_FIRST := $(wildcard tests/napari/test_*.py) tests/napari/display tests/napari/layers napari_afunet
+NAPARI_SECOND := $(filter-out $(NAPARI_FIRST:=/),$(wildcard tests/napari/*/))
 
 unit: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb

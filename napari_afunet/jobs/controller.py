@@ -82,6 +82,7 @@ class MergeController(QObject):
         self._failure = ""
         self._batch: list[BracketDone] = []
         self._activity: progress | None = None
+        self._leaving = 0  # workers whose run is over here, but whose end has not been told yet
         self._running: list[MergeWorker] = []
         running = self._running  # the controller itself is gone when its window is
         self.destroyed.connect(partial(_quit_all, running))
@@ -161,8 +162,11 @@ class MergeController(QObject):
         show_error(self._failure)
 
     def _on_finished(self) -> None:
+        if self._leaving:
+            self._leaving -= 1  # its result is shown; another may run already
+            return
         if self.worker is None:
-            return  # the result is shown, and the run over
+            return
         if self.worker.abort_requested:
             self._end(0.0, "Cancelled. Nothing was changed." if not self._batch else self._summary())
         elif self._batch:
@@ -191,6 +195,7 @@ class MergeController(QObject):
         """Stop what runs and forget it: the panel is closed."""
         if self.worker is not None:
             self.worker.quit()
+            self._leaving += 1
             self._end(0.0, "Cancelled. Nothing was changed.")
         self.outcome = None
 
@@ -207,6 +212,7 @@ class MergeController(QObject):
             logger.info("unexpected error while showing a result", exc_info=True)
             message = f"The result could not be shown ({type(error).__name__}: {error}). Please report this."
             show_error(message)
+            self._leaving += 1
             self._end(0.0, message)
             return
         self.merged.emit(layers)
@@ -214,6 +220,7 @@ class MergeController(QObject):
         remember_pace(outcome, seconds)
         self.summarised.emit(what_happened(outcome), result_warnings(outcome))
         device = outcome.info.get("device", "")
+        self._leaving += 1
         self._end(1.0, f"{_done(outcome)} in {seconds:.1f} s" + (f" on {device}." if device else "."))
 
 
