@@ -131,8 +131,9 @@ def drop(widget: MergeWidget, paths: list[str]) -> None:
 
 def merge(viewer: Viewer, widget: MergeWidget, timeout: float) -> None:
     """Press Merge; ends with the drawing that shows the result."""
-    from demo import wait
     from qtpy.QtWidgets import QApplication
+
+    from demo import wait
 
     end = time.monotonic() + timeout
     widget.merge()
@@ -209,6 +210,7 @@ def main() -> None:
     height, width = (int(part) for part in options.size.split("x"))
 
     import napari
+
     from demo import PLUGIN, WIDGET, register_plugin, wait
 
     register_plugin()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -225,6 +226,15 @@ class TestImports:
             """
         )
         assert not {"torch", "kornia"} & set(json.loads(loaded))
+
+
+def test_folders_that_make_leaves_change_no_order_of_imports():
+    """Ruff takes a folder in the root for a module of ours: after ``make demo``, ``make test`` would fail."""
+    left = {line.strip("/\n") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()}
+    ours = left & {path.stem for path in (ROOT / "tools").glob("*.py")}
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]
+    assert ours == {"demo"}
+    assert ours <= set(ruff["lint"]["isort"]["known-first-party"])
 
 
 class TestWorkflows:
