@@ -54,10 +54,10 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
 demo: $(VENV)/.stamp-qt
 	@sh tools/system-packages.sh
 	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname -s)" != Linux ]; then \
-	  $(PY) tools/demo.py; \
+	  $(PY) tools/demonstration.py; \
 	else \
 	  echo "No screen here: running under Xvfb, the results go to demo/"; \
-	  sh tools/with-display.sh $(PY) tools/demo.py --headless demo; \
+	  sh tools/with-display.sh $(PY) tools/demonstration.py --headless demo; \
 	fi
 
 test: lint docs unit

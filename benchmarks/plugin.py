@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from napari_afunet.widget import MergeWidget
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # demo.py is no part of the package
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # demonstration.py is no part of the package
 
 BEAT = 0.005
 STEPS = 8
@@ -131,9 +131,8 @@ def drop(widget: MergeWidget, paths: list[str]) -> None:
 
 def merge(viewer: Viewer, widget: MergeWidget, timeout: float) -> None:
     """Press Merge; ends with the drawing that shows the result."""
+    from demonstration import wait
     from qtpy.QtWidgets import QApplication
-
-    from demo import wait
 
     end = time.monotonic() + timeout
     widget.merge()
@@ -210,8 +209,7 @@ def main() -> None:
     height, width = (int(part) for part in options.size.split("x"))
 
     import napari
-
-    from demo import PLUGIN, WIDGET, register_plugin, wait
+    from demonstration import PLUGIN, WIDGET, register_plugin, wait
 
     register_plugin()
     viewer = napari.Viewer()

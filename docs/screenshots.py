@@ -17,9 +17,9 @@ from PIL import Image
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QWidget
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # demo.py is no part of the package
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # demonstration.py is no part of the package
 
-from demo import open_sample, register_plugin, wait, wait_for_merge
+from demonstration import open_sample, register_plugin, wait, wait_for_merge
 
 if TYPE_CHECKING:
     from napari_afunet.widget import MergeWidget

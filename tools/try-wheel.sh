@@ -18,6 +18,6 @@ bin=$PWD/environment/bin
 "$bin/npe2" validate napari-afunet
 "$bin/afunet" --version
 "$bin/afunet" info
-QT_API=pyside6 sh "$here/tools/with-display.sh" "$bin/python" "$here/tools/demo.py" --headless results
+QT_API=pyside6 sh "$here/tools/with-display.sh" "$bin/python" "$here/tools/demonstration.py" --headless results
 "$bin/afunet" info results/merged.exr
 echo "The wheel works where nothing else is installed."

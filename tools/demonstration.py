@@ -1,4 +1,4 @@
-"""``python tools/demo.py``: napari with the sample bracket, merged through the widget.
+"""``python tools/demonstration.py``: napari with the sample bracket, merged through the widget.
 
 With ``--headless FOLDER`` it leaves ``screenshot.png``, ``merged.exr`` and ``merged.png`` there and exits.
 """
@@ -23,7 +23,7 @@ PLUGIN, WIDGET = "napari-afunet", "Merge exposure bracket"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the demonstration; the exit status is 0 when the merge succeeded."""
-    parser = argparse.ArgumentParser(prog="python tools/demo.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tools/demonstration.py", description=__doc__)
     parser.add_argument("--headless", metavar="FOLDER", type=Path, help="write the results there and exit")
     parser.add_argument("--method", default="auto", choices=["auto", "afunet", "weighted", "mertens"])
     parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait for the merge (headless)")
