@@ -57,6 +57,10 @@ class MergeController(QObject):
         display: returns how light is to be shown.
         parent: ends what runs with it.
 
+    Attributes:
+        outcome: the last merge; a preview only where there is no merge of the same frames.
+        preview: the preview in the viewer.
+
     Signals:
         started: something runs.
         progressed: fraction and message.
@@ -78,6 +82,7 @@ class MergeController(QObject):
         self._viewer, self._display = viewer, display
         self.worker: MergeWorker | None = None
         self.outcome: Outcome | None = None
+        self.preview: Outcome | None = None
         self._begun = 0.0
         self._message = (0.0, "")
         self._batch: list[BracketDone] = []
@@ -195,16 +200,32 @@ class MergeController(QObject):
         if self.worker is not None:
             self.worker.quit()
             self._end(0.0, "Cancelled. Nothing was changed.")
-        self.outcome = None
+        self.outcome = self.preview = None
+
+    def remove_preview(self) -> None:
+        """Remove the preview: it is out of date, or the result is there."""
+        preview, self.preview = self.preview, None
+        if preview is not None:
+            self.outcome = None if self.outcome is preview else self.outcome
+            remove_preview(self._viewer, preview)
 
     # -------------------------------------------------------------------------------------------- showing the result
 
+    def _is_merged(self, source: BracketSource) -> bool:
+        """Return True if the last merge was of the same frames."""
+        last = self.outcome
+        return last is not None and not last.is_preview and last.source.layers == source.layers
+
     def _show(self, outcome: Outcome) -> None:
-        self.outcome = outcome
         _limit_features(outcome)
         try:
-            if outcome.source.window is None:
-                remove_preview(self._viewer, outcome)
+            if not outcome.is_preview:
+                self.outcome = outcome
+                self.remove_preview()
+            else:
+                if not self._is_merged(outcome.source):
+                    self.outcome = outcome
+                self.preview = outcome
             layers = add_result_layers(self._viewer, outcome, self._display())
         except Exception as error:  # the result is not lost: it stays in ``outcome``
             logger.info("unexpected error while showing a result", exc_info=True)
@@ -219,7 +240,7 @@ class MergeController(QObject):
 
 
 def _done(outcome: Outcome) -> str:
-    return "Preview" if outcome.source.window is not None else "Merged"
+    return "Preview" if outcome.is_preview else "Merged"
 
 
 def _limit_features(outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPush
 from superqt import QLabeledDoubleSlider
 
 from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display, show_in_thumbnail
-from napari_afunet.layers.result_layer import ResultId, find_result
+from napari_afunet.layers.result_layer import ResultId, find_result, find_whole
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
 
 if TYPE_CHECKING:
@@ -125,6 +125,8 @@ class DisplayPanel(QWidget):
             show_in_thumbnail(layer)
         self.layer_box.clear()
         self.layer_box.addItems([layer.name for layer in self._layers])
+        if chosen is not None and chosen not in self._layers:
+            chosen = find_whole(self._viewer, chosen)  # of a preview that was removed, the result
         if chosen in self._layers:
             self.choose(chosen)
         else:
