@@ -92,7 +92,7 @@ class ResultViews(QObject):
         outcome = self.outcome
         if outcome is None:
             return
-        can_take = not outcome.source.planes and outcome.linear and outcome.source.window is None
+        can_take = not outcome.source.planes and outcome.linear and not outcome.is_preview
         self.look_closer.set_frames(outcome.info.get("frames") or outcome.source.names, can_take)
         self.features.set_channels(0 if outcome.source.planes else channel_count(outcome))
         for button in self.look_closer.buttons:
@@ -111,6 +111,15 @@ class ResultViews(QObject):
     def refresh(self) -> None:
         """Offer comparisons where there is a result."""
         self.compare.setEnabled(has_result(self._viewer))
+        if self.outcome is None:
+            self.look_closer.set_frames([])
+            self.features.set_channels(0)
+
+    def _uncovered(self) -> Outcome | None:
+        """Return the last merge; a preview that stands in front of it is removed."""
+        if self.outcome is not self._controller.preview:
+            self._controller.remove_preview()
+        return self.outcome
 
     def toggle_comparison(self, comparison: str) -> None:
         """Show a comparison, or return from it."""
@@ -130,7 +139,7 @@ class ResultViews(QObject):
 
     def _on_map(self, button: str, wanted: bool) -> None:
         """Show a map over the result, or hide it; what the merge left nothing for is merged again with it."""
-        outcome = self.outcome
+        outcome = self._uncovered() if wanted else self.outcome
         if outcome is None or not wanted:
             for name in ("network", button) if button == "source" else (button,):
                 if outcome is not None:
@@ -168,7 +177,7 @@ class ResultViews(QObject):
         self._merge_again(**changes)
 
     def _on_draw(self, frame: int, freehand: bool) -> None:
-        outcome = self.outcome
+        outcome = self._uncovered()
         if outcome is None or frame < 0:
             return
         layer = draw_regions(self._viewer, outcome, frame, freehand)
@@ -206,6 +215,7 @@ class ResultViews(QObject):
         self.show_comparison("")
         for button in self.look_closer.buttons:
             self.look_closer.show_map(button)
+        self._controller.remove_preview()
         remove_extra_layers(self._viewer)
 
     def _on_features(self, quantity: str, channel: int) -> None:

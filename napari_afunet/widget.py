@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
 
 from afunet_core.errors import AFUNetError
 from napari_afunet.api import as_script
+from napari_afunet.display.tone_view import is_hdr
 from napari_afunet.dropped_files import NewFilesDetector, dropped_frames, open_frames
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
@@ -95,6 +96,8 @@ class MergeWidget(QWidget):
             key: QShortcut(QKeySequence(key), self, activated=action)
             for key, action in (("Ctrl+Shift+M", self.merge), ("Ctrl+Shift+R", self.toggle_compare))
         }
+        self._preview_check = QTimer(self)
+        self._preview_check.setSingleShot(True)  # in a turn of its own: layers may just be coming or going
         self._connect()
         self._on_layers()
         self.readiness.update()
@@ -121,6 +124,9 @@ class MergeWidget(QWidget):
         self.bracket.open_wanted.connect(self.open_frames)
         self.bracket.estimate_wanted.connect(self._on_estimate)
         self.display.layer_box.activated.connect(self._on_display_chosen)
+        self._preview_check.timeout.connect(self._remove_outdated_preview)
+        for signal in (self.bracket.changed, self.options.changed, self.controller.ended):
+            signal.connect(lambda: self._preview_check.start())
         for event, slot in self._viewer_events():
             event.connect(slot)
 
@@ -189,8 +195,23 @@ class MergeWidget(QWidget):
         if source is not None:
             layers = self.bracket.layers()
             part = visible_part(self._viewer, layers[len(layers) // 2], source)
-            fast = self.settings().replace(stages=False, ghost_map=False, regions=())
-            self.controller.merge(part, fast)
+            self.controller.merge(part, self._preview_settings())
+
+    def _preview_settings(self) -> MergeSettings:
+        return self.settings().replace(stages=False, ghost_map=False, regions=())
+
+    def _remove_outdated_preview(self) -> None:
+        """Remove a preview that other frames or settings made than those chosen now."""
+        preview = self.controller.preview
+        if preview is None or self.worker is not None:
+            return
+        layers = {str(layer.unique_id) for layer in self.bracket.layers()}
+        try:
+            is_current = layers == set(preview.source.layers) and self._preview_settings() == preview.settings
+        except AFUNetError:
+            is_current = False
+        if not is_current:
+            self.controller.remove_preview()
 
     def _start(self, **changes: Any) -> None:
         source = self._source()
@@ -258,7 +279,7 @@ class MergeWidget(QWidget):
     def _on_merged(self, layers: dict[str, Image]) -> None:
         self.display.refresh()
         self.display.choose(layers["radiance"])
-        self._fused = None if self.outcome is None or self.outcome.linear else layers["radiance"]
+        self._fused = None if is_hdr(layers["radiance"]) else layers["radiance"]
 
     def _on_summarised(self, summary: str, warnings: list[str]) -> None:
         self.controls.show_summary(summary)
@@ -274,9 +295,8 @@ class MergeWidget(QWidget):
 
     def _layer_to_save(self) -> Image | None:
         """Return the picture of an exposure fusion that was just made, else the chosen HDR layer, never a preview."""
-        fused, chosen = self._fused, self.display.layer()
-        if fused is not None and fused in self._viewer.layers:
-            return fused
+        is_fused = self._fused is not None and self._fused in self._viewer.layers
+        chosen = self._fused if is_fused else self.display.layer()
         return None if chosen is None else find_whole(self._viewer, chosen)
 
     def _on_display_chosen(self) -> None:

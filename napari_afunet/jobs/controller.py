@@ -57,6 +57,10 @@ class MergeController(QObject):
         display: returns how light is to be shown.
         parent: ends what runs with it.
 
+    Attributes:
+        outcome: the last merge; a preview only where there is no merge of the same frames.
+        preview: the preview in the viewer.
+
     Signals:
         started: something runs.
         progressed: fraction and message.
@@ -78,11 +82,11 @@ class MergeController(QObject):
         self._viewer, self._display = viewer, display
         self.worker: MergeWorker | None = None
         self.outcome: Outcome | None = None
+        self.preview: Outcome | None = None
         self._begun = 0.0
-        self._failure = ""
+        self._message = (0.0, "")
         self._batch: list[BracketDone] = []
         self._activity: progress | None = None
-        self._leaving = 0  # workers whose run is over here, but whose end has not been told yet
         self._running: list[MergeWorker] = []
         running = self._running  # the controller itself is gone when its window is
         self.destroyed.connect(partial(_quit_all, running))
@@ -127,7 +131,7 @@ class MergeController(QObject):
         self.worker = worker
         self._running[:] = [worker]
         self._activity = progress(total=STEPS, desc=title)
-        self._begun, self._failure, self._batch = time.monotonic(), "", []
+        self._begun, self._message, self._batch = time.monotonic(), (0.0, ""), []
         self.started.emit()
         worker.progressed.connect(self._on_progress)
         worker.yielded.connect(self._on_yield)
@@ -147,8 +151,7 @@ class MergeController(QObject):
         if self.worker is None or self.worker.abort_requested:
             return
         if isinstance(event, Failed):
-            self._failure = in_widget_words(event.message)
-            show_error(self._failure)
+            self._fail(in_widget_words(event.message))
         elif isinstance(event, BracketDone):
             self._batch.append(event)
             self.bracket_done.emit(event)
@@ -158,21 +161,22 @@ class MergeController(QObject):
     def _on_error(self, error: Exception) -> None:
         """Keep what the worker itself could not turn into a sentence."""
         logger.info("unexpected error in a worker", exc_info=error)
-        self._failure = f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this."
-        show_error(self._failure)
+        self._fail(f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this.")
+
+    def _fail(self, message: str) -> None:
+        self._message = 0.0, message
+        show_error(message)
 
     def _on_finished(self) -> None:
-        if self._leaving:
-            self._leaving -= 1  # its result is shown; another may run already
-            return
+        """End the run, here only: of a worker that has finished no signal can come into the next one's run."""
         if self.worker is None:
-            return
-        if self.worker.abort_requested:
-            self._end(0.0, "Cancelled. Nothing was changed." if not self._batch else self._summary())
-        elif self._batch:
-            self._end(1.0, self._summary())
+            return  # the panel was closed meanwhile
+        if self._batch:
+            self._end(0.0 if self.worker.abort_requested else 1.0, self._summary())
+        elif self.worker.abort_requested and not any(self._message):
+            self._end(0.0, "Cancelled. Nothing was changed.")
         else:
-            self._end(0.0, self._failure)
+            self._end(*self._message)
 
     def _summary(self) -> str:
         """Return a summary of the batch."""
@@ -195,37 +199,48 @@ class MergeController(QObject):
         """Stop what runs and forget it: the panel is closed."""
         if self.worker is not None:
             self.worker.quit()
-            self._leaving += 1
             self._end(0.0, "Cancelled. Nothing was changed.")
-        self.outcome = None
+        self.outcome = self.preview = None
+
+    def remove_preview(self) -> None:
+        """Remove the preview: it is out of date, or the result is there."""
+        preview, self.preview = self.preview, None
+        if preview is not None:
+            self.outcome = None if self.outcome is preview else self.outcome
+            remove_preview(self._viewer, preview)
 
     # -------------------------------------------------------------------------------------------- showing the result
 
+    def _is_merged(self, source: BracketSource) -> bool:
+        """Return True if the last merge was of the same frames."""
+        last = self.outcome
+        return last is not None and not last.is_preview and last.source.layers == source.layers
+
     def _show(self, outcome: Outcome) -> None:
-        self.outcome = outcome
         _limit_features(outcome)
         try:
-            if outcome.source.window is None:
-                remove_preview(self._viewer, outcome)
+            if not outcome.is_preview:
+                self.outcome = outcome
+                self.remove_preview()
+            else:
+                if not self._is_merged(outcome.source):
+                    self.outcome = outcome
+                self.preview = outcome
             layers = add_result_layers(self._viewer, outcome, self._display())
         except Exception as error:  # the result is not lost: it stays in ``outcome``
             logger.info("unexpected error while showing a result", exc_info=True)
-            message = f"The result could not be shown ({type(error).__name__}: {error}). Please report this."
-            show_error(message)
-            self._leaving += 1
-            self._end(0.0, message)
+            self._fail(f"The result could not be shown ({type(error).__name__}: {error}). Please report this.")
             return
         self.merged.emit(layers)
         seconds = time.monotonic() - self._begun
         remember_pace(outcome, seconds)
         self.summarised.emit(what_happened(outcome), result_warnings(outcome))
         device = outcome.info.get("device", "")
-        self._leaving += 1
-        self._end(1.0, f"{_done(outcome)} in {seconds:.1f} s" + (f" on {device}." if device else "."))
+        self._message = 1.0, f"{_done(outcome)} in {seconds:.1f} s" + (f" on {device}." if device else ".")
 
 
 def _done(outcome: Outcome) -> str:
-    return "Preview" if outcome.source.window is not None else "Merged"
+    return "Preview" if outcome.is_preview else "Merged"
 
 
 def _limit_features(outcome: Outcome) -> None:

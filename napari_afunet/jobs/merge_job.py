@@ -69,6 +69,11 @@ class Outcome:
         return self.radiance.ndim == len(self.source.planes) + 2
 
     @property
+    def is_preview(self) -> bool:
+        """True if only a part of the frames was merged, or only every so many pixels."""
+        return self.source.window is not None
+
+    @property
     def linear(self) -> bool:
         """True if values are light; exposure fusion gives a picture for the screen instead."""
         return self.info.get("output") != "display"

@@ -66,8 +66,7 @@ class ResultId(NamedTuple):
             return cls(f"name:{name}", name)
         source = outcome.source
         key = _layers_key(source.layers or source.names)
-        preview = source.window is not None
-        return cls(key + _PREVIEW * preview, base_name(source.names) + " preview" * preview)
+        return cls(key + _PREVIEW * outcome.is_preview, base_name(source.names) + " preview" * outcome.is_preview)
 
     @classmethod
     def of_frames(cls, layers: Sequence[Image]) -> ResultId:
@@ -119,11 +118,11 @@ def find_result(viewer: ViewerModel, result: ResultId, role: str) -> Image | Non
 
 
 def find_whole(viewer: ViewerModel, layer: Image) -> Image | None:
-    """Return the layer itself; of a preview the result of the same frames, if there is one."""
+    """Return the layer itself; of a preview the same layer of the result of these frames, if there is one."""
     result = ResultId.of_layer(layer)
     if not result.key.endswith(_PREVIEW):
         return layer
-    return find_result(viewer, ResultId(result.key.removesuffix(_PREVIEW), ""), "radiance")
+    return find_result(viewer, ResultId(result.key.removesuffix(_PREVIEW), ""), layer.metadata[KEY]["role"])
 
 
 def put_layer(
@@ -216,5 +215,5 @@ def provenance_of(outcome: Outcome) -> dict[str, Any]:
         "layers": list(source.layers),
         "settings": vars(outcome.settings).copy(),
         "info": outcome.info,
-        "preview": source.window is not None,
+        "preview": outcome.is_preview,
     }

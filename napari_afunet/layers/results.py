@@ -73,7 +73,8 @@ def add_result_layers(
     for layer in layers.values():  # above the result: whoever makes one of them visible sees it
         if layer not in shown:
             move_to_front(viewer, layer)
-    viewer.layers.selection.active = shown[-1]
+    if not outcome.is_preview:  # what is selected is what napari's own menu saves
+        viewer.layers.selection.active = shown[-1]
     return layers
 
 
@@ -87,8 +88,8 @@ def _remove_stale(viewer: ViewerModel, result: ResultId, layers: dict[str, Image
 
 
 def remove_preview(viewer: ViewerModel, outcome: Outcome) -> None:
-    """Remove the layers of the preview of a bracket whose merge is there."""
-    key = ResultId.of_outcome(outcome).key + ":preview"
+    """Remove the layers of a preview."""
+    key = ResultId.of_outcome(outcome).key
     for layer in [layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("key") == key]:
         viewer.layers.remove(layer)
 

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QToolBut
 from napari_afunet.layers.selection import MOST_FRAMES, candidate_layers, full_resolution, guess_layers, guess_stack
 from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
 from napari_afunet.panels.frame_table import EV, FrameTable, format_exposure
+from napari_afunet.panels.layout import let_shrink
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -51,8 +52,7 @@ class BracketPanel(QWidget):
         self.kind_box = QComboBox()
         self.kind_box.addItems(["One layer per frame", "Planes of one layer"])
         self.kind_box.setAccessibleName("Kind of frames")
-        self.kind_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.kind_box.setMinimumContentsLength(8)
+        let_shrink(self.kind_box)
         self.kind_box.setToolTip("A stack whose first axis holds the exposures can be merged too.")
         self.guess_button = QToolButton()
         self.guess_button.setText("Find again")
@@ -62,8 +62,7 @@ class BracketPanel(QWidget):
         )
         self.reference_box = QComboBox()
         self.reference_box.setAccessibleName("Reference frame")
-        self.reference_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.reference_box.setMinimumContentsLength(8)
+        let_shrink(self.reference_box)
         self.reference_box.setToolTip(
             "The frame that others are aligned to, and whose moment the result shows.\n"
             "Automatic: the one that is best exposed and sharp, mostly the middle one."

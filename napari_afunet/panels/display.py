@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QWidget
 from superqt import QLabeledDoubleSlider
 
 from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display, show_in_thumbnail
-from napari_afunet.layers.result_layer import ResultId, find_result
+from napari_afunet.layers.result_layer import ResultId, find_result, find_whole
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
+from napari_afunet.panels.layout import let_shrink, panel_form
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -55,15 +56,12 @@ class DisplayPanel(QWidget):
         self.reset_button = QPushButton("Reset")
 
         for box in (self.layer_box, self.operator_box):
-            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-            box.setMinimumContentsLength(8)
-            box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            let_shrink(box)
         row = QHBoxLayout()
         row.addWidget(self.warn_check, 1)
         row.addWidget(self.reset_button)
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form = panel_form()
+        self.setLayout(form)
         form.addRow("HDR layer", self.layer_box)
         form.addRow("Exposure", self.ev_slider)
         form.addRow("Gamma", self.gamma_slider)
@@ -125,6 +123,8 @@ class DisplayPanel(QWidget):
             show_in_thumbnail(layer)
         self.layer_box.clear()
         self.layer_box.addItems([layer.name for layer in self._layers])
+        if chosen is not None and chosen not in self._layers:
+            chosen = find_whole(self._viewer, chosen)  # of a preview that was removed, the result
         if chosen in self._layers:
             self.choose(chosen)
         else:

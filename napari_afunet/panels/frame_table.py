@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QWidget
 
 from afunet_core.io.exposure import parse_exposure
 from napari_afunet.layers.exposures import LayerExposure, common_exposures, layer_exposure, stack_exposures
-from napari_afunet.panels.layout import WheelGuard
+from napari_afunet.panels.layout import WheelGuard, let_shrink
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -201,9 +201,7 @@ class FrameTable(QWidget):
         box = QComboBox()
         box.setObjectName(f"frame_{index}")
         box.setAccessibleName(f"Layer of frame {index + 1}")
-        box.setMinimumContentsLength(8)
-        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        let_shrink(box)
         box.activated.connect(lambda _: self._on_layer())
         edit = QLineEdit()
         edit.setObjectName(f"exposure_{index}")

@@ -19,13 +19,16 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QScrollArea,
     QScrollBar,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-__all__ = ["WheelGuard", "fill_column", "reveal"]
+__all__ = ["WheelGuard", "fill_column", "let_shrink", "panel_form", "reveal"]
 
 _MINIMUM_WIDTH = 360
+_SHORTEST = 8
+"""Letters of an entry that a narrow box shows."""
 _FOCUS = ", ".join(
     f"{kind}:focus"
     for kind in ("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QCheckBox", "QSlider")
@@ -81,6 +84,21 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
             guard.protect(control)
     needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
     widget.setMinimumWidth(max(needed, _MINIMUM_WIDTH))
+
+
+def panel_form() -> QFormLayout:
+    """Return a form without margins, whose fields take the width there is."""
+    form = QFormLayout()
+    form.setContentsMargins(0, 0, 0, 0)
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+    return form
+
+
+def let_shrink(box: QComboBox) -> None:
+    """Let a box be narrower than its longest entry, and wider where there is room."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(_SHORTEST)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
 
 def reveal(widget: QWidget) -> None:

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import (
     QComboBox,
-    QFormLayout,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
-    QSizePolicy,
     QSpinBox,
     QVBoxLayout,
     QWidget,
@@ -21,7 +19,7 @@ from qtpy.QtWidgets import (
 from napari_afunet.display.compare import COMPARISONS
 from napari_afunet.layers.features import QUANTITIES
 from napari_afunet.layers.overlays import LEGENDS
-from napari_afunet.panels.layout import reveal
+from napari_afunet.panels.layout import let_shrink, panel_form, reveal
 
 __all__ = ["ComparePanel", "FeaturesPanel", "LookCloserPanel"]
 
@@ -101,9 +99,7 @@ class LookCloserPanel(QWidget):
         self.frame_box = QComboBox()
         self.frame_box.setAccessibleName("Frame that a region is taken from")
         self.frame_box.setToolTip("Where something moved the result shows the reference's moment: choose another's.")
-        self.frame_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.frame_box.setMinimumContentsLength(8)
-        self.frame_box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        let_shrink(self.frame_box)
         self.draw_button = QPushButton("Rectangle")
         self.draw_button.setToolTip("Drag a rectangle over the result: it is taken from the frame chosen, at once.")
         self.lasso_button = QPushButton("Freehand")
@@ -165,9 +161,7 @@ class FeaturesPanel(QWidget):
         for value, text in QUANTITIES.items():
             self.quantity_box.addItem(text, value)
         self.quantity_box.setToolTip("What the layers 'stages' show of the network's features, along the stage slider.")
-        self.quantity_box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.quantity_box.setMinimumContentsLength(8)
-        self.quantity_box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        let_shrink(self.quantity_box)
         self.channel_box = QSpinBox()
         self.channel_box.setAccessibleName("Channel of the features")
         self.channel_box.setToolTip("Which channel of the features.")
@@ -175,9 +169,8 @@ class FeaturesPanel(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.quantity_box, 1)
         row.addWidget(self.channel_box)
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 0, 0, 0)
-        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        form = panel_form()
+        self.setLayout(form)
         form.addRow("Stages as", row)
         self.quantity_box.activated.connect(self._emit)
         self.channel_box.valueChanged.connect(self._emit)

@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from afunet_core.utils.options import Option
+from napari_afunet.panels.layout import let_shrink
 
 __all__ = ["OptionField"]
 
@@ -114,9 +115,7 @@ class OptionField(QObject):
         box.setEditable(declared.kind == "text")
         if declared.kind == "text":
             box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        box.setMinimumContentsLength(8)
-        box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        let_shrink(box)
         box.currentTextChanged.connect(self.changed)
         return box
 

@@ -12,6 +12,7 @@ from superqt import QCollapsible
 
 from afunet_core.errors import ArgumentError
 from afunet_core.utils.options import GROUPS
+from napari_afunet.panels.layout import panel_form
 from napari_afunet.panels.option_field import OptionField
 from napari_afunet.settings import MergeSettings, form_options
 
@@ -199,8 +200,6 @@ class SettingsPanel(QWidget):
 
 
 def _form() -> QFormLayout:
-    form = QFormLayout()
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
-    form.setContentsMargins(0, 0, 0, 0)
+    form = panel_form()
     form.setVerticalSpacing(3)
     return form

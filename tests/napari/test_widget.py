@@ -197,6 +197,57 @@ def test_images_of_a_few_pixels_have_a_result_stages_and_a_preview(
     assert "scene preview HDR" in viewer.layers
 
 
+def test_a_preview_goes_when_it_is_out_of_date_and_never_takes_the_place_of_the_result(
+    open_widget, click_merge, finish, qtbot, frames, add_bracket, results, messages
+):
+    viewer, widget = open_widget(method="weighted")
+    layers = add_bracket(viewer, frames)
+    click_merge(widget)
+    merged = widget.outcome
+
+    def preview():
+        widget.preview()
+        finish(widget)
+        qtbot.wait(50)
+        assert viewer.layers[-1].name == "scene preview tone mapped"
+        assert widget.display.layer().name == "scene preview HDR"
+        assert widget.outcome is merged
+
+    def expect_removed():
+        qtbot.waitUntil(lambda: results(viewer) == ["scene HDR", "scene tone mapped"], timeout=WAIT)
+        assert widget.display.layer() is viewer.layers["scene HDR"]
+
+    preview()
+    preview()  # the same again stays
+    widget.options.choose("border", "crop")
+    expect_removed()
+    preview()
+    widget.bracket.set_layers(layers[:2])
+    expect_removed()
+    widget.bracket.set_layers(layers)
+    preview()
+    widget.look_closer.draw_button.click()
+    assert [layer.name for layer in viewer.layers if "preview" in layer.name] == []
+    viewer.layers.remove("scene regions")
+    widget.preview()
+    widget.options.choose("border", "fill")  # while it runs
+    finish(widget)
+    expect_removed()
+    assert messages() == []
+
+
+def test_of_a_removed_preview_nothing_can_be_looked_at(open_widget, finish, qtbot, frames, add_bracket, results):
+    viewer, widget = open_widget(method="weighted")
+    add_bracket(viewer, frames)
+    widget.preview()
+    finish(widget)
+    assert widget.look_closer.buttons["ghost"].isEnabled()
+    widget.look_closer.tidy_button.click()
+    assert results(viewer) == []
+    assert widget.outcome is None
+    assert not widget.look_closer.buttons["ghost"].isEnabled()
+
+
 def test_layers_far_apart_are_refused_and_together_merged_wherever_they_are(
     open_widget, finish, frames, add_bracket, messages
 ):

@@ -108,6 +108,41 @@ def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(
     assert messages() == []
 
 
+def test_a_merge_begun_as_soon_as_the_last_one_ended_runs_to_its_end(
+    open_widget, qtbot, finish, frames, add_bracket, monkeypatch
+):
+    """The end of a worker is told late; it is the end of its own run, whatever has begun meanwhile."""
+    import afunet_core.merging.pipeline
+
+    go_on = threading.Event()
+    real = afunet_core.merging.pipeline.merge
+    merges, ends, finished = [], [], []
+
+    def held(bracket, **options):
+        merges.append(bracket)
+        assert len(merges) == 1 or go_on.wait(300)
+        return real(bracket, **options)
+
+    monkeypatch.setattr(afunet_core.merging.pipeline, "merge", held)
+    viewer, widget = open_widget(method="weighted")
+    add_bracket(viewer, frames)
+
+    def on_ended(fraction, message):
+        ends.append(message)
+        if len(ends) == 1:
+            widget.merge()
+
+    widget.controller.ended.connect(on_ended)
+    widget.merge()
+    first = widget.worker
+    first.finished.connect(lambda: finished.append(first))  # after the controller has heard of it
+    qtbot.waitUntil(lambda: bool(finished) and len(merges) == 2, timeout=WAIT)
+    assert widget.worker not in (None, first)
+    go_on.set()
+    finish(widget)
+    assert [message.split()[0] for message in ends] == ["Merged", "Merged"]
+
+
 @pytest.mark.parametrize("what", ["widget", "viewer"])
 def test_what_is_closed_takes_its_merge_with_it_and_says_nothing(
     open_widget, qtbot, make_frames, add_bracket, results, messages, slow_down, what

@@ -114,6 +114,22 @@ def test_a_preview_is_never_saved_in_the_place_of_the_result(
     np.testing.assert_array_equal(saved, viewer.layers["scene HDR"].data)
 
 
+def test_a_preview_of_an_exposure_fusion_is_never_saved_either(
+    widget, click_merge, finish, save_as, add_bracket, frames, tmp_path
+):
+    add_bracket(widget.viewer, frames)
+    widget.options.choose("method", "mertens")
+    widget.preview()
+    finish(widget)
+    assert not widget.save_button.isEnabled()
+    click_merge(widget)
+    fused = widget.viewer.layers["scene exposure fusion"]
+    widget.preview()
+    finish(widget)
+    assert fused in widget.viewer.layers.selection  # what napari's own menu saves
+    assert widget._layer_to_save() is fused
+
+
 @pytest.mark.parametrize(
     ("path", "suffix", "expected"),
     [
