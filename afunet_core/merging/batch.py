@@ -18,14 +18,7 @@ from typing import TYPE_CHECKING, Any
 from afunet_core.errors import AFUNetError, ArgumentError, MergeCancelled
 from afunet_core.io.atomic import remove_partial_files
 from afunet_core.io.read import count_planes, read_own_metadata
-from afunet_core.merging.output import (
-    check_destination,
-    check_output_kind,
-    display_picture,
-    refuse_frames,
-    write_outputs,
-    write_stack_outputs,
-)
+from afunet_core.merging.output import check_output_kind, refuse_frames, write_outputs, write_stack_outputs
 
 if TYPE_CHECKING:
     from afunet_core.merging.result import MergeResult
@@ -35,8 +28,6 @@ __all__ = [
     "MergeJob",
     "Outcome",
     "attempt",
-    "check_destination",
-    "display_picture",
     "folder_jobs",
     "group_jobs",
     "remove_partial_outputs",
