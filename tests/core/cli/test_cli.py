@@ -442,6 +442,8 @@ def test_pictures_are_refused_before_the_work_without_matplotlib(
         (["evaluate", "--data", "gone"], "gone"),
         (["evaluate", "--data", "gone", "--synthetic", "3"], "either"),
         (["evaluate", "--synthetic", "0"], "synthetic"),
+        (["evaluate", "--real", ".", "--pictures", "-o", "report"], "no --real"),
+        (["evaluate", "--other-brackets"], "--real as well"),
         (["evaluate", "--error-maps"], "-o FOLDER"),
         (["evaluate", "--model", "imaginary"], "imaginary"),
         (["evaluate", "--no-model", "--baselines"], "methods"),
