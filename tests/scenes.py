@@ -47,9 +47,10 @@ def synthetic_bracket(seed: int, kind: Kind = "static", size: int = 96) -> tuple
 def exif_of(seconds: Fraction | None = None, fields: dict[int, Any] | None = None, **plain: Any) -> Image.Exif:
     """Make the EXIF block of a camera: an exposure time, further fields, ``make``, ``model``, ``orientation``."""
     exif = Image.Exif()
+    plain = {"make": "Maker", **plain}  # without a plain field Pillow takes it for empty
     for name, tag in (("make", 0x010F), ("model", 0x0110), ("orientation", 0x0112)):
-        if plain.get(name, "Maker" if name == "make" else None):  # without a plain field Pillow takes it for empty
-            exif[tag] = plain.get(name, "Maker")
+        if plain.get(name):
+            exif[tag] = plain[name]
     time = {} if seconds is None else {0x829A: IFDRational(seconds.numerator, seconds.denominator)}
     exif[0x8769] = {**time, **(fields or {})}
     return exif

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import afunet_core.io  # noqa: F401  # The package before its parts, see tests/core/test_imports.py.
 from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 from afunet_core.io.formats import RAW_SUFFIXES
 from afunet_core.io.natural_order import natural_key
-from afunet_core.io.raw import read_raw_exposure
+from afunet_core.io.raw import read_raw_exposure, read_raw_moment
+from afunet_core.io.read import read_attributes
 
 __all__ = ["Grouping", "Shot", "group_folder", "group_shots", "read_shot", "refuse_several_brackets"]
 
@@ -113,8 +113,6 @@ def refuse_several_brackets(folder: str | Path, paths: Sequence[Path]) -> None:
 
 def read_shot(path: str | Path) -> Shot:
     """Read what grouping needs to know of a file; a damaged one says nothing."""
-    from afunet_core.io.read import read_attributes
-
     path = Path(path)
     try:
         if path.suffix.lower() in RAW_SUFFIXES:
@@ -128,8 +126,6 @@ def read_shot(path: str | Path) -> Shot:
 
 
 def _raw_shot(path: Path) -> Shot:
-    from afunet_core.io.raw import read_raw_moment
-
     return Shot(path, read_raw_moment(path), read_raw_exposure(path), (path.suffix.lower(),))
 
 

@@ -56,7 +56,7 @@ def resolve_black_level(
         scaled, _, white = to_encoded_frames(frames, names, PixelFormat(encoding, bit_depth))
         return max(0.0, white * estimate_black_level(scaled, times))
     if isinstance(black_level, str | Path):
-        from afunet_core.io import read_image
+        from afunet_core.io.read import read_image
 
         black_level = read_image(black_level).pixels
     first = frames[0]

@@ -172,7 +172,7 @@ def _run_on_stacks(options: argparse.Namespace) -> int:
     models = [] if options.no_model else options.model or ["default"]
     with progress_bar("Evaluating", options.quiet) as show:
         table = evaluate_stacks(
-            stack_methods(models),
+            stack_methods(models, device=options.device, precision=options.precision),
             (stack for folder in folders for stack in read_stack_brackets(folder, options.other_brackets)),
             on_progress=show if options.quiet or sys.stderr.isatty() else _print_progress,
         )
@@ -186,7 +186,13 @@ def _run_on_stacks(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what would fail after the work."""
+    """Refuse what would fail after the work, or be passed over."""
+    if options.other_brackets and not options.real:
+        raise ArgumentError("other-brackets", "--real as well", "none", "Add --real FOLDER.")
+    for name in _NOT_OF_STACKS if options.real else ():
+        if getattr(options, name):
+            expected = "no --real, whose methods and scores are fixed"
+            raise ArgumentError(name.replace("_", "-"), expected, "both", "Leave one of them out.")
     for name in ("error_maps", "pictures"):
         if getattr(options, name):
             if not options.output:
@@ -196,6 +202,10 @@ def _check(options: argparse.Namespace) -> None:
             import_matplotlib()
     if options.data and options.synthetic is not None:
         raise ArgumentError("data", "either a data set or synthetic brackets", "both")
+
+
+_NOT_OF_STACKS = ("data", "runs", "synthetic", "merged", "metrics", "cvvdp", "error_maps", "pictures", "beside")
+"""Options that mean nothing for real stacks."""
 
 
 def _print_progress(done: int, total: int, message: str) -> None:

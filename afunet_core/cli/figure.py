@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from afunet_core.cli.options import OPERATORS, flat, numbers
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.merging.batch import check_destination
+from afunet_core.merging.output import check_destination
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     """Make the figure."""
     check_destination(options.output, options.overwrite)
     from afunet_core.evaluation.figures import comparison_figure
-    from afunet_core.io import write_image
+    from afunet_core.io.write import write_image
 
     frames, truth = [Path(path) for path in options.inputs], options.truth
     if options.bracket:
@@ -89,7 +89,7 @@ def _read_display(path: str | Path) -> np.ndarray:
     """Read a frame as a screen shows it, in [0, 1]."""
     import numpy as np
 
-    from afunet_core.io import read_image
+    from afunet_core.io.read import read_image
 
     image = read_image(path)
     pixels = image.pixels.astype(np.float32)
@@ -100,7 +100,7 @@ def _read_display(path: str | Path) -> np.ndarray:
 
 def _read_radiance(path: str | Path) -> np.ndarray:
     """Floating-point files hold radiance; integer ones are refused, for their scale is unknown."""
-    from afunet_core.io import read_image
+    from afunet_core.io.read import read_image
 
     image = read_image(path)
     if image.pixels.dtype.kind != "f":

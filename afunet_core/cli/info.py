@@ -39,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _describe(file: str, height: int, width: int) -> dict[str, Any]:
-    from afunet_core.io import READABLE, read_image
+    from afunet_core.io.formats import READABLE
+    from afunet_core.io.read import read_image
 
     if Path(file).suffix.lower() in READABLE:
         image = read_image(file)

@@ -17,8 +17,10 @@ from afunet_core.bracket.options import BracketOptions
 from afunet_core.cli.console import as_options, complain, harmless, progress_bar
 from afunet_core.cli.options import OPERATORS, add_declared_options, declared_options, flat, numbers
 from afunet_core.errors import ArgumentError
-from afunet_core.merging.batch import MergeJob, Outcome, check_destination, folder_jobs, run_batch, run_job
+from afunet_core.io.formats import WRITABLE
+from afunet_core.merging.batch import MergeJob, Outcome, folder_jobs, group_jobs, run_batch, run_job
 from afunet_core.merging.options import MergeOptions
+from afunet_core.merging.output import check_destination
 
 EXAMPLES = """examples:
   afunet merge u.tif n.tif o.tif -o out.exr --tonemapped out.png
@@ -140,8 +142,6 @@ def _merge_one(options: argparse.Namespace, files: list[Path], folder: Path | No
 
 
 def _merge_groups(options: argparse.Namespace, folders: list[Path]) -> int:
-    from afunet_core.merging.batch import group_jobs
-
     suffix = "." + options.format.lower().lstrip(".")
     jobs, single = group_jobs(folders, options.output, _job(options, name="", output=""), suffix, options.pause)
     if single:
@@ -219,6 +219,4 @@ def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
 
 
 def _is_file_name(output: str) -> bool:
-    from afunet_core.io import WRITABLE
-
     return Path(output).suffix.lower() in WRITABLE and not Path(output).is_dir()

@@ -25,8 +25,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError, ShapeError
-from afunet_core.io import read_exposure_file, read_image
+from afunet_core.io.exposure_list import read_exposure_file
 from afunet_core.io.natural_order import natural_key
+from afunet_core.io.read import read_image
 
 __all__ = ["LAYOUTS", "BracketDataset", "BracketSample", "SceneFiles", "find_scenes", "read_scene"]
 

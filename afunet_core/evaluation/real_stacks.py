@@ -167,23 +167,26 @@ def read_stack_brackets(folder: str | Path, others: bool = False) -> Iterator[Re
         yield RealStack(folder.name + name, bracket, plain, truth * float(stack.times[three[0]]), at_rest)
 
 
-def stack_methods(models: Sequence[str] = ("default",), opencv: bool | None = None) -> dict[str, StackMethod]:
+def stack_methods(
+    models: Sequence[str] = ("default",), opencv: bool | None = None, **options: str
+) -> dict[str, StackMethod]:
     """Methods for a table of real stacks: the classics, OpenCV's if it is installed, merge() with each model.
 
     Args:
         models: names or files of weights.
         opencv: include AlignMTB and MergeDebevec; ``None`` does where OpenCV is installed.
+        options: of :func:`~afunet_core.merging.pipeline.merge`, such as ``device``.
     """
     methods: dict[str, StackMethod] = {
         "reference only": lambda stack: reference_only(stack.plain),
         "weighted merge, encoding believed": lambda stack: noise_optimal_merge(stack.plain),
-        "weighted merge": _merged(method="weighted"),
+        "weighted merge": _merged(method="weighted", **options),
     }
     if opencv or (opencv is None and importlib.util.find_spec("cv2") is not None):
         from afunet_core.baselines.opencv import opencv_debevec
 
         methods["OpenCV Debevec"] = lambda stack: opencv_debevec(stack.plain)
-    return methods | {f"merge(), {model}": _merged(model=model) for model in models}
+    return methods | {f"merge(), {model}": _merged(model=model, **options) for model in models}
 
 
 def _merged(**options: str) -> StackMethod:

@@ -14,23 +14,33 @@ import numpy as np
 
 from afunet_core.io.icc import SRGB_D50, parse_profile
 
-__all__ = ["SRGB_CHROMATICITIES", "ColourEncoding", "colour_from_attributes", "decode_pixels", "primaries_to_srgb"]
+__all__ = [
+    "PQ",
+    "PQ_WHITE",
+    "REC2020",
+    "SRGB_CHROMATICITIES",
+    "ColourEncoding",
+    "colour_from_attributes",
+    "decode_pixels",
+    "decode_srgb",
+    "primaries_to_srgb",
+]
 
 SRGB_CHROMATICITIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
 """x and y of red, green, blue and white: the working space."""
 
 _P3 = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, 0.3127, 0.3290)
-_REC2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
+REC2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
 _ADOBE = (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, 0.3127, 0.3290)
 _KNOWN = {
     "Display P3": _P3,
-    "Rec. 2020": _REC2020,
+    "Rec. 2020": REC2020,
     "Adobe RGB (1998)": _ADOBE,
     "ProPhoto RGB": (0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001, 0.3457, 0.3585),
     "ACES 2065-1": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767),
     "ACEScg": (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767),
 }
-_CICP_PRIMARIES = {9: _REC2020, 11: (*_P3[:6], 0.314, 0.351), 12: _P3}
+_CICP_PRIMARIES = {9: REC2020, 11: (*_P3[:6], 0.314, 0.351), 12: _P3}
 """ITU-T H.273, table 2; those of 1, 5 to 7 are within what a screen shows alike."""
 
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -41,6 +51,9 @@ Decoder = Callable[[np.ndarray], np.ndarray]
 
 PQ_WHITE = 203.0
 """cd/m² of diffuse white in PQ and HLG pictures: ITU-R BT.2408."""
+
+PQ = (0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875)
+"""m1, m2, c1, c2 and c3 of SMPTE ST 2084."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +150,7 @@ def _named(decode: Decoder, source: str) -> tuple[str | None, str, Decoder | Non
     for name, expected in (
         ("linear", values),
         ("gamma", values**2.2),
-        ("srgb", np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)),
+        ("srgb", decode_srgb(values)),
     ):
         if np.abs(light - expected).max() < 0.002:  # half a step of 8 bits; Adobe's 2.19921875 is within it
             return name, source, None
@@ -168,11 +181,17 @@ def _from_cicp(codes: tuple[int, ...]) -> ColourEncoding | None:
     return ColourEncoding(None, source, decode, matrix, space)
 
 
+def decode_srgb(values: np.ndarray) -> np.ndarray:
+    """Light of stored values in [0, 1], by IEC 61966-2-1."""
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
 def _decode_pq(values: np.ndarray) -> np.ndarray:
     """SMPTE ST 2084, in units of diffuse white."""
-    power = np.maximum(values, 0.0) ** (1 / 78.84375)
-    light = np.maximum(power - 0.8359375, 0.0) / (18.8515625 - 18.6875 * power)
-    return 10000.0 / PQ_WHITE * light ** (1 / 0.1593017578125)
+    m1, m2, c1, c2, c3 = PQ
+    power = np.maximum(values, 0.0) ** (1 / m2)
+    light = np.maximum(power - c1, 0.0) / (c2 - c3 * power)
+    return 10000.0 / PQ_WHITE * light ** (1 / m1)
 
 
 def _decode_hlg(values: np.ndarray) -> np.ndarray:
@@ -202,11 +221,6 @@ def primaries_to_srgb(chromaticities: tuple[float, ...]) -> np.ndarray | None:
     except (np.linalg.LinAlgError, ZeroDivisionError, ValueError):
         return None
     return matrix if np.isfinite(matrix).all() else None
-
-
-def rec2020() -> tuple[float, ...]:
-    """The chromaticities of Rec. 2020."""
-    return _REC2020
 
 
 def _to_xyz(chromaticities: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:

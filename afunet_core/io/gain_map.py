@@ -18,6 +18,7 @@ import numpy as np
 
 from afunet_core.errors import ImageFileError, ShapeError
 from afunet_core.io.atomic import write_atomically
+from afunet_core.io.colour import decode_pixels, decode_srgb
 from afunet_core.io.icc import srgb_profile
 from afunet_core.io.metadata import to_xmp
 from afunet_core.io.photograph import Photograph
@@ -106,7 +107,7 @@ def write_gain_map_jpeg(
         raise ShapeError("radiance", f"the size of the picture, {picture.shape}", radiance.shape)
     base, light = (np.repeat(a[..., None], 3, 2) if a.ndim == 2 else a[..., :3] for a in (picture, radiance))
     codes = np.rint(np.clip(to_finite(base, 1.0), 0, 1) * 255).astype(np.uint8)
-    sdr = _srgb_to_linear(codes / 255.0)
+    sdr = decode_srgb(codes / 255.0)
     hdr = np.maximum(light, 0.0).astype(np.float64) * _mid_tone_gain(sdr, light)
     gain_map = _gain_map(sdr, np.minimum(hdr, 2.0**_MOST_STOPS))
     second = _encode_map(gain_map, quality)
@@ -184,10 +185,6 @@ def _segment(marker: int, content: bytes) -> bytes:
     return bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content
 
 
-def _srgb_to_linear(values: np.ndarray) -> np.ndarray:
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -197,7 +194,6 @@ def read_hdr_rendition(path: str | Path) -> np.ndarray | None:
     Raises:
         ImageFileError: the file is missing or damaged.
     """
-    from afunet_core.io.colour import decode_pixels
     from afunet_core.io.read import read_image
 
     gain_map = read_gain_map(path)
@@ -208,7 +204,7 @@ def read_hdr_rendition(path: str | Path) -> np.ndarray | None:
     if image.colour is not None and image.colour.decode is not None:
         light = decode_pixels(pixels, image.colour)
     else:
-        light = _srgb_to_linear(pixels / 255.0)
+        light = decode_srgb(pixels / 255.0)
     hdr = gain_map.apply(light[..., :3])
     matrix = None if image.colour is None else image.colour.to_srgb
     return (hdr if matrix is None else hdr @ matrix.T).astype(np.float32)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import DependencyError
-from afunet_core.io.colour import PQ_WHITE, primaries_to_srgb, rec2020
+from afunet_core.io.colour import PQ, PQ_WHITE, REC2020, primaries_to_srgb
 from afunet_core.io.metadata import to_xmp
 
 __all__ = ["encode_pq_avif"]
@@ -37,7 +37,7 @@ def encode_pq_avif(image: np.ndarray, quality: int = 95, metadata: Mapping[str, 
     except ImportError as error:
         raise DependencyError("HDR AVIF needs imagecodecs: pip install 'napari-afunet[hdr]'.") from error
     light = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
-    matrix = primaries_to_srgb(rec2020())
+    matrix = primaries_to_srgb(REC2020)
     assert matrix is not None
     light = np.maximum(light @ np.linalg.inv(matrix).T, 0.0)
     codes = np.rint(encode_pq(light * PQ_WHITE) * (2**_BITS - 1)).astype(np.uint16)
@@ -63,5 +63,6 @@ def encode_pq(candela: np.ndarray) -> np.ndarray:
         >>> encode_pq(np.array([0.0, 100.0, 10000.0])).round(3).tolist()
         [0.0, 0.508, 1.0]
     """
-    power = np.clip(candela / 10000.0, 0.0, 1.0) ** 0.1593017578125
-    return np.where(power > 0, ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375, 0.0)
+    m1, m2, c1, c2, c3 = PQ
+    power = np.clip(candela / 10000.0, 0.0, 1.0) ** m1
+    return np.where(power > 0, ((c1 + c2 * power) / (1 + c3 * power)) ** m2, 0.0)

@@ -26,31 +26,30 @@ def read_heif(path: Path, with_pixels: bool = True) -> tuple[np.ndarray, dict[st
         ImageFileError: the file is damaged or no such picture.
     """
     try:
-        pixels, picture = (_read_avif if path.suffix.lower() == ".avif" else _read_heic)(path, with_pixels)
-        exif = picture.getexif()
+        pixels, exif, profile = (_read_avif if path.suffix.lower() == ".avif" else _read_heic)(path, with_pixels)
         attributes = named_exif(exif, exif.get_ifd(0x8769), exif.get_ifd(0x8825))
         attributes["Orientation"] = exif.get(_ORIENTATION, 1)
-        profile = picture.info.get("icc_profile") or None
     except (DependencyError, ImageFileError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything
         raise ImageFileError(f"{path}: cannot be read: {' '.join(str(error).split())}. {_ADVICE}") from error
     codes = _code_points(path)
-    if codes is not None and (profile is None or codes[1] in (16, 18)):
+    if codes is not None and (not profile or codes[1] in (16, 18)):
         attributes["CICP"] = codes
     return pixels, attributes, profile
 
 
-def _read_avif(path: Path, with_pixels: bool) -> tuple[np.ndarray, Any]:
+def _read_avif(path: Path, with_pixels: bool) -> tuple[np.ndarray, Any, bytes | None]:
     from PIL import Image, features
 
     if not features.check("avif"):
         raise DependencyError("AVIF files need Pillow 11.3 or newer: pip install --upgrade pillow.")
-    picture = Image.open(path)
-    if not with_pixels:
-        return np.empty(0), picture
-    deep = _deep_avif(path)
-    return (np.array(picture) if deep is None else deep), picture
+    with Image.open(path) as picture:
+        pixels = np.empty(0)
+        if with_pixels:
+            deep = _deep_avif(path)
+            pixels = np.array(picture) if deep is None else deep
+        return pixels, picture.getexif(), picture.info.get("icc_profile")
 
 
 def _deep_avif(path: Path) -> np.ndarray | None:
@@ -59,24 +58,29 @@ def _deep_avif(path: Path) -> np.ndarray | None:
         import imagecodecs
     except ImportError:
         return None
-    pixels = imagecodecs.avif_decode(path.read_bytes())
+    data = path.read_bytes()
+    pixels = imagecodecs.avif_decode(data)
     if pixels.dtype != np.uint16:
         return None
-    header = path.read_bytes()[:_LARGEST_HEADER]
+    header = data[:_LARGEST_HEADER]
     place = header.find(b"av1C")
     high, twelve = (header[place + 6] >> 6 & 1, header[place + 6] >> 5 & 1) if place > 0 else (1, 0)
     top = 4095 if twelve else 1023 if high else 255
     return np.rint(pixels.astype(np.float32) * (65535 / top)).astype(np.uint16)
 
 
-def _read_heic(path: Path, with_pixels: bool) -> tuple[np.ndarray, Any]:
+def _read_heic(path: Path, with_pixels: bool) -> tuple[np.ndarray, Any, bytes | None]:
+    from PIL import Image
+
     try:
         import pillow_heif
     except ImportError as error:
         raise DependencyError("HEIC files need pillow-heif: pip install 'napari-afunet[heif]'.") from error
-    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
-    picture = pillow_heif.open_heif(path).to_pillow()
-    return (np.asarray(file) if with_pixels else np.empty(0)), picture
+    file = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)  # decoded when the pixels are asked for
+    pillow_heif.set_orientation(file.info)  # libheif turns the pixels
+    exif = Image.Exif()
+    exif.load(file.info["exif"])
+    return (np.asarray(file) if with_pixels else np.empty(0)), exif, file.info.get("icc_profile")
 
 
 def _code_points(path: Path) -> tuple[int, int, int, int] | None:

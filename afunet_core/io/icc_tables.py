@@ -31,7 +31,7 @@ def convert_by_profile(pixels: np.ndarray, profile: bytes, name: str) -> np.ndar
         found = _converted(np.ascontiguousarray(pixels[..., :3]), profile)
     if found is None:
         message = f"{name}: its ICC profile cannot be used; its colours are taken for sRGB. Export it with a profile "
-        warnings.warn(message + "of matrix and curves, such as sRGB or Adobe RGB.", UserWarning, stacklevel=3)
+        warnings.warn(message + "of matrix and curves, such as sRGB or Adobe RGB.", UserWarning, stacklevel=4)
         return None
     return np.concatenate([found, pixels[..., 3:]], axis=2)
 
@@ -59,12 +59,13 @@ def _by_pillow(picture: Image, profile: bytes) -> np.ndarray:
     return np.asarray(ImageCms.profileToProfile(picture, own, srgb, renderingIntent=intent, outputMode="RGB"))
 
 
-def read_by_profile(path: Path, profile: bytes | None) -> np.ndarray | None:
-    """Read a picture in CMYK, by its profile, or in CIELAB, as sRGB of 8 bits; ``None`` where that cannot be done."""
+def read_by_profile(path: Path, profile: bytes | None, page: int) -> np.ndarray | None:
+    """Read a page in CMYK, by its profile, or in CIELAB, as sRGB of 8 bits; ``None`` where that cannot be done."""
     from PIL import Image, ImageCms
 
     try:
         with Image.open(path) as picture:
+            picture.seek(page)
             if picture.mode == "LAB":
                 profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
             elif picture.mode == "CMYK":

@@ -179,7 +179,9 @@ def _directories(path: Path, file: IO[bytes]) -> Any:
     if path.suffix.lower() in (".heic", ".heif", ".hif"):
         import pillow_heif
 
-        return pillow_heif.open_heif(path).to_pillow().getexif()
+        exif = Image.Exif()
+        exif.load(pillow_heif.open_heif(path).info["exif"])  # to_pillow() would decode the pixels
+        return exif
     is_tiff = file.read(4) in (b"II*\0", b"MM\0*")  # most raw files too, and floats, which Pillow does not open
     file.seek(0)
     if is_tiff:

@@ -132,9 +132,7 @@ def read_image(
     orientation = _orientation(attributes)
     pixels = turned(_plain_numbers(pixels), orientation)
     attributes["Orientation"] = 1
-    if profile and parse_profile(profile) is None:
-        converted = convert_by_profile(pixels, profile, path.name)
-        pixels, profile = pixels if converted is None else converted, None if converted is None else srgb_profile()
+    pixels, profile, _ = _without_table(pixels, profile, path.name)
     colour = colour_from_attributes(attributes, profile)
     encoding = _default_encoding(pixels) if colour is None else colour.encoding
     return ImageFile(
@@ -176,13 +174,10 @@ def read_facts(path: str | Path) -> FileFacts:
         source.seek_subimage(main_pages(source, path)[0][0], 0)
         spec = source.spec()
         attributes, profile = header_attributes(spec, path)
-    kind = np.dtype(_NUMPY_TYPES.get(str(spec.format), "float32"))
-    table = profile if profile and parse_profile(profile) is None else None
-    if table is not None:
-        usable = convert_by_profile(np.zeros((1, 1, spec.nchannels), kind), table, path.name) is not None
-        table, profile = (table, srgb_profile()) if usable else (None, None)
+    pixel = np.zeros((1, 1, spec.nchannels), _NUMPY_TYPES.get(str(spec.format), "float32"))
+    _, profile, table = _without_table(pixel, profile, path.name)
     colour = colour_from_attributes(attributes, profile)
-    encoding = _default_encoding(np.empty(0, kind)) if colour is None else colour.encoding
+    encoding = _default_encoding(pixel) if colour is None else colour.encoding
     return FileFacts(encoding, colour, _orientation(attributes), (spec.height, spec.width), table)
 
 
@@ -194,6 +189,16 @@ _NUMPY_TYPES = {
     "int16": "int16",
     "int": "int32",
 }
+
+
+def _without_table(
+    pixels: np.ndarray, profile: bytes | None, name: str
+) -> tuple[np.ndarray, bytes | None, bytes | None]:
+    """Pixels in sRGB where their profile is one of tables; the profile that they have then; the table if it counted."""
+    if not profile or parse_profile(profile) is not None:
+        return pixels, profile, None
+    converted = convert_by_profile(pixels, profile, name)
+    return (pixels, None, None) if converted is None else (converted, srgb_profile(), profile)
 
 
 def _orientation(attributes: dict[str, Any]) -> int:
@@ -220,20 +225,13 @@ def read_planes(path: str | Path) -> list[ImageFile]:
     """
     path = Path(path)
     first = read_image(path)
-    with opened(path) as source:
-        pages, channels = main_pages(source, path)
-        planes = []
-        for page in pages:
-            source.seek_subimage(page, 0)
-            pixels = part_pixels(source, page, path, "unknown")[..., channels]
-            pixels = pixels[..., 0] if len(channels) == 1 else pixels
-            planes.append(turned(_plain_numbers(pixels), first.orientation))
+    planes = [first, *(read_image(path, plane=plane) for plane in range(1, first.planes))]
     exposures: list[Exposure | None] = [*read_plane_exposures(path)]
     if len(exposures) != len(planes):
         exposures = [None] * len(planes)
     return [
-        replace(first, pixels=pixels, exposure=exposure, planes=1)
-        for pixels, exposure in zip(planes, exposures, strict=True)
+        replace(first, pixels=plane.pixels, exposure=exposure, planes=1)
+        for plane, exposure in zip(planes, exposures, strict=True)
     ]
 
 
@@ -320,7 +318,7 @@ def _read(path: Path, plane: int) -> tuple[np.ndarray, dict[str, Any], bytes | N
         if attributes.get("tiff:PhotometricInterpretation") == _SENSOR_MOSAIC:
             advice = "If it is a raw file, give it its own suffix (.dng)."
             raise ImageFileError(f"{path}: holds the mosaic of a sensor, not colours. {advice}")
-        converted = read_by_profile(path, profile) if unusual_colours(attributes) else None
+        converted = read_by_profile(path, profile, pages[plane]) if unusual_colours(attributes) else None
         if converted is not None:
             return converted, attributes, srgb_profile(), (spec.y, spec.x), len(pages)
         warn_of_colours(path, attributes)

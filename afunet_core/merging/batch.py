@@ -18,14 +18,7 @@ from typing import TYPE_CHECKING, Any
 from afunet_core.errors import AFUNetError, ArgumentError, MergeCancelled
 from afunet_core.io.atomic import remove_partial_files
 from afunet_core.io.read import count_planes, read_own_metadata
-from afunet_core.merging.output import (
-    check_destination,
-    check_output_kind,
-    display_picture,
-    refuse_frames,
-    write_outputs,
-    write_stack_outputs,
-)
+from afunet_core.merging.output import check_output_kind, refuse_frames, write_outputs, write_stack_outputs
 
 if TYPE_CHECKING:
     from afunet_core.merging.result import MergeResult
@@ -35,8 +28,6 @@ __all__ = [
     "MergeJob",
     "Outcome",
     "attempt",
-    "check_destination",
-    "display_picture",
     "folder_jobs",
     "group_jobs",
     "remove_partial_outputs",
@@ -208,7 +199,12 @@ def _warn_of_unaligned_frames(result: MergeResult) -> None:
             )
 
 
-def attempt(job: MergeJob, overwrite: bool = False, on_progress: OnProgress | None = None) -> Outcome:
+def attempt(
+    job: MergeJob,
+    overwrite: bool = False,
+    on_progress: OnProgress | None = None,
+    should_cancel: ShouldCancel | None = None,
+) -> Outcome:
     """Run a job of a batch; what is wrong with one bracket becomes a message, not an exception."""
     if not overwrite and Path(job.output).exists():
         return Outcome(job.name, "skipped", f"{job.output} exists")
@@ -217,7 +213,7 @@ def attempt(job: MergeJob, overwrite: bool = False, on_progress: OnProgress | No
     try:
         for target in filter(None, (job.output, job.tonemapped)):
             Path(target).parent.mkdir(parents=True, exist_ok=True)
-        run_job(job, on_progress)
+        run_job(job, on_progress, should_cancel)
     except MergeCancelled:
         raise
     except Exception as error:  # whatever happens to one bracket, the others are merged
@@ -238,7 +234,10 @@ def remove_partial_outputs(job: MergeJob) -> None:
 
 
 def run_batch(
-    jobs: Sequence[MergeJob], overwrite: bool = False, on_progress: Callable[[str], OnProgress | None] | None = None
+    jobs: Sequence[MergeJob],
+    overwrite: bool = False,
+    on_progress: Callable[[str], OnProgress | None] | None = None,
+    should_cancel: ShouldCancel | None = None,
 ) -> Iterator[Outcome]:
     """Run jobs one after the other in this process.
 
@@ -246,9 +245,13 @@ def run_batch(
         jobs: what to do.
         overwrite: also run jobs whose output exists.
         on_progress: makes the progress callback of a job from its name.
+        should_cancel: asked often during a merge; ``True`` ends the batch.
+
+    Raises:
+        MergeCancelled: after ``should_cancel`` returned true.
     """
     for job in jobs:
-        yield attempt(job, overwrite, on_progress(job.name) if on_progress else None)
+        yield attempt(job, overwrite, on_progress(job.name) if on_progress else None, should_cancel)
 
 
 def folder_jobs(roots: Sequence[str | Path], output: str | Path, template: MergeJob, suffix: str) -> list[MergeJob]:

@@ -14,7 +14,7 @@ from afunet_core.io.formats import DISPLAY, WRITABLE
 
 if TYPE_CHECKING:
     from afunet_core.io.photograph import Photograph
-    from afunet_core.io.write import PixelSize
+    from afunet_core.io.pixel_size import PixelSize
     from afunet_core.merging.batch import MergeJob
     from afunet_core.merging.result import MergeResult
 

@@ -186,9 +186,9 @@ class _TrainingState:
             self.optimizer.load_state_dict(saved["optimizer"])
             self.step, self.best = int(saved["step"]), float(saved["best"])
         except Exception as error:  # what damaged files raise has no common class
-            reason = str(error).strip().splitlines()
+            reason = str(error).strip().partition("\n")[0].partition(". ")[0]  # torch goes on with unsafe advice
             raise CheckpointError(
-                f"{path} cannot be resumed from: {reason[0] if reason else type(error).__name__} {advice}"
+                f"{path} cannot be resumed from: {reason.rstrip('.:') or type(error).__name__}. {advice}"
             ) from error
         self.average.n_averaged.fill_(self.step)
 

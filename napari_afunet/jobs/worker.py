@@ -197,13 +197,11 @@ def batch_events(
 
         def progress_of(name: str) -> Callable[[int, int, str], None]:
             def on_progress(done: int, total: int, message: str) -> None:
-                if should_cancel():
-                    raise MergeCancelled("The batch was cancelled.")
                 report((numbers[name] + done / max(total, 1)) / len(jobs), f"{name}: {message}")
 
             return on_progress
 
-        for outcome in run_batch(jobs, on_progress=progress_of):
+        for outcome in run_batch(jobs, on_progress=progress_of, should_cancel=should_cancel):
             yield BracketDone(numbers[outcome.name] + 1, len(jobs), outcome.name, outcome.status, outcome.message)
         if single:
             yield BracketDone(len(jobs), len(jobs), "", "single", _listed([path.name for path in single]))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from afunet_core.data.synthesis.brackets import SyntheticBatch
-from afunet_core.io import write_image
+from afunet_core.io.write import write_image
 from afunet_core.radiometry import encode, mu_law
 
 __all__ = ["contact_sheet", "write_bracket_folder", "write_contact_sheet"]

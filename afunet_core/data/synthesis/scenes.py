@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io import read_image
+from afunet_core.io.read import read_image
 
 __all__ = ["NOISY_SCENES", "RELATED_SCENES", "SceneBank", "scene_group", "split_scenes"]
 

@@ -18,8 +18,8 @@ import torch
 import afunet_core as af
 from afunet_core.cli import COMMANDS, main, options
 from afunet_core.data.demo import demo_bracket
-from afunet_core.merging import batch
 from afunet_core.merging.alignment import REGISTRATION_MODES
+from afunet_core.merging.output import display_picture
 from afunet_core.tonemap import OPERATORS
 from afunet_core.utils.device import PRECISIONS
 
@@ -120,7 +120,7 @@ def test_merge_writes_what_merge_returns(frames: list[np.ndarray], model: str, t
     assert main(["merge", *paths, *arguments, "--stages", str(tmp_path / "stages"), "-q"]) == 0
     expected = af.merge(af.Bracket.from_files(paths), model=model)
     np.testing.assert_array_equal(pixels(tmp_path / "out.exr"), expected.radiance)
-    picture = batch.display_picture(expected)
+    picture = display_picture(expected)
     np.testing.assert_allclose(pixels(tmp_path / "out.png") / 255, picture, atol=0.5 / 255 + 1e-6)
     assert {path.name for path in (tmp_path / "stages").iterdir()} == {
         "ghost.png",
@@ -442,6 +442,8 @@ def test_pictures_are_refused_before_the_work_without_matplotlib(
         (["evaluate", "--data", "gone"], "gone"),
         (["evaluate", "--data", "gone", "--synthetic", "3"], "either"),
         (["evaluate", "--synthetic", "0"], "synthetic"),
+        (["evaluate", "--real", ".", "--pictures", "-o", "report"], "no --real"),
+        (["evaluate", "--other-brackets"], "--real as well"),
         (["evaluate", "--error-maps"], "-o FOLDER"),
         (["evaluate", "--model", "imaginary"], "imaginary"),
         (["evaluate", "--no-model", "--baselines"], "methods"),

@@ -19,7 +19,7 @@ from afunet_core.errors import BracketError
 from afunet_core.io import read_image, write_image
 from afunet_core.io.colour import SRGB_CHROMATICITIES, primaries_to_srgb
 from afunet_core.io.icc import SRGB_D50, linear_srgb_profile, parse_profile, srgb_profile
-from afunet_core.io.read import read_facts
+from afunet_core.io.read import read_facts, read_planes
 from scenes import icc_profile, table_profile
 
 ADOBE = np.array([[0.60976, 0.20524, 0.14922], [0.31112, 0.62566, 0.06322], [0.01948, 0.06089, 0.74484]])
@@ -139,6 +139,23 @@ class TestTables:
         image = read_image(tmp_path / f"a{suffix}")
         assert image.encoding == "srgb"
         np.testing.assert_allclose(image.pixels / 255, 1.055 * (128 / 255) ** (1 / 2.4) - 0.055, atol=0.02)
+
+    def test_every_page_is_converted(self, tmp_path: Path, pixels: np.ndarray) -> None:
+        corners = np.array([[r, g, b] for r in (0, 1) for g in (0, 1) for b in (0, 1)]) @ ADOBE.T
+        stack = np.stack([pixels[:, ::-1], pixels])
+        for name, pages in {"stack": stack, "alone": pixels}.items():
+            data = table_profile(b"RGB ", corners, 2.2)
+            tifffile.imwrite(tmp_path / f"{name}.tif", pages, photometric="rgb", iccprofile=data)
+        np.testing.assert_array_equal(
+            read_planes(tmp_path / "stack.tif")[1].pixels, read_image(tmp_path / "alone.tif").pixels
+        )
+        paper = table_profile(b"CMYK", np.repeat(np.linspace(1, 0, 16)[:, None], 3, axis=1), 1.0)
+        inks = [Image.new("CMYK", (9, 8), (0, 0, 0, black)) for black in (50, 200)]
+        inks[0].save(tmp_path / "inks.tif", save_all=True, append_images=inks[1:], icc_profile=paper)
+        inks[1].save(tmp_path / "last.tif", icc_profile=paper)
+        first, last = read_planes(tmp_path / "inks.tif")
+        np.testing.assert_array_equal(last.pixels, read_image(tmp_path / "last.tif").pixels)
+        assert first.pixels.mean() > last.pixels.mean()
 
     def test_lab(self, tmp_path: Path) -> None:
         colours = np.tile(np.array([200, 120, 60], np.uint8), (8, 8, 1))

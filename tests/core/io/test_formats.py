@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from afunet_core.bracket.folders import is_own_result
 from afunet_core.errors import DependencyError, ImageFileError
-from afunet_core.io import PixelSize, read_image, read_photograph, write_image, write_stack
+from afunet_core.io import PixelSize, read_exposure, read_image, read_photograph, write_image, write_stack
 from afunet_core.io.gain_map import read_gain_map, read_hdr_rendition, write_gain_map_jpeg
 from afunet_core.io.hdr_display import encode_pq
 from scenes import exif_of
@@ -98,6 +98,15 @@ class TestPhones:
         upright = read_image(tmp_path / "a.heic").pixels
         assert upright.shape == (64, 32, 3)
         assert upright[:28].mean() > 150 > 50 > upright[36:].mean()
+
+    def test_metadata_of_heic_are_read_without_its_pixels(
+        self, tmp_path: Path, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        heif = pytest.importorskip("pillow_heif")
+        heif.from_pillow(Image.fromarray(picture)).save(tmp_path / "a.heic", exif=photograph().tobytes())
+        monkeypatch.setattr("pillow_heif.heif.BaseImage.load", lambda _: pytest.fail("the pixels were decoded"))
+        assert read_exposure(tmp_path / "a.heic").seconds == 0.01
+        assert read_photograph(tmp_path / "a.heic").to_attributes()["Make"] == "Maker"
 
 
 class TestGainMap:

@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 import afunet_core as af
-from afunet_core.errors import ArgumentError, ImageFileError
+from afunet_core.errors import ArgumentError, ImageFileError, MergeCancelled
 from afunet_core.io import read_image, write_image
 from afunet_core.io.atomic import remove_partial_files, write_atomically
 from afunet_core.merging import batch
@@ -40,6 +40,17 @@ def write_frames(folder: Path, light: np.ndarray, ev: tuple[float, ...] = (0, 2)
 
 def job_of(files: list[str], output: Path, **more: object) -> MergeJob:
     return MergeJob(output.name, str(output), files=tuple(files), merge=PLAIN, **more)  # type: ignore[arg-type]
+
+
+def test_a_batch_is_cancelled_between_reports_of_progress(tmp_path: Path, light: np.ndarray) -> None:
+    files = write_frames(tmp_path / "a", light)
+    jobs = [job_of(files, tmp_path / f"{name}.exr") for name in ("first", "second")]
+    asked = iter(range(10**6))
+    outcomes = run_batch(jobs, should_cancel=lambda: next(asked) > 3)
+    with pytest.raises(MergeCancelled):
+        next(outcomes)
+    assert next(asked) == 5
+    assert not list(tmp_path.glob("*.exr"))
 
 
 def test_a_batch_goes_on_whatever_happens(tmp_path: Path, light: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

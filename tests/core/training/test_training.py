@@ -103,6 +103,10 @@ def not_a_checkpoint(path: Path) -> None:
     path.write_bytes(b"precious")
 
 
+def of_an_old_kind(path: Path) -> None:
+    path.write_bytes(bytes(1000))  # torch then advises to load it unsafely
+
+
 def of_another_network(path: Path) -> None:
     saved = torch.load(path, weights_only=True)
     saved["model"] = AFUNet(replace(CONFIG, model_overrides={**SMALL, "depths": [2]}).network()).state_dict()
@@ -115,13 +119,16 @@ def without_the_optimiser(path: Path) -> None:
     torch.save(saved, path)
 
 
-@pytest.mark.parametrize("damage", [truncated, not_a_checkpoint, of_another_network, without_the_optimiser])
+@pytest.mark.parametrize(
+    "damage", [truncated, not_a_checkpoint, of_an_old_kind, of_another_network, without_the_optimiser]
+)
 def test_a_damaged_checkpoint_is_refused_and_nothing_overwritten(finished, tmp_path, damage):
     folder = shutil.copytree(finished, tmp_path / "run")
     damage(folder / "last.ckpt")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be resumed from: .*--restart"):
+    with pytest.raises(CheckpointError, match=r"last\.ckpt cannot be resumed from: .*--restart") as refused:
         run(replace(CONFIG, steps=2), folder)
+    assert "set to `False`" not in str(refused.value)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 

@@ -34,6 +34,23 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
 
 
+def test_a_batch_is_cancelled_within_a_merge_and_says_nothing_more(make_frames, tmp_path):
+    import imageio.v3 as iio
+
+    from napari_afunet.jobs.worker import batch_events
+    from napari_afunet.settings import MergeSettings
+
+    for index, frame in enumerate(make_frames()[0]):
+        iio.imwrite(tmp_path / f"{index}.png", frame)
+    (tmp_path / "exposure.txt").write_text("-2\n0\n2\n")
+    asked = iter(range(10**6))
+    plain = MergeSettings(method="weighted")
+    events = batch_events(str(tmp_path), str(tmp_path / "out"), plain, False, lambda *_: None, lambda: next(asked) > 3)
+    assert list(events) == []
+    assert next(asked) == 5
+    assert not list(tmp_path.rglob("*.exr"))
+
+
 def test_what_is_found_is_listed_opened_as_any_bracket_and_merged_from_the_list(
     widget, qtbot, make_frames, tmp_path, monkeypatch
 ):
