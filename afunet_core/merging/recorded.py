@@ -19,7 +19,7 @@ from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
-from afunet_core.motion.rest import examine
+from afunet_core.motion.rest import rest_map
 from afunet_core.motion.shadows import darkest_light
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
@@ -84,7 +84,7 @@ def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: Camera
     used = sorted(set(frames.joining or frames.three))
     rest, certain = [], 0.0
     for index in used:
-        found, moved = examine(bracket, index, model)
+        found, moved = rest_map(bracket, index, model)
         certain = max(certain, moved if index in frames.three else 0.0)
         rest.append(found * covered[index].to(found) if index in covered else found)
     outer = [found for index, found in zip(used, rest, strict=True) if index in frames.three]
