@@ -18,6 +18,7 @@ from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.motion.consistency import spread_over
 from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_mean
+from afunet_core.ops.slope import central_differences
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.radiometry import encode, linearize
 
@@ -247,7 +248,5 @@ def _slow(values: Tensor) -> Tensor:
 
 
 def _slope(radiance: Tensor) -> Tensor:
-    padded = F.pad(radiance, (1, 1, 1, 1), mode="replicate")
-    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    across, down = (part / 2 for part in central_differences(radiance))
     return (across.square() + down.square()).sqrt()
