@@ -53,15 +53,14 @@ def compare_frames(
         views = [bracket.with_reference(index) for index in (frames.reference, len(bracket) - 1, 0)]
     else:
         views = [frames.for_network(bracket)]
-    return Evidence(all(is_at_rest(view, bracket.batch_size, check) for view in views))
+    return Evidence(all(is_at_rest(view, check) for view in views))
 
 
-def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], None] = lambda: None) -> bool:
-    """Return True if nothing moved between the frames, as far as they can tell.
+def is_at_rest(bracket: ExposureStack, check: Callable[[], None] = lambda: None) -> bool:
+    """Return True if nothing moved between the frames, in any sample of the batch, as far as they can tell.
 
     Args:
         bracket: the frames as they were taken; a bracket that had to be registered did move.
-        batch_size: samples in the batch; all of them must be at rest.
         check: called several times a second; it raises when the caller no longer wants the answer.
 
     Returns:
@@ -75,5 +74,5 @@ def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], 
         True
     """
     block = min(BLOCK, *bracket.frames[0].shape[-2:])
-    maps = (ghost_map(bracket, sample, check=check, block=block) for sample in range(batch_size))
+    maps = (ghost_map(bracket, sample, check=check, block=block) for sample in range(len(bracket.frames[0])))
     return all(float(found.mean()) <= AT_REST for found in maps)
