@@ -244,17 +244,9 @@ def _head_inputs(
     rows, columns = (max(0, 2 - side) for side in expected[-2:])  # reflected borders take two features
     frames = F.pad(pad_to_multiple(frames, fold), (0, columns * fold, 0, rows * fold), mode="replicate")
     skip = model.skip(model.embed.reference(model.embed.frame_inputs(frames)[1]))
-    return (
-        frames,
-        times,
-        [
-            F.pad(torch.as_tensor(stage.reference).to(skip), (0, columns, 0, rows), mode="replicate").permute(
-                0, 2, 3, 1
-            )
-            + skip
-            for stage in stages
-        ],
-    )
+    kept = (torch.as_tensor(stage.reference).to(skip) for stage in stages)
+    padded = (F.pad(feature, (0, columns, 0, rows), mode="replicate") for feature in kept)
+    return frames, times, [feature.permute(0, 2, 3, 1) + skip for feature in padded]
 
 
 def _cropped(image: torch.Tensor, height: int, width: int) -> Map:

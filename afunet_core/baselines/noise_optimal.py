@@ -6,7 +6,7 @@ With the noise of :mod:`afunet_core.camera.noise` it is the best linear unbiased
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -99,11 +99,12 @@ def merge_with_variance(
     if reference is not None:
         moved = _where_moved(shares, linear, seconds)
         shares = [torch.lerp(share, moved.new_full((), i == reference), moved) for i, share in enumerate(shares)]
-    rough = _ratio(shares, linear, seconds, [1.0] * len(seconds))
+    rough = mean_radiance(linear, shares, seconds)
     # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
     # Without read noise black would have none at all: the floor stands for the last bit of 16.
     precisions = [time / noise.variance(rough * time).clamp(min=1e-10) for time in seconds]
-    radiance = _ratio(shares, linear, seconds, precisions)
+    weighted = (share * precision for share, precision in zip(shares, precisions, strict=True))
+    radiance = mean_radiance(linear, weighted, seconds)
     parts = list(zip(shares, precisions, seconds, strict=True))
     total = sum((share * precision * time for share, precision, time in parts), start=rough.new_zeros(()))
     return radiance, sum((w * w * p * t for w, p, t in parts), start=rough.new_zeros(())) / total**2
@@ -116,7 +117,7 @@ def _where_moved(shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequ
     Where something moved that makes colours of two things, which no frame recorded.
     """
     joint = [share.amin(1, keepdim=True).expand_as(share) for share in shares]
-    shorter = _ratio(joint, linear, times, [1.0] * len(times))
+    shorter = mean_radiance(linear, joint, times)
     moved = torch.zeros_like(shorter[:, :1])
     for share, together, value, time in zip(shares, joint, linear, times, strict=True):
         if bool((together < 1).any()):
@@ -130,12 +131,15 @@ def _where_moved(shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequ
     return moved
 
 
-def _ratio(
-    shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float], factors: Sequence[Tensor | float]
-) -> Tensor:
-    """Mean radiance with the weights share · factor · time."""
-    light, weight = linear[0].new_zeros(()), linear[0].new_zeros(())
-    for share, value, time, factor in zip(shares, linear, times, factors, strict=True):
-        light = light + share * factor * value
-        weight = weight + share * factor * time
+def mean_radiance(linear: Sequence[Tensor], shares: Iterable[Tensor], times: Sequence[float]) -> Tensor:
+    """Average the radiance of linear frames, weighted by share and exposure time, which cancels from the numerator.
+
+    Args:
+        linear: of each frame, linear light, 1.0 at its saturation.
+        shares: of each frame, of any shape that broadcasts.
+        times: of each frame.
+    """
+    light = weight = linear[0].new_zeros(())
+    for value, share, time in zip(linear, shares, times, strict=True):
+        light, weight = light + share * value, weight + share * time
     return light / weight

@@ -24,16 +24,12 @@ from afunet_core.ops.robust import median_deviation
 from afunet_core.radiometry import linearize
 
 __all__ = [
-    "NOISE",
     "ORDINARY_CAMERA",
     "NoiseModel",
     "dependable_noise",
     "estimate_noise",
     "photon_noise",
 ]
-
-NOISE = ("estimate", "photons")
-"""Names that :func:`afunet_core.merge` takes for a camera's noise instead of its numbers."""
 
 _RECORDED = 0.88
 """Encoded value up to which noise is measured; lower than `BRIGHT`, see :mod:`afunet_core.camera.saturation`."""

@@ -73,7 +73,7 @@ class ResponseCurve:
 
     def __call__(self, encoded: Tensor) -> Tensor:
         """Linear light of stored values in [0, 1], B×C×H×W (or any shape for a curve of one row); differentiable."""
-        return self._per_channel(encoded, lambda values, row: _interpolate(values, row.to(values)))
+        return self._per_channel(encoded, lambda values, row: interpolate(values, row.to(values)))
 
     def encode(self, light: Tensor) -> Tensor:
         """The stored values of linear light in [0, 1]: the inverse of calling the curve."""
@@ -235,15 +235,20 @@ def _solve(values: Tensor, log_times: Tensor, smoothness: float) -> Tensor:
 def _rising(departure: Tensor) -> Tensor:
     """From the departure at the knots to a strictly rising curve from 0 to 1."""
     grid = torch.linspace(0, 1, LEVELS, dtype=departure.dtype)
-    curve = _interpolate(grid, departure)
+    curve = interpolate(grid, departure)
     light = torch.where(grid > 0, grid.clamp(min=1e-9) ** GAMMA * curve.exp(), 0.0)
     least = 1e-7 * torch.arange(LEVELS, dtype=light.dtype) * light[-1]
     light = light.cummax(0).values + least
     return (light - light[0]) / (light[-1] - light[0])
 
 
-def _interpolate(values: Tensor, table: Tensor) -> Tensor:
-    """A table of evenly spaced values over [0, 1], linearly in between."""
+def interpolate(values: Tensor, table: Tensor) -> Tensor:
+    """Look values up in a table evenly spaced over [0, 1], linear in between; differentiable.
+
+    Example:
+        >>> interpolate(torch.tensor([0.25, 2.0]), torch.tensor([0.0, 1.0, 4.0]))
+        tensor([0.5000, 4.0000])
+    """
     position = values.clamp(0.0, 1.0) * (len(table) - 1)
     left = position.detach().floor().clamp(max=len(table) - 2).long()
     return torch.lerp(table[left], table[left + 1], position - left)

@@ -18,6 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from afunet_core.camera.response import interpolate
 from afunet_core.camera.white_level import SHOULDER
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, Scalar, encode
@@ -116,15 +117,8 @@ def linearized(
     for index, frame in enumerate(frames):
         table = tables[min(index, 1)].to(frame)
         is_grey = frame.stride(1) == 0  # one channel, shown as three
-        values = in_strips(partial(_looked_up, table=table), frame[:, :1] if is_grey else frame)
+        values = in_strips(partial(interpolate, table=table), frame[:, :1] if is_grey else frame)
         result.append(values.expand_as(frame))
         if index:
             seconds[index] /= shoulder
     return tuple(result), seconds
-
-
-def _looked_up(values: Tensor, table: Tensor) -> Tensor:
-    """A table of evenly spaced values over [0, 1], linearly in between."""
-    position = values.clamp(0.0, 1.0) * (len(table) - 1)
-    left = position.floor().clamp(max=len(table) - 2).long()
-    return torch.lerp(table[left], table[left + 1], position - left)

@@ -31,6 +31,7 @@ from afunet_core.bracket.bracket import Bracket
 from afunet_core.bracket.folders import list_bracket_folder
 from afunet_core.errors import BracketError, MergeCancelled
 from afunet_core.evaluation.scores import Evaluation, Row
+from afunet_core.merging.frame_selection import BRIGHT, DARK
 from afunet_core.metrics import Metric, psnr
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.radiometry import mu_law
@@ -353,7 +354,7 @@ def _other_brackets(stack: Bracket) -> dict[str, tuple[int, int, int]]:
 
 def _shares(stack: Bracket) -> list[float]:
     """The share of well exposed pixels of every frame."""
-    return [float(((frame > 0.08) & (frame < 0.92)).all(1).float().mean()) for frame in stack.frames]
+    return [float(((frame > DARK) & (frame < BRIGHT)).all(1).float().mean()) for frame in stack.frames]
 
 
 def _best_curve(image: Tensor, truth: Tensor, mask: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.merging.alignment import AlignedBracket
@@ -11,7 +10,7 @@ from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.merging.options import MergeOptions
 from afunet_core.motion.ghosts import ghost_map
 
-__all__ = ["AT_REST", "Evidence", "compare_frames", "is_at_rest"]
+__all__ = ["AT_REST", "is_at_rest", "nothing_moved"]
 
 AT_REST = 2e-4
 """Mean of the ghost map up to which a scene counts as at rest: one ghost of 14×14 pixels in a megapixel."""
@@ -20,21 +19,10 @@ BLOCK = 2
 """Side of the blocks of pixels that are asked: what moves in the dark can be fainter than the noise of a pixel."""
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """Evidence of motion.
-
-    Attributes:
-        at_rest: nothing moved, neither the camera nor anything in the scene, as far as the frames tell.
-    """
-
-    at_rest: bool
-
-
-def compare_frames(
+def nothing_moved(
     aligned: AlignedBracket, frames: FrameSelection, options: MergeOptions, check: Callable[[], None] = lambda: None
-) -> Evidence:
-    """Find out if anything moved between the frames that are merged.
+) -> bool:
+    """Return True if neither the camera nor anything in the scene moved between the frames that are merged.
 
     What is too dark in the reference to be told from noise shows between longer frames, what is clipped in it between
     shorter ones. A bracket that lacks a side, or that had to be registered, does not count as at rest, nor does any
@@ -48,20 +36,19 @@ def compare_frames(
     """
     bracket = aligned.bracket
     if options.method != "auto" or frames.missing or aligned.was_warped:
-        return Evidence(at_rest=False)
+        return False
     if frames.joining:
         views = [bracket.with_reference(index) for index in (frames.reference, len(bracket) - 1, 0)]
     else:
         views = [frames.for_network(bracket)]
-    return Evidence(all(is_at_rest(view, bracket.batch_size, check) for view in views))
+    return all(is_at_rest(view, check) for view in views)
 
 
-def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], None] = lambda: None) -> bool:
-    """Return True if nothing moved between the frames, as far as they can tell.
+def is_at_rest(bracket: ExposureStack, check: Callable[[], None] = lambda: None) -> bool:
+    """Return True if nothing moved between the frames, in any sample of the batch, as far as they can tell.
 
     Args:
         bracket: the frames as they were taken; a bracket that had to be registered did move.
-        batch_size: samples in the batch; all of them must be at rest.
         check: called several times a second; it raises when the caller no longer wants the answer.
 
     Returns:
@@ -75,5 +62,5 @@ def is_at_rest(bracket: ExposureStack, batch_size: int = 1, check: Callable[[], 
         True
     """
     block = min(BLOCK, *bracket.frames[0].shape[-2:])
-    maps = (ghost_map(bracket, sample, check=check, block=block) for sample in range(batch_size))
+    maps = (ghost_map(bracket, sample, check=check, block=block) for sample in range(len(bracket.frames[0])))
     return all(float(found.mean()) <= AT_REST for found in maps)

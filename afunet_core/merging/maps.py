@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
+from afunet_core.inspection import decode_stages, source_shares
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.inference import Network, on_device
 from afunet_core.model.afunet import AFUNet, StageState
@@ -65,16 +66,12 @@ def ghost_maps(bracket: Bracket) -> np.ndarray:
 
 def stages_hdr(model: AFUNet, bracket: Bracket, stages: list[StageState], scale: float) -> np.ndarray:
     """Return the image decoded after every stage, in the unit of the result."""
-    from afunet_core.inspection import decode_stages
-
     images = np.stack(decode_stages(on_device(model, CPU), bracket.to_tensor(), stages))
     return (images.mean(-1) if bracket.is_grey else images) * np.float32(scale)
 
 
 def source_map(model: AFUNet, bracket: Bracket, stages: list[StageState]) -> np.ndarray:
     """Return the shares of the three frames and of the network's own picture, see `inspection.source_shares`."""
-    from afunet_core.inspection import source_shares
-
     return source_shares(on_device(model, CPU), bracket.to_tensor(), stages)
 
 

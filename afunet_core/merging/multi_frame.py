@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
@@ -26,6 +25,7 @@ from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over
 from afunet_core.ops.box_filter import window_max
+from afunet_core.ops.slope import central_differences
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
@@ -218,9 +218,7 @@ def _short_frame_reliability(
 
 def _squared_slope(image: Tensor) -> Tensor:
     """Return the square of the steepest slope in the 3×3 pixels around each, per pixel."""
-    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
-    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    across, down = (part / 2 for part in central_differences(image))
     return window_max(across.square() + down.square(), 3)
 
 

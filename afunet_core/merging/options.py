@@ -133,7 +133,7 @@ class MergeOptions:
         "Full runs the network exactly; half and quarter are faster, and reach further.",
         group="network",
         choices={
-            "auto": "By the size of the picture",
+            "auto": "By size, sharpness and motion",
             "full": "Full size",
             "half": "Half size",
             "quarter": "Quarter size",
@@ -172,7 +172,6 @@ class MergeOptions:
         group="result",
         command_line=False,
     )
-
     regions: tuple[Region, ...] = option(
         (),
         label="Regions",

@@ -17,7 +17,7 @@ from afunet_core.errors import ArgumentError
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise, align_frames, camera_noise
 from afunet_core.merging.classic import merge_classic
 from afunet_core.merging.estimate import Estimate
-from afunet_core.merging.evidence import compare_frames
+from afunet_core.merging.evidence import nothing_moved
 from afunet_core.merging.frame_selection import FrameSelection, select_frames
 from afunet_core.merging.inference import Network, load_network
 from afunet_core.merging.moving_scene import guess_unrecorded, merge_moving
@@ -166,11 +166,9 @@ def _merge_by_network(
         recorded = find_recorded(aligned, frames, noise)
         if recorded.everywhere and not options.stages:
             return merge_recorded(original, frames, recorded, noise)
-    else:
-        evidence = compare_frames(aligned, frames, options, network.reporter.check)
-        if evidence.at_rest:
-            estimate = merge_static(aligned, frames, noise, network, options)
-            return join_frames(estimate, aligned, frames, noise) if frames.joining else estimate
+    elif nothing_moved(aligned, frames, options, network.reporter.check):
+        estimate = merge_static(aligned, frames, noise, network, options)
+        return join_frames(estimate, aligned, frames, noise) if frames.joining else estimate
     estimate = merge_moving(aligned, frames, noise, network, options, recorded.share if recorded else None)
     if frames.joining:
         estimate = join_frames(estimate, aligned, frames, noise)

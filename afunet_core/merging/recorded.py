@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from afunet_core.baselines.noise_optimal import mean_radiance
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
-from afunet_core.motion.rest import examine
+from afunet_core.motion.rest import rest_map
 from afunet_core.motion.shadows import darkest_light
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
@@ -84,7 +85,7 @@ def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: Camera
     used = sorted(set(frames.joining or frames.three))
     rest, certain = [], 0.0
     for index in used:
-        found, moved = examine(bracket, index, model)
+        found, moved = rest_map(bracket, index, model)
         certain = max(certain, moved if index in frames.three else 0.0)
         rest.append(found * covered[index].to(found) if index in covered else found)
     outer = [found for index, found in zip(used, rest, strict=True) if index in frames.three]
@@ -138,12 +139,12 @@ def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> T
         linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in frames]
         if offset > 0:
             says = [say * sure for say, sure in zip(says, _sure(linear, says, times, offset), strict=True)]
-        mean = _mean(linear, says, times)
+        mean = mean_radiance(linear, says, times)
         if model is None:
             return mean
         # One over the variance, as in merge_with_variance; one time cancels.
         precise = [say * t / model.variance(mean * t).clamp(min=1e-10) for say, t in zip(says, times, strict=True)]
-        return _mean(linear, precise, times)
+        return mean_radiance(linear, precise, times)
 
     return in_strips(rows, *(bracket.frames[index] for index in recorded.frames), *recorded.rest)
 
@@ -154,18 +155,10 @@ def _sure(linear: Sequence[Tensor], says: Sequence[Tensor], times: Sequence[floa
     Each value tells that itself, unless all are so dark that what is brightest is only the noisiest: then the light
     that is expected does.
     """
-    rough = _mean(linear, [say * time for say, time in zip(says, times, strict=True)], times)
+    rough = mean_radiance(linear, [say * time for say, time in zip(says, times, strict=True)], times)
     own, expected = (
         [light.square() / (light.square() + offset**2) for light in lights]
         for lights in (linear, [(rough * time).clamp(min=1e-3 * offset) for time in times])
     )
     shown = smoothstep((rough * times[-1] / offset).clamp(min=0) ** (1 / GAMMA), *SHOWN)
     return [torch.lerp(guess, value.clamp(min=1e-3), shown) for guess, value in zip(expected, own, strict=True)]
-
-
-def _mean(linear: Sequence[Tensor], says: Sequence[Tensor], times: Sequence[float]) -> Tensor:
-    """Radiance of linear frames, weighted by say and exposure time, which cancels from the numerator."""
-    light = weight = linear[0].new_zeros(())
-    for value, say, time in zip(linear, says, times, strict=True):
-        light, weight = light + say * value, weight + say * time
-    return light / weight

@@ -30,10 +30,11 @@ class MergeResult:
         maps: pictures about the merge, computed when first looked at, with a leading batch axis for batches:
             ``"ghost"`` ``H×W``, where a plain weighted merge would have failed; for a bracket of other than three
             frames in which something moved ``"network"`` ``H×W``, the share of the network's picture beside what frames
-            that agree recorded; with ``stages`` also ``"stages_hdr"``, ``S×`` the shape of ``radiance``, what the
-            network would have given after each stage; and, with ``stages`` and an anchored head, ``"source"``
-            ``H×W×4``, how much of each pixel came from the shorter, the reference and the longer frame and from the
-            network's own picture.
+            that agree recorded; where the frames contradict their encoding ``"rest"`` ``H×W``, how surely nothing
+            moved, so that recorded values decide; with ``stages`` also ``"stages_hdr"``, ``S×`` the shape of
+            ``radiance``, what the network would have given after each stage; and, with ``stages`` and an anchored head,
+            ``"source"`` ``H×W×4``, how much of each pixel came from the shorter, the reference and the longer frame and
+            from the network's own picture.
         finish: regions → the result with them; of :meth:`with_regions`.
     """
 

@@ -18,10 +18,11 @@ from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.motion.consistency import spread_over
 from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_mean
+from afunet_core.ops.slope import central_differences
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["deviation", "disagreement", "examine", "rest_map"]
+__all__ = ["deviation", "disagreement", "rest_map"]
 
 WORKING_PIXELS = 1.0e6
 """Frames are compared at most at this size."""
@@ -101,7 +102,7 @@ BLURRED = 9
 
 
 @torch.no_grad()
-def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> Tensor:
+def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> tuple[Tensor, float]:
     """Estimate how surely a frame shows what the reference shows.
 
     Args:
@@ -111,20 +112,16 @@ def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) 
             eight bits and compression, and the shadows are less sure.
 
     Returns:
-        B×1×H×W in [0, 1]: 1 at rest, 0 where something moved, smooth.
+        B×1×H×W in [0, 1]: 1 at rest, 0 where something moved, smooth; and the share of the picture that certainly
+        moved.
 
     Example:
         >>> frames = tuple(torch.full((1, 3, 32, 32), value) for value in (0.1, 0.4))
         >>> still = ExposureStack(frames, torch.tensor([1.0, 4.0]), encoding="linear", reference=1)
-        >>> float(rest_map(still, 0).min())
-        1.0
+        >>> rest, moved = rest_map(still, 0)
+        >>> float(rest.min()), moved
+        (1.0, 0.0)
     """
-    return examine(stack, index, noise)[0]
-
-
-@torch.no_grad()
-def examine(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> tuple[Tensor, float]:
-    """:func:`rest_map`, and the share of the picture that certainly moved."""
     height, width = stack.frames[index].shape[-2:]
     if index == stack.reference:
         return torch.ones_like(stack.frames[index][:, :1]), 0.0
@@ -251,7 +248,5 @@ def _slow(values: Tensor) -> Tensor:
 
 
 def _slope(radiance: Tensor) -> Tensor:
-    padded = F.pad(radiance, (1, 1, 1, 1), mode="replicate")
-    across = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
-    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    across, down = (part / 2 for part in central_differences(radiance))
     return (across.square() + down.square()).sqrt()

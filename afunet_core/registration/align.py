@@ -147,8 +147,7 @@ def align_frame(
 
     Returns:
         The aligned frame, encoded; outside its own area it shows what :func:`unseen_content` says. And the mask
-        B×1×H×W of
-        its own area.
+        B×1×H×W of its own area.
 
     Example:
         >>> frame = torch.rand(1, 3, 8, 8)

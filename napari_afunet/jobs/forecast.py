@@ -6,6 +6,8 @@ import json
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from afunet_core.merging.options import MergeOptions
+from afunet_core.utils.options import options_of
 from napari_afunet.jobs.summary import duration
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import PREFERENCES, MergeSettings
@@ -55,7 +57,8 @@ def forecast(source: BracketSource, settings: MergeSettings, on_gpu: bool = Fals
 
 def _advice(settings: MergeSettings, on_gpu: bool) -> str:
     if settings.working_scale == "full" and settings.method in ("auto", "afunet"):
-        return "“Working scale: By the size of the picture” is faster; “Preview” shows a part at once"
+        scale = options_of(MergeOptions)["working_scale"]
+        return f"“{scale.label}: {scale.choices['auto']}” is faster; “Preview” shows a part at once"
     if settings.method in ("auto", "afunet"):
         return "If nothing moved, the method “Weighted average” is faster; “Preview” shows a part at once"
     return "“Preview” shows a part at once"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import afunet_core as af
 from afunet_core.camera.calibration import calibrate
+from afunet_core.camera.response import ResponseCurve
 from afunet_core.camera.tone_curve import ToneCurve
 from afunet_core.radiometry import encode
 
@@ -96,6 +97,9 @@ def test_grey_stays_grey_and_radiance_rises_with_exposure() -> None:
     bracket = af.Bracket(photograph(s_curve, times), times=times)
     assert bracket.encoding == "gamma"
     assert bracket.metadata["calibration"]["curve_found"]
+    curve = ResponseCurve(torch.tensor(bracket.metadata["response"]["light"]))  # what is noted can be given again
+    half, quarter = curve(s_curve(torch.tensor([0.5, 0.25]))).tolist()
+    assert half / quarter == pytest.approx(2, rel=0.1)
     first, second = bracket.radiance(0), bracket.radiance(1)
     both = (bracket.frames[0] > 0.15) & (bracket.frames[1] < 0.85)
     assert abs(float((first[both] / second[both]).log2().median())) < 0.05

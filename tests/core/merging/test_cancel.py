@@ -46,7 +46,7 @@ def test_ghost_map(stack: ExposureStack) -> None:
 def test_deciding_that_a_scene_is_at_rest(stack: ExposureStack) -> None:
     check, _ = cancelling(4)
     with pytest.raises(MergeCancelled):
-        is_at_rest(stack, 1, check)
+        is_at_rest(stack, check)
 
 
 def test_warping(stack: ExposureStack) -> None:

@@ -35,7 +35,7 @@ def test_before_the_first_merge_there_is_a_first_estimate_with_memory_and_advice
     assert "1.9 GB of memory" in text
     assert forecast(small, FAST) == "roughly 2 s (a first estimate)"
     assert "“Weighted average” is faster" in forecast(photographs_of(6000, 8000), MergeSettings(ev=EV))
-    assert "By the size of the picture" in forecast(large, MergeSettings(ev=EV, working_scale="full"))
+    assert "By size, sharpness and motion" in forecast(large, MergeSettings(ev=EV, working_scale="full"))
     assert forecast(large, MergeSettings(ev=EV), on_gpu=True).startswith("roughly 3 s")
 
 
