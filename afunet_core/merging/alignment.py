@@ -37,6 +37,10 @@ had 0.8 to 1.07, true ones of a hand 1.14 to 3; between lie motions of half a pi
 SURE_GAIN = 1.6
 """The same where another frame of the bracket did not move."""
 
+BEYOND_DOUBT = 2.0
+"""Ratio of the shares of a frame that agree with the reference, after registration and before, from which nothing else
+is asked."""
+
 
 @dataclass(frozen=True)
 class AlignedBracket:
@@ -95,7 +99,7 @@ def undo_needless(
     """
     gains = {}
     for index, entry in enumerate(registrations):
-        if entry.decision == "warped":
+        if entry.decision == "warped" and 1 - entry.residual_after < BEYOND_DOUBT * (1 - entry.residual_before):
             before, after = (
                 float(disagreement(stack, index).square().clamp(max=LARGEST_DISAGREEMENT**2).mean())
                 for stack in (bracket, aligned)
