@@ -127,7 +127,8 @@ def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]
 def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelection, network: Network) -> Estimate:
     """Ask the network once more, with a shorter frame, how bright it is where nothing recorded it.
 
-    It sees only the rectangle that needs it, and of large pictures the windows. A guess may be brighter than what is certain, never darker.
+    It sees only the rectangle that needs it, of large pictures only windows. A guess may be brighter than what is
+    certain, never darker.
 
     Args:
         estimate: in which all frames joined.
