@@ -33,34 +33,25 @@ _CONTAINER = (
     'xmlns:Container="http://ns.google.com/photos/1.0/container/" '
     'xmlns:Item="http://ns.google.com/photos/1.0/container/item/"'
 )
+# Added to both pictures before they are divided, so that black is no division by zero: Ultra HDR's own value.
 _OFFSET = 1 / 64
-"""Added to both pictures before they are divided, so that black is no division by zero: Ultra HDR's own value."""
+_MOST_STOPS = 6.0  # headroom in stops; no screen has more, and eight bits of gain become too coarse
 
-_MOST_STOPS = 6.0
-"""Headroom in stops; no screen has more, and eight bits of gain become too coarse."""
-
+_XMP_DEFAULTS = {"GainMapMin": 0.0, "GainMapMax": 1.0, "Gamma": 1.0, "OffsetSDR": _OFFSET, "OffsetHDR": _OFFSET}
 _MPF_HEADER = b"MPF\0"
 
 
 @dataclass(frozen=True)
 class GainMap:
-    """A gain map and how it is to be applied.
+    """A gain map and how it is to be applied."""
 
-    Args:
-        pixels: H×W×3 in [0, 1]; perhaps smaller than the picture.
-        low, high: log2 gains of 0 and 1, for each channel.
-        gamma: of the values, for each channel.
-        offset_sdr, offset_hdr: added to the pictures, for each channel.
-        headroom: stops above white for which the map applies in full.
-    """
-
-    pixels: np.ndarray
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    gamma: tuple[float, ...]
-    offset_sdr: tuple[float, ...]
-    offset_hdr: tuple[float, ...]
-    headroom: float
+    pixels: np.ndarray  # H×W×3 in [0, 1]; perhaps smaller than the picture
+    low: tuple[float, ...]  # log2 gain of 0, for each channel, as all below
+    high: tuple[float, ...]  # log2 gain of 1
+    gamma: tuple[float, ...]  # of the values
+    offset_sdr: tuple[float, ...]  # added to the picture
+    offset_hdr: tuple[float, ...]  # added to the HDR rendition
+    headroom: float  # stops above white for which the map applies in full
 
     def apply(self, sdr: np.ndarray) -> np.ndarray:
         """Turn a picture's linear light H×W×3, 1.0 its white, into the light of the HDR rendition."""
@@ -287,16 +278,7 @@ def _from_xmp(header: bytes) -> dict[str, Any] | None:
         numbers = numbers or [default]
         return tuple(numbers[:3]) if len(numbers) >= 3 else (numbers[0],) * 3
 
-    columns = [
-        stated(name, default)
-        for name, default in (
-            ("GainMapMin", 0),
-            ("GainMapMax", 1),
-            ("Gamma", 1),
-            ("OffsetSDR", _OFFSET),
-            ("OffsetHDR", _OFFSET),
-        )
-    ]
+    columns = [stated(name, default) for name, default in _XMP_DEFAULTS.items()]
     return _plausible(columns, stated("HDRCapacityMax", columns[1][0])[0])
 
 
