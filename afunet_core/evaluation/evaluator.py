@@ -43,26 +43,16 @@ DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
 
 @dataclass(frozen=True)
 class Sample:
-    """A bracket with its truth.
+    """A bracket with its truth."""
 
-    Attributes:
-        name: of the scene.
-        kind: of motion, or any other group to average over ("static", "camera", ...).
-        frames: B×3×H×W each, encoded in [0, 1], shortest first.
-        times: (N,), relative to the shortest frame.
-        truth: B×3×H×W linear radiance at the instant of the reference frame.
-        moved: B×1×H×W, above 0.5 where the content moved between the frames, or ``None`` if unknown.
-        encoding, gamma: how the frames are encoded.
-    """
-
-    name: str
-    kind: str
-    frames: tuple[Tensor, ...]
-    times: Tensor
-    truth: Tensor
-    moved: Tensor | None = None
-    encoding: str = "gamma"
-    gamma: float = GAMMA
+    name: str  # of the scene
+    kind: str  # of motion, or any other group to average over ("static", "camera", ...)
+    frames: tuple[Tensor, ...]  # B×3×H×W each, encoded in [0, 1], shortest first
+    times: Tensor  # (N,), relative to the shortest frame
+    truth: Tensor  # B×3×H×W linear radiance at the instant of the reference frame
+    moved: Tensor | None = None  # B×1×H×W, above 0.5 where the content moved between the frames, or ``None`` if unknown
+    encoding: str = "gamma"  # how the frames are encoded
+    gamma: float = GAMMA  # exponent of the gamma encoding
 
     @property
     def reference(self) -> int:

@@ -27,8 +27,7 @@ _GHOST_DEFINITIONS = {
     INSIDE: "PSNR-μ over the pixels where the scene moved between the frames; dB, peak 1",
     OUTSIDE: "PSNR-μ over the pixels where it did not; dB, peak 1",
 }
-SceneKey: TypeAlias = tuple[str, str, int]
-"""Kind, name, and which of the scenes of that name."""
+SceneKey: TypeAlias = tuple[str, str, int]  # kind, name, and which of the scenes of that name
 
 
 @dataclass(frozen=True)

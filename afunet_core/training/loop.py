@@ -25,11 +25,11 @@ from afunet_core.io.atomic import write_atomically
 from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
-from afunet_core.training.config import TrainingConfig, check_names, learning_rate, load_config
+from afunet_core.training.config import TrainingConfig, check_names, learning_rate
 from afunet_core.training.sources import Batch, data_source, training_batches, validate
 from afunet_core.utils.device import choose_training_precision
 
-__all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config", "train"]
+__all__ = ["TrainingObjective", "train"]
 
 
 class TrainingObjective(nn.Module):
