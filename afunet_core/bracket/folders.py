@@ -16,12 +16,13 @@ from afunet_core.io.read import read_own_metadata
 EXPOSURE_FILES = ("exposure.txt", "input_exp.txt")
 """Names of the text file that lists the exposures of a folder; case does not count."""
 
+# Folders that network drives and operating systems make for themselves, beside those whose names begin with @ or a full
+# stop; their pictures are thumbnails or deleted.
 _NOT_BY_PEOPLE = frozenset(
     {"#recycle", "#snapshot", "$recycle.bin", "recycler", "found.000", "__macosx", "lost+found"}
     | {"system volume information", "thumbnails", "thumbs"}
 )
-"""Folders that network drives and operating systems make for themselves, beside those whose names begin with @ or a
-full stop; their pictures are thumbnails or deleted."""
+_JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
 
 
 def find_exposure_file(folder: str | Path) -> Path | None:
@@ -92,9 +93,6 @@ def is_own_result(path: str | Path) -> bool:
         return "method" in read_own_metadata(path)
     except OSError:
         return False  # reported by whoever opens it
-
-
-_JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
 
 
 def _without_pairs(images: list[Path]) -> list[Path]:
