@@ -33,6 +33,7 @@ LICENCE_STATEMENT = (
 )
 _LIMIT = 512 * 1024**2
 _CHUNK = 256 * 1024
+_SLOWEST = 1000  # bytes a second that must have come when the time for an answer is over; a server may drip for ever
 
 
 class FetchError(AFUNetError, OSError):
@@ -125,10 +126,6 @@ def fetch(
         advice = "Make room there, or set AFUNET_CACHE to another folder."
         raise FetchError(f"{target}: cannot be written: {error.strerror or error}. {advice}") from error
     return target
-
-
-_SLOWEST = 1000
-"""Bytes a second that must have come when the time for an answer is over; a server may drip for ever."""
 
 
 def _download(url: str, timeout: float, on_progress: OnProgress | None) -> bytes:
