@@ -99,7 +99,7 @@ def _only_bracket(folders: list[Path]) -> Path:
     brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
     if len(brackets) != 1:
         advice = "Name a folder, without a suffix, as output."
-        raise ArgumentError("output", "a folder for many brackets' results", f"a file for {len(brackets)}", advice)
+        raise ArgumentError("output", "a folder for the results", f"a file for {len(brackets)} brackets", advice)
     return brackets[0]
 
 
