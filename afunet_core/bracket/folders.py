@@ -38,9 +38,6 @@ def list_bracket_folder(folder: str | Path) -> list[Path]:
     are results or ground truth. Of a raw file and the picture of the same name beside it (RAW+JPEG) the raw file is the
     frame. Where an exposure list stands beside more pictures than it names and exactly one file type has the right
     number, those are the frames.
-
-    Raises:
-        ImageFileError: the folder does not exist or cannot be read.
     """
     folder = Path(folder)
     entries = _entries(folder)
@@ -63,9 +60,6 @@ def find_brackets(root: str | Path) -> list[Path]:
 
     Nothing below a bracket folder is searched. A folder that only looks like a bracket is listed too, so that its fault
     is reported when it is opened instead of being passed over.
-
-    Raises:
-        ImageFileError: ``root`` does not exist or cannot be read.
     """
     return _brackets_below(Path(root), set())
 

@@ -50,15 +50,9 @@ class Grouping:
 
 
 def group_folder(folder: str | Path, pause: float = PAUSE) -> Grouping:
-    """Find the brackets among the pictures of a folder by their metadata.
+    """Find the brackets among the pictures of a folder by their metadata; damaged pictures count as single.
 
-    Args:
-        folder: pictures of a camera, mixed.
-        pause: longest pause between frames of a bracket, seconds.
-
-    Raises:
-        ImageFileError: the folder cannot be read. Damaged pictures count as single.
-        ArgumentError: a pause that is not a positive number.
+    ``pause`` is the longest one between frames of a bracket, in seconds.
     """
     return group_shots([read_shot(path) for path in list_bracket_folder(folder)], pause)
 
@@ -88,9 +82,6 @@ def refuse_several_brackets(folder: str | Path, paths: Sequence[Path]) -> None:
     """Refuse a camera's folder with several brackets in it, which would become one picture of several scenes.
 
     A folder with an exposure list is taken at its word.
-
-    Raises:
-        BracketError: the pictures were taken as several brackets.
     """
     if find_exposure_file(folder) is not None:
         return

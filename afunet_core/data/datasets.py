@@ -140,13 +140,7 @@ def _name(folder: Path, root: Path) -> str:
 
 
 def read_scene(scene: SceneFiles) -> BracketSample:
-    """Read a scene: frames sorted shortest first, integers divided by their largest value.
-
-    Raises:
-        ImageFileError: a file cannot be read.
-        BracketError: the exposure file does not name three exposures.
-        ShapeError: frames and truth differ in size.
-    """
+    """Read a scene: frames sorted shortest first, integers divided by their largest value."""
     evs = read_exposure_file(scene.exposures)
     if len(evs) != _FRAMES:
         raise BracketError("exposures", f"{_FRAMES} EV values in {scene.exposures}", len(evs), "One for each frame.")
@@ -186,10 +180,6 @@ class BracketDataset(Dataset[BracketSample]):
 
     Windows and turns are drawn from torch's global generator, so that `torch.manual_seed` and the seeds of DataLoader
     workers make them repeatable.
-
-    Raises:
-        As `find_scenes`; ArgumentError for a crop below 1. Reading may raise as `read_scene`, and ShapeError
-        where a picture is smaller than the crop.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ def evaluate(
     error_maps: str | Path | None = None,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Evaluation:
-    """Run every method on every scene and score the results against the truth.
+    """Run every method on every scene and score the results against the truth; the table has a row for each.
 
     Args:
         methods: name → function from a :class:`Sample` to radiance, B×3×H×W.
@@ -104,13 +104,6 @@ def evaluate(
             :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` makes.
         error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law, up to 0.1, as a heat map.
         on_progress: called with (scenes done, scenes in all or 0 if unknown, message); what it raises stops the run.
-
-    Returns:
-        A table with a row for every method and scene.
-
-    Raises:
-        ArgumentError: for an unknown metric, or without methods.
-        ShapeError: if a method returns another shape than the truth.
 
     Example:
         >>> light = torch.full((1, 3, 16, 16), 0.02)
@@ -150,16 +143,7 @@ def evaluate(
 
 
 def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
-    """Return the classical methods for comparison.
-
-    Args:
-        opencv: include OpenCV's AlignMTB + MergeDebevec; ``None`` does where OpenCV is installed.
-
-    Returns:
-        ``reference only``, ``weighted merge``, ``Mertens fusion`` and perhaps ``OpenCV Debevec``.
-
-    Raises:
-        DependencyError: with ``opencv=True`` and no OpenCV.
+    """Return the classical methods for comparison; OpenCV's too, where it is installed or asked for.
 
     Example:
         >>> list(baseline_methods(opencv=False))
@@ -178,18 +162,7 @@ def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
 
 
 def merge_method(**options: Any) -> Method:
-    """Make a method of :func:`~afunet_core.merge`.
-
-    Args:
-        **options: of ``merge``, such as ``method="auto"``, ``model="compact"``, ``align="off"``.
-
-    Example:
-        >>> light = torch.full((1, 3, 16, 16), 0.02)
-        >>> frames = tuple((light * time) ** (1 / 2.2) for time in (1, 4, 16))
-        >>> sample = Sample("flat", "static", frames, torch.tensor([1.0, 4.0, 16.0]), light)
-        >>> merge_method(method="weighted")(sample).shape
-        torch.Size([1, 3, 16, 16])
-    """
+    """Make a method of :func:`~afunet_core.merge` with options such as ``model="compact"``, ``align="off"``."""
     from afunet_core.merging.pipeline import merge
 
     def run(sample: Sample) -> Tensor:

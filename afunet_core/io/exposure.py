@@ -29,12 +29,7 @@ _UNITS = {"ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6}
 
 @dataclass(frozen=True)
 class Exposure:
-    """The exposure of one frame as its file states it.
-
-    Example:
-        >>> Exposure(seconds=1 / 100, f_number=8.0, iso=200).value / Exposure(1 / 100, f_number=8.0, iso=100).value
-        2.0
-    """
+    """The exposure of one frame as its file states it."""
 
     seconds: float  # exposure time
     f_number: float | None = None  # aperture, ``None`` where the file does not say

@@ -57,10 +57,7 @@ def read_exposure_list(path: str | Path) -> ExposureList:
     (``1/100``, ``0.01 s``, ``10 ms``) and become stops; a file may hold either. A line may begin or end with the
     frame's file name (``IMG_1.jpg 1/100``), then order does not matter; aperture and sensitivity may follow
     (``1/100 f/8 ISO 200``). Decimal commas, labels (``EV: -2``), remarks in brackets, comments and a line of titles
-    are understood.
-
-    Raises:
-        ImageFileError: the file is missing, not text, empty, or holds something which is no exposure.
+    are understood; what is no exposure is refused.
     """
     path = Path(path)
     lines = _lines(path)

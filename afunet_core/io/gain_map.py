@@ -89,10 +89,6 @@ def write_gain_map_jpeg(
         metadata: anything JSON can hold.
         photograph: metadata of the reference frame.
         quality: of both JPEGs, 1 to 100.
-
-    Raises:
-        ShapeError: the two are of different size.
-        ImageFileError: the file cannot be written.
     """
     if picture.shape != radiance.shape:
         raise ShapeError("radiance", f"the size of the picture, {picture.shape}", radiance.shape)
@@ -180,11 +176,7 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def read_hdr_rendition(path: str | Path) -> np.ndarray | None:
-    """Read what a gain-map JPEG shows on an HDR screen: linear sRGB light H×W×3, 1.0 at white; ``None`` of others.
-
-    Raises:
-        ImageFileError: the file is missing or damaged.
-    """
+    """Read what a gain-map JPEG shows on an HDR screen: linear sRGB light H×W×3, 1.0 at white; ``None`` of others."""
     from afunet_core.io.read import read_image
 
     gain_map = read_gain_map(path)
@@ -202,11 +194,7 @@ def read_hdr_rendition(path: str | Path) -> np.ndarray | None:
 
 
 def read_gain_map(path: str | Path) -> GainMap | None:
-    """Read the gain map of a JPEG; ``None`` where it has none.
-
-    Raises:
-        ImageFileError: the file cannot be opened, or the map is damaged.
-    """
+    """Read the gain map of a JPEG; ``None`` where it has none."""
     from PIL import Image
 
     path = Path(path)

@@ -54,11 +54,6 @@ def read_raw(
     Returns:
         H×W×3 uint16, upright, in linear sRGB primaries (those of the sensor with white balance ``"none"``, and where
         the file states no colour matrix); the exposure; what the file says of the camera.
-
-    Raises:
-        DependencyError: rawpy is not installed.
-        ImageFileError: the file is missing, damaged, or of a camera LibRaw does not know.
-        ArgumentError: an unknown way to demosaic or balance.
     """
     if demosaic not in DEMOSAIC:
         raise ArgumentError("demosaic", f"one of {', '.join(DEMOSAIC)}", repr(demosaic))

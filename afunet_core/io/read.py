@@ -1,4 +1,7 @@
-"""Reading pictures as stored, with all that their files say: light, colour, orientation, place, exposure."""
+"""Reading pictures as stored, with all that their files say: light, colour, orientation, place, exposure.
+
+Files that are missing, damaged or no pictures raise :class:`~afunet_core.errors.ImageFileError`, which says what to do.
+"""
 
 from __future__ import annotations
 
@@ -99,9 +102,6 @@ def read_image(
             sensor, with their matrix in ``colour``.
         plane: of a file with several pages of one size, such as the z-series of a microscope.
 
-    Raises:
-        ImageFileError: the file is missing, truncated, damaged, or no image; the message says which and what to do.
-
     Example:
         >>> import tempfile, numpy as np
         >>> from afunet_core.io import write_image
@@ -163,11 +163,7 @@ class FileFacts(NamedTuple):
 
 
 def read_facts(path: str | Path) -> FileFacts:
-    """Read what a picture's header says about light, colours and orientation.
-
-    Raises:
-        ImageFileError: the file is missing, damaged, or no image.
-    """
+    """Read what a picture's header says about light, colours and orientation."""
     path = Path(path)
     with opened(path) as source:
         source.seek_subimage(main_pages(source, path)[0][0], 0)
@@ -196,22 +192,14 @@ def _orientation(attributes: dict[str, Any]) -> int:
 
 
 def count_planes(path: str | Path) -> int:
-    """Count the pages of a file that are as large as the one that :func:`read_image` reads.
-
-    Raises:
-        ImageFileError: the file is missing, damaged, or no image.
-    """
+    """Count the pages of a file that are as large as the one that :func:`read_image` reads."""
     path = Path(path)
     with opened(path) as source:
         return len(main_pages(source, path)[0])
 
 
 def read_planes(path: str | Path) -> list[ImageFile]:
-    """Read all pages of a file that are as large as the first, each with its exposure where the file states it.
-
-    Raises:
-        ImageFileError: the file is missing, truncated or damaged.
-    """
+    """Read all pages of a file that are as large as the first, each with its exposure where the file states it."""
     path = Path(path)
     first = read_image(path)
     planes = [first, *(read_image(path, plane=plane) for plane in range(1, first.planes))]
@@ -225,8 +213,7 @@ def read_planes(path: str | Path) -> list[ImageFile]:
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
-    """Read the header fields of an image file, without its pixels. Raises ``ImageFileError`` like
-    :func:`read_image`."""
+    """Read the header fields of an image file, without its pixels."""
     path = Path(path)
     if path.suffix.lower() in HEIF_SUFFIXES:
         check_file(path)
@@ -237,11 +224,7 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
 
 
 def read_own_metadata(path: str | Path) -> dict[str, Any]:
-    """Read the dictionary given to :func:`write_image` from a file, quickly; ``{}`` for files from elsewhere.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
+    """Read the dictionary given to :func:`write_image` from a file, quickly; ``{}`` for files from elsewhere."""
     path = Path(path)
     if not path.is_file():
         return {}
@@ -254,11 +237,7 @@ def read_own_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def read_exposure(path: str | Path) -> Exposure | None:
-    """Read exposure time, aperture and sensitivity from a file's metadata; ``None`` where it has no exposure time.
-
-    Raises:
-        ImageFileError: the file is missing, damaged, or no image.
-    """
+    """Read exposure time, aperture and sensitivity from a file's metadata; ``None`` where it has no exposure time."""
     path = Path(path)
     if path.suffix.lower() in RAW_SUFFIXES:
         check_file(path)
@@ -341,12 +320,7 @@ def three_channels(pixels: np.ndarray, path: str | Path) -> np.ndarray:
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn stored pixels upright by their EXIF orientation, 1 to 8.
-
-    Example:
-        >>> turned(np.array([[1, 2], [3, 4]]), 6).tolist()
-        [[3, 1], [4, 2]]
-    """
+    """Turn stored pixels upright by their EXIF orientation, 1 to 8."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -47,11 +47,7 @@ def export_model(model: AFUNet, path: str | os.PathLike[str]) -> Path:
 
 
 def export_program(model: AFUNet, batch: int = 1) -> ExportedProgram:
-    """Export the network as a graph with symbolic height and width, from 1×1 up.
-
-    Args:
-        model: the network.
-        batch: samples the program takes; it refuses any other number.
+    """Export the network as a graph with symbolic height and width, from 1×1 up, that takes so many samples.
 
     Example:
         >>> from afunet_core.model.config import AFUNetConfig

@@ -32,11 +32,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything a run depends on. Written beside its results, so that it can be repeated.
-
-    Raises:
-        ArgumentError: for a value of another type, or that is none of the choices.
-    """
+    """Everything a run depends on. Written beside its results, so that it can be repeated."""
 
     model: str = "compact"  # name of a variant, see ``afunet info --variants``
     # fields of `AFUNetConfig` that differ from the variant
@@ -132,11 +128,6 @@ def load_config(path: str | os.PathLike[str], **overrides: Any) -> TrainingConfi
     Args:
         path: the file, or a name of :func:`shipped_recipes`. A file of that name goes first.
         **overrides: entries of the configuration; ``"data.root"`` is the entry ``root`` of the table ``data``.
-
-    Raises:
-        ArgumentError: for a file that is no TOML, a name that is neither file nor recipe, an entry the configuration
-            does not have, a value it cannot take, or files that are each other's base.
-        OSError: if the file or its base cannot be read.
     """
     values = _read_toml(_find(path), ())
     for key, value in overrides.items():
@@ -161,11 +152,7 @@ def _find(path: str | os.PathLike[str]) -> Path:
 
 
 def check_names(table: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse entries that a table of the configuration does not have.
-
-    Raises:
-        ArgumentError: with the names it has.
-    """
+    """Refuse entries that a table of the configuration does not have."""
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ArgumentError(table, f"names among {', '.join(sorted(known))}", ", ".join(unknown))

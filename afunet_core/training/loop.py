@@ -35,9 +35,6 @@ __all__ = ["TrainingObjective", "train"]
 class TrainingObjective(nn.Module):
     """The network with its loss on top: what is compiled, distributed and differentiated.
 
-    Raises:
-        ArgumentError: for an entry of ``config.loss`` that there is not.
-
     Example:
         >>> from afunet_core.model.config import COMPACT
         >>> objective = TrainingObjective(AFUNet(COMPACT), TrainingConfig())
@@ -70,7 +67,7 @@ def train(
     nodes: int = 1,
     progress: bool = True,
 ) -> Path:
-    """Train a network; write its averaged weights, checkpoints and logs.
+    """Train a network; write its averaged weights, of which the path is returned, checkpoints and logs.
 
     The folder holds ``model.safetensors`` (averaged weights), ``best.safetensors`` (those that validated best),
     ``last.ckpt`` (to resume from), ``config.json``, and for each start of the run ``log/from-STEP/metrics.csv``.
@@ -78,18 +75,10 @@ def train(
     Args:
         config: the run.
         out: folder for everything that is written.
-        resume: continue from ``last.ckpt`` there, if any.
+        resume: continue from ``last.ckpt`` there, if any; a damaged one is refused before anything is written.
         minutes: stop cleanly (with a checkpoint) after this long, to be resumed later.
         accelerator, devices, nodes: as Lightning Fabric takes them.
         progress: show a bar with the time left.
-
-    Returns:
-        The path of the averaged weights.
-
-    Raises:
-        DependencyError: without the ``train`` extra.
-        ArgumentError: if the configuration names something that there is not.
-        CheckpointError: if ``last.ckpt`` is damaged or of another network. Nothing is written then.
     """
     from tqdm import tqdm
 

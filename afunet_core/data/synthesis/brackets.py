@@ -123,9 +123,6 @@ class Synthesizer:
             kind: make this kind only; by default kinds are drawn with `config.kind_weights`.
             enlarge: render at this fraction of the size, enlarge, and only then record: pictures as soft as those of
                 large sensors, whose noise is still fine, with motion in proportion.
-
-        Raises:
-            ArgumentError: nothing asked for, too small, or an unknown kind.
         """
         height, width = (size, size) if isinstance(size, int) else size
         if batch < 1:
@@ -228,10 +225,7 @@ def validation_brackets(
     """Make a fixed set to choose checkpoints on: the four kinds in rotation, EV 0, 2, 4, half 8-bit and half 16-bit.
 
     Nothing has been registered; see `SynthesisConfig.evaluation`. The same arguments give the same brackets (on the
-    same release of torch).
-
-    Returns:
-        `count` batches of one bracket.
+    same release of torch), each a batch of one.
 
     Example:
         >>> [bracket.kind[0] for bracket in validation_brackets(SceneBank.procedural(), 4, 64)]

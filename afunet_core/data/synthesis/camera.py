@@ -118,11 +118,7 @@ def _s_curves(rng: np.random.Generator) -> list[np.ndarray]:
 
 @lru_cache(maxsize=4)
 def response_table(path: str) -> np.ndarray:
-    """Return the mean and the components of a basis of response curves at our nodes, 12×513.
-
-    Raises:
-        ImageFileError: if the file does not hold irradiance, mean and components.
-    """
+    """Return the mean and the components of a basis of response curves at our nodes, 12×513."""
     try:
         with np.load(path, allow_pickle=False) as file:
             light, rows = file["irradiance"], np.vstack([file["mean"][None], file["components"]])
@@ -156,11 +152,7 @@ def _spread(light: Tensor) -> Tensor:
 
 
 def photograph(radiance: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor | None) -> Tensor:
-    """Photograph three instants, B×3×3×H×W (frame, RGB) from `through_lens`, and linearise the photographs.
-
-    Returns:
-        B×3×3×H×W encoded with gamma 2.2 in [0, 1].
-    """
+    """Photograph three instants, B×3×3×H×W (frame, RGB) from `through_lens`, and linearise them to gamma 2.2."""
     scale = np.stack([sensor.gains * camera.gains for sensor, camera in zip(sensors, cameras, strict=True)])
     exposed = radiance * tensor(scale).to(radiance)[..., None, None]
     strayed = [camera.glare_long for camera in cameras]
