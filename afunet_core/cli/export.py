@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--output",
         metavar="FILE",
-        help="a file that ends in .onnx (needs the extra 'onnx') or .pt2; default: NAME.onnx",
+        help="a file that ends in .onnx (needs the extra 'onnx') or .pt2 (needs PyTorch 2.13); default: NAME.onnx",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 

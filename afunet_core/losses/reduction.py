@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.ops.arguments import check_tensor
+from afunet_core.ops.arguments import Scalar, check_tensor
 from afunet_core.radiometry import mu_law
 
 __all__ = ["REDUCTIONS", "paired", "reduced"]
@@ -14,13 +14,13 @@ __all__ = ["REDUCTIONS", "paired", "reduced"]
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def paired(prediction: Tensor, target: Tensor, mu: float | None = None) -> tuple[Tensor, Tensor]:
+def paired(prediction: Tensor, target: Tensor, mu: Scalar | None = None) -> tuple[Tensor, Tensor]:
     """Return both images in the domain of the comparison, in single precision at least: sums of halves are coarse.
 
     Args:
         prediction: linear radiance B×C×H×W.
         target: the truth, of the same shape.
-        mu: strength of the μ-law, or ``None`` for linear light.
+        mu: strength of the μ-law, a number or one per sample (B,), or ``None`` for linear light.
 
     Raises:
         TensorTypeError: unless both are floating-point tensors.
