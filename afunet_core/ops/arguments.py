@@ -60,7 +60,7 @@ def check_batch(name: str, value: object) -> None:
         raise ShapeError(name, "B×C×H×W", tuple(value.shape))
 
 
-def check_frames(frames: object, count: int | None = None, channels: int | None = 3) -> None:
+def check_frames(frames: Any, count: int | None = None, channels: int | None = 3) -> None:
     """Refuse anything but ``count`` frames (any number if ``None``) of one shape, B×``channels``×H×W.
 
     Raises:
