@@ -31,6 +31,7 @@ from afunet_core.io.metadata import from_hdr_header, from_xmp, to_hdr_lines, to_
 from afunet_core.io.microscope import read_pixel_size, read_plane_exposures
 from afunet_core.io.read import count_planes, read_facts, read_own_metadata
 from afunet_core.model.checkpoint import WEIGHTS, infer_config, load_model
+from scenes import write_dng
 
 EXAMPLES = int(os.environ.get("AFUNET_FUZZ", "12"))
 SHORT = settings(max_examples=EXAMPLES, derandomize=EXAMPLES < 100)
@@ -54,7 +55,7 @@ def samples(folder: Path) -> dict[str, bytes]:
     notes = [(51123, 2, 0, '{"Exposure-ms": 10.0}', True)]
     tifffile.imwrite(folder / "manager.tif", np.zeros((9, 11), np.uint16), extratags=notes)
     Image.new("CMYK", (9, 11)).save(folder / "cmyk.tif", icc_profile=srgb_profile())
-    _write_mosaic(folder / "mosaic.dng")
+    write_dng(folder / "mosaic.dng", np.random.default_rng(0).random((48, 64, 3)))
     with contextlib.suppress(ImportError):
         import imagecodecs
 
@@ -65,26 +66,6 @@ def samples(folder: Path) -> dict[str, bytes]:
 
         pillow_heif.from_pillow(picture).save(folder / "a.heic", exif=exif.tobytes())
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def _write_mosaic(path: Path) -> None:
-    """A raw file: a Bayer mosaic with the tags that LibRaw needs."""
-    identity = (1, 1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 1, 1)
-    tags = [
-        (271, 2, 0, "M", True),
-        (272, 2, 0, "C", True),
-        (33421, 3, 2, (2, 2), True),
-        (33422, 1, 4, bytes([0, 1, 1, 2]), True),
-        (33434, 5, 1, (1, 100), True),
-        (50706, 1, 4, bytes([1, 4, 0, 0]), True),
-        (50708, 2, 0, "M C", True),
-        (50714, 5, 1, (64, 1), True),
-        (50717, 4, 1, 4095, True),
-        (50721, 10, 9, identity, True),
-        (50728, 5, 3, (1, 2, 1, 1, 2, 3), True),
-    ]
-    mosaic = np.random.default_rng(0).integers(64, 4095, (48, 64), np.uint16)
-    tifffile.imwrite(path, mosaic, photometric=32803, extratags=tags, metadata=None)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Elsewhere: exported programs, ONNX in onnxruntime, one graph without breaks, autocast."""
+"""Elsewhere: exported programs, ONNX in onnxruntime, autocast. The contract of the operators compiles the network."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 from afunet_core.errors import ArgumentError
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.export import export_model, export_program
+from scenes import drawn_network
 
 FOR_ANY_SIZE = pytest.mark.skipif(
     tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13), reason="older exporters tie a program to some sizes"
@@ -33,8 +34,8 @@ def bracket(height: int, width: int, batch: int = 1) -> torch.Tensor:
 
 
 @FOR_ANY_SIZE
-def test_exported_program_equals_the_network_at_any_size(drawn, tmp_path):
-    model = drawn(TINY)
+def test_exported_program_equals_the_network_at_any_size(tmp_path):
+    model = drawn_network(TINY)
     path = export_model(model, tmp_path / "tiny.pt2")
     program = torch.export.load(path).module()
     for size in SIZES:
@@ -45,8 +46,8 @@ def test_exported_program_equals_the_network_at_any_size(drawn, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["tiny.pt2"]
 
 
-def test_onnx_equals_the_network_at_any_size(drawn, tmp_path):
-    model = drawn(SMALL_COMPACT).train()
+def test_onnx_equals_the_network_at_any_size(tmp_path):
+    model = drawn_network(SMALL_COMPACT).train()
     path = export_model(model, tmp_path / "compact.onnx")
     assert model.training
     model.eval()
@@ -60,13 +61,13 @@ def test_onnx_equals_the_network_at_any_size(drawn, tmp_path):
     assert AFUNetConfig.from_dict(json.loads(stored["afunet_config"])) == SMALL_COMPACT
 
 
-def test_unknown_formats_are_refused(drawn, tmp_path):
+def test_unknown_formats_are_refused(tmp_path):
     with pytest.raises(ArgumentError, match=r"\.onnx or \.pt2"):
-        export_model(drawn(TINY), tmp_path / "model.pb")
+        export_model(drawn_network(TINY), tmp_path / "model.pb")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_export_leaves_the_old_file(drawn, tmp_path, monkeypatch):
+def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch):
     old = tmp_path / "model.pt2"
     old.write_text("old")
 
@@ -76,22 +77,13 @@ def test_a_failed_export_leaves_the_old_file(drawn, tmp_path, monkeypatch):
     monkeypatch.setattr("afunet_core.model.export.export_program", lambda model: None)
     monkeypatch.setattr(torch.export, "save", full_disk)
     with pytest.raises(OSError, match="no space"):
-        export_model(drawn(TINY), old)
+        export_model(drawn_network(TINY), old)
     assert old.read_text() == "old"
     assert list(tmp_path.iterdir()) == [old]
 
 
-@pytest.mark.parametrize("config", [TINY, SMALL_COMPACT])
-def test_compiles_as_one_graph(drawn, config):
-    model, frames = drawn(config), bracket(21, 27)
-    torch._dynamo.reset()
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(frames), model(frames), rtol=0, atol=1e-6)
-
-
-def test_autocast_stays_close_to_float32_and_differentiable(drawn):
-    model, frames = drawn(TINY), bracket(12, 20).requires_grad_()
+def test_autocast_stays_close_to_float32_and_differentiable():
+    model, frames = drawn_network(TINY), bracket(12, 20).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         rough = model(frames)
     exact = model(frames)
@@ -101,8 +93,8 @@ def test_autocast_stays_close_to_float32_and_differentiable(drawn):
 
 
 @FOR_ANY_SIZE
-def test_export_of_double_precision_keeps_it(drawn):
+def test_export_of_double_precision_keeps_it():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = export_program(drawn(replace(TINY, depths=(0,))).double()).module()
+        program = export_program(drawn_network(replace(TINY, depths=(0,))).double()).module()
     assert program(bracket(9, 9).double()).dtype == torch.float64

@@ -18,6 +18,7 @@ from afunet_core.model.streaming.buffers import RowBuffer, Scratch
 from afunet_core.model.streaming.folded_layers import _fused_linear
 from afunet_core.model.streaming.stream import stream
 from afunet_core.model.streaming.threads import Workers
+from scenes import drawn_network as network
 
 TINY = AFUNetConfig(embed_dim=12, depths=(2,), fusion_heads=2, alignment_heads=2, channel_heads=2)
 VARIANTS = {
@@ -34,16 +35,6 @@ VARIANTS = {
     "anchored": replace(TINY, head="anchored", mu_input=True),
     "compact": replace(COMPACT, embed_dim=12, depths=(2, 1), fusion_heads=1),
 }
-
-
-def network(config: AFUNetConfig, seed: int = 0, scale: float = 0.1) -> AFUNet:
-    """A network whose every parameter matters: drawn, none left at zero or one."""
-    torch.manual_seed(seed)
-    model = AFUNet(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * scale)
-    return model
 
 
 def bracket(*shape: int, seed: int = 0) -> Tensor:
