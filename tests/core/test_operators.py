@@ -27,6 +27,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "support.md"
 IMAGE = (2, 3, 4, 6)
 LARGE = (2, 3, 12, 14)
 """For what looks at windows of 11 pixels."""
+LOW = (2, 3, 3, 6)
+"""For what a compiler unrolls scale by scale."""
 TIMES = (1.0, 4.0, 16.0)
 SHAPES = ((64, 3, 3, 3), (64,))
 """Of the first layer of VGG-19."""
@@ -190,7 +192,7 @@ CASES: dict[str, Case] = {
     },
     "fuse_frames": Case(
         _fused,
-        (IMAGE,) * 2,
+        (LOW,) * 2,
         ("frames.0.", "frames.1."),
         numbers={"contrast": (1.0, 0.5), "saturation": (1.0, 2.0), "exposedness": (1.0, 0.5)},
         slow=frozenset({"exported"}),
