@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 _SENSOR_MOSAIC = 32803  # TIFF PhotometricInterpretation of a colour filter array (TIFF/EP)
+# OpenImageIO's names of the types of integers; all others are read as floats.
 _NUMPY_TYPES = {
     "uint8": "uint8",
     "uint16": "uint16",
