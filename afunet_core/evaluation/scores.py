@@ -13,9 +13,13 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
+
+from afunet_core import __version__
 from afunet_core.errors import ArgumentError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.metrics import METRICS, Metric
@@ -107,7 +111,7 @@ class Evaluation:
         return buffer.getvalue()
 
     def to_markdown(self) -> str:
-        """Format averages over all scenes and over each kind, standard errors, and the definition of every column.
+        """Format averages over all scenes and of each kind, standard errors, definitions, date, versions and machine.
 
         A column without any score, such as ghosts where the motion is not known, is left out.
         """
@@ -128,6 +132,7 @@ class Evaluation:
                 lines.append(f"| {kind or 'all'} ({len(rows)}) | {method} | {' | '.join(cells)} | {seconds:.3g} |")
         lines += ["", "Averages over scenes of the score of each scene.", "", *self._uncertainty(columns)]
         lines += [f"- {column}: {_definition(column, self.more_metrics)}" for column in columns]
+        lines += ["", _origin()]
         return "\n".join(lines) + "\n"
 
     def _uncertainty(self, columns: list[str]) -> list[str]:
@@ -158,6 +163,12 @@ class Evaluation:
             raise ArgumentError("path", "a name that ends in .csv or .md", path.name)
         text = texts[path.suffix]()
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _origin() -> str:
+    """State date, versions and processor: scores of other versions and seconds of other machines do not compare."""
+    processor = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    return f"Made on {date.today()} by afunet {__version__} with PyTorch {torch.__version__} ({processor})."
 
 
 def _definition(column: str, more: Mapping[str, Metric]) -> str:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from afunet_core.errors import ArgumentError, CheckpointError, ShapeError
 from afunet_core.losses.reduction import paired, reduced
+from afunet_core.ops.arguments import Scalar, hold
 from afunet_core.radiometry import MU
 
 __all__ = ["LAYERS", "VGGFeatures", "VGGPerceptualLoss", "perceptual_loss"]
@@ -29,7 +30,7 @@ _STD = (0.229, 0.224, 0.225)  # standard deviation of ImageNet
 
 
 def perceptual_loss(
-    prediction: Tensor, target: Tensor, features: VGGFeatures, mu: float | None = MU, reduction: str = "mean"
+    prediction: Tensor, target: Tensor, features: VGGFeatures, mu: Scalar | None = MU, reduction: str = "mean"
 ) -> Tensor:
     """Sum over layers the mean absolute difference between VGG-19 features.
 
@@ -72,16 +73,19 @@ class VGGPerceptualLoss(nn.Module):
         CheckpointError: if the file is not VGG-19 or ends before a layer that was asked for.
     """
 
+    mu: Scalar | None
+
     def __init__(
         self,
         features: VGGFeatures | str | Path,
         layers: tuple[str, ...] = LAYERS,
-        mu: float | None = MU,
+        mu: Scalar | None = MU,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
         self.features = features if isinstance(features, VGGFeatures) else VGGFeatures.from_file(features, layers)
-        self.mu, self.reduction = mu, reduction
+        self.reduction = reduction
+        hold(self, mu=mu)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         return perceptual_loss(prediction, target, self.features, self.mu, self.reduction)

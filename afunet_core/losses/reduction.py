@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.ops.arguments import check_tensor
+from afunet_core.ops.arguments import Scalar, check_tensor
 from afunet_core.radiometry import mu_law
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def paired(prediction: Tensor, target: Tensor, mu: float | None = None) -> tuple[Tensor, Tensor]:
+def paired(prediction: Tensor, target: Tensor, mu: Scalar | None = None) -> tuple[Tensor, Tensor]:
     """Check both images and return them, after the μ-law if asked, in single precision at least."""
     check_tensor("prediction", prediction)
     check_tensor("target", target)

@@ -36,12 +36,45 @@ def check_batch(name: str, value: object) -> None:
         raise ShapeError(name, "B×C×H×W", tuple(value.shape))
 
 
+def check_frames(frames: Any, count: int | None = None, channels: int | None = 3) -> None:
+    """Refuse anything but ``count`` frames (any number if ``None``) of one shape, B×``channels``×H×W.
+
+    Raises:
+        TensorTypeError: for anything but floating-point tensors.
+        ShapeError: naming the frame.
+    """
+    if isinstance(frames, str) or not hasattr(frames, "__len__") or not hasattr(frames, "__getitem__"):
+        raise TensorTypeError("frames", "a sequence of floating-point tensors", f"a {type(frames).__name__}")
+    if len(frames) != count if count else len(frames) == 0:
+        expected = f"{count} frames (under, normal, over)" if count else "at least one frame"
+        raise ShapeError("frames", expected, len(frames), "Choose the frames of the bracket.")
+    for index in range(len(frames)):
+        check_tensor(f"frames[{index}]", frames[index])
+    shape = frames[0].shape
+    for index, frame in enumerate(frames):
+        if frame.ndim != 4 or frame.shape != shape or (channels is not None and frame.shape[1] != channels):
+            expected = f"B×{channels or 'C'}×H×W like the other frames"
+            raise ShapeError(f"frames[{index}]", expected, tuple(frame.shape), "Match the sizes.")
+
+
 def check_positive(name: str, value: object, advice: str = "") -> None:
     """Refuse a number that is not above 0 and finite, and anything that is neither number nor floating tensor."""
     if isinstance(value, Tensor):
         check_tensor(name, value)
     elif not (is_number(value) and 0 < value < math.inf):  # type: ignore[operator]
         raise ArgumentError(name, "a finite number above 0", _shown(value), advice)
+
+
+def check_not_negative(name: str, value: object, expected: str = "a finite number of at least 0") -> None:
+    """Refuse a number below 0 or not finite, and anything that is neither number nor floating tensor.
+
+    Raises:
+        ArgumentError: naming the value.
+    """
+    if isinstance(value, Tensor):
+        check_tensor(name, value)
+    elif not (is_number(value) and 0 <= value < math.inf):  # type: ignore[operator]
+        raise ArgumentError(name, expected, _shown(value))
 
 
 def check_finite(name: str, value: object, expected: str = "a finite number") -> None:
@@ -62,6 +95,17 @@ def per_sample(name: str, value: Scalar, image: Tensor) -> Scalar:
     if value.shape[0] not in (1, image.shape[0]):
         raise ShapeError(name, f"one value, or one for each of {image.shape[0]} samples", tuple(value.shape))
     return value.reshape(-1, *[1] * (image.ndim - 1))
+
+
+def per_result(name: str, value: Scalar, image: Tensor) -> Scalar:
+    """Shape a parameter to broadcast over results of one number a sample, (B,).
+
+    Example:
+        >>> per_result("floor", torch.tensor([0.0, 1.0]), torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2])
+    """
+    shaped = per_sample(name, value, image)
+    return shaped.flatten() if isinstance(shaped, Tensor) else shaped
 
 
 def visible(values: Tensor) -> bool:

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-from afunet_core.errors import ArgumentError
+from afunet_core.errors import ArgumentError, DependencyError
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.export import export_model, export_program
 
@@ -106,3 +106,9 @@ def test_export_of_double_precision_keeps_it(drawn):
         warnings.simplefilter("ignore")
         program = export_program(drawn(replace(TINY, depths=(0,))).double()).module()
     assert program(bracket(9, 9).double()).dtype == torch.float64
+
+
+def test_an_older_exporter_is_refused(drawn, monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.7.1+cpu")
+    with pytest.raises(DependencyError, match=r"needs PyTorch 2\.13 or later; 2\.7\.1\+cpu is installed.*\.onnx"):
+        export_program(drawn(TINY))
