@@ -23,8 +23,9 @@ from afunet_core.radiometry import MU, mu_law
 __all__ = ["METRICS", "Metric", "psnr", "psnr_linear", "psnr_mu", "ssim", "ssim_authors", "ssim_linear", "ssim_mu"]
 
 _WINDOW = 11
+# SSIM looks at so many at a time: the window's images of them stay in the cache, and never fill the memory.
 _PIXELS_AT_ONCE = 1 << 18
-"""SSIM looks at so many at a time: the window's images of them stay in the cache, and never fill the memory."""
+_SSIM = "11×11 Gaussian σ 1.5, K1 0.01, K2 0.03, valid region, mean over channels"
 
 
 # kornia's psnr knows no mask, and pools the samples of a batch.
@@ -183,7 +184,6 @@ class Metric:
     peak: float
 
 
-_SSIM = "11×11 Gaussian σ 1.5, K1 0.01, K2 0.03, valid region, mean over channels"
 METRICS: dict[str, Metric] = {
     "PSNR-μ": Metric(psnr_mu, "PSNR after μ-law (μ = 5000) of linear radiance clipped to [0, 1]", "dB", 1.0),
     "PSNR-l": Metric(psnr_linear, "PSNR of linear radiance clipped to [0, 1]", "dB", 1.0),

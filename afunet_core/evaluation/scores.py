@@ -31,8 +31,7 @@ _GHOST_DEFINITIONS = {
     INSIDE: "PSNR-μ over the pixels where the scene moved between the frames; dB, peak 1",
     OUTSIDE: "PSNR-μ over the pixels where it did not; dB, peak 1",
 }
-SceneKey: TypeAlias = tuple[str, str, int]
-"""Kind, name, and which of the scenes of that name."""
+SceneKey: TypeAlias = tuple[str, str, int]  # kind, name, and which of the scenes of that name
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,6 @@ class Evaluation:
         """Compute averages of one method over the scenes of a kind, or over all scenes.
 
         Scenes in which a score does not exist (no pixel moved) are left out of its average.
-
-        Raises:
-            ArgumentError: if there is no such row.
         """
         return {column: _mean_and_error(scores.values())[0] for column, scores in self._scores(method, kind).items()}
 
@@ -83,9 +79,6 @@ class Evaluation:
 
         Scenes differ from each other by far more than methods do, so that two averages may each be uncertain and
         their difference not.
-
-        Raises:
-            ArgumentError: if there is no such row.
         """
         ours, theirs = self._scores(method, kind), self._scores(other, kind)
         return {
@@ -163,12 +156,7 @@ class Evaluation:
         return [*lines, "", note, ""]
 
     def write(self, path: str | Path) -> None:
-        """Write ``.csv`` (every scene) or ``.md`` (averages and definitions), at once or not at all.
-
-        Raises:
-            ArgumentError: for another suffix.
-            OSError: if the folder is missing or cannot be written.
-        """
+        """Write ``.csv`` (every scene) or ``.md`` (averages and definitions), at once or not at all."""
         path = Path(path)
         texts = {".csv": self.to_csv, ".md": self.to_markdown}
         if path.suffix not in texts:

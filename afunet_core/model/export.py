@@ -24,12 +24,10 @@ __all__ = ["FORMATS", "export_model", "export_onnx", "export_program"]
 
 FORMATS = {".onnx": "ONNX", ".pt2": "torch.export"}
 OPSET = 20
-LARGEST = 1 << 15
-"""Largest height and width that exported programs declare."""
-MOST_SAMPLES = 1 << 10
-"""Largest batch that ONNX files declare."""
+LARGEST = 1 << 15  # largest height and width that exported programs declare
+MOST_SAMPLES = 1 << 10  # largest batch that ONNX files declare
+# PyTorch whose ``torch.export`` keeps every size of the network open; 2.7 ties a program to some sizes.
 PROGRAMS_SINCE = (2, 13)
-"""PyTorch whose ``torch.export`` keeps every size of the network open; 2.7 ties a program to some sizes."""
 SIZES: dict[int, Any] = {2: Dim("height", min=1, max=LARGEST), 3: Dim("width", min=1, max=LARGEST)}
 
 
@@ -51,11 +49,7 @@ def export_model(model: AFUNet, path: str | os.PathLike[str]) -> Path:
 
 
 def export_program(model: AFUNet, batch: int = 1) -> ExportedProgram:
-    """Export the network as a graph with symbolic height and width, from 1×1 up.
-
-    Args:
-        model: the network.
-        batch: samples the program takes; it refuses any other number.
+    """Export the network as a graph with symbolic height and width, from 1×1 up, that takes so many samples.
 
     Raises:
         DependencyError: with a PyTorch older than 2.13.

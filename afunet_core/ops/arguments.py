@@ -14,31 +14,12 @@ from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError, TensorTypeError
 
-__all__ = [
-    "Scalar",
-    "check_batch",
-    "check_finite",
-    "check_frames",
-    "check_not_negative",
-    "check_positive",
-    "check_tensor",
-    "hold",
-    "is_number",
-    "per_result",
-    "per_sample",
-    "visible",
-]
-
+# A number, a 0-d tensor, one value per sample (B,), or a tensor with as many axes as the image.
 Scalar: TypeAlias = "float | Tensor"
-"""A number, a 0-d tensor, one value per sample (B,), or a tensor with as many axes as the image."""
 
 
 def check_tensor(name: str, value: object) -> None:
-    """Refuse anything but a floating-point tensor.
-
-    Raises:
-        TensorTypeError: naming the type or dtype.
-    """
+    """Refuse anything but a floating-point tensor."""
     if not isinstance(value, Tensor):
         advice = "Convert an array with torch.from_numpy(array).float()." if hasattr(value, "__array__") else ""
         raise TensorTypeError(name, "a floating-point tensor", f"a {type(value).__name__}", advice)
@@ -48,12 +29,7 @@ def check_tensor(name: str, value: object) -> None:
 
 
 def check_batch(name: str, value: object) -> None:
-    """Refuse anything but a floating-point tensor B×C×H×W.
-
-    Raises:
-        TensorTypeError: for anything but a floating-point tensor.
-        ShapeError: for another shape.
-    """
+    """Refuse anything but a floating-point tensor B×C×H×W."""
     check_tensor(name, value)
     assert isinstance(value, Tensor)
     if value.ndim != 4:
@@ -82,11 +58,7 @@ def check_frames(frames: Any, count: int | None = None, channels: int | None = 3
 
 
 def check_positive(name: str, value: object, advice: str = "") -> None:
-    """Refuse a number that is not above 0 and finite, and anything that is neither number nor floating tensor.
-
-    Raises:
-        ArgumentError: naming the value.
-    """
+    """Refuse a number that is not above 0 and finite, and anything that is neither number nor floating tensor."""
     if isinstance(value, Tensor):
         check_tensor(name, value)
     elif not (is_number(value) and 0 < value < math.inf):  # type: ignore[operator]
@@ -106,11 +78,7 @@ def check_not_negative(name: str, value: object, expected: str = "a finite numbe
 
 
 def check_finite(name: str, value: object, expected: str = "a finite number") -> None:
-    """Refuse a number that is not finite, and anything that is neither number nor floating tensor.
-
-    Raises:
-        ArgumentError: naming the value.
-    """
+    """Refuse a number that is not finite, and anything that is neither number nor floating tensor."""
     if isinstance(value, Tensor):
         check_tensor(name, value)
     elif not (is_number(value) and -math.inf < value < math.inf):  # type: ignore[operator]
@@ -118,15 +86,7 @@ def check_finite(name: str, value: object, expected: str = "a finite number") ->
 
 
 def per_sample(name: str, value: Scalar, image: Tensor) -> Scalar:
-    """Shape a parameter to broadcast over ``image``: one value per sample (B,) becomes B×1×1×1, in the image's dtype.
-
-    Raises:
-        ShapeError: for a vector of another length than the batch.
-
-    Example:
-        >>> per_sample("ev", torch.tensor([0.0, 1.0]), torch.zeros(2, 3, 4, 4)).shape
-        torch.Size([2, 1, 1, 1])
-    """
+    """Shape a parameter to broadcast over ``image``: one value per sample (B,) becomes B×1×1×1, of its dtype."""
     if not isinstance(value, Tensor):
         return value
     value = value.to(image)
@@ -156,14 +116,7 @@ def visible(values: Tensor) -> bool:
 
 
 def hold(module: nn.Module, **values: Any) -> None:
-    """Set parameters of an operator on its module: a Parameter trains with it, another tensor moves with it.
-
-    Example:
-        >>> module = nn.Module()
-        >>> hold(module, gamma=torch.tensor(2.2), clip=True)
-        >>> list(module.state_dict())
-        ['gamma']
-    """
+    """Set parameters of an operator on its module: a Parameter trains with it, another tensor moves with it."""
     for name, value in values.items():
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
             module.register_buffer(name, value)

@@ -91,7 +91,7 @@ def draw_noise(sensors: Sequence[Sensor], radiance: Tensor) -> Tensor | None:
 
 
 def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, gains: Tensor | None = None) -> Tensor:
-    """Record three instants as cameras store them.
+    """Record three instants as cameras store them: B×3×3×H×W encoded with gamma 2.2 in [0, 1].
 
     An sRGB file is decoded and encoded again, as its reader would; a curve that deviates from gamma 2.2 is not known
     to any.
@@ -101,9 +101,6 @@ def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, ga
         sensors: B cameras.
         noise: from `draw_noise`.
         gains: B×3×3 (frame, channel) exposures in place of those of the sensors, for example to differentiate.
-
-    Returns:
-        B×3×3×H×W encoded with gamma 2.2 in [0, 1].
     """
     gains = tensor(np.stack([sensor.gains for sensor in sensors])).to(radiance) if gains is None else gains
     exposed = radiance * gains[..., None, None]
