@@ -211,7 +211,12 @@ class BracketDataset(Dataset[BracketSample]):
 def _random_window(truth: Tensor, crop: tuple[int, int], name: str) -> tuple[EllipsisType, slice, slice]:
     height, width = truth.shape[-2:]
     if crop[0] > height or crop[1] > width:
-        raise ShapeError("crop", f"at most {height}×{width}, the size of {name}", crop, "Use a smaller crop.")
+        raise ShapeError(
+            "crop",
+            f"at most {height}×{width}, the size of {name}",
+            crop,
+            "Use a smaller crop (patch, in a configuration).",
+        )
     top, left = int(torch.randint(height - crop[0] + 1, ())), int(torch.randint(width - crop[1] + 1, ()))
     return ..., slice(top, top + crop[0]), slice(left, left + crop[1])
 
