@@ -11,8 +11,6 @@ from afunet_core.model.attention import _WindowAttention
 from afunet_core.model.stages import SpatialAlignment, SwinBlock
 from afunet_core.model.streaming.folded_layers import Affine, FoldedLinear, FoldedNorm, Numerics, side_by_side, stacked
 
-__all__ = ["FoldedAlignment", "FoldedSwinBlock", "FoldedWindowAttention", "in_windows"]
-
 
 class FoldedWindowAttention:
     """Attention inside windows of ``height×width`` pixels: the module's window, or a part of it cut by the border.
