@@ -38,8 +38,7 @@ FADE = 9
 STRIP_PIXELS = 1 << 18
 """Pixels that are put together at a time."""
 
-GUESSED_AT = 4
-"""Factor by which frames of large pictures are reduced at least for a guess: it has no detail to lose."""
+GUESSED_AT = 4  # factor by which frames of large pictures are reduced at least for a guess: it has no detail to lose
 
 CONTEXT = 48
 """Pixels around what is guessed that the network sees as well."""

@@ -16,8 +16,10 @@ from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.data.synthesis.sensor import add_sensor_noise, quantize
 from afunet_core.merging import multi_frame
 from afunet_core.merging.alignment import CameraNoise
+from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import select_frames
-from afunet_core.merging.moving_scene import brightened, consistent_three, unrecorded_area
+from afunet_core.merging.inference import Network
+from afunet_core.merging.moving_scene import brightened, consistent_three, guess_unrecorded, unrecorded_area
 from afunet_core.merging.multi_frame import Combination, combine_frames
 from afunet_core.metrics import psnr_mu
 from afunet_core.motion import short_frame
@@ -265,3 +267,26 @@ def test_clipped_black_without_any_noise_is_no_accident() -> None:
     torch.testing.assert_close(
         combine_frames(radiance, bracket, selection, dependable_noise(bracket)).image, radiance, atol=1e-3, rtol=0.01
     )
+
+
+@pytest.mark.parametrize(("scale", "guessed_at"), [(1, 1), (2, 4), (8, 8)])
+def test_a_guess_is_asked_for_where_it_counts(scale: int, guessed_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [torch.full((1, 3, 64, 64), min(1.0, 0.05 * 2.0**k)) for k in range(5)]
+    bracket = af.Bracket(frames, ev=range(0, 10, 2), reference=2, response=None, override=True)
+    selection, image = select_frames(bracket), torch.zeros(1, 3, 64, 64)
+    unrecorded = torch.zeros(1, 1, 64, 64)
+    unrecorded[..., 20:24, 30:34] = 1.0
+    asked: list[tuple[int, Tensor | None]] = []
+
+    def estimate(self: Network, three: af.Bracket, unit: float, where: Tensor | None) -> Estimate:
+        asked.append((self.scale, where))
+        return Estimate(torch.ones(1, 3, *three.shape), "cpu", "float32")
+
+    monkeypatch.setattr(Network, "estimate", estimate)
+    network = Network(None, {}, torch.device("cpu"), torch.float32, None, False, None, scale)
+    found = guess_unrecorded(Estimate(image, "cpu", "float32", unrecorded=unrecorded), bracket, selection, network)
+    ((used, where),) = asked
+    assert used == guessed_at
+    assert (where is None) == (scale == 1)
+    assert where is None or where.sum() == 16
+    assert torch.equal(found.image, unrecorded.expand_as(image))
