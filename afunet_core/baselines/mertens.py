@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.bracket.stack import ExposureStack, check_frames
-from afunet_core.errors import ArgumentError
-from afunet_core.ops.arguments import Scalar, check_finite, per_sample
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.ops.arguments import Scalar, check_frames, check_not_negative, per_sample
 from afunet_core.ops.strips import in_haloed_strips, in_strips
 from afunet_core.radiometry import encode
 
@@ -90,9 +89,7 @@ def fuse_frames(
     check = check or (lambda: None)
     exponents = {"contrast": contrast, "saturation": saturation, "exposedness": exposedness}
     for name, exponent in exponents.items():
-        check_finite(name, exponent, "an exponent of at least 0")
-        if not isinstance(exponent, Tensor) and exponent < 0:
-            raise ArgumentError(name, "an exponent of at least 0", exponent)
+        check_not_negative(name, exponent, "an exponent of at least 0")
     shaped = [per_sample(name, exponent, frames[0]) for name, exponent in exponents.items()]
     qualities = []
     for frame in frames:

@@ -1,8 +1,7 @@
 """ColorVideoVDP as a metric: visible differences, in just-objectionable differences (JOD).
 
-R. Mantiuk, P. Hanji, M. Ashraf, Y. Asano, A. Chapiro, "ColorVideoVDP: A visual difference predictor for image,
-video and display distortions", ACM Transactions on Graphics 43, 2024. The computation is the authors' package
-``cvvdp`` (MIT), which the extra ``metrics`` installs.
+Mantiuk et al., "ColorVideoVDP: A visual difference predictor for image, video and display distortions", ACM
+Transactions on Graphics 43, 2024; computed by the authors' package ``cvvdp`` (MIT) of the extra ``metrics``.
 """
 
 from __future__ import annotations

@@ -15,12 +15,6 @@ __all__ = ["DisplayModel"]
 class DisplayModel:
     """A linear display. The defaults are ColorVideoVDP's ``standard_hdr_linear``: 30 inches, 4K, at two heights.
 
-    Args:
-        peak: luminance at which radiance 1.0 (the saturation of the shortest frame) is shown, in cd/m²; no more can be.
-        contrast: peak over black.
-        ambient: light on the screen, in lux.
-        pixels_per_degree: of the viewer's vision.
-
     Raises:
         ArgumentError: for values no display has.
 
@@ -29,10 +23,11 @@ class DisplayModel:
         'linear BT.709, 1.0 shown at 1500 cd/m², black at 0.0015 cd/m², ambient 10 lux, 50 pixels per degree'
     """
 
+    # luminance at which radiance 1.0 (the saturation of the shortest frame) is shown, in cd/m²; no more can be
     peak: float = 1500.0
-    contrast: float = 1e6
-    ambient: float = 10.0
-    pixels_per_degree: float = 75.4
+    contrast: float = 1e6  # peak over black
+    ambient: float = 10.0  # light on the screen, in lux
+    pixels_per_degree: float = 75.4  # of the viewer's vision
 
     def __post_init__(self) -> None:
         for name, value, least in (

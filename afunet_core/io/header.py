@@ -12,19 +12,11 @@ import numpy as np
 
 from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
 
-__all__ = [
-    "LARGEST_HEADER",
-    "ends_of",
-    "header_attributes",
-    "own_metadata",
-    "radiance_scale",
-    "unusual_colours",
-    "warn_of_colours",
-    "xmp_packet",
-]
-
+# Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought.
 LARGEST_HEADER = 2**20
-"""Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought."""
+# EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0).
+_UNCALIBRATED = 65535
+_TAIL = 2**18  # bytes at the end of a file in which an AVIF of ours tells how it was made
 
 
 def header_attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | None]:
@@ -39,10 +31,6 @@ def header_attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | No
     if attributes.get("Exif:ColorSpace") == _UNCALIBRATED and profile is None:
         attributes["Exif:InteroperabilityIndex"] = _interoperability(path)
     return attributes, profile
-
-
-_UNCALIBRATED = 65535
-"""EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0)."""
 
 
 def _interoperability(path: Path) -> str:
@@ -75,10 +63,7 @@ def _png_chunks(path: Path) -> dict[str, Any]:
 
 
 def radiance_scale(path: Path) -> np.ndarray:
-    """By what a Radiance file's red, green and blue are to be multiplied: EXPOSURE and COLORCORR say what was done.
-
-    Reference: Ward, "Real Pixels", Graphics Gems II; lines of one kind count together.
-    """
+    """The factors of red, green and blue that a Radiance file's EXPOSURE and COLORCORR state (Graphics Gems II)."""
     scale = np.ones(3)
     with path.open("rb") as file:
         header = file.read(LARGEST_HEADER).partition(b"\n\n")[0]
@@ -121,10 +106,6 @@ def warn_of_colours(path: Path, attributes: dict[str, Any]) -> None:
     if space is not None:
         message = f"{path.name} holds {space} colours, which were converted to RGB without a profile: light and colours"
         warnings.warn(f"{message} are approximate. Export it as RGB.", UserWarning, stacklevel=5)
-
-
-_TAIL = 2**18
-"""Bytes at the end of a file in which an AVIF of ours tells how it was made."""
 
 
 def ends_of(path: Path) -> tuple[bytes, bytes]:

@@ -12,40 +12,24 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["IccProfile", "linear_srgb_profile", "parse_profile", "srgb_profile"]
-
 Curve = Callable[[np.ndarray], np.ndarray]
 
-D50 = (0.9642, 1.0, 0.8249)
-"""White of the profile connection space."""
-
+D50 = (0.9642, 1.0, 0.8249)  # white of the profile connection space
+# sRGB to XYZ under D50, as in the profile of the ICC (sRGB2014).
 SRGB_D50 = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
-"""sRGB to XYZ under D50, as in the profile of the ICC (sRGB2014)."""
 
 
 @dataclass(frozen=True)
 class IccProfile:
-    """A profile of the kind that cameras and editors use.
+    """A profile of the kind that cameras and editors use."""
 
-    Args:
-        name: its description.
-        curves: from stored values to light, both in [0, 1]: of red, green and blue, or of grey.
-        to_xyz: linear RGB to XYZ under D50, 3×3; ``None`` for grey.
-    """
-
-    name: str
-    curves: tuple[Curve, ...]
-    to_xyz: np.ndarray | None
+    name: str  # its description
+    curves: tuple[Curve, ...]  # from stored values to light, both in [0, 1]: of red, green and blue, or of grey
+    to_xyz: np.ndarray | None  # linear RGB to XYZ under D50, 3×3; ``None`` for grey
 
 
 def parse_profile(data: bytes) -> IccProfile | None:
-    """Read a profile of matrix and curves, or of grey; ``None`` for tables (printers, scanners) and damaged ones.
-
-    Example:
-        >>> profile = parse_profile(linear_srgb_profile())
-        >>> profile.name, bool(np.allclose(profile.to_xyz, SRGB_D50, atol=1e-4))
-        ('Linear sRGB', True)
-    """
+    """Read a profile of matrix and curves, or of grey; ``None`` for tables (printers, scanners) and damaged ones."""
     try:
         tags = _tags(data)
         name = _description(tags.get(b"desc", b""))

@@ -14,17 +14,9 @@ from afunet_core.io.icc import srgb_profile
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["convert_by_profile", "read_by_profile"]
-
 
 def convert_by_profile(pixels: np.ndarray, profile: bytes, name: str) -> np.ndarray | None:
-    """Convert RGB pixels, 8 or 16 bits, to sRGB; ``None``, with a warning, where the profile cannot be used.
-
-    Args:
-        pixels: H×W×3 or H×W×4; alpha stays as it is.
-        profile: the ICC profile of the file.
-        name: of the file, for the warning.
-    """
+    """Convert RGB pixels, 8 or 16 bits, to sRGB; ``None``, with a warning, where the profile cannot be used."""
     found: np.ndarray | None = None
     is_rgb = pixels.ndim == 3 and pixels.shape[2] >= 3 and profile[16:20] == b"RGB "
     if is_rgb and pixels.dtype in (np.uint8, np.uint16):

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from afunet_core.camera.noise import NoiseModel
     from afunet_core.model.afunet import AFUNet
 
-__all__ = ["MergeOptions"]
-
 GIGABYTE = 1024**3
 
 Region = tuple[int, tuple[tuple[float, float], ...]]
@@ -38,13 +36,6 @@ class MergeOptions:
 
     A new option is a field here and an argument of ``merge()``. :mod:`afunet_core.utils.options` tells how the command
     line, a form, preferences and the documentation's table are built from the fields.
-
-    Raises:
-        ArgumentError: a value is none of the choices.
-
-    Example:
-        >>> MergeOptions(method="weighted", noise=(0.5, 4)).method
-        'weighted'
     """
 
     method: str = option(

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from afunet_core.data.datasets import BracketDataset
-from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer, validation_brackets
+from afunet_core.data.synthesis.brackets import Synthesizer, validation_brackets
+from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError
 from afunet_core.evaluation.evaluator import Sample, dataset_samples, evaluate, synthetic_samples
@@ -24,27 +25,17 @@ if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
     from afunet_core.training.config import TrainingConfig
 
-__all__ = ["FolderSource", "SyntheticSource", "data_source", "training_batches", "validate"]
-
-Batch: TypeAlias = tuple[Tensor, Tensor]
-"""Network input B×18×H×W and truth B×3×H×W."""
+Batch: TypeAlias = tuple[Tensor, Tensor]  # network input B×18×H×W and truth B×3×H×W
 
 
 def training_batches(source: SyntheticSource | FolderSource, steps: range, rank: int) -> Iterable[Batch]:
-    """Return the batches of these steps, made in advance by other processes where the source allows.
-
-    A batch depends on its step alone, so the number of processes changes nothing.
-    """
+    """Return the batches of these steps, made in advance by other processes; each depends on its step alone."""
     dataset = _Steps(source, steps, rank)
     return DataLoader(dataset, batch_size=None, num_workers=source.workers)
 
 
 def data_source(config: TrainingConfig, device: torch.device) -> SyntheticSource | FolderSource:
-    """Open the source that ``config.data`` names.
-
-    Raises:
-        ArgumentError: for a kind or an entry that there is not.
-    """
+    """Open the source that ``config.data`` names."""
     kinds: dict[str, type[SyntheticSource] | type[FolderSource]] = {
         "synthetic": SyntheticSource,
         "folder": FolderSource,

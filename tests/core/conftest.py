@@ -83,8 +83,15 @@ class Contract:
             tolerance = 8 * TOLERANCE[dtype]
             torch.testing.assert_close(result.double(), exact.double(), rtol=tolerance, atol=tolerance)
 
-    def refusals(self, function: Function, inputs: Inputs, names: Sequence[str], numbers_refused: bool) -> None:
-        """Wrong types are named, whichever argument has them."""
+    def refusals(
+        self,
+        function: Function,
+        inputs: Inputs,
+        names: Sequence[str],
+        numbers_refused: bool,
+        numbers: dict[str, tuple[float, float]],
+    ) -> None:
+        """Wrong types are named, whichever argument has them, and numbers that are none."""
         for index, name in enumerate(names):
             wrong: list[Any] = [inputs[index].numpy(force=True), None, "image", inputs[index].mul(255).to(torch.uint8)]
             for value in [*wrong, 0.5] if numbers_refused else wrong:
@@ -92,6 +99,10 @@ class Contract:
                 with pytest.raises(AFUNetError, match=name) as caught:
                     function(*changed)
                 assert isinstance(caught.value, TypeError), f"{name} of type {type(value)}"
+        for name in numbers:
+            for number in ("1", float("nan"), [1.0, 2.0], torch.tensor([1, 2])):
+                with pytest.raises(AFUNetError, match=name):
+                    function(*inputs, **{name: number})
 
     def gradcheck(self, function: Function, inputs: Inputs) -> None:
         leaves = [value.detach().double().requires_grad_() for value in inputs]
@@ -169,7 +180,7 @@ class Contract:
     def per_sample(self, function: Function, inputs: Inputs, numbers: dict[str, tuple[float, float]]) -> None:
         """A vector gives each sample its own value, also where batch and width are of one size."""
         batch = [torch.cat([value, value.flip(-1)])[:3] if value.ndim == 4 else value for value in inputs]
-        batch = [value[:, :3, :3, :3] if value.ndim == 4 and value.shape[1] == 3 else value for value in batch]
+        batch = [value[:, :3, :3, :3] if value.ndim == 4 and value.shape[1:] == (3, 4, 6) else value for value in batch]
         function = partial(function, **{name: values[0] for name, values in numbers.items()})
         for name, (low, high) in numbers.items():
             values = torch.linspace(low, high, 3, dtype=inputs[0].dtype, device=inputs[0].device)

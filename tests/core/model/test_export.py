@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 import torch
 
-from afunet_core.errors import ArgumentError
+from afunet_core.errors import ArgumentError, DependencyError
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.model.export import export_model
+from afunet_core.model.export import export_model, export_program
 from scenes import drawn_network
 
 FOR_ANY_SIZE = pytest.mark.skipif(
@@ -92,3 +92,9 @@ def test_autocast_stays_close_to_float32_and_differentiable():
     assert 0 < (rough.float() - exact).abs().max() < 0.05
     rough.float().sum().backward()
     assert torch.isfinite(frames.grad).all()
+
+
+def test_an_older_exporter_is_refused(monkeypatch):
+    monkeypatch.setattr(torch, "__version__", "2.7.1+cpu")
+    with pytest.raises(DependencyError, match=r"needs PyTorch 2\.13 or later; 2\.7\.1\+cpu is installed.*\.onnx"):
+        export_program(drawn_network(TINY))
