@@ -271,6 +271,7 @@ Inputs are float64 on a CPU unless a column says otherwise; `pytest tests/core -
 
 TorchScript (`torch.jit`), which PyTorch has deprecated, and `torch.fx.symbolic_trace` are not supported: use
 `torch.export`. `fuse_frames` and `AFUNet` compile slowly, because the compiler unrolls their scales and stages.
+`psnr_linear`, `ssim_linear`, `ssim_mu` and `ssim_authors` are `psnr` and `ssim` of images that were clipped or curved.
 """
 COLUMNS = {
     "smoke": "all four floating dtypes give a finite result in the dtype of the input, near that of float64;"

@@ -47,7 +47,12 @@ def split_scenes(names: Iterable[str], holdout: int = 12, seed: int = 0) -> tupl
     """Split scene names into training and at most ``holdout`` held-out ones, both sorted, relatives on one side."""
     ordered = sorted(set(names))
     if not 0 <= holdout < max(len(ordered), 1):
-        raise ArgumentError("holdout", f"0 to {len(ordered) - 1}", holdout, "Hold out fewer scenes than there are.")
+        raise ArgumentError(
+            "holdout",
+            f"0 to {len(ordered) - 1}",
+            holdout,
+            "Hold out fewer scenes: data.holdout in training, --held-out in evaluate.",
+        )
     groups: dict[str, list[str]] = {}
     for name in ordered:
         groups.setdefault(scene_group(name), []).append(name)
