@@ -77,6 +77,17 @@ def test_nor_do_they_where_something_else_moves() -> None:
     assert float(np.percentile(off, 2)) > -0.8
 
 
+def test_a_dark_channel_is_completed_beside_others_that_are_hardly_dark() -> None:
+    """Shaded yellow stone: red and green are at the end of the fade, and what they say there is no contradiction."""
+    light = scene()
+    level = scene(1)[DARK].clamp(0, 1) ** 0.2
+    light[DARK] = level * torch.tensor([1.0, 0.75, 0.2]).view(1, 3, 1, 1) * 0.015
+    bracket = photographs(light)
+    completed = complete_shadows(bracket).frames[1][DARK][:, 2].mean() ** 2.2
+    expected = (bracket.frames[2][DARK][:, 2] ** 2.2).mean() * bracket.times[1] / bracket.times[2]
+    assert float((completed / expected).log2().abs()) < 0.3
+
+
 @pytest.mark.parametrize("brightness", [0.02, 0.3])
 def test_what_moved_in_before_the_dark_stays_out(brightness: float) -> None:
     light, other = scene(), scene()
