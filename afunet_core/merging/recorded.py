@@ -94,7 +94,7 @@ def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: Camera
 
 
 def _side(bracket: Bracket, frames: FrameSelection, used: Sequence[int], rest: Sequence[Tensor], side: int) -> Tensor:
-    """Where the network's outer frame of a side is at rest, or another one is that reaches as far and records the place."""
+    """Where the network's outer frame of a side is at rest, or one that reaches as far is and records the place."""
     outer = frames.three[side]
     found = rest[used.index(outer)]
     for index, other in zip(used, rest, strict=True):
@@ -133,14 +133,14 @@ def merge_recorded(bracket: Bracket, frames: FrameSelection, recorded: Recorded,
     return replace(Estimate.of_classic(image), three=three, unit=unit, at_rest=True, rest=recorded.share)
 
 
-def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> Tensor:
+def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise | None = None) -> Tensor:
     """Average the frames, each as far as it is at rest, unsaturated and not too dark.
 
     Returns:
         B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame.
     """
     times = [float(bracket.times[index]) for index in recorded.frames]
-    model = None if is_calibrated(bracket) else noise.model
+    model = None if noise is None or is_calibrated(bracket) else noise.model
     count, offset = len(times), darkest_light(bracket)
 
     def rows(*parts: Tensor) -> Tensor:
