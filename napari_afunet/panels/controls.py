@@ -20,13 +20,7 @@ _TELLING = 0.05
 
 
 class ControlsPanel(QWidget):
-    """Merge, which becomes Cancel while something runs.
-
-    Attributes:
-        status_label: the forecast, the progress, or how the last merge ended.
-        summary_label: what happened in the last merge; it stays.
-        warnings_label: warnings before a merge, or of the last one.
-    """
+    """Merge, which becomes Cancel while something runs."""
 
     merge_wanted = Signal()
     preview_wanted = Signal()

@@ -23,19 +23,10 @@ __all__ = ["SaveButton"]
 
 
 class SaveButton(QPushButton):
-    """Asks for a file and saves in the background.
+    """Asks for a file and saves in the background."""
 
-    Args:
-        layer: returns what is to be saved, or ``None``.
-        display: returns the settings of the display.
-
-    Attributes:
-        told: how it goes, in a sentence.
-        failed: why it does not, and what to do.
-    """
-
-    told = Signal(str)
-    failed = Signal(str)
+    told = Signal(str)  # how it goes, in a sentence
+    failed = Signal(str)  # why it does not, and what to do
 
     def __init__(
         self,
