@@ -59,6 +59,7 @@ class BatchPanel(QWidget):
         self.button.setMenu(menu)
         self.label = QLabel()
         self.label.setWordWrap(True)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
         self.list = QListWidget()
         self.list.setAccessibleName("Brackets found")
         self.list.setMinimumHeight(_LOWEST)
