@@ -227,8 +227,12 @@ class MergeWidget(QWidget):
             self.readiness.update()
             self.batch.show_found(root, group, found)
 
+        def failed(error: Exception) -> None:
+            self.readiness.update()
+            self._tell(error)
+
         settings = self.options.settings()
-        run_in_background(self, find_brackets, root, settings, group, done=done, failed=self._tell)
+        run_in_background(self, find_brackets, root, settings, group, done=done, failed=failed)
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
@@ -244,6 +248,7 @@ class MergeWidget(QWidget):
         if problem:
             self.controls.show_status("")
             self.controls.show_warnings([problem])
+            self.readiness.keep_message()
             return None
         try:
             self.settings()
@@ -256,6 +261,7 @@ class MergeWidget(QWidget):
         """Say what went wrong, in the panel, where it stays, and as a notification."""
         text = in_widget_words(str(problem))
         self.controls.show_warnings([text])
+        self.readiness.keep_message()
         show_error(text)
 
     def _on_started(self) -> None:
@@ -276,7 +282,7 @@ class MergeWidget(QWidget):
 
     def _on_ended(self, fraction: float, message: str) -> None:
         self.batch.show_idle()
-        self.readiness.tell_result()
+        self.readiness.keep_message()
         self.controls.show_idle(fraction, message)
         self._show_save_button()
 

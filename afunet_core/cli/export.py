@@ -25,12 +25,8 @@ SUFFIXES = (".onnx", ".pt2")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", metavar="NAME|FILE", help="shipped or fetched name, or weights file")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="a file that ends in .onnx (needs the extra 'onnx') or .pt2; default: NAME.onnx",
-    )
+    kinds = "a file that ends in .onnx (needs the extra 'onnx') or .pt2 (needs PyTorch 2.13); default: NAME.onnx"
+    parser.add_argument("-o", "--output", metavar="FILE", help=kinds)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 

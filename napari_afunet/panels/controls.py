@@ -54,7 +54,9 @@ class ControlsPanel(QWidget):
         self.status_label.setMinimumHeight(self.status_label.fontMetrics().height() + 4)
         self.summary_label.setVisible(False)
         self.warnings_label.setVisible(False)
-        self.warnings_label.setStyleSheet("QLabel { border-left: 3px solid #e0a030; padding-left: 4px; }")  # in any theme
+        self.warnings_label.setStyleSheet(
+            "QLabel { border-left: 3px solid #e0a030; padding-left: 4px; }"
+        )  # in any theme
         buttons = QHBoxLayout()
         buttons.addWidget(self.merge_button, 3)
         buttons.addWidget(self.save_button, 1)
