@@ -68,9 +68,12 @@ def has_result(viewer: ViewerModel) -> bool:
 
 def stop_comparing(viewer: ViewerModel) -> None:
     """Bring back what :func:`compare` hid, and the view there was."""
-    for layer in viewer.layers:
-        before = layer.metadata.get(KEY, {}).get(_BEFORE)
+    notes = {layer: layer.metadata.get(KEY, {}) for layer in viewer.layers}
+    for layer, note in notes.items() if any(_BEFORE in note for note in notes.values()) else ():
+        before = note.get(_BEFORE)
         if before is None:
+            if note.get("role", "").endswith("values"):  # came in place of the stages' colours meanwhile
+                layer.visible = False
             continue
         _note(layer, None)
         if layer.visible != before["visible"]:
