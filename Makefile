@@ -75,7 +75,7 @@ NAPARI_SECOND := $(filter-out $(NAPARI_FIRST:=/),$(wildcard tests/napari/*/))
 unit: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb
 ifeq ($(strip $(PYTEST_ARGS)),)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(CORE_TESTS) </dev/null
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(CORE_TESTS) </dev/null
 	sh tools/with-display.sh --virtual $(PY) -m pytest $(NAPARI_FIRST) </dev/null & first=$$!; \
 	sh tools/with-display.sh --virtual $(PY) -m pytest $(NAPARI_SECOND) </dev/null; second=$$?; \
 	wait $$first && exit $$second

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AFUNetConfig
+from scenes import drawn_network
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -29,12 +29,8 @@ def load(monkeypatch):
 
 def test_the_literal_network_is_the_network(load):
     literal = load("literal")
-    torch.manual_seed(0)
-    model = AFUNet(AFUNetConfig(embed_dim=12, depths=(2, 3), fusion_heads=2)).eval()
+    model, frames = drawn_network(AFUNetConfig(embed_dim=12, depths=(2, 3), fusion_heads=2)), torch.rand(2, 18, 21, 27)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-        frames = torch.rand(2, 18, 21, 27)
         radiance = literal.literal_afunet(literal.parameters_of(model), frames)
         torch.testing.assert_close(radiance, model(frames), rtol=0, atol=5e-6)
 

@@ -20,16 +20,11 @@ from afunet_core.radiometry import encode
 
 __all__ = ["exposure_fusion", "fuse_frames"]
 
-GREY = (0.299, 0.587, 0.114)
-"""Luma of ITU-R BT.601, as the paper's code and OpenCV take it."""
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-"""Burt and Adelson's kernel with a = 0.375."""
-FOUR_NEIGHBOURS = (0.0, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0)
-"""The Laplacian of the paper's code, 3×3."""
-WIDTH = 0.2
-"""σ of well-exposedness around mid-grey; from the paper."""
-FLOOR = 1e-6
-"""Least value of a measure: where one says nothing, as saturation does of grey pixels, the others count."""
+GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as the paper's code and OpenCV take it
+BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's kernel with a = 0.375
+FOUR_NEIGHBOURS = (0.0, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0)  # the Laplacian of the paper's code, 3×3
+WIDTH = 0.2  # σ of well-exposedness around mid-grey; from the paper
+FLOOR = 1e-6  # least value of a measure: where one says nothing, as saturation does of grey pixels, the others count
 
 
 def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] | None = None) -> Tensor:

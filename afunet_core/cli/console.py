@@ -13,11 +13,7 @@ from typing import Any
 _PACKAGE = Path(__file__).resolve().parent.parent
 _OPTIONS = {"memory_budget": "memory"}  # options that are called something else on the command line
 # Functions of Python, and what a user of the command line does instead.
-_WORDS = {
-    "group_folder()": "--group",
-    "Bracket.from_folder": "the folder itself",
-    "Bracket.from_files": "the files",
-}
+_WORDS = {"group_folder()": "--group", "Bracket.from_folder": "the folder itself", "Bracket.from_files": "the files"}
 
 
 def complain(message: str) -> None:

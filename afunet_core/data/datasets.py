@@ -34,6 +34,27 @@ __all__ = ["LAYOUTS", "BracketDataset", "BracketSample", "SceneFiles", "find_sce
 _FRAMES = 3
 
 
+class _Layout(NamedTuple):
+    """The files of a scene: frames as a pattern and in words, exposures, and the first truth that is there."""
+
+    frame: str
+    shown: str
+    exposures: str
+    truths: tuple[str, ...]
+
+
+_HU_TRUTHS = ("ref_hdr_aligned_linear.hdr", "ref_hdr_aligned.hdr")
+#: The layouts, those first that others would take for theirs.
+LAYOUTS: dict[str, _Layout] = {
+    "hu": _Layout(
+        r"input_\d_aligned\.tiff?", "input_1_aligned.tif to input_3_aligned.tif", "input_exp.txt", _HU_TRUTHS
+    ),
+    "tel": _Layout(r"input_\d\.tiff?", "input_1.tif to input_3.tif", "exposure.txt", ("HDRImg.hdr",)),
+    "kalantari": _Layout(r".*\.(?i:tiff?)", "*.tif", "exposure.txt", ("HDRImg.hdr",)),
+    "challenge123": _Layout(r"ldr_img_\d\.tif", "NNN_k/ldr_img_k.tif", "exposure.txt", ("hdr_img.hdr",)),
+}
+
+
 class BracketSample(TypedDict):
     """Item of a `BracketDataset`; the default collation of a DataLoader stacks it."""
 
@@ -84,13 +105,15 @@ def _scenes(root: Path, name: str, strict: bool) -> Iterator[SceneFiles]:
     """Yield the scenes of a layout; ``strict`` refuses incomplete ones, which are passed over otherwise."""
     layout = LAYOUTS[name]
     for folder in _folders(root):
-        scene, frames = folder, _frames(folder, layout.frame)
-        if name == "challenge123":
-            if not re.fullmatch(r"\d+_2", folder.name):
-                continue
+        scene = folder
+        if name != "challenge123":
+            frames = _frames(folder, layout.frame)
+        elif re.fullmatch(r"\d+_2", folder.name):  # frame k of scene NNN is in NNN_k, the rest beside the second
             scene = folder.with_name(folder.name.removesuffix("_2"))
-            frames = [folder.with_name(f"{scene.name}_{k}") / f"ldr_img_{k}.tif" for k in (1, 2, 3)]
-            frames = [frame for frame in frames if frame.is_file()]
+            parts = (folder.with_name(f"{scene.name}_{k}") / f"ldr_img_{k}.tif" for k in (1, 2, 3))
+            frames = [part for part in parts if part.is_file()]
+        else:
+            continue
         exposures = folder / layout.exposures
         truth = next((folder / truth for truth in layout.truths if (folder / truth).is_file()), None)
         if len(frames) == _FRAMES and truth and exposures.is_file():
@@ -102,27 +125,6 @@ def _scenes(root: Path, name: str, strict: bool) -> Iterator[SceneFiles]:
                 *([] if len(frames) == _FRAMES else [f"three frames {layout.shown} (there are {len(frames)})"]),
             ]
             raise ImageFileError(f"{scene}: lacks {'; '.join(missing)}. Complete the scene or remove its folder.")
-
-
-class _Layout(NamedTuple):
-    """The files of a scene: frames as a pattern and in words, exposures, and the first truth that is there."""
-
-    frame: str
-    shown: str
-    exposures: str
-    truths: tuple[str, ...]
-
-
-_HU_TRUTHS = ("ref_hdr_aligned_linear.hdr", "ref_hdr_aligned.hdr")
-#: The layouts, those first that others would take for theirs.
-LAYOUTS: dict[str, _Layout] = {
-    "hu": _Layout(
-        r"input_\d_aligned\.tiff?", "input_1_aligned.tif to input_3_aligned.tif", "input_exp.txt", _HU_TRUTHS
-    ),
-    "tel": _Layout(r"input_\d\.tiff?", "input_1.tif to input_3.tif", "exposure.txt", ("HDRImg.hdr",)),
-    "kalantari": _Layout(r".*\.(?i:tiff?)", "*.tif", "exposure.txt", ("HDRImg.hdr",)),
-    "challenge123": _Layout(r"ldr_img_\d\.tif", "NNN_k/ldr_img_k.tif", "exposure.txt", ("hdr_img.hdr",)),
-}
 
 
 def _frames(folder: Path, pattern: str) -> list[Path]:

@@ -118,11 +118,7 @@ def _named(decode: Decoder, source: str) -> tuple[str | None, str, Decoder | Non
     """``encoding``, ``source`` and ``decode``: the name of a curve where it has one."""
     values = np.linspace(0.0, 1.0, 256)
     light = decode(values)
-    for name, expected in (
-        ("linear", values),
-        ("gamma", values**2.2),
-        ("srgb", decode_srgb(values)),
-    ):
+    for name, expected in (("linear", values), ("gamma", values**2.2), ("srgb", decode_srgb(values))):
         if np.abs(light - expected).max() < 0.002:  # half a step of 8 bits; Adobe's 2.19921875 is within it
             return name, source, None
     return None, source, decode

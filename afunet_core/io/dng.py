@@ -36,12 +36,7 @@ _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL = 1, 2, 3, 4, 5, 10
 
 
 def write_linear_dng(
-    path: Path,
-    image: np.ndarray,
-    metadata: Mapping[str, Any],
-    photograph: Photograph | None,
-    *,
-    half: bool = False,
+    path: Path, image: np.ndarray, metadata: Mapping[str, Any], photograph: Photograph | None, *, half: bool = False
 ) -> None:
     """Write H×W×3 radiance, linear sRGB, as a linear DNG that converters open like a raw file.
 

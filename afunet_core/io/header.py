@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -44,21 +43,14 @@ def _interoperability(path: Path) -> str:
 
 def _png_chunks(path: Path) -> dict[str, Any]:
     """The chunks of a PNG about its encoding: OpenImageIO calls everything sRGB that does not say otherwise."""
+    from PIL.PngImagePlugin import PngImageFile
+
     found: dict[str, Any] = {}
-    with path.open("rb") as file:
-        data = file.read(LARGEST_HEADER)
-    place = 8
-    while place + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[place : place + 8])
-        if kind == b"IDAT":
-            break
-        if kind == b"gAMA" and length == 4:
-            gamma = struct.unpack(">I", data[place + 8 : place + 12])[0] / 100_000
-            if gamma > 0:
-                found["png:gamma"] = gamma
-        elif kind == b"sRGB":
+    with contextlib.suppress(Exception), PngImageFile(path) as picture:  # damage is told by whoever reads pixels
+        if picture.info.get("gamma", 0) > 0:
+            found["png:gamma"] = picture.info["gamma"]
+        if "srgb" in picture.info:
             found["png:srgb"] = 1
-        place += 12 + length
     return found
 
 

@@ -28,8 +28,7 @@ from afunet_core.io.header import (
     xmp_packet,
 )
 from afunet_core.io.heif import read_heif
-from afunet_core.io.icc import parse_profile, srgb_profile
-from afunet_core.io.icc_tables import convert_by_profile, read_by_profile
+from afunet_core.io.icc import convert_by_profile, parse_profile, read_by_profile, srgb_profile
 from afunet_core.io.microscope import read_plane_exposure, read_plane_exposures
 from afunet_core.io.raw import read_raw, read_raw_exposure
 
@@ -44,6 +43,7 @@ __all__ = [
 ]
 
 _SENSOR_MOSAIC = 32803  # TIFF PhotometricInterpretation of a colour filter array (TIFF/EP)
+# OpenImageIO's names of the types of integers; all others are read as floats.
 _NUMPY_TYPES = {
     "uint8": "uint8",
     "uint16": "uint16",

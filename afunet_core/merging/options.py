@@ -56,12 +56,7 @@ class MergeOptions:
         label="Align",
         help="Register hand-held frames before merging, and follow what moved in them; camera: register only.",
         group="merging",
-        choices={
-            "auto": "If the frames need it",
-            "camera": "The camera's motion only",
-            "on": "Always",
-            "off": "Never",
-        },
+        choices={"auto": "If the frames need it", "camera": "The camera's motion only", "on": "Always", "off": "Never"},
     )
     border: str = option(
         "fill",
@@ -95,12 +90,7 @@ class MergeOptions:
         label="Precision",
         help="Arithmetic of the network. Automatic: bfloat16 on recent GPUs, else 32 bit.",
         group="network",
-        choices={
-            "auto": "Automatic",
-            "float32": "32-bit float",
-            "bfloat16": "bfloat16",
-            "float16": "16-bit float",
-        },
+        choices={"auto": "Automatic", "float32": "32-bit float", "bfloat16": "bfloat16", "float16": "16-bit float"},
     )
     memory_budget: int | str | None = option(
         None,

@@ -33,11 +33,8 @@ __all__ = [
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 _DERIVED = ("relative_position_index", "attn_mask")
-_DEEPEST = 8
-"""Dictionaries within each other around the parameters; trainers make two or three."""
-
-_LARGEST = 1e6
-"""No weight of a network that works comes near; damaged exponents do, and end as NaN."""
+_DEEPEST = 8  # dictionaries within each other around the parameters; trainers make two or three
+_LARGEST = 1e6  # no weight of a network that works comes near; damaged exponents do, and end as NaN
 
 _WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net")
 

@@ -41,7 +41,7 @@ class LayerFacts:
         if file is None or tuple(pixels.shape[:2]) != file.shape:
             return pixels
         from afunet_core.io.colour import decode_pixels
-        from afunet_core.io.icc_tables import convert_by_profile
+        from afunet_core.io.icc import convert_by_profile
         from afunet_core.io.read import turned
 
         if file.orientation != 1:

@@ -20,23 +20,7 @@ from afunet_core.model.attention import ChannelCrossAttention
 from afunet_core.model.layers import MLP, Depthwise3x3
 from afunet_core.model.stages import ChannelFusion, DataConsistency
 
-__all__ = [
-    "Affine",
-    "FoldedChannelFusion",
-    "FoldedConsistency",
-    "FoldedLinear",
-    "FoldedMLP",
-    "FoldedNorm",
-    "Numerics",
-    "Workspace",
-    "convolution",
-    "depthwise",
-    "side_by_side",
-    "stacked",
-]
-
-Affine = tuple[Tensor, Tensor]
-"""Weight and bias of a linear layer."""
+Affine = tuple[Tensor, Tensor]  # weight and bias of a linear layer
 Arranged = TypeVar("Arranged")
 
 

@@ -33,12 +33,11 @@ from afunet_core.radiometry import exposure_times
 
 __all__ = ["stream"]
 
+# Most bytes of the logits of one tile. Half of it fits the caches better, but twice the calls cost more than that.
 CACHE_BYTES = 3 << 20
-"""Most bytes of the logits of one tile. Half of it fits the caches better, but twice the calls cost more than that."""
+# In one strip: more of them shorten the wait for the last tile of a step, fewer fit the caches better.
 TILES_PER_WORKER = 4
-"""In one strip: more of them shorten the wait for the last tile of a step, fewer fit the caches better."""
-MOST_WORKERS = 8
-"""More would wait for Python's lock between their operations."""
+MOST_WORKERS = 8  # more would wait for Python's lock between their operations
 
 Progress = Callable[[int, int, str], None]
 

@@ -17,13 +17,10 @@ from afunet_core.model.attention import _WindowAttention
 from afunet_core.model.stages import SpatialAlignment, SwinBlock
 from afunet_core.model.streaming.folded_layers import Affine, FoldedLinear, FoldedNorm, Numerics, side_by_side, stacked
 
-__all__ = ["FoldedAlignment", "FoldedSwinBlock", "FoldedWindowAttention", "in_windows", "window_buffers"]
-
 LOG2_E = math.log2(math.e)
 LN_2 = math.log(2)
 
-SMALLEST_SUM = 1e-25
-"""Sums of exponentials between these two lose nothing in float32 (bfloat16 has the same range)."""
+SMALLEST_SUM = 1e-25  # sums of exponentials between these two lose nothing in float32 (bfloat16 has the same range)
 LARGEST_SUM = 1e35
 
 

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from afunet_core.errors import ArgumentError, DependencyError
-from afunet_core.evaluation.color_video_vdp import color_video_vdp
-from afunet_core.evaluation.display import DisplayModel
+from afunet_core.evaluation.color_video_vdp import DisplayModel, color_video_vdp
 from afunet_core.evaluation.evaluator import Sample, evaluate
 from afunet_core.metrics import Metric
 
