@@ -19,12 +19,6 @@ _XMP_FIELDS = {
 _LARGEST_SHORT = 65535
 _SENSITIVITIES = ("Exif:PhotographicSensitivity", "Exif:ISOSpeedRatings")
 _WIDE_SENSITIVITIES = ("Exif:RecommendedExposureIndex", "Exif:StandardOutputSensitivity", "Exif:ISOSpeed")
-_NUMBER = re.compile(
-    r"(?P<number>[-+−–]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d{1,3})?)"
-    r"(?:\s*/\s*(?P<below>\d+(?:[.,]\d*)?))?\s*(?P<unit>seconds?|secs?|s|ms|µs|μs|us|ev|stops?|\"|″)?",
-    re.IGNORECASE,
-)
-_UNITS = {"ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6}
 
 
 @dataclass(frozen=True)
@@ -112,6 +106,14 @@ def _positive(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) and number > 0 else None
+
+
+_NUMBER = re.compile(
+    r"(?P<number>[-+−–]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d{1,3})?)"
+    r"(?:\s*/\s*(?P<below>\d+(?:[.,]\d*)?))?\s*(?P<unit>seconds?|secs?|s|ms|µs|μs|us|ev|stops?|\"|″)?",
+    re.IGNORECASE,
+)
+_UNITS = {"ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6}
 
 
 def parse_exposure(text: str) -> float | None:

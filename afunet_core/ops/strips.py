@@ -9,8 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PIXELS = 1 << 16  # pixels of one channel in a strip: a few of them fit the cache
-HALOED_PIXELS = 1 << 20  # large beside the rows beyond each strip, which are computed twice, small beside a large image
+__all__ = ["enlarged_rows", "in_haloed_strips", "in_strips", "row_strips", "with_halo"]
+
+PIXELS = 1 << 16
+"""Pixels of one channel in a strip: a few of them fit the cache."""
+HALOED_PIXELS = 1 << 20
+"""Large beside the rows beyond each strip, which are computed twice, small beside a large image."""
 
 
 def row_strips(height: int, width: int, pixels: int = PIXELS, multiple: int = 1) -> Iterator[slice]:
