@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
 
 from afunet_core.errors import AFUNetError
@@ -40,7 +39,10 @@ if TYPE_CHECKING:
 
     from napari_afunet.jobs.worker import MergeWorker
 
-__all__ = ["MergeWidget"]
+__all__ = ["KEYS", "MergeWidget"]
+
+KEYS = ("Control-Shift-M", "Control-Shift-R")
+"""Merge and compare, as the manifest has them: napari 0.9 does not bind those of plugins."""
 
 
 class MergeWidget(QWidget):
@@ -92,10 +94,6 @@ class MergeWidget(QWidget):
             self.batch,
             self.readiness.badge,
         )
-        self.shortcuts = {
-            key: QShortcut(QKeySequence(key), self, activated=action)
-            for key, action in (("Ctrl+Shift+M", self.merge), ("Ctrl+Shift+R", self.toggle_compare))
-        }
         self._preview_check = QTimer(self)
         self._preview_check.setSingleShot(True)  # in a turn of its own: layers may just be coming or going
         self._connect()
@@ -129,6 +127,9 @@ class MergeWidget(QWidget):
             signal.connect(lambda: self._preview_check.start())
         for event, slot in self._viewer_events():
             event.connect(slot)
+        # By the viewer they work wherever the focus is, and should napari bind the manifest's, those come first.
+        for key, action in zip(KEYS, (self.merge, self.toggle_compare), strict=True):
+            self._viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
 
     def _viewer_events(self) -> list[tuple[Any, Any]]:
         events = self._viewer.layers.events
@@ -162,6 +163,8 @@ class MergeWidget(QWidget):
         self.controller.abandon()
         for source, slot in self._viewer_events():
             source.disconnect(slot)
+        for key in KEYS:
+            self._viewer.bind_key(key, None)
 
     # -------------------------------------------------------------------------------------------- merging
 

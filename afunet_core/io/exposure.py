@@ -19,6 +19,13 @@ _XMP_FIELDS = {
 _LARGEST_SHORT = 65535
 _SENSITIVITIES = ("Exif:PhotographicSensitivity", "Exif:ISOSpeedRatings")
 _WIDE_SENSITIVITIES = ("Exif:RecommendedExposureIndex", "Exif:StandardOutputSensitivity", "Exif:ISOSpeed")
+_NUMBER = re.compile(
+    r"(?P<number>[-+−–]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d{1,3})?)"
+    r"(?:\s*/\s*(?:(?P<thousands>[1-9]\d{0,2}(?:[.,'’ ]\d{3})+)|(?P<below>\d+(?:[.,]\d*)?)))?"
+    r"\s*(?P<unit>seconds?|secs?|s|ms|µs|μs|us|ev|stops?|\"|″)?",
+    re.IGNORECASE,
+)
+_UNITS = {"ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6}
 
 
 @dataclass(frozen=True)
@@ -108,14 +115,6 @@ def _positive(value: Any) -> float | None:
     return number if math.isfinite(number) and number > 0 else None
 
 
-_NUMBER = re.compile(
-    r"(?P<number>[-+−–]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d{1,3})?)"
-    r"(?:\s*/\s*(?P<below>\d+(?:[.,]\d*)?))?\s*(?P<unit>seconds?|secs?|s|ms|µs|μs|us|ev|stops?|\"|″)?",
-    re.IGNORECASE,
-)
-_UNITS = {"ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6}
-
-
 def parse_exposure(text: str) -> float | None:
     """Read a number as people write exposures: ``1/100``, ``0,01``, ``−2``, ``1/30 s``, ``400 ms``, ``+2 EV``.
 
@@ -129,9 +128,10 @@ def parse_exposure(text: str) -> float | None:
     found = _NUMBER.fullmatch(text.strip())
     if found is None:
         return None
+    thousands = re.sub(r"\D", "", found["thousands"] or "")  # 1/1,000: no camera has a thousandth of a part
     number, below = (
         float(part.replace(",", ".").replace("−", "-").replace("–", "-")) if part else 1.0
-        for part in (found["number"], found["below"])
+        for part in (found["number"], thousands or found["below"])
     )
     if below == 0:
         return None

@@ -28,6 +28,10 @@ NOTHING = 0.02  # mean squared deviation that says nothing
 LEAST_GAIN = 1.12
 SURE_GAIN = 1.6  # the same where another frame of the bracket did not move
 
+BEYOND_DOUBT = 2.0
+"""Ratio of the shares of a frame that agree with the reference, after registration and before, from which nothing else
+is asked."""
+
 
 @dataclass(frozen=True)
 class AlignedBracket:
@@ -82,7 +86,7 @@ def undo_needless(
     """
     gains = {}
     for index, entry in enumerate(registrations):
-        if entry.decision == "warped":
+        if entry.decision == "warped" and 1 - entry.residual_after < BEYOND_DOUBT * (1 - entry.residual_before):
             before, after = (
                 float(disagreement(stack, index).square().clamp(max=LARGEST_DISAGREEMENT**2).mean())
                 for stack in (bracket, aligned)

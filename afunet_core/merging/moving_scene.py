@@ -138,7 +138,9 @@ def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelectio
     if area is None:
         return estimate
     wider = bracket.select(frames.wider, reference=1).crop(*area)
-    guess = replace(network, keep_stages=False).estimate(wider, float(bracket.times[frames.wider[0]])).image
+    top, left, height, width = area
+    where = estimate.unrecorded[..., top : top + height, left : left + width] if network.scale > 1 else None
+    guess = replace(network, keep_stages=False).estimate(wider, float(bracket.times[frames.wider[0]]), where).image
     image = brightened(estimate.image, guess, estimate.unrecorded, area)
     brighter = (image > estimate.image).any(1)
     return replace(estimate, image=image, guessed=float(brighter.float().mean()))

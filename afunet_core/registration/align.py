@@ -162,7 +162,7 @@ def align_frame(
 
     differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in (frame, homography, reference))
     if differentiable or frame.device.type != "cpu" or torch.as_tensor(gamma).ndim:
-        warped, valid = warp_homography(linearize(frame, encoding, gamma), homography)
+        warped, valid = warp_homography(linearize(frame, encoding, gamma), homography.to(frame.device))
         own = encode(warped, encoding, gamma)
         return torch.where(valid, own, unseen(own, reference)), valid
     # In strips: a large frame warped whole takes ten times its own memory.

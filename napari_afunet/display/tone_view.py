@@ -188,33 +188,21 @@ def is_hdr(layer: Any) -> bool:
     return layer.rgb or layer.ndim == 2
 
 
-class _Last:
-    """The image that was last shown, prepared: the next step of a slider finds it ready. It goes when its data goes."""
-
-    def __init__(self) -> None:
-        self._entry: tuple[weakref.ref[np.ndarray], LivePicture] | None = None
-
-    def of(self, radiance: np.ndarray) -> LivePicture:
-        from afunet_core.tonemap_lut import LivePicture
-
-        entry = self._entry
-        if entry is not None and entry[0]() is radiance:
-            return entry[1]
-        picture = LivePicture(radiance)
-        self._entry = weakref.ref(radiance, self._forget), picture
-        return picture
-
-    def _forget(self, gone: weakref.ref[np.ndarray]) -> None:
-        if self._entry is not None and self._entry[0] is gone:
-            self._entry = None
-
-
-_last = _Last()
+_prepared: dict[int, LivePicture] = {}
+"""The image that was last shown, prepared: the next step of a slider finds it ready. It goes when its data goes."""
 
 
 def prepare(radiance: np.ndarray) -> LivePicture:
     """Radiance ``H×W[×3]`` prepared for live display; the last one asked for is kept while its data lives."""
-    return _last.of(radiance)
+    from afunet_core.tonemap_lut import LivePicture
+
+    picture = _prepared.get(id(radiance))
+    if picture is None:
+        picture = LivePicture(radiance)
+        _prepared.clear()
+        _prepared[id(radiance)] = picture
+        weakref.finalize(radiance, _prepared.pop, id(radiance), None)
+    return picture
 
 
 def _render_block(block: np.ndarray, settings: DisplaySettings, planes: int) -> np.ndarray:

@@ -241,7 +241,8 @@ def stack_source(layer: Image) -> BracketSource:
     path = layer_path(layer)
     planes = tuple(data.shape[1 : layer.ndim - 2])
     stated = common_facts([layer_facts(layer)])
-    return BracketSource(names, frames, planes, Placement.of(layer, drop=1), (path,) * len(names), (), *stated)
+    place, count = Placement.of(layer, drop=1), len(names)
+    return BracketSource(names, frames, planes, place, (path,) * count, (str(layer.unique_id),) * count, *stated)
 
 
 def _require_same_grid(layers: Sequence[Image], reference: Image) -> None:

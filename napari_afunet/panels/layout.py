@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -24,7 +25,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["WheelGuard", "fill_column", "let_shrink", "panel_form", "reveal"]
+__all__ = ["ControlGuard", "fill_column", "let_shrink", "panel_form", "prepare_controls", "reveal"]
 
 _MINIMUM_WIDTH = 360
 _SHORTEST = 8
@@ -37,8 +38,11 @@ _FOCUS = ", ".join(
 _LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
 
 
-class WheelGuard(QObject):
-    """Mouse wheel that changes a control only while it has the keyboard focus; else it scrolls the panel."""
+_KEYS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+
+
+class ControlGuard(QObject):
+    """Guard of a control: the wheel changes it only while it has the focus, and the panel's keys pass through it."""
 
     def protect(self, control: QWidget) -> None:
         """Guard a control."""
@@ -47,8 +51,9 @@ class WheelGuard(QObject):
             control.installEventFilter(self)
 
     def eventFilter(self, control: QObject, event: QEvent) -> bool:
-        """Pass the wheel on to what lies below."""
-        if event.type() == QEvent.Type.Wheel and isinstance(control, QWidget) and not control.hasFocus():
+        """Pass the wheel on to what lies below, and the panel's keys, which a box would search its entries for."""
+        is_wheel = event.type() == QEvent.Type.Wheel and isinstance(control, QWidget) and not control.hasFocus()
+        if is_wheel or (isinstance(event, QKeyEvent) and event.modifiers() == _KEYS):
             event.ignore()
             return True
         return super().eventFilter(control, event)
@@ -77,13 +82,18 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(area)
+    prepare_controls(inside)
+    needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
+    widget.setMinimumWidth(max(needed, _MINIMUM_WIDTH))
+
+
+def prepare_controls(inside: QWidget) -> None:
+    """Name the controls for screen readers, and guard them."""
     _name_controls(inside)
-    guard = WheelGuard(widget)
+    guard = ControlGuard(inside)
     for kind in (QComboBox, QAbstractSpinBox, QAbstractSlider):
         for control in inside.findChildren(kind):
             guard.protect(control)
-    needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
-    widget.setMinimumWidth(max(needed, _MINIMUM_WIDTH))
 
 
 def panel_form() -> QFormLayout:

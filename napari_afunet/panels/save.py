@@ -58,6 +58,7 @@ class SaveButton(QPushButton):
         """Let the user choose a file and its format."""
         layer = self._layer()
         if layer is None:
+            self.failed.emit("There is nothing to save yet: press Merge first.")
             return
         formats = offered_formats(layer)
         filters = {f"{text} (*{suffix_of(kind)})": kind for kind, text in formats.items()}

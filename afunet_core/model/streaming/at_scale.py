@@ -103,20 +103,28 @@ def _maps(
     """Maps that the head decodes, ``1×7×h×w``, from the network where it is wanted; and the share that it looked at."""
     if wanted is None:
         return _decoded(model, coarse, times, options), 1.0
-    equal = coarse.new_tensor([0.0, 0.0, 0.0, PRIOR_TRUST]).view(1, 4, 1, 1).expand(1, 4, *coarse.shape[-2:])
-    neutral = torch.cat([torch.empty_like(coarse[:, :3]), equal], dim=1)
     height, width = coarse.shape[-2:]
-    for start, stop in row_ranges(height, max(1, STRIP_PIXELS // width)):
-        rows = coarse[..., start:stop, :]
-        shares = anchored_weights(rows, times, equal[..., start:stop, :])[:, :3]
-        radiance = rows.unflatten(1, (3, 6))[:, :, :3]
-        neutral[:, :3, start:stop] = ((shares * radiance).sum(1) / shares.sum(1)).clamp(0, 1)
-    if not bool(wanted.any()):
-        return neutral, 0.0
+    asked = bool(wanted.any())
     seen = window_max(wanted, CONTEXT)
-    maps = _decoded(model, coarse, times, {**options, "where": seen[0, 0]})
+    if asked:
+        maps = _decoded(model, coarse, times, {**options, "where": seen[0, 0]})
+    else:
+        maps = coarse.new_empty(1, 7, height, width)
     # Dilated before it fades, so that what is wanted is the network's wholly.
-    return torch.lerp(neutral, maps, window_mean(window_max(wanted, FADE), FADE)), float(seen.mean())
+    share = window_mean(window_max(wanted, FADE), FADE)
+    for start, stop in row_ranges(height, max(1, STRIP_PIXELS // width)):
+        rows = slice(start, stop)
+        neutral = _neutral(coarse[..., rows, :], times)
+        maps[..., rows, :] = torch.lerp(neutral, maps[..., rows, :], share[..., rows, :]) if asked else neutral
+    return maps, float(seen.mean()) if asked else 0.0
+
+
+def _neutral(frames: Tensor, times: Tensor) -> Tensor:
+    """Maps of some rows where the network is not asked: the mean of the frames, and equal trust."""
+    trust = frames.new_tensor([0.0, 0.0, 0.0, PRIOR_TRUST]).view(1, 4, 1, 1).expand(1, 4, *frames.shape[-2:])
+    shares = anchored_weights(frames, times, trust)[:, :3]
+    radiance = frames.unflatten(1, (3, 6))[:, :, :3]
+    return torch.cat([((shares * radiance).sum(1) / shares.sum(1)).clamp(0, 1), trust], 1)
 
 
 def _decoded(model: AFUNet, coarse: Tensor, times: Tensor, options: dict[str, Any]) -> Tensor:

@@ -54,6 +54,7 @@ class TestExposures:
             ("1/30 sec", 1 / 30),
             (".5", 0.5), ("250 µs", 2.5e-4), ("1e400", None), ("1e9999999", None), ("1/0", None), ("soon", None),
             ("--2", None), ("250us", 2.5e-4), ("1e-3", 1e-3),
+            ("1/1,000 s", 1e-3), ("1/1.000", 1e-3), ("1/2.5", 0.4), ("1/0.125", 8.0),
         ],
     )  # fmt: skip
     def test_as_people_write_them(self, text: str, value: float | None) -> None:

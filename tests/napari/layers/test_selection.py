@@ -67,4 +67,9 @@ def test_of_two_brackets_by_one_camera_the_newer_one_is_taken():
     assert guess_layers([*older, *newer]) == [newer[1], newer[0], newer[2]]
     five = bracket((-4, -2, 0, 2, 4))
     assert guess_layers([*older, *five]) == five
+    five[2].metadata.clear()  # its exposure is asked for
+    assert set(guess_layers([*older, *five])) == set(five)
+    assert guess_layers([image(), image(), image(), *newer]) == guess_layers(newer)
+    with_alpha = image(shape=(6, 8, 4), metadata={"ev": -4})
+    assert len(guess_layers([with_alpha, *newer])) == 4
     assert guess_layers([*older, *bracket((0, 2))]) != []  # two alone are no three
