@@ -31,8 +31,8 @@ PROGRAMS_SINCE = (2, 13)
 SIZES: dict[int, Any] = {2: Dim("height", min=1, max=LARGEST), 3: Dim("width", min=1, max=LARGEST)}
 
 
-def export_model(model: AFUNet, path: str | os.PathLike[str]) -> Path:
-    """Write the network in the format that the suffix names: ``.onnx`` or ``.pt2``.
+def export_model(model: AFUNet, path: str | os.PathLike[str], verbose: bool = False) -> Path:
+    """Write the network in the format that the suffix names, ``.onnx`` or ``.pt2``; ``verbose`` prints torch's steps.
 
     Raises:
         ArgumentError: for any other suffix.
@@ -42,7 +42,7 @@ def export_model(model: AFUNet, path: str | os.PathLike[str]) -> Path:
     if target.suffix not in FORMATS:
         raise ArgumentError("path", f"a file name ending in {' or '.join(FORMATS)}", target.name)
     if target.suffix == ".onnx":
-        return export_onnx(model, target)
+        return export_onnx(model, target, verbose)
     program = export_program(model)
     write_atomically(target, lambda temporary: torch.export.save(program, temporary))
     return target
@@ -67,7 +67,7 @@ def export_program(model: AFUNet, batch: int = 1) -> ExportedProgram:
         return torch.export.export(model, (_example(model, batch),), dynamic_shapes=(SIZES,))
 
 
-def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
+def export_onnx(model: AFUNet, path: str | os.PathLike[str], verbose: bool = False) -> Path:
     """Write the network as an ONNX file: input ``frames`` B×18×H×W, output ``radiance`` B×3×H×W, float32, of any size.
 
     The configuration is kept in the file's metadata under ``afunet_config``.
@@ -92,7 +92,7 @@ def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
             opset_version=OPSET,
             dynamic_shapes=({0: batch, **SIZES},),
             dynamo=True,
-            verbose=False,
+            verbose=verbose,
         )
     assert program is not None
     program.model.metadata_props["afunet_config"] = json.dumps(model.config.to_dict())

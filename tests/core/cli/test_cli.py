@@ -498,7 +498,7 @@ def test_export_options_reach_the_exporter(
 
     out = tmp_path / "model.pt2"
 
-    def write(network: af.AFUNet, path: Path) -> Path:
+    def write(network: af.AFUNet, path: Path, verbose: bool) -> Path:
         path.write_bytes(b"x" * sum(parameter.numel() for parameter in network.parameters()))
         return path
 
