@@ -70,7 +70,7 @@ def main() -> None:
             print("\n".join(lines(rows)), flush=True)
     found.sort(key=lambda row: (row["megapixels"], row["frames"], METHODS.index(row["method"])))
     if options.write:
-        about = f"{describe_machine()} (`benchmarks/sizes.py`). {ABOUT}"
+        about = f"{describe_machine()} (`benchmarks/sizes.py`).\n{ABOUT}"
         plot = f"\n\n![CPU seconds by size]({Path(options.plot).name})" if options.plot else ""
         table = "\n".join([HEADER, "|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|", *lines(found)])
         write_section(options.write, "Photographs of real sizes", f"{about}\n\n{table}{plot}")
