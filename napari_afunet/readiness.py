@@ -34,20 +34,7 @@ _OPENING = 200
 
 
 class Readiness(QObject):
-    """Says below the Merge button what a merge would do, until it is done.
-
-    Args:
-        bracket: the frames; an encoding that they state is taken over.
-        options: the settings; likely values are offered there.
-        controls: where it is said.
-        is_running: returns True while something runs, and nothing is to be said.
-        settings: returns the settings shown now.
-        parent: ends it with it.
-
-    Attributes:
-        precheck: the alignment check in the background.
-        badge: the device that ``auto`` means.
-    """
+    """Says below the Merge button what a merge would do, until it is done."""
 
     def __init__(
         self,

@@ -40,21 +40,7 @@ _REGION_DELAY = 250
 
 
 class ResultViews(QObject):
-    """Answers the panels that look closer at the last result.
-
-    Args:
-        viewer: with the results.
-        controller: with the last merge.
-        merge_again: starts a merge with these settings changed, for what the last one did not keep.
-        chosen_layer: returns the HDR layer chosen under Display.
-        tell: says why something cannot be shown.
-        parent: ends it with it.
-
-    Attributes:
-        compare: the result beside what it was made from.
-        look_closer: maps over the result, and regions from other frames.
-        features: the quantity that the stages' layers show.
-    """
+    """Answers the panels that look closer at the last result."""
 
     def __init__(
         self,

@@ -46,21 +46,7 @@ KEYS = ("Control-Shift-M", "Control-Shift-R")
 
 
 class MergeWidget(QWidget):
-    """Merge the frames of a bracket into one HDR image.
-
-    Attributes:
-        controller: the merges, and the signals they send.
-        suggestion: frames that came together and are not chosen.
-        bracket: the frames and their exposures.
-        options: everything else that decides the result.
-        controls: the buttons, the progress bar, the summary and warnings.
-        batch: brackets of a folder.
-        readiness: what is said before a merge.
-        display: the look of HDR layers.
-        compare: the result beside what it was made from.
-        look_closer: maps over the result, and regions from other frames.
-        features: the quantity that the stages' layers show.
-    """
+    """Merge the frames of a bracket into one HDR image."""
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)

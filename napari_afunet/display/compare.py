@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-__all__ = ["COMPARISONS", "compare", "has_result", "stop_comparing"]
-
 # value → what the user reads
 COMPARISONS = {
     "reference": "Reference frame",
@@ -22,21 +20,13 @@ COMPARISONS = {
     "frames": "Frames and result",
     "stages": "Stages",
 }
-_BEFORE = "before_comparing"
-"""Note on a layer: how things were."""
+_BEFORE = "before_comparing"  # note on a layer: how things were
 
 
 def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None) -> bool:
-    """Show a comparison of a result in place of what is visible now.
+    """Show one of :data:`COMPARISONS` of a result in place of what is visible now; False if there is nothing.
 
-    Args:
-        viewer: with a result and the layers it was made from.
-        comparison: one of :data:`COMPARISONS`: the ``reference`` frame in the place of the result; reference and result
-            ``side by side``; all ``frames`` and the result; or the three sides of the ``stages``.
-        radiance: the HDR layer of the result; the topmost that is no preview by default.
-
-    Returns:
-        False if there was nothing to compare.
+    ``radiance`` is the HDR layer of the result; the topmost that is no preview by default.
     """
     stop_comparing(viewer)
     result = radiance if radiance is not None and _is_comparable(radiance) else _newest_result(viewer)
@@ -68,9 +58,12 @@ def has_result(viewer: ViewerModel) -> bool:
 
 def stop_comparing(viewer: ViewerModel) -> None:
     """Bring back what :func:`compare` hid, and the view there was."""
-    for layer in viewer.layers:
-        before = layer.metadata.get(KEY, {}).get(_BEFORE)
+    notes = {layer: layer.metadata.get(KEY, {}) for layer in viewer.layers}
+    for layer, note in notes.items() if any(_BEFORE in note for note in notes.values()) else ():
+        before = note.get(_BEFORE)
         if before is None:
+            if note.get("role", "").endswith("values"):  # came in place of the stages' colours meanwhile
+                layer.visible = False
             continue
         _note(layer, None)
         if layer.visible != before["visible"]:

@@ -21,8 +21,8 @@ from napari_afunet.jobs.worker import (
     BracketDone,
     Failed,
     MergeWorker,
-    batch_worker,
-    merge_worker,
+    batch_events,
+    merge_events,
     run_in_background,
 )
 from napari_afunet.layers.results import add_in_steps, remove_preview, update_result
@@ -52,38 +52,20 @@ def _quit_all(workers: list[MergeWorker], *_: object) -> None:
 
 
 class MergeController(QObject):
-    """Starts workers, follows them, and shows what they bring.
-
-    Args:
-        viewer: of the layers.
-        display: returns how light is to be shown.
-        parent: ends what runs with it.
-
-    Attributes:
-        outcome: the last merge; a preview only where there is no merge of the same frames.
-        preview: the preview in the viewer.
-
-    Signals:
-        started: something runs.
-        progressed: fraction and message.
-        merged: role → layer, when a result is in the viewer.
-        bracket_done: what became of one bracket of a batch.
-        summarised: what happened in one line, and warnings.
-        ended: fraction done and a sentence, when nothing runs any more.
-    """
+    """Starts workers, follows them, and shows what they bring."""
 
     started = Signal()
-    progressed = Signal(float, str)
-    merged = Signal(object)
-    bracket_done = Signal(object)
-    summarised = Signal(str, object)
-    ended = Signal(float, str)
+    progressed = Signal(float, str)  # fraction, message
+    merged = Signal(object)  # role → layer, when a result is in the viewer
+    bracket_done = Signal(object)  # of a batch
+    summarised = Signal(str, object)  # what happened in one line, warnings
+    ended = Signal(float, str)  # fraction done, sentence: nothing runs any more
 
     def __init__(self, viewer: ViewerModel, display: Callable[[], DisplaySettings], parent: QWidget) -> None:
         super().__init__(parent)
         self._viewer, self._display = viewer, display
         self.worker: MergeWorker | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: Outcome | None = None  # a preview only where there is no merge of the same frames
         self.preview: Outcome | None = None
         self._begun = 0.0
         self._message = (0.0, "")
@@ -104,11 +86,11 @@ class MergeController(QObject):
 
     def merge(self, source: BracketSource, settings: MergeSettings) -> None:
         """Merge, and show the result."""
-        self._start(merge_worker(source, settings), "Merging")
+        self._start(MergeWorker(partial(merge_events, source, settings)), "Merging")
 
     def merge_folders(self, root: str, output: str, settings: MergeSettings, group: bool = False) -> None:
         """Merge every bracket folder at or below ``root``, or the brackets among its pictures, into ``output``."""
-        self._start(batch_worker(root, output, settings, group), "Merging files")
+        self._start(MergeWorker(partial(batch_events, root, output, settings, group)), "Merging files")
 
     def cancel(self) -> None:
         """Ask the worker to stop; it does within a second."""

@@ -47,24 +47,14 @@ _OFFSET = 0.003
 
 
 class AlignmentPrecheck(QObject):
-    """Background pre-merge alignment check; a newer request cancels the older.
-
-    Args:
-        request: returns what identifies the pixels (hashable, the same as long as they are), their source and the
-            settings, or ``None`` while there is nothing to merge.
-        parent: ends the check with it.
-
-    Attributes:
-        warnings: the sentences of the last check.
-        answered: emitted when they changed.
-    """
+    """Background pre-merge alignment check; a newer request cancels the older."""
 
     answered = Signal()
 
     def __init__(self, request: Callable[[], Request | None], parent: QWidget) -> None:
         super().__init__(parent)
         self.warnings: list[str] = []
-        self._request = request
+        self._request = request  # what identifies the pixels as long as they are the same, their source, the settings
         self._checked: Hashable = None
         self._stop = threading.Event()
         self._ready = False

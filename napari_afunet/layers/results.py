@@ -77,15 +77,17 @@ def add_in_steps(
     covered = _has_view(viewer, outcome, result) and find_result(viewer, result, "radiance") is None
     light = _put_radiance(viewer, outcome, display(), result, visible=not covered)
     layers["radiance"] = light
-    if covered:
+    try:
+        if covered:
+            yield layers
+        if _has_view(viewer, outcome, result):
+            layers["tone_mapped"] = show_tone_mapped(viewer, light, display())
+        shown = list(layers.values())
+        _raise_to_front(viewer, shown)
+        shown[-1].visible = True
         yield layers
-    if _has_view(viewer, outcome, result):
-        layers["tone_mapped"] = show_tone_mapped(viewer, light, display())
-    shown = list(layers.values())
-    _raise_to_front(viewer, shown)
-    shown[-1].visible = True
-    yield layers
-    light.visible = True
+    finally:  # also when the panel is closed in the middle
+        light.visible = True
     for _ in chain(_add_stages(viewer, outcome, display(), result, layers), _add_maps(viewer, outcome, result, layers)):
         yield layers
     _remove_stale(viewer, result, layers)

@@ -50,16 +50,7 @@ class _Typed:
 
 
 class FrameTable(QWidget):
-    """Layers and exposures of the frames.
-
-    Attributes:
-        layer_boxes: one combo box a frame (only the first is shown, when the frames are planes of one layer).
-        exposure_edits: one text field a frame.
-        unit_box: EV or seconds.
-        is_stack: the frames are planes of one layer.
-        layers_changed: the user chose another layer.
-        changed: emitted after every change of an exposure.
-    """
+    """Layers and exposures of the frames."""
 
     layers_changed = Signal()
     changed = Signal()

@@ -64,17 +64,10 @@ class ComparePanel(QWidget):
 
 
 class LookCloserPanel(QWidget):
-    """Maps over the result, and regions taken from other frames.
+    """Maps over the result, and regions taken from other frames."""
 
-    Attributes:
-        buttons: of the maps, by name; pressed while a map is shown.
-        frame_box: the frame that a region is taken from.
-        map_wanted: name, and True to show it.
-        regions_wanted: the frame, counted from 0, that a region is to be drawn for; True to draw it freehand.
-    """
-
-    map_wanted = Signal(str, bool)
-    regions_wanted = Signal(int, bool)
+    map_wanted = Signal(str, bool)  # name; show it
+    regions_wanted = Signal(int, bool)  # frame, counted from 0; draw freehand
     undo_wanted = Signal()
     tidy_wanted = Signal()
 

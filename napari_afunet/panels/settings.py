@@ -47,15 +47,7 @@ _APPLIES: dict[str, Callable[[MergeSettings], bool]] = {
 
 
 class SettingsPanel(QWidget):
-    """Every option of :class:`MergeSettings` but the exposures.
-
-    Attributes:
-        fields: one field an option, by its name.
-        groups: the folded groups, by their key.
-        hints: buttons that offer a likely value, by the option's name; hidden without one.
-        defaults_button: returns to the defaults of the preferences.
-        changed: emitted after every change.
-    """
+    """Every option of :class:`MergeSettings` but the exposures."""
 
     changed = Signal()
 

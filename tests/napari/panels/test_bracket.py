@@ -88,28 +88,29 @@ def test_frames_chosen_by_hand_stay_chosen(viewer, widget, frames, add_bracket):
     assert widget.bracket.layers() == other[1:]
 
 
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        (lambda frames: frames[2][:, :30], "24×30"),
-        (lambda frames: frames[2][:20], "20×32"),
-        (lambda frames: frames[2][..., 0], "grey"),
-        (lambda frames: np.stack([frames[2]] * 2), "3 dimensions"),
-    ],
-)
-def test_frames_that_do_not_go_together_are_named_before_merging(open_widget, frames, change, word, messages):
+def test_frames_that_do_not_go_together_are_named_before_merging(open_widget, frames, messages):
     viewer, widget = open_widget()
-    frames[2] = change(frames)
-    layers = [
-        viewer.add_image(frame, name=f"f{index}", metadata={"ev": 2.0 * index}, rgb=frame.shape[-1] == 3)
-        for index, frame in enumerate(frames)
-    ]
-    widget.bracket.set_layers(layers)
-    assert word in widget.controls.status_label.text()
-    widget.merge()
-    assert widget.worker is None
-    assert "f2" in messages()[-1]
-    assert "f2" in widget.controls.warnings_label.text()
+    for count, (last, word) in enumerate(
+        [
+            (frames[2][:, :30], "24×30"),
+            (frames[2][:20], "20×32"),
+            (frames[2][..., 0], "grey"),
+            (np.stack([frames[2]] * 2), "3 dimensions"),
+        ],
+        1,
+    ):
+        viewer.layers.clear()
+        layers = [
+            viewer.add_image(frame, name=f"f{index}", metadata={"ev": 2.0 * index}, rgb=frame.shape[-1] == 3)
+            for index, frame in enumerate([*frames[:2], last])
+        ]
+        widget.bracket.set_layers(layers)
+        assert word in widget.controls.status_label.text()
+        widget.merge()
+        assert widget.worker is None
+        assert len(messages()) == count
+        assert "f2" in messages()[-1]
+        assert "f2" in widget.controls.warnings_label.text()
 
 
 def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(
