@@ -1,7 +1,7 @@
 """afunet export: write a model as ONNX or as a torch.export program, for other runtimes
 
 The file takes brackets of any height and width: input frames B×18×H×W, output radiance B×3×H×W. An .onnx file takes
-any number of samples, a .pt2 file one.
+any number of samples, a .pt2 file one. Both need PyTorch 2.13 or later.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SUFFIXES = (".onnx", ".pt2")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", metavar="NAME|FILE", help="shipped or fetched name, or weights file")
-    kinds = "a file that ends in .onnx (needs the extra 'onnx') or .pt2 (needs PyTorch 2.13); default: NAME.onnx"
+    kinds = "a file that ends in .onnx (needs the extra 'onnx') or .pt2; default: NAME.onnx"
     parser.add_argument("-o", "--output", metavar="FILE", help=kinds)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
