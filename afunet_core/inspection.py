@@ -1,10 +1,9 @@
 """Pictures and maps of the features after every unfolding stage.
 
 Stages go in as the model returns them (tensors on any device) or as :class:`afunet_core.MergeResult` keeps them
-(arrays); NumPy arrays come out. Functions work in strips of rows: the full-resolution features take a gigabyte. All
-take ``stages``, S states; those of one side take ``side``, ``"under"``, ``"reference"`` or ``"over"``; ``sample`` is
-the index in the batch. They raise ``ShapeError`` if there are no stages or their features differ in shape, and
-``ArgumentError`` for a side, sample or channel that there is not.
+(arrays); NumPy arrays come out. All take ``stages``, S states; those of one side take ``side``, ``"under"``,
+``"reference"`` or ``"over"``; ``sample`` is the index in the batch. They raise ``ShapeError`` if there are no stages or
+their features differ in shape, and ``ArgumentError`` for a side, sample or channel that there is not.
 """
 
 from __future__ import annotations
@@ -45,8 +44,7 @@ SIDES: tuple[Side, ...] = ("under", "reference", "over")
 
 _STRIP_PIXELS = 1 << 17
 _EPSILON = 1e-12
-CLIPPED_PERCENT = 1.0
-"""Of the projections of features, at either end of their range, that colours clip to 0 or 1."""
+CLIPPED_PERCENT = 1.0  # of the projections of features, at either end of their range, that colours clip to 0 or 1
 
 
 class StageFeatures(Protocol):
@@ -62,19 +60,13 @@ class StageFeatures(Protocol):
 
 @dataclass(frozen=True)
 class FeatureBasis:
-    """Three principal directions of the features, and for each side the range of values that becomes dark to bright.
+    """Three principal directions of the features, and for each side the range of values that becomes dark to bright."""
 
-    Attributes:
-        means: per side, the (C,) average feature.
-        components: (3, C) directions of largest variance, in order; rows of zeros where there are fewer than three.
-        low: per side, the (3,) projection shown as 0.
-        high: per side, the (3,) projection shown as 1.
-    """
-
-    means: Mapping[Side, NDArray[np.float64]]
+    means: Mapping[Side, NDArray[np.float64]]  # per side, the (C,) average feature
+    # (3, C) directions of largest variance, in order; rows of zeros where there are fewer than three
     components: NDArray[np.float64]
-    low: Mapping[Side, NDArray[np.float64]]
-    high: Mapping[Side, NDArray[np.float64]]
+    low: Mapping[Side, NDArray[np.float64]]  # per side, the (3,) projection shown as 0
+    high: Mapping[Side, NDArray[np.float64]]  # per side, the (3,) projection shown as 1
 
     def to_rgb(self, features: NDArray[np.floating], side: Side) -> Map:
         """Colours in [0, 1], …×3, of features …×C of one side."""

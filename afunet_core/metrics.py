@@ -15,28 +15,29 @@ import kornia
 import torch
 from torch import Tensor
 
-from afunet_core.errors import ShapeError
-from afunet_core.ops.arguments import check_positive, check_tensor
+from afunet_core.errors import ShapeError, TensorTypeError
+from afunet_core.ops.arguments import Scalar, check_positive, check_tensor, per_result, per_sample
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import MU, mu_law
 
 __all__ = ["METRICS", "Metric", "psnr", "psnr_linear", "psnr_mu", "ssim", "ssim_authors", "ssim_linear", "ssim_mu"]
 
 _WINDOW = 11
+# SSIM looks at so many at a time: the window's images of them stay in the cache, and never fill the memory.
 _PIXELS_AT_ONCE = 1 << 18
-"""SSIM looks at so many at a time: the window's images of them stay in the cache, and never fill the memory."""
+_SSIM = "11×11 Gaussian σ 1.5, K1 0.01, K2 0.03, valid region, mean over channels"
 
 
 # kornia's psnr knows no mask, and pools the samples of a batch.
 def psnr(
-    image: Tensor, target: Tensor, max_val: float = 1.0, mask: Tensor | None = None, *, peak: float | None = None
+    image: Tensor, target: Tensor, max_val: Scalar = 1.0, mask: Tensor | None = None, *, peak: Scalar | None = None
 ) -> Tensor:
     r"""Compute the peak signal-to-noise ratio in decibels, :math:`10 \log_{10}(p^2 / \mathrm{MSE})`.
 
     Args:
         image: B×C×H×W.
         target: the truth, of the same shape.
-        max_val: the value that counts as full signal, p.
+        max_val: the value that counts as full signal, p; a number, or one per sample (B,).
         mask: B×1×H×W, True (or 1) where pixels count; fractions weigh. Without it every pixel counts.
         peak: another name of ``max_val``.
 
@@ -58,11 +59,13 @@ def psnr(
     if mask is None:
         error = squared.mean((1, 2, 3))
     else:
+        if not isinstance(mask, Tensor) or mask.is_complex():
+            raise TensorTypeError("mask", "a tensor of numbers or of True and False", f"a {type(mask).__name__}")
         if mask.ndim != 4 or mask.shape[2:] != image.shape[2:] or len(mask) not in (1, len(image)):
             raise ShapeError("mask", f"B×1×H×W that fits {tuple(image.shape)}", tuple(mask.shape))
         weight = mask.to(squared).expand_as(squared)
         error = (squared * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
-    return 10 * torch.log10(max_val**2 / error)
+    return 10 * torch.log10(per_result("max_val", max_val, image) ** 2 / error)
 
 
 def psnr_linear(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -75,17 +78,18 @@ def psnr_linear(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Te
     return psnr(*_unit(image, target), mask=mask)
 
 
-def psnr_mu(image: Tensor, target: Tensor, mu: float = MU, mask: Tensor | None = None) -> Tensor:
+def psnr_mu(image: Tensor, target: Tensor, mu: Scalar = MU, mask: Tensor | None = None) -> Tensor:
     """Compute PSNR-μ: :func:`psnr` after the μ-law of linear radiance clipped to [0, 1], peak 1.
 
     Example:
         >>> round(psnr_mu(torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.01)).item(), 2)
         6.71
     """
+    check_positive("mu", mu)
     return psnr(*_unit(image, target, mu), mask=mask)
 
 
-def ssim(image: Tensor, target: Tensor, max_val: float = 1.0, *, peak: float | None = None) -> Tensor:
+def ssim(image: Tensor, target: Tensor, max_val: Scalar = 1.0, *, peak: Scalar | None = None) -> Tensor:
     """Compute the structural similarity of Wang et al., the mean over channels and the valid region.
 
     Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE
@@ -96,7 +100,7 @@ def ssim(image: Tensor, target: Tensor, max_val: float = 1.0, *, peak: float | N
     Args:
         image: B×C×H×W, at least 11×11 pixels.
         target: the truth, of the same shape.
-        max_val: the range of the data, L in the paper.
+        max_val: the range of the data, L in the paper; a number, or one per sample (B,).
         peak: another name of ``max_val``.
 
     Returns:
@@ -119,9 +123,15 @@ def ssim(image: Tensor, target: Tensor, max_val: float = 1.0, *, peak: float | N
             "image", f"at least {_WINDOW}×{_WINDOW} pixels", tuple(image.shape), "Its window does not fit."
         )
 
+    if isinstance(max_val, Tensor):
+        image, target = (x / per_sample("max_val", max_val, x) for x in (image, target))
+    peak = 1.0 if isinstance(max_val, Tensor) else float(max_val)  # kornia takes no NumPy scalar
+
     def similarity(x: Tensor, y: Tensor) -> Tensor:
+        if x.is_meta:  # kornia's SSIM switches autocast off, and meta devices have none
+            return x * y
         # A strip is not contiguous, and only of contiguous images does kornia take the layout that is fast on a CPU.
-        return kornia.metrics.ssim(x.contiguous(), y.contiguous(), _WINDOW, max_val=max_val, eps=0.0)
+        return kornia.metrics.ssim(x.contiguous(), y.contiguous(), _WINDOW, max_val=peak, eps=0.0)
 
     radius, pixels = _WINDOW // 2, _PIXELS_AT_ONCE // max(image.shape[0], 1)
     found = in_haloed_strips(similarity, radius, image, target, pixels=pixels)
@@ -133,8 +143,9 @@ def ssim_linear(image: Tensor, target: Tensor) -> Tensor:
     return ssim(*_unit(image, target))
 
 
-def ssim_mu(image: Tensor, target: Tensor, mu: float = MU) -> Tensor:
+def ssim_mu(image: Tensor, target: Tensor, mu: Scalar = MU) -> Tensor:
     """Compute SSIM-μ: :func:`ssim` after the μ-law of linear radiance clipped to [0, 1], peak 1."""
+    check_positive("mu", mu)
     return ssim(*_unit(image, target, mu))
 
 
@@ -173,7 +184,6 @@ class Metric:
     peak: float
 
 
-_SSIM = "11×11 Gaussian σ 1.5, K1 0.01, K2 0.03, valid region, mean over channels"
 METRICS: dict[str, Metric] = {
     "PSNR-μ": Metric(psnr_mu, "PSNR after μ-law (μ = 5000) of linear radiance clipped to [0, 1]", "dB", 1.0),
     "PSNR-l": Metric(psnr_linear, "PSNR of linear radiance clipped to [0, 1]", "dB", 1.0),
@@ -194,7 +204,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def _unit(image: Tensor, target: Tensor, mu: float | None = None) -> tuple[Tensor, Tensor]:
+def _unit(image: Tensor, target: Tensor, mu: Scalar | None = None) -> tuple[Tensor, Tensor]:
     """Clip both images to [0, 1], and compress them with the μ-law if ``mu`` is given."""
     _check_pair(image, target)
     image, target = image.clamp(0.0, 1.0), target.clamp(0.0, 1.0)
@@ -210,7 +220,7 @@ def _check_pair(image: Tensor, target: Tensor) -> None:
         raise ShapeError("image", f"B×C×H×W like the target {tuple(target.shape)}", tuple(image.shape))
 
 
-def _full_signal(max_val: float, peak: float | None) -> float:
+def _full_signal(max_val: Scalar, peak: Scalar | None) -> Scalar:
     value = max_val if peak is None else peak
     check_positive("max_val" if peak is None else "peak", value)
     return value

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from afunet_core.errors import ArgumentError, ShapeError, TensorTypeError
 from afunet_core.ops.arguments import (
     Scalar,
-    check_batch,
+    check_frames,
     check_positive,
     check_tensor,
     hold,
@@ -280,13 +280,7 @@ def network_input(
         torch.Size([1, 18, 8, 8])
     """
     check_encoding(encoding, gamma)
-    if len(frames) != 3:
-        raise ShapeError("frames", "3 frames (under, normal, over)", len(frames), "Choose three frames of the bracket.")
-    shape = frames[0].shape if isinstance(frames[0], Tensor) else None
-    for index, frame in enumerate(frames):
-        check_batch(f"frames[{index}]", frame)
-        if frame.shape[1] != 3 or frame.shape != shape:
-            raise ShapeError(f"frames[{index}]", "B×3×H×W like the other frames", tuple(frame.shape))
+    check_frames(frames, 3)
     times = exposure_times(times, frames[0])
     channels: list[Tensor] = []
     for frame, time in zip(frames, times.unbind(-1), strict=True):

@@ -23,10 +23,10 @@ from afunet_core.radiometry import mu_law as compress_mu
 
 __all__ = ["OPERATORS", "PARAMETERS", "ToneMap", "automatic_ev", "exposure", "filmic", "mu_law", "reinhard", "tone_map"]
 
-LUMINANCE = (0.2126, 0.7152, 0.0722)
-"""Weights of red, green and blue in linear light (ITU-R BT.709)."""
+LUMINANCE = (0.2126, 0.7152, 0.0722)  # weights of red, green and blue in linear light (ITU-R BT.709)
+# Exposed light beyond this is shown as this: the largest value whose square half precision can hold, nearly.
 BRIGHTEST = 3e4
-"""Exposed light beyond this is shown as this: the largest value whose square half precision can hold, nearly."""
+_MOST_STOPS = 100.0  # beyond it single precision ends
 
 
 def mu_law(radiance: Tensor, ev: Scalar = 0.0, mu: Scalar = MU) -> Tensor:
@@ -243,10 +243,6 @@ def _in_strips(curve: Callable[[Tensor], Tensor], radiance: Tensor) -> Tensor:
     """Apply a pixelwise curve in strips of rows; parameters per sample broadcast over any shape."""
     check_tensor("radiance", radiance)
     return curve(radiance) if radiance.ndim < 3 else in_strips(curve, radiance)
-
-
-_MOST_STOPS = 100.0
-"""Beyond it single precision ends."""
 
 
 def _light(radiance: Tensor, ev: Scalar, gain: Scalar) -> Tensor:

@@ -16,29 +16,13 @@ from afunet_core.errors import ShapeError
 from afunet_core.radiometry import encode
 from afunet_core.tonemap import reinhard_linear, tone_map
 
-__all__ = ["LivePicture"]
-
-STEPS = 512
-"""Steps to a stop: the values of one step differ by 0.14 %, less than an 8-bit display can show."""
-DARKEST, BRIGHTEST = -40, 24
-"""Powers of two; less is black, more is as bright."""
+STEPS = 512  # steps to a stop: the values of one step differ by 0.14 %, less than an 8-bit display can show
+DARKEST, BRIGHTEST = -40, 24  # powers of two; less is black, more is as bright
 COUNT = (BRIGHTEST - DARKEST) * STEPS
 
 
 class LivePicture:
-    """Radiance prepared for display at any exposure with any operator.
-
-    Args:
-        radiance: ``H×W×3`` or ``H×W`` linear light. NaN and negative values are black; further channels are ignored.
-
-    Raises:
-        ShapeError: for another layout.
-
-    Example:
-        >>> picture = LivePicture(np.full((2, 3, 3), 0.0625, np.float32))
-        >>> picture.render("reinhard").shape, int(picture.render("reinhard")[0, 0, 0])
-        ((2, 3, 3), 188)
-    """
+    """Radiance H×W×3 or H×W for display at any exposure with any operator; NaN and negative values are black."""
 
     def __init__(self, radiance: np.ndarray) -> None:
         if radiance.ndim not in (2, 3) or (radiance.ndim == 3 and radiance.shape[2] < 3):
@@ -48,18 +32,7 @@ class LivePicture:
         self._light = np.minimum(light, np.float32(2.0**BRIGHTEST), out=light)
 
     def render(self, operator: str = "reinhard", ev: float = 0.0) -> np.ndarray:
-        """Show the picture in 8 bits, within one step of :func:`~afunet_core.tonemap.tone_map`.
-
-        Args:
-            operator: one of :data:`afunet_core.tonemap.OPERATORS`.
-            ev: exposure in stops.
-
-        Returns:
-            uint8 ``H×W×3``, or ``H×W`` for greyscale.
-
-        Raises:
-            ArgumentError: for an unknown operator or an exposure that is not finite.
-        """
+        """Show the picture in 8 bits, within one step of :func:`~afunet_core.tonemap.tone_map`."""
         if operator == "reinhard" and len(self._light) == 3:
             with torch.inference_mode():
                 linear = reinhard_linear(torch.from_numpy(self._light)[None], ev)[0].mul_(65535).round_()

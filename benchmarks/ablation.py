@@ -29,7 +29,8 @@ from afunet_core.evaluation.paper import PUBLISHED_ROWS
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import complexity
 from afunet_core.model.config import VARIANTS
-from afunet_core.training.loop import TrainingConfig, train
+from afunet_core.training.config import TrainingConfig
+from afunet_core.training.loop import train
 
 ROWS = ("M1", "M2", "M3", "M4", "published", "FA", "stages-2", "stages-3", "stages-5", "stages-6")
 COMPARISONS = (  # (table, worse, better) as the paper reports PSNR-μ

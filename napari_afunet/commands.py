@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-__all__ = ["merge_bracket", "save_result", "toggle_compare", "toggle_side_by_side"]
-
-
-_NAME = "Merge exposure bracket (AFUNet HDR)"
-"""Of the panel, as napari makes it of the manifest."""
+_NAME = "Merge exposure bracket (AFUNet HDR)"  # of the panel, as napari makes it of the manifest
 
 
 def merge_bracket(viewer: Viewer) -> None:
@@ -21,41 +17,24 @@ def merge_bracket(viewer: Viewer) -> None:
 
 def save_result(viewer: Viewer) -> None:
     """Press Save in the panel, which is opened if it is not."""
-    _panel(viewer).save_button.click()
+    _panel(viewer).save_button.ask()
 
 
 def toggle_compare(viewer: Viewer) -> None:
     """Show the reference frame in the place of the result, or return to the usual view."""
-    _toggle(viewer, "reference")
+    _panel(viewer).toggle_compare()
 
 
 def toggle_side_by_side(viewer: Viewer) -> None:
     """Show the reference frame and the result side by side, or return to the usual view."""
-    _toggle(viewer, "side by side")
-
-
-def _toggle(viewer: Viewer, comparison: str) -> None:
-    from napari_afunet.display.compare import toggle
-
-    panel = _open_panel(viewer)
-    if panel is None:
-        toggle(viewer, comparison)
-    else:
-        panel.views.toggle_comparison(comparison)
-
-
-def _open_panel(viewer: Viewer) -> Any:
-    """Return the panel that is open, or ``None``."""
-    from napari_afunet.widget import MergeWidget
-
-    return next((each for each in viewer.window.dock_widgets.values() if isinstance(each, MergeWidget)), None)
+    _panel(viewer).views.toggle_comparison("side by side")
 
 
 def _panel(viewer: Viewer) -> Any:
     """Return the panel that is open, or open it under the name that napari's menu gives it: there is never a second."""
     from napari_afunet.widget import MergeWidget
 
-    panel = _open_panel(viewer)
+    panel = next((each for each in viewer.window.dock_widgets.values() if isinstance(each, MergeWidget)), None)
     if panel is None:
         panel = MergeWidget(viewer)
         viewer.window.add_dock_widget(panel, name=_NAME)

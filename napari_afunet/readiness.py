@@ -34,20 +34,7 @@ _OPENING = 200
 
 
 class Readiness(QObject):
-    """Says below the Merge button what a merge would do, until it is done.
-
-    Args:
-        bracket: the frames; an encoding that they state is taken over.
-        options: the settings; likely values are offered there.
-        controls: where it is said.
-        is_running: returns True while something runs, and nothing is to be said.
-        settings: returns the settings shown now.
-        parent: ends it with it.
-
-    Attributes:
-        precheck: the alignment check in the background.
-        badge: the device that ``auto`` means.
-    """
+    """Says below the Merge button what a merge would do, until it is done."""
 
     def __init__(
         self,
@@ -61,7 +48,7 @@ class Readiness(QObject):
         super().__init__(parent)
         self._bracket, self._options, self._controls = bracket, options, controls
         self._is_running, self._settings = is_running, settings
-        self._on_gpu = self._tells_result = False
+        self._on_gpu = self._keeps_message = False
         self._adopted: set[str] = set()
         self.precheck = AlignmentPrecheck(self._request, parent)
         self.badge = QLabel("…")
@@ -71,7 +58,7 @@ class Readiness(QObject):
         bracket.frames_changed.connect(self._adopt_encoding)
         options.changed.connect(self.update)
         options.defaults_button.clicked.connect(self._take_stated_encoding)
-        self.precheck.answered.connect(self._update_unless_merged)
+        self.precheck.answered.connect(self._update_unless_kept)
         self._adopt_encoding()
         begin = QTimer(self)
         begin.setSingleShot(True)
@@ -81,15 +68,15 @@ class Readiness(QObject):
     def update(self) -> None:
         """Say it anew: frames or settings changed."""
         if not self._is_running():
-            self._tells_result = False
+            self._keeps_message = False
             status, warnings = self._forecast()
             self._controls.show_status(status)
             self._controls.show_warnings(warnings)
             self.precheck.schedule()
 
-    def tell_result(self) -> None:
-        """Leave what is said of the merge that just ended, until the user changes something."""
-        self._tells_result = True
+    def keep_message(self) -> None:
+        """Leave what is said, of a merge that just ended or of a mistake, until the user changes something."""
+        self._keeps_message = True
 
     def source(self) -> BracketSource:
         """Return the pixels, of the chosen channel.
@@ -99,8 +86,8 @@ class Readiness(QObject):
         """
         return self._bracket.source().of_channel(self._options.settings().channel)
 
-    def _update_unless_merged(self) -> None:
-        if not self._tells_result:
+    def _update_unless_kept(self) -> None:
+        if not self._keeps_message:
             self.update()
 
     def _on_devices(self, devices: Devices) -> None:
@@ -111,7 +98,7 @@ class Readiness(QObject):
         self._options.set_models(list(devices.models), devices.default_model)
         self._options.blockSignals(False)
         self.precheck.begin()
-        self._update_unless_merged()
+        self._update_unless_kept()
 
     def _request(self) -> Request | None:
         """Return what would be merged now, for the alignment check."""

@@ -17,6 +17,7 @@ from napari_afunet.layers.overlays import (
     compute_map,
     draw_regions,
     find_regions,
+    frame_ids,
     hide_map,
     region_layer,
     remove_extra_layers,
@@ -24,6 +25,7 @@ from napari_afunet.layers.overlays import (
     show_map,
 )
 from napari_afunet.layers.result_layer import ResultId
+from napari_afunet.layers.selection import MOST_FRAMES
 from napari_afunet.panels.look_closer import ComparePanel, FeaturesPanel, LookCloserPanel
 
 if TYPE_CHECKING:
@@ -38,21 +40,7 @@ _REGION_DELAY = 250
 
 
 class ResultViews(QObject):
-    """Answers the panels that look closer at the last result.
-
-    Args:
-        viewer: with the results.
-        controller: with the last merge.
-        merge_again: starts a merge with these settings changed, for what the last one did not keep.
-        chosen_layer: returns the HDR layer chosen under Display.
-        tell: says why something cannot be shown.
-        parent: ends it with it.
-
-    Attributes:
-        compare: the result beside what it was made from.
-        look_closer: maps over the result, and regions from other frames.
-        features: the quantity that the stages' layers show.
-    """
+    """Answers the panels that look closer at the last result."""
 
     def __init__(
         self,
@@ -92,13 +80,13 @@ class ResultViews(QObject):
         outcome = self.outcome
         if outcome is None:
             return
-        can_take = not outcome.source.planes and outcome.linear and not outcome.is_preview
-        self.look_closer.set_frames(outcome.info.get("frames") or outcome.source.names, can_take)
+        self.look_closer.set_frames(outcome.info.get("frames") or outcome.source.names, _no_regions(outcome))
         self.features.set_channels(0 if outcome.source.planes else channel_count(outcome))
         for button in self.look_closer.buttons:
             self.look_closer.show_map(button)
 
     def _on_ended(self, fraction: float, message: str) -> None:
+        self._regions_timer.start()  # what was drawn while it ran
         wish, self._after_merge = self._after_merge, None
         if wish is None or fraction < 1.0:
             return
@@ -197,19 +185,21 @@ class ResultViews(QObject):
         if outcome is None:
             return
         layer = region_layer(self._viewer, self._result_id())
+        regions = find_regions(layer, frame_ids(outcome))
+        if regions == tuple(outcome.settings.regions):
+            return
         if layer is not None and str(layer.mode).startswith("add"):
             layer.mode = "pan_zoom"  # one press of the button draws one region
-        regions = find_regions(layer)
-        if regions != tuple(outcome.settings.regions):
-            self._controller.retake(regions)
+        self._controller.retake(regions)
 
     def _result_id(self) -> ResultId:
         assert self.outcome is not None
         return ResultId.of_outcome(self.outcome)
 
     def drawn_regions(self, layers: Sequence[Image]) -> tuple[Any, ...]:
-        """Return the regions drawn over the result of these frames."""
-        return find_regions(region_layer(self._viewer, ResultId.of_frames(layers)))
+        """Return the regions drawn over the result of these frames, shortest exposure first."""
+        ids = [str(layer.unique_id) for layer in layers] if len(layers) > 1 else list(map(str, range(MOST_FRAMES)))
+        return find_regions(region_layer(self._viewer, ResultId.of_frames(layers)), ids)
 
     def _on_tidy(self) -> None:
         self.show_comparison("")
@@ -230,3 +220,14 @@ class ResultViews(QObject):
                 show_values(self._viewer, outcome, values)
 
         run_in_background(self, quantity_values, outcome, quantity, channel, done=show)
+
+
+def _no_regions(outcome: Outcome) -> str:
+    """Return why no region of a result can be taken from another frame; nothing where one can."""
+    if outcome.is_preview:
+        return "Regions are taken in a result, not in a preview: press Merge."
+    if outcome.source.planes:
+        return "Regions are taken in single images, and this result is a stack: merge its planes one by one."
+    return (
+        "" if outcome.linear else "Regions are taken in light, and exposure fusion gives none: choose another method."
+    )

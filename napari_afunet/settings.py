@@ -13,21 +13,10 @@ from afunet_core.bracket.options import BracketOptions
 from afunet_core.merging.options import MergeOptions
 from afunet_core.utils.options import GROUPS, Option, option, options_of
 
-__all__ = ["PREFERENCES", "MergeSettings", "form_options", "preference_groups"]
+__all__ = ["PREFERENCES", "MergeSettings", "form_options"]
 
 PREFERENCES = "napari-afunet"
-_FORECAST = {
-    "title": "Forecast",
-    "properties": {
-        "paces": {
-            "title": "Pace of this computer",
-            "description": "Measured in former merges, for the forecast of the next; empty it to begin anew.",
-            "type": "string",
-            "default": "",
-        }
-    },
-}
-"""Preference beside the options: what :mod:`napari_afunet.jobs.forecast` remembers."""
+"""Name of the plugin, under which napari keeps them."""
 
 
 def _encoding() -> dict[str, Option]:
@@ -112,28 +101,6 @@ def form_options() -> dict[str, Option]:
     """Return every option that a form offers, by name, group by group as they are shown."""
     declared = [each for each in options_of(MergeSettings).values() if each.form]
     return {each.name: each for group in GROUPS for each in declared if each.group == group}
-
-
-def preference_groups() -> dict[str, dict[str, Any]]:
-    """Return what ``contributions: configurations`` of the manifest must say; a test compares the two."""
-    groups: dict[str, dict[str, Any]] = {}
-    for each in form_options().values():
-        if each.name in ("channel", "override"):  # of one bracket, never of all
-            continue
-        group = groups.setdefault(each.group, {"title": GROUPS[each.group], "properties": {}})
-        group["properties"][each.name] = {"title": each.label, "description": each.help, **_schema(each)}
-    return {**groups, "forecast": _FORECAST}
-
-
-def _schema(each: Option) -> dict[str, Any]:
-    if each.kind == "flag":
-        return {"type": "boolean", "default": each.default}
-    if each.kind == "number":
-        default = 0 if each.default is None else each.default / each.scale
-        return {"type": "number", "minimum": each.minimum, "maximum": each.maximum, "default": default}
-    if each.kind == "choice":
-        return {"type": "string", "enum": list(each.choices), "default": each.default}
-    return {"type": "string", "default": each.text_of(each.default)}
 
 
 def _from_preference(each: Option, stored: Any) -> Any:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
 
 from afunet_core.errors import AFUNetError
@@ -40,25 +39,14 @@ if TYPE_CHECKING:
 
     from napari_afunet.jobs.worker import MergeWorker
 
-__all__ = ["MergeWidget"]
+__all__ = ["KEYS", "MergeWidget"]
+
+KEYS = ("Control-Shift-M", "Control-Shift-R")
+"""Merge and compare, as the manifest has them: napari 0.9 does not bind those of plugins."""
 
 
 class MergeWidget(QWidget):
-    """Merge the frames of a bracket into one HDR image.
-
-    Attributes:
-        controller: the merges, and the signals they send.
-        suggestion: frames that came together and are not chosen.
-        bracket: the frames and their exposures.
-        options: everything else that decides the result.
-        controls: the buttons, the progress bar, the summary and warnings.
-        batch: brackets of a folder.
-        readiness: what is said before a merge.
-        display: the look of HDR layers.
-        compare: the result beside what it was made from.
-        look_closer: maps over the result, and regions from other frames.
-        features: the quantity that the stages' layers show.
-    """
+    """Merge the frames of a bracket into one HDR image."""
 
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -92,10 +80,6 @@ class MergeWidget(QWidget):
             self.batch,
             self.readiness.badge,
         )
-        self.shortcuts = {
-            key: QShortcut(QKeySequence(key), self, activated=action)
-            for key, action in (("Ctrl+Shift+M", self.merge), ("Ctrl+Shift+R", self.toggle_compare))
-        }
         self._preview_check = QTimer(self)
         self._preview_check.setSingleShot(True)  # in a turn of its own: layers may just be coming or going
         self._connect()
@@ -129,6 +113,9 @@ class MergeWidget(QWidget):
             signal.connect(lambda: self._preview_check.start())
         for event, slot in self._viewer_events():
             event.connect(slot)
+        # By the viewer they work wherever the focus is, and should napari bind the manifest's, those come first.
+        for key, action in zip(KEYS, (self.merge, self.toggle_compare), strict=True):
+            self._viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
 
     def _viewer_events(self) -> list[tuple[Any, Any]]:
         events = self._viewer.layers.events
@@ -162,6 +149,8 @@ class MergeWidget(QWidget):
         self.controller.abandon()
         for source, slot in self._viewer_events():
             source.disconnect(slot)
+        for key in KEYS:
+            self._viewer.bind_key(key, None)
 
     # -------------------------------------------------------------------------------------------- merging
 
@@ -238,8 +227,12 @@ class MergeWidget(QWidget):
             self.readiness.update()
             self.batch.show_found(root, group, found)
 
+        def failed(error: Exception) -> None:
+            self.readiness.update()
+            self._tell(error)
+
         settings = self.options.settings()
-        run_in_background(self, find_brackets, root, settings, group, done=done, failed=self._tell)
+        run_in_background(self, find_brackets, root, settings, group, done=done, failed=failed)
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
@@ -255,6 +248,7 @@ class MergeWidget(QWidget):
         if problem:
             self.controls.show_status("")
             self.controls.show_warnings([problem])
+            self.readiness.keep_message()
             return None
         try:
             self.settings()
@@ -267,6 +261,7 @@ class MergeWidget(QWidget):
         """Say what went wrong, in the panel, where it stays, and as a notification."""
         text = in_widget_words(str(problem))
         self.controls.show_warnings([text])
+        self.readiness.keep_message()
         show_error(text)
 
     def _on_started(self) -> None:
@@ -287,7 +282,7 @@ class MergeWidget(QWidget):
 
     def _on_ended(self, fraction: float, message: str) -> None:
         self.batch.show_idle()
-        self.readiness.tell_result()
+        self.readiness.keep_message()
         self.controls.show_idle(fraction, message)
         self._show_save_button()
 

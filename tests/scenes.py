@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import OpenImageIO
+import tifffile
 import torch
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
@@ -30,6 +32,16 @@ def tiny_network(seed: int = 0, **changes: Any) -> AFUNet:
     torch.manual_seed(seed)
     sizes = {"embed_dim": 12, "depths": (1,), "fusion_heads": 2, "dormant_norm": False}
     return AFUNet(AFUNetConfig(**{**sizes, **changes})).eval()
+
+
+def drawn_network(config: AFUNetConfig, seed: int = 0, scale: float = 0.1) -> AFUNet:
+    """Make a network whose every parameter matters: drawn, none left at zero or one; the same for the same config."""
+    torch.manual_seed(seed)
+    model = AFUNet(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * scale)
+    return model
 
 
 @cache
@@ -56,10 +68,69 @@ def exif_of(seconds: Fraction | None = None, fields: dict[int, Any] | None = Non
     return exif
 
 
+def write_oiio(path: Path, *parts: tuple[str, Any, np.ndarray], **options: Any) -> Path:
+    """Write a file by OpenImageIO itself: each part by its name, channels and pixels; fields and typed attributes."""
+    oiio: Any = OpenImageIO  # its stubs make every call optional; a None fails these tests anyway
+    specs = []
+    for name, channels, pixels in parts:
+        spec = oiio.ImageSpec(*pixels.shape[1::-1], pixels.shape[2], str(pixels.dtype).replace("float32", "float"))
+        spec.channelnames = tuple(channels) or spec.channelnames
+        for key, value in {**({"oiio:subimagename": name} if name else {}), **options}.items():
+            if hasattr(spec, key):
+                setattr(spec, key, value)
+            else:
+                spec.attribute(key, *(value if isinstance(value, tuple) else (value,)))
+        specs.append(spec)
+    output = oiio.ImageOutput.create(str(path))
+    assert output.open(str(path), specs if len(specs) > 1 else specs[0])
+    for index, (_, _, pixels) in enumerate(parts):
+        assert index == 0 or output.open(str(path), specs[index], "AppendSubimage")
+        assert output.write_image(np.ascontiguousarray(pixels))
+    assert output.close()
+    return path
+
+
 def save_photo(path: Path, pixels: np.ndarray, *exposure: Any, **more: Any) -> Path:
     """Write a picture as a camera does, by Pillow."""
     quality = {"quality": 98, "subsampling": 0} if path.suffix in (".jpg", ".JPG") else {}
-    Image.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif_of(*exposure, **more), **quality)
+    exif = exif_of(*exposure, **more)
+    exif = exif.tobytes() if path.suffix == ".tif" else exif  # as a block its nested fields are beyond Pillow's writer
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif, **quality)
+    return path
+
+
+BLACK, WHITE, BALANCE = 256, 4095, (2.0, 1.0, 1.5)
+CFA = {"RGGB": (0, 1, 1, 2), "BGGR": (2, 1, 1, 0), "GRBG": (1, 0, 2, 1), "GBRG": (1, 2, 0, 1)}
+
+
+def write_dng(
+    path: Path, light: np.ndarray, seconds: tuple[int, int] = (1, 100), iso: int = 200, pattern: str = "RGGB",
+    black: tuple[int, ...] = (BLACK,), white: int = WHITE, orientation: int = 1, offset: float = 0.0,
+    matrix: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1), balance: tuple[float, ...] = BALANCE,
+) -> Path:  # fmt: skip
+    """A Bayer mosaic in 16 bits, with the tags a reader needs; ``offset`` is added to the light, as noise would."""
+    mosaic, levels = np.empty(light.shape[:2]), np.empty(light.shape[:2])
+    for place, colour in enumerate(CFA[pattern]):
+        block = (slice(place // 2, None, 2), slice(place % 2, None, 2))
+        mosaic[block], levels[block] = light[block][..., colour], black[place % len(black)]
+    counts = np.clip(np.round(levels + (mosaic + offset) * (white - levels)), 0, white).astype(np.uint16)
+    neutral = tuple(number for gain in balance for number in (1000, round(1000 * gain)))
+    to_camera = tuple(number for value in matrix for number in (round(10000 * value), 10000))
+    repeat = 2 if len(black) == 4 else 1
+    byte, text, short, long, rational, signed = 1, 2, 3, 4, 5, 10
+    tags = [
+        (271, text, 0, "Test"), (272, text, 0, "Camera"), (274, short, 1, orientation),
+        (306, text, 0, "2026:06:21 12:00:05"), (33421, short, 2, (2, 2)),  # repeat of the colour filters
+        (33422, byte, 4, bytes(CFA[pattern])), (33434, rational, 1, seconds), (33437, rational, 1, (8, 1)),
+        (34855, short, 1, iso), (50706, byte, 4, bytes([1, 4, 0, 0])), (50707, byte, 4, bytes([1, 1, 0, 0])),  # DNG
+        (50708, text, 0, "Test Camera"), (50710, byte, 3, bytes([0, 1, 2])), (50711, short, 1, 1),
+        (50713, short, 2, (repeat, repeat)),  # repeat of the black levels
+        (50714, rational, len(black), tuple(number for level in black for number in (level, 1))),
+        (50717, long, 1, white), (50721, signed, 9, to_camera),  # from XYZ to the sensor
+        (50728, rational, 3, neutral), (50778, short, 1, 21),  # white to the sensor, and the light it was seen in
+    ]  # fmt: skip
+    tags = [(*tag, True) for tag in tags]
+    tifffile.imwrite(path, counts, photometric=32803, extratags=tags, metadata=None)
     return path
 
 

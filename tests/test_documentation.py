@@ -74,6 +74,7 @@ def folder(frames: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyP
     for time, name in ((1, "62"), (2, "125"), (4, "250")):
         counts = np.minimum(light * time * 900 + 100, 4095)
         tifffile.imwrite(f"cell_{name}ms.tif", counts.astype(np.uint16))
+        tifffile.imwrite(f"series_{name}ms.tif", np.stack([counts, counts]).astype(np.uint16))
         green = np.stack([np.zeros_like(light), np.minimum(light * time * 60, 255), np.zeros_like(light)], -1)
         Image.fromarray(green.astype(np.uint8)).save(f"gfp_{name}ms.png")
     return tmp_path

@@ -99,7 +99,7 @@ class TestPipeline:
 
         example = load("pipeline")
         frames, wanted = example.sample(reduction=12)
-        darkroom = example.Darkroom(af.load_model(), stated_ev=(-1.4, 0.0, 2.6))
+        darkroom = example.Darkroom(af.load_model("compact"), stated_ev=(-1.4, 0.0, 2.6))
         losses = example.optimise(darkroom, frames, wanted, steps=25)
         assert losses[-1] < losses[0] / 3
         assert (darkroom.outer_ev - 2.0).abs().max() < 0.25, "the exposures are 2 EV apart, stated were 1.4 and 2.6"

@@ -6,10 +6,7 @@ from torch import Tensor
 
 from afunet_core.ops.box_filter import window_mean
 
-__all__ = ["WINDOW", "denoise_guided"]
-
-WINDOW = 5
-"""Side of the windows, pixels; measured among 3, 5 and 9 on synthetic brackets at rest."""
+WINDOW = 5  # side of the windows, pixels; measured among 3, 5 and 9 on synthetic brackets at rest
 
 
 def denoise_guided(radiance: Tensor, variance: Tensor) -> Tensor:
@@ -18,17 +15,6 @@ def denoise_guided(radiance: Tensor, variance: Tensor) -> Tensor:
     He, Sun and Tang, "Guided Image Filtering", TPAMI 2013, with the variance of the noise, which is known, in place of
     a constant: what varies less than noise is averaged, edges stay. Colour that changes where brightness does not is
     lost, so the result is for use within the noise alone (:func:`~afunet_core.merging.static_scene.within_noise`).
-
-    Args:
-        radiance: B×C×H×W.
-        variance: of its noise, likewise.
-
-    Example:
-        >>> import torch
-        >>> noise = 0.01 * torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-        >>> cleaned = denoise_guided(0.5 + noise, torch.full_like(noise, 1e-4))
-        >>> bool((cleaned - 0.5).square().mean() < 0.2 * noise.square().mean())
-        True
     """
     channels = radiance.shape[1]
     guide = radiance.mean(1, keepdim=True)

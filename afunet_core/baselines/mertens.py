@@ -13,24 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.bracket.stack import ExposureStack, check_frames
-from afunet_core.errors import ArgumentError
-from afunet_core.ops.arguments import Scalar, check_finite, per_sample
+from afunet_core.bracket.stack import ExposureStack
+from afunet_core.ops.arguments import Scalar, check_frames, check_not_negative, per_sample
 from afunet_core.ops.strips import in_haloed_strips, in_strips
 from afunet_core.radiometry import encode
 
 __all__ = ["exposure_fusion", "fuse_frames"]
 
-GREY = (0.299, 0.587, 0.114)
-"""Luma of ITU-R BT.601, as the paper's code and OpenCV take it."""
-BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
-"""Burt and Adelson's kernel with a = 0.375."""
-FOUR_NEIGHBOURS = (0.0, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0)
-"""The Laplacian of the paper's code, 3×3."""
-WIDTH = 0.2
-"""σ of well-exposedness around mid-grey; from the paper."""
-FLOOR = 1e-6
-"""Least value of a measure: where one says nothing, as saturation does of grey pixels, the others count."""
+GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as the paper's code and OpenCV take it
+BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's kernel with a = 0.375
+FOUR_NEIGHBOURS = (0.0, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0)  # the Laplacian of the paper's code, 3×3
+WIDTH = 0.2  # σ of well-exposedness around mid-grey; from the paper
+FLOOR = 1e-6  # least value of a measure: where one says nothing, as saturation does of grey pixels, the others count
 
 
 def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] | None = None) -> Tensor:
@@ -90,9 +84,7 @@ def fuse_frames(
     check = check or (lambda: None)
     exponents = {"contrast": contrast, "saturation": saturation, "exposedness": exposedness}
     for name, exponent in exponents.items():
-        check_finite(name, exponent, "an exponent of at least 0")
-        if not isinstance(exponent, Tensor) and exponent < 0:
-            raise ArgumentError(name, "an exponent of at least 0", exponent)
+        check_not_negative(name, exponent, "an exponent of at least 0")
     shaped = [per_sample(name, exponent, frames[0]) for name, exponent in exponents.items()]
     qualities = []
     for frame in frames:

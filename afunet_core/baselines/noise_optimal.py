@@ -21,11 +21,9 @@ from afunet_core.radiometry import Scalar, linearize
 
 __all__ = ["merge_with_variance", "noise_optimal_merge", "where_moved"]
 
+# Ratios of light, by two frames, from which they begin to contradict and surely do: curves are off by half a stop.
 CONTRADICTS = (0.5, 0.25)
-"""Ratios of light, by two frames, from which they begin to contradict and surely do: curves are off by half a stop."""
-
-CODE_ERROR = 0.02
-"""Light, as a share of saturation of the longer frame, that noise in a shorter one may feign."""
+CODE_ERROR = 0.02  # light, as a share of saturation of the longer frame, that noise in a shorter one may feign
 
 
 def noise_optimal_merge(

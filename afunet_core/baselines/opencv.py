@@ -13,8 +13,6 @@ from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import DependencyError
 from afunet_core.radiometry import linearize
 
-__all__ = ["opencv_debevec"]
-
 
 def opencv_debevec(bracket: ExposureStack, align: bool = True) -> Tensor:
     """Merge with ``AlignMTB`` and ``MergeDebevec`` and the known camera curve, on 8-bit frames as OpenCV wants them.
@@ -24,16 +22,6 @@ def opencv_debevec(bracket: ExposureStack, align: bool = True) -> Tensor:
 
     OpenCV weights all channels of a pixel alike, so that a colour of which a single channel saturates in a long frame
     comes out too dark in that channel: the row shows OpenCV as it is.
-
-    Args:
-        bracket: the exposures.
-        align: shift the frames onto the middle one first.
-
-    Returns:
-        B×3×H×W linear radiance in the unit of the frame with time 1.
-
-    Raises:
-        DependencyError: if OpenCV is not installed.
     """
     cv2 = _opencv()
     # The merge takes logarithms: the darkest value counts as half a step of light, not as none.

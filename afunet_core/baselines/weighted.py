@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from afunet_core.bracket.stack import ExposureStack, check_frames
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.saturation import SATURATION_FADE, unsaturated
 from afunet_core.errors import ArgumentError
+from afunet_core.ops.arguments import check_frames
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, Scalar, exposure_times, linearize, to_radiance
 

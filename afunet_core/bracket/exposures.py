@@ -15,8 +15,8 @@ from afunet_core.errors import ExposureError
 HOW_TO_STATE = "Give ev=(-2, 0, 2), in stops, or times=(1/100, 1/25, 1/6), in seconds, one a frame."
 
 
+# Stops between the shortest and the longest frame: 1/100,000 s to 3 hours. Beyond, single precision overflows.
 WIDEST_SPAN = 40.0
-"""Stops between the shortest and the longest frame: 1/100,000 s to 3 hours. Beyond, single precision overflows."""
 
 
 def both_given() -> ExposureError:

@@ -25,28 +25,23 @@ _HOW_TO_STATE = (
     "Give ev=(-2, 0, 2), in stops, or times=(1/100, 1/25, 1/6), in seconds, one a file, "
     "or put an exposure.txt with one EV a line beside the files."
 )
+_CELLS = 16
+_BACK = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}  # the orientation that undoes each
+_SAME_COLOURS = 0.01  # largest difference of matrices of one camera or profile
 
 
 @dataclass(frozen=True)
 class BracketFiles:
-    """The contents of a bracket's files, in the order they were named.
+    """The contents of a bracket's files, in the order they were named."""
 
-    Args:
-        pixels: of each frame; with an alpha channel where a part of a frame shows nothing.
-        names: of the frames.
-        encoding: of all of them.
-        ev, seconds: where the files state it.
-        metadata: for the result's provenance; ``colour`` in it takes linear RGB of the files to linear sRGB.
-        is_raw: whether they are raw files, whose levels are taken off.
-    """
-
-    pixels: list[np.ndarray]
-    names: list[str]
-    encoding: str
-    ev: list[float] | None
+    pixels: list[np.ndarray]  # of each frame; with an alpha channel where a part of a frame shows nothing
+    names: list[str]  # of the frames
+    encoding: str  # of all of them
+    ev: list[float] | None  # where the files state it
     seconds: list[float] | None
+    # for the result's provenance; ``colour`` in it takes linear RGB of the files to linear sRGB
     metadata: dict[str, Any]
-    is_raw: bool = False
+    is_raw: bool = False  # whether they are raw files, whose levels are taken off
 
 
 def load_bracket_files(
@@ -62,12 +57,6 @@ def load_bracket_files(
 
     Frames that lie in different places of one canvas (data windows of EXR, positions of TIFF) are laid on it. A single
     file with several pages is the bracket itself, page by page.
-
-    Raises:
-        ArgumentError: for a channel that is none.
-        ImageFileError: a file is missing, damaged or no image.
-        ExposureError: no exposures are given, and neither a list nor metadata states them for all files.
-        BracketError: files of different encodings or colours.
     """
     if isinstance(paths, str | Path):
         raise BracketError("paths", "a list of image files", repr(str(paths)), "For a folder use Bracket.from_folder.")
@@ -136,8 +125,7 @@ def _warn_of_planes(images: Sequence[ImageFile], names: Sequence[str]) -> None:
 
 
 def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFile]:
-    """Frames whose orientation flag contradicts that of most others, turned as the pictures fit together: a camera that
-    points up or down guesses its flag, and hardly anybody turns it between the frames of a bracket."""
+    """Turn frames whose flag contradicts the others as the pictures fit: a camera that points up or down guesses."""
     flags = Counter(image.orientation for image in images)
     if len(flags) < 2:
         return images
@@ -157,25 +145,17 @@ def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFi
 
 
 def _likeness(image: ImageFile, model: ImageFile) -> float:
-    """Correlation of two frames by the order of brightness of coarse cells, which exposure does not change; -1 for
-    different shapes."""
+    """Correlation of the order of brightness of coarse cells, whatever the exposure; -1 for different shapes."""
     if image.pixels.shape[:2] != model.pixels.shape[:2]:
         return -1.0
     ranks = np.stack([_cells(each.pixels).argsort().argsort() for each in (image, model)])
     return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
-_CELLS = 16
-
-
 def _cells(pixels: np.ndarray) -> np.ndarray:
     grey = pixels if pixels.ndim == 2 else pixels[..., : min(3, pixels.shape[2])].mean(-1)
     rows, columns = (np.linspace(0, size, min(size, _CELLS) + 1).astype(int)[:-1] for size in grey.shape)
     return np.add.reduceat(np.add.reduceat(grey.astype(np.float64), rows, 0), columns, 1).ravel()
-
-
-_BACK = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
-"""The orientation that undoes each."""
 
 
 def _stored(image: ImageFile) -> np.ndarray:
@@ -256,10 +236,6 @@ def _common_colour(images: Sequence[ImageFile], names: Sequence[str]) -> dict[st
     return colours[0]
 
 
-_SAME_COLOURS = 0.01
-"""Largest difference of matrices of one camera or profile."""
-
-
 def _find_exposures(
     files: Sequence[Path], images: Sequence[ImageFile], names: Sequence[str]
 ) -> tuple[list[float], list[float] | None, str]:
@@ -282,8 +258,7 @@ def _find_exposures(
 
 
 def _listed_exposures(files: Sequence[Path]) -> tuple[list[float], str] | None:
-    """Exposures from the list in the files' folder: of these files by name, or of these or all frames in the folder,
-    in natural order."""
+    """Exposures from the list in the files' folder: by name, or of these or all frames in it in natural order."""
     folders = {file.parent for file in files}
     exposure_file = find_exposure_file(folders.pop()) if len(folders) == 1 else None
     if exposure_file is None:

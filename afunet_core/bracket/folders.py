@@ -16,12 +16,13 @@ from afunet_core.io.read import read_own_metadata
 EXPOSURE_FILES = ("exposure.txt", "input_exp.txt")
 """Names of the text file that lists the exposures of a folder; case does not count."""
 
+# Folders that network drives and operating systems make for themselves, beside those whose names begin with @ or a full
+# stop; their pictures are thumbnails or deleted.
 _NOT_BY_PEOPLE = frozenset(
     {"#recycle", "#snapshot", "$recycle.bin", "recycler", "found.000", "__macosx", "lost+found"}
     | {"system volume information", "thumbnails", "thumbs"}
 )
-"""Folders that network drives and operating systems make for themselves, beside those whose names begin with @ or a
-full stop; their pictures are thumbnails or deleted."""
+_JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
 
 
 def find_exposure_file(folder: str | Path) -> Path | None:
@@ -37,9 +38,6 @@ def list_bracket_folder(folder: str | Path) -> list[Path]:
     are results or ground truth. Of a raw file and the picture of the same name beside it (RAW+JPEG) the raw file is the
     frame. Where an exposure list stands beside more pictures than it names and exactly one file type has the right
     number, those are the frames.
-
-    Raises:
-        ImageFileError: the folder does not exist or cannot be read.
     """
     folder = Path(folder)
     entries = _entries(folder)
@@ -62,9 +60,6 @@ def find_brackets(root: str | Path) -> list[Path]:
 
     Nothing below a bracket folder is searched. A folder that only looks like a bracket is listed too, so that its fault
     is reported when it is opened instead of being passed over.
-
-    Raises:
-        ImageFileError: ``root`` does not exist or cannot be read.
     """
     return _brackets_below(Path(root), set())
 
@@ -92,9 +87,6 @@ def is_own_result(path: str | Path) -> bool:
         return "method" in read_own_metadata(path)
     except OSError:
         return False  # reported by whoever opens it
-
-
-_JPEG = frozenset({".jfif", ".jpe", ".jpeg", ".jpg"})
 
 
 def _without_pairs(images: list[Path]) -> list[Path]:

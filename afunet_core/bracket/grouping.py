@@ -23,28 +23,22 @@ from afunet_core.io.read import read_attributes
 
 __all__ = ["Grouping", "Shot", "group_folder", "group_shots", "read_shot", "refuse_several_brackets"]
 
+# Seconds, beside the exposure itself, after which a shot belongs to another set. EXIF times count whole seconds.
 PAUSE = 2.0
-"""Seconds, beside the exposure itself, after which a shot belongs to another set. EXIF times count whole seconds."""
-
-_SAME_EXPOSURE = 0.2
-"""Stops; cameras bracket in steps of a third at least."""
+_SAME_EXPOSURE = 0.2  # stops; cameras bracket in steps of a third at least
+# Seconds of exposure after which cameras take a dark frame as long, before the next shot can begin.
+_NOISE_REDUCTION_FROM = 1.0
+_MOST_REPEATED = 2
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture and what its file says.
+    """One picture and what its file says."""
 
-    Args:
-        path: the file.
-        taken: when, or ``None`` where the file does not say.
-        exposure: or ``None``.
-        camera: maker, model and type of the file: frames of a bracket have all in common.
-    """
-
-    path: Path
-    taken: datetime | None
-    exposure: Exposure | None
-    camera: tuple[Any, ...] = ()
+    path: Path  # the file
+    taken: datetime | None  # when, or ``None`` where the file does not say
+    exposure: Exposure | None  # or ``None``
+    camera: tuple[Any, ...] = ()  # maker, model and type of the file: frames of a bracket have all in common
 
 
 @dataclass(frozen=True)
@@ -56,15 +50,9 @@ class Grouping:
 
 
 def group_folder(folder: str | Path, pause: float = PAUSE) -> Grouping:
-    """Find the brackets among the pictures of a folder by their metadata.
+    """Find the brackets among the pictures of a folder by their metadata; damaged pictures count as single.
 
-    Args:
-        folder: pictures of a camera, mixed.
-        pause: longest pause between frames of a bracket, seconds.
-
-    Raises:
-        ImageFileError: the folder cannot be read. Damaged pictures count as single.
-        ArgumentError: a pause that is not a positive number.
+    ``pause`` is the longest one between frames of a bracket, in seconds.
     """
     return group_shots([read_shot(path) for path in list_bracket_folder(folder)], pause)
 
@@ -94,9 +82,6 @@ def refuse_several_brackets(folder: str | Path, paths: Sequence[Path]) -> None:
     """Refuse a camera's folder with several brackets in it, which would become one picture of several scenes.
 
     A folder with an exposure list is taken at its word.
-
-    Raises:
-        BracketError: the pictures were taken as several brackets.
     """
     if find_exposure_file(folder) is not None:
         return
@@ -140,10 +125,6 @@ def _bursts(shots: Sequence[Shot], pause: float) -> list[list[Shot]]:
     return bursts
 
 
-_NOISE_REDUCTION_FROM = 1.0
-"""Seconds of exposure after which cameras take a dark frame as long, before the next shot can begin."""
-
-
 def _follows(shot: Shot, last: Shot, pause: float) -> bool:
     assert shot.taken is not None
     assert last.taken is not None
@@ -182,9 +163,6 @@ def _sets(burst: Sequence[Shot]) -> list[list[Shot]]:
         else:
             sets.append([shot])
     return sets
-
-
-_MOST_REPEATED = 2
 
 
 def _same_exposure(shot: Shot, other: Shot) -> bool:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from afunet_core.utils.options import option
 
-__all__ = ["CHANNELS", "BracketOptions"]
-
 CHANNELS = ("red", "green", "blue")
 
 
@@ -34,10 +32,6 @@ class BracketOptions:
     """Options of :meth:`Bracket.from_files <afunet_core.bracket.bracket.Bracket.from_files>`, save the exposures.
 
     A test holds that method to this class. :mod:`afunet_core.utils.options` tells how an interface is built from it.
-
-    Example:
-        >>> BracketOptions(encoding="linear").encoding
-        'linear'
     """
 
     encoding: str = option(
@@ -58,14 +52,7 @@ class BracketOptions:
         label="Bit depth",
         help="Bits in use where fewer than the data type has: 12-bit cameras often store their values in 16-bit files.",
         group="frames",
-        choices={
-            None: "As stored",
-            8: "8 bit",
-            10: "10 bit",
-            12: "12 bit",
-            14: "14 bit",
-            16: "16 bit",
-        },
+        choices={None: "As stored", **{bits: f"{bits} bit" for bits in (8, 10, 12, 14, 16)}},
         is_open=True,
         parse=int,
         metavar="BITS",

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from afunet_core.errors import ShapeError
-from afunet_core.ops.arguments import check_tensor
 from afunet_core.radiometry import GAMMA, Scalar, to_radiance
-
-__all__ = ["ExposureStack", "check_frames"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,21 +39,3 @@ class ExposureStack:
     def radiance(self, index: int) -> Tensor:
         """Linear light of one frame, B×3×H×W, 1.0 = saturation of the shortest frame."""
         return to_radiance(self.frames[index], self.times[index], self.encoding, self.gamma)
-
-
-def check_frames(frames: Tensor | Sequence[Tensor], channels: int | None = 3) -> None:
-    """Refuse anything but frames of one shape, B×``channels``×H×W.
-
-    Raises:
-        TensorTypeError: for anything but floating-point tensors.
-        ShapeError: naming the frame.
-    """
-    if len(frames) == 0:
-        raise ShapeError("frames", "at least one frame", 0)
-    for index, frame in enumerate(frames):
-        check_tensor(f"frames[{index}]", frame)
-    shape = frames[0].shape
-    for index, frame in enumerate(frames):
-        if frame.ndim != 4 or frame.shape != shape or (channels is not None and frame.shape[1] != channels):
-            expected = f"B×{channels or 'C'}×H×W like the other frames"
-            raise ShapeError(f"frames[{index}]", expected, tuple(frame.shape), "Match the sizes.")

@@ -17,8 +17,6 @@ from torch import Tensor
 from afunet_core.camera.saturation import SATURATED
 from afunet_core.radiometry import Scalar, encode, linearize
 
-__all__ = ["fill_hidden", "hidden_parts"]
-
 
 def hidden_parts(frames: Sequence[Any], names: Sequence[str]) -> list[Tensor | None]:
     """Find where arrays H×W×4 or H×W×2 have an alpha below one half: H×W tensors, ``None`` where all is shown."""
@@ -49,21 +47,9 @@ def fill_hidden(
     reference: int,
     names: Sequence[str] = (),
 ) -> tuple[Tensor, ...]:
-    """Fill what a frame does not show from the reference, or else from the frame of the next exposure that does.
+    """Fill what frames (B×C×H×W) do not show from the reference, or else from the frame of the next exposure that does.
 
-    Args:
-        frames: encoded B×C×H×W.
-        hidden: H×W of each, true where it shows nothing.
-        times: exposures.
-        encoding, gamma: of the frames.
-        reference: index of the frame that is asked first.
-        names: of the frames, for a warning where all that show a part are saturated there.
-
-    Example:
-        >>> frames = [torch.full((1, 1, 1, 2), value) for value in (0.2, 0.8)]
-        >>> first = fill_hidden(frames, [torch.tensor([[True, False]]), None], (1.0, 2.0), "linear", 1.0, 1)[0]
-        >>> [round(value, 3) for value in first.flatten().tolist()]
-        [0.4, 0.2]
+    ``hidden`` is H×W of each, true where it shows nothing. Warns by ``names`` where all that show a part are saturated.
     """
     if all(mask is None for mask in hidden):
         return tuple(frames)

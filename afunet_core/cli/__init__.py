@@ -25,12 +25,7 @@ COMMANDS = ("merge", "info", "response", "synthesize", "evaluate", "train", "fet
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of all commands.
-
-    Example:
-        >>> build_parser().parse_args(["info", "--variants"]).variants
-        True
-    """
+    """Build the parser of all commands."""
     parser = argparse.ArgumentParser(prog="afunet", description="Ghost-free HDR from brackets of exposures.")
     parser.add_argument("--version", action="version", version=f"afunet {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -51,11 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status.
-
-    Args:
-        arguments: the words after ``afunet``; by default those of this process.
-    """
+    """Run a command, of this process's arguments by default; returns the exit status."""
     options = None
     previous: Any = signal.getsignal(signal.SIGTERM)
     try:

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["as_options", "complain", "harmless", "printable_output", "progress_bar", "show_warning", "table"]
-
 _PACKAGE = Path(__file__).resolve().parent.parent
+_OPTIONS = {"memory_budget": "memory"}  # options that are called something else on the command line
+# Functions of Python, and what a user of the command line does instead.
+_WORDS = {"group_folder()": "--group", "Bracket.from_folder": "the folder itself", "Bracket.from_files": "the files"}
 
 
 def complain(message: str) -> None:
@@ -23,12 +24,7 @@ def complain(message: str) -> None:
 
 
 def harmless(text: str) -> str:
-    """One line without control characters, which names of files and answers of servers may hold.
-
-    Example:
-        >>> harmless("a\\x1b[2J\\nb")
-        'a [2J b'
-    """
+    """One line without control characters, which names of files and answers of servers may hold."""
     return "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else " " for c in text)
 
 
@@ -38,8 +34,6 @@ def as_options(message: str) -> str:
     Example:
         >>> as_options("Give ev=(-2, 0, 2), or method='weighted'. override=True merges them all the same.")
         'Give --ev -2 0 2, or --method weighted. --override merges them all the same.'
-        >>> as_options("group_folder() tells them apart; state encoding=.")
-        '--group tells them apart; state --encoding.'
     """
 
     def option(match: re.Match[str]) -> str:
@@ -51,17 +45,6 @@ def as_options(message: str) -> str:
         message = message.replace(python, words)
     pattern = r"\b([a-z_]+)=(?:'([^']*)'|\"([^\"]*)\"|\(([^()]*)\)|True\b|([-+]?\d[\w.]*\w|\d)|(?=[\s.,;)]|$))"
     return re.sub(pattern, option, message)
-
-
-_OPTIONS = {"memory_budget": "memory"}
-"""Options that are called something else on the command line."""
-
-_WORDS = {
-    "group_folder()": "--group",
-    "Bracket.from_folder": "the folder itself",
-    "Bracket.from_files": "the files",
-}
-"""Functions of Python, and what a user of the command line does instead."""
 
 
 _PLAIN = {"×": "x", "–": "-", "—": "-", "−": "-", "…": "...", "“": '"', "”": '"', "‘": "'", "’": "'", "→": "->"}
@@ -86,12 +69,7 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 
 
 def show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: Any = None,
-    line: Any = None,
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:
     """Show a warning to the user in one line; those of libraries, which are for programmers, stay unsaid."""
     if issubclass(category, UserWarning) and Path(filename).is_relative_to(_PACKAGE):
@@ -115,14 +93,7 @@ def progress_bar(title: str, quiet: bool = False) -> Iterator[Callable[[int, int
 
 
 def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """Lay out rows in aligned columns: text to the left, numbers to the right.
-
-    Example:
-        >>> print(table([["a", 1], ["bc", 20]], ["name", "n"]))
-        name   n
-        a      1
-        bc    20
-    """
+    """Lay out rows in aligned columns: text to the left, numbers to the right."""
     cells = [list(header), *([str(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]

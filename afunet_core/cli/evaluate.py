@@ -30,79 +30,44 @@ EXAMPLES = """examples:
   afunet evaluate --real stacks/ -o report/      (each stack a folder, exposures in EXIF or exposure.txt)
   afunet evaluate --synthetic 12 --scenes hdr/ --model compact --model runs/mine/best.safetensors
 """
-BASELINES = {
-    "reference": "reference only",
-    "weighted": "weighted merge",
-    "mertens": "Mertens fusion",
-}
+BASELINES = {"reference": "reference only", "weighted": "weighted merge", "mertens": "Mertens fusion"}
+# Suffix of a model's name: how its frames were aligned.
 ALIGNED = {
     "off": "",
     "camera": ", registered",
     "auto": ", registered and followed",
     "on": ", registered and followed by force",
 }
-"""Suffix of a model's name: how its frames were aligned."""
+# Options that mean nothing for real stacks.
+_NOT_OF_STACKS = ("data", "runs", "synthetic", "merged", "metrics", "cvvdp", "error_maps", "pictures", "beside")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    _add_scenes(parser)
-    _add_methods(parser)
-    _add_results(parser)
-
-
-def _add_scenes(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("scenes (default: 8 synthetic brackets)")
+    folders: dict[str, Any] = {"metavar": "FOLDER", "action": "append", "default": []}
     data.add_argument("--data", metavar="FOLDER", help="a data set of the field: Kalantari, Tel, Hu, Challenge123")
+    data.add_argument("--run", dest="runs", **folders, help="what afunet train wrote: its weights")
     data.add_argument(
-        "--run", action="append", dest="runs", default=[], metavar="FOLDER", help="what afunet train wrote: its weights"
+        "--real", metavar="FOLDER", help="stacks of a tripod: three frames against all, where nothing moved"
     )
-    data.add_argument(
-        "--real",
-        metavar="FOLDER",
-        help="real stacks of a tripod, a folder each: three frames against the truth of all, where nothing moved",
-    )
-    data.add_argument(
-        "--other-brackets",
-        action="store_true",
-        help="with --real: also brackets of 1, 2 and 3 EV around darker and brighter references of each stack",
-    )
+    data.add_argument("--other-brackets", action="store_true", help="with --real: also other spacings and references")
     data.add_argument("--layout", default="auto", help="of --data: auto, kalantari, tel, hu, challenge123")
     data.add_argument("--synthetic", type=int, metavar="N", help="this many synthetic brackets instead")
-    data.add_argument("--scenes", action="append", default=[], metavar="FOLDER", help="HDR scenes for these")
-    data.add_argument("--photos", action="append", default=[], metavar="FOLDER", help="photographs for these")
-    data.add_argument(
-        "--held-out",
-        type=int,
-        metavar="N",
-        help="of the scenes, only the N (relatives together) that afunet train keeps aside for validation",
-    )
+    data.add_argument("--scenes", **folders, help="HDR scenes for these")
+    data.add_argument("--photos", **folders, help="photographs for these")
+    data.add_argument("--held-out", type=int, metavar="N", help="only the N scenes that afunet train keeps aside")
     data.add_argument("--size", type=int, default=256, help="side of synthetic brackets (256)")
     data.add_argument("--seed", type=int, default=0)
-
-
-def _add_methods(parser: argparse.ArgumentParser) -> None:
     methods = parser.add_argument_group("methods")
     methods.add_argument("--model", action="append", metavar="NAME|FILE", help="repeatable (default: default)")
     methods.add_argument("--no-model", action="store_true", help="the baselines only")
     methods.add_argument("--align", default="off", choices=ALIGNMENTS, help="what is done before the network (off)")
-    methods.add_argument(
-        "--merged",
-        action="store_true",
-        help="also what merge() delivers by default: frames registered, the weighted mean where nothing moved",
-    )
-    methods.add_argument(
-        "--baselines",
-        nargs="*",
-        default=list(BASELINES),
-        choices=[*BASELINES, "opencv"],
-        help="classical methods (default: all but opencv)",
-    )
+    methods.add_argument("--merged", action="store_true", help="also what merge() delivers by default with each model")
+    choices, named = [*BASELINES, "opencv"], "classical methods (default: all but opencv)"
+    methods.add_argument("--baselines", nargs="*", default=list(BASELINES), choices=choices, help=named)
     methods.add_argument("--device", default="auto")
     methods.add_argument("--precision", default="float32", choices=PRECISIONS)
-
-
-def _add_results(parser: argparse.ArgumentParser) -> None:
     results = parser.add_argument_group("results")
     results.add_argument("-o", "--output", metavar="FOLDER", help="write table.md and scenes.csv there")
     results.add_argument("--metrics", nargs="+", metavar="NAME", help="default: PSNR-μ PSNR-l SSIM-μ SSIM-l")
@@ -110,14 +75,8 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--display-peak", type=float, default=1500.0, metavar="CD/M2", help="of its display (1500)")
     results.add_argument("--ppd", type=float, default=75.4, help="of its display: pixels per degree (75.4)")
     results.add_argument("--error-maps", action="store_true", help="also FOLDER/errors/SCENE/METHOD.png")
-    results.add_argument(
-        "--pictures",
-        action="store_true",
-        help="also FOLDER/pictures/{best,median,worst}.jpg, by PSNR-μ of the last method (its merge() with --merged)",
-    )
-    results.add_argument(
-        "--beside", choices=list(PUBLISHED_ROWS), help="this row of the paper beside the (first) model"
-    )
+    results.add_argument("--pictures", action="store_true", help="also the best, median and worst scene as pictures")
+    results.add_argument("--beside", choices=list(PUBLISHED_ROWS), help="this row of the paper beside the first model")
     results.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
 
@@ -204,10 +163,6 @@ def _check(options: argparse.Namespace) -> None:
         raise ArgumentError("data", "either a data set or synthetic brackets", "both")
 
 
-_NOT_OF_STACKS = ("data", "runs", "synthetic", "merged", "metrics", "cvvdp", "error_maps", "pictures", "beside")
-"""Options that mean nothing for real stacks."""
-
-
 def _print_progress(done: int, total: int, message: str) -> None:
     """Print a line for each step, where no terminal shows a bar."""
     print(f"afunet: {done} of {total or '?'} scenes, {message}", file=sys.stderr, flush=True)
@@ -262,8 +217,7 @@ def _display_metrics(options: argparse.Namespace) -> dict[str, Metric]:
     """Make the metric that depends on a display; its column is named with version and pixels per degree."""
     if not options.cvvdp:
         return {}
-    from afunet_core.evaluation.color_video_vdp import color_video_vdp
-    from afunet_core.evaluation.display import DisplayModel
+    from afunet_core.evaluation.color_video_vdp import DisplayModel, color_video_vdp
 
     metric = color_video_vdp(DisplayModel(peak=options.display_peak, pixels_per_degree=options.ppd))
     return {f"{metric.definition.split(',')[0]} at {options.ppd:g} ppd": metric}
@@ -283,11 +237,7 @@ def _samples(options: argparse.Namespace) -> Sequence[Any]:
     count = 8 if options.synthetic is None else options.synthetic
     if count < 1:
         raise ArgumentError("synthetic", "at least 1", count)
-    bank = (
-        SceneBank.from_folders(hdr=options.scenes, photos=options.photos)
-        if options.scenes or options.photos
-        else SceneBank.procedural(seed=options.seed)
-    )
+    bank = SceneBank.open(options.scenes, options.photos, options.seed)
     if options.held_out is not None:
         bank = bank.split(holdout=options.held_out, seed=0)[1]
     return list(synthetic_samples(validation_brackets(bank, count, options.size, seed=options.seed)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from afunet_core.cli.options import OPERATORS, flat, numbers
-from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.errors import ArgumentError
 from afunet_core.merging.output import check_destination
 
 if TYPE_CHECKING:
@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     frames.add_argument("--bracket", metavar="FOLDER", help="a bracket folder; its HDRImg.hdr is the truth")
     parser.add_argument("--result", action="append", required=True, metavar="[NAME=]FILE", help="radiance; repeatable")
     parser.add_argument("--truth", metavar="FILE", help="radiance to compare with")
-    parser.add_argument(
-        "--box", action="append", type=numbers, metavar="T,L,H,W", help="a patch to enlarge; repeatable"
-    )
+    parser.add_argument("--box", action="append", type=numbers, metavar="T,L,H,W", help="a patch to enlarge")
     parser.add_argument("-o", "--output", required=True, help=".png or .jpg")
     parser.add_argument("--width", type=int, default=1600, help="of the figure in pixels (1600)")
     parser.add_argument("--operator", default="mu_law", choices=OPERATORS, help="tone mapping (mu_law)")
@@ -89,27 +87,21 @@ def _read_display(path: str | Path) -> np.ndarray:
     """Read a frame as a screen shows it, in [0, 1]."""
     import numpy as np
 
-    from afunet_core.io.read import read_image
+    from afunet_core.io.read import read_image, three_channels
 
     image = read_image(path)
-    pixels = image.pixels.astype(np.float32)
+    pixels = three_channels(image.pixels, path).astype(np.float32)
     if image.bit_depth is not None:
-        return _three(pixels / (2**image.bit_depth - 1), path)
-    return _three(np.clip(pixels, 0, 1) ** (1 / 2.2), path)
+        return pixels / (2**image.bit_depth - 1)
+    return np.clip(pixels, 0, 1) ** (1 / 2.2)
 
 
 def _read_radiance(path: str | Path) -> np.ndarray:
     """Floating-point files hold radiance; integer ones are refused, for their scale is unknown."""
-    from afunet_core.io.read import read_image
+    from afunet_core.io.read import read_image, three_channels
 
     image = read_image(path)
     if image.pixels.dtype.kind != "f":
         advice = "Give the .exr, .hdr or float .tif."
         raise ArgumentError(str(path), "a file of floating-point radiance", f"{image.pixels.dtype}", advice)
-    return _three(image.pixels, path)
-
-
-def _three(pixels: np.ndarray, path: str | Path) -> np.ndarray:
-    if pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4):
-        raise ShapeError(str(path), "1, 3 or 4 channels", pixels.shape)
-    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels[..., :3]
+    return three_channels(image.pixels, path)

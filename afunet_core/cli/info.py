@@ -20,9 +20,7 @@ EXAMPLES = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("file", nargs="?", help="a shipped or fetched model, a weights file, or a merged image")
-    parser.add_argument(
-        "--variants", action="store_true", help="the paper's variants and ours: parameters and operations"
-    )
+    parser.add_argument("--variants", action="store_true", help="parameters and operations of all variants")
     parser.add_argument("--size", type=int, nargs=2, default=(128, 128), metavar=("H", "W"), help="for the operations")
     parser.add_argument("--json", action="store_true", help="for programs")
 

@@ -43,16 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     exposures = exposed.add_mutually_exclusive_group()
     exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
     exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
-    exposed.add_argument(
-        "--group", action="store_true", help="find the brackets among a camera's pictures by time and exposure"
-    )
-    exposed.add_argument(
-        "--pause",
-        type=float,
-        metavar="S",
-        help="with --group: longest pause between frames of a bracket, in seconds (2), such as 10 for a bracket set by "
-        "hand",
-    )
+    exposed.add_argument("--group", action="store_true", help="find a camera's brackets by time and exposure")
+    longest = "with --group: longest pause between frames of a bracket, in seconds (2); 10 for one set by hand"
+    exposed.add_argument("--pause", type=float, metavar="S", help=longest)
     add_declared_options(parser, BracketOptions, MergeOptions)
 
     results = parser.add_argument_group("output files")
@@ -61,24 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--exposure", type=float, default=0.0, metavar="EV", help="brightens the picture (0)")
     results.add_argument("--stages", metavar="FOLDER", help="also pictures of how every stage aligned the frames")
     results.add_argument("--half", action="store_true", help="16-bit floats in EXR and DNG")
-    results.add_argument(
-        "--gain-map", action="store_true", help="JPEG pictures show their highlights on HDR screens (Ultra HDR)"
-    )
-    results.add_argument(
-        "--scale-to",
-        metavar="FILE|cd/m2",
-        help="an earlier result whose scale the radiance gets: for the tiles of a panorama, for a time series; or "
-        "cd/m2 for luminance as far as the camera keeps to its rating",
-    )
+    results.add_argument("--gain-map", action="store_true", help="JPEG pictures with highlights for HDR screens")
+    scale = "the scale of an earlier result, for panoramas and time series; or luminance, as far as the camera is rated"
+    results.add_argument("--scale-to", metavar="FILE|cd/m2", help=scale)
     results.add_argument("--format", default=".exr", metavar="SUFFIX", help="of a batch's results (.exr)")
 
     cluster = parser.add_argument_group("many brackets at once")
     cluster.add_argument("--workers", type=int, metavar="N", help="processes on this machine")
-    cluster.add_argument(
-        "--scheduler",
-        metavar="ADDRESS",
-        help="a running dask scheduler, such as tcp://host:8786 (needs the extra 'cluster')",
-    )
+    cluster.add_argument("--scheduler", metavar="ADDRESS", help="a running dask scheduler, such as tcp://host:8786")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -116,9 +99,7 @@ def _only_bracket(folders: list[Path]) -> Path:
     brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
     if len(brackets) != 1:
         advice = "Name a folder, without a suffix, as output."
-        raise ArgumentError(
-            "output", "a folder for the results of many brackets", f"a file for {len(brackets)}", advice
-        )
+        raise ArgumentError("output", "a folder for the results", f"a file for {len(brackets)} brackets", advice)
     return brackets[0]
 
 

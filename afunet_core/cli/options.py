@@ -11,12 +11,12 @@ from afunet_core.io.exposure import parse_exposure
 from afunet_core.merging.options import MergeOptions
 from afunet_core.utils.options import GROUPS, Option, options_of
 
-__all__ = ["ALIGNMENTS", "OPERATORS", "PRECISIONS", "add_declared_options", "declared_options", "flat", "numbers"]
-
 ALIGNMENTS = tuple(options_of(MergeOptions)["align"].choices)
 PRECISIONS = tuple(options_of(MergeOptions)["precision"].choices)
 # Stated here so that help needs no torch; a test holds them against the module that defines them.
 OPERATORS = ("mu_law", "reinhard", "filmic", "exposure")
+# Two numbers of one digit, as in ``-1,1`` or ``-2,0``; with more digits (``0,01``, ``2,5``…) the comma is decimal.
+_PAIR = re.compile(r"[-+−]?[1-9],[-+−]?[1-9]|[-+−][1-9],0")
 
 
 def numbers(text: str) -> list[float]:
@@ -37,22 +37,13 @@ def numbers(text: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
-_PAIR = re.compile(r"[-+−]?[1-9],[-+−]?[1-9]|[-+−][1-9],0")
-"""Two numbers of one digit, as in ``-1,1`` or ``-2,0``; with more digits (``0,01``, ``2,5``…) the comma is decimal."""
-
-
 def flat(groups: Sequence[Sequence[float]] | None) -> list[float] | None:
     """Return one list of the groups that :func:`numbers` made, or ``None``."""
     return None if groups is None else [value for group in groups for value in group]
 
 
 def add_declared_options(parser: argparse.ArgumentParser, *classes: type) -> None:
-    """Add an argument for each option that the classes declare, in their groups.
-
-    Args:
-        parser: of a command.
-        classes: such as :class:`~afunet_core.merging.options.MergeOptions`.
-    """
+    """Add an argument for each option that the classes declare, in their groups."""
     offered = [each for cls in classes for each in options_of(cls).values() if each.command_line]
     for group, title in GROUPS.items():
         members = [each for each in offered if each.group == group]

@@ -20,13 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("-o", "--output", required=True, help="folder of the bracket folders")
     parser.add_argument("--count", type=int, default=8, help="how many (8)")
-    parser.add_argument(
-        "--size", type=int, nargs="+", default=[384], metavar="PIXELS", help="side, or height and width"
-    )
-    parser.add_argument("--scenes", action="append", default=[], metavar="FOLDER", help="HDR scenes (.exr, .hdr)")
-    parser.add_argument(
-        "--photos", action="append", default=[], metavar="FOLDER", help="photographs, for moving objects"
-    )
+    parser.add_argument("--size", type=int, nargs="+", default=[384], metavar="PIXELS", help="side, or both sides")
+    folders: dict[str, Any] = {"metavar": "FOLDER", "action": "append", "default": []}
+    parser.add_argument("--scenes", **folders, help="HDR scenes (.exr, .hdr)")
+    parser.add_argument("--photos", **folders, help="photographs, for moving objects")
     parser.add_argument("--kind", choices=KINDS, help="what moves (default: all kinds in turn)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sheet", action="store_true", help="also a contact sheet, sheet.png")
@@ -44,13 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from afunet_core.data.synthesis.export import write_bracket_folder, write_contact_sheet
     from afunet_core.data.synthesis.scenes import SceneBank
 
-    given = options.scenes or options.photos
-    bank = (
-        SceneBank.from_folders(hdr=options.scenes, photos=options.photos)
-        if given
-        else SceneBank.procedural(seed=options.seed)
-    )
-    maker = Synthesizer(bank)
+    maker = Synthesizer(SceneBank.open(options.scenes, options.photos, options.seed))
     generator = torch.Generator().manual_seed(options.seed)
     folder = Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)

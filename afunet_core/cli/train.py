@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--config", required=True, metavar="NAME|FILE", help=_CONFIG)
     parser.add_argument("-o", "--output", required=True, help="folder of the run")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="override an entry of the file"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="override an entry")
     parser.add_argument("--restart", action="store_true", help="do not continue an earlier run there")
     parser.add_argument("--minutes", type=float, help="stop, to be continued, after this long")
     parser.add_argument("--accelerator", default="auto", help="auto, cpu, cuda or mps")
@@ -36,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train."""
     overrides = dict(_assignment(text) for text in options.set)
-    from afunet_core.training.loop import load_config, train
+    from afunet_core.training.config import load_config
+    from afunet_core.training.loop import train
 
     weights = train(
         load_config(options.config, **overrides),

@@ -13,11 +13,11 @@ Scenes may lie at any depth below the root (`Training/001`, `Test/Test-set/001`)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -27,11 +27,32 @@ from torch.utils.data import Dataset
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError, ShapeError
 from afunet_core.io.exposure_list import read_exposure_file
 from afunet_core.io.natural_order import natural_key
-from afunet_core.io.read import read_image
+from afunet_core.io.read import read_image, three_channels
 
 __all__ = ["LAYOUTS", "BracketDataset", "BracketSample", "SceneFiles", "find_scenes", "read_scene"]
 
 _FRAMES = 3
+
+
+class _Layout(NamedTuple):
+    """The files of a scene: frames as a pattern and in words, exposures, and the first truth that is there."""
+
+    frame: str
+    shown: str
+    exposures: str
+    truths: tuple[str, ...]
+
+
+_HU_TRUTHS = ("ref_hdr_aligned_linear.hdr", "ref_hdr_aligned.hdr")
+#: The layouts, those first that others would take for theirs.
+LAYOUTS: dict[str, _Layout] = {
+    "hu": _Layout(
+        r"input_\d_aligned\.tiff?", "input_1_aligned.tif to input_3_aligned.tif", "input_exp.txt", _HU_TRUTHS
+    ),
+    "tel": _Layout(r"input_\d\.tiff?", "input_1.tif to input_3.tif", "exposure.txt", ("HDRImg.hdr",)),
+    "kalantari": _Layout(r".*\.(?i:tiff?)", "*.tif", "exposure.txt", ("HDRImg.hdr",)),
+    "challenge123": _Layout(r"ldr_img_\d\.tif", "NNN_k/ldr_img_k.tif", "exposure.txt", ("hdr_img.hdr",)),
+}
 
 
 class BracketSample(TypedDict):
@@ -71,8 +92,8 @@ def find_scenes(root: Path | str, layout: str = "auto") -> list[SceneFiles]:
     if not root.is_dir():
         raise ImageFileError(f"{root}: no such folder. Give the folder that holds the scenes.")
     if layout == "auto":
-        layout = next((name for name in LAYOUTS if any(True for _ in LAYOUTS[name](root, False))), "auto")
-    scenes = [] if layout == "auto" else list(LAYOUTS[layout](root, True))
+        layout = next((name for name in LAYOUTS if any(True for _ in _scenes(root, name, False))), "auto")
+    scenes = [] if layout == "auto" else list(_scenes(root, layout, True))
     if not scenes:
         wanted = f"scenes in the layout {', '.join(LAYOUTS) if layout == 'auto' else layout}"
         advice = "Name the layout, and the first scene that lacks a file will be named."
@@ -80,69 +101,35 @@ def find_scenes(root: Path | str, layout: str = "auto") -> list[SceneFiles]:
     return scenes
 
 
-def _single_folder_layout(
-    is_frame: Callable[[str], bool], frames: str, exposures: str, truths: tuple[str, ...]
-) -> Callable[[Path, bool], Iterator[SceneFiles]]:
-    """Make the function (root, strict) → scenes of a layout of one folder each; ``strict`` refuses incomplete ones."""
-
-    def scenes(root: Path, strict: bool) -> Iterator[SceneFiles]:
-        for folder in _folders(root):
-            names = sorted((entry.name for entry in folder.iterdir() if entry.is_file()), key=natural_key)
-            pictures = [name for name in names if is_frame(name)]
-            truth = next((name for name in truths if name in names), None)
-            listed = exposures in names
-            if len(pictures) == _FRAMES and truth and listed:
-                first, second, third = (folder / name for name in pictures)
-                yield SceneFiles(_name(folder, root), (first, second, third), folder / exposures, folder / truth)
-            elif strict and (pictures or truth or listed):
-                missing = [
-                    *([] if listed else [exposures]),
-                    *([] if truth else [" or ".join(truths)]),
-                    *([] if len(pictures) == _FRAMES else [f"three frames {frames} (there are {len(pictures)})"]),
-                ]
-                raise ImageFileError(f"{folder}: lacks {'; '.join(missing)}. Complete the scene or remove its folder.")
-
-    return scenes
-
-
-def _challenge_scenes(root: Path, strict: bool) -> Iterator[SceneFiles]:
-    """List the scenes of Challenge123: frame k of scene NNN is in NNN_k, the rest beside the second frame."""
-    middles = [folder for folder in _folders(root) if re.fullmatch(r"\d+_2", folder.name)]
-    for folder in middles:
-        number = folder.name.removesuffix("_2")
-        first, second, third = (folder.with_name(f"{number}_{k}") / f"ldr_img_{k}.tif" for k in (1, 2, 3))
-        scene = SceneFiles(
-            _name(folder.with_name(number), root),
-            (first, second, third),
-            folder / "exposure.txt",
-            folder / "hdr_img.hdr",
-        )
-        missing = [path for path in (*scene.frames, scene.exposures, scene.truth) if not path.is_file()]
-        if not missing:
-            yield scene
-        elif strict:
-            raise ImageFileError(f"{missing[0]}: missing. Complete scene {number} or remove its folders.")
+def _scenes(root: Path, name: str, strict: bool) -> Iterator[SceneFiles]:
+    """Yield the scenes of a layout; ``strict`` refuses incomplete ones, which are passed over otherwise."""
+    layout = LAYOUTS[name]
+    for folder in _folders(root):
+        scene = folder
+        if name != "challenge123":
+            frames = _frames(folder, layout.frame)
+        elif re.fullmatch(r"\d+_2", folder.name):  # frame k of scene NNN is in NNN_k, the rest beside the second
+            scene = folder.with_name(folder.name.removesuffix("_2"))
+            parts = (folder.with_name(f"{scene.name}_{k}") / f"ldr_img_{k}.tif" for k in (1, 2, 3))
+            frames = [part for part in parts if part.is_file()]
+        else:
+            continue
+        exposures = folder / layout.exposures
+        truth = next((folder / truth for truth in layout.truths if (folder / truth).is_file()), None)
+        if len(frames) == _FRAMES and truth and exposures.is_file():
+            yield SceneFiles(_name(scene, root), (frames[0], frames[1], frames[2]), exposures, truth)
+        elif strict and (frames or truth or exposures.is_file()):
+            missing = [
+                *([] if exposures.is_file() else [exposures.name]),
+                *([] if truth else [" or ".join(layout.truths)]),
+                *([] if len(frames) == _FRAMES else [f"three frames {layout.shown} (there are {len(frames)})"]),
+            ]
+            raise ImageFileError(f"{scene}: lacks {'; '.join(missing)}. Complete the scene or remove its folder.")
 
 
-#: For each layout, a function (root, strict) → scenes.
-LAYOUTS: dict[str, Callable[[Path, bool], Iterator[SceneFiles]]] = {
-    "hu": _single_folder_layout(
-        lambda name: re.fullmatch(r"input_\d_aligned\.tiff?", name) is not None,
-        "input_1_aligned.tif to input_3_aligned.tif",
-        "input_exp.txt",
-        ("ref_hdr_aligned_linear.hdr", "ref_hdr_aligned.hdr"),
-    ),
-    "tel": _single_folder_layout(
-        lambda name: re.fullmatch(r"input_\d\.tiff?", name) is not None,
-        "input_1.tif to input_3.tif",
-        "exposure.txt",
-        ("HDRImg.hdr",),
-    ),
-    "kalantari": _single_folder_layout(
-        lambda name: Path(name).suffix.lower() in (".tif", ".tiff"), "*.tif", "exposure.txt", ("HDRImg.hdr",)
-    ),
-    "challenge123": _challenge_scenes,
-}
+def _frames(folder: Path, pattern: str) -> list[Path]:
+    found = (entry for entry in folder.iterdir() if re.fullmatch(pattern, entry.name) and entry.is_file())
+    return sorted(found, key=natural_key)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -155,13 +142,7 @@ def _name(folder: Path, root: Path) -> str:
 
 
 def read_scene(scene: SceneFiles) -> BracketSample:
-    """Read a scene: frames sorted shortest first, integers divided by their largest value.
-
-    Raises:
-        ImageFileError: a file cannot be read.
-        BracketError: the exposure file does not name three exposures.
-        ShapeError: frames and truth differ in size.
-    """
+    """Read a scene: frames sorted shortest first, integers divided by their largest value."""
     evs = read_exposure_file(scene.exposures)
     if len(evs) != _FRAMES:
         raise BracketError("exposures", f"{_FRAMES} EV values in {scene.exposures}", len(evs), "One for each frame.")
@@ -187,13 +168,7 @@ def _encoded(path: Path) -> Tensor:
 
 
 def _chw(pixels: np.ndarray, path: Path) -> Tensor:
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.shape[-1] in (1, 2):
-        pixels = np.repeat(pixels[..., :1], 3, axis=-1)
-    if pixels.ndim != 3 or pixels.shape[-1] not in (3, 4):
-        raise ShapeError(str(path), "H×W, H×W×3 or H×W×4 pixels", pixels.shape)
-    return torch.from_numpy(np.ascontiguousarray(pixels[..., :3])).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.ascontiguousarray(three_channels(pixels, path).transpose(2, 0, 1)))
 
 
 class BracketDataset(Dataset[BracketSample]):
@@ -207,10 +182,6 @@ class BracketDataset(Dataset[BracketSample]):
 
     Windows and turns are drawn from torch's global generator, so that `torch.manual_seed` and the seeds of DataLoader
     workers make them repeatable.
-
-    Raises:
-        As `find_scenes`; ArgumentError for a crop below 1. Reading may raise as `read_scene`, and ShapeError
-        where a picture is smaller than the crop.
     """
 
     def __init__(
@@ -240,7 +211,12 @@ class BracketDataset(Dataset[BracketSample]):
 def _random_window(truth: Tensor, crop: tuple[int, int], name: str) -> tuple[EllipsisType, slice, slice]:
     height, width = truth.shape[-2:]
     if crop[0] > height or crop[1] > width:
-        raise ShapeError("crop", f"at most {height}×{width}, the size of {name}", crop, "Use a smaller crop.")
+        raise ShapeError(
+            "crop",
+            f"at most {height}×{width}, the size of {name}",
+            crop,
+            "Use a smaller crop (patch, in a configuration).",
+        )
     top, left = int(torch.randint(height - crop[0] + 1, ())), int(torch.randint(width - crop[1] + 1, ()))
     return ..., slice(top, top + crop[0]), slice(left, left + crop[1])
 

@@ -27,17 +27,11 @@ BALL = ((262.0, 0.0), (330.0, 1.48), (398.0, 2.96))
 
 
 class DemoBracket(NamedTuple):
-    """Three frames, their exposures and what the merge should find.
+    """Three frames, their exposures and what the merge should find."""
 
-    Attributes:
-        frames: three ``H×W×3`` uint16 arrays, gamma 2.2, shortest first.
-        ev: the exposure of each frame in EV.
-        truth: ``H×W×3`` float32 linear radiance at the instant and pose of the middle frame; 1.0 = saturation of the
-            shortest.
-    """
-
-    frames: list[NDArray[np.uint16]]
-    ev: tuple[float, float, float]
+    frames: list[NDArray[np.uint16]]  # three ``H×W×3`` uint16 arrays, gamma 2.2, shortest first
+    ev: tuple[float, float, float]  # the exposure of each frame in EV
+    # ``H×W×3`` float32 linear radiance at the instant and pose of the middle frame; 1.0 = saturation of the shortest
     truth: NDArray[np.float32]
 
 

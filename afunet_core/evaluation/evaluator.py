@@ -43,26 +43,16 @@ DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
 
 @dataclass(frozen=True)
 class Sample:
-    """A bracket with its truth.
+    """A bracket with its truth."""
 
-    Attributes:
-        name: of the scene.
-        kind: of motion, or any other group to average over ("static", "camera", ...).
-        frames: B×3×H×W each, encoded in [0, 1], shortest first.
-        times: (N,), relative to the shortest frame.
-        truth: B×3×H×W linear radiance at the instant of the reference frame.
-        moved: B×1×H×W, above 0.5 where the content moved between the frames, or ``None`` if unknown.
-        encoding, gamma: how the frames are encoded.
-    """
-
-    name: str
-    kind: str
-    frames: tuple[Tensor, ...]
-    times: Tensor
-    truth: Tensor
-    moved: Tensor | None = None
-    encoding: str = "gamma"
-    gamma: float = GAMMA
+    name: str  # of the scene
+    kind: str  # of motion, or any other group to average over ("static", "camera", ...)
+    frames: tuple[Tensor, ...]  # B×3×H×W each, encoded in [0, 1], shortest first
+    times: Tensor  # (N,), relative to the shortest frame
+    truth: Tensor  # B×3×H×W linear radiance at the instant of the reference frame
+    moved: Tensor | None = None  # B×1×H×W, above 0.5 where the content moved between the frames, or ``None`` if unknown
+    encoding: str = "gamma"  # how the frames are encoded
+    gamma: float = GAMMA  # exponent of the gamma encoding
 
     @property
     def reference(self) -> int:
@@ -104,7 +94,7 @@ def evaluate(
     error_maps: str | Path | None = None,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> Evaluation:
-    """Run every method on every scene and score the results against the truth.
+    """Run every method on every scene and score the results against the truth; the table has a row for each.
 
     Args:
         methods: name → function from a :class:`Sample` to radiance, B×3×H×W.
@@ -114,13 +104,6 @@ def evaluate(
             :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` makes.
         error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law, up to 0.1, as a heat map.
         on_progress: called with (scenes done, scenes in all or 0 if unknown, message); what it raises stops the run.
-
-    Returns:
-        A table with a row for every method and scene.
-
-    Raises:
-        ArgumentError: for an unknown metric, or without methods.
-        ShapeError: if a method returns another shape than the truth.
 
     Example:
         >>> light = torch.full((1, 3, 16, 16), 0.02)
@@ -160,16 +143,7 @@ def evaluate(
 
 
 def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
-    """Return the classical methods for comparison.
-
-    Args:
-        opencv: include OpenCV's AlignMTB + MergeDebevec; ``None`` does where OpenCV is installed.
-
-    Returns:
-        ``reference only``, ``weighted merge``, ``Mertens fusion`` and perhaps ``OpenCV Debevec``.
-
-    Raises:
-        DependencyError: with ``opencv=True`` and no OpenCV.
+    """Return the classical methods for comparison; OpenCV's too, where it is installed or asked for.
 
     Example:
         >>> list(baseline_methods(opencv=False))
@@ -188,18 +162,7 @@ def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:
 
 
 def merge_method(**options: Any) -> Method:
-    """Make a method of :func:`~afunet_core.merge`.
-
-    Args:
-        **options: of ``merge``, such as ``method="auto"``, ``model="compact"``, ``align="off"``.
-
-    Example:
-        >>> light = torch.full((1, 3, 16, 16), 0.02)
-        >>> frames = tuple((light * time) ** (1 / 2.2) for time in (1, 4, 16))
-        >>> sample = Sample("flat", "static", frames, torch.tensor([1.0, 4.0, 16.0]), light)
-        >>> merge_method(method="weighted")(sample).shape
-        torch.Size([1, 3, 16, 16])
-    """
+    """Make a method of :func:`~afunet_core.merge` with options such as ``model="compact"``, ``align="off"``."""
     from afunet_core.merging.pipeline import merge
 
     def run(sample: Sample) -> Tensor:

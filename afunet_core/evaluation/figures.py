@@ -20,29 +20,12 @@ from afunet_core.tonemap import tone_map
 if TYPE_CHECKING:
     from afunet_core.evaluation.evaluator import Sample
 
-__all__ = [
-    "Box",
-    "choose_boxes",
-    "choose_scenes",
-    "comparison_figure",
-    "error_map",
-    "write_error_map",
-    "write_pictures",
-]
-
 Picture = NDArray[np.float32]
 
-COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")
-"""Frames of the boxes, in turn."""
-
-_DPI = 100
-"""Pixels per inch of a figure."""
-
-_NARROWEST = 16
-"""Least width of a column in pixels: below it nothing can be seen."""
-
-_CAPTION = 40
-"""Height of the captions in pixels, two lines."""
+COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")  # frames of the boxes, in turn
+_DPI = 100  # pixels per inch of a figure
+_NARROWEST = 16  # least width of a column in pixels: below it nothing can be seen
+_CAPTION = 40  # height of the captions in pixels, two lines
 
 
 class Box(NamedTuple):
@@ -65,7 +48,7 @@ def comparison_figure(
     exposure: float = 0.0,
     max_error: float = 0.1,
 ) -> NDArray[np.uint8]:
-    """Lay out a comparison.
+    """Lay out a comparison as H×W×3 uint8.
 
     On top the frames beside the first result with the boxes marked; below, for every box a row of patches from the
     frames, from each result and from the truth; with a truth, below each result's patch its error after the μ-law, and
@@ -79,19 +62,6 @@ def comparison_figure(
         width: of the figure in pixels.
         operator, exposure: tone mapping of radiance.
         max_error: the error (of μ-law values) shown as the brightest colour.
-
-    Returns:
-        ``H×W×3`` uint8.
-
-    Raises:
-        ShapeError: for pictures that differ in size.
-        ArgumentError: without results, or for a box outside the image.
-        DependencyError: without matplotlib.
-
-    Example:
-        >>> picture = np.random.default_rng(0).random((48, 64, 3), dtype=np.float32)
-        >>> comparison_figure([picture] * 3, {"ours": picture}, picture, [(0, 0, 16, 16)], width=640).shape[1]
-        640
     """
     if not results:
         raise ArgumentError("results", "at least one named result", "none")
@@ -150,17 +120,7 @@ def write_error_map(path: Path, image: np.ndarray, truth: np.ndarray) -> None:
 
 
 def choose_scenes(table: Evaluation, method: str) -> dict[str, str]:
-    """Name the scenes in which the PSNR-μ of a method was best, median (the lower of two) and worst.
-
-    Raises:
-        ArgumentError: if there are no such scores.
-
-    Example:
-        >>> from afunet_core.evaluation.scores import Row
-        >>> scores = [Row("ours", scene, "static", {"PSNR-μ": value}, 0.0) for scene, value in zip("abc", (40, 45, 30))]
-        >>> choose_scenes(Evaluation(("PSNR-μ",), scores), "ours")
-        {'best': 'b', 'median': 'a', 'worst': 'c'}
-    """
+    """Name the scenes in which the PSNR-μ of a method was best, median (the lower of two) and worst."""
     scores = {row.scene: row.scores.get("PSNR-μ", np.nan) for row in table.rows if row.method == method}
     ranked = sorted((scene for scene in scores if not np.isnan(scores[scene])), key=scores.__getitem__)
     if not ranked:
@@ -178,12 +138,7 @@ def write_pictures(
 ) -> list[Path]:
     """Write ``best.jpg``, ``median.jpg`` and ``worst.jpg``, each a :func:`comparison_figure`, and return the files.
 
-    Args:
-        folder: is made if it is missing.
-        table: the scores of these methods on these samples.
-        methods: those to be shown, by name.
-        samples: the scenes of the table.
-        judged: the method whose PSNR-μ decides; it stands first.
+    ``judged`` is the method whose PSNR-μ decides; it stands first.
     """
     from afunet_core.io.write import write_image
 
@@ -268,11 +223,7 @@ def _axes(figure: Any, place: Any) -> Any:
 
 
 def import_matplotlib() -> Any:
-    """Import matplotlib.
-
-    Raises:
-        DependencyError: without it, with the extra to install.
-    """
+    """Import matplotlib, or name the extra to install."""
     try:
         import matplotlib.image
     except ImportError as error:

@@ -66,9 +66,6 @@ def read_run(folder: str | os.PathLike[str]) -> TrainingRun:
     """Read from the output folder of ``afunet train`` what to evaluate: its weights on its test set.
 
     The weights are those of the last step: ``best.safetensors`` were chosen on the very scenes that are tested.
-
-    Raises:
-        ArgumentError: if the folder is no run, or was not trained on a data set with a test set.
     """
     folder = Path(folder)
     configuration, file = folder / "config.json", folder / "model.safetensors"
@@ -93,9 +90,6 @@ def beside_published(table: Evaluation, pairs: Iterable[tuple[str, str]]) -> str
     Args:
         table: of an evaluation.
         pairs: name of the method in the table, and of the row in :data:`PUBLISHED_ROWS`.
-
-    Raises:
-        ArgumentError: for a row the paper does not have, or a method that was not evaluated.
 
     Example:
         >>> from afunet_core.evaluation.scores import Evaluation, Row

@@ -13,9 +13,13 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TypeAlias
 
+import torch
+
+from afunet_core import __version__
 from afunet_core.errors import ArgumentError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.metrics import METRICS, Metric
@@ -27,8 +31,7 @@ _GHOST_DEFINITIONS = {
     INSIDE: "PSNR-μ over the pixels where the scene moved between the frames; dB, peak 1",
     OUTSIDE: "PSNR-μ over the pixels where it did not; dB, peak 1",
 }
-SceneKey: TypeAlias = tuple[str, str, int]
-"""Kind, name, and which of the scenes of that name."""
+SceneKey: TypeAlias = tuple[str, str, int]  # kind, name, and which of the scenes of that name
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,6 @@ class Evaluation:
         """Compute averages of one method over the scenes of a kind, or over all scenes.
 
         Scenes in which a score does not exist (no pixel moved) are left out of its average.
-
-        Raises:
-            ArgumentError: if there is no such row.
         """
         return {column: _mean_and_error(scores.values())[0] for column, scores in self._scores(method, kind).items()}
 
@@ -79,9 +79,6 @@ class Evaluation:
 
         Scenes differ from each other by far more than methods do, so that two averages may each be uncertain and
         their difference not.
-
-        Raises:
-            ArgumentError: if there is no such row.
         """
         ours, theirs = self._scores(method, kind), self._scores(other, kind)
         return {
@@ -114,7 +111,7 @@ class Evaluation:
         return buffer.getvalue()
 
     def to_markdown(self) -> str:
-        """Format averages over all scenes and over each kind, standard errors, and the definition of every column.
+        """Format averages over all scenes and of each kind, standard errors, definitions, date, versions and machine.
 
         A column without any score, such as ghosts where the motion is not known, is left out.
         """
@@ -135,6 +132,7 @@ class Evaluation:
                 lines.append(f"| {kind or 'all'} ({len(rows)}) | {method} | {' | '.join(cells)} | {seconds:.3g} |")
         lines += ["", "Averages over scenes of the score of each scene.", "", *self._uncertainty(columns)]
         lines += [f"- {column}: {_definition(column, self.more_metrics)}" for column in columns]
+        lines += ["", _origin()]
         return "\n".join(lines) + "\n"
 
     def _uncertainty(self, columns: list[str]) -> list[str]:
@@ -158,18 +156,19 @@ class Evaluation:
         return [*lines, "", note, ""]
 
     def write(self, path: str | Path) -> None:
-        """Write ``.csv`` (every scene) or ``.md`` (averages and definitions), at once or not at all.
-
-        Raises:
-            ArgumentError: for another suffix.
-            OSError: if the folder is missing or cannot be written.
-        """
+        """Write ``.csv`` (every scene) or ``.md`` (averages and definitions), at once or not at all."""
         path = Path(path)
         texts = {".csv": self.to_csv, ".md": self.to_markdown}
         if path.suffix not in texts:
             raise ArgumentError("path", "a name that ends in .csv or .md", path.name)
         text = texts[path.suffix]()
         write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def _origin() -> str:
+    """State date, versions and processor: scores of other versions and seconds of other machines do not compare."""
+    processor = f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    return f"Made on {date.today()} by afunet {__version__} with PyTorch {torch.__version__} ({processor})."
 
 
 def _definition(column: str, more: Mapping[str, Metric]) -> str:

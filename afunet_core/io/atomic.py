@@ -13,24 +13,12 @@ try:
 except ImportError:  # Windows, where a file that is open cannot be removed anyway
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["remove_partial_files", "write_atomically"]
-
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Run ``write`` on a temporary file in the same folder, which then takes the place of ``path`` in one step.
 
     The temporary file keeps the suffix, since encoders choose the format by it, and has the permissions of any new
     file of the user. It is flushed to the disk before it is renamed.
-
-    Raises:
-        OSError: the folder is missing or read-only, or the disk is full. Whatever ``write`` raises passes through.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_atomically(f"{folder}/a.txt", lambda temporary: temporary.write_text("whole"))
-        ...     [file.name for file in Path(folder).iterdir()]
-        ['a.txt']
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem[:40]}-{secrets.token_hex(4)}{path.suffix}")

@@ -14,20 +14,8 @@ import numpy as np
 
 from afunet_core.io.icc import SRGB_D50, parse_profile
 
-__all__ = [
-    "PQ",
-    "PQ_WHITE",
-    "REC2020",
-    "SRGB_CHROMATICITIES",
-    "ColourEncoding",
-    "colour_from_attributes",
-    "decode_pixels",
-    "decode_srgb",
-    "primaries_to_srgb",
-]
-
+# x and y of red, green, blue and white: the working space.
 SRGB_CHROMATICITIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
-"""x and y of red, green, blue and white: the working space."""
 
 _P3 = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, 0.3127, 0.3290)
 REC2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
@@ -40,41 +28,29 @@ _KNOWN = {
     "ACES 2065-1": (0.7347, 0.2653, 0.0, 1.0, 0.0001, -0.077, 0.32168, 0.33767),
     "ACEScg": (0.713, 0.293, 0.165, 0.830, 0.128, 0.044, 0.32168, 0.33767),
 }
+# ITU-T H.273, table 2; those of 1, 5 to 7 are within what a screen shows alike.
 _CICP_PRIMARIES = {9: REC2020, 11: (*_P3[:6], 0.314, 0.351), 12: _P3}
-"""ITU-T H.273, table 2; those of 1, 5 to 7 are within what a screen shows alike."""
 
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-_SAME = 0.01
-"""Largest difference of two matrices that mean the same colours; profiles are rounded to 16 bits and older."""
+_SAME = 0.01  # largest difference of two matrices that mean the same colours; profiles are rounded to 16 bits and older
 
 Decoder = Callable[[np.ndarray], np.ndarray]
 
-PQ_WHITE = 203.0
-"""cd/m² of diffuse white in PQ and HLG pictures: ITU-R BT.2408."""
-
-PQ = (0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875)
-"""m1, m2, c1, c2 and c3 of SMPTE ST 2084."""
+PQ_WHITE = 203.0  # cd/m² of diffuse white in PQ and HLG pictures: ITU-R BT.2408
+PQ = (0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875)  # m1, m2, c1, c2 and c3 of SMPTE ST 2084
 
 
 @dataclass(frozen=True)
 class ColourEncoding:
-    """Relation of a file's numbers to light and to colours.
+    """Relation of a file's numbers to light and to colours."""
 
-    Args:
-        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"`` where one of these says it, else ``None``.
-        source: the words for messages: where this is stated.
-        decode: from stored values in [0, 1] to light, where ``encoding`` cannot say it.
-        to_srgb: linear RGB of the file to linear sRGB, 3×3; ``None`` where they are the same or not stated.
-        space: the name of the file's colours.
-        camera: of a raw file, the colours of its camera as a DNG states them.
-    """
-
-    encoding: str | None
-    source: str = ""
-    decode: Decoder | None = None
+    encoding: str | None  # ``"gamma"``, ``"srgb"`` or ``"linear"`` where one of these says it, else ``None``
+    source: str = ""  # the words for messages: where this is stated
+    decode: Decoder | None = None  # from stored values in [0, 1] to light, where ``encoding`` cannot say it
+    # linear RGB of the file to linear sRGB, 3×3; ``None`` where they are the same or not stated
     to_srgb: np.ndarray | None = None
-    space: str = "sRGB"
-    camera: Mapping[str, Any] | None = None
+    space: str = "sRGB"  # the name of the file's colours
+    camera: Mapping[str, Any] | None = None  # of a raw file, the colours of its camera as a DNG states them
 
     def as_dict(self) -> dict[str, Any] | None:
         """Name and matrix of colours other than sRGB, for the metadata of brackets and layers; else ``None``."""
@@ -92,12 +68,7 @@ def colour_of_camera(colours: Mapping[str, Any] | None) -> ColourEncoding | None
 
 
 def colour_from_attributes(attributes: Mapping[str, Any], profile: bytes | None) -> ColourEncoding | None:
-    """Find what a file states: its ICC profile, code points (CICP), chunks or EXIF; ``None`` where it states nothing.
-
-    Args:
-        attributes: of the file, as OpenImageIO names them; ``png:gamma`` and ``png:srgb`` for the chunks of a PNG.
-        profile: its ICC profile.
-    """
+    """Find what a file states: its ICC profile, code points (CICP), chunks or EXIF; ``None`` where it is silent."""
     if attributes.get("CICP"):
         return _from_cicp(tuple(int(code) for code in attributes["CICP"]))
     if profile:
@@ -147,11 +118,7 @@ def _named(decode: Decoder, source: str) -> tuple[str | None, str, Decoder | Non
     """``encoding``, ``source`` and ``decode``: the name of a curve where it has one."""
     values = np.linspace(0.0, 1.0, 256)
     light = decode(values)
-    for name, expected in (
-        ("linear", values),
-        ("gamma", values**2.2),
-        ("srgb", decode_srgb(values)),
-    ):
+    for name, expected in (("linear", values), ("gamma", values**2.2), ("srgb", decode_srgb(values))):
         if np.abs(light - expected).max() < 0.002:  # half a step of 8 bits; Adobe's 2.19921875 is within it
             return name, source, None
     return None, source, decode
@@ -206,12 +173,7 @@ def _decode_bt709(values: np.ndarray) -> np.ndarray:
 
 
 def primaries_to_srgb(chromaticities: tuple[float, ...]) -> np.ndarray | None:
-    """Linear RGB of these primaries to linear sRGB, whites adapted (Bradford); ``None`` for impossible ones.
-
-    Example:
-        >>> bool(np.allclose(primaries_to_srgb(SRGB_CHROMATICITIES), np.eye(3)))
-        True
-    """
+    """Linear RGB of these primaries to linear sRGB, whites adapted (Bradford); ``None`` for impossible ones."""
     try:
         own, white = _to_xyz(chromaticities)
         srgb, target = _to_xyz(SRGB_CHROMATICITIES)

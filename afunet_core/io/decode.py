@@ -14,11 +14,8 @@ import numpy as np
 
 from afunet_core.errors import AFUNetError, ImageFileError
 
-__all__ = ["check_file", "colour_channels", "main_pages", "opened", "part_pixels", "utf8_name"]
-
 _ADVICE = "Open it in an image viewer; if it is damaged, export or copy it again."
-_MAX_COMPRESSION = 5000
-"""No format packs photographs anywhere near this tightly: a header that claims more is damaged."""
+_MAX_COMPRESSION = 5000  # no format packs photographs anywhere near this tightly: a header that claims more is damaged
 
 
 @contextmanager
@@ -71,11 +68,7 @@ def part_pixels(source: Any, part: int, path: Path, kind: str) -> np.ndarray:
 
 
 def check_file(path: Path) -> None:
-    """Refuse what cannot be read as a file, before anything waits for it.
-
-    Raises:
-        ImageFileError: the file is missing, empty, not to be read, or a pipe, a device or a folder.
-    """
+    """Refuse what is no readable file (missing, empty, a pipe, a device, a folder), before anything waits for it."""
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -101,8 +94,7 @@ def _check_size(spec: Any, path: Path) -> None:
 
 
 def main_pages(source: Any, path: Path) -> tuple[list[int], list[int]]:
-    """Find the parts of a file to read, the first of them the picture itself and the others pages of its size, and the
-    indices of its channels (RGB, RGBA, Y, YA or as stored).
+    """Find the pages as large as a file's picture, itself first, and its channels (RGB, RGBA, Y, YA or as stored).
 
     Thumbnails and reduced copies are passed over, wherever they stand.
     """

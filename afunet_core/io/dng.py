@@ -17,12 +17,10 @@ from afunet_core.errors import ShapeError
 from afunet_core.io.metadata import to_xmp
 from afunet_core.io.photograph import Photograph
 
-__all__ = ["write_linear_dng"]
-
 _LINEAR_RAW = 34892
-_D65 = 21
-"""EXIF LightSource of the illuminant that the colour matrix is for."""
+_D65 = 21  # EXIF LightSource of the illuminant that the colour matrix is for
 
+# The camera of a DNG from pictures, which were developed already.
 _WORKING_SPACE: dict[str, Any] = {
     "to_srgb": np.eye(3),
     "gains": (1.0, 1.0, 1.0),
@@ -33,34 +31,18 @@ _WORKING_SPACE: dict[str, Any] = {
     ),
     "tags": {},
 }
-"""The camera of a DNG from pictures, which were developed already."""
 
 _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL = 1, 2, 3, 4, 5, 10
 
 
 def write_linear_dng(
-    path: Path,
-    image: np.ndarray,
-    metadata: Mapping[str, Any],
-    photograph: Photograph | None,
-    *,
-    half: bool = False,
+    path: Path, image: np.ndarray, metadata: Mapping[str, Any], photograph: Photograph | None, *, half: bool = False
 ) -> None:
     """Write H×W×3 radiance, linear sRGB, as a linear DNG that converters open like a raw file.
 
     Of raw frames it holds what their sensor would have counted, had it the range: the camera's own RGB before white
-    balance, with its matrices and the balance as shot. Of pictures it holds linear sRGB.
-
-    The brightest value becomes the white level; BaselineExposure tells the converter how much to brighten, so that the
-    picture opens as bright as the reference frame.
-
-    Args:
-        path: destination.
-        image: float32 H×W×3; negative values (colours beyond sRGB) become 0.
-        metadata: provenance; ``times`` and ``reference`` in it give the brightness to open with, ``camera_colours``
-            the camera's space.
-        photograph: the metadata of the reference frame.
-        half: 16-bit floats instead of integers: 30 stops instead of 16.
+    balance, with its matrices and the balance as shot. Of pictures it holds linear sRGB. The brightest value becomes
+    the white level; BaselineExposure makes converters open it as bright as the reference frame.
     """
     import tifffile
 

@@ -8,26 +8,33 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, overload
+from typing import Any
+
+_XMP_FIELDS = {
+    "ExposureTime": b"ExposureTime",
+    "FNumber": b"FNumber",
+    "Exif:PhotographicSensitivity": b"(?:ISOSpeedRatings|PhotographicSensitivity)",
+    "Exif:ShutterSpeedValue": b"ShutterSpeedValue",
+}
+_LARGEST_SHORT = 65535
+_SENSITIVITIES = ("Exif:PhotographicSensitivity", "Exif:ISOSpeedRatings")
+_WIDE_SENSITIVITIES = ("Exif:RecommendedExposureIndex", "Exif:StandardOutputSensitivity", "Exif:ISOSpeed")
+_NUMBER = re.compile(
+    r"(?P<number>[-+−–]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d{1,3})?)"
+    r"(?:\s*/\s*(?:(?P<thousands>[1-9]\d{0,2}(?:[.,'’ ]\d{3})+)|(?P<below>\d+(?:[.,]\d*)?)))?"
+    r"\s*(?P<unit>seconds?|secs?|s|ms|µs|μs|us|ev|stops?|\"|″)?",
+    re.IGNORECASE,
+)
+_UNITS = {"ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6}
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """The exposure of one frame as its file states it.
+    """The exposure of one frame as its file states it."""
 
-    Args:
-        seconds: exposure time.
-        f_number: aperture, ``None`` where the file does not say.
-        iso: sensitivity, ``None`` where the file does not say.
-
-    Example:
-        >>> Exposure(seconds=1 / 100, f_number=8.0, iso=200).value / Exposure(1 / 100, f_number=8.0, iso=100).value
-        2.0
-    """
-
-    seconds: float
-    f_number: float | None = None
-    iso: float | None = None
+    seconds: float  # exposure time
+    f_number: float | None = None  # aperture, ``None`` where the file does not say
+    iso: float | None = None  # sensitivity, ``None`` where the file does not say
 
     @property
     def value(self) -> float:
@@ -50,7 +57,8 @@ def exposure_from_attributes(attributes: Mapping[str, Any]) -> Exposure | None:
     aperture = _positive(attributes.get("FNumber"))
     if aperture is None:
         aperture = _power(0.5, attributes.get("Exif:ApertureValue"), empty="FNumber" in attributes)
-    return Exposure(_as_stated(seconds), _as_stated(aperture), _sensitivity(attributes))
+    f_number = None if aperture is None else _as_stated(aperture)
+    return Exposure(_as_stated(seconds), f_number, _sensitivity(attributes))
 
 
 def exposure_from_xmp(packet: bytes) -> Exposure | None:
@@ -66,18 +74,6 @@ def exposure_from_xmp(packet: bytes) -> Exposure | None:
     }
     stated = {name: match[1].decode() for name, match in found.items() if match}
     return exposure_from_attributes(stated)
-
-
-_XMP_FIELDS = {
-    "ExposureTime": b"ExposureTime",
-    "FNumber": b"FNumber",
-    "Exif:PhotographicSensitivity": b"(?:ISOSpeedRatings|PhotographicSensitivity)",
-    "Exif:ShutterSpeedValue": b"ShutterSpeedValue",
-}
-
-_LARGEST_SHORT = 65535
-_SENSITIVITIES = ("Exif:PhotographicSensitivity", "Exif:ISOSpeedRatings")
-_WIDE_SENSITIVITIES = ("Exif:RecommendedExposureIndex", "Exif:StandardOutputSensitivity", "Exif:ISOSpeed")
 
 
 def _sensitivity(attributes: Mapping[str, Any]) -> float | None:
@@ -100,21 +96,14 @@ def _power(factor: float, apex: Any, empty: bool) -> float | None:
     return 2.0 ** (factor * value)
 
 
-@overload
-def _as_stated(number: float) -> float: ...
-@overload
-def _as_stated(number: float | None) -> float | None: ...
-def _as_stated(number: float | None) -> float | None:
+def _as_stated(number: float) -> float:
     """EXIF holds fractions, which arrive rounded to single precision: 0.0099999998 was 1/100."""
-    if number is None:
-        return None
     fraction = float(Fraction(number).limit_denominator(100_000))
     return fraction if math.isclose(fraction, number, rel_tol=1e-6) else number
 
 
 def _positive(value: Any) -> float | None:
-    """``value`` as a positive number; cameras and editors leave zeros, infinities and one-element lists in these
-    fields."""
+    """A positive number; cameras and editors leave zeros, infinities and one-element lists in these fields."""
     if isinstance(value, tuple | list) and value:
         value = value[0]
     if isinstance(value, str):
@@ -124,14 +113,6 @@ def _positive(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) and number > 0 else None
-
-
-_NUMBER = re.compile(
-    r"(?P<number>[-+−–]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d{1,3})?)"
-    r"(?:\s*/\s*(?P<below>\d+(?:[.,]\d*)?))?\s*(?P<unit>seconds?|secs?|s|ms|µs|μs|us|ev|stops?|\"|″)?",
-    re.IGNORECASE,
-)
-_UNITS = {"ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6}
 
 
 def parse_exposure(text: str) -> float | None:
@@ -147,9 +128,10 @@ def parse_exposure(text: str) -> float | None:
     found = _NUMBER.fullmatch(text.strip())
     if found is None:
         return None
+    thousands = re.sub(r"\D", "", found["thousands"] or "")  # 1/1,000: no camera has a thousandth of a part
     number, below = (
         float(part.replace(",", ".").replace("−", "-").replace("–", "-")) if part else 1.0
-        for part in (found["number"], found["below"])
+        for part in (found["number"], thousands or found["below"])
     )
     if below == 0:
         return None

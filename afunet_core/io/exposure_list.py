@@ -16,31 +16,29 @@ from afunet_core.io.formats import READABLE
 __all__ = ["ExposureList", "read_exposure_file", "read_exposure_list"]
 
 _LIST_ADVICE = "Write one exposure value (EV) or time (1/100 s) a line, in the order of the file names."
-_LONGEST_LIST = 2**20
-"""Bytes; lists are short, and a picture of another name is not."""
-
-_CAMERA_STEP = 0.3
-"""Stops: the smallest step of a camera's dial is a third."""
+_LONGEST_LIST = 2**20  # bytes; lists are short, and a picture of another name is not
+_CAMERA_STEP = 0.3  # stops: the smallest step of a camera's dial is a third
+_SUFFIXES = "|".join(sorted(suffix[1:] for suffix in READABLE))
+_FILE = rf"(?:\"[^\"]+\"|'[^']+'|[^\"'].*?\.(?:{_SUFFIXES}))"
+_NAME_FIRST = re.compile(rf"(?P<name>{_FILE}|(?!iso|ev)[a-z_]{{2,}}[\w-]*\d)[\s,;:=]+(?P<rest>.+)", re.IGNORECASE)
+_NAME_LAST = re.compile(rf"(?P<rest>[^\"']*?)[\s,;:=]+(?P<name>{_FILE})", re.IGNORECASE)
+_LABEL = re.compile(r"(?:\b(?:ev|t|times?|exposures?)\s*[:=]|^\d+\))\s*", re.IGNORECASE)
+_APERTURE = re.compile(r"\bf\s*/?\s*(\d+(?:[.,]\d+)?)(?![\d.]*\w)", re.IGNORECASE)
+_SENSITIVITY = re.compile(r"\biso\s*(\d+)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class ExposureList:
-    """The exposures that a text file lists.
+    """The exposures that a text file lists."""
 
-    Args:
-        ev: in stops, one a line.
-        names: the frames' file names, where every line has one, else ``None``.
-    """
-
-    ev: list[float]
-    names: list[str] | None = None
+    ev: list[float]  # in stops, one a line
+    names: list[str] | None = None  # the frames' file names, where every line has one, else ``None``
 
 
 @dataclass(frozen=True)
 class _Entry:
     value: float
-    kind: str
-    """``"time"`` with its unit, ``"fraction"``, ``"stops"`` with theirs, or ``"number"``."""
+    kind: str  # ``"time"`` with its unit, ``"fraction"``, ``"stops"`` with theirs, or ``"number"``
     name: str = ""
 
 
@@ -59,10 +57,7 @@ def read_exposure_list(path: str | Path) -> ExposureList:
     (``1/100``, ``0.01 s``, ``10 ms``) and become stops; a file may hold either. A line may begin or end with the
     frame's file name (``IMG_1.jpg 1/100``), then order does not matter; aperture and sensitivity may follow
     (``1/100 f/8 ISO 200``). Decimal commas, labels (``EV: -2``), remarks in brackets, comments and a line of titles
-    are understood.
-
-    Raises:
-        ImageFileError: the file is missing, not text, empty, or holds something which is no exposure.
+    are understood; what is no exposure is refused.
     """
     path = Path(path)
     lines = _lines(path)
@@ -100,15 +95,6 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line) for number, line in enumerate(lines, start=1) if line]
 
 
-_SUFFIXES = "|".join(sorted(suffix[1:] for suffix in READABLE))
-_FILE = rf"(?:\"[^\"]+\"|'[^']+'|[^\"'].*?\.(?:{_SUFFIXES}))"
-_NAME_FIRST = re.compile(rf"(?P<name>{_FILE}|(?!iso|ev)[a-z_]{{2,}}[\w-]*\d)[\s,;:=]+(?P<rest>.+)", re.IGNORECASE)
-_NAME_LAST = re.compile(rf"(?P<rest>[^\"']*?)[\s,;:=]+(?P<name>{_FILE})", re.IGNORECASE)
-_LABEL = re.compile(r"(?:\b(?:ev|t|times?|exposures?)\s*[:=]|^\d+\))\s*", re.IGNORECASE)
-_APERTURE = re.compile(r"\bf\s*/?\s*(\d+(?:[.,]\d+)?)(?![\d.]*\w)", re.IGNORECASE)
-_SENSITIVITY = re.compile(r"\biso\s*(\d+)\b", re.IGNORECASE)
-
-
 def _entries(line: str, where: str) -> list[_Entry]:
     """Read one line: one exposure, perhaps with a name, aperture and sensitivity, or several numbers."""
     name = ""
@@ -141,8 +127,7 @@ def _kind(word: str) -> str:
 
 
 def _words(line: str) -> list[str]:
-    """Numbers with their units. A comma separates, unless it is plainly a decimal one: a single number a line, or
-    between semicolons."""
+    """Numbers with their units; a comma separates, unless the line is one number or has semicolons."""
     if re.fullmatch(r"[-+−–]?\d+,\d+\s*\D*", line):
         return [line]
     found = re.sub(r"(?<=\d)\s+(?=(?:seconds?|secs?|s|ms|µs|μs|us|ev|stops?)\b)", "", line, flags=re.IGNORECASE)

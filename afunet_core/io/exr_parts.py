@@ -25,12 +25,6 @@ class ImagePart(NamedTuple):
 def read_parts(path: str | Path) -> list[ImagePart]:
     """All pictures of an EXR: of each part and each layer the colours, and every other channel by itself.
 
-    Args:
-        path: of a file that OpenImageIO can read; with one part and plain colours the list has one entry.
-
-    Raises:
-        ImageFileError: the file is missing, truncated or damaged.
-
     Example:
         >>> import tempfile
         >>> from afunet_core.io import write_image

@@ -33,34 +33,25 @@ _CONTAINER = (
     'xmlns:Container="http://ns.google.com/photos/1.0/container/" '
     'xmlns:Item="http://ns.google.com/photos/1.0/container/item/"'
 )
+# Added to both pictures before they are divided, so that black is no division by zero: Ultra HDR's own value.
 _OFFSET = 1 / 64
-"""Added to both pictures before they are divided, so that black is no division by zero: Ultra HDR's own value."""
+_MOST_STOPS = 6.0  # headroom in stops; no screen has more, and eight bits of gain become too coarse
 
-_MOST_STOPS = 6.0
-"""Headroom in stops; no screen has more, and eight bits of gain become too coarse."""
-
+_XMP_DEFAULTS = {"GainMapMin": 0.0, "GainMapMax": 1.0, "Gamma": 1.0, "OffsetSDR": _OFFSET, "OffsetHDR": _OFFSET}
 _MPF_HEADER = b"MPF\0"
 
 
 @dataclass(frozen=True)
 class GainMap:
-    """A gain map and how it is to be applied.
+    """A gain map and how it is to be applied."""
 
-    Args:
-        pixels: H×W×3 in [0, 1]; perhaps smaller than the picture.
-        low, high: log2 gains of 0 and 1, for each channel.
-        gamma: of the values, for each channel.
-        offset_sdr, offset_hdr: added to the pictures, for each channel.
-        headroom: stops above white for which the map applies in full.
-    """
-
-    pixels: np.ndarray
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    gamma: tuple[float, ...]
-    offset_sdr: tuple[float, ...]
-    offset_hdr: tuple[float, ...]
-    headroom: float
+    pixels: np.ndarray  # H×W×3 in [0, 1]; perhaps smaller than the picture
+    low: tuple[float, ...]  # log2 gain of 0, for each channel, as all below
+    high: tuple[float, ...]  # log2 gain of 1
+    gamma: tuple[float, ...]  # of the values
+    offset_sdr: tuple[float, ...]  # added to the picture
+    offset_hdr: tuple[float, ...]  # added to the HDR rendition
+    headroom: float  # stops above white for which the map applies in full
 
     def apply(self, sdr: np.ndarray) -> np.ndarray:
         """Turn a picture's linear light H×W×3, 1.0 its white, into the light of the HDR rendition."""
@@ -98,10 +89,6 @@ def write_gain_map_jpeg(
         metadata: anything JSON can hold.
         photograph: metadata of the reference frame.
         quality: of both JPEGs, 1 to 100.
-
-    Raises:
-        ShapeError: the two are of different size.
-        ImageFileError: the file cannot be written.
     """
     if picture.shape != radiance.shape:
         raise ShapeError("radiance", f"the size of the picture, {picture.shape}", radiance.shape)
@@ -189,11 +176,7 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def read_hdr_rendition(path: str | Path) -> np.ndarray | None:
-    """Read what a gain-map JPEG shows on an HDR screen: linear sRGB light H×W×3, 1.0 at white; ``None`` of others.
-
-    Raises:
-        ImageFileError: the file is missing or damaged.
-    """
+    """Read what a gain-map JPEG shows on an HDR screen: linear sRGB light H×W×3, 1.0 at white; ``None`` of others."""
     from afunet_core.io.read import read_image
 
     gain_map = read_gain_map(path)
@@ -211,11 +194,7 @@ def read_hdr_rendition(path: str | Path) -> np.ndarray | None:
 
 
 def read_gain_map(path: str | Path) -> GainMap | None:
-    """Read the gain map of a JPEG; ``None`` where it has none.
-
-    Raises:
-        ImageFileError: the file cannot be opened, or the map is damaged.
-    """
+    """Read the gain map of a JPEG; ``None`` where it has none."""
     from PIL import Image
 
     path = Path(path)
@@ -287,16 +266,7 @@ def _from_xmp(header: bytes) -> dict[str, Any] | None:
         numbers = numbers or [default]
         return tuple(numbers[:3]) if len(numbers) >= 3 else (numbers[0],) * 3
 
-    columns = [
-        stated(name, default)
-        for name, default in (
-            ("GainMapMin", 0),
-            ("GainMapMax", 1),
-            ("Gamma", 1),
-            ("OffsetSDR", _OFFSET),
-            ("OffsetHDR", _OFFSET),
-        )
-    ]
+    columns = [stated(name, default) for name, default in _XMP_DEFAULTS.items()]
     return _plausible(columns, stated("HDRCapacityMax", columns[1][0])[0])
 
 

@@ -11,27 +11,14 @@ from afunet_core.errors import DependencyError
 from afunet_core.io.colour import PQ, PQ_WHITE, REC2020, primaries_to_srgb
 from afunet_core.io.metadata import to_xmp
 
-__all__ = ["encode_pq_avif"]
-
-_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-"""The UUID of boxes with XMP: ISO 16684-1, part 3."""
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # the UUID of boxes with XMP: ISO 16684-1, part 3
 
 _BITS = 10
-_REC2020, _PQ, _REC2020_MATRIX = 9, 16, 9
-"""Code points of ITU-T H.273."""
+_REC2020, _PQ, _REC2020_MATRIX = 9, 16, 9  # code points of ITU-T H.273
 
 
 def encode_pq_avif(image: np.ndarray, quality: int = 95, metadata: Mapping[str, Any] | None = None) -> bytes:
-    """Encode linear sRGB, 1.0 diffuse white (203 cd/m²), as an AVIF of 10 bits.
-
-    Args:
-        metadata: provenance; in an XMP packet in a box of its own behind the picture.
-        image: H×W×1 or H×W×3; light above 10,000 cd/m² is limited.
-        quality: 1 to 100.
-
-    Raises:
-        DependencyError: imagecodecs is not installed.
-    """
+    """Encode linear sRGB, 1.0 diffuse white (203 cd/m²), as an AVIF of 10 bits, limited to 10,000 cd/m²."""
     try:
         import imagecodecs
     except ImportError as error:
@@ -57,12 +44,7 @@ def encode_pq_avif(image: np.ndarray, quality: int = 95, metadata: Mapping[str, 
 
 
 def encode_pq(candela: np.ndarray) -> np.ndarray:
-    """The PQ code, 0 to 1, of a luminance in cd/m² (SMPTE ST 2084).
-
-    Example:
-        >>> encode_pq(np.array([0.0, 100.0, 10000.0])).round(3).tolist()
-        [0.0, 0.508, 1.0]
-    """
+    """The PQ code, 0 to 1, of a luminance in cd/m² (SMPTE ST 2084)."""
     m1, m2, c1, c2, c3 = PQ
     power = np.clip(candela / 10000.0, 0.0, 1.0) ** m1
     return np.where(power > 0, ((c1 + c2 * power) / (1 + c3 * power)) ** m2, 0.0)

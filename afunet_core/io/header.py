@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,11 @@ import numpy as np
 
 from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
 
-__all__ = [
-    "LARGEST_HEADER",
-    "ends_of",
-    "header_attributes",
-    "own_metadata",
-    "radiance_scale",
-    "unusual_colours",
-    "warn_of_colours",
-    "xmp_packet",
-]
-
+# Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought.
 LARGEST_HEADER = 2**20
-"""Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought."""
+# EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0).
+_UNCALIBRATED = 65535
+_TAIL = 2**18  # bytes at the end of a file in which an AVIF of ours tells how it was made
 
 
 def header_attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | None]:
@@ -41,10 +32,6 @@ def header_attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | No
     return attributes, profile
 
 
-_UNCALIBRATED = 65535
-"""EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0)."""
-
-
 def _interoperability(path: Path) -> str:
     """The interoperability index, which OpenImageIO does not read."""
     from PIL import Image
@@ -56,29 +43,19 @@ def _interoperability(path: Path) -> str:
 
 def _png_chunks(path: Path) -> dict[str, Any]:
     """The chunks of a PNG about its encoding: OpenImageIO calls everything sRGB that does not say otherwise."""
+    from PIL.PngImagePlugin import PngImageFile
+
     found: dict[str, Any] = {}
-    with path.open("rb") as file:
-        data = file.read(LARGEST_HEADER)
-    place = 8
-    while place + 12 <= len(data):
-        length, kind = struct.unpack(">I4s", data[place : place + 8])
-        if kind == b"IDAT":
-            break
-        if kind == b"gAMA" and length == 4:
-            gamma = struct.unpack(">I", data[place + 8 : place + 12])[0] / 100_000
-            if gamma > 0:
-                found["png:gamma"] = gamma
-        elif kind == b"sRGB":
+    with contextlib.suppress(Exception), PngImageFile(path) as picture:  # damage is told by whoever reads pixels
+        if picture.info.get("gamma", 0) > 0:
+            found["png:gamma"] = picture.info["gamma"]
+        if "srgb" in picture.info:
             found["png:srgb"] = 1
-        place += 12 + length
     return found
 
 
 def radiance_scale(path: Path) -> np.ndarray:
-    """By what a Radiance file's red, green and blue are to be multiplied: EXPOSURE and COLORCORR say what was done.
-
-    Reference: Ward, "Real Pixels", Graphics Gems II; lines of one kind count together.
-    """
+    """The factors of red, green and blue that a Radiance file's EXPOSURE and COLORCORR state (Graphics Gems II)."""
     scale = np.ones(3)
     with path.open("rb") as file:
         header = file.read(LARGEST_HEADER).partition(b"\n\n")[0]
@@ -121,10 +98,6 @@ def warn_of_colours(path: Path, attributes: dict[str, Any]) -> None:
     if space is not None:
         message = f"{path.name} holds {space} colours, which were converted to RGB without a profile: light and colours"
         warnings.warn(f"{message} are approximate. Export it as RGB.", UserWarning, stacklevel=5)
-
-
-_TAIL = 2**18
-"""Bytes at the end of a file in which an AVIF of ours tells how it was made."""
 
 
 def ends_of(path: Path) -> tuple[bytes, bytes]:

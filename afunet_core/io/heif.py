@@ -11,20 +11,13 @@ import numpy as np
 from afunet_core.errors import DependencyError, ImageFileError
 from afunet_core.io.photograph import named_exif
 
-__all__ = ["read_heif"]
-
 _ADVICE = "Open it in an image viewer; if it is damaged, export or copy it again."
 _LARGEST_HEADER = 2**16
 _ORIENTATION = 0x0112
 
 
 def read_heif(path: Path, with_pixels: bool = True) -> tuple[np.ndarray, dict[str, Any], bytes | None]:
-    """Read pixels (8 or 16 bits), attributes as OpenImageIO names them, and the ICC profile.
-
-    Raises:
-        DependencyError: the library for this type is not installed.
-        ImageFileError: the file is damaged or no such picture.
-    """
+    """Read pixels (8 or 16 bits), attributes as OpenImageIO names them, and the ICC profile."""
     try:
         pixels, exif, profile = (_read_avif if path.suffix.lower() == ".avif" else _read_heic)(path, with_pixels)
         attributes = named_exif(exif, exif.get_ifd(0x8769), exif.get_ifd(0x8825))

@@ -1,51 +1,42 @@
-"""ICC profiles of RGB and grey: matrix and curves read, small ones made.
+"""ICC profiles: matrix and curves read, small ones made, tables applied by LittleCMS.
 
 References: ICC.1:2022, "Image technology colour management: architecture, profile format, and data structure".
 """
 
 from __future__ import annotations
 
+import io
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-__all__ = ["IccProfile", "linear_srgb_profile", "parse_profile", "srgb_profile"]
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Curve = Callable[[np.ndarray], np.ndarray]
 
-D50 = (0.9642, 1.0, 0.8249)
-"""White of the profile connection space."""
-
+D50 = (0.9642, 1.0, 0.8249)  # white of the profile connection space
+# sRGB to XYZ under D50, as in the profile of the ICC (sRGB2014).
 SRGB_D50 = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
-"""sRGB to XYZ under D50, as in the profile of the ICC (sRGB2014)."""
 
 
 @dataclass(frozen=True)
 class IccProfile:
-    """A profile of the kind that cameras and editors use.
+    """A profile of the kind that cameras and editors use."""
 
-    Args:
-        name: its description.
-        curves: from stored values to light, both in [0, 1]: of red, green and blue, or of grey.
-        to_xyz: linear RGB to XYZ under D50, 3×3; ``None`` for grey.
-    """
-
-    name: str
-    curves: tuple[Curve, ...]
-    to_xyz: np.ndarray | None
+    name: str  # its description
+    curves: tuple[Curve, ...]  # from stored values to light, both in [0, 1]: of red, green and blue, or of grey
+    to_xyz: np.ndarray | None  # linear RGB to XYZ under D50, 3×3; ``None`` for grey
 
 
 def parse_profile(data: bytes) -> IccProfile | None:
-    """Read a profile of matrix and curves, or of grey; ``None`` for tables (printers, scanners) and damaged ones.
-
-    Example:
-        >>> profile = parse_profile(linear_srgb_profile())
-        >>> profile.name, bool(np.allclose(profile.to_xyz, SRGB_D50, atol=1e-4))
-        ('Linear sRGB', True)
-    """
+    """Read a profile of matrix and curves, or of grey; ``None`` for tables (printers, scanners) and damaged ones."""
     try:
         tags = _tags(data)
         name = _description(tags.get(b"desc", b""))
@@ -159,3 +150,60 @@ def _xyz(values: tuple[float, ...] | list[float]) -> bytes:
 def _text(text: str) -> bytes:
     encoded = text.encode("utf-16-be")
     return b"mluc\0\0\0\0" + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(encoded), 28) + encoded
+
+
+# --- tables (scanners, printers, sRGB of version 4), by LittleCMS: with Pillow, 16 bits with imagecodecs -------------
+
+
+def convert_by_profile(pixels: np.ndarray, profile: bytes, name: str) -> np.ndarray | None:
+    """Convert RGB pixels, 8 or 16 bits, to sRGB; ``None``, with a warning, where the profile cannot be used."""
+    found: np.ndarray | None = None
+    is_rgb = pixels.ndim == 3 and pixels.shape[2] >= 3 and profile[16:20] == b"RGB "
+    if is_rgb and pixels.dtype in (np.uint8, np.uint16):
+        found = _converted(np.ascontiguousarray(pixels[..., :3]), profile)
+    if found is None:
+        message = f"{name}: its ICC profile cannot be used; its colours are taken for sRGB. Export it with a profile "
+        warnings.warn(message + "of matrix and curves, such as sRGB or Adobe RGB.", UserWarning, stacklevel=4)
+        return None
+    return np.concatenate([found, pixels[..., 3:]], axis=2)
+
+
+def _converted(pixels: np.ndarray, profile: bytes) -> np.ndarray | None:
+    try:
+        if pixels.dtype == np.uint8:
+            from PIL import Image
+
+            return _by_pillow(Image.fromarray(pixels), profile)
+        import imagecodecs
+
+        return np.asarray(
+            imagecodecs.cms_transform(pixels, profile, srgb_profile(), colorspace="rgb", outcolorspace="rgb")
+        )
+    except Exception:  # LittleCMS refuses profiles in many ways, imagecodecs may be missing
+        return None
+
+
+def _by_pillow(picture: Image, profile: bytes) -> np.ndarray:
+    from PIL import ImageCms
+
+    own, srgb = (ImageCms.ImageCmsProfile(io.BytesIO(data)) for data in (profile, srgb_profile()))
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    return np.asarray(ImageCms.profileToProfile(picture, own, srgb, renderingIntent=intent, outputMode="RGB"))
+
+
+def read_by_profile(path: Path, profile: bytes | None, page: int) -> np.ndarray | None:
+    """Read a page in CMYK, by its profile, or in CIELAB, as sRGB of 8 bits; ``None`` where that cannot be done."""
+    from PIL import Image, ImageCms
+
+    try:
+        with Image.open(path) as picture:
+            picture.seek(page)
+            if picture.mode == "LAB":
+                profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+            elif picture.mode == "CMYK":
+                profile = profile or picture.info.get("icc_profile")
+            else:
+                return None
+            return _by_pillow(picture, profile) if profile else None
+    except Exception:  # whatever is wrong is told by whoever reads the pixels
+        return None

@@ -1,8 +1,7 @@
-"""Provenance: the product's own metadata in the files it writes, and how it is found again.
+"""Provenance: the caller's dictionary as JSON in the files we write, and how it is found again.
 
-The caller's dictionary is stored as JSON: one attribute a key in EXR, where other programs show them, in an XMP packet
-of TIFF and JPEG, in a text chunk of PNG and in header lines of Radiance. It never stands in captions or descriptions,
-which belong to the photographer and which other programs read.
+One attribute a key in EXR, where others show them, else an XMP packet, a text chunk (PNG) or header lines (Radiance);
+never in captions or descriptions, which belong to the photographer.
 """
 
 from __future__ import annotations
@@ -19,27 +18,21 @@ from typing import Any
 from xml.sax.saxutils import quoteattr, unescape
 
 PREFIX = "afunet:"
+# Attribute (PNG, XMP) that holds the whole dictionary; files of version 0.1 had it in the description.
 BLOCK = "afunet:metadata"
-"""Attribute (PNG, XMP) that holds the whole dictionary; files of version 0.1 had it in the description."""
-
+# The same as deflated JSON in base64, where the plain text would be too long for a segment of a JPEG.
 _PACKED = "afunet:packed"
-"""The same as deflated JSON in base64, where the plain text would be too long for a segment of a JPEG."""
 
 _NAMESPACE = "urn:napari-afunet:metadata"
-_LONGEST_XMP = 60_000
-"""Bytes; a segment of a JPEG holds 65,533 with the name of its kind."""
-
-_HDR_KEY = "AFUNET="
-"""Radiance headers are lines of ``NAME=value``."""
+_LONGEST_XMP = 60_000  # bytes; a segment of a JPEG holds 65,533 with the name of its kind
+_HDR_KEY = "AFUNET="  # Radiance headers are lines of ``NAME=value``
 
 _HDR_PACKED_KEY = "AFUNETZ="
-_HDR_LINE = 115
-"""Characters of JSON a header line; readers (OpenCV, stb_image) have buffers of 128 bytes for one."""
-
-_HDR_LINES = 90
-"""Lines; OpenImageIO looks for the format in the first hundred."""
+_HDR_LINE = 115  # characters of JSON a header line; readers (OpenCV, stb_image) have buffers of 128 bytes for one
+_HDR_LINES = 90  # lines; OpenImageIO looks for the format in the first hundred
 
 _LARGEST_BLOCK = 2**26
+_QUOTES = {'"': "&quot;"}
 
 
 def plain(value: Any) -> Any:
@@ -65,16 +58,7 @@ def to_json(value: Any) -> str:
 
 
 def to_xmp(metadata: Mapping[str, Any], attributes: str = "", content: str = "") -> bytes:
-    """Write an XMP packet that holds the dictionary.
-
-    Args:
-        metadata: the dictionary; none is written of an empty one.
-        attributes, content: further XML, of the description.
-
-    Example:
-        >>> from_xmp(to_xmp({"note": "a < b & \\"c\\""}))
-        {'note': 'a < b & "c"'}
-    """
+    """Write an XMP packet that holds the dictionary, if there is one, and further XML of the description."""
     text, name = to_json(metadata), BLOCK
     if len(text) > _LONGEST_XMP // 2:  # quotes become six characters each
         text, name = _deflate(text), _PACKED
@@ -84,9 +68,6 @@ def to_xmp(metadata: Mapping[str, Any], attributes: str = "", content: str = "")
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '
         f'{own} {attributes}>{content}</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     ).encode()
-
-
-_QUOTES = {'"': "&quot;"}
 
 
 def from_xmp(packet: bytes) -> dict[str, Any]:
@@ -100,10 +81,7 @@ def from_xmp(packet: bytes) -> dict[str, Any]:
 
 
 def to_hdr_lines(metadata: Mapping[str, Any]) -> bytes:
-    """Write the dictionary as header lines of a Radiance file, each short and not too many for other readers.
-
-    Where it does not fit even when packed it is left out, with a warning.
-    """
+    """Write the dictionary as short header lines of a Radiance file; too long a one is left out, with a warning."""
     text, key = json.dumps(plain(metadata), separators=(",", ":")), _HDR_KEY
     if len(text) > _HDR_LINE * _HDR_LINES:
         text, key = _deflate(text), _HDR_PACKED_KEY

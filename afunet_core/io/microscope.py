@@ -12,11 +12,9 @@ from typing import Any
 from afunet_core.io.exposure import Exposure
 from afunet_core.io.pixel_size import PixelSize
 
-__all__ = ["read_pixel_size", "read_plane_exposure", "read_plane_exposures"]
-
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6, "ns": 1e-9, "min": 60.0}
-_MICRO_MANAGER = 51123
-"""Tag in which Micro-Manager writes JSON about each plane."""
+_MICRO_MANAGER = 51123  # tag in which Micro-Manager writes JSON about each plane
+_FINEST_PRINT = 25.4 / 1200.1  # millimetres: what a scanner or printer calls a pixel is larger
 
 
 def read_plane_exposure(path: str | Path) -> Exposure | None:
@@ -41,10 +39,7 @@ def read_plane_exposures(path: str | Path) -> list[Exposure]:
 
 
 def read_pixel_size(path: str | Path) -> PixelSize | None:
-    """Read the size of a pixel that a TIFF states: in OME-XML, in ImageJ's words, or as resolution.
-
-    A resolution of 72 to 1,200 pixels an inch is a printer's or a screen's, not that of a microscope.
-    """
+    """Read the size of a pixel that a TIFF states: in OME-XML, in ImageJ's words, or as a resolution no printer has."""
     import tifffile
 
     with contextlib.suppress(Exception), tifffile.TiffFile(path) as file:
@@ -64,10 +59,6 @@ def read_pixel_size(path: str | Path) -> PixelSize | None:
         if metric is not None and width * metric < _FINEST_PRINT:
             return PixelSize(height * metric, width * metric, "mm")
     return None
-
-
-_FINEST_PRINT = 25.4 / 1200.1
-"""Millimetres: what a scanner or printer calls a pixel is larger."""
 
 
 def _from_ome(xml: str | None) -> list[float | None]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["natural_key"]
-
 
 def natural_key(path: str | Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
     """Sort key that counts as people do; names that differ only by case or zeros come in one order everywhere.

@@ -15,20 +15,23 @@ __all__ = ["Photograph", "named_exif", "read_photograph"]
 
 _EXIF_IFD = 0x8769
 _GPS_IFD = 0x8825
+# Fields of the first directory that tell of the photograph: caption, maker, model, date, artist, copyright, resolution.
+# All others tell how the pixels are stored, which is another matter in the result.
 _KEPT = {0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298, 0x011A, 0x011B, 0x0128}
-"""Fields of the first directory that tell of the photograph: caption, maker, model, date, artist, copyright,
-resolution. All others tell how the pixels are stored, which is another matter in the result."""
 
 _RESOLUTION = {0x011A, 0x011B, 0x0128}
+# Fields of the EXIF directory that would be wrong in the result: the maker's own notes with their absolute offsets,
+# comments of unknown length, sizes, colour space and compression of the frame.
 _DROPPED = {0x927C, 0x9286, 0xA005, 0xA002, 0xA003, 0xA001, 0xA500, 0xEA1C, 0x9102}
-"""Fields of the EXIF directory that would be wrong in the result: the maker's own notes with their absolute offsets,
-comments of unknown length, sizes, colour space and compression of the frame."""
-
+# How programs (tifffile, OME, ImageJ) begin the descriptions of arrays that they put where captions belong.
 _MACHINE_MADE = ("{", "<?xml", "<OME", "ImageJ=")
-"""How programs (tifffile, OME, ImageJ) begin the descriptions of arrays that they put where captions belong."""
-
+# Fields of the EXIF directory that cameras' TIFF files (TIFF/EP) keep in the first one.
 _EXIF_FIELDS = {0x829A, 0x829D, 0x8822, 0x8827, 0x9003, 0x9004, 0x9201, 0x9202, 0x9204, 0x9207, 0x9209, 0x920A}
-"""Fields of the EXIF directory that cameras' TIFF files (TIFF/EP) keep in the first one."""
+_CLASSIC_TIFF = 42
+# Fractions that may be below 0: shutter speed and brightness in APEX, exposure compensation.
+_SIGNED = {0x9201, 0x9203, 0x9204}
+_SCREEN = {0x011A: 72.0, 0x011B: 72.0, 0x0128: 2}  # resolution of a picture that has none: EXIF requires one
+_REQUIRED = {0x9000: b"0232", 0xA000: b"0100"}  # versions that EXIF requires
 
 
 class Photograph:
@@ -122,24 +125,10 @@ class Photograph:
         return None if found is None else found.encode("utf-8", "replace")
 
 
-_CLASSIC_TIFF = 42
-
-
-_SIGNED = {0x9201, 0x9203, 0x9204}
-"""Fractions that may be below 0: shutter speed and brightness in APEX, exposure compensation."""
-
-
 def _without_empty(fields: Mapping[int, Any]) -> dict[int, Any]:
     """Fields as written, but for texts that a program left blank or filled with zeros."""
     kept = {tag: value for tag, value in fields.items() if not isinstance(value, str) or value.strip("\0 ")}
     return {tag: _decoded(value) for tag, value in kept.items()}
-
-
-_SCREEN = {0x011A: 72.0, 0x011B: 72.0, 0x0128: 2}
-"""Resolution of a picture that has none: EXIF requires one."""
-
-_REQUIRED = {0x9000: b"0232", 0xA000: b"0100"}
-"""Versions that EXIF requires."""
 
 
 def _encoded(value: Any) -> Any:

@@ -18,6 +18,16 @@ DEMOSAIC = ("ahd", "linear", "vng", "ppg", "dcb", "dht", "aahd", "half")
 """Ways to fill the colours between the sensor's filters; ``half`` makes one pixel of each 2×2 block, inventing none."""
 
 _ADVICE = "Open it in a raw converter; if it is damaged, copy it again."
+# Under D65, as LibRaw has it.
+_SRGB_TO_XYZ = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
+# Tags of a DNG about the colours of its camera: matrices, calibration, balance of its channels, illuminants.
+_DNG_COLOURS = (50721, 50722, 50723, 50724, 50727, 50778, 50779, 50964, 50965)
+_NO_MATRIX = 0.125  # LibRaw's own test of a camera matrix that stands in the file
+# Share of the stated white level from which a sensor may clip: files that state none have the top of 16 bits.
+_LOWEST_CLIP = 0.05
+_ISO_TAG, _TIME_TAG, _EXIF_TAG = 34855, 33434, 34665
 
 
 def read_raw(
@@ -44,11 +54,6 @@ def read_raw(
     Returns:
         H×W×3 uint16, upright, in linear sRGB primaries (those of the sensor with white balance ``"none"``, and where
         the file states no colour matrix); the exposure; what the file says of the camera.
-
-    Raises:
-        DependencyError: rawpy is not installed.
-        ImageFileError: the file is missing, damaged, or of a camera LibRaw does not know.
-        ArgumentError: an unknown way to demosaic or balance.
     """
     if demosaic not in DEMOSAIC:
         raise ArgumentError("demosaic", f"one of {', '.join(DEMOSAIC)}", repr(demosaic))
@@ -95,15 +100,6 @@ def read_raw(
     return np.ascontiguousarray(pixels), _exposure(other, path), camera
 
 
-_SRGB_TO_XYZ = np.array(
-    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
-)
-"""Under D65, as LibRaw has it."""
-
-_DNG_COLOURS = (50721, 50722, 50723, 50724, 50727, 50778, 50779, 50964, 50965)
-"""Tags of a DNG about the colours of its camera: matrices, calibration, balance of its channels, illuminants."""
-
-
 def _colours(raw: Any, path: Path) -> dict[str, Any] | None:
     """Colours of the camera as a DNG states them; ``None`` where no matrix is known or it is none of three colours.
 
@@ -133,10 +129,6 @@ def _colours(raw: Any, path: Path) -> dict[str, Any] | None:
     }
 
 
-_NO_MATRIX = 0.125
-"""LibRaw's own test of a camera matrix that stands in the file."""
-
-
 def _plateau(raw: Any) -> int | None:
     """The count at which the sensor clips, where that is below the white level of the file."""
     mosaic = raw.raw_image_visible if raw.raw_type.name == "Flat" else raw.raw_image
@@ -146,10 +138,6 @@ def _plateau(raw: Any) -> int | None:
     scale = max(float(raw.white_level) - black, 1.0)
     found = find_plateau((np.asarray(mosaic)[::2].ravel().astype(np.float32) - black) / scale, lowest=_LOWEST_CLIP)
     return None if found is None else round(found * scale + black)
-
-
-_LOWEST_CLIP = 0.05
-"""Share of the stated white level from which a sensor may clip: files that state none have the top of 16 bits."""
 
 
 def read_raw_exposure(path: str | Path) -> Exposure | None:
@@ -180,9 +168,6 @@ def _exposure(other: Any, path: Path) -> Exposure | None:
     if not found["Exif:PhotographicSensitivity"]:
         found["Exif:PhotographicSensitivity"] = _stated(path, _ISO_TAG).get(_ISO_TAG)
     return exposure_from_attributes(found)
-
-
-_ISO_TAG, _TIME_TAG, _EXIF_TAG = 34855, 33434, 34665
 
 
 def _left_empty(path: Path) -> bool:

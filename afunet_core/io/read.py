@@ -1,4 +1,7 @@
-"""Reading pictures as stored, with all that their files say: light, colour, orientation, place, exposure."""
+"""Reading pictures as stored, with all that their files say: light, colour, orientation, place, exposure.
+
+Files that are missing, damaged or no pictures raise :class:`~afunet_core.errors.ImageFileError`, which says what to do.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from afunet_core.errors import ArgumentError, ImageFileError
+from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
 from afunet_core.io.colour import ColourEncoding, colour_from_attributes, colour_of_camera, decode_pixels
 from afunet_core.io.decode import check_file, main_pages, opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
@@ -25,8 +28,7 @@ from afunet_core.io.header import (
     xmp_packet,
 )
 from afunet_core.io.heif import read_heif
-from afunet_core.io.icc import parse_profile, srgb_profile
-from afunet_core.io.icc_tables import convert_by_profile, read_by_profile
+from afunet_core.io.icc import convert_by_profile, parse_profile, read_by_profile, srgb_profile
 from afunet_core.io.microscope import read_plane_exposure, read_plane_exposures
 from afunet_core.io.raw import read_raw, read_raw_exposure
 
@@ -40,39 +42,39 @@ __all__ = [
     "read_planes",
 ]
 
-_SENSOR_MOSAIC = 32803
-"""TIFF PhotometricInterpretation of a colour filter array (TIFF/EP)."""
+_SENSOR_MOSAIC = 32803  # TIFF PhotometricInterpretation of a colour filter array (TIFF/EP)
+# OpenImageIO's names of the types of integers; all others are read as floats.
+_NUMPY_TYPES = {
+    "uint8": "uint8",
+    "uint16": "uint16",
+    "uint": "uint32",
+    "int8": "int8",
+    "int16": "int16",
+    "int": "int32",
+}
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file as read.
+    """An image file as read."""
 
-    Args:
-        pixels: H×W or H×W×C, dtype as stored (half floats as float32), channels in the order R, G, B, A, upright.
-        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"`` where the file says so by profile, chunk or EXIF; where it
-            says nothing, ``"gamma"`` for 8- and 16-bit integers and ``"linear"`` for floats and raw files; ``None``
-            when no name fits: see :meth:`to_light`.
-        bit_depth: bits of an integer pixel, ``None`` for floats.
-        exposure: from the file's metadata, ``None`` if it has none.
-        metadata: the dictionary given to :func:`write_image`, ``{}`` for files from elsewhere.
-        attributes: all other fields of the header, by their OpenImageIO names.
-        colour: what the file states of its encoding and its colours, ``None`` if nothing.
-        orientation: the EXIF flag that was applied, 1 to 8.
-        offset: row and column of the first pixel in a larger canvas (EXR data window, TIFF position).
-        planes: pages of this size in the file; the first is read.
-    """
-
+    # H×W or H×W×C, dtype as stored (half floats as float32), channels in the order R, G, B, A, upright
     pixels: np.ndarray
+    # ``"gamma"``, ``"srgb"`` or ``"linear"`` where the file says so by profile, chunk or EXIF; where it says nothing,
+    # ``"gamma"`` for 8- and 16-bit integers and ``"linear"`` for floats and raw files; ``None`` when no name fits: see
+    # `to_light`
     encoding: str | None
-    bit_depth: int | None
-    exposure: Exposure | None = None
+    bit_depth: int | None  # bits of an integer pixel, ``None`` for floats
+    exposure: Exposure | None = None  # from the file's metadata, ``None`` if it has none
+    # the dictionary given to `write_image`, ``{}`` for files from elsewhere
     metadata: dict[str, Any] = field(default_factory=dict)
+    # all other fields of the header, by their OpenImageIO names
     attributes: dict[str, Any] = field(default_factory=dict)
-    colour: ColourEncoding | None = None
-    orientation: int = 1
+    colour: ColourEncoding | None = None  # what the file states of its encoding and its colours, ``None`` if nothing
+    orientation: int = 1  # the EXIF flag that was applied, 1 to 8
+    # row and column of the first pixel in a larger canvas (EXR data window, TIFF position)
     offset: tuple[int, int] = (0, 0)
-    planes: int = 1
+    planes: int = 1  # pages of this size in the file; the first is read
 
     def to_light(self) -> ImageFile:
         """Decode a file whose curve has no name (``encoding`` is ``None``, ``colour`` is not) to linear floats."""
@@ -99,9 +101,6 @@ def read_image(
         white_level, white_balance: of a raw file, instead of those that it states. It comes in the primaries of its
             sensor, with their matrix in ``colour``.
         plane: of a file with several pages of one size, such as the z-series of a microscope.
-
-    Raises:
-        ImageFileError: the file is missing, truncated, damaged, or no image; the message says which and what to do.
 
     Example:
         >>> import tempfile, numpy as np
@@ -164,11 +163,7 @@ class FileFacts(NamedTuple):
 
 
 def read_facts(path: str | Path) -> FileFacts:
-    """Read what a picture's header says about light, colours and orientation.
-
-    Raises:
-        ImageFileError: the file is missing, damaged, or no image.
-    """
+    """Read what a picture's header says about light, colours and orientation."""
     path = Path(path)
     with opened(path) as source:
         source.seek_subimage(main_pages(source, path)[0][0], 0)
@@ -179,16 +174,6 @@ def read_facts(path: str | Path) -> FileFacts:
     colour = colour_from_attributes(attributes, profile)
     encoding = _default_encoding(pixel) if colour is None else colour.encoding
     return FileFacts(encoding, colour, _orientation(attributes), (spec.height, spec.width), table)
-
-
-_NUMPY_TYPES = {
-    "uint8": "uint8",
-    "uint16": "uint16",
-    "uint": "uint32",
-    "int8": "int8",
-    "int16": "int16",
-    "int": "int32",
-}
 
 
 def _without_table(
@@ -207,22 +192,14 @@ def _orientation(attributes: dict[str, Any]) -> int:
 
 
 def count_planes(path: str | Path) -> int:
-    """Count the pages of a file that are as large as the one that :func:`read_image` reads.
-
-    Raises:
-        ImageFileError: the file is missing, damaged, or no image.
-    """
+    """Count the pages of a file that are as large as the one that :func:`read_image` reads."""
     path = Path(path)
     with opened(path) as source:
         return len(main_pages(source, path)[0])
 
 
 def read_planes(path: str | Path) -> list[ImageFile]:
-    """Read all pages of a file that are as large as the first, each with its exposure where the file states it.
-
-    Raises:
-        ImageFileError: the file is missing, truncated or damaged.
-    """
+    """Read all pages of a file that are as large as the first, each with its exposure where the file states it."""
     path = Path(path)
     first = read_image(path)
     planes = [first, *(read_image(path, plane=plane) for plane in range(1, first.planes))]
@@ -236,8 +213,7 @@ def read_planes(path: str | Path) -> list[ImageFile]:
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
-    """Read the header fields of an image file, without its pixels. Raises ``ImageFileError`` like
-    :func:`read_image`."""
+    """Read the header fields of an image file, without its pixels."""
     path = Path(path)
     if path.suffix.lower() in HEIF_SUFFIXES:
         check_file(path)
@@ -248,11 +224,7 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
 
 
 def read_own_metadata(path: str | Path) -> dict[str, Any]:
-    """Read the dictionary given to :func:`write_image` from a file, quickly; ``{}`` for files from elsewhere.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
+    """Read the dictionary given to :func:`write_image` from a file, quickly; ``{}`` for files from elsewhere."""
     path = Path(path)
     if not path.is_file():
         return {}
@@ -265,11 +237,7 @@ def read_own_metadata(path: str | Path) -> dict[str, Any]:
 
 
 def read_exposure(path: str | Path) -> Exposure | None:
-    """Read exposure time, aperture and sensitivity from a file's metadata; ``None`` where it has no exposure time.
-
-    Raises:
-        ImageFileError: the file is missing, damaged, or no image.
-    """
+    """Read exposure time, aperture and sensitivity from a file's metadata; ``None`` where it has no exposure time."""
     path = Path(path)
     if path.suffix.lower() in RAW_SUFFIXES:
         check_file(path)
@@ -343,13 +311,16 @@ def _base_of_gain_map(path: Path) -> np.ndarray:
     return pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
 
 
-def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn stored pixels upright by their EXIF orientation, 1 to 8.
+def three_channels(pixels: np.ndarray, path: str | Path) -> np.ndarray:
+    """H×W×3 of a file's pixels: grey is repeated, alpha left out."""
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or pixels.shape[2] > 4:
+        raise ShapeError(str(path), "H×W, H×W×3 or H×W×4 pixels", pixels.shape)
+    return np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
 
-    Example:
-        >>> turned(np.array([[1, 2], [3, 4]]), 6).tolist()
-        [[3, 1], [4, 2]]
-    """
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn stored pixels upright by their EXIF orientation, 1 to 8."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

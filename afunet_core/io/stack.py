@@ -14,8 +14,6 @@ from afunet_core.io.metadata import to_json
 from afunet_core.io.pixel_size import PixelSize
 from afunet_core.io.write import cannot_be_written, resolution_tags, to_finite, write_image
 
-__all__ = ["write_stack"]
-
 _OME_AXES = "TZC"
 
 
@@ -29,24 +27,16 @@ def write_stack(
     pixel_size: PixelSize | None = None,
     steps: Sequence[float] = (),
 ) -> list[Path]:
-    """Write a stack: one OME-TIFF, or one numbered file a plane in the other formats.
+    """Write a stack: one OME-TIFF, or one numbered file a plane in the other formats. Returns the files.
 
     Args:
-        path: destination; ``.tif`` makes one file, ``.exr`` and ``.hdr`` make ``name_0000.exr``, ``name_0001.exr`` …,
-            counted through all planes in the order of the axes.
+        path: ``.tif`` makes one file, ``.exr`` and ``.hdr`` make ``name_0000.exr``, ``name_0001.exr`` …
         pixels: ``planes…×H×W[×3]`` array, possibly lazy; read plane by plane where files are.
         rgb: whether the last axis is colour.
         axes: names of the plane axes; those that begin with t, z or c are told to OME, others take what is left.
         metadata: anything JSON can hold.
         pixel_size: of a plane.
         steps: along the plane axes, in the unit of ``pixel_size`` for z and in seconds for time.
-
-    Returns:
-        The files written. Each is complete or not there at all.
-
-    Raises:
-        ShapeError: no plane axis, or more than three for a TIFF.
-        ImageFileError: a file cannot be written.
     """
     path = Path(path)
     planes = tuple(int(size) for size in pixels.shape[: -3 if rgb else -2])
@@ -67,12 +57,7 @@ def write_stack(
 
 
 def _ome_axes(names: Sequence[str], count: int) -> str:
-    """T, Z and C for the plane axes, by their names where these say so.
-
-    Example:
-        >>> _ome_axes(["time", "z"], 2), _ome_axes(["z"], 1), _ome_axes([], 2)
-        ('TZ', 'Z', 'TZ')
-    """
+    """T, Z and C for the plane axes, by their names where these say so."""
     if count > len(_OME_AXES):
         advice = "Save one of them, or split the stack."
         raise ShapeError("pixels", f"at most {len(_OME_AXES)} axes of planes in a TIFF", count, advice)

@@ -28,6 +28,8 @@ _HALF_MAX = 65504.0
 _SOFTWARE = "napari-afunet"
 _XMP_TAG = 700
 _XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
+_LARGEST_TIFF = 2**32 - 2**25  # bytes of pixels that the offsets of a plain TIFF reach, with room for the rest
+_LONGEST_SEGMENT = 65533
 
 
 @dataclass(frozen=True)
@@ -234,10 +236,6 @@ def _write_tiff(path: Path, image: np.ndarray, options: _Options) -> None:
         photograph.attach(path)
 
 
-_LARGEST_TIFF = 2**32 - 2**25
-"""Bytes of pixels that the offsets of a plain TIFF reach, with room for the rest."""
-
-
 def resolution_tags(pixel_size: PixelSize | None) -> dict[str, Any]:
     """tifffile's arguments for the size of a pixel."""
     resolution = None if pixel_size is None else pixel_size.per_centimetre
@@ -262,9 +260,6 @@ def _write_jpeg(path: Path, image: np.ndarray, options: _Options) -> None:
     if options.metadata:
         more["extra"] = xmp_segment(to_xmp(options.metadata))
     path.write_bytes(encode_pillow(image, "JPEG", exif=exif, quality=options.quality, subsampling="4:4:4", **more))
-
-
-_LONGEST_SEGMENT = 65533
 
 
 def xmp_segment(packet: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from afunet_core.losses.reduction import paired, reduced
+from afunet_core.ops.arguments import Scalar, check_not_negative, check_positive, hold, per_result
 from afunet_core.radiometry import MU
 
 __all__ = ["DecibelLoss", "decibel_loss"]
@@ -13,9 +14,9 @@ __all__ = ["DecibelLoss", "decibel_loss"]
 def decibel_loss(
     prediction: Tensor,
     target: Tensor,
-    linear: float = 0.5,
-    mu: float = MU,
-    floor: float = 1e-5,
+    linear: Scalar = 0.5,
+    mu: Scalar = MU,
+    floor: Scalar = 1e-5,
     reduction: str = "mean",
 ) -> Tensor:
     """Compute the orders of magnitude of each sample's squared error, in the μ domain and in linear light.
@@ -36,7 +37,7 @@ def decibel_loss(
 
     Raises:
         ShapeError: if the shapes differ.
-        ArgumentError: for an unknown reduction.
+        ArgumentError: for an unknown reduction, a ``mu`` that is not above 0, or a negative ``linear`` or ``floor``.
 
     Example:
         >>> import torch
@@ -44,17 +45,27 @@ def decibel_loss(
         >>> decibel_loss(truth, truth, linear=0.0)
         tensor(-5.)
     """
-    in_mu = _mean_square(*paired(prediction, target, mu)).add(floor).log10()
-    in_light = _mean_square(*paired(prediction, target)).add(floor).log10()
-    return reduced(in_mu + linear * in_light, reduction, prediction, target)
+    for name, number in {"linear": linear, "floor": floor}.items():
+        check_not_negative(name, number)
+    check_positive("mu", mu)
+    images = paired(prediction, target)
+    least, share = per_result("floor", floor, images[0]), per_result("linear", linear, images[0])
+    in_mu = (_mean_square(*paired(prediction, target, mu)) + least).log10()
+    in_light = (_mean_square(*images) + least).log10()
+    return reduced(in_mu + share * in_light, reduction, prediction, target)
 
 
 class DecibelLoss(nn.Module):
     """Module twin of :func:`decibel_loss`."""
 
-    def __init__(self, linear: float = 0.5, mu: float = MU, floor: float = 1e-5, reduction: str = "mean") -> None:
+    linear: Scalar
+    mu: Scalar
+    floor: Scalar
+
+    def __init__(self, linear: Scalar = 0.5, mu: Scalar = MU, floor: Scalar = 1e-5, reduction: str = "mean") -> None:
         super().__init__()
-        self.linear, self.mu, self.floor, self.reduction = linear, mu, floor, reduction
+        self.reduction = reduction
+        hold(self, linear=linear, mu=mu, floor=floor)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         return decibel_loss(prediction, target, self.linear, self.mu, self.floor, self.reduction)

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from afunet_core.losses.reduction import paired, reduced
+from afunet_core.ops.arguments import Scalar, hold
 from afunet_core.radiometry import MU
 
 __all__ = ["FourierL1Loss", "fourier_l1_loss"]
 
 
 def fourier_l1_loss(
-    prediction: Tensor, target: Tensor, mu: float | None = MU, norm: str = "backward", reduction: str = "mean"
+    prediction: Tensor, target: Tensor, mu: Scalar | None = MU, norm: str = "backward", reduction: str = "mean"
 ) -> Tensor:
     """Compute the absolute difference of the real FFTs, real and imaginary parts apart.
 
@@ -47,9 +48,12 @@ def fourier_l1_loss(
 class FourierL1Loss(nn.Module):
     """Module twin of :func:`fourier_l1_loss`."""
 
-    def __init__(self, mu: float | None = MU, norm: str = "backward", reduction: str = "mean") -> None:
+    mu: Scalar | None
+
+    def __init__(self, mu: Scalar | None = MU, norm: str = "backward", reduction: str = "mean") -> None:
         super().__init__()
-        self.mu, self.norm, self.reduction = mu, norm, reduction
+        self.norm, self.reduction = norm, reduction
+        hold(self, mu=mu)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         return fourier_l1_loss(prediction, target, self.mu, self.norm, self.reduction)

@@ -6,6 +6,7 @@ which fill only a small part of the compressed range: :func:`~afunet_core.losses
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from afunet_core.losses.mu_law import mu_l1_loss
 from afunet_core.losses.perceptual import VGGFeatures, perceptual_loss
 from afunet_core.losses.radiance import radiance_loss
 from afunet_core.losses.reduction import paired, reduced
+from afunet_core.ops.arguments import Scalar, check_positive, hold, is_number
 from afunet_core.radiometry import MU
 
 __all__ = ["HDRLoss"]
@@ -49,6 +51,8 @@ class HDRLoss(nn.Module):
         tensor(1.5000)
     """
 
+    mu: Scalar
+
     def __init__(
         self,
         mu_l1: float = 1.0,
@@ -58,7 +62,7 @@ class HDRLoss(nn.Module):
         features: VGGFeatures | str | Path | None = None,
         decibel: float = 0.0,
         radiance_kind: str = "rms",
-        mu: float = MU,
+        mu: Scalar = MU,
     ) -> None:
         super().__init__()
         self.weights = {
@@ -69,14 +73,16 @@ class HDRLoss(nn.Module):
             "decibel": decibel,
         }
         for name, weight in self.weights.items():
-            if not weight >= 0:
-                raise ArgumentError(name, "a weight of at least 0", weight)
+            if not (is_number(weight) and 0 <= weight < math.inf):
+                raise ArgumentError(name, "a weight of at least 0", repr(weight))
         if not any(self.weights.values()):
             raise ArgumentError("mu_l1, radiance, fourier, perceptual, decibel", "one weight above 0", 0.0)
         if perceptual > 0 and features is None:
             raise ArgumentError("features", "VGG-19 features", None, "Give the path of a VGG-19 file.")
         self.features: Any = VGGFeatures.from_file(features) if isinstance(features, str | Path) else features
-        self.radiance_kind, self.mu = radiance_kind, mu
+        check_positive("mu", mu)
+        self.radiance_kind = radiance_kind
+        hold(self, mu=mu)
 
     def terms(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compute the terms with a weight above 0, not yet weighted, for a log."""

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from afunet_core.losses.reduction import paired, reduced
+from afunet_core.ops.arguments import Scalar, check_positive, hold
 from afunet_core.radiometry import MU
 
 __all__ = ["MuL1Loss", "mu_l1_loss"]
 
 
-def mu_l1_loss(prediction: Tensor, target: Tensor, mu: float = MU, reduction: str = "mean") -> Tensor:
+def mu_l1_loss(prediction: Tensor, target: Tensor, mu: Scalar = MU, reduction: str = "mean") -> Tensor:
     """Compute the absolute difference after the μ-law, the loss of most HDR merging networks since 2017.
 
     Args:
@@ -28,21 +29,25 @@ def mu_l1_loss(prediction: Tensor, target: Tensor, mu: float = MU, reduction: st
 
     Raises:
         ShapeError: if the shapes differ.
-        ArgumentError: for an unknown reduction.
+        ArgumentError: for an unknown reduction, or a ``mu`` that is not above 0.
 
     Example:
         >>> mu_l1_loss(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4))
         tensor(1.)
     """
+    check_positive("mu", mu)
     return reduced(torch.sub(*paired(prediction, target, mu)).abs(), reduction, prediction, target)
 
 
 class MuL1Loss(nn.Module):
     """Module twin of :func:`mu_l1_loss`."""
 
-    def __init__(self, mu: float = MU, reduction: str = "mean") -> None:
+    mu: Scalar
+
+    def __init__(self, mu: Scalar = MU, reduction: str = "mean") -> None:
         super().__init__()
-        self.mu, self.reduction = mu, reduction
+        self.reduction = reduction
+        hold(self, mu=mu)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         return mu_l1_loss(prediction, target, self.mu, self.reduction)

@@ -1,8 +1,7 @@
 """L1 between VGG-19 features, from torchvision's file of weights; none come with this package.
 
-J. Johnson, A. Alahi, L. Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016.
-K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015 (VGG-19 is
-configuration E).
+Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer and Super-Resolution", ECCV 2016; Simonyan and
+Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015 (configuration E).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 
 from afunet_core.errors import ArgumentError, CheckpointError, ShapeError
 from afunet_core.losses.reduction import paired, reduced
+from afunet_core.ops.arguments import Scalar, hold
 from afunet_core.radiometry import MU
 
 __all__ = ["LAYERS", "VGGFeatures", "VGGPerceptualLoss", "perceptual_loss"]
@@ -23,18 +23,14 @@ __all__ = ["LAYERS", "VGGFeatures", "VGGPerceptualLoss", "perceptual_loss"]
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """Layers of the AFUNet paper's loss."""
 
+# Channels and number of convolutions of each block of VGG-19.
 _BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
-"""Channels and number of convolutions of each block of VGG-19."""
-
-_MEAN = (0.485, 0.456, 0.406)
-"""Mean of ImageNet, as torchvision's weights expect it."""
-
-_STD = (0.229, 0.224, 0.225)
-"""Standard deviation of ImageNet."""
+_MEAN = (0.485, 0.456, 0.406)  # mean of ImageNet, as torchvision's weights expect it
+_STD = (0.229, 0.224, 0.225)  # standard deviation of ImageNet
 
 
 def perceptual_loss(
-    prediction: Tensor, target: Tensor, features: VGGFeatures, mu: float | None = MU, reduction: str = "mean"
+    prediction: Tensor, target: Tensor, features: VGGFeatures, mu: Scalar | None = MU, reduction: str = "mean"
 ) -> Tensor:
     """Sum over layers the mean absolute difference between VGG-19 features.
 
@@ -77,16 +73,19 @@ class VGGPerceptualLoss(nn.Module):
         CheckpointError: if the file is not VGG-19 or ends before a layer that was asked for.
     """
 
+    mu: Scalar | None
+
     def __init__(
         self,
         features: VGGFeatures | str | Path,
         layers: tuple[str, ...] = LAYERS,
-        mu: float | None = MU,
+        mu: Scalar | None = MU,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
         self.features = features if isinstance(features, VGGFeatures) else VGGFeatures.from_file(features, layers)
-        self.mu, self.reduction = mu, reduction
+        self.reduction = reduction
+        hold(self, mu=mu)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         return perceptual_loss(prediction, target, self.features, self.mu, self.reduction)
@@ -167,12 +166,7 @@ class VGGFeatures(nn.Module):
 
 
 def _layers() -> list[tuple[str, int, int]]:
-    """Name, index in torchvision's ``features`` and channels of every convolution.
-
-    Example:
-        >>> _layers()[:3]
-        [('relu1_1', 0, 64), ('relu1_2', 2, 64), ('relu2_1', 5, 128)]
-    """
+    """Name, index in torchvision's ``features`` and channels of every convolution."""
     layers, index = [], 0
     for block, (width, depth) in enumerate(_BLOCKS, 1):
         for number in range(1, depth + 1):

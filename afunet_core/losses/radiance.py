@@ -10,8 +10,8 @@ from afunet_core.losses.reduction import paired, reduced
 
 __all__ = ["RadianceLoss", "radiance_loss"]
 
+# Added to the squared error: the root is vertical at 0. Errors below a millionth of saturation are left alone.
 _TINY = 1e-12
-"""Added to the squared error: the root is vertical at 0. Errors below a millionth of saturation are left alone."""
 
 
 def radiance_loss(prediction: Tensor, target: Tensor, kind: str = "rms", reduction: str = "mean") -> Tensor:

@@ -6,26 +6,14 @@ import torch
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.ops.arguments import check_tensor
+from afunet_core.ops.arguments import Scalar, check_tensor
 from afunet_core.radiometry import mu_law
-
-__all__ = ["REDUCTIONS", "paired", "reduced"]
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
-def paired(prediction: Tensor, target: Tensor, mu: float | None = None) -> tuple[Tensor, Tensor]:
-    """Return both images in the domain of the comparison, in single precision at least: sums of halves are coarse.
-
-    Args:
-        prediction: linear radiance B×C×H×W.
-        target: the truth, of the same shape.
-        mu: strength of the μ-law, or ``None`` for linear light.
-
-    Raises:
-        TensorTypeError: unless both are floating-point tensors.
-        ShapeError: if the shapes differ.
-    """
+def paired(prediction: Tensor, target: Tensor, mu: Scalar | None = None) -> tuple[Tensor, Tensor]:
+    """Check both images and return them, after the μ-law if asked, in single precision at least."""
     check_tensor("prediction", prediction)
     check_tensor("target", target)
     if prediction.ndim != 4 or prediction.shape != target.shape:
@@ -36,15 +24,7 @@ def paired(prediction: Tensor, target: Tensor, mu: float | None = None) -> tuple
 
 
 def reduced(values: Tensor, reduction: str, *images: Tensor) -> Tensor:
-    """Apply a reduction as torch and kornia name it, and return it in the dtype of the images compared.
-
-    Raises:
-        ArgumentError: for another name.
-
-    Example:
-        >>> [reduced(torch.tensor([1.0, 3.0]), name).tolist() for name in REDUCTIONS]
-        [2.0, 4.0, [1.0, 3.0]]
-    """
+    """Apply a reduction as torch and kornia name it, and return it in the dtype of the images compared."""
     if reduction not in REDUCTIONS:
         raise ArgumentError("reduction", f"one of {', '.join(REDUCTIONS)}", repr(reduction))
     if reduction != "none":

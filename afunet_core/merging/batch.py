@@ -1,8 +1,7 @@
 """Merging brackets from files to files: one job is one bracket; a batch goes on past a bad one.
 
-A job is plain values, so that it can travel to another process (:mod:`afunet_core.merging.cluster`). Its main output is
-written last and atomically: where it exists, the job is done, and a batch that is started again goes on where it
-stopped.
+A job is plain values, so that it can travel to another process. Its main output is written last and atomically: where
+it exists, the job is done, and a batch that is started again goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -24,53 +23,33 @@ if TYPE_CHECKING:
     from afunet_core.merging.result import MergeResult
     from afunet_core.utils.progress import OnProgress, ShouldCancel
 
-__all__ = [
-    "MergeJob",
-    "Outcome",
-    "attempt",
-    "folder_jobs",
-    "group_jobs",
-    "remove_partial_outputs",
-    "run_batch",
-    "run_job",
-    "scale_to",
-]
+LUMINANCE = "cd/m2"  # what ``scale_to`` takes in place of a file, for the absolute unit
+# cd/m² that saturate a camera in one second at ISO 100 and f/1: 78 lx s over q = 0.65 (ISO 12232, ISO 2720).
+_SATURATING = 1.2
+# Bytes of a result's name; file systems allow 255 with the suffix and what is put before it while it is written.
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
 class MergeJob:
-    """One bracket to merge.
+    """One bracket to merge."""
 
-    Args:
-        name: for messages.
-        output: the result; a ``.png`` or ``.jpg`` gets the tone-mapped picture.
-        files: the frames, or empty for all frames of ``folder``.
-        folder: a bracket folder.
-        tonemapped: also write a display picture here.
-        stages: also write pictures of every stage's features into this folder.
-        operator, exposure: tone mapping operator and EV, for display pictures.
-        half: 16-bit floats in EXR and DNG.
-        gain_map: JPEG pictures hold the highlights for HDR screens in a gain map (Ultra HDR).
-        scale_to: an earlier result, on whose scale radiance is put by the exposures of both, or ``"cd/m2"``.
-        bracket: options of :meth:`afunet_core.Bracket.from_files`.
-        merge: options of :func:`afunet_core.merge`; ``noise`` may also be gain and read noise in counts.
-        threads: CPU threads the job may use; ``None`` leaves torch's choice.
-    """
-
-    name: str
-    output: str
-    files: tuple[str, ...] = ()
-    folder: str | None = None
-    tonemapped: str | None = None
-    stages: str | None = None
-    operator: str = "reinhard"
-    exposure: float = 0.0
-    half: bool = False
-    gain_map: bool = False
+    name: str  # for messages
+    output: str  # the result; a ``.png`` or ``.jpg`` gets the tone-mapped picture
+    files: tuple[str, ...] = ()  # the frames, or empty for all frames of ``folder``
+    folder: str | None = None  # a bracket folder
+    tonemapped: str | None = None  # also write a display picture here
+    stages: str | None = None  # also write pictures of every stage's features into this folder
+    operator: str = "reinhard"  # tone mapping of display pictures
+    exposure: float = 0.0  # and the EV by which they are brightened
+    half: bool = False  # 16-bit floats in EXR and DNG
+    gain_map: bool = False  # JPEG pictures hold the highlights for HDR screens in a gain map (Ultra HDR)
+    # an earlier result, on whose scale radiance is put by the exposures of both, or ``"cd/m2"``
     scale_to: str | None = None
-    bracket: dict[str, Any] = field(default_factory=dict)
+    bracket: dict[str, Any] = field(default_factory=dict)  # options of `from_files`
+    # options of `merge`; ``noise`` may also be gain and read noise in counts
     merge: dict[str, Any] = field(default_factory=dict)
-    threads: int | None = None
+    threads: int | None = None  # CPU threads the job may use; ``None`` leaves torch's choice
 
 
 @dataclass(frozen=True)
@@ -86,11 +65,7 @@ class Outcome:
 def run_job(
     job: MergeJob, on_progress: OnProgress | None = None, should_cancel: ShouldCancel | None = None
 ) -> MergeResult:
-    """Read, merge, write.
-
-    Raises:
-        AFUNetError: whatever is wrong with the frames, the options or the destination.
-    """
+    """Read, merge, write."""
     import torch
 
     if job.threads is not None:
@@ -151,22 +126,12 @@ def _reference_file(files: Sequence[str], name: str) -> str | None:
     return next((file for file in files if name in (file, Path(file).name)), files[0] if files else None)
 
 
-LUMINANCE = "cd/m2"
-"""What ``scale_to`` takes in place of a file, for the absolute unit."""
-
-_SATURATING = 1.2
-"""cd/m² that saturate a camera in one second at ISO 100 and f/1: 78 lx s over q = 0.65 (ISO 12232, ISO 2720)."""
-
-
 def scale_to(result: MergeResult, file: str) -> None:
     """Put a result's radiance on the scale of an earlier one: a panorama's or a time series' tiles then fit together.
 
     Both count in units of the saturation of their shortest frames; how much light that frame admitted, as stated, tells
     how the units relate. In place of a file, ``cd/m2`` is the absolute unit, as far as cameras keep to their ratings:
     it needs times, apertures and sensitivities from the files.
-
-    Raises:
-        ArgumentError: the file is no result of ours, or one of the two states no exposures.
     """
     other: dict[str, Any]
     if file == LUMINANCE:
@@ -239,17 +204,7 @@ def run_batch(
     on_progress: Callable[[str], OnProgress | None] | None = None,
     should_cancel: ShouldCancel | None = None,
 ) -> Iterator[Outcome]:
-    """Run jobs one after the other in this process.
-
-    Args:
-        jobs: what to do.
-        overwrite: also run jobs whose output exists.
-        on_progress: makes the progress callback of a job from its name.
-        should_cancel: asked often during a merge; ``True`` ends the batch.
-
-    Raises:
-        MergeCancelled: after ``should_cancel`` returned true.
-    """
+    """Run jobs one after the other in this process; ``on_progress`` makes the callback of a job from its name."""
     for job in jobs:
         yield attempt(job, overwrite, on_progress(job.name) if on_progress else None, should_cancel)
 
@@ -257,14 +212,7 @@ def run_batch(
 def folder_jobs(roots: Sequence[str | Path], output: str | Path, template: MergeJob, suffix: str) -> list[MergeJob]:
     """Make a job for every bracket folder at or below the roots; results keep the folders' names.
 
-    Args:
-        roots: folders to search.
-        output: folder of the results.
-        template: the options; ``tonemapped`` and ``stages``, where given, name folders as well.
-        suffix: format of the results, such as ``".exr"``.
-
-    Raises:
-        ArgumentError: when there is no bracket.
+    ``tonemapped`` and ``stages`` of the template, where given, name folders as well.
     """
     from afunet_core.bracket.folders import find_brackets
 
@@ -286,18 +234,7 @@ def group_jobs(
 ) -> tuple[list[MergeJob], list[Path]]:
     """Make a job for every bracket among the pictures of camera folders, found by time and exposure.
 
-    Args:
-        folders: mixed pictures.
-        output: folder of the results, which are named after the first and the last frame.
-        template: the options; ``tonemapped`` and ``stages``, where given, name folders as well.
-        suffix: format of the results, such as ``".exr"``.
-        pause: longest pause between frames of a bracket, seconds.
-
-    Returns:
-        The jobs, and the pictures that belong to no bracket.
-
-    Raises:
-        ArgumentError: when there is no folder, or no bracket in any.
+    Results are named after the first and the last frame. Also returns the pictures that belong to no bracket.
     """
     from afunet_core.bracket.grouping import PAUSE, group_folder
 
@@ -316,10 +253,6 @@ def group_jobs(
         )
         raise ArgumentError("inputs", "folders with brackets", ", ".join(map(str, folders)) or "files", advice)
     return list(jobs.values()), single
-
-
-_LONGEST_NAME = 200
-"""Bytes of a result's name; file systems allow 255 with the suffix and what is put before it while it is written."""
 
 
 def _free_name(name: str, place: Path, taken: Mapping[str, object]) -> str:

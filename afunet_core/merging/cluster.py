@@ -1,18 +1,17 @@
 """Many brackets at once: on processes of this machine, or on the machines of a dask cluster.
 
-Jobs are independent and their outputs appear whole or not at all, so a job can be run again at any time: what a lost
-worker was doing goes to another one, and a run that was stopped goes on where it was. The workers read and write the
-files, which therefore must have the same paths for all of them.
+Outputs appear whole or not at all, so the job of a lost worker is run again, and a stopped run goes on where it was.
+Workers read and write the files, which therefore must have the same paths for all of them.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import signal
-from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -21,33 +20,17 @@ from typing import Any
 from afunet_core.errors import ArgumentError, DependencyError
 from afunet_core.merging.batch import MergeJob, Outcome, attempt, remove_partial_outputs
 
-__all__ = ["run_on_cluster", "run_on_processes"]
-
-ATTEMPTS = 4
-"""A bracket that takes down this many workers is given up: it does not fit into their memory."""
-
+ATTEMPTS = 4  # a bracket that takes down this many workers is given up: it does not fit into their memory
+# How long a scheduler may take to answer, and how often a silent one is asked whether it is still there.
 ANSWER_SECONDS = 10
-"""How long a scheduler may take to answer, and how often a silent one is asked whether it is still there."""
 
 
 def run_on_processes(
     jobs: Sequence[MergeJob], overwrite: bool = False, workers: int | None = None
 ) -> Iterator[Outcome]:
-    """Run jobs on processes of this machine; outcomes come as they are known.
+    """Run jobs on processes of this machine, by default one for every two cores; outcomes come as they are known.
 
-    A worker that dies takes all jobs under way with it. Which one was at fault cannot be told, so each of them is run
-    again by itself, and only a bracket that brings down worker after worker alone is given up.
-
-    Args:
-        jobs: what to do.
-        overwrite: also run jobs whose output exists.
-        workers: processes; ``None`` starts one for every two cores.
-
-    Yields:
-        One :class:`~afunet_core.merging.batch.Outcome` a job, each exactly once.
-
-    Raises:
-        ArgumentError: for fewer than one worker.
+    The job of a worker that died is run again, alone; a bracket that brings down worker after worker is given up.
     """
     if workers is not None and workers < 1:
         raise ArgumentError("workers", "at least 1", workers)
@@ -55,20 +38,9 @@ def run_on_processes(
 
 
 def run_on_cluster(jobs: Sequence[MergeJob], overwrite: bool = False, *, scheduler: str) -> Iterator[Outcome]:
-    """Run jobs on the workers of a dask scheduler; outcomes come as they are known.
+    """Run jobs on the workers of the dask scheduler at an address; outcomes come as they are known.
 
-    Args:
-        jobs: what to do.
-        overwrite: also run jobs whose output exists.
-        scheduler: address of a running dask scheduler.
-
-    Yields:
-        One :class:`~afunet_core.merging.batch.Outcome` a job, each exactly once; where the scheduler is lost, the jobs
-        that it had not finished come out as failed.
-
-    Raises:
-        ArgumentError: the scheduler does not answer.
-        DependencyError: without dask.distributed.
+    Where the scheduler is lost, the jobs that it had not finished come out as failed.
     """
     waiting = yield from _without_finished(jobs, overwrite)
     if waiting:
@@ -89,87 +61,73 @@ def _without_finished(jobs: Sequence[MergeJob], overwrite: bool) -> Generator[Ou
 
 
 def _on_processes(jobs: Sequence[MergeJob], overwrite: bool, workers: int | None) -> Iterator[Outcome]:
-    waiting = deque((yield from _without_finished(jobs, overwrite)))
+    waiting = yield from _without_finished(jobs, overwrite)
     if not waiting:
         return
     cores = os.cpu_count() or 1
     count = min(workers or max(cores // 2, 1), len(waiting))
-    waiting = deque(replace(job, threads=max(cores // count, 1)) for job in waiting)
-    suspects: deque[MergeJob] = deque()
-    while waiting:
-        yield from _until_a_worker_dies(waiting, suspects, overwrite, count)
-    yield from _one_by_one(suspects, overwrite)
+    waiting = [replace(job, threads=max(cores // count, 1)) for job in waiting]
+    for turn in range(ATTEMPTS):
+        if waiting:  # what took down its worker beside others may fit into the memory alone
+            waiting = yield from _run_once(waiting, overwrite, 1 if turn else count)
+    for job in waiting:
+        remove_partial_outputs(job)
+        reason = f"{ATTEMPTS} workers were lost on it; give a smaller --memory or fewer workers"
+        yield Outcome(job.name, "failed", reason)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def _run_once(jobs: Sequence[MergeJob], overwrite: bool, workers: int) -> Generator[Outcome, None, list[MergeJob]]:
+    """Run each job on one of so many workers; returns those whose worker died."""
+    idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
+    pools = [_pool() for _ in range(workers)]  # of one process each, which takes no other job along when it dies
+    for pool in pools:
+        idle.put(pool)
+
+    def run(job: MergeJob) -> Outcome | None:
+        pool = idle.get()
+        try:
+            return pool.submit(attempt, job, overwrite).result()
+        except BrokenProcessPool:
+            pool = _pool()
+            pools.append(pool)
+            return None
+        except Exception as error:
+            return Outcome(job.name, "failed", _reason(error))
+        finally:
+            idle.put(pool)
+
+    threads = ThreadPoolExecutor(workers)
+    running = {threads.submit(run, job): job for job in jobs}
+    lost = []
+    try:
+        for future in as_completed(running):
+            outcome = future.result()
+            if outcome is None:
+                lost.append(running[future])
+            else:
+                yield outcome
+    except BaseException:  # interrupted, or nobody wants the rest: the workers need not finish their jobs
+        threads.shutdown(wait=False, cancel_futures=True)
+        for pool in list(pools):
+            running_now = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in running_now:
+                process.terminate()  # terminate_workers() comes with Python 3.14
+        threads.shutdown()
+        for job in jobs:
+            remove_partial_outputs(job)
+        raise
+    finally:
+        threads.shutdown()
+        for pool in pools:
+            pool.shutdown()
+    return lost
+
+
+def _pool() -> ProcessPoolExecutor:
     # "spawn": torch's threads do not survive a fork. Ctrl-C reaches the workers too; the parent decides what to do.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
-
-
-def _stop_workers(pool: ProcessPoolExecutor) -> None:
-    for process in list((pool._processes or {}).values()):  # terminate_workers() comes with Python 3.14
-        process.terminate()
-
-
-def _until_a_worker_dies(
-    waiting: deque[MergeJob], suspects: deque[MergeJob], overwrite: bool, workers: int
-) -> Iterator[Outcome]:
-    """Run what waits; jobs that were under way when a worker died become suspects."""
-    running: dict[Future[Outcome], MergeJob] = {}
-    with _pool(workers) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < workers:  # none waits in the pool: it would be lost with a neighbour
-                    running[pool.submit(attempt, waiting[0], overwrite)] = waiting[0]
-                    waiting.popleft()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    outcome = _result(future, running[future])
-                    del running[future]
-                    yield outcome
-        except BrokenProcessPool:
-            for future, job in running.items():
-                if future.done() and future.exception() is None:
-                    yield future.result()
-                else:
-                    suspects.append(job)
-        except BaseException:  # interrupted, or nobody wants the rest: the workers need not finish their jobs
-            _stop_workers(pool)
-            for job in running.values():
-                remove_partial_outputs(job)
-            raise
-
-
-def _one_by_one(suspects: deque[MergeJob], overwrite: bool) -> Iterator[Outcome]:
-    lost: Counter[str] = Counter({job.name: 1 for job in suspects})
-    while suspects:
-        job = suspects.popleft()
-        with _pool(1) as pool:
-            try:
-                yield _result(pool.submit(attempt, job, overwrite), job)
-                continue
-            except BrokenProcessPool:
-                lost[job.name] += 1
-            except BaseException:
-                _stop_workers(pool)
-                remove_partial_outputs(job)
-                raise
-        if lost[job.name] < ATTEMPTS:
-            suspects.append(job)
-        else:
-            remove_partial_outputs(job)
-            reason = f"{ATTEMPTS} workers were lost on it; give a smaller --memory or fewer workers"
-            yield Outcome(job.name, "failed", reason)
-
-
-def _result(future: Future[Outcome], job: MergeJob) -> Outcome:
-    """Return the outcome of a job; only the death of a worker is raised."""
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        raise
-    except Exception as error:
-        return Outcome(job.name, "failed", _reason(error))
+    return ProcessPoolExecutor(1, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
 
 
 # --- a dask cluster --------------------------------------------------------------------------------------------------
@@ -177,12 +135,12 @@ def _result(future: Future[Outcome], job: MergeJob) -> Outcome:
 
 def _on_cluster(jobs: Sequence[MergeJob], overwrite: bool, scheduler: str) -> Iterator[Outcome]:
     try:
-        from distributed import Client, as_completed
+        import distributed
     except ImportError as error:
         advice = "pip install 'napari-afunet[cluster]'"
         raise DependencyError(f"Merging on several machines needs dask.distributed: {advice}.") from error
     try:
-        client = Client(scheduler, timeout=ANSWER_SECONDS)
+        client = distributed.Client(scheduler, timeout=ANSWER_SECONDS)
     except (OSError, ValueError, TimeoutError) as error:
         advice = "Start one with `dask scheduler` and workers with `dask worker ADDRESS`."
         raise ArgumentError("scheduler", "the address of a running dask scheduler", repr(scheduler), advice) from error
@@ -190,7 +148,7 @@ def _on_cluster(jobs: Sequence[MergeJob], overwrite: bool, scheduler: str) -> It
         futures: dict[Any, MergeJob] = {}
         try:
             futures.update((client.submit(attempt, job, overwrite, pure=False, retries=1), job) for job in jobs)
-            for future in as_completed(list(futures)):
+            for future in distributed.as_completed(list(futures)):
                 job = futures[future]
                 failure = future.exception()
                 if type(failure).__name__ == "FutureCancelledError":

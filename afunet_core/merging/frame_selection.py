@@ -18,46 +18,28 @@ from afunet_core.radiometry import linearize
 
 __all__ = ["FrameSelection", "choose_reference", "select_frames"]
 
-OUTER_STOPS = 2.0
-"""Stops from the reference to the outer frames: the network's training saw mostly these."""
-
+OUTER_STOPS = 2.0  # stops from the reference to the outer frames: the network's training saw mostly these
+# Stops from the reference within which the network is asked to guess what nothing recorded: as far as it learned.
 WIDEST_STOPS = 4.0
-"""Stops from the reference within which the network is asked to guess what nothing recorded: as far as it learned."""
-
-DARK = 0.08
-"""Encoded value below which a pixel of a candidate for the reference counts as lost in the shadows."""
-
-BRIGHT = 0.92
-"""Encoded value above which it counts as lost in the lights."""
-
+DARK = 0.08  # encoded value below which a pixel of a candidate for the reference counts as lost in the shadows
+BRIGHT = 0.92  # encoded value above which it counts as lost in the lights
+# Weight of clipped pixels against a candidate for the reference: what is clipped and moved is lost for ever, what is
+# dark and moved is only noisy.
 CLIPPED_COUNTS = 2.0
-"""Weight of clipped pixels against a candidate for the reference: what is clipped and moved is lost for ever, what is
-dark and moved is only noisy."""
-
-SHARPER = 1.25
-"""Ratio of the gradients' energies from which another frame is preferred for its sharpness."""
-
-NEARLY_AS_WELL = 0.85
-"""Share of the best frame's recorded pixels that a sharper one must have."""
+SHARPER = 1.25  # ratio of the gradients' energies from which another frame is preferred for its sharpness
+NEARLY_AS_WELL = 0.85  # share of the best frame's recorded pixels that a sharper one must have
 
 
 @dataclass(frozen=True)
 class FrameSelection:
-    """Frames that the network sees, and frames that join afterwards; indices into ``bracket.frames``.
+    """Frames that the network sees, and frames that join afterwards; indices into ``bracket.frames``."""
 
-    Attributes:
-        reference: the frame the result is aligned to.
-        three: under, reference and over; the missing side of two frames repeats the reference.
-        joining: frames held against the network's picture and averaged with it afterwards.
-        missing: ``"shorter"`` or ``"longer"``, the side that repeats the reference, or ``None``.
-        wider: the same three with a shorter first one, where there is one; the network sees them where no frame that
-            agrees recorded how bright it is.
-    """
-
-    reference: int
-    three: tuple[int, int, int]
-    joining: tuple[int, ...] = ()
-    missing: str | None = None
+    reference: int  # the frame the result is aligned to
+    three: tuple[int, int, int]  # under, reference and over; the missing side of two frames repeats the reference
+    joining: tuple[int, ...] = ()  # frames held against the network's picture and averaged with it afterwards
+    missing: str | None = None  # ``"shorter"`` or ``"longer"``, the side that repeats the reference, or ``None``
+    # the same three with a shorter first one, where there is one; the network sees them where no frame that agrees
+    # recorded how bright it is
     wider: tuple[int, int, int] | None = None
 
     def for_network(self, bracket: Bracket) -> Bracket:

@@ -16,8 +16,6 @@ from afunet_core.merging.inference import Network, on_device
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.motion.ghosts import ghost_map
 
-__all__ = ["LazyMaps", "build_maps", "source_map"]
-
 CPU = torch.device("cpu")
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from afunet_core.camera.noise import NoiseModel
     from afunet_core.model.afunet import AFUNet
 
-__all__ = ["MergeOptions"]
-
 GIGABYTE = 1024**3
 
 Region = tuple[int, tuple[tuple[float, float], ...]]
@@ -38,13 +36,6 @@ class MergeOptions:
 
     A new option is a field here and an argument of ``merge()``. :mod:`afunet_core.utils.options` tells how the command
     line, a form, preferences and the documentation's table are built from the fields.
-
-    Raises:
-        ArgumentError: a value is none of the choices.
-
-    Example:
-        >>> MergeOptions(method="weighted", noise=(0.5, 4)).method
-        'weighted'
     """
 
     method: str = option(
@@ -65,12 +56,7 @@ class MergeOptions:
         label="Align",
         help="Register hand-held frames before merging, and follow what moved in them; camera: register only.",
         group="merging",
-        choices={
-            "auto": "If the frames need it",
-            "camera": "The camera's motion only",
-            "on": "Always",
-            "off": "Never",
-        },
+        choices={"auto": "If the frames need it", "camera": "The camera's motion only", "on": "Always", "off": "Never"},
     )
     border: str = option(
         "fill",
@@ -104,12 +90,7 @@ class MergeOptions:
         label="Precision",
         help="Arithmetic of the network. Automatic: bfloat16 on recent GPUs, else 32 bit.",
         group="network",
-        choices={
-            "auto": "Automatic",
-            "float32": "32-bit float",
-            "bfloat16": "bfloat16",
-            "float16": "16-bit float",
-        },
+        choices={"auto": "Automatic", "float32": "32-bit float", "bfloat16": "bfloat16", "float16": "16-bit float"},
     )
     memory_budget: int | str | None = option(
         None,

@@ -18,27 +18,11 @@ if TYPE_CHECKING:
     from afunet_core.merging.batch import MergeJob
     from afunet_core.merging.result import MergeResult
 
-__all__ = [
-    "check_destination",
-    "check_output_kind",
-    "display_picture",
-    "refuse_frames",
-    "write_outputs",
-    "write_stack_outputs",
-]
-
-PICTURES = DISPLAY - {".avif"}
-"""Outputs that are the tone-mapped picture; an AVIF shows the radiance itself."""
+PICTURES = DISPLAY - {".avif"}  # outputs that are the tone-mapped picture; an AVIF shows the radiance itself
 
 
 def write_outputs(job: MergeJob, result: MergeResult, reference: str | None) -> None:
-    """Write all that a job asks for; its main output last, so that it tells that the job is done.
-
-    Args:
-        job: names the files.
-        result: of a single bracket.
-        reference: the file of the reference frame, whose metadata is carried over.
-    """
+    """Write all that a job asks for; its main output last, so that it tells that the job is done."""
     from afunet_core.io.photograph import read_photograph
     from afunet_core.io.write import write_image
 
@@ -92,13 +76,7 @@ def _write_picture(path: Path, job: MergeJob, result: MergeResult, photograph: P
 
 
 def display_picture(result: MergeResult, operator: str = "reinhard", exposure: float = 0.0) -> np.ndarray:
-    """Return the result as a screen shows it: display-encoded, in [0, 1], ``H×W×3`` or ``H×W``.
-
-    Args:
-        result: of a single bracket (not a batch).
-        operator: a tone mapping operator of :data:`afunet_core.tonemap.OPERATORS`.
-        exposure: EV by which to brighten it first.
-    """
+    """Return the result of one bracket as a screen shows it: display-encoded, in [0, 1], ``H×W×3`` or ``H×W``."""
     import torch
 
     from afunet_core.tonemap import tone_map
@@ -122,17 +100,7 @@ def _pixel_size(reference: str) -> PixelSize | None:
 
 
 def check_destination(path: str | Path, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
-    """Refuse a destination that cannot be written, before the work and not after it.
-
-    Args:
-        path: the file to be.
-        overwrite: whether a file that is there may be replaced.
-        inputs: files that must not be replaced in any case: the frames.
-
-    Raises:
-        ImageFileError: the format is not known, the folder missing or read-only, or the file there and not to be
-            overwritten.
-    """
+    """Refuse a destination that cannot be written, or is one of the inputs, before the work and not after it."""
     path = Path(path)
     if path.suffix.lower() not in WRITABLE:
         known = ", ".join(sorted(WRITABLE))
@@ -147,11 +115,7 @@ def check_destination(path: str | Path, overwrite: bool, inputs: Iterable[str | 
 
 
 def refuse_frames(path: str | Path, frames: Iterable[str | Path]) -> None:
-    """Refuse a destination that is one of the frames, under whatever name.
-
-    Raises:
-        ImageFileError: it is.
-    """
+    """Refuse a destination that is one of the frames, under whatever name."""
     path = Path(path)
     if path.exists() and any(_same_file(path, Path(frame)) for frame in frames):
         raise ImageFileError(f"{path}: is one of the frames and is never replaced. Choose another name.")
@@ -165,12 +129,7 @@ def _same_file(first: Path, second: Path) -> bool:
 
 
 def check_output_kind(job: MergeJob) -> None:
-    """Refuse outputs that cannot hold what is to be written into them.
-
-    Raises:
-        ArgumentError: an output that holds radiance, for exposure fusion or a tone-mapped picture, or one file for
-            both.
-    """
+    """Refuse outputs that cannot hold what is to be written: radiance files for pictures, or one file for both."""
     if job.tonemapped is not None:
         if Path(job.tonemapped).suffix.lower() not in PICTURES:
             advice = "Radiance goes to the output."

@@ -61,7 +61,7 @@ def merge(
     compute meanwhile; afterwards it is what it was.
 
     Args:
-        bracket: the frames and their exposures.
+        bracket: the frames and their exposures; frames on a GPU are copied to the CPU, where all but the network runs.
         method: ``"auto"`` (the network; if nothing moved at all, the weighted mean, with the noise taken out that the
             network takes out; of other than three frames also the mean of those that agree with it), ``"afunet"``
             (the network on three frames), ``"weighted"`` (the noise-optimal mean, for scenes at rest) or
@@ -178,7 +178,7 @@ def _merge_by_network(
 
 def _checked(bracket: Any) -> Bracket:
     if isinstance(bracket, Bracket):
-        return bracket
+        return bracket if bracket.frames[0].device.type == "cpu" else bracket.to("cpu")
     advice = "Make one with afunet_core.Bracket(frames, ev=...) or Bracket.from_files(paths)."
     raise ArgumentError("bracket", "a Bracket", type(bracket).__name__, advice)
 

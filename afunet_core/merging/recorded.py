@@ -94,7 +94,7 @@ def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: Camera
 
 
 def _side(bracket: Bracket, frames: FrameSelection, used: Sequence[int], rest: Sequence[Tensor], side: int) -> Tensor:
-    """Where the network's outer frame of a side is at rest, or one that reaches as far is and records the place."""
+    """Map of places where the outer frame of a side is at rest, or one that reaches as far is and records them."""
     outer = frames.three[side]
     found = rest[used.index(outer)]
     for index, other in zip(used, rest, strict=True):

@@ -30,10 +30,7 @@ from afunet_core.ops.strips import row_strips
 from afunet_core.radiometry import encode, linearize
 from afunet_core.utils.progress import ProgressReporter
 
-__all__ = ["build_result", "describe_bracket", "versions"]
-
-STRIP_PIXELS = 1 << 20
-"""Pixels of the result that are turned into an array at a time."""
+STRIP_PIXELS = 1 << 20  # pixels of the result that are turned into an array at a time
 
 
 @torch.inference_mode()

@@ -13,47 +13,23 @@ from torch import Tensor, nn
 
 from afunet_core.model.layers import contiguous_if_exporting
 
-__all__ = [
-    "ChannelCrossAttention",
-    "WindowCrossAttention",
-    "WindowSelfAttention",
-    "merge_windows",
-    "shift_mask",
-    "split_windows",
-]
-
 
 def split_windows(features: Tensor, window: int) -> Tensor:
-    """Cut ``B×H×W×C`` into ``(B·windows)×window²×C``; height and width are multiples of ``window``.
-
-    Example:
-        >>> split_windows(torch.zeros(1, 16, 8, 3), 8).shape
-        torch.Size([2, 64, 3])
-    """
+    """Cut ``B×H×W×C`` into ``(B·windows)×window²×C``; height and width are multiples of ``window``."""
     b, h, w, c = features.shape
     tiles = features.reshape(b, h // window, window, w // window, window, c)
     return contiguous_if_exporting(tiles.permute(0, 1, 3, 2, 4, 5)).reshape(-1, window * window, c)
 
 
 def merge_windows(windows: Tensor, window: int, height: int, width: int) -> Tensor:
-    """Inverse of :func:`split_windows`.
-
-    Example:
-        >>> x = torch.rand(2, 16, 8, 3)
-        >>> torch.equal(merge_windows(split_windows(x, 8), 8, 16, 8), x)
-        True
-    """
+    """Inverse of :func:`split_windows`."""
     c = windows.shape[-1]
     tiles = windows.reshape(-1, height // window, width // window, window, window, c)
     return contiguous_if_exporting(tiles.permute(0, 1, 3, 2, 4, 5)).reshape(-1, height, width, c)
 
 
 def shift_mask(height: int, width: int, window: int, shift: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Logits of −100 between pixels that the cyclic shift brought together from opposite borders.
-
-    Returns:
-        ``windows×window²×window²``.
-    """
+    """Logits of −100, windows×window²×window², between pixels that the cyclic shift brought from opposite borders."""
 
     def region(size: int) -> Tensor:
         position = torch.arange(size, device=device)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afunet_core.errors import CheckpointError
+from afunet_core.errors import ArgumentError, CheckpointError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AGREEMENT_MAPS, AFUNetConfig
@@ -33,11 +33,8 @@ __all__ = [
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 _DERIVED = ("relative_position_index", "attn_mask")
-_DEEPEST = 8
-"""Dictionaries within each other around the parameters; trainers make two or three."""
-
-_LARGEST = 1e6
-"""No weight of a network that works comes near; damaged exponents do, and end as NaN."""
+_DEEPEST = 8  # dictionaries within each other around the parameters; trainers make two or three
+_LARGEST = 1e6  # no weight of a network that works comes near; damaged exponents do, and end as NaN
 
 _WRAPPERS = ("state_dict", "model_state_dict", "params_ema", "params", "model", "net")
 
@@ -49,6 +46,8 @@ def shipped_models() -> dict[str, Path]:
 
 def model_path(name_or_path: str | os.PathLike[str]) -> Path:
     """Find the file of a shipped name, a fetched name or a path; CheckpointError if there is none."""
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise ArgumentError("model", "the name or the file of a model", repr(name_or_path))
     models = shipped_models()
     name = os.fspath(name_or_path)
     if name == "default":
@@ -118,13 +117,15 @@ def load_model(
         dtype: floating dtype of its parameters, and of its results for frames of that dtype.
 
     Raises:
-        ArgumentError: for a device that this machine does not have.
+        ArgumentError: for a device that this machine does not have, or a dtype that is not floating.
         CheckpointError: for a missing, damaged, hostile or foreign file.
 
     Example:
         >>> load_model("compact").training
         False
     """
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ArgumentError("dtype", "a floating dtype such as torch.float16", repr(dtype))
     tensors, metadata = read_checkpoint(model_path(name_or_path))
     config = infer_config(tensors, metadata)
     _compare(config, tensors)

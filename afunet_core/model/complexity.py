@@ -10,12 +10,8 @@ from typing import NamedTuple
 
 from afunet_core.model.config import AFUNetConfig
 
-__all__ = ["Complexity", "complexity", "count_flops", "count_parameters"]
-
-PUBLISHED_PARAMETERS = 1_162_035
-"""Parameters of the published configuration [paper, Table 1]."""
-PUBLISHED_GFLOP = 43.7
-"""Operations reported by the paper for 128×128, at two operations a multiply-add."""
+PUBLISHED_PARAMETERS = 1_162_035  # parameters of the published configuration [paper, Table 1]
+PUBLISHED_GFLOP = 43.7  # operations reported by the paper for 128×128, at two operations a multiply-add
 
 
 class Complexity(NamedTuple):
@@ -47,10 +43,6 @@ def count_flops(config: AFUNetConfig, height: int, width: int, folded: bool = Fa
 
     ``folded`` counts the channel attention as this package computes it (value, attention and projection as one matrix
     for the whole image) instead of as the paper writes it.
-
-    Example:
-        >>> round(count_flops(AFUNetConfig(), 128, 128) / 1e9, 1)
-        43.7
     """
     fold, dim = config.downscale, config.branch_dim
     rows, columns = (-(-size // config.multiple) * config.multiple // fold for size in (height, width))

@@ -9,11 +9,12 @@ from afunet_core.errors import ArgumentError
 
 __all__ = ["COMPACT", "FULL", "PUBLISHED", "VARIANTS", "AFUNetConfig"]
 
+# Maps that describe how far two frames agree: three signed differences, their size, and where it can be told.
 AGREEMENT_MAPS = 5
-"""Maps that describe how far two frames agree: three signed differences, their size, and where it can be told."""
 
 Order = Literal["AF", "FA"]
 Head = Literal["direct", "anchored"]
+_PLAIN = {"alignment": False, "channel_fusion": False, "data_consistency": False}
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,6 @@ COMPACT = AFUNetConfig(
 FULL = replace(COMPACT, embed_dim=72, depths=(5, 5, 5, 5), fusion_heads=4)
 """The published sizes (four stages of five blocks, 72 channels) in the compact design: folded frames, anchored head."""
 
-_PLAIN = {"alignment": False, "channel_fusion": False, "data_consistency": False}
 VARIANTS: dict[str, AFUNetConfig] = {
     "published": PUBLISHED,
     "compact": COMPACT,

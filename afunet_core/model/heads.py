@@ -25,11 +25,9 @@ __all__ = [
     "times_from_means",
 ]
 
+# Largest log-trust. Unlimited, the first source that proves useful takes everything, and the others never learn.
 TRUST_LIMIT = 6.0
-"""Largest log-trust. Unlimited, the first source that proves useful takes everything, and the others never learn."""
-
-FADE_START, FADE_END = 0.90, 0.985
-"""Encoded values between which a frame's precision fades out as it clips."""
+FADE_START, FADE_END = 0.90, 0.985  # encoded values between which a frame's precision fades out as it clips
 
 
 class DirectHead(nn.Module):

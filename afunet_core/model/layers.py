@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MLP", "Conv3x3", "Depthwise3x3", "DropPath", "contiguous_if_exporting"]
-
 
 def contiguous_if_exporting(x: Tensor) -> Tensor:
     """Copy to plain strides while exporting: comparing symbolic strides would tie the program to some sizes."""

@@ -33,6 +33,7 @@ LICENCE_STATEMENT = (
 )
 _LIMIT = 512 * 1024**2
 _CHUNK = 256 * 1024
+_SLOWEST = 1000  # bytes a second that must have come when the time for an answer is over; a server may drip for ever
 
 
 class FetchError(AFUNetError, OSError):
@@ -54,12 +55,7 @@ PUBLISHED = {
 
 
 def git_blob_id(content: bytes) -> str:
-    """Compute the name git gives to a file of this content: SHA-1 of ``blob <size>\\0`` and the content.
-
-    Example:
-        >>> git_blob_id(b"")
-        'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
-    """
+    """Compute the name git gives to a file of this content: SHA-1 of ``blob <size>\\0`` and the content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
@@ -80,7 +76,7 @@ def fetch(
     on_progress: OnProgress | None = None,
     timeout: float = 30.0,
 ) -> Path:
-    """Download published weights; afterwards ``load_model(name)`` finds them.
+    """Download published weights to a file in the cache; afterwards ``load_model(name)`` finds them.
 
     Args:
         name: ``"kalantari"``, ``"tel"`` or ``"hu"``.
@@ -89,14 +85,6 @@ def fetch(
         again: download even if the cache has it.
         on_progress: called with ``(bytes, total bytes, message)``.
         timeout: seconds without an answer before giving up.
-
-    Returns:
-        The safetensors file in the cache.
-
-    Raises:
-        ArgumentError: for another name.
-        FetchError: no network, a cut connection, or a file other than the published one.
-        CheckpointError: if the file is right but no AFUNet checkpoint.
     """
     from afunet_core.model.checkpoint import cache_folder, load_model, save_model
 
@@ -125,10 +113,6 @@ def fetch(
         advice = "Make room there, or set AFUNET_CACHE to another folder."
         raise FetchError(f"{target}: cannot be written: {error.strerror or error}. {advice}") from error
     return target
-
-
-_SLOWEST = 1000
-"""Bytes a second that must have come when the time for an answer is over; a server may drip for ever."""
 
 
 def _download(url: str, timeout: float, on_progress: OnProgress | None) -> bytes:

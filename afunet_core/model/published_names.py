@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["from_published", "to_published"]
-
 _TABLE: list[tuple[str, str]] = [
     # Published and our names; {s} is the stage, {b} the block, {r} the rest.
     ("conv1.0.{r}", "embed.under.{r}"),

@@ -14,28 +14,12 @@ from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, ShapeError, TensorTypeError
 
-__all__ = [
-    "Scalar",
-    "check_batch",
-    "check_finite",
-    "check_positive",
-    "check_tensor",
-    "hold",
-    "is_number",
-    "per_sample",
-    "visible",
-]
-
+# A number, a 0-d tensor, one value per sample (B,), or a tensor with as many axes as the image.
 Scalar: TypeAlias = "float | Tensor"
-"""A number, a 0-d tensor, one value per sample (B,), or a tensor with as many axes as the image."""
 
 
 def check_tensor(name: str, value: object) -> None:
-    """Refuse anything but a floating-point tensor.
-
-    Raises:
-        TensorTypeError: naming the type or dtype.
-    """
+    """Refuse anything but a floating-point tensor."""
     if not isinstance(value, Tensor):
         advice = "Convert an array with torch.from_numpy(array).float()." if hasattr(value, "__array__") else ""
         raise TensorTypeError(name, "a floating-point tensor", f"a {type(value).__name__}", advice)
@@ -45,36 +29,56 @@ def check_tensor(name: str, value: object) -> None:
 
 
 def check_batch(name: str, value: object) -> None:
-    """Refuse anything but a floating-point tensor B×C×H×W.
-
-    Raises:
-        TensorTypeError: for anything but a floating-point tensor.
-        ShapeError: for another shape.
-    """
+    """Refuse anything but a floating-point tensor B×C×H×W."""
     check_tensor(name, value)
     assert isinstance(value, Tensor)
     if value.ndim != 4:
         raise ShapeError(name, "B×C×H×W", tuple(value.shape))
 
 
-def check_positive(name: str, value: object, advice: str = "") -> None:
-    """Refuse a number that is not above 0 and finite, and anything that is neither number nor floating tensor.
+def check_frames(frames: Any, count: int | None = None, channels: int | None = 3) -> None:
+    """Refuse anything but ``count`` frames (any number if ``None``) of one shape, B×``channels``×H×W.
 
     Raises:
-        ArgumentError: naming the value.
+        TensorTypeError: for anything but floating-point tensors.
+        ShapeError: naming the frame.
     """
+    if isinstance(frames, str) or not hasattr(frames, "__len__") or not hasattr(frames, "__getitem__"):
+        raise TensorTypeError("frames", "a sequence of floating-point tensors", f"a {type(frames).__name__}")
+    if len(frames) != count if count else len(frames) == 0:
+        expected = f"{count} frames (under, normal, over)" if count else "at least one frame"
+        raise ShapeError("frames", expected, len(frames), "Choose the frames of the bracket.")
+    for index in range(len(frames)):
+        check_tensor(f"frames[{index}]", frames[index])
+    shape = frames[0].shape
+    for index, frame in enumerate(frames):
+        if frame.ndim != 4 or frame.shape != shape or (channels is not None and frame.shape[1] != channels):
+            expected = f"B×{channels or 'C'}×H×W like the other frames"
+            raise ShapeError(f"frames[{index}]", expected, tuple(frame.shape), "Match the sizes.")
+
+
+def check_positive(name: str, value: object, advice: str = "") -> None:
+    """Refuse a number that is not above 0 and finite, and anything that is neither number nor floating tensor."""
     if isinstance(value, Tensor):
         check_tensor(name, value)
     elif not (is_number(value) and 0 < value < math.inf):  # type: ignore[operator]
         raise ArgumentError(name, "a finite number above 0", _shown(value), advice)
 
 
-def check_finite(name: str, value: object, expected: str = "a finite number") -> None:
-    """Refuse a number that is not finite, and anything that is neither number nor floating tensor.
+def check_not_negative(name: str, value: object, expected: str = "a finite number of at least 0") -> None:
+    """Refuse a number below 0 or not finite, and anything that is neither number nor floating tensor.
 
     Raises:
         ArgumentError: naming the value.
     """
+    if isinstance(value, Tensor):
+        check_tensor(name, value)
+    elif not (is_number(value) and 0 <= value < math.inf):  # type: ignore[operator]
+        raise ArgumentError(name, expected, _shown(value))
+
+
+def check_finite(name: str, value: object, expected: str = "a finite number") -> None:
+    """Refuse a number that is not finite, and anything that is neither number nor floating tensor."""
     if isinstance(value, Tensor):
         check_tensor(name, value)
     elif not (is_number(value) and -math.inf < value < math.inf):  # type: ignore[operator]
@@ -82,15 +86,7 @@ def check_finite(name: str, value: object, expected: str = "a finite number") ->
 
 
 def per_sample(name: str, value: Scalar, image: Tensor) -> Scalar:
-    """Shape a parameter to broadcast over ``image``: one value per sample (B,) becomes B×1×1×1, in the image's dtype.
-
-    Raises:
-        ShapeError: for a vector of another length than the batch.
-
-    Example:
-        >>> per_sample("ev", torch.tensor([0.0, 1.0]), torch.zeros(2, 3, 4, 4)).shape
-        torch.Size([2, 1, 1, 1])
-    """
+    """Shape a parameter to broadcast over ``image``: one value per sample (B,) becomes B×1×1×1, of its dtype."""
     if not isinstance(value, Tensor):
         return value
     value = value.to(image)
@@ -101,6 +97,17 @@ def per_sample(name: str, value: Scalar, image: Tensor) -> Scalar:
     return value.reshape(-1, *[1] * (image.ndim - 1))
 
 
+def per_result(name: str, value: Scalar, image: Tensor) -> Scalar:
+    """Shape a parameter to broadcast over results of one number a sample, (B,).
+
+    Example:
+        >>> per_result("floor", torch.tensor([0.0, 1.0]), torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2])
+    """
+    shaped = per_sample(name, value, image)
+    return shaped.flatten() if isinstance(shaped, Tensor) else shaped
+
+
 def visible(values: Tensor) -> bool:
     """Return True if values can be looked at: on a CPU, not traced, not fake, not inside vmap."""
     if values.device.type != "cpu" or torch.compiler.is_compiling():
@@ -109,14 +116,7 @@ def visible(values: Tensor) -> bool:
 
 
 def hold(module: nn.Module, **values: Any) -> None:
-    """Set parameters of an operator on its module: a Parameter trains with it, another tensor moves with it.
-
-    Example:
-        >>> module = nn.Module()
-        >>> hold(module, gamma=torch.tensor(2.2), clip=True)
-        >>> list(module.state_dict())
-        ['gamma']
-    """
+    """Set parameters of an operator on its module: a Parameter trains with it, another tensor moves with it."""
     for name, value in values.items():
         if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
             module.register_buffer(name, value)

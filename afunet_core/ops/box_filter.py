@@ -1,8 +1,7 @@
 """Means and extremes over square windows, at every pixel: a few additions of shifted copies.
 
-The sum over eleven values is that over eight, over two and over one, and that over eight the sum of two over four. So
-a window of any size costs a handful of vectorised operations along each axis, where pooling layers, made for strides,
-visit every value of every window one by one: a fifth of the time for means, a twentieth for extremes.
+The sum over eleven values is that over eight, two and one, each the sum of two halves: a fifth of the time of pooling
+layers, made for strides, for means, a twentieth for extremes.
 """
 
 from __future__ import annotations
@@ -14,26 +13,14 @@ from torch import Tensor
 from afunet_core.errors import ArgumentError
 from afunet_core.ops.strips import row_strips
 
-__all__ = ["block_mean", "reduction", "window_max", "window_mean", "window_min"]
-
+# Of large images this many are averaged to blocks at a time: the sums between need little memory.
 STRIP_PIXELS = 1 << 18
-"""Of large images this many are averaged to blocks at a time: the sums between need little memory."""
 
 
 def block_mean(values: Tensor, side: int) -> Tensor:
-    """Average square blocks; rows and columns that fill no whole block are left out.
+    """Average square blocks of …×H×W; rows and columns that fill no whole block are left out.
 
-    Args:
-        values: …×H×W.
-        side: width of the blocks.
-
-    Returns:
-        …×⌊H/side⌋×⌊W/side⌋, like ``avg_pool2d(values, side)`` up to rounding; an eighth of the time for powers
-        of two.
-
-    Example:
-        >>> block_mean(torch.arange(10.0).reshape(1, 1, 2, 5), 2)
-        tensor([[[[3., 5.]]]])
+    The same as ``avg_pool2d(values, side)`` up to rounding; an eighth of the time for powers of two.
     """
     if side == 1:
         return values
@@ -52,12 +39,7 @@ def block_mean(values: Tensor, side: int) -> Tensor:
 
 
 def reduction(height: int, width: int, pixels: float) -> int:
-    """Choose the power of two by which an image is reduced to at most so many pixels.
-
-    Example:
-        >>> reduction(1000, 1500, 0.45e6)
-        2
-    """
+    """Choose the power of two by which an image is reduced to at most so many pixels."""
     factor = 1
     while height * width / factor**2 > pixels:
         factor *= 2
@@ -66,22 +48,7 @@ def reduction(height: int, width: int, pixels: float) -> int:
 
 # kornia's box_blur counts what lies beyond the border as 0, and takes 0.9 to 4.6 times as long.
 def window_mean(values: Tensor, side: int) -> Tensor:
-    """Average the window around each pixel, as far as it lies inside the image.
-
-    Args:
-        values: B×C×H×W.
-        side: width of the window, odd.
-
-    Returns:
-        B×C×H×W: what ``avg_pool2d(values, side, 1, side // 2, count_include_pad=False)`` returns, up to rounding.
-
-    Raises:
-        ArgumentError: for a window that has no middle.
-
-    Example:
-        >>> window_mean(torch.tensor([[[[0.0, 3.0, 6.0]]]]), 3)
-        tensor([[[[1.5000, 3.0000, 4.5000]]]])
-    """
+    """Average the odd window around each pixel of B×C×H×W, as far as it lies inside the image."""
     _check_side(side)
     reach = side // 2
     sums = _sums(_sums(F.pad(values, (reach,) * 4), side, -2), side, -1)
@@ -91,22 +58,7 @@ def window_mean(values: Tensor, side: int) -> Tensor:
 
 # kornia's morphology.dilation takes 4 to 6 times as long.
 def window_max(values: Tensor, side: int) -> Tensor:
-    """Take the largest value in the window around each pixel, as far as it lies inside the image.
-
-    Args:
-        values: B×C×H×W.
-        side: width of the window, odd.
-
-    Returns:
-        B×C×H×W.
-
-    Raises:
-        ArgumentError: for a window that has no middle.
-
-    Example:
-        >>> window_max(torch.tensor([[[[5.0, 3.0, 6.0, 4.0]]]]), 3)
-        tensor([[[[5., 6., 6., 6.]]]])
-    """
+    """Take the largest value in the odd window around each pixel of B×C×H×W, as far as it lies inside the image."""
     _check_side(side)
     wide = F.pad(values, (side // 2,) * 4, mode="replicate")  # repeated values change no extreme
     for axis in (-2, -1):
@@ -115,12 +67,7 @@ def window_max(values: Tensor, side: int) -> Tensor:
 
 
 def window_min(values: Tensor, side: int) -> Tensor:
-    """Take the smallest value in the window around each pixel; see :func:`window_max`.
-
-    Example:
-        >>> window_min(torch.tensor([[[[5.0, 3.0, 6.0, 4.0]]]]), 3)
-        tensor([[[[3., 3., 3., 4.]]]])
-    """
+    """Take the smallest value in the window around each pixel; see :func:`window_max`."""
     return -window_max(-values, side)
 
 

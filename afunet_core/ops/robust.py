@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["median_deviation"]
-
+# 1 / Φ⁻¹(3/4): turns the median absolute deviation of normal values into their standard deviation.
 MAD_TO_SIGMA = 1.4826
-"""1 / Φ⁻¹(3/4): turns the median absolute deviation of normal values into their standard deviation."""
 
 
 def median_deviation(deviations: Tensor) -> Tensor:
-    """Standard deviation of normal values, robust against up to half of them being outliers; NaN is left out.
-
-    Args:
-        deviations: from the centre of the values, along the last axis.
+    """Standard deviation of normal values from deviations along the last axis; outliers hardly count, NaN is left out.
 
     Example:
         >>> import torch

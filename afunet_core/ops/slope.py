@@ -5,15 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["central_differences"]
-
 
 # kornia's spatial_gradient takes 3.2 times as long.
 def central_differences(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Subtract the neighbours of each pixel from each other, along x and along y: twice the slopes; the border repeats.
-
-    Args:
-        image: B×C×H×W.
+    """Subtract the neighbours of each pixel of B×C×H×W, along x and along y: twice the slopes; the border repeats.
 
     Example:
         >>> import torch

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["smoothstep"]
-
 
 def smoothstep(value: Tensor, start: float, end: float) -> Tensor:
     """Rise from 0 at ``start`` to 1 at ``end`` with a cubic between; ``start`` may be the larger one, for a step down.
@@ -14,8 +12,6 @@ def smoothstep(value: Tensor, start: float, end: float) -> Tensor:
         >>> import torch
         >>> smoothstep(torch.tensor([0.0, 0.5, 1.0, 2.0]), 0.0, 1.0)
         tensor([0.0000, 0.5000, 1.0000, 1.0000])
-        >>> smoothstep(torch.tensor([0.0, 2.0]), 1.0, 0.0)
-        tensor([1., 0.])
     """
     share = ((value - start) / (end - start)).clamp(0.0, 1.0)
     return share * share * (3.0 - 2.0 * share)

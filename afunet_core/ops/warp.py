@@ -15,8 +15,7 @@ from afunet_core.ops.strips import row_strips
 
 __all__ = ["WarpHomography", "displacement", "sample", "transfer_points", "valid_area", "warp_homography", "warp_rows"]
 
-STRIP_PIXELS = 1 << 18
-"""Of large images this many are warped, or asked for what they cover, at a time."""
+STRIP_PIXELS = 1 << 18  # of large images this many are warped, or asked for what they cover, at a time
 
 
 # kornia's transform_points does not divide a point at infinity: it comes out as if it were near.

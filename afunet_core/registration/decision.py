@@ -14,64 +14,47 @@ from afunet_core.registration.gauss_newton import Fit
 from afunet_core.registration.homography import CentredFrame
 from afunet_core.registration.parallax import NOTICEABLE, LocalMotion
 
-__all__ = ["FitEvidence", "Registration", "chained", "decide", "refused", "unmoved"]
-
+# Pixels. Resampling a sharp picture costs a merge as much as leaving a shift of 0.2 pixels in it does (measured with
+# every cubic and Lanczos kernel tried), and a frame that is not resampled stays as it was taken.
 STILL = 0.2
-"""Pixels. Resampling a sharp picture costs a merge as much as leaving a shift of 0.2 pixels in it does (measured with
-every cubic and Lanczos kernel tried), and a frame that is not resampled stays as it was taken."""
 # Values at which belief and doubt balance. Unrelated pictures reach a correlation of 0.25, a gain of 0.03 and a
 # distinctness of 0.4, though not all at once; pairs that moved and were registered to a tenth of a pixel have 0.5, 0.3
 # and 0.05 at the least.
 EVEN_DISTINCTNESS = 0.015
-EVEN_UNCERTAINTY = 1.0
-"""Pixels."""
+EVEN_UNCERTAINTY = 1.0  # pixels
 EVEN_GAIN = 0.02
 EVEN_CORRELATION = 0.3
 EVEN_EXTENT = 0.27
 # A camera held by hand moves and zooms moderately, with hardly any shear.
-LARGEST_MOTION = 0.6
-"""Of the longer side of the frame."""
-STRETCHES = (0.7, 1.4)
-"""Least and greatest singular value of the linear part."""
+LARGEST_MOTION = 0.6  # of the longer side of the frame
+STRETCHES = (0.7, 1.4)  # least and greatest singular value of the linear part
 
 
 @dataclass(frozen=True)
 class Registration:
-    """Transform and decision for one frame.
+    """Transform and decision for one frame."""
 
-    Attributes:
-        name: the frame.
-        homography: 3×3 float64, from pixels (x, y, 1) of the frame to pixels of the reference: what was applied for
-            ``"warped"``, the identity otherwise.
-        decision: ``"identity"`` (did not move), ``"warped"`` or ``"refused"`` (moved or may have moved, too uncertain).
-        overlap: share of the reference that the frame covers after warping, in [0, 1].
-        residual_before: disagreement with the reference as it came, robust mean in [0, 1]; 0 is perfect. It is taken
-            where both can be compared, before and after.
-        residual_after: the same after the transform found.
-        confidence: in [0, 1]; frames are warped from 0.5 on.
-        displacement: how far the transform found moves the furthest corner, pixels.
-        uncertainty: predicted standard deviation of the worst corner, pixels.
-        parallax: what no single transform can undo, after the one found: a tenth of the textured parts of the frame
-            remain off by so many pixels or more, through parallax or because they moved on their own; ``nan`` where
-            that is not known. Beyond some ten pixels it is not followed.
-        parallax_share: share of the textured parts that remain off by more than 1.5 pixels, in [0, 1].
-        reason: the decision in words.
-        estimate: 3×3 float64, the best transform found even when it was not applied.
-    """
-
-    name: str
+    name: str  # the frame
+    # 3×3 float64, from pixels (x, y, 1) of the frame to pixels of the reference: what was applied for ``"warped"``, the
+    # identity otherwise
     homography: Tensor
+    # ``"identity"`` (did not move), ``"warped"`` or ``"refused"`` (moved or may have moved, too uncertain)
     decision: str
-    overlap: float
+    overlap: float  # share of the reference that the frame covers after warping, in [0, 1]
+    # disagreement with the reference as it came, robust mean in [0, 1]; 0 is perfect. It is taken where both can be
+    # compared, before and after.
     residual_before: float
-    residual_after: float
-    confidence: float
-    displacement: float
-    uncertainty: float
-    reason: str
-    estimate: Tensor
+    residual_after: float  # the same after the transform found
+    confidence: float  # in [0, 1]; frames are warped from 0.5 on
+    displacement: float  # how far the transform found moves the furthest corner, pixels
+    uncertainty: float  # predicted standard deviation of the worst corner, pixels
+    reason: str  # the decision in words
+    estimate: Tensor  # 3×3 float64, the best transform found even when it was not applied
+    # what no single transform can undo, after the one found: a tenth of the textured parts of the frame remain off by
+    # so many pixels or more, through parallax or because they moved on their own; ``nan`` where that is not known.
+    # Beyond some ten pixels it is not followed.
     parallax: float = math.nan
-    parallax_share: float = 0.0
+    parallax_share: float = 0.0  # share of the textured parts that remain off by more than 1.5 pixels, in [0, 1]
 
     @property
     def certain(self) -> bool:
@@ -131,15 +114,7 @@ def decide(evidence: FitEvidence, frame: CentredFrame, mode: str, name: str) -> 
 
 
 def chained(step: Registration, onward: Registration, height: int, width: int) -> Registration:
-    """Chain two certain registrations: of a frame with another, and of that one with the reference.
-
-    Example:
-        >>> shift = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-        >>> one, other = (replace(unmoved(name, ""), homography=shift, decision="warped") for name in "ab")
-        >>> found = chained(one, other, 40, 60)
-        >>> found.homography[:2, 2].tolist(), found.reason
-        ([10.0, -4.0], 'moved by 10.8 px, found by way of b')
-    """
+    """Chain two certain registrations: of a frame with another, and of that one with the reference."""
     estimate = onward.homography @ step.homography
     estimate = estimate / estimate[2, 2]
     moved = displacement(estimate, height, width)

@@ -15,10 +15,7 @@ from torch import Tensor
 
 from afunet_core.ops.box_filter import block_mean
 
-__all__ = ["Level", "common_signal", "feature_pyramid", "noise_level"]
-
-CONTEXT = 2.0
-"""σ of the local mean and contrast, in pixels of a four times reduced level."""
+CONTEXT = 2.0  # σ of the local mean and contrast, in pixels of a four times reduced level
 
 
 @dataclass(frozen=True)

@@ -45,13 +45,12 @@ __all__ = [
 
 MODES = ("auto", "on", "off")
 BORDERS = ("fill", "crop")
+# Most pixels of the finest level estimated on: 1500×1000 is halved once. Precision there is a few hundredths of a
+# pixel, so that more would cost time and gain nothing.
 WORKING_PIXELS = 0.45e6
-"""Most pixels of the finest level estimated on: 1500×1000 is halved once. Precision there is a few hundredths of a
-pixel, so that more would cost time and gain nothing."""
-SEARCH_SIDE = 256
-"""Longer side of the coarsest level, pixels."""
+SEARCH_SIDE = 256  # longer side of the coarsest level, pixels
+# Radiance below this, in units of the shorter frame's saturation, is mostly noise and quantisation of 8 bits.
 DARKEST = 0.002
-"""Radiance below this, in units of the shorter frame's saturation, is mostly noise and quantisation of 8 bits."""
 
 
 def register(

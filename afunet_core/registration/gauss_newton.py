@@ -24,20 +24,14 @@ from afunet_core.registration.homography import (
     transfer_centred,
 )
 
-__all__ = ["Fit", "Template", "difference", "refine", "shared_agreement"]
-
 # Standard deviations of what a hand does to a homography. Where the picture has texture the data outweigh this by far;
 # where it has none this keeps the corners from drifting.
-SHEAR_SPREAD = 0.02
-"""Rare in pictures taken by hand."""
-PERSPECTIVE_SPREAD = 0.03
-"""Comes with turning the camera."""
-CORRELATED_PIXELS = 8.0
-"""Neighbouring feature pixels share their noise; so many of them count as one observation."""
-CELL = 16
-"""Side of the cells whose strongest pixels are looked at, pixels of a level."""
+SHEAR_SPREAD = 0.02  # rare in pictures taken by hand
+PERSPECTIVE_SPREAD = 0.03  # comes with turning the camera
+CORRELATED_PIXELS = 8.0  # neighbouring feature pixels share their noise; so many of them count as one observation
+CELL = 16  # side of the cells whose strongest pixels are looked at, pixels of a level
+# Squared slope of a feature, whose contrast is about 1, from which a pixel tells something about where it is.
 TEXTURE = 1e-3
-"""Squared slope of a feature, whose contrast is about 1, from which a pixel tells something about where it is."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["PARAMETERS", "CentredFrame", "corner_spread", "homography_of", "parameters_of", "transfer_centred"]
-
 # Columns are the parameters (scale, rotation, x, y | two of shear | two of perspective) in terms of the eight free
 # entries of a homography, row by row. The first 4 span similarities, the first 6 affinities.
 PARAMETERS = torch.tensor(

@@ -16,26 +16,15 @@ from afunet_core.registration.features import Level
 from afunet_core.registration.gauss_newton import CORRELATED_PIXELS, Template, difference
 from afunet_core.registration.homography import CentredFrame, transfer_centred
 
-__all__ = ["NOTICEABLE", "LocalMotion", "local_motion"]
-
-BLOCKS = 24
-"""Blocks across the longer side."""
-SMALLEST = 32
-"""Side of a block at least, pixels."""
-CERTAIN = 0.25
-"""Pixels; blocks whose texture determines their motion less well do not count,"""
-FEWEST_POINTS = 24
-"""nor those with fewer textured pixels,"""
-LEAST_CORRELATION = 0.5
-"""nor those that agree less after they moved."""
-STEPS = 4
-"""Gauss–Newton steps at each level."""
-LONGEST_STEP = 1.5
-"""Pixels of the level."""
-ROUNDS = 10
-"""Reweighted least squares of the affinity that most blocks want."""
-NOTICEABLE = 1.5
-"""Pixels; less is within what the network follows without effort."""
+BLOCKS = 24  # blocks across the longer side
+SMALLEST = 32  # side of a block at least, pixels
+CERTAIN = 0.25  # pixels; blocks whose texture determines their motion less well do not count,
+FEWEST_POINTS = 24  # nor those with fewer textured pixels,
+LEAST_CORRELATION = 0.5  # nor those that agree less after they moved
+STEPS = 4  # Gauss–Newton steps at each level
+LONGEST_STEP = 1.5  # pixels of the level
+ROUNDS = 10  # reweighted least squares of the affinity that most blocks want
+NOTICEABLE = 1.5  # pixels; less is within what the network follows without effort
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,14 @@ from afunet_core.registration.gauss_newton import Fit, Template, refine, shared_
 from afunet_core.registration.homography import CentredFrame, transfer_centred
 from afunet_core.registration.parallax import local_motion
 
-__all__ = ["coarse_to_fine", "search"]
-
-LARGEST_SHIFT = 0.45
-"""Of the sides of the frame."""
+LARGEST_SHIFT = 0.45  # of the sides of the frame
+# Degrees of rotation tried at the coarsest level; refinement finds what lies between.
 ANGLES = (0.0, -1.5, 1.5, -3.0, 3.0, -4.5, 4.5, -6.0, 6.0)
-"""Degrees of rotation tried at the coarsest level; refinement finds what lies between."""
-CANDIDATES = 6
-"""Strongest correlations that are followed."""
+CANDIDATES = 6  # strongest correlations that are followed
+# Full-resolution pixels of predicted error from which it pays to look at more than the strongest pixels.
 UNCERTAIN = 0.04
-"""Full-resolution pixels of predicted error from which it pays to look at more than the strongest pixels."""
-ALL_POINTS = 120_000
-"""Pixels looked at then."""
-ASTRAY = 0.25
-"""Share of the textured parts that are off from which a fit is doubted."""
+ALL_POINTS = 120_000  # pixels looked at then
+ASTRAY = 0.25  # share of the textured parts that are off from which a fit is doubted
 _STILL = torch.eye(3, dtype=torch.float64)[None]
 
 
@@ -111,13 +105,10 @@ def _score(fits: Fit) -> Tensor:
 
 
 def search(moving: Level, reference: Level, frame: CentredFrame) -> Tensor:
-    """Find candidate transforms by masked normalised cross-correlation over shifts, for several rotations.
+    """Find K×3×3 candidates by masked normalised cross-correlation over shifts, for several rotations.
 
     Padfield, "Masked Object Registration in the Fourier Domain", 2012: the correlation at each shift is normalised by
     the energy of just those pixels that overlap there, so that large shifts compete fairly with small ones.
-
-    Returns:
-        K×3×3 centred homographies, float64, K ≤ 7; the identity is always the first.
     """
     height, width = reference.feature.shape[-2:]
     if min(height, width) < 8:

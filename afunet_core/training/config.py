@@ -19,6 +19,7 @@ __all__ = ["TrainingConfig", "check_names", "learning_rate", "load_config", "shi
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
+# What TOML may hold for a field, by the first word of its annotation.
 _TYPES: dict[str, tuple[type, ...]] = {
     "bool": (bool,),
     "dict": (dict,),
@@ -27,69 +28,50 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "tuple": (list, tuple),
 }
-"""What TOML may hold for a field, by the first word of its annotation."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything a run depends on. Written beside its results, so that it can be repeated.
+    """Everything a run depends on. Written beside its results, so that it can be repeated."""
 
-    Args:
-        model: name of a variant, see ``afunet info --variants``.
-        model_overrides: fields of :class:`AFUNetConfig` that differ from the variant.
-        start_from: weights of the same configuration to start from (name or file) instead of a random draw.
-        data: ``{"kind": "synthetic", "hdr": folder, "photos": folder, "holdout": 12, …SynthesisConfig fields}`` or
-            ``{"kind": "folder", "root": folder, "layout": "auto", "validation": folder}``.
-        loss: arguments of :class:`afunet_core.losses.hdr.HDRLoss`.
-        prior_weight: share of the same loss on the image decoded from the features alone (anchored head only). Without
-            it the head trusts the frames from the start and the features never learn.
-        steps: length of the run; a finished run can be resumed with more.
-        batch, patch: brackets per step and device, and their side in pixels.
-        learning_rate, final_learning_rate, warmup: peak and last rate, and steps to reach the peak.
-        schedule: ``"cosine"`` over all steps, or ``"constant"`` until the last ``decay`` steps, then cosine.
-        optimizer: ``"adam"`` or ``"adamw"``; ``betas``, ``weight_decay`` go with it.
-        ema: decay of the averaged weights that are validated and shipped; 0 for none.
-        clip: largest gradient norm.
-        precision: ``"32-true"`` or ``"bf16-mixed"``, as Lightning Fabric names them, or ``"auto"``: the latter where
-            the device multiplies bfloat16 itself (:func:`afunet_core.utils.device.choose_training_precision`).
-        compile: use ``torch.compile``; pays on a GPU and on long runs.
-        validate_every, validation_count, validation_size: steps between validations, their brackets and side.
-        checkpoint_every, log_every: steps between checkpoints and between log lines.
-        seed: of the weights and of the data.
-        row: of the paper that the run regenerates, see :data:`afunet_core.evaluation.paper.PUBLISHED_ROWS`;
-            ``afunet evaluate --run`` prints it beside the measurement.
-
-    Raises:
-        ArgumentError: for a value of another type, or that is none of the choices.
-    """
-
-    model: str = "compact"
+    model: str = "compact"  # name of a variant, see ``afunet info --variants``
+    # fields of `AFUNetConfig` that differ from the variant
     model_overrides: dict[str, Any] = field(default_factory=dict)
+    # weights of the same configuration to start from (name or file) instead of a random draw
     start_from: str | None = None
+    # ``{"kind": "synthetic", "hdr": folder, "photos": folder, "holdout": 12, …SynthesisConfig fields}`` or
+    # ``{"kind": "folder", "root": folder, "layout": "auto", "validation": folder}``
     data: dict[str, Any] = field(default_factory=dict)
-    loss: dict[str, Any] = field(default_factory=dict)
+    loss: dict[str, Any] = field(default_factory=dict)  # arguments of `HDRLoss`
+    # share of the same loss on the image decoded from the features alone (anchored head only). Without it the head
+    # trusts the frames from the start and the features never learn.
     prior_weight: float = 0.5
-    steps: int = 10_000
-    batch: int = 4
-    patch: int = 128
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 1e-6
-    warmup: int = 200
+    steps: int = 10_000  # length of the run; a finished run can be resumed with more
+    batch: int = 4  # brackets per step and device
+    patch: int = 128  # their side in pixels
+    learning_rate: float = 1e-3  # the peak
+    final_learning_rate: float = 1e-6  # of the last step
+    warmup: int = 200  # steps to reach the peak
+    # ``"cosine"`` over all steps, or ``"constant"`` until the last ``decay`` steps, then cosine
     schedule: str = "cosine"
     decay: int = 0
-    optimizer: str = "adamw"
+    optimizer: str = "adamw"  # ``"adam"`` or ``"adamw"``; the two below are its arguments
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 1e-4
-    ema: float = 0.999
-    clip: float = 1.0
+    ema: float = 0.999  # decay of the averaged weights that are validated and shipped; 0 for none
+    clip: float = 1.0  # largest gradient norm
+    # ``"32-true"`` or ``"bf16-mixed"``, as Lightning Fabric names them, or ``"auto"``: the latter where the device
+    # multiplies bfloat16 itself (`choose_training_precision`)
     precision: str = "auto"
-    compile: bool = False
-    validate_every: int = 1000
-    validation_count: int = 24
-    validation_size: int = 256
-    checkpoint_every: int = 500
-    log_every: int = 50
-    seed: int = 0
+    compile: bool = False  # use ``torch.compile``; pays on a GPU and on long runs
+    validate_every: int = 1000  # steps between validations
+    validation_count: int = 24  # brackets of each
+    validation_size: int = 256  # their side in pixels
+    checkpoint_every: int = 500  # steps between checkpoints
+    log_every: int = 50  # steps between log lines
+    seed: int = 0  # of the weights and of the data
+    # of the paper that the run regenerates, see `PUBLISHED_ROWS`; ``afunet evaluate --run`` prints it beside the
+    # measurement
     row: str | None = None
 
     def __post_init__(self) -> None:
@@ -146,11 +128,6 @@ def load_config(path: str | os.PathLike[str], **overrides: Any) -> TrainingConfi
     Args:
         path: the file, or a name of :func:`shipped_recipes`. A file of that name goes first.
         **overrides: entries of the configuration; ``"data.root"`` is the entry ``root`` of the table ``data``.
-
-    Raises:
-        ArgumentError: for a file that is no TOML, a name that is neither file nor recipe, an entry the configuration
-            does not have, a value it cannot take, or files that are each other's base.
-        OSError: if the file or its base cannot be read.
     """
     values = _read_toml(_find(path), ())
     for key, value in overrides.items():
@@ -175,11 +152,7 @@ def _find(path: str | os.PathLike[str]) -> Path:
 
 
 def check_names(table: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse entries that a table of the configuration does not have.
-
-    Raises:
-        ArgumentError: with the names it has.
-    """
+    """Refuse entries that a table of the configuration does not have."""
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ArgumentError(table, f"names among {', '.join(sorted(known))}", ", ".join(unknown))

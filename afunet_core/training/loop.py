@@ -25,18 +25,15 @@ from afunet_core.io.atomic import write_atomically
 from afunet_core.losses.hdr import HDRLoss
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
-from afunet_core.training.config import TrainingConfig, check_names, learning_rate, load_config
+from afunet_core.training.config import TrainingConfig, check_names, learning_rate
 from afunet_core.training.sources import Batch, data_source, training_batches, validate
 from afunet_core.utils.device import choose_training_precision
 
-__all__ = ["TrainingConfig", "TrainingObjective", "learning_rate", "load_config", "train"]
+__all__ = ["TrainingObjective", "train"]
 
 
 class TrainingObjective(nn.Module):
     """The network with its loss on top: what is compiled, distributed and differentiated.
-
-    Raises:
-        ArgumentError: for an entry of ``config.loss`` that there is not.
 
     Example:
         >>> from afunet_core.model.config import COMPACT
@@ -70,7 +67,7 @@ def train(
     nodes: int = 1,
     progress: bool = True,
 ) -> Path:
-    """Train a network; write its averaged weights, checkpoints and logs.
+    """Train a network; write its averaged weights, of which the path is returned, checkpoints and logs.
 
     The folder holds ``model.safetensors`` (averaged weights), ``best.safetensors`` (those that validated best),
     ``last.ckpt`` (to resume from), ``config.json``, and for each start of the run ``log/from-STEP/metrics.csv``.
@@ -78,18 +75,10 @@ def train(
     Args:
         config: the run.
         out: folder for everything that is written.
-        resume: continue from ``last.ckpt`` there, if any.
+        resume: continue from ``last.ckpt`` there, if any; a damaged one is refused before anything is written.
         minutes: stop cleanly (with a checkpoint) after this long, to be resumed later.
         accelerator, devices, nodes: as Lightning Fabric takes them.
         progress: show a bar with the time left.
-
-    Returns:
-        The path of the averaged weights.
-
-    Raises:
-        DependencyError: without the ``train`` extra.
-        ArgumentError: if the configuration names something that there is not.
-        CheckpointError: if ``last.ckpt`` is damaged or of another network. Nothing is written then.
     """
     from tqdm import tqdm
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from afunet_core.data.datasets import BracketDataset
-from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer, validation_brackets
+from afunet_core.data.synthesis.brackets import Synthesizer, validation_brackets
+from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.scenes import SceneBank
-from afunet_core.errors import ArgumentError
+from afunet_core.errors import AFUNetError, ArgumentError
 from afunet_core.evaluation.evaluator import Sample, dataset_samples, evaluate, synthetic_samples
 from afunet_core.radiometry import mu_law, network_input
 from afunet_core.training.config import check_names
@@ -24,27 +25,19 @@ if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
     from afunet_core.training.config import TrainingConfig
 
-__all__ = ["FolderSource", "SyntheticSource", "data_source", "training_batches", "validate"]
-
-Batch: TypeAlias = tuple[Tensor, Tensor]
-"""Network input B×18×H×W and truth B×3×H×W."""
+Batch: TypeAlias = tuple[Tensor, Tensor]  # network input B×18×H×W and truth B×3×H×W
 
 
-def training_batches(source: SyntheticSource | FolderSource, steps: range, rank: int) -> Iterable[Batch]:
-    """Return the batches of these steps, made in advance by other processes where the source allows.
-
-    A batch depends on its step alone, so the number of processes changes nothing.
-    """
-    dataset = _Steps(source, steps, rank)
-    return DataLoader(dataset, batch_size=None, num_workers=source.workers)
+def training_batches(source: SyntheticSource | FolderSource, steps: range, rank: int) -> Iterator[Batch]:
+    """Yield the batches of these steps, made in advance by other processes; each depends on its step alone."""
+    for batch in DataLoader(_Steps(source, steps, rank), batch_size=None, num_workers=source.workers):
+        if isinstance(batch, AFUNetError):
+            raise batch
+        yield batch
 
 
 def data_source(config: TrainingConfig, device: torch.device) -> SyntheticSource | FolderSource:
-    """Open the source that ``config.data`` names.
-
-    Raises:
-        ArgumentError: for a kind or an entry that there is not.
-    """
+    """Open the source that ``config.data`` names."""
     kinds: dict[str, type[SyntheticSource] | type[FolderSource]] = {
         "synthetic": SyntheticSource,
         "folder": FolderSource,
@@ -55,8 +48,8 @@ def data_source(config: TrainingConfig, device: torch.device) -> SyntheticSource
     return kinds[kind](config, device)
 
 
-class _Steps(Dataset[Batch]):
-    """Batches of a source in the order of the steps."""
+class _Steps(Dataset["Batch | AFUNetError"]):
+    """Batches of a source in the order of the steps; an error is an entry, since torch would make it a traceback."""
 
     def __init__(self, source: SyntheticSource | FolderSource, steps: range, rank: int) -> None:
         self.source, self.steps, self.rank = source, steps, rank
@@ -64,8 +57,11 @@ class _Steps(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.steps)
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.source.batches(self.steps[index], self.rank)
+    def __getitem__(self, index: int) -> Batch | AFUNetError:
+        try:
+            return self.source.batches(self.steps[index], self.rank)
+        except AFUNetError as error:
+            return AFUNetError(str(error))
 
 
 def worker_count() -> int:

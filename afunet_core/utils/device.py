@@ -9,39 +9,36 @@ import torch
 
 from afunet_core.errors import ArgumentError
 
-__all__ = [
-    "PRECISIONS",
-    "automatic_budget",
-    "choose_device",
-    "choose_precision",
-    "choose_training_precision",
-    "describe_device",
-    "is_out_of_memory",
-    "multiplies_bfloat16",
-    "parse_memory",
-    "release_memory",
-]
-
+# Precisions a merge can be asked for; sums over the image and the final image are float32 in all of them.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""Precisions a merge can be asked for; sums over the image and the final image are float32 in all of them."""
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+# What libraries and systems say when memory runs out, in lower case.
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, MPS, Metal, XPU
+    "can't allocate memory",  # torch on Linux
+    "cannot allocate memory",  # the C library: errno ENOMEM
+    "not enough memory",  # torch and the system on Windows
+    "insufficient memory",
+    "unable to allocate",  # numpy
+    "failed to allocate",
+    "could not allocate",  # MPS, oneDNN
+    "bad_alloc",  # the C++ library
+    "bad allocation",  # that of Microsoft
+    "alloc_failed",  # cuBLAS, cuDNN, cuFFT and cuSPARSE status codes
+    "allocation_failed",  # cuDNN 9
+    "memoryallocation",  # cudaErrorMemoryAllocation
+    "cublas_status_not_initialized",  # what cuBLAS says when its first workspace does not fit
+    "exceed allowed memory",  # torch's allocator with a limit
+    "invalid buffer size",  # MPS
+    "resource_exhausted",  # Triton, XLA
+    "mkldnn_memory",
+    "paging file is too small",
+)
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
-    """Choose the device to compute on.
-
-    Args:
-        name: ``"auto"`` (the first of CUDA, MPS, CPU that is there), ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"cpu"``,
-            or a device.
-
-    Raises:
-        ArgumentError: for an unknown device or one this machine does not have.
-
-    Example:
-        >>> choose_device("cpu")
-        device(type='cpu')
-    """
+    """Choose the device to compute on: ``"auto"`` is the first of CUDA, MPS, CPU that is there."""
     if isinstance(name, str) and name.strip().lower() == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
     try:
@@ -62,9 +59,6 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 
     ``"auto"`` is float32, except on CUDA devices with bfloat16 matrix units, where the difference cannot be seen and
     the time is a fraction.
-
-    Raises:
-        ArgumentError: for an unknown precision.
     """
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" and multiplies_bfloat16(device) else torch.float32
@@ -88,15 +82,7 @@ def multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def parse_memory(amount: int | float | str | None) -> int | None:
-    """Parse an amount of memory: ``2e9``, ``"4GB"``, ``"1.5g"``; units count in 1024s. None, ``"auto"``: no limit.
-
-    Raises:
-        ArgumentError: for anything else, and for amounts that are not above zero.
-
-    Example:
-        >>> parse_memory("1.5 GB"), parse_memory(None)
-        (1610612736, None)
-    """
+    """Parse an amount of memory: ``2e9``, ``"4GB"``, ``"1.5g"``; units count in 1024s. None, ``"auto"``: no limit."""
     advice = "Write bytes or a number with a unit, such as '4GB' or '512MB'."
     if amount is None or (isinstance(amount, str) and amount.strip().lower() == "auto"):
         return None
@@ -135,40 +121,11 @@ def _free_host_memory() -> int | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return True if an exception means that memory ran out, on any device.
-
-    Example:
-        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shape mismatch"))
-        (True, False)
-    """
+    """Return True if an exception means that memory ran out, on any device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError | OSError) and any(sign in text for sign in _OUT_OF_MEMORY)
-
-
-_OUT_OF_MEMORY = (
-    "out of memory",  # CUDA, MPS, Metal, XPU
-    "can't allocate memory",  # torch on Linux
-    "cannot allocate memory",  # the C library: errno ENOMEM
-    "not enough memory",  # torch and the system on Windows
-    "insufficient memory",
-    "unable to allocate",  # numpy
-    "failed to allocate",
-    "could not allocate",  # MPS, oneDNN
-    "bad_alloc",  # the C++ library
-    "bad allocation",  # that of Microsoft
-    "alloc_failed",  # cuBLAS, cuDNN, cuFFT and cuSPARSE status codes
-    "allocation_failed",  # cuDNN 9
-    "memoryallocation",  # cudaErrorMemoryAllocation
-    "cublas_status_not_initialized",  # what cuBLAS says when its first workspace does not fit
-    "exceed allowed memory",  # torch's allocator with a limit
-    "invalid buffer size",  # MPS
-    "resource_exhausted",  # Triton, XLA
-    "mkldnn_memory",
-    "paging file is too small",
-)
-"""What libraries and systems say when memory runs out, in lower case."""
 
 
 def release_memory(device: torch.device) -> None:

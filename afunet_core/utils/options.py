@@ -1,11 +1,7 @@
-"""Options declared once: a frozen dataclass whose fields carry what every interface needs to offer them.
-
-:class:`~afunet_core.merging.options.MergeOptions` and :class:`~afunet_core.bracket.options.BracketOptions` are such
-classes. The command line, the widget's form, napari's preferences, the checks and the table of the documentation are
-made from them. This module imports neither torch nor Qt.
+"""Options declared once: the command line, the widget's form, the preferences, the checks and the docs' table follow.
 
 A preference stores a closed choice or a flag as it is, a number as it is shown, and anything else as the text that
-:meth:`Option.value_of` understands.
+:meth:`Option.value_of` understands. This module imports neither torch nor Qt.
 """
 
 from __future__ import annotations
@@ -16,8 +12,7 @@ from typing import Any, Literal
 
 from afunet_core.errors import ArgumentError
 
-__all__ = ["GROUPS", "Option", "check_choices", "option", "options_of", "options_table"]
-
+# Groups of options and their headings, in the order in which interfaces show them.
 GROUPS = {
     "frames": "Frames",
     "merging": "Merging",
@@ -25,7 +20,6 @@ GROUPS = {
     "network": "Model and device",
     "result": "Result",
 }
-"""Groups of options and their headings, in the order in which interfaces show them."""
 
 
 def _text(text: str) -> Any:
@@ -82,16 +76,7 @@ class Option:
         return "\n".join(textwrap.wrap(self.help, 90))
 
     def value_of(self, text: str) -> Any:
-        """The value for a text: that of the choice so called, else what ``parse`` reads in it.
-
-        Raises:
-            ValueError: the text cannot be read.
-
-        Example:
-            >>> level = Option(label="", help="", group="", choices={None: "As stored"}, is_open=True, parse=float)
-            >>> level.value_of("As stored"), level.value_of("4")
-            (None, 4.0)
-        """
+        """The value for a text: of the choice so called, else what ``parse`` reads, which may raise ``ValueError``."""
         text = text.strip()
         for value, shown in self.choices.items():
             if text == shown:
@@ -119,11 +104,7 @@ def options_of(options: type | Any) -> dict[str, Option]:
 
 
 def check_choices(options: Any) -> None:
-    """Raise for the first value that is none of a closed list's choices.
-
-    Raises:
-        ArgumentError: names the option and its choices.
-    """
+    """Refuse the first value that is none of a closed list's choices."""
     for name, each in options_of(options).items():
         value = getattr(options, name)
         if each.kind == "choice" and not (isinstance(value, str | int | None) and value in each.choices):

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 
 from afunet_core.errors import MergeCancelled
 
-__all__ = ["OnProgress", "ProgressReporter", "ShouldCancel"]
-
 OnProgress = Callable[[int, int, str], None]
 ShouldCancel = Callable[[], bool]
 
@@ -21,10 +19,7 @@ class ProgressReporter:
 
     A step that may take longer than a moment calls :meth:`check`, which raises, several times a second. Make the
     reporter in the public function that callers from outside call: warnings name the line of that call.
-
-    Args:
-        on_progress: called with ``(done, total, message)``; ``done`` counts thousandths and never decreases.
-        should_cancel: asked at every report and every check.
+    ``on_progress`` gets ``(done, total, message)``; ``done`` counts thousandths and never decreases.
     """
 
     total = 1000

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-__all__ = ["COMPARISONS", "compare", "has_result", "is_comparing", "stop_comparing", "toggle"]
-
 # value → what the user reads
 COMPARISONS = {
     "reference": "Reference frame",
@@ -22,36 +20,23 @@ COMPARISONS = {
     "frames": "Frames and result",
     "stages": "Stages",
 }
-_BEFORE = "before_comparing"
-"""Note on a layer: how things were."""
-
-
-def toggle(viewer: ViewerModel, comparison: str = "reference") -> bool:
-    """Begin a comparison, or end the one there is; return True while one is shown."""
-    if is_comparing(viewer):
-        stop_comparing(viewer)
-        return False
-    return compare(viewer, comparison)
+_BEFORE = "before_comparing"  # note on a layer: how things were
 
 
 def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None) -> bool:
-    """Show a comparison of a result in place of what is visible now.
+    """Show one of :data:`COMPARISONS` of a result in place of what is visible now; False if there is nothing.
 
-    Args:
-        viewer: with a result and the layers it was made from.
-        comparison: one of :data:`COMPARISONS`: the ``reference`` frame in the place of the result; reference and result
-            ``side by side``; all ``frames`` and the result; or the three sides of the ``stages``.
-        radiance: the HDR layer of the result; the topmost that is no preview by default.
-
-    Returns:
-        False if there was nothing to compare.
+    ``radiance`` is the HDR layer of the result; the topmost that is no preview by default.
     """
     stop_comparing(viewer)
-    wanted = _wanted(viewer, comparison, radiance)
-    if not wanted:
+    result = radiance if radiance is not None and _is_comparable(radiance) else _newest_result(viewer)
+    wanted = [] if result is None else _wanted(viewer, comparison, result)
+    if result is None or not wanted:
         return False
     in_grid = comparison != "reference"
-    before = {"grid": _grid_state(viewer), "zoom": viewer.scene.camera.zoom}
+    before: dict[str, Any] = {"grid": _grid_state(viewer), "plane": ()}
+    if comparison != "stages" and wanted[0].ndim > result.ndim:
+        before["plane"] = _show_reference_plane(viewer, wanted[0], result.metadata[KEY])
     for layer in viewer.layers:
         _note(layer, before | {"visible": layer.visible})
         if layer.visible != (layer in wanted):
@@ -66,11 +51,6 @@ def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None)
     return True
 
 
-def is_comparing(viewer: ViewerModel) -> bool:
-    """Return True while a comparison is shown."""
-    return any(_BEFORE in layer.metadata.get(KEY, {}) for layer in viewer.layers)
-
-
 def has_result(viewer: ViewerModel) -> bool:
     """Return True if there is a result to compare."""
     return _newest_result(viewer) is not None
@@ -78,13 +58,18 @@ def has_result(viewer: ViewerModel) -> bool:
 
 def stop_comparing(viewer: ViewerModel) -> None:
     """Bring back what :func:`compare` hid, and the view there was."""
-    for layer in viewer.layers:
-        before = layer.metadata.get(KEY, {}).get(_BEFORE)
+    notes = {layer: layer.metadata.get(KEY, {}) for layer in viewer.layers}
+    for layer, note in notes.items() if any(_BEFORE in note for note in notes.values()) else ():
+        before = note.get(_BEFORE)
         if before is None:
+            if note.get("role", "").endswith("values"):  # came in place of the stages' colours meanwhile
+                layer.visible = False
             continue
         _note(layer, None)
         if layer.visible != before["visible"]:
             layer.visible = before["visible"]
+        if before["plane"]:
+            viewer.dims.set_point(*before["plane"])
         if _grid_state(viewer) != before["grid"]:
             grid = viewer.canvas.grid
             if grid.enabled and not before["grid"]["enabled"]:
@@ -94,11 +79,8 @@ def stop_comparing(viewer: ViewerModel) -> None:
                 setattr(grid, name, value)
 
 
-def _wanted(viewer: ViewerModel, comparison: str, radiance: Image | None) -> list[Layer]:
+def _wanted(viewer: ViewerModel, comparison: str, layer: Image) -> list[Layer]:
     """Return the layers that a comparison shows; none where some are missing."""
-    layer = radiance if radiance is not None and _is_comparable(radiance) else _newest_result(viewer)
-    if layer is None:
-        return []
     note, result = layer.metadata[KEY], ResultId.of_layer(layer)
     shown = find_result(viewer, result, "tone_mapped") or layer
     if comparison == "stages":
@@ -122,13 +104,22 @@ def _newest_result(viewer: ViewerModel) -> Image | None:
 
 
 def _frames(viewer: ViewerModel, note: dict[str, Any], names: Sequence[str]) -> list[Layer]:
-    """Return the layers that were merged under these names, or none where one was deleted (or is a plane)."""
+    """Return the layers that were merged under these names, or none where one was deleted."""
     identities = dict(zip(note.get("frames", ()), note.get("layers", ()), strict=False))
     frames = []
     for name in names:
         same = [layer for layer in viewer.layers if str(layer.unique_id) == identities.get(name)]
         frames += same or [layer for layer in viewer.layers if layer.name == name]  # by name where it was opened anew
-    return frames if len(frames) == len(names) else []
+    return list(dict.fromkeys(frames)) if len(frames) == len(names) else []  # planes are of one layer
+
+
+def _show_reference_plane(viewer: ViewerModel, stack: Layer, note: dict[str, Any]) -> tuple[int, float]:
+    """Show the plane of a stack that was the reference; return the axis, and the point that was shown."""
+    axis, info = viewer.dims.ndim - stack.ndim, note["info"]
+    plane = note["frames"].index(info["frames"][info["reference"]])
+    before = axis, viewer.dims.point[axis]
+    viewer.dims.set_point(axis, stack.data_to_world((plane, *[0] * (stack.ndim - 1)))[0])
+    return before
 
 
 def _shown_stages(viewer: ViewerModel, result: ResultId, side: str) -> Layer | None:

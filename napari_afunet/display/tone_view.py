@@ -42,23 +42,18 @@ CLIPPED = np.array((255, 0, 160), np.uint8)
 SCREEN_GAMMA = 2.2
 _THUMBNAIL = 32  # pixels along its sides
 _GREY, _GAIN = 0.18, 16.0  # middle grey, and the gain of Reinhard's operator
+# The image that was last shown, prepared: the next step of a slider finds it ready. It goes when its data goes.
+_prepared: dict[int, LivePicture] = {}
 
 
 @dataclass(frozen=True)
 class DisplaySettings:
-    """Settings of the display of an HDR layer.
+    """Settings of the display of an HDR layer."""
 
-    Attributes:
-        operator: one of :data:`OPERATORS`.
-        ev: exposure compensation in EV; +1 is twice as bright.
-        gamma: of the screen; 2.2 is neutral, more brightens the mid-tones.
-        warn: paint what is shown clipped.
-    """
-
-    operator: str = "reinhard"
-    ev: float = 0.0
-    gamma: float = SCREEN_GAMMA
-    warn: bool = False
+    operator: str = "reinhard"  # one of `OPERATORS`
+    ev: float = 0.0  # exposure compensation in EV; +1 is twice as bright
+    gamma: float = SCREEN_GAMMA  # of the screen; 2.2 is neutral, more brightens the mid-tones
+    warn: bool = False  # paint what is shown clipped
 
 
 def render(
@@ -188,33 +183,17 @@ def is_hdr(layer: Any) -> bool:
     return layer.rgb or layer.ndim == 2
 
 
-class _Last:
-    """The image that was last shown, prepared: the next step of a slider finds it ready. It goes when its data goes."""
-
-    def __init__(self) -> None:
-        self._entry: tuple[weakref.ref[np.ndarray], LivePicture] | None = None
-
-    def of(self, radiance: np.ndarray) -> LivePicture:
-        from afunet_core.tonemap_lut import LivePicture
-
-        entry = self._entry
-        if entry is not None and entry[0]() is radiance:
-            return entry[1]
-        picture = LivePicture(radiance)
-        self._entry = weakref.ref(radiance, self._forget), picture
-        return picture
-
-    def _forget(self, gone: weakref.ref[np.ndarray]) -> None:
-        if self._entry is not None and self._entry[0] is gone:
-            self._entry = None
-
-
-_last = _Last()
-
-
 def prepare(radiance: np.ndarray) -> LivePicture:
     """Radiance ``H×W[×3]`` prepared for live display; the last one asked for is kept while its data lives."""
-    return _last.of(radiance)
+    from afunet_core.tonemap_lut import LivePicture
+
+    picture = _prepared.get(id(radiance))
+    if picture is None:
+        picture = LivePicture(radiance)
+        _prepared.clear()
+        _prepared[id(radiance)] = picture
+        weakref.finalize(radiance, _prepared.pop, id(radiance), None)
+    return picture
 
 
 def _render_block(block: np.ndarray, settings: DisplaySettings, planes: int) -> np.ndarray:

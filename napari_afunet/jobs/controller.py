@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_afunet.display.tone_view import DisplaySettings
@@ -21,11 +21,11 @@ from napari_afunet.jobs.worker import (
     BracketDone,
     Failed,
     MergeWorker,
-    batch_worker,
-    merge_worker,
+    batch_events,
+    merge_events,
     run_in_background,
 )
-from napari_afunet.layers.results import add_result_layers, remove_preview
+from napari_afunet.layers.results import add_in_steps, remove_preview, update_result
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 STEPS = 1000
 """Steps of the bar in napari's activity dock."""
+_PAUSE = 1
+"""Milliseconds between two layers of a result."""
 KEPT_FEATURES = 1024**3
 """Bytes of features that are kept for inspection after a merge."""
 
@@ -50,43 +52,30 @@ def _quit_all(workers: list[MergeWorker], *_: object) -> None:
 
 
 class MergeController(QObject):
-    """Starts workers, follows them, and shows what they bring.
-
-    Args:
-        viewer: of the layers.
-        display: returns how light is to be shown.
-        parent: ends what runs with it.
-
-    Attributes:
-        outcome: the last merge; a preview only where there is no merge of the same frames.
-        preview: the preview in the viewer.
-
-    Signals:
-        started: something runs.
-        progressed: fraction and message.
-        merged: role → layer, when a result is in the viewer.
-        bracket_done: what became of one bracket of a batch.
-        summarised: what happened in one line, and warnings.
-        ended: fraction done and a sentence, when nothing runs any more.
-    """
+    """Starts workers, follows them, and shows what they bring."""
 
     started = Signal()
-    progressed = Signal(float, str)
-    merged = Signal(object)
-    bracket_done = Signal(object)
-    summarised = Signal(str, object)
-    ended = Signal(float, str)
+    progressed = Signal(float, str)  # fraction, message
+    merged = Signal(object)  # role → layer, when a result is in the viewer
+    bracket_done = Signal(object)  # of a batch
+    summarised = Signal(str, object)  # what happened in one line, warnings
+    ended = Signal(float, str)  # fraction done, sentence: nothing runs any more
 
     def __init__(self, viewer: ViewerModel, display: Callable[[], DisplaySettings], parent: QWidget) -> None:
         super().__init__(parent)
         self._viewer, self._display = viewer, display
         self.worker: MergeWorker | None = None
-        self.outcome: Outcome | None = None
+        self.outcome: Outcome | None = None  # a preview only where there is no merge of the same frames
         self.preview: Outcome | None = None
         self._begun = 0.0
         self._message = (0.0, "")
         self._batch: list[BracketDone] = []
         self._activity: progress | None = None
+        self._showing: Iterator[None] | None = None  # a result, layer by layer
+        self._has_finished = False
+        self._next_layer = QTimer(self)  # between two layers the window draws and answers
+        self._next_layer.setSingleShot(True)
+        self._next_layer.timeout.connect(self._show_next)
         self._running: list[MergeWorker] = []
         running = self._running  # the controller itself is gone when its window is
         self.destroyed.connect(partial(_quit_all, running))
@@ -97,11 +86,11 @@ class MergeController(QObject):
 
     def merge(self, source: BracketSource, settings: MergeSettings) -> None:
         """Merge, and show the result."""
-        self._start(merge_worker(source, settings), "Merging")
+        self._start(MergeWorker(partial(merge_events, source, settings)), "Merging")
 
     def merge_folders(self, root: str, output: str, settings: MergeSettings, group: bool = False) -> None:
         """Merge every bracket folder at or below ``root``, or the brackets among its pictures, into ``output``."""
-        self._start(batch_worker(root, output, settings, group), "Merging files")
+        self._start(MergeWorker(partial(batch_events, root, output, settings, group)), "Merging files")
 
     def cancel(self) -> None:
         """Ask the worker to stop; it does within a second."""
@@ -120,7 +109,7 @@ class MergeController(QObject):
                 return
             outcome.result, outcome.radiance, outcome.info = changed, changed.radiance, changed.info
             outcome.settings = outcome.settings.replace(regions=regions)
-            add_result_layers(self._viewer, outcome, self._display(), in_front=False)
+            update_result(self._viewer, outcome, self._display())
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
 
         run_in_background(
@@ -132,6 +121,7 @@ class MergeController(QObject):
         self._running[:] = [worker]
         self._activity = progress(total=STEPS, desc=title)
         self._begun, self._message, self._batch = time.monotonic(), (0.0, ""), []
+        self._has_finished = False
         self.started.emit()
         worker.progressed.connect(self._on_progress)
         worker.yielded.connect(self._on_yield)
@@ -169,8 +159,9 @@ class MergeController(QObject):
 
     def _on_finished(self) -> None:
         """End the run, here only: of a worker that has finished no signal can come into the next one's run."""
-        if self.worker is None:
-            return  # the panel was closed meanwhile
+        self._has_finished = True
+        if self.worker is None or self._showing is not None:
+            return  # the panel was closed meanwhile, or its result is being shown
         if self._batch:
             self._end(0.0 if self.worker.abort_requested else 1.0, self._summary())
         elif self.worker.abort_requested and not any(self._message):
@@ -197,6 +188,8 @@ class MergeController(QObject):
 
     def abandon(self) -> None:
         """Stop what runs and forget it: the panel is closed."""
+        self._next_layer.stop()
+        self._showing = None
         if self.worker is not None:
             self.worker.quit()
             self._end(0.0, "Cancelled. Nothing was changed.")
@@ -218,20 +211,36 @@ class MergeController(QObject):
 
     def _show(self, outcome: Outcome) -> None:
         _limit_features(outcome)
+        if outcome.is_preview:
+            self.preview = outcome
+        if not outcome.is_preview or not self._is_merged(outcome.source):
+            self.outcome = outcome
+        self._showing = self._show_in_steps(outcome)
+        self._show_next()
+
+    def _show_next(self) -> None:
+        """Add the next layer of the result; the window draws and answers before the one after."""
+        assert self._showing is not None
         try:
-            if not outcome.is_preview:
-                self.outcome = outcome
-                self.remove_preview()
-            else:
-                if not self._is_merged(outcome.source):
-                    self.outcome = outcome
-                self.preview = outcome
-            layers = add_result_layers(self._viewer, outcome, self._display())
+            next(self._showing)
+            self._next_layer.start(_PAUSE)
+            return
+        except StopIteration:
+            pass
         except Exception as error:  # the result is not lost: it stays in ``outcome``
             logger.info("unexpected error while showing a result", exc_info=True)
             self._fail(f"The result could not be shown ({type(error).__name__}: {error}). Please report this.")
-            return
-        self.merged.emit(layers)
+        self._showing = None
+        if self._has_finished:
+            self._on_finished()
+
+    def _show_in_steps(self, outcome: Outcome) -> Iterator[None]:
+        for layers in add_in_steps(self._viewer, outcome, self._display):
+            added = layers
+            yield
+        if not outcome.is_preview:
+            self.remove_preview()
+        self.merged.emit(added)
         seconds = time.monotonic() - self._begun
         remember_pace(outcome, seconds)
         self.summarised.emit(what_happened(outcome), result_warnings(outcome))

@@ -47,24 +47,14 @@ _OFFSET = 0.003
 
 
 class AlignmentPrecheck(QObject):
-    """Background pre-merge alignment check; a newer request cancels the older.
-
-    Args:
-        request: returns what identifies the pixels (hashable, the same as long as they are), their source and the
-            settings, or ``None`` while there is nothing to merge.
-        parent: ends the check with it.
-
-    Attributes:
-        warnings: the sentences of the last check.
-        answered: emitted when they changed.
-    """
+    """Background pre-merge alignment check; a newer request cancels the older."""
 
     answered = Signal()
 
     def __init__(self, request: Callable[[], Request | None], parent: QWidget) -> None:
         super().__init__(parent)
         self.warnings: list[str] = []
-        self._request = request
+        self._request = request  # what identifies the pixels as long as they are the same, their source, the settings
         self._checked: Hashable = None
         self._stop = threading.Event()
         self._ready = False
@@ -207,13 +197,13 @@ def bracket_warnings(source: BracketSource, settings: MergeSettings) -> list[str
 
 
 def bit_depth_hint(source: BracketSource, settings: MergeSettings) -> int | None:
-    """Return the bits that 16-bit data seem to use, if they are fewer and the settings do not say so."""
-    pixels = _samples(source)
-    if settings.bit_depth is not None or not pixels or source.frames[0].dtype != np.uint16:
+    """Return the bits that integers seem to use, if they are fewer than their type has and the settings do not say."""
+    pixels, dtype = _samples(source), source.frames[0].dtype
+    if settings.bit_depth is not None or not pixels or dtype.kind not in "iu":
         return None
     largest = max(float(values.max()) for values in pixels)
-    bits = next((bits for bits in (10, 12, 14) if largest < 2**bits), None)
-    return bits if bits is not None and largest > 2 ** (bits - 2) else None
+    bits = next((bits for bits in (8, 10, 12, 14, 16) if largest < 2**bits), 64)
+    return bits if bits < np.iinfo(dtype).bits and largest > 2 ** (bits - 2) else None
 
 
 def black_level_hint(source: BracketSource, settings: MergeSettings) -> float | None:

@@ -23,9 +23,9 @@ __all__ = [
     "Failed",
     "FoundBracket",
     "MergeWorker",
-    "batch_worker",
+    "batch_events",
     "find_brackets",
-    "merge_worker",
+    "merge_events",
     "run_in_background",
 ]
 
@@ -142,27 +142,10 @@ def run_in_background(
     create_worker(attempt, _connect={"returned": answer})
 
 
-def merge_worker(source: BracketSource, settings: MergeSettings) -> MergeWorker:
-    """Make a worker that merges; it yields one :class:`~napari_afunet.jobs.merge_job.Step` a plane, or ``Failed``."""
-    return MergeWorker(lambda report, should_cancel: merge_events(source, settings, report, should_cancel))
-
-
-def batch_worker(root: str, output: str, settings: MergeSettings, group: bool = False) -> MergeWorker:
-    """Make a worker that merges files; it yields :class:`BracketDone` or :class:`Failed`.
-
-    Args:
-        root: folder at or below which every bracket folder is merged.
-        output: folder of the results.
-        settings: everything but the exposures, which come from the files.
-        group: find brackets among the pictures in ``root`` instead.
-    """
-    return MergeWorker(lambda report, should_cancel: batch_events(root, output, settings, group, report, should_cancel))
-
-
 def merge_events(
     source: BracketSource, settings: MergeSettings, report: Report, should_cancel: ShouldCancel
 ) -> Iterator[Step | Failed]:
-    """Merge plane by plane; every error becomes something the user can act on."""
+    """Merge, yielding a step a plane; every error becomes something the user can act on."""
     from afunet_core.errors import AFUNetError, MergeCancelled
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,20 +22,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Shapes
 
-__all__ = [
-    "LEGENDS",
-    "compute_map",
-    "draw_regions",
-    "find_regions",
-    "hide_map",
-    "map_options",
-    "region_layer",
-    "remove_extra_layers",
-    "remove_last_region",
-    "show_map",
-]
-
 _SOURCES = ("shorter frame", "reference", "longer frame", "the network's own picture")
+# Map → what its colours mean, as rich text.
 LEGENDS = {
     "ghost": "Bright: frames disagree; a plain weighted merge would show a ghost there.",
     "source": " ".join(
@@ -43,11 +32,9 @@ LEGENDS = {
     ),
     "network": "Bright: the network decided; dark: frames that agree were averaged.",
 }
-"""Map → what its colours mean, as rich text."""
 
 _REGIONS = "regions"
-_SMALLEST = 2
-"""Pixels along the shorter side of a shape that counts."""
+_SMALLEST = 2  # pixels along the shorter side of a shape that counts
 _KEPT = ("radiance", "fused", "tone_mapped")
 
 
@@ -118,31 +105,39 @@ def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, freehand: bo
             face_color="transparent",
             edge_color="yellow",
             edge_width=2,
-            features={"frame": np.zeros(0, int)},
-            text={"string": "frame {frame}", "color": "yellow", "anchor": "upper_left", "size": 10},
+            features={"frame": np.array([], object), "id": np.array([], object)},
+            text={"string": "{frame}", "color": "yellow", "anchor": "upper_left", "size": 10},
             metadata={KEY: {"key": result.key, "bracket": result.name, "role": _REGIONS}},
             **outcome.source.placement.arguments(),
         )
     bring_to_front(viewer, layer)
-    layer.feature_defaults = {"frame": frame + 1}  # as the table counts
+    layer.feature_defaults = {"frame": outcome.info["frames"][frame], "id": frame_ids(outcome)[frame]}
     layer.selected_data = set()
     viewer.layers.selection.active = layer
     layer.mode = "add_polygon_lasso" if freehand else "add_rectangle"
     return layer
 
 
-def find_regions(layer: Shapes | None) -> tuple[Any, ...]:
-    """Return the regions drawn, as :func:`afunet_core.merge` takes them."""
+def frame_ids(outcome: Outcome) -> list[str]:
+    """Return identities of a result's frames, shortest exposure first: of their layers, or the numbers of planes."""
+    source = outcome.source
+    layer_of = dict(zip(source.names, source.layers, strict=True))
+    ids = [layer_of[name] for name in outcome.info["frames"]]
+    return ids if len(set(ids)) == len(ids) else [str(number) for number in range(len(ids))]
+
+
+def find_regions(layer: Shapes | None, ids: Sequence[str]) -> tuple[Any, ...]:
+    """Return the regions drawn, as :func:`afunet_core.merge` takes them: of frames in the order of ``ids``."""
     if layer is None:
         return ()
     regions = []
     # Where napari drops a shape of too few corners, its feature stays: the last ones belong together.
-    frames = list(layer.features["frame"])[len(layer.features) - len(layer.data) :]
+    frames = list(layer.features["id"])[len(layer.features) - len(layer.data) :]
     for corners, frame in zip(layer.data, frames, strict=True):
         points = np.asarray(corners)[:, -2:]
-        if np.ptp(points, axis=0).min() >= _SMALLEST:
+        if np.ptp(points, axis=0).min() >= _SMALLEST and frame in ids:
             polygon = tuple((round(float(row), 2), round(float(column), 2)) for row, column in points)
-            regions.append((int(frame) - 1, polygon))
+            regions.append((ids.index(frame), polygon))
     return tuple(regions)
 
 

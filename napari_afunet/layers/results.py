@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from napari_afunet.display.tone_view import (
@@ -15,11 +17,10 @@ from napari_afunet.display.tone_view import (
     unit_exposure,
 )
 from napari_afunet.jobs.merge_job import SIDES, Outcome
-from napari_afunet.layers.overlays import map_options
+from napari_afunet.layers.overlays import map_options, region_layer
 from napari_afunet.layers.result_layer import (
     ROLES,
     ResultId,
-    bring_to_front,
     find_result,
     link_display,
     move_to_front,
@@ -32,50 +33,90 @@ from napari_afunet.layers.source import Placement
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
-__all__ = ["add_result_layers", "remove_preview", "set_view_gamma", "show_tone_mapped"]
+__all__ = [
+    "add_in_steps",
+    "add_result_layers",
+    "remove_preview",
+    "set_view_gamma",
+    "show_tone_mapped",
+    "update_result",
+]
 
 
 def add_result_layers(
-    viewer: ViewerModel,
-    outcome: Outcome,
-    display: DisplaySettings,
-    name: str | None = None,
-    *,
-    in_front: bool = True,
+    viewer: ViewerModel, outcome: Outcome, display: DisplaySettings, name: str | None = None
 ) -> dict[str, Image]:
-    """Add the results to the viewer, or update those of an earlier run on the same bracket.
+    """Add the results to the viewer, or update those of an earlier run on the same bracket, and bring them into view.
 
     Args:
         viewer: of the frames.
         outcome: of a merge.
         display: how the light is shown.
         name: of the result; from the frames' names by default.
-        in_front: bring the result into view; else update what there is, where it is.
 
     Returns:
         role → layer, for the roles of :data:`~napari_afunet.layers.result_layer.ROLES` that this outcome has, and any
         map the core reports.
     """
+    *_, layers = add_in_steps(viewer, outcome, lambda: display, name)
+    return layers
+
+
+def add_in_steps(
+    viewer: ViewerModel, outcome: Outcome, display: Callable[[], DisplaySettings], name: str | None = None
+) -> Iterator[dict[str, Image]]:
+    """As :func:`add_result_layers`, but yield the layers so far after each: napari needs 0.1 s for a new one.
+
+    A new layer of light is hidden until its tone-mapped view covers it: what is seen is the viewer as it was, then the
+    result, whatever happens between two steps.
+    """
     result = ResultId.of_outcome(outcome, name)
     layers: dict[str, Image] = {}
-    _add_radiance(viewer, outcome, display, result, layers)
-    if not in_front:
-        return layers
-    shown = [layers[role] for role in ("radiance", "tone_mapped") if role in layers]
-    for layer in shown:
-        bring_to_front(viewer, layer)
-    if outcome.stages:
-        _add_stages(viewer, outcome, display, result, layers)
-    _add_maps(viewer, outcome, result, layers)
+    covered = _has_view(viewer, outcome, result) and find_result(viewer, result, "radiance") is None
+    light = _put_radiance(viewer, outcome, display(), result, visible=not covered)
+    layers["radiance"] = light
+    try:
+        if covered:
+            yield layers
+        if _has_view(viewer, outcome, result):
+            layers["tone_mapped"] = show_tone_mapped(viewer, light, display())
+        shown = list(layers.values())
+        _raise_to_front(viewer, shown)
+        shown[-1].visible = True
+        yield layers
+    finally:  # also when the panel is closed in the middle
+        light.visible = True
+    for _ in chain(_add_stages(viewer, outcome, display(), result, layers), _add_maps(viewer, outcome, result, layers)):
+        yield layers
     _remove_stale(viewer, result, layers)
-    for layer in layers.values():  # above the result: whoever makes one of them visible sees it
-        if layer not in shown:
-            move_to_front(viewer, layer)
-    if not outcome.is_preview:  # what is selected is what napari's own menu saves
+    regions = region_layer(viewer, result)
+    # Above the result: whoever makes one of them visible sees it.
+    _raise_to_front(viewer, [*layers.values(), *([] if regions is None else [regions])])
+    if not outcome.is_preview and shown[-1] in viewer.layers:  # what is selected is what napari's own menu saves
         viewer.layers.selection.active = shown[-1]
-    return layers
+    yield layers
+
+
+def update_result(viewer: ViewerModel, outcome: Outcome, display: DisplaySettings) -> None:
+    """Update the light and its tone-mapped view where they are."""
+    result = ResultId.of_outcome(outcome)
+    light = _put_radiance(viewer, outcome, display, result)
+    if _has_view(viewer, outcome, result):
+        show_tone_mapped(viewer, light, display)
+
+
+def _has_view(viewer: ViewerModel, outcome: Outcome, result: ResultId) -> bool:
+    """Return True if a tone-mapped view belongs to the light: it is wanted, or there since an earlier merge."""
+    wanted = outcome.settings.tone_mapped or find_result(viewer, result, "tone_mapped") is not None
+    return outcome.linear and wanted
+
+
+def _raise_to_front(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
+    for layer in layers:
+        if layer in viewer.layers:  # not deleted meanwhile
+            move_to_front(viewer, layer)
 
 
 def _remove_stale(viewer: ViewerModel, result: ResultId, layers: dict[str, Image]) -> None:
@@ -94,18 +135,22 @@ def remove_preview(viewer: ViewerModel, outcome: Outcome) -> None:
         viewer.layers.remove(layer)
 
 
-def _add_maps(viewer: ViewerModel, outcome: Outcome, result: ResultId, layers: dict[str, Image]) -> None:
+def _add_maps(viewer: ViewerModel, outcome: Outcome, result: ResultId, layers: dict[str, Image]) -> Iterator[None]:
     for role, values in outcome.maps.items():
         options = {"visible": False, **map_options(values, len(outcome.source.planes))}
         layers[role] = put_layer(viewer, result, role, values, outcome.placement, provenance_of(outcome), **options)
+        yield
 
 
 def _add_stages(
     viewer: ViewerModel, outcome: Outcome, display: DisplaySettings, result: ResultId, layers: dict[str, Image]
-) -> None:
+) -> Iterator[None]:
+    if not outcome.stages:
+        return
     notes, place = provenance_of(outcome), stage_placement(outcome, coarse=True)
     for side in SIDES:
         layers[side] = put_layer(viewer, result, side, outcome.stages[side], place, notes, rgb=True, visible=False)
+        yield
     values, options = outcome.stages["decoded"], {**_light(outcome, display), "visible": False}
     place = stage_placement(outcome)
     layers["decoded"] = put_layer(viewer, result, "decoded", values, place, notes, rgb=not outcome.grey, **options)
@@ -113,22 +158,20 @@ def _add_stages(
         link_display(viewer, [layers["radiance"], layers["decoded"]])
     last = outcome.stages["decoded"].shape[0] - 1  # the stage that the result is made of
     viewer.dims.set_current_step(viewer.dims.ndim - layers["under"].ndim, last)
+    yield
 
 
-def _add_radiance(
-    viewer: ViewerModel, outcome: Outcome, display: DisplaySettings, result: ResultId, layers: dict[str, Image]
-) -> None:
-    values, options = outcome.radiance, _light(outcome, display)
-    notes = provenance_of(outcome)
-    role = "radiance" if outcome.linear else "fused"
-    layer = put_layer(viewer, result, role, values, outcome.placement, notes, rgb=not outcome.grey, **options)
-    layers["radiance"] = layer
-    if not outcome.linear:
+def _put_radiance(
+    viewer: ViewerModel, outcome: Outcome, display: DisplaySettings, result: ResultId, **shown: bool
+) -> Image:
+    role, options = "radiance" if outcome.linear else "fused", {**_light(outcome, display), **shown}
+    place, notes = outcome.placement, provenance_of(outcome)
+    layer = put_layer(viewer, result, role, outcome.radiance, place, notes, rgb=not outcome.grey, **options)
+    if outcome.linear:
+        set_display(layer, display)
+    else:
         layer.gamma, layer.contrast_limits = 1.0, (0.0, 1.0)
-        return
-    set_display(layer, display)
-    if outcome.settings.tone_mapped or find_result(viewer, result, "tone_mapped") is not None:
-        layers["tone_mapped"] = show_tone_mapped(viewer, layer, display)
+    return layer
 
 
 def _light(outcome: Outcome, display: DisplaySettings) -> dict[str, Any]:

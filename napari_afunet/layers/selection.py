@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_afunet.layers.exposures import layer_exposure
+from napari_afunet.layers.exposures import layer_exposure, stack_exposures
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-__all__ = ["KEY", "MOST_FRAMES", "by_exposure", "candidate_layers", "full_resolution", "guess_layers", "guess_stack"]
-
-KEY = "afunet"
-"""Key under which this plugin keeps its notes in ``layer.metadata``."""
-MOST_FRAMES = 15
-"""Frames of a bracket that the widget takes."""
+KEY = "afunet"  # key under which this plugin keeps its notes in ``layer.metadata``
+MOST_FRAMES = 15  # frames of a bracket that the widget takes
 
 
 def candidate_layers(layers: Iterable[Layer]) -> list[Image]:
@@ -60,24 +56,39 @@ def by_exposure(layers: Sequence[Image]) -> list[Image]:
 
 
 def guess_stack(layers: Iterable[Layer]) -> Image | None:
-    """A layer whose first axis looks like the frames of one bracket (three of them), or ``None``."""
-    stacks = [layer for layer in candidate_layers(layers) if layer.ndim >= 3 and full_resolution(layer).shape[0] == 3]
+    """A layer whose first axis looks like the frames of one bracket (three, or all with exposures), or ``None``."""
+    stacks = [layer for layer in candidate_layers(layers) if layer.ndim >= 3 and _is_bracket(layer)]
     return stacks[-1] if stacks else None
 
 
+def _is_bracket(stack: Image) -> bool:
+    count = full_resolution(stack).shape[0]
+    known = 2 <= count <= MOST_FRAMES and None not in [each.value for each in stack_exposures(stack, count)]
+    return count == 3 or known
+
+
 def _newest_bracket(layers: Sequence[Image]) -> Sequence[Image]:
-    """The last layers whose exposures differ, if they are three or more; else all."""
-    newest: dict[float | None, Image] = {}
+    """The last layers whose exposures differ, if they are three or more; else all.
+
+    One of unknown exposure among them is one of them: it is asked for. Those before all that are known are not.
+    """
+    newest: list[Image] = []
+    exposures: list[float | None] = []
     for layer in reversed(layers):
         exposure = layer_exposure(layer).value
-        if exposure is None or exposure in newest:
+        if exposure is not None and exposure in exposures:
             break
-        newest[exposure] = layer
-    return list(newest.values()) if len(newest) >= 3 else layers
+        newest.append(layer)
+        exposures.append(exposure)
+    while exposures and exposures[-1] is None:
+        newest.pop()
+        exposures.pop()
+    return newest if len(newest) >= 3 else layers
 
 
 def _kind(layer: Image) -> tuple[Any, ...]:
-    return (*full_resolution(layer).shape, layer.rgb)
+    """Return what all frames of a bracket share: the size, and colour, with or without an alpha channel."""
+    return (*full_resolution(layer).shape[: layer.ndim], layer.rgb)
 
 
 def _is_pair(layers: Sequence[Image]) -> bool:

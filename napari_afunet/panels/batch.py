@@ -41,15 +41,7 @@ _LOWEST = 120  # pixels of the list
 
 
 class BatchPanel(QWidget):
-    """Brackets of a folder: listed, opened in the viewer as a preview, merged into files.
-
-    Attributes:
-        button: with a menu of the ways to find brackets; it stands where the widget puts it.
-        list: one line a bracket, and what became of it.
-        open_button: opens the chosen bracket in the viewer, where it is previewed and merged as any other.
-        merge_button: merges all of them; it asks for the folder of the results.
-        folder_button: opens that folder; shown when there is one.
-    """
+    """Brackets of a folder: listed, opened in the viewer as a preview, merged into files."""
 
     search_wanted = Signal(str, bool)  # folder; find brackets by time and exposure
     open_wanted = Signal(object)  # paths
@@ -67,6 +59,7 @@ class BatchPanel(QWidget):
         self.button.setMenu(menu)
         self.label = QLabel()
         self.label.setWordWrap(True)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
         self.list = QListWidget()
         self.list.setAccessibleName("Brackets found")
         self.list.setMinimumHeight(_LOWEST)

@@ -24,19 +24,9 @@ EMPTY = "Open the frames of a bracket, drop the pictures here, or try File › O
 
 
 class BracketPanel(QWidget):
-    """Frames and exposures.
+    """Frames and exposures."""
 
-    Attributes:
-        table: one row a frame.
-        reference_box: the reference frame.
-        open_button: ``open_wanted`` is its signal.
-        spacing_button, estimate_button: shown while exposures are unknown.
-        changed: emitted after every change of frames or exposures.
-        frames_changed: emitted when other frames are chosen.
-        estimate_wanted: the exposures are to be estimated from the pictures.
-    """
-
-    changed = Signal()
+    changed = Signal()  # frames or exposures
     frames_changed = Signal()
     open_wanted = Signal()
     estimate_wanted = Signal()

@@ -20,13 +20,7 @@ _TELLING = 0.05
 
 
 class ControlsPanel(QWidget):
-    """Merge, which becomes Cancel while something runs.
-
-    Attributes:
-        status_label: the forecast, the progress, or how the last merge ended.
-        summary_label: what happened in the last merge; it stays.
-        warnings_label: warnings before a merge, or of the last one.
-    """
+    """Merge, which becomes Cancel while something runs."""
 
     merge_wanted = Signal()
     preview_wanted = Signal()
@@ -60,7 +54,9 @@ class ControlsPanel(QWidget):
         self.status_label.setMinimumHeight(self.status_label.fontMetrics().height() + 4)
         self.summary_label.setVisible(False)
         self.warnings_label.setVisible(False)
-        self.warnings_label.setStyleSheet("QLabel { color: #e0a030; }")
+        self.warnings_label.setStyleSheet(
+            "QLabel { border-left: 3px solid #e0a030; padding-left: 4px; }"
+        )  # in any theme
         buttons = QHBoxLayout()
         buttons.addWidget(self.merge_button, 3)
         buttons.addWidget(self.save_button, 1)
@@ -129,6 +125,7 @@ def _label(name: str) -> QLabel:
     label = QLabel()
     label.setAccessibleName(name)
     label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)  # names of layers may look like tags
     label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
     label.setTextInteractionFlags(
         Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QWidget
 
 from afunet_core.io.exposure import parse_exposure
 from napari_afunet.layers.exposures import LayerExposure, common_exposures, layer_exposure, stack_exposures
-from napari_afunet.panels.layout import WheelGuard, let_shrink
+from napari_afunet.panels.layout import ControlGuard, let_shrink
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -50,16 +50,7 @@ class _Typed:
 
 
 class FrameTable(QWidget):
-    """Layers and exposures of the frames.
-
-    Attributes:
-        layer_boxes: one combo box a frame (only the first is shown, when the frames are planes of one layer).
-        exposure_edits: one text field a frame.
-        unit_box: EV or seconds.
-        is_stack: the frames are planes of one layer.
-        layers_changed: the user chose another layer.
-        changed: emitted after every change of an exposure.
-    """
+    """Layers and exposures of the frames."""
 
     layers_changed = Signal()
     changed = Signal()
@@ -67,7 +58,7 @@ class FrameTable(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.is_stack = False
-        self._guard = WheelGuard(self)
+        self._guard = ControlGuard(self)
         self._candidates: list[Image] = []
         self._typed: WeakKeyDictionary[Image, dict[int, _Typed]] = WeakKeyDictionary()
         self.layer_boxes: list[QComboBox] = []

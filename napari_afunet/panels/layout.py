@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -24,21 +25,21 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["WheelGuard", "fill_column", "let_shrink", "panel_form", "reveal"]
-
 _MINIMUM_WIDTH = 360
-_SHORTEST = 8
-"""Letters of an entry that a narrow box shows."""
+_SHORTEST = 8  # letters of an entry that a narrow box shows
+# Controls that show where the keyboard acts; napari's style hardly does.
 _FOCUS = ", ".join(
     f"{kind}:focus"
     for kind in ("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QCheckBox", "QSlider")
 )
-"""Controls that show where the keyboard acts; napari's style hardly does."""
 _LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
 
 
-class WheelGuard(QObject):
-    """Mouse wheel that changes a control only while it has the keyboard focus; else it scrolls the panel."""
+_KEYS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+
+
+class ControlGuard(QObject):
+    """Guard of a control: the wheel changes it only while it has the focus, and the panel's keys pass through it."""
 
     def protect(self, control: QWidget) -> None:
         """Guard a control."""
@@ -47,20 +48,16 @@ class WheelGuard(QObject):
             control.installEventFilter(self)
 
     def eventFilter(self, control: QObject, event: QEvent) -> bool:
-        """Pass the wheel on to what lies below."""
-        if event.type() == QEvent.Type.Wheel and isinstance(control, QWidget) and not control.hasFocus():
+        """Pass the wheel on to what lies below, and the panel's keys, which a box would search its entries for."""
+        is_wheel = event.type() == QEvent.Type.Wheel and isinstance(control, QWidget) and not control.hasFocus()
+        if is_wheel or (isinstance(event, QKeyEvent) and event.modifiers() == _KEYS):
             event.ignore()
             return True
         return super().eventFilter(control, event)
 
 
 def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]) -> None:
-    """Lay ``widget`` out as a scrolling column.
-
-    Args:
-        widget: without a layout yet.
-        parts: widgets; or a title and what is in the group of that title; without a title, what stands side by side.
-    """
+    """Lay ``widget`` out as a scrolling column of widgets and of (title, group); without a title, side by side."""
     inside = QWidget()
     inside.setStyleSheet(f"{_FOCUS} {{ border: 1px solid palette(highlight); }}")
     column = QVBoxLayout(inside)
@@ -77,13 +74,18 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(area)
+    prepare_controls(inside)
+    needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
+    widget.setMinimumWidth(max(needed, _MINIMUM_WIDTH))
+
+
+def prepare_controls(inside: QWidget) -> None:
+    """Name the controls for screen readers, and guard them."""
     _name_controls(inside)
-    guard = WheelGuard(widget)
+    guard = ControlGuard(inside)
     for kind in (QComboBox, QAbstractSpinBox, QAbstractSlider):
         for control in inside.findChildren(kind):
             guard.protect(control)
-    needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
-    widget.setMinimumWidth(max(needed, _MINIMUM_WIDTH))
 
 
 def panel_form() -> QFormLayout:

@@ -35,9 +35,6 @@ _MAPS = {
 }
 
 
-_NO_REGIONS = "Regions can be taken in a merged single image: not in a stack, an exposure fusion or a preview."
-
-
 class ComparePanel(QWidget):
     """Buttons that stay down while their comparison is shown; ``chosen(name)`` has an empty name when none is."""
 
@@ -67,17 +64,10 @@ class ComparePanel(QWidget):
 
 
 class LookCloserPanel(QWidget):
-    """Maps over the result, and regions taken from other frames.
+    """Maps over the result, and regions taken from other frames."""
 
-    Attributes:
-        buttons: of the maps, by name; pressed while a map is shown.
-        frame_box: the frame that a region is taken from.
-        map_wanted: name, and True to show it.
-        regions_wanted: the frame, counted from 0, that a region is to be drawn for; True to draw it freehand.
-    """
-
-    map_wanted = Signal(str, bool)
-    regions_wanted = Signal(int, bool)
+    map_wanted = Signal(str, bool)  # name; show it
+    regions_wanted = Signal(int, bool)  # frame, counted from 0; draw freehand
     undo_wanted = Signal()
     tidy_wanted = Signal()
 
@@ -109,9 +99,10 @@ class LookCloserPanel(QWidget):
         self.undo_button.setToolTip("Take the last region back.")
         self.tidy_button = QPushButton("Remove extra layers")
         self.tidy_button.setToolTip("Remove previews, maps, stages and regions; results and frames stay.")
-        self._regions = QWidget()
-        regions = QGridLayout(self._regions)
-        regions.setContentsMargins(0, 0, 0, 0)
+        self.reason_label = QLabel()
+        self.reason_label.setAccessibleName("Why no region can be taken")
+        self.reason_label.setWordWrap(True)
+        regions = QGridLayout()
         regions.setVerticalSpacing(3)
         regions.setColumnStretch(1, 1)
         regions.addWidget(QLabel("Take from"), 0, 0)
@@ -123,7 +114,8 @@ class LookCloserPanel(QWidget):
         layout.setSpacing(3)
         layout.addLayout(maps)
         layout.addWidget(self.legend)
-        layout.addWidget(self._regions)
+        layout.addLayout(regions)
+        layout.addWidget(self.reason_label)
         layout.addWidget(self.tidy_button)
         self.draw_button.clicked.connect(lambda: self.regions_wanted.emit(self.frame_box.currentIndex(), False))
         self.lasso_button.clicked.connect(lambda: self.regions_wanted.emit(self.frame_box.currentIndex(), True))
@@ -131,15 +123,16 @@ class LookCloserPanel(QWidget):
         self.tidy_button.clicked.connect(self.tidy_wanted)
         self.set_frames([])
 
-    def set_frames(self, names: Sequence[str], can_take_regions: bool = True) -> None:
-        """Offer the frames of a result; none where there is no result."""
+    def set_frames(self, names: Sequence[str], reason: str = "") -> None:
+        """Offer the frames of a result; none where there is no result, and no regions for a reason."""
         self.frame_box.clear()
         self.frame_box.addItems([f"frame {index + 1} · {name}" for index, name in enumerate(names)])
         for button in self.buttons.values():
             button.setEnabled(bool(names))
-        self._regions.setToolTip("" if can_take_regions else _NO_REGIONS)
+        self.reason_label.setText(reason)
+        self.reason_label.setVisible(bool(reason))
         for widget in (self.frame_box, self.draw_button, self.lasso_button, self.undo_button):
-            widget.setEnabled(bool(names) and can_take_regions)
+            widget.setEnabled(bool(names) and not reason)
 
     def show_map(self, button: str, name: str = "") -> None:
         """Show that a map is shown (with its legend), or none for an empty name."""

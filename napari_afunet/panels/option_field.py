@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,12 @@ from qtpy.QtWidgets import (
 from afunet_core.utils.options import Option
 from napari_afunet.panels.layout import let_shrink
 
-__all__ = ["OptionField"]
-
 
 class OptionField(QObject):
-    """The control of an option: its value in, its value out.
+    """The control of an option: its value in, its value out. It is made when it is first asked for.
 
     Attributes:
         option: the declaration.
-        control: the combo box, spin box or check box.
-        widget: what stands in the form: the control, with a browse button where a file is a possible value.
         changed: emitted after every change, by the user or not.
     """
 
@@ -39,20 +36,45 @@ class OptionField(QObject):
     def __init__(self, declared: Option, parent: QWidget) -> None:
         super().__init__(parent)
         self.option = declared
-        self.control = self._build()
-        self.control.setToolTip(declared.tooltip)
-        self.control.setObjectName(declared.name)
-        self.control.setAccessibleName(declared.label)
-        self.control.setAccessibleDescription(declared.help)
-        self.widget = self._with_browse_button() if declared.files else self.control
+        self._control: Any = None
+        self._value, self._enabled = declared.default, True  # until there is a control
+        self._texts: tuple[str, ...] = ()
+
+    @property
+    def control(self) -> Any:
+        """The combo box, spin box or check box."""
+        if self._control is None:
+            control, declared = self._build(), self.option
+            control.setToolTip(declared.tooltip)
+            control.setObjectName(declared.name)
+            control.setAccessibleName(declared.label)
+            control.setAccessibleDescription(declared.help)
+            self._control = control
+            self.blockSignals(True)
+            if self._texts:
+                self.offer(self._texts)
+            self.set_value(self._value)
+            self.blockSignals(False)
+        return self._control
+
+    @cached_property
+    def widget(self) -> QWidget:
+        """Control in the form, with a browse button where a file is a possible value."""
+        widget = self._with_browse_button() if self.option.files else self.control
+        widget.setEnabled(self._enabled)
+        return widget
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Grey the field out where it does not apply."""
+        self._enabled = enabled
+        if "widget" in vars(self):
+            self.widget.setEnabled(enabled)
 
     def value(self) -> Any:
-        """Return what the control says.
-
-        Raises:
-            ValueError: a text that cannot be read.
-        """
-        control, declared = self.control, self.option
+        """Return what the control says."""
+        control, declared = self._control, self.option
+        if control is None:
+            return self._value
         if isinstance(control, QCheckBox):
             return control.isChecked()
         if isinstance(control, QDoubleSpinBox):
@@ -69,7 +91,12 @@ class OptionField(QObject):
 
     def set_value(self, value: Any) -> None:
         """Show a value."""
-        control, declared = self.control, self.option
+        control, declared = self._control, self.option
+        if control is None:
+            is_new, self._value = value != self._value, value
+            if is_new:
+                self.changed.emit()
+            return
         if isinstance(control, QCheckBox):
             control.setChecked(bool(value))
         elif isinstance(control, QDoubleSpinBox):
@@ -91,6 +118,9 @@ class OptionField(QObject):
 
     def offer(self, texts: Sequence[str]) -> None:
         """Offer these texts; what is chosen stays."""
+        self._texts = tuple(texts)
+        if self._control is None:
+            return
         file, text = self.control.currentData(), self.control.currentText()
         self.control.blockSignals(True)
         self.control.clear()

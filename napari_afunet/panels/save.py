@@ -21,21 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["SaveButton"]
 
+_LONGEST = 100
+"""Letters of a suggested name: file systems take 255 bytes, with the suffix."""
+
 
 class SaveButton(QPushButton):
-    """Asks for a file and saves in the background.
+    """Asks for a file and saves in the background."""
 
-    Args:
-        layer: returns what is to be saved, or ``None``.
-        display: returns the settings of the display.
-
-    Attributes:
-        told: how it goes, in a sentence.
-        failed: why it does not, and what to do.
-    """
-
-    told = Signal(str)
-    failed = Signal(str)
+    told = Signal(str)  # how it goes, in a sentence
+    failed = Signal(str)  # why it does not, and what to do
 
     def __init__(
         self,
@@ -58,6 +52,7 @@ class SaveButton(QPushButton):
         """Let the user choose a file and its format."""
         layer = self._layer()
         if layer is None:
+            self.failed.emit("There is nothing to save yet: press Merge first.")
             return
         formats = offered_formats(layer)
         filters = {f"{text} (*{suffix_of(kind)})": kind for kind, text in formats.items()}
@@ -101,4 +96,4 @@ def _suggestion(layer: Image) -> str:
     note = layer.metadata.get(KEY, {})
     first = next((path for path in note.get("paths") or () if path), None)
     name = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in note.get("bracket", layer.name))
-    return str((Path(first).parent if first else Path.home()) / name)
+    return str((Path(first).parent if first else Path.home()) / name[:_LONGEST].strip())

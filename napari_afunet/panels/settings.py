@@ -12,7 +12,7 @@ from superqt import QCollapsible
 
 from afunet_core.errors import ArgumentError
 from afunet_core.utils.options import GROUPS
-from napari_afunet.panels.layout import panel_form
+from napari_afunet.panels.layout import panel_form, prepare_controls
 from napari_afunet.panels.option_field import OptionField
 from napari_afunet.settings import MergeSettings, form_options
 
@@ -21,6 +21,8 @@ __all__ = ["SettingsPanel"]
 _OPEN_GROUPS = ("frames", "merging")
 """Groups that every bracket needs; the others are folded."""
 
+_HINTS = ("bit_depth", "black_level")
+"""Options for which the data may suggest a value; both suggestions stand below the first."""
 STATIC = ("weighted", "mertens")
 """Methods for scenes at rest: they do not align unless asked."""
 
@@ -45,15 +47,7 @@ _APPLIES: dict[str, Callable[[MergeSettings], bool]] = {
 
 
 class SettingsPanel(QWidget):
-    """Every option of :class:`MergeSettings` but the exposures.
-
-    Attributes:
-        fields: one field an option, by its name.
-        groups: the folded groups, by their key.
-        hints: buttons that offer a likely value, by the option's name; hidden without one.
-        defaults_button: returns to the defaults of the preferences.
-        changed: emitted after every change.
-    """
+    """Every option of :class:`MergeSettings` but the exposures."""
 
     changed = Signal()
 
@@ -68,20 +62,16 @@ class SettingsPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        forms = {group: _form() for group in GROUPS}
-        for group in _OPEN_GROUPS[1:]:
-            forms[group] = forms[_OPEN_GROUPS[0]]  # one form: its labels are of one width
         for each in form_options().values():
             field = self.fields[each.name] = OptionField(each, self)
             field.changed.connect(lambda name=each.name: self._on_changed(name))
-            forms[each.group].addRow("" if each.kind == "flag" else each.label, field.widget)
-            if each.name == "bit_depth":
-                for name in ("bit_depth", "black_level"):
-                    forms[each.group].addRow("", self._hint(name))
-        layout.addLayout(forms[_OPEN_GROUPS[0]])
-        for group, form in forms.items():
+        form = _form()
+        for group in _OPEN_GROUPS:  # one form: its labels are of one width
+            self._add_rows(form, group)
+        layout.addLayout(form)
+        for group in GROUPS:
             if group not in _OPEN_GROUPS:
-                layout.addWidget(self._folded(group, form))
+                layout.addWidget(self._folded(group))
         self.defaults_button = QPushButton("Restore defaults")
         self.defaults_button.setFlat(True)
         self.defaults_button.setToolTip("Return to the defaults of napari's preferences.")
@@ -90,9 +80,24 @@ class SettingsPanel(QWidget):
         self.set_settings(settings)
         self._follow_method()
 
-    def _folded(self, group: str, form: QFormLayout) -> QCollapsible:
-        inside = QWidget()
+    def _add_rows(self, form: QFormLayout, group: str) -> None:
+        for name, field in self.fields.items():
+            if field.option.group == group:
+                form.addRow("" if field.option.kind == "flag" else field.option.label, field.widget)
+                for hint in _HINTS if name == _HINTS[0] else ():
+                    form.addRow("", self._hint(hint))
+
+    def _folded(self, group: str) -> QCollapsible:
+        """Return a group that is folded away; its controls are made when it is first unfolded."""
+        inside, form = QWidget(), _form()
         inside.setLayout(form)
+
+        def fill() -> None:
+            if form.rowCount() == 0:
+                self._add_rows(form, group)
+                prepare_controls(inside)
+                fold.expand(animate=False)  # to its height
+
         fold: Any = QCollapsible(GROUPS[group])
         self.groups[group] = fold
         fold.setDuration(0)
@@ -101,6 +106,7 @@ class SettingsPanel(QWidget):
         fold.layout().setSpacing(0)
         fold.content().layout().setContentsMargins(8, 0, 0, 4)
         fold.collapse(animate=False)
+        fold.toggled.connect(fill)
         fold.toggleButton().setAccessibleName(f"{GROUPS[group]} options")
         return fold
 
@@ -196,7 +202,7 @@ class SettingsPanel(QWidget):
         except ArgumentError:
             return
         for name, applies in _APPLIES.items():
-            self.fields[name].widget.setEnabled(applies(settings))
+            self.fields[name].set_enabled(applies(settings))
 
 
 def _form() -> QFormLayout:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QWidget
 
 from napari_afunet.panels.layout import reveal
 
 if TYPE_CHECKING:
     from napari.layers import Image
-
-__all__ = ["BracketSuggestion"]
 
 
 class BracketSuggestion(QWidget):
@@ -26,6 +24,7 @@ class BracketSuggestion(QWidget):
         self.layers: list[Image] = []
         self.label = QLabel()
         self.label.setWordWrap(True)
+        self.label.setTextFormat(Qt.TextFormat.PlainText)
         self.label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.use_button = QPushButton("Use as bracket")
         self.use_button.setToolTip("Choose these frames, shortest exposure first, in place of those below.")

@@ -83,8 +83,15 @@ class Contract:
             tolerance = 8 * TOLERANCE[dtype]
             torch.testing.assert_close(result.double(), exact.double(), rtol=tolerance, atol=tolerance)
 
-    def refusals(self, function: Function, inputs: Inputs, names: Sequence[str], numbers_refused: bool) -> None:
-        """Wrong types are named, whichever argument has them."""
+    def refusals(
+        self,
+        function: Function,
+        inputs: Inputs,
+        names: Sequence[str],
+        numbers_refused: bool,
+        numbers: dict[str, tuple[float, float]],
+    ) -> None:
+        """Wrong types are named, whichever argument has them, and numbers that are none."""
         for index, name in enumerate(names):
             wrong: list[Any] = [inputs[index].numpy(force=True), None, "image", inputs[index].mul(255).to(torch.uint8)]
             for value in [*wrong, 0.5] if numbers_refused else wrong:
@@ -92,6 +99,10 @@ class Contract:
                 with pytest.raises(AFUNetError, match=name) as caught:
                     function(*changed)
                 assert isinstance(caught.value, TypeError), f"{name} of type {type(value)}"
+        for name in numbers:
+            for number in ("1", float("nan"), [1.0, 2.0], torch.tensor([1, 2])):
+                with pytest.raises(AFUNetError, match=name):
+                    function(*inputs, **{name: number})
 
     def gradcheck(self, function: Function, inputs: Inputs) -> None:
         leaves = [value.detach().double().requires_grad_() for value in inputs]
@@ -150,11 +161,10 @@ class Contract:
 
     def compiled_numbers(self, function: Function, inputs: Inputs, numbers: dict[str, tuple[float, float]]) -> None:
         """Numbers may change between calls of a compiled function without a break in its graph."""
-        function = partial(function, **{name: values[0] for name, values in numbers.items()})
-        for name, values in numbers.items():
-            fast = _compile(lambda *args, name=name, value: function(*args, **{name: value}), dynamic=None)
-            for value in (values[0], values[1], (values[0] + values[1]) / 2):
-                torch.testing.assert_close(fast(*inputs, value=value), function(*inputs, **{name: value}))
+        fast = _compile(function, dynamic=None)
+        for share in (0.0, 1.0, 0.5):
+            given = {name: first + share * (second - first) for name, (first, second) in numbers.items()}
+            torch.testing.assert_close(fast(*inputs, **given), function(*inputs, **given))
 
     def exported(self, function: Function, inputs: Inputs) -> None:
         """``torch.export`` takes it with a symbolic width, and the program serves another one."""
@@ -170,7 +180,7 @@ class Contract:
     def per_sample(self, function: Function, inputs: Inputs, numbers: dict[str, tuple[float, float]]) -> None:
         """A vector gives each sample its own value, also where batch and width are of one size."""
         batch = [torch.cat([value, value.flip(-1)])[:3] if value.ndim == 4 else value for value in inputs]
-        batch = [value[:, :3, :3, :3] if value.ndim == 4 and value.shape[1] == 3 else value for value in batch]
+        batch = [value[:, :3, :3, :3] if value.ndim == 4 and value.shape[1:] == (3, 4, 6) else value for value in batch]
         function = partial(function, **{name: values[0] for name, values in numbers.items()})
         for name, (low, high) in numbers.items():
             values = torch.linspace(low, high, 3, dtype=inputs[0].dtype, device=inputs[0].device)
@@ -270,20 +280,3 @@ def contract() -> Contract:
 @pytest.fixture(scope="session")
 def dtype(pytestconfig: pytest.Config) -> torch.dtype:
     return getattr(torch, pytestconfig.getoption("--dtype"))
-
-
-@pytest.fixture
-def drawn() -> Callable[[Any], Any]:
-    """Makes networks whose every parameter matters: drawn, none left at zero or one; the same for the same config."""
-
-    def make(config: Any) -> Any:
-        from afunet_core.model.afunet import AFUNet
-
-        torch.manual_seed(0)
-        model = AFUNet(config).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-        return model
-
-    return make

@@ -10,7 +10,8 @@ import yaml
 
 from afunet_core import Bracket, merge
 from afunet_core.errors import ArgumentError
-from napari_afunet.settings import MergeSettings, form_options, preference_groups
+from afunet_core.utils.options import GROUPS
+from napari_afunet.settings import MergeSettings, form_options
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +32,19 @@ def test_preferences_become_the_defaults(plugin_settings, plugin):
 
 def test_the_preferences_in_the_manifest_are_the_declared_options():
     manifest = yaml.safe_load((ROOT / "napari.yaml").read_text(encoding="utf-8"))
-    assert manifest["contributions"]["configurations"] == preference_groups()
+    groups = manifest["contributions"]["configurations"]
+    stated = {name: (key, entry) for key, group in groups.items() for name, entry in group["properties"].items()}
+    assert stated.pop("paces")[0] == "forecast"
+    assert {key: group["title"] for key, group in groups.items() if key != "forecast"} == GROUPS
+    declared = form_options()
+    assert set(stated) == set(declared) - {"channel", "override"}  # those are of one bracket, never of all
+    for name, (group, entry) in stated.items():
+        each = declared[name]
+        assert (group, entry["title"], entry["description"]) == (each.group, each.label, each.help)
+        assert entry["type"] == {"flag": "boolean", "number": "number"}.get(each.kind, "string")
+        assert entry.get("enum") == (list(each.choices) if each.kind == "choice" else None)
+        if each.kind == "number":
+            assert (entry["minimum"], entry["maximum"]) == (each.minimum, each.maximum)
 
 
 def test_everything_that_the_core_offers_is_a_setting():

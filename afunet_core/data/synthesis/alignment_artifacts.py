@@ -21,15 +21,6 @@ from afunet_core.motion.compensation import follow_motion
 from afunet_core.radiometry import encode, linearize
 from afunet_core.registration.frames import unseen_content
 
-__all__ = [
-    "Misalignment",
-    "UnseenStrip",
-    "aligned_positions",
-    "draw_misalignment",
-    "follow_things",
-    "simulate_alignment",
-]
-
 
 @dataclass(frozen=True)
 class UnseenStrip:
@@ -69,8 +60,7 @@ def _draw_strip(rng: np.random.Generator, size: tuple[int, int]) -> UnseenStrip 
 def aligned_positions(misalignments: Sequence[Misalignment], camera: Tensor) -> Tensor:
     """Find where misalignments look for each pixel of the reference in the outer frames: B×2×H×W×2, in pixels.
 
-    ``camera``, B×3×H×W×2, is what the frames were taken with: small enough to be undone by its negative, up to a
-    residual.
+    ``camera``, B×3×H×W×2, is what the frames were taken with: small enough to be undone by its negative.
     """
     size = (camera.shape[2], camera.shape[3])
     residual = smooth_fields([one.residual for one in misalignments], size, camera.device)
@@ -81,21 +71,10 @@ def aligned_positions(misalignments: Sequence[Misalignment], camera: Tensor) -> 
 def simulate_alignment(
     frames: Tensor, radiance: Tensor, misalignments: Sequence[Misalignment], positions: Tensor, times: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Resample the outer frames onto the reference, noise and all, in linear light.
+    """Resample the outer frames of B×3×3×H×W onto the reference, noise and all, in linear light.
 
-    A strip that an outer frame did not see is filled as `afunet_core.registration.frames` does it: from the
-    reference, or by the repeated edge where the reference is clipped and that is brighter; now and then by the
-    repeated edge alone.
-
-    Args:
-        frames: B×3×3×H×W encoded.
-        radiance: B×3×3×H×W of the same instants.
-        misalignments: of the B brackets.
-        positions: B×2×H×W×2, from `aligned_positions`.
-        times: B×3.
-
-    Returns:
-        The outer frames, B×2×3×H×W encoded; and the radiance seen in their places, strips not filled.
+    Strips that a frame did not see are filled as `afunet_core.registration.frames` does it, now and then by the
+    repeated edge alone. Returns the outer frames, encoded, and the radiance seen in their places, strips not filled.
     """
     pictures = torch.cat([linearize(frames[:, OUTER]), radiance[:, OUTER]], dim=2).flatten(0, 1)
     linear, seen = warp(pictures, positions.flatten(0, 1)[:, None])[:, 0].chunk(2, dim=1)

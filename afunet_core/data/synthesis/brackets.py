@@ -39,30 +39,21 @@ _CACHED_PIXELS = 1 << 15
 
 @dataclass
 class SyntheticBatch:
-    """Brackets with their truth.
+    """Brackets with their truth."""
 
-    Attributes:
-        frames: B×3×3×H×W, three RGB frames, shortest first, encoded with gamma 2.2 in [0, 1], after sensor,
-            quantisation and (where `registered`) registration; in some, things are followed to where the reference
-            shows them.
-        times: B×3 exposure times relative to the shortest frame.
-        truth: B×3×H×W linear radiance at the instant of the middle frame, in the short frame's unit, clipped to [0, 1].
-        moved: B×1×H×W in [0, 1], where the content differs between the instants by motion or occlusion (where
-            `registered`: still differs after it), whether or not it was followed.
-        radiance: B×3×3×H×W noise-free radiance of each instant, before registration; not clipped to [0, 1].
-        kind: "static", "camera", "objects" or "both", one for each bracket.
-        registered: whether the outer frames were resampled onto the reference.
-        bit_depth: of the files, None where not quantised.
-    """
-
+    # B×3×3×H×W, three RGB frames, shortest first, encoded with gamma 2.2 in [0, 1], after sensor, quantisation and
+    # (where `registered`) registration; in some, things are followed to where the reference shows them
     frames: Tensor
-    times: Tensor
+    times: Tensor  # B×3 exposure times relative to the shortest frame
+    # B×3×H×W linear radiance at the instant of the middle frame, in the short frame's unit, clipped to [0, 1]
     truth: Tensor
+    # B×1×H×W in [0, 1], where the content differs between the instants by motion or occlusion (where `registered`:
+    # still differs after it), whether or not it was followed
     moved: Tensor
-    radiance: Tensor
-    kind: list[str]
-    registered: list[bool]
-    bit_depth: list[int | None]
+    radiance: Tensor  # B×3×3×H×W noise-free radiance of each instant, before registration; not clipped to [0, 1]
+    kind: list[str]  # "static", "camera", "objects" or "both", one for each bracket
+    registered: list[bool]  # whether the outer frames were resampled onto the reference
+    bit_depth: list[int | None]  # of the files, None where not quantised
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -132,9 +123,6 @@ class Synthesizer:
             kind: make this kind only; by default kinds are drawn with `config.kind_weights`.
             enlarge: render at this fraction of the size, enlarge, and only then record: pictures as soft as those of
                 large sensors, whose noise is still fine, with motion in proportion.
-
-        Raises:
-            ArgumentError: nothing asked for, too small, or an unknown kind.
         """
         height, width = (size, size) if isinstance(size, int) else size
         if batch < 1:
@@ -237,10 +225,7 @@ def validation_brackets(
     """Make a fixed set to choose checkpoints on: the four kinds in rotation, EV 0, 2, 4, half 8-bit and half 16-bit.
 
     Nothing has been registered; see `SynthesisConfig.evaluation`. The same arguments give the same brackets (on the
-    same release of torch).
-
-    Returns:
-        `count` batches of one bracket.
+    same release of torch), each a batch of one.
 
     Example:
         >>> [bracket.kind[0] for bracket in validation_brackets(SceneBank.procedural(), 4, 64)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import kornia
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,14 +25,11 @@ from afunet_core.radiometry import GAMMA
 
 __all__ = ["Camera", "draw_camera", "photograph", "response_table", "through_lens"]
 
-_NODES = 513
-"""Nodes of a response curve, evenly spaced in light to the power of 1/2.2: shadows need the most."""
-_FREQUENCIES = 4
-"""Cosines that make up the error of a linearisation: calibrated curves err smoothly."""
-_GLARE_CELLS = 4
-"""Glare spreads over the picture; nothing of it is finer than a quarter of a window."""
+_NODES = 513  # nodes of a response curve, evenly spaced in light to the power of 1/2.2: shadows need the most
+_FREQUENCIES = 4  # cosines that make up the error of a linearisation: calibrated curves err smoothly
+_GLARE_CELLS = 4  # glare spreads over the picture; nothing of it is finer than a quarter of a window
+# Whites of the short frame up to which light adds to the glare: beyond, a sun of 1e4 whites would veil everything.
 _LATITUDE = 4.0
-"""Whites of the short frame up to which light adds to the glare: beyond, a sun of 1e4 whites would veil everything."""
 # Spread of the first coefficients of Grossberg and Nayar's basis, and their mean: between S-curves as consumer cameras
 # have them (the basis' own mean) and gamma 2.2, which is (-0.02, -1.18, -0.28, -0.15).
 _COEFFICIENT_MEAN = (-0.2, -0.5, -0.12, -0.06)
@@ -120,11 +118,7 @@ def _s_curves(rng: np.random.Generator) -> list[np.ndarray]:
 
 @lru_cache(maxsize=4)
 def response_table(path: str) -> np.ndarray:
-    """Return the mean and the components of a basis of response curves at our nodes, 12×513.
-
-    Raises:
-        ImageFileError: if the file does not hold irradiance, mean and components.
-    """
+    """Return the mean and the components of a basis of response curves at our nodes, 12×513."""
     try:
         with np.load(path, allow_pickle=False) as file:
             light, rows = file["irradiance"], np.vstack([file["mean"][None], file["components"]])
@@ -158,11 +152,7 @@ def _spread(light: Tensor) -> Tensor:
 
 
 def photograph(radiance: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor | None) -> Tensor:
-    """Photograph three instants, B×3×3×H×W (frame, RGB) from `through_lens`, and linearise the photographs.
-
-    Returns:
-        B×3×3×H×W encoded with gamma 2.2 in [0, 1].
-    """
+    """Photograph three instants, B×3×3×H×W (frame, RGB) from `through_lens`, and linearise them to gamma 2.2."""
     scale = np.stack([sensor.gains * camera.gains for sensor, camera in zip(sensors, cameras, strict=True)])
     exposed = radiance * tensor(scale).to(radiance)[..., None, None]
     strayed = [camera.glare_long for camera in cameras]
@@ -208,16 +198,8 @@ def _processed_noise(exposed: Tensor, sensors: Sequence[Sensor], cameras: Sequen
 
 def _blurred(pictures: Tensor, radii: Sequence[float]) -> Tensor:
     """Gaussian blur of B×3×3×H×W pictures, one standard deviation for each bracket."""
-    reach = 3
-    offsets = torch.arange(-reach, reach + 1, device=pictures.device, dtype=pictures.dtype)
-    kernels = torch.exp(-0.5 * (offsets / per_entry(radii, offsets[None].expand(len(radii), -1))).square())
-    kernels = kernels / kernels.sum(1, keepdim=True)
-    # All pictures of a bracket share its kernel: brackets side by side as groups of one convolution.
-    batch, planes = len(pictures), pictures[0].shape[:2].numel()
-    stack = pictures.flatten(1, 2).transpose(0, 1)
-    for shape, padding in (((batch, 1, -1, 1), (0, 0, reach, reach)), ((batch, 1, 1, -1), (reach, reach, 0, 0))):
-        stack = F.conv2d(F.pad(stack, padding, mode="replicate"), kernels.reshape(shape), groups=batch)
-    return stack.transpose(0, 1).reshape(batch, 3, planes // 3, *pictures.shape[-2:])
+    sigmas = torch.tensor(radii, dtype=pictures.dtype).to(pictures.device)[:, None].expand(-1, 2)
+    return kornia.filters.gaussian_blur2d(pictures.flatten(1, 2), 7, sigmas, "replicate").view_as(pictures)
 
 
 def _sharpened(encoded: Tensor, gains: Sequence[float]) -> Tensor:

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from afunet_core.data.synthesis.draws import Range
 from afunet_core.errors import ArgumentError
 
-__all__ = ["KINDS", "Kind", "SynthesisConfig"]
-
 Kind = Literal["static", "camera", "objects", "both"]
 KINDS: tuple[Kind, ...] = ("static", "camera", "objects", "both")
+_SIGNED = ("camera_angle", "camera_zoom", "camera_tilt", "black_level")
+_POSITIVE = ("clip", "source_scale", "scene_gamma", "white_balance", "object_radius", "object_displacement")
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,7 @@ class SynthesisConfig:
     """Ranges and probabilities of the synthesis.
 
     Pairs (low, high) are drawn from uniformly, or uniformly in the logarithm where the comment says so. Lengths are
-    in pixels of the bracket, `…_share` are probabilities.
-
-    Raises:
-        ArgumentError: for a value that is no probability, a range the wrong way round, or one that cannot be.
+    in pixels of the bracket, `…_share` are probabilities. Values that cannot be are refused (`ArgumentError`).
     """
 
     # Probabilities of static, camera, objects, both.
@@ -106,30 +103,16 @@ class SynthesisConfig:
         pair = isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
         if not pair or name == "bit_depths":
             return
-        signed = name in ("camera_angle", "camera_zoom", "camera_tilt", "black_level")
-        positive = name in (
-            "clip",
-            "source_scale",
-            "scene_gamma",
-            "white_balance",
-            "object_radius",
-            "object_displacement",
-        )
         if value[0] > value[1]:
             raise ArgumentError(name, "(low, high) with low ≤ high", value, "Swap the two.")
-        if not signed and value[0] < 0:
+        if name not in _SIGNED and value[0] < 0:
             raise ArgumentError(name, "a range from 0 up", value, "Negative lengths and levels do not exist.")
-        if positive and value[0] <= 0:
+        if name in _POSITIVE and value[0] <= 0:
             raise ArgumentError(name, "a range above 0", value, "Give the smallest size or factor.")
 
     @classmethod
     def noiseless(cls, **changes: Any) -> SynthesisConfig:
-        """A perfect 16-bit camera with EV 0, 2, 4: for tests, and to see motion alone.
-
-        Example:
-            >>> SynthesisConfig.noiseless(bit_depths=(8,)).gain
-            (0.0, 0.0)
-        """
+        """A perfect 16-bit camera with EV 0, 2, 4: for tests, and to see motion alone."""
         perfect = cls(
             ev_steps=((2.0, 2.0),),
             registered_share=0.0,

@@ -17,8 +17,6 @@ from afunet_core.data.synthesis.draws import per_entry, select, tensor
 from afunet_core.data.synthesis.motion import Parallax, SceneMotion, Sway
 from afunet_core.data.synthesis.sampling import pixel_grid, smooth_fields
 
-__all__ = ["camera_displacement", "displacement_range", "displacements"]
-
 Size = tuple[int, int]
 Device = torch.device | str
 
@@ -26,12 +24,7 @@ Device = torch.device | str
 def displacements(
     motions: Sequence[SceneMotion], size: Size, device: Device = "cpu"
 ) -> tuple[Tensor, dict[int, Tensor]]:
-    """Compute displacements (x, y) in pixels, 0 where nothing moves.
-
-    Returns:
-        B×3×H×W×2 of camera, parallax and sway together; 3×H×W×2 of the camera alone for each bracket whose camera
-        moves.
-    """
+    """Compute displacements (x, y) in pixels: B×3×H×W×2 of everything, and 3×H×W×2 of each camera that moves."""
     total = torch.zeros(len(motions), 3, *size, 2, device=device)
     cameras = _add(total, [motion.camera for motion in motions], camera_displacement)
     _add(total, [motion.parallax for motion in motions], _parallax_displacement)
@@ -64,13 +57,7 @@ def displacement_range(displacement: Tensor, motions: Sequence[SceneMotion]) -> 
 
 
 def camera_displacement(homographies: Sequence[np.ndarray], size: Size, device: Device = "cpu") -> Tensor:
-    """Compute B×K×H×W×2 displacements in pixels under B of K×3×3 homographies, for (x, y, 1) in pixels from the centre.
-
-    Example:
-        >>> shift = np.array([[1.0, 0.0, 3.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-        >>> camera_displacement([shift[None]], (2, 2))[0, 0, 0, 0]
-        tensor([3., 0.])
-    """
+    """Compute B×K×H×W×2 displacements in pixels under B of K×3×3 homographies of (x, y, 1) about the centre."""
     matrices = tensor(np.stack(homographies)).to(device)
     grid = pixel_grid(*size, device=device)
     points = (grid - grid[-1, -1] / 2).flatten(0, 1)

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Range", "log_uniform", "per_entry", "select", "tensor", "uniform", "uniform_array"]
-
 Range = tuple[float, float]
 
 
@@ -37,22 +35,12 @@ def tensor(values: np.ndarray) -> Tensor:
 
 
 def per_entry(values: Iterable[float], like: Tensor) -> Tensor:
-    """One value for each entry of the first axis of a tensor, ready to be combined with it: N×1×…, its type and device.
-
-    Example:
-        >>> per_entry([1, 2], torch.zeros(2, 3, 4)).shape
-        torch.Size([2, 1, 1])
-    """
+    """One value for each entry of a tensor's first axis, as N×1×… of its type and device."""
     return torch.tensor(list(values), dtype=like.dtype).to(like.device).reshape(-1, *[1] * (like.ndim - 1))
 
 
 def select(places: Sequence[int], device: torch.device | str = "cpu") -> slice | Tensor:
-    """The index of some places along an axis: a slice, which copies nothing, where they are evenly spaced.
-
-    Example:
-        >>> select([0, 2]), select([3, 4, 5]), select([0, 1, 3])
-        (slice(0, 3, 2), slice(3, 6, 1), tensor([0, 1, 3]))
-    """
+    """The index of some places along an axis: a slice, which copies nothing, where they are evenly spaced."""
     step = places[1] - places[0] if len(places) > 1 else 1
     if list(places) == list(range(places[0], places[-1] + 1, step)):
         return slice(places[0], places[-1] + 1, step)

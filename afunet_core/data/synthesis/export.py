@@ -12,8 +12,6 @@ from afunet_core.data.synthesis.brackets import SyntheticBatch
 from afunet_core.io.write import write_image
 from afunet_core.radiometry import encode, mu_law
 
-__all__ = ["contact_sheet", "write_bracket_folder", "write_contact_sheet"]
-
 
 def contact_sheet(batch: SyntheticBatch) -> np.ndarray:
     """Lay out a row for each bracket, H×W×3 uint8: the frames, the truth (μ-law, then plain gamma), the moved mask."""
@@ -35,11 +33,7 @@ def write_contact_sheet(path: Path | str, batch: SyntheticBatch) -> Path:
 
 
 def write_bracket_folder(batch: SyntheticBatch, folder: Path | str) -> Path:
-    """Write the only bracket of a batch in Kalantari's layout.
-
-    The folder gets `1.tif`, `2.tif`, `3.tif` (16 bits, gamma 2.2, shortest first), `exposure.txt` (EV, one a line,
-    relative to the shortest frame) and the truth `HDRImg.hdr` (linear).
-    """
+    """Write the only bracket of a batch in Kalantari's layout: three TIFFs, ``exposure.txt`` and ``HDRImg.hdr``."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for number, frame in enumerate(batch.frames[0], 1):

@@ -17,8 +17,6 @@ from afunet_core.data.synthesis.sampling import draw_coarse_field, smooth_fields
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.radiometry import GAMMA
 
-__all__ = ["Background", "choose_exposure", "draw_background", "object_texture", "render_backgrounds"]
-
 _PROBES = 1500
 
 

@@ -14,8 +14,6 @@ from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.draws import log_uniform, uniform, uniform_array
 from afunet_core.data.synthesis.sampling import draw_coarse_field
 
-__all__ = ["OUTER", "REFERENCE", "Parallax", "SceneMotion", "Sway", "centred_homographies", "draw_motion", "draw_shake"]
-
 REFERENCE = 1
 OUTER = slice(0, 3, 2)
 _OUTER_ONLY = np.array([1.0, 0.0, 1.0])
@@ -65,10 +63,7 @@ class SceneMotion:
 def draw_motion(
     rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], kind: str, registered: bool
 ) -> SceneMotion:
-    """Draw the motion of camera and scene.
-
-    Of a bracket that is to be registered, only the sub-pixel part: registration would take the rest away again.
-    """
+    """Draw the motion of camera and scene; of a bracket to be registered, only the sub-pixel part."""
     camera: np.ndarray | None = None
     parallax: Parallax | None = None
     if kind in ("camera", "both"):
@@ -148,12 +143,8 @@ def centred_homographies(
 ) -> np.ndarray:
     """Make K×3×3 homographies for (x, y, 1) in pixels about the centre: where the scene has what each pixel shows.
 
-    Args:
-        size: height and width of the picture.
-        translation: K×2, in pixels.
-        angle: K, in radians.
-        zoom: K, relative magnification minus one.
-        tilt: K×2, perspective: relative change of scale from the centre to the edge.
+    From K×2 translations in pixels, K angles in radians, K magnifications minus one, and K×2 tilts: the relative change
+    of scale from the centre to the edge.
     """
     centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     steepest = np.abs(tilt).sum(axis=1, keepdims=True)

@@ -13,8 +13,6 @@ from afunet_core.data.synthesis.draws import log_uniform, uniform
 from afunet_core.data.synthesis.lighting import object_texture
 from afunet_core.data.synthesis.scenes import SceneBank
 
-__all__ = ["FAR_AWAY", "MovingObject", "draw_objects"]
-
 _INSTANTS = np.array([-1.0, 0.0, 1.0])
 # Where an object is at an instant that does not see it.
 FAR_AWAY = 1.0e4

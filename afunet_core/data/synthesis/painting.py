@@ -22,8 +22,6 @@ from afunet_core.data.synthesis.draws import tensor
 from afunet_core.data.synthesis.objects import FAR_AWAY, MovingObject
 from afunet_core.data.synthesis.sampling import pixel_grid
 
-__all__ = ["Sighting", "find_sightings", "paint", "render_objects"]
-
 # Sightings are rendered together while the largest window has at most this many times the pixels of the smallest.
 _ALIKE = 2.0
 
@@ -53,8 +51,7 @@ def find_sightings(
 ) -> list[Sighting]:
     """Find where the objects of each bracket are seen, those further behind first.
 
-    ``ranges`` and ``margins`` bound the displacements of each bracket (see `displacement_range`), ``size`` is that of
-    frames.
+    ``ranges`` and ``margins`` bound the displacements of each bracket (see `displacement_range`).
     """
     return [
         seen
@@ -86,12 +83,9 @@ def _sightings(
 
 
 def paint(radiance: Tensor, displacement: Tensor, sightings: Sequence[Sighting]) -> Tensor:
-    """Put objects, those further behind first, before B×3×3×H×W instants, in place.
+    """Put objects, those further behind first, before B×3×3×H×W instants, in place; return their coverage B×1×H×W.
 
     A pixel shows the scene at its place plus the displacement, B×3×H×W×2.
-
-    Returns:
-        B×1×H×W: how much of each pixel is covered at any instant.
     """
     height, width = radiance.shape[-2:]
     passed = radiance.new_zeros(len(radiance), 1, height, width)

@@ -19,8 +19,6 @@ from afunet_core.data.synthesis.objects import MovingObject, draw_objects
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.data.synthesis.sensor import Sensor, draw_sensor
 
-__all__ = ["BracketPlan", "ShotPlan", "draw_plan", "draw_shot"]
-
 # Bicubic interpolation reaches two pixels around a position, which may lie between pixels.
 _CUBIC_REACH = 3
 

@@ -17,15 +17,9 @@ from afunet_core.data.synthesis.plan import BracketPlan
 from afunet_core.data.synthesis.sampling import pixel_grid, warp
 from afunet_core.ops.box_filter import window_max
 
-__all__ = ["blur_along", "moved_mask", "render_radiance"]
-
 
 def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple[Tensor, Tensor]:
-    """Render the three instants of B brackets, before any noise, under B×3×H×W×2 displacements of camera and scene.
-
-    Returns:
-        B×3×3×H×W radiance (instant, RGB), and B×1×H×W in [0, 1]: where objects pass.
-    """
+    """Render the three instants of B brackets before any noise: B×3×3×H×W, and where objects pass, B×1×H×W."""
     size = (displacement.shape[2], displacement.shape[3])
     radiance = displacement.new_empty(len(plans), 3, 3, *size)
     for instants in sorted({plan.displaced for plan in plans}):
@@ -68,13 +62,7 @@ def shake(radiance: Tensor, vectors: Sequence[np.ndarray | None]) -> Tensor:
 
 
 def blur_along(pictures: Tensor, vectors: np.ndarray) -> Tensor:
-    """Average N×C×H×W pictures, each along its own of the N×2 vectors (x, y) in pixels, as a camera in motion does.
-
-    Example:
-        >>> point = torch.tensor([[[[0.0, 0.0, 1.0, 0.0, 0.0]]]])
-        >>> blur_along(point, np.array([[2.0, 0.0]]))
-        tensor([[[[0.0000, 0.3333, 0.3333, 0.3333, 0.0000]]]])
-    """
+    """Average N×C×H×W pictures, each along its own of the N×2 vectors (x, y) in pixels, as a camera in motion does."""
     radius = int(np.ceil(np.abs(vectors).max() / 2)) + 1
     kernels = tensor(np.stack([line_kernel(vector, radius) for vector in vectors])).to(pictures)
     return kornia.filters.filter2d(pictures, kernels, border_type="replicate")

@@ -13,16 +13,9 @@ from torch import Tensor
 from afunet_core.data.synthesis.draws import tensor
 from afunet_core.ops.warp import sample
 
-__all__ = ["draw_coarse_field", "pixel_grid", "smooth_fields", "warp"]
-
 
 def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
-    """H×W×2 positions (x, y) of the pixel centres, in pixels.
-
-    Example:
-        >>> pixel_grid(2, 3)[1, 2]
-        tensor([2., 1.])
-    """
+    """H×W×2 positions (x, y) of the pixel centres, in pixels."""
     return kornia.geometry.create_meshgrid(height, width, False, torch.device(device), torch.float32)[0]
 
 
@@ -41,12 +34,7 @@ def draw_coarse_field(rng: np.random.Generator, channels: int, cells: int, size:
 
 
 def smooth_fields(coarse: Sequence[Tensor], size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
-    """Make N×C×H×W smooth random values, about normal, from N draws of `draw_coarse_field`, of any size.
-
-    Example:
-        >>> smooth_fields([torch.ones(1, 2, 2), torch.zeros(1, 3, 2)], (6, 8)).mean(dim=(1, 2, 3))
-        tensor([1., 0.])
-    """
+    """Make N×C×H×W smooth random values, about normal, from N draws of `draw_coarse_field`, of any size."""
     shapes = [tuple(field.shape[-2:]) for field in coarse]
     fields: dict[int, Tensor] = {}
     for height, width in sorted(set(shapes)):

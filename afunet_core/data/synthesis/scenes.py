@@ -13,9 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io.read import read_image
-
-__all__ = ["NOISY_SCENES", "RELATED_SCENES", "SceneBank", "scene_group", "split_scenes"]
+from afunet_core.io.read import read_image, three_channels
 
 # Half floats end at 65504; a scene is stored with its median at HALF_MEDIAN, so that 22 stops fit above and below it.
 _HALF_MAXIMUM = 6.0e4
@@ -40,35 +38,21 @@ NOISY_SCENES: tuple[str, ...] = ("satara_night", "moonless_golf")
 
 
 def scene_group(name: str) -> str:
-    """Return the pattern of `RELATED_SCENES` that a scene belongs to, or its own name when it stands alone.
-
-    Example:
-        >>> scene_group("venice_sunset.exr") == scene_group("sunset.hdr"), scene_group("lab.hdr")
-        (True, 'lab')
-    """
+    """Return the pattern of `RELATED_SCENES` that a scene belongs to, or its own name when it stands alone."""
     stem = Path(name).stem
     return next((pattern for pattern in RELATED_SCENES if re.fullmatch(pattern, stem)), stem)
 
 
 def split_scenes(names: Iterable[str], holdout: int = 12, seed: int = 0) -> tuple[list[str], list[str]]:
-    """Split scene names into training and held-out ones, each sorted, relatives always on the same side.
-
-    Args:
-        names: scene names or file names.
-        holdout: how many to hold out at most; relatives count one by one.
-        seed: which split.
-
-    Raises:
-        ArgumentError: `holdout` is negative or leaves nothing to train on.
-
-    Example:
-        >>> train, held = split_scenes(["venice.hdr", "sunset.hdr", "lab.hdr", "dawn.hdr"], holdout=2, seed=1)
-        >>> len(train), len(held), ("venice.hdr" in held) == ("sunset.hdr" in held)
-        (2, 2, True)
-    """
+    """Split scene names into training and at most ``holdout`` held-out ones, both sorted, relatives on one side."""
     ordered = sorted(set(names))
     if not 0 <= holdout < max(len(ordered), 1):
-        raise ArgumentError("holdout", f"0 to {len(ordered) - 1}", holdout, "Hold out fewer scenes than there are.")
+        raise ArgumentError(
+            "holdout",
+            f"0 to {len(ordered) - 1}",
+            holdout,
+            "Hold out fewer scenes: data.holdout in training, --held-out in evaluate.",
+        )
     groups: dict[str, list[str]] = {}
     for name in ordered:
         groups.setdefault(scene_group(name), []).append(name)
@@ -82,13 +66,7 @@ def split_scenes(names: Iterable[str], holdout: int = 12, seed: int = 0) -> tupl
 
 @dataclass(frozen=True)
 class SceneBank:
-    """Linear HDR scenes (float16, median about 0.25) and photographs (uint8, display-encoded), each 3×H×W.
-
-    Example:
-        >>> bank = SceneBank.procedural(seed=0)
-        >>> len(bank.hdr) > 0, bank.hdr[0].dtype
-        (True, torch.float16)
-    """
+    """Linear HDR scenes (float16, median about 0.25) and photographs (uint8, display-encoded), each 3×H×W."""
 
     hdr: tuple[Tensor, ...]
     photos: tuple[Tensor, ...] = ()
@@ -115,18 +93,18 @@ class SceneBank:
         )
 
     @classmethod
+    def open(cls, hdr: Sequence[Path | str], photos: Sequence[Path | str], seed: int) -> SceneBank:
+        """Load the pictures of these folders; rendered scenes where there are none."""
+        return cls.from_folders(hdr, photos) if hdr or photos else cls.procedural(seed)
+
+    @classmethod
     def from_folders(
         cls, hdr: Sequence[Path | str] = (), photos: Sequence[Path | str] = (), *, max_side: int = 768
     ) -> SceneBank:
         """Load picture files, or every picture of a folder.
 
-        Args:
-            hdr: .hdr or .exr files in linear light; 2:1 panoramas are cut to ±60° of elevation.
-            photos: display-encoded photographs.
-            max_side: photographs are reduced to this longest side, in pixels.
-
-        Raises:
-            ImageFileError: a file or folder does not exist or cannot be read.
+        HDR scenes are .hdr or .exr files in linear light (2:1 panoramas are cut to ±60° of elevation), photographs
+        display-encoded ones, reduced to a longest side of ``max_side`` pixels.
         """
         scenes, pictures = _list_pictures(hdr, (".hdr", ".exr")), _list_pictures(photos, (".jpg", ".jpeg", ".png"))
         return cls(
@@ -221,13 +199,7 @@ def _read(path: Path, linear: bool) -> Tensor:
         raise ImageFileError(
             f"{path}: expected {expected}, got {pixels.dtype}. Convert it, or give it as the other kind."
         )
-    return torch.from_numpy(np.ascontiguousarray(_three_channels(pixels))).permute(2, 0, 1)
-
-
-def _three_channels(pixels: np.ndarray) -> np.ndarray:
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    return np.repeat(pixels[..., :1], 3, axis=-1) if pixels.shape[-1] < 3 else pixels[..., :3]
+    return torch.from_numpy(np.ascontiguousarray(three_channels(pixels, path))).permute(2, 0, 1)
 
 
 def _procedural_scene(rng: np.random.Generator, height: int, width: int) -> Tensor:

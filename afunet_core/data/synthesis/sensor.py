@@ -20,7 +20,8 @@ from torch import Tensor
 from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.draws import log_uniform, per_entry, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
-from afunet_core.ops.arguments import Scalar, check_tensor, per_sample
+from afunet_core.errors import ArgumentError
+from afunet_core.ops.arguments import Scalar, check_not_negative, check_tensor, per_sample
 from afunet_core.radiometry import GAMMA, encode
 
 __all__ = ["Sensor", "add_sensor_noise", "draw_noise", "draw_sensor", "jpeg_artefacts", "quantize", "record"]
@@ -90,7 +91,7 @@ def draw_noise(sensors: Sequence[Sensor], radiance: Tensor) -> Tensor | None:
 
 
 def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, gains: Tensor | None = None) -> Tensor:
-    """Record three instants as cameras store them.
+    """Record three instants as cameras store them: B×3×3×H×W encoded with gamma 2.2 in [0, 1].
 
     An sRGB file is decoded and encoded again, as its reader would; a curve that deviates from gamma 2.2 is not known
     to any.
@@ -100,9 +101,6 @@ def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, ga
         sensors: B cameras.
         noise: from `draw_noise`.
         gains: B×3×3 (frame, channel) exposures in place of those of the sensors, for example to differentiate.
-
-    Returns:
-        B×3×3×H×W encoded with gamma 2.2 in [0, 1].
     """
     gains = tensor(np.stack([sensor.gains for sensor in sensors])).to(radiance) if gains is None else gains
     exposed = radiance * gains[..., None, None]
@@ -155,6 +153,7 @@ def add_sensor_noise(exposed: Tensor, gain: Scalar, read: Scalar, noise: Tensor)
     Raises:
         TensorTypeError: unless ``exposed`` and ``noise`` are floating-point tensors.
         ShapeError: for a vector of another length than the batch.
+        ArgumentError: for a negative gain or read noise.
 
     Example:
         >>> add_sensor_noise(torch.tensor([0.25]), 0.0, 0.1, torch.tensor([1.0]))
@@ -162,6 +161,8 @@ def add_sensor_noise(exposed: Tensor, gain: Scalar, read: Scalar, noise: Tensor)
     """
     check_tensor("exposed", exposed)
     check_tensor("noise", noise)
+    check_not_negative("gain", gain)
+    check_not_negative("read", read)
     light = exposed.to(torch.promote_types(exposed.dtype, torch.float32))  # half precision ends above the variance
     gain, read = per_sample("gain", gain, light), per_sample("read", read, light)
     variance = gain * light.clamp_min(0) + (read**2 + _LEAST_VARIANCE)
@@ -171,14 +172,17 @@ def add_sensor_noise(exposed: Tensor, gain: Scalar, read: Scalar, noise: Tensor)
 def quantize(encoded: Tensor, bits: Bits | Sequence[Bits]) -> Tensor:
     """Round encoded values in [0, 1] to the levels of ``bits`` bits, for all or for each entry of the first axis.
 
-    None leaves them as they are. The gradient passes as if nothing were rounded ("straight through"; Bengio et al.,
+    ``None`` leaves them as they are. The gradient passes as if nothing were rounded ("straight through"; Bengio et al.,
     arXiv:1308.3432): the true one is zero nearly everywhere.
 
     Example:
         >>> quantize(torch.tensor([0.4, 0.4]), [1, None])
         tensor([0.0000, 0.4000])
     """
+    check_tensor("encoded", encoded)
     depths = list(bits) if isinstance(bits, Sequence) else [bits]
+    if any(depth is not None and not (isinstance(depth, int | np.integer) and depth > 0) for depth in depths):
+        raise ArgumentError("bits", "whole numbers above 0, or None", repr(bits))
     if len(set(depths)) == 1:
         return encoded if depths[0] is None else _rounded(encoded, 2 ** depths[0] - 1)
     rounded = _rounded(encoded, per_entry((2 ** (depth or 1) - 1 for depth in depths), encoded))

@@ -22,36 +22,23 @@ from afunet_core.model.streaming.tiling import row_ranges
 from afunet_core.model.working_scale import REACH, HeadMaps, apply_linear_maps, fit_linear_maps, reduce_frames
 from afunet_core.ops.box_filter import window_max, window_mean
 
-__all__ = ["stream_at_scale"]
-
-STRIP_PIXELS = 1 << 16
-"""Pixels of a strip of the frames: what is computed of them stays in the processor's cache."""
+STRIP_PIXELS = 1 << 16  # pixels of a strip of the frames: what is computed of them stays in the processor's cache
+# Pixels of the frames for which the enlarging is fitted at once: many beside the rows beyond them.
 FITTED_PIXELS = 1 << 19
-"""Pixels of the frames for which the enlarging is fitted at once: many beside the rows beyond them."""
-CONTEXT = 9
-"""Width of the window around what is wanted that the network sees as well, reduced pixels,"""
-FADE = 9
-"""and of that over which its answer goes over into equal trust."""
+CONTEXT = 9  # width of the window around what is wanted that the network sees as well, reduced pixels,
+FADE = 9  # and of that over which its answer goes over into equal trust
+# Log-trust of the reduced mean where the network is not asked; 0 of the frames. Without it noise stays that the network
+# takes out, with more the reduced mean begins to count beside what frames of 1, 4 and 16 exposures recorded.
 PRIOR_TRUST = 1.0
-"""Log-trust of the reduced mean where the network is not asked; 0 of the frames. Without it noise stays that the
-network takes out, with more the reduced mean begins to count beside what frames of 1, 4 and 16 exposures recorded."""
 
 
 def stream_at_scale(
     model: AFUNet, frames: Tensor | FrameSource, scale: int, where: Tensor | None = None, **options: Any
 ) -> tuple[Tensor, float]:
-    """Merge by a network that looks at reduced frames, without gradients, in pieces.
+    """Merge by a network with an anchored head that looks at frames reduced by ``scale``, without gradients, in pieces.
 
-    Args:
-        model: a network with an anchored head.
-        frames: ``B×18×H×W`` network input, or a source that makes its rows when they are asked for.
-        scale: by which the network looks at reduced frames.
-        where: ``B×1×h×w``, of any size, above 0 where the network is asked; elsewhere, but for a margin, all frames are
-            trusted alike. ``None`` asks it everywhere.
-        **options: of :func:`~afunet_core.model.streaming.stream.stream`, for the network.
-
-    Returns:
-        ``B×3×H×W`` radiance where the frames are; and the share of the picture that the network looked at.
+    ``where``, B×1×h×w of any size, is above 0 where it is asked; elsewhere all frames are trusted alike.
+    Returns B×3×H×W radiance where the frames are, and the share of the picture that the network looked at.
     """
     source = TensorSource(frames) if isinstance(frames, Tensor) else frames
     batch, _, height, width = source.shape
@@ -103,20 +90,28 @@ def _maps(
     """Maps that the head decodes, ``1×7×h×w``, from the network where it is wanted; and the share that it looked at."""
     if wanted is None:
         return _decoded(model, coarse, times, options), 1.0
-    equal = coarse.new_tensor([0.0, 0.0, 0.0, PRIOR_TRUST]).view(1, 4, 1, 1).expand(1, 4, *coarse.shape[-2:])
-    neutral = torch.cat([torch.empty_like(coarse[:, :3]), equal], dim=1)
     height, width = coarse.shape[-2:]
-    for start, stop in row_ranges(height, max(1, STRIP_PIXELS // width)):
-        rows = coarse[..., start:stop, :]
-        shares = anchored_weights(rows, times, equal[..., start:stop, :])[:, :3]
-        radiance = rows.unflatten(1, (3, 6))[:, :, :3]
-        neutral[:, :3, start:stop] = ((shares * radiance).sum(1) / shares.sum(1)).clamp(0, 1)
-    if not bool(wanted.any()):
-        return neutral, 0.0
+    asked = bool(wanted.any())
     seen = window_max(wanted, CONTEXT)
-    maps = _decoded(model, coarse, times, {**options, "where": seen[0, 0]})
+    if asked:
+        maps = _decoded(model, coarse, times, {**options, "where": seen[0, 0]})
+    else:
+        maps = coarse.new_empty(1, 7, height, width)
     # Dilated before it fades, so that what is wanted is the network's wholly.
-    return torch.lerp(neutral, maps, window_mean(window_max(wanted, FADE), FADE)), float(seen.mean())
+    share = window_mean(window_max(wanted, FADE), FADE)
+    for start, stop in row_ranges(height, max(1, STRIP_PIXELS // width)):
+        rows = slice(start, stop)
+        neutral = _neutral(coarse[..., rows, :], times)
+        maps[..., rows, :] = torch.lerp(neutral, maps[..., rows, :], share[..., rows, :]) if asked else neutral
+    return maps, float(seen.mean()) if asked else 0.0
+
+
+def _neutral(frames: Tensor, times: Tensor) -> Tensor:
+    """Maps of some rows where the network is not asked: the mean of the frames, and equal trust."""
+    trust = frames.new_tensor([0.0, 0.0, 0.0, PRIOR_TRUST]).view(1, 4, 1, 1).expand(1, 4, *frames.shape[-2:])
+    shares = anchored_weights(frames, times, trust)[:, :3]
+    radiance = frames.unflatten(1, (3, 6))[:, :, :3]
+    return torch.cat([((shares * radiance).sum(1) / shares.sum(1)).clamp(0, 1), trust], 1)
 
 
 def _decoded(model: AFUNet, coarse: Tensor, times: Tensor, options: dict[str, Any]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 import tempfile
 import threading
@@ -10,8 +12,6 @@ from io import FileIO
 
 import torch
 from torch import Tensor
-
-__all__ = ["RowBuffer", "RowStore", "Scratch", "mirrored"]
 
 
 class Scratch:
@@ -33,8 +33,8 @@ class Scratch:
         if self.left is None or size <= self.left:
             if self.left is not None:
                 self.left -= size
-            make = torch.zeros if self.partly else torch.empty  # zeros take no memory before they are written
-            return RowStore(make(height, width, channels, dtype=self.dtype, device=self.device))
+            make = _zeros if self.partly else torch.empty
+            return RowStore(make((height, width, channels), dtype=self.dtype, device=self.device))
         if self.file is None:
             # Unnamed, or removed by the system when closed: nothing is ever left behind.
             self.file = tempfile.TemporaryFile(prefix="afunet-features-", buffering=0)  # noqa: SIM115
@@ -53,6 +53,15 @@ class Scratch:
         if self.file is not None:
             self.file.close()
             self.file = None
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros that take no memory before they are written; PyTorch writes its own, and NumPy asks for huge pages."""
+    size = math.prod(shape) * dtype.itemsize
+    if device.type != "cpu" or not size:
+        return torch.zeros(shape, dtype=dtype, device=device)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    return torch.frombuffer(mmap.mmap(-1, size, **private), dtype=dtype).view(shape)
 
 
 class RowStore:

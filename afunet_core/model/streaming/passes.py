@@ -30,8 +30,6 @@ from afunet_core.model.streaming.threads import Workers
 from afunet_core.model.streaming.tiling import Tiling
 from afunet_core.model.streaming.window_attention import FoldedAlignment, FoldedSwinBlock
 
-__all__ = ["Features", "FoldedStage", "PassContext", "align", "fuse", "update"]
-
 
 class Features:
     """The features of ``dim`` channels that are kept between passes."""

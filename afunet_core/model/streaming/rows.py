@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
     from afunet_core.model.streaming.threads import Workers
 
-__all__ = ["FrameRows", "FrameSource", "TensorSource"]
+TIMES_PIXELS = 1 << 16  # pixels of one strip when the exposure times are estimated
 
 
 class FrameSource(Protocol):
@@ -151,10 +151,6 @@ class FrameRows:
         workers.run(partial(add_up, index, *ends) for index, ends in enumerate(strips))
         radiance, linear = sums.sum(0) / (3 * height * width)
         return times_from_means(radiance, linear)
-
-
-TIMES_PIXELS = 1 << 16
-"""Pixels of one strip when the exposure times are estimated."""
 
 
 def _padding(size: int, padded: int) -> list[int]:

@@ -24,7 +24,7 @@ from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.heads import AnchoredHead
 from afunet_core.model.stages import Stage
 from afunet_core.model.streaming.buffers import Scratch
-from afunet_core.model.streaming.folded_layers import Numerics, Workspace
+from afunet_core.model.streaming.folded_layers import Numerics
 from afunet_core.model.streaming.passes import Features, FoldedStage, PassContext, align, fuse, update
 from afunet_core.model.streaming.rows import FrameRows, FrameSource, TensorSource
 from afunet_core.model.streaming.threads import Workers
@@ -33,12 +33,11 @@ from afunet_core.radiometry import exposure_times
 
 __all__ = ["stream"]
 
+# Most bytes of the logits of one tile. Half of it fits the caches better, but twice the calls cost more than that.
 CACHE_BYTES = 3 << 20
-"""Most bytes of the logits of one tile. Half of it fits the caches better, but twice the calls cost more than that."""
+# In one strip: more of them shorten the wait for the last tile of a step, fewer fit the caches better.
 TILES_PER_WORKER = 4
-"""In one strip: more of them shorten the wait for the last tile of a step, fewer fit the caches better."""
-MOST_WORKERS = 8
-"""More would wait for Python's lock between their operations."""
+MOST_WORKERS = 8  # more would wait for Python's lock between their operations
 
 Progress = Callable[[int, int, str], None]
 
@@ -148,7 +147,7 @@ class _Run:
         self.on_progress, self.should_cancel = on_progress, should_cancel
         passes = 2 + sum(2 + config.alignment for _ in config.depths)
         self.done, self.total = 0, batch * passes * len(self.tiling.strips)
-        numerics = Numerics(dtype, self.dtype, Workspace())
+        numerics = Numerics(dtype, self.dtype)
         self.folded = [FoldedStage(cast(Stage, stage), numerics) for stage in model.stages]
         sums = torch.float32 if self.device.type == "mps" else torch.float64
         # Channel statistics are those of what is computed: of features that no attention saw they would be other ones.

@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-__all__ = ["Workers"]
-
 
 class _OneTorchThread:
     """Limit of PyTorch's own threads to one, while runs with workers are under way.

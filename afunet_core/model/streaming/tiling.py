@@ -9,12 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Tiling", "column_ranges", "row_ranges"]
-
 Box = tuple[slice, slice]
 
+# Windows around active ones whose pixels are computed, too: those that convolutions carry into them in all stages.
 MARGIN = 2
-"""Windows around active ones whose pixels are computed, too: those that convolutions carry into them in all stages."""
 
 
 def row_ranges(size: int, step: int) -> list[tuple[int, int]]:
@@ -90,14 +88,7 @@ class Tiling:
         return [(slice(*y), slice(*x)) for y in tops for x in lefts]
 
     def tiles(self, top: int, left: int, rows: int, columns: int, height: int, width: int) -> list[Box]:
-        """Like :meth:`boxes`, of an area that begins at ``top`` and ``left``, without the windows that are not active.
-
-        Example:
-            >>> active = np.zeros((8, 40), bool)
-            >>> active[3, 9] = active[3, 39] = True
-            >>> Tiling(8, 40, 8, 4, 4, active).tiles(0, 0, 8, 40, 8, 8)
-            [(slice(0, 8, None), slice(8, 16, None)), (slice(0, 8, None), slice(32, 40, None))]
-        """
+        """Like :meth:`boxes`, of an area that begins at ``top`` and ``left``, without windows that are not active."""
         if self.active is None:
             return self.boxes(rows, columns, height, width)
         area = self.active[top : top + rows, left : left + columns]
@@ -110,14 +101,7 @@ class Tiling:
         return boxes
 
     def columns(self, start: int, stop: int) -> list[tuple[int, int]]:
-        """Cut the width into ranges with about two tiles' worth of pixels in some rows, without what is far from work.
-
-        Example:
-            >>> active = np.zeros((8, 80), bool)
-            >>> active[3, 50] = True
-            >>> Tiling(8, 80, 8, 4, 4).columns(0, 8), Tiling(8, 80, 8, 4, 4, active).columns(0, 8)
-            ([(0, 40), (40, 80)], [(32, 72)])
-        """
+        """Cut the width into ranges with about two tiles' worth of pixels in some rows, without those far from work."""
         if stop <= start:
             return []
         most = max(1, 2 * self.tile * self.window**2 // (stop - start))

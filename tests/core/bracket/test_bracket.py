@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import FrozenInstanceError
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import AFUNetError, ArgumentError, BracketError, ExposureError, ImageFileError, ShapeError
 from afunet_core.io import write_image
 from scenes import save_photo
@@ -192,7 +194,7 @@ class TestOrder:
         """A saturated frame cannot be the shorter of a saturated and a black one, but black and saturated is fine."""
         black, white = np.zeros((8, 8), np.uint8), np.full((8, 8), 255, np.uint8)
         af.Bracket([black, white], ev=(0, 3))
-        with pytest.raises(ExposureError, match="it is darker"):
+        with pytest.raises(ExposureError, match="got a darker one"):
             af.Bracket([white, black], ev=(0, 3))
 
     def test_wrong_encoding_is_suggested(self, scene: np.ndarray) -> None:
@@ -277,6 +279,15 @@ class TestTensor:
         for rectangle in [(0, 0, 13, 4), (-1, 0, 4, 4), (0, 0, 0, 4), (0, 15, 4, 2)]:
             with pytest.raises(ShapeError, match="within 12×16"):
                 bracket.crop(*rectangle)
+
+    def test_is_not_changed_but_replaced(self, scene: np.ndarray) -> None:
+        bracket = af.Bracket(exposures_of(scene), ev=EV)
+        with pytest.raises(FrozenInstanceError):
+            bracket.frames = bracket.frames[::-1]  # type: ignore[misc]
+        other = bracket.with_reference(2)
+        assert isinstance(other, ExposureStack)
+        assert (bracket.reference, other.reference, other.names) == (1, 2, bracket.names)
+        assert other.frames[0] is bracket.frames[0]
 
     def test_with_frames(self, scene: np.ndarray) -> None:
         bracket = af.Bracket(exposures_of(scene), ev=EV, metadata={"a": 1})

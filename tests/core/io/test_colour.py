@@ -20,7 +20,7 @@ from afunet_core.io import read_image, write_image
 from afunet_core.io.colour import SRGB_CHROMATICITIES, primaries_to_srgb
 from afunet_core.io.icc import SRGB_D50, linear_srgb_profile, parse_profile, srgb_profile
 from afunet_core.io.read import read_facts, read_planes
-from scenes import icc_profile, table_profile
+from scenes import icc_profile, table_profile, write_oiio
 
 ADOBE = np.array([[0.60976, 0.20524, 0.14922], [0.31112, 0.62566, 0.06322], [0.01948, 0.06089, 0.74484]])
 REC2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
@@ -171,12 +171,7 @@ class TestTables:
 
 
 def test_luminance_and_chroma_are_told(tmp_path: Path) -> None:
-    spec = OpenImageIO.ImageSpec(4, 4, 3, "half")
-    spec.channelnames = ("Y", "RY", "BY")
-    output = OpenImageIO.ImageOutput.create(str(tmp_path / "a.exr"))
-    output.open(str(tmp_path / "a.exr"), spec)
-    output.write_image(np.zeros((4, 4, 3), np.float32))
-    output.close()
+    write_oiio(tmp_path / "a.exr", ("", ("Y", "RY", "BY"), np.zeros((4, 4, 3), np.float32)))
     with pytest.warns(UserWarning, match="the luminance alone is read"):
         read_image(tmp_path / "a.exr")
 
@@ -277,12 +272,8 @@ class TestColours:
         assert to_srgb is not None
         inside = np.repeat((self.SCENE @ np.linalg.inv(to_srgb).T)[None], 4, 0).astype(np.float32)
         for i in range(2):
-            spec = OpenImageIO.ImageSpec(3, 4, 3, "float")
-            spec.attribute("chromaticities", OpenImageIO.TypeDesc("float[8]"), REC2020)
-            out = OpenImageIO.ImageOutput.create(str(tmp_path / f"{i}.exr"))
-            out.open(str(tmp_path / f"{i}.exr"), spec)
-            out.write_image(inside * 2**i)
-            out.close()
+            stated = (OpenImageIO.TypeDesc("float[8]"), REC2020)
+            write_oiio(tmp_path / f"{i}.exr", ("", "RGB", inside * np.float32(2**i)), chromaticities=stated)
         image = read_image(tmp_path / "0.exr")
         assert (image.encoding, image.colour.space) == ("linear", "Rec. 2020")
         radiance, _ = self.merged([tmp_path / "0.exr", tmp_path / "1.exr"])

@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 import afunet_core as af
 from afunet_core.errors import ImageFileError
-from afunet_core.io import read_exposure, read_exposure_list
+from afunet_core.io import Exposure, read_exposure, read_exposure_file, read_exposure_list
 
 STOPS = (
     "-2\n0\n2",
@@ -29,6 +29,8 @@ STOPS = (
     "\u22122\n0\n+2",
     "-2 EV (1/400 s)\n0 EV (1/100 s)\n2 EV (1/25 s)",
     "-4/2 0 4/2",
+    "\ufeff-2.0\r\n\n0  # reference\r\n+2.0\r\n",
+    "\N{MINUS SIGN}2, 0, 2",
 )
 TIMES = (
     "1/400\n1/100\n1/25",
@@ -59,6 +61,7 @@ def test_in_the_order_of_the_names(tmp_path: Path, text: str) -> None:
     found = read_exposure_list(tmp_path / "exposure.txt")
     assert found.names is None
     assert np.diff(found.ev).tolist() == pytest.approx([2, 2], abs=1e-9)
+    assert read_exposure_file(tmp_path / "exposure.txt") == found.ev
 
 
 @pytest.mark.parametrize("text", NAMED)
@@ -84,35 +87,51 @@ def test_editors(tmp_path: Path, encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [bytes(range(256)), b"a.png 1 2 3 4", b"a.png 1\n2", b"titles only", b"-2 EV\n1/100 s", b"a.jpg 1 2", b"1/0"],
-)
-def test_refusals(tmp_path: Path, data: bytes) -> None:
+    ("data", "said"),
+    [
+        (bytes(range(256)), ""), (b"a.png 1 2 3 4", ""), (b"a.png 1\n2", ""), (b"titles only", ""),
+        (b"-2 EV\n1/100 s", ""), (b"a.jpg 1 2", ""), (b"1/0", ""), (b"", "holds no exposure values"),
+        (b"0\n1/x\n", "line 2: '1/x' is not a number"), (b"nan", "'nan' is not a number"),
+        (b"\xff\x00\x81", "is not a text file"),
+    ],
+)  # fmt: skip
+def test_refusals(tmp_path: Path, data: bytes, said: str) -> None:
     (tmp_path / "exposure.txt").write_bytes(data)
-    with pytest.raises(ImageFileError, match="Write one exposure"):
+    with pytest.raises(ImageFileError, match=r"Write one exposure value \(EV\) or time \(1/100 s\) a line") as caught:
         read_exposure_list(tmp_path / "exposure.txt")
+    assert said in str(caught.value)
+    assert str(tmp_path / "exposure.txt") in str(caught.value)
+    with pytest.raises(ImageFileError, match="No such file"):
+        read_exposure_list(tmp_path / "missing.txt")
 
 
-XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description exif:ExposureTime="1/125"/></x:xmpmeta>'
+PLAIN = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description exif:ExposureTime="1/100" exif:FNumber="8"/></x:xmpmeta>'
+NESTED = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:FNumber="8/1"><exif:ExposureTime>1/100'
+    b"</exif:ExposureTime><exif:ISOSpeedRatings><rdf:Seq><rdf:li>200</rdf:li></rdf:Seq></exif:ISOSpeedRatings>"
+    b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+)
 
 
-@pytest.mark.parametrize("zipped", [False, True])
-def test_xmp_of_a_png(tmp_path: Path, zipped: bool) -> None:
+@pytest.mark.parametrize(("xmp", "iso"), [(PLAIN, None), (NESTED, 200.0)], ids=["plain", "nested"])
+@pytest.mark.parametrize("place", ["tif", "png", "zipped", "jpg", "a.xmp", "a.XMP", "a.png.xmp"])
+def test_xmp(tmp_path: Path, xmp: bytes, iso: float | None, place: str) -> None:
+    """Inside and beside a picture. OpenImageIO takes the fraction 1/100 for 1."""
+    picture, path = Image.new("RGB", (8, 8)), tmp_path / f"a.{place if place in ('tif', 'jpg') else 'png'}"
+    content = b"http://ns.adobe.com/xap/1.0/\0" + xmp
     notes = PngInfo()
-    notes.add_itxt("XML:com.adobe.xmp", XMP, zip=zipped)
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=notes)
-    found = read_exposure(tmp_path / "a.png")
-    assert found is not None
-    assert found.seconds == 1 / 125
-
-
-@pytest.mark.parametrize("name", ["a.xmp", "a.XMP", "a.jpg.xmp"])
-def test_xmp_beside_a_picture(tmp_path: Path, name: str) -> None:
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
-    (tmp_path / name).write_text(XMP)
-    found = read_exposure(tmp_path / "a.jpg")
-    assert found is not None
-    assert found.seconds == 1 / 125
+    if place in ("png", "zipped"):
+        notes.add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=place == "zipped")
+    more = {"extra": b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content} if place == "jpg" else {}
+    if place == "tif":
+        tags = [(700, 1, len(xmp), xmp, True)]
+        tifffile.imwrite(path, np.zeros((8, 8, 3), np.uint8), photometric="rgb", metadata=None, extratags=tags)
+    else:
+        picture.save(path, pnginfo=notes, **more)
+    if "." in place:
+        (tmp_path / place).write_bytes(xmp)
+    assert read_exposure(path) == Exposure(0.01, 8.0, iso)
 
 
 @pytest.mark.parametrize(

@@ -7,30 +7,19 @@ import os
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import OpenImageIO
+import OpenImageIO as oiio
 import pytest
 import tifffile
 import torch
 from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
+from PIL.TiffImagePlugin import IFDRational
 
-from afunet_core.bracket.folders import find_brackets, list_bracket_folder
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io import (
-    Exposure,
-    natural_key,
-    read_exposure,
-    read_exposure_file,
-    read_image,
-    relative_exposures,
-    write_image,
-)
+from afunet_core.io import Exposure, read_exposure, read_image, relative_exposures, write_image
 from afunet_core.io.exposure import exposure_from_attributes
-
-oiio: Any = OpenImageIO  # its stubs make every call optional; a None fails these tests anyway
+from scenes import exif_of, save_photo, write_oiio
 
 METADATA = {"model": "compact", "times": [1.0, 4.0, 16.0], "nested": {"a": None, "b": True}}
 METADATA |= {"text": "µ-law “quoted” = 5", "looks_like_a_number": "007"}
@@ -44,35 +33,6 @@ def radiance() -> np.ndarray:
     image[..., 0] *= 2.0
     image[..., 2] *= 0.5
     return image.astype(np.float32)
-
-
-def _write_with_oiio(path: Path, image: np.ndarray, names: tuple[str, ...] | None = None, **attributes: object) -> None:
-    """An independent writer for what the product only reads."""
-    pixel_type = "float" if image.dtype == np.float32 else str(image.dtype)
-    spec = oiio.ImageSpec(image.shape[1], image.shape[0], image.shape[2], pixel_type)
-    if names:
-        spec.channelnames = names
-    for name, value in attributes.items():
-        spec.attribute(name, value)
-    output = oiio.ImageOutput.create(str(path))
-    assert output.open(str(path), spec)
-    assert output.write_image(np.ascontiguousarray(image))
-    assert output.close()
-
-
-def _save_with_exif(path: Path, seconds: Fraction, f_number: float, iso: int) -> None:
-    """A camera's picture, by Pillow."""
-    fields = {0x829A: IFDRational(seconds), 0x829D: IFDRational(round(f_number * 10), 10), 0x8827: iso}
-    picture = Image.new("RGB", (8, 8), (90, 80, 70))
-    if path.suffix == ".tif":
-        directory = ImageFileDirectory_v2()
-        directory[0x8769] = fields
-        picture.save(path, tiffinfo=directory)
-    else:
-        exif = Image.Exif()
-        exif[0x010F] = "Maker"  # without a plain field Pillow takes the block for empty
-        exif[0x8769] = fields
-        picture.save(path, exif=exif)
 
 
 class TestRoundTrip:
@@ -174,7 +134,7 @@ class TestRoundTrip:
 class TestReading:
     def test_png_16_bit_rgb(self, tmp_path: Path) -> None:
         pixels = np.random.default_rng(2).integers(0, 65536, (6, 5, 3), np.uint16)
-        _write_with_oiio(tmp_path / "a.png", pixels)
+        write_oiio(tmp_path / "a.png", ("", "", pixels))
         image = read_image(tmp_path / "a.png")
         np.testing.assert_array_equal(image.pixels, pixels)
         assert (image.encoding, image.bit_depth) == ("srgb", 16)  # OpenImageIO writes the sRGB chunk
@@ -197,29 +157,13 @@ class TestReading:
     def test_exr_channels_by_name(self, tmp_path: Path, radiance: np.ndarray, names: tuple[str, ...] | str) -> None:
         """In any order, of a layer among other channels, one of luminance; others are no picture."""
         planes = dict(zip("RGBAYZ", np.moveaxis(np.dstack([radiance, radiance / 2]), 2, 0), strict=True))
-        _write_with_oiio(tmp_path / "a.exr", np.stack([planes[name[-1]] for name in names], axis=2), tuple(names))
+        write_oiio(tmp_path / "a.exr", ("", names, np.stack([planes[name[-1]] for name in names], axis=2)))
         if names == "Z":
             with pytest.raises(ImageFileError, match=r"a\.exr: has no channels R, G, B or Y .*Z"):
                 read_image(tmp_path / "a.exr")
             return
         wanted = [planes[c] for c in ("Y" if names == "Y" else "RGBA") if c in {name[-1] for name in names}]
         np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, np.squeeze(np.stack(wanted, axis=2)))
-
-    def test_exr_first_part_with_colour(self, tmp_path: Path, radiance: np.ndarray) -> None:
-        path = str(tmp_path / "a.exr")
-        specs = []
-        for part, names in (("depth", ("Z",)), ("beauty", ("R", "G", "B"))):
-            spec = oiio.ImageSpec(7, 13, len(names), "float")
-            spec.channelnames = names
-            spec.attribute("oiio:subimagename", part)
-            specs.append(spec)
-        output = oiio.ImageOutput.create(path)
-        assert output.open(path, specs)
-        assert output.write_image(np.ascontiguousarray(radiance[..., :1]))
-        assert output.open(path, specs[1], "AppendSubimage")
-        assert output.write_image(radiance)
-        assert output.close()
-        np.testing.assert_array_equal(read_image(path).pixels, radiance)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_orientation(self, tmp_path: Path, orientation: int) -> None:
@@ -235,17 +179,15 @@ class TestReading:
 class TestExposure:
     @pytest.mark.parametrize("name", ["a.jpg", "a.tif", "a.png"])
     def test_from_exif(self, tmp_path: Path, name: str) -> None:
-        _save_with_exif(tmp_path / name, Fraction(1, 640), 5.6, 400)
+        fields = {0x829D: IFDRational(56, 10), 0x8827: 400}
+        save_photo(tmp_path / name, np.zeros((8, 8, 3), np.uint8), Fraction(1, 640), fields)
         exposure = read_exposure(tmp_path / name)
         assert exposure == Exposure(1 / 640, 5.6, 400.0)
         assert read_image(tmp_path / name).exposure == exposure
 
-    def test_none_without_exif(self, tmp_path: Path) -> None:
-        Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
-        assert read_exposure(tmp_path / "a.jpg") is None
-
-    def test_zero_time_is_no_exposure(self, tmp_path: Path) -> None:
-        _save_with_exif(tmp_path / "a.jpg", Fraction(0, 1), 5.6, 400)
+    @pytest.mark.parametrize("exif", [Image.Exif(), exif_of(Fraction(0, 1), {0x8827: 400})], ids=["empty", "no time"])
+    def test_none(self, tmp_path: Path, exif: Image.Exif) -> None:
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
         assert read_exposure(tmp_path / "a.jpg") is None
 
     def test_value_is_light_on_the_sensor(self) -> None:
@@ -255,77 +197,17 @@ class TestExposure:
         assert Exposure(1 / 60, 4.0, 200).value == pytest.approx(2 * base)
         assert Exposure(1 / 60, 8.0, 100).value == pytest.approx(base / 4)
 
+    def test_empty_fields_are_none(self) -> None:
+        """1 s at f/1 is what APEX values of 0 would mean: beside plain fields of 0 they were left empty."""
+        empty = {"ExposureTime": 0.0, "FNumber": 0.0, "Exif:ShutterSpeedValue": 0.0, "Exif:ApertureValue": 0.0}
+        assert exposure_from_attributes(empty) is None
+        assert exposure_from_attributes({"Exif:ShutterSpeedValue": 0.0}) == Exposure(1.0)
+        assert exposure_from_attributes(empty | {"Exif:ShutterSpeedValue": 3.0}) == Exposure(0.125)
+
     def test_relative_exposures_ignore_what_only_some_state(self) -> None:
         with pytest.warns(UserWarning, match="Only some frames state their aperture"):
             values = relative_exposures([Exposure(0.01, 8.0, 100), Exposure(0.02, None, 100)])
         assert values[1] / values[0] == pytest.approx(2.0)
-
-    def test_file(self, tmp_path: Path) -> None:
-        path = tmp_path / "exposure.txt"
-        path.write_bytes("\ufeff-2.0\r\n\n0  # reference\r\n+2.5\r\n".encode())
-        assert read_exposure_file(path) == [-2.0, 0.0, 2.5]
-        path.write_text("\N{MINUS SIGN}1, 0, 1", encoding="utf-8")
-        assert read_exposure_file(path) == [-1.0, 0.0, 1.0]
-
-    @pytest.mark.parametrize(
-        ("content", "message"),
-        [
-            (b"", "holds no exposure values"),
-            (b"0\n1/x\n", "line 2: '1/x' is not a number"),
-            (b"nan", "'nan' is not a number"),
-            (b"\xff\x00\x81", "is not a text file"),
-        ],
-    )
-    def test_bad_file(self, tmp_path: Path, content: bytes, message: str) -> None:
-        path = tmp_path / "exposure.txt"
-        path.write_bytes(content)
-        with pytest.raises(ImageFileError, match=message) as caught:
-            read_exposure_file(path)
-        assert str(path) in str(caught.value)
-        assert "one exposure value (EV) or time (1/100 s) a line" in str(caught.value)
-
-    def test_missing_file(self, tmp_path: Path) -> None:
-        with pytest.raises(ImageFileError, match="No such file"):
-            read_exposure_file(tmp_path / "exposure.txt")
-
-
-class TestFolders:
-    @staticmethod
-    def _touch(folder: Path, *names: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            (folder / name).touch()
-
-    def test_natural_order(self) -> None:
-        names = ["img1.tif", "img1b.tif", "IMG9.tif", "img10.tif"]
-        assert sorted(sorted(names), key=natural_key) == names
-
-    def test_frames_only(self, tmp_path: Path) -> None:
-        self._touch(tmp_path, "10.tif", "9.TIF", ".hidden.tif", "notes.md", "truth.hdr", "merged.exr", "exposure.txt")
-        assert [path.name for path in list_bracket_folder(tmp_path)] == ["9.TIF", "10.tif"]
-
-    def test_radiance_files_are_frames_when_alone(self, tmp_path: Path) -> None:
-        self._touch(tmp_path, "1.exr", "2.exr")
-        assert len(list_bracket_folder(tmp_path)) == 2
-
-    def test_exposure_list_tells_frames_from_results(self, tmp_path: Path) -> None:
-        self._touch(tmp_path, "1.tif", "2.tif", "3.tif", "merged.png")
-        (tmp_path / "exposure.txt").write_text("-2\n0\n2\n")
-        assert [path.name for path in list_bracket_folder(tmp_path)] == ["1.tif", "2.tif", "3.tif"]
-
-    def test_find_brackets(self, tmp_path: Path) -> None:
-        self._touch(tmp_path / "scene10", "1.tif", "2.tif")
-        self._touch(tmp_path / "scene9" / "deeper", "1.jpg", "2.jpg", "3.jpg")
-        self._touch(tmp_path / "one picture", "1.jpg")
-        self._touch(tmp_path / "broken", "exposure.txt")
-        found = [path.relative_to(tmp_path).as_posix() for path in find_brackets(tmp_path)]
-        assert found == ["broken", "scene9/deeper", "scene10"]
-        assert find_brackets(tmp_path / "scene10") == [tmp_path / "scene10"]
-
-    def test_missing_folder(self, tmp_path: Path) -> None:
-        for function in (list_bracket_folder, find_brackets):
-            with pytest.raises(ImageFileError, match="nowhere: cannot be listed: No such file"):
-                function(tmp_path / "nowhere")
 
 
 SAMPLES = ["float.exr", "half.exr", "a.hdr", "float.tif", "u16.tif", "u16.png", "a.png", "a.jpg", "a.bmp"]
@@ -339,7 +221,7 @@ def sample_bytes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     image = generator.random((17, 19, 3), dtype=np.float32)
     for name in SAMPLES:
         if name == "u16.png":
-            _write_with_oiio(folder / name, (image * 65535).astype(np.uint16))
+            write_oiio(folder / name, ("", "", (image * 65535).astype(np.uint16)))
         elif name == "a.bmp":
             Image.fromarray((image * 255).astype(np.uint8)).save(folder / name)
         else:
@@ -473,11 +355,3 @@ class TestWriting:
         write_image(tmp_path / "a.exr", np.zeros((2, 2), np.float32))
         (tmp_path / "other").touch()
         assert (tmp_path / "a.exr").stat().st_mode == (tmp_path / "other").stat().st_mode
-
-
-def test_empty_exposure_fields_are_no_exposure() -> None:
-    """1 s at f/1 is what APEX values of 0 would mean: beside plain fields of 0 they were left empty."""
-    empty = {"ExposureTime": 0.0, "FNumber": 0.0, "Exif:ShutterSpeedValue": 0.0, "Exif:ApertureValue": 0.0}
-    assert exposure_from_attributes(empty) is None
-    assert exposure_from_attributes({"Exif:ShutterSpeedValue": 0.0}) == Exposure(1.0)
-    assert exposure_from_attributes(empty | {"Exif:ShutterSpeedValue": 3.0}) == Exposure(0.125)

@@ -6,7 +6,6 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,70 +17,17 @@ from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
 from afunet_core.io import read_exposure, read_raw
 from afunet_core.io.raw import DEMOSAIC, _exposure, read_raw_moment
 from afunet_core.merging.batch import MergeJob, run_job
+from scenes import BALANCE, BLACK, CFA, WHITE, write_dng
 
 pytest.importorskip("rawpy")
 
 PLAIN = {"method": "weighted", "align": "off"}
-BLACK, WHITE, BALANCE = 256, 4095, (2.0, 1.0, 1.5)
 
 
 def scene(height: int = 64, width: int = 96) -> np.ndarray:
     """Sensor colours of a smooth ramp, 0 to 1."""
     x = np.linspace(0.01, 0.45, width)[None, :, None]
     return np.broadcast_to(x * np.array([0.5, 1.0, 0.66]), (height, width, 3))
-
-
-CFA = {"RGGB": (0, 1, 1, 2), "BGGR": (2, 1, 1, 0), "GRBG": (1, 0, 2, 1), "GBRG": (1, 2, 0, 1)}
-
-
-def write_dng(
-    path: Path,
-    light: np.ndarray,
-    seconds: tuple[int, int] = (1, 100),
-    iso: int = 200,
-    pattern: str = "RGGB",
-    black: tuple[int, ...] = (BLACK,),
-    white: int = WHITE,
-    orientation: int = 1,
-    offset: float = 0.0,
-    matrix: tuple[float, ...] = (1, 0, 0, 0, 1, 0, 0, 0, 1),
-    balance: tuple[float, ...] = BALANCE,
-) -> Path:
-    """A Bayer mosaic in 16 bits, with the tags a reader needs; ``offset`` is added to the light, as noise would."""
-    mosaic, levels = np.empty(light.shape[:2]), np.empty(light.shape[:2])
-    for place, colour in enumerate(CFA[pattern]):
-        block = (slice(place // 2, None, 2), slice(place % 2, None, 2))
-        mosaic[block], levels[block] = light[block][..., colour], black[place % len(black)]
-    counts = np.clip(np.round(levels + (mosaic + offset) * (white - levels)), 0, white).astype(np.uint16)
-    neutral = tuple(number for gain in balance for number in (1000, round(1000 * gain)))
-    to_camera = tuple(number for value in matrix for number in (round(10000 * value), 10000))
-    text: Any = "s"
-    byte, short, long, rational, signed = 1, 3, 4, 5, 10
-    repeat = 2 if len(black) == 4 else 1
-    tags = [
-        (271, text, 0, "Test", True),
-        (272, text, 0, "Camera", True),
-        (274, short, 1, orientation, True),
-        (306, text, 0, "2026:06:21 12:00:05", True),
-        (33421, short, 2, (2, 2), True),  # repeat of the colour filters
-        (33422, byte, 4, bytes(CFA[pattern]), True),
-        (33434, rational, 1, seconds, True),  # exposure time
-        (33437, rational, 1, (8, 1), True),
-        (34855, short, 1, iso, True),
-        (50706, byte, 4, bytes([1, 4, 0, 0]), True),  # DNG version
-        (50707, byte, 4, bytes([1, 1, 0, 0]), True),
-        (50708, text, 0, "Test Camera", True),
-        (50710, byte, 3, bytes([0, 1, 2]), True),
-        (50711, short, 1, 1, True),
-        (50713, short, 2, (repeat, repeat), True),  # repeat of the black levels
-        (50714, rational, len(black), tuple(number for level in black for number in (level, 1)), True),
-        (50717, long, 1, white, True),
-        (50721, signed, 9, to_camera, True),  # from XYZ to the sensor
-        (50728, rational, 3, neutral, True),  # what white looks like to the sensor
-        (50778, short, 1, 21, True),
-    ]
-    tifffile.imwrite(path, counts, photometric=32803, extratags=tags, metadata=None)
-    return path
 
 
 def interior(pixels: np.ndarray) -> np.ndarray:

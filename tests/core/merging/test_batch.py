@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
 from afunet_core.errors import ArgumentError, ImageFileError, MergeCancelled
@@ -36,6 +37,15 @@ def write_frames(folder: Path, light: np.ndarray, ev: tuple[float, ...] = (0, 2)
         tifffile.imwrite(paths[-1], light * np.float32(2.0**stops), photometric="rgb")
     (folder / "exposure.txt").write_text("\n".join(map(str, ev)))
     return paths
+
+
+def write_planes(folder: Path, planes: np.ndarray, *times: float) -> list[str]:
+    """Stacks of grey planes, one for each frame."""
+    folder.mkdir(exist_ok=True)
+    files = [str(folder / f"{i}.tif") for i in range(len(times))]
+    for file, time in zip(files, times, strict=True):
+        tifffile.imwrite(file, planes * np.float32(time), photometric="minisblack")
+    return files
 
 
 def job_of(files: list[str], output: Path, **more: object) -> MergeJob:
@@ -104,19 +114,14 @@ class TestOutputs:
 
     def test_luminance(self, tmp_path: Path) -> None:
         """One scene at three settings of a camera: the same cd/m², and those of the saturation-based rating."""
-        from PIL import Image
-        from PIL.TiffImagePlugin import IFDRational
-
         grey = np.linspace(0.02, 0.05, 64).reshape(8, 8)
         found = []
         for name, seconds, iso, f_number in (("a", 400, 100, 8), ("b", 1600, 400, 8), ("c", 100, 100, 16)):
             files = []
             for i in range(2):
-                exif = Image.Exif()
-                exif[0x8769] = {0x829A: IFDRational(4**i, seconds), 0x829D: IFDRational(f_number, 1), 0x8827: iso}
                 codes = np.rint((grey * 4**i) ** (1 / 2.2) * 255).astype(np.uint8)
-                Image.fromarray(codes).save(tmp_path / f"{name}{i}.png", exif=exif)
-                files.append(str(tmp_path / f"{name}{i}.png"))
+                fields = {0x829D: IFDRational(f_number, 1), 0x8827: iso}
+                files.append(str(save_photo(tmp_path / f"{name}{i}.png", codes, Fraction(4**i, seconds), fields)))
             job = job_of(files, tmp_path / f"{name}.exr", scale_to="cd/m2")
             found.append(run_job(job).radiance)
         np.testing.assert_allclose(found[0], 1.2 * 64 * 400 * grey, rtol=0.03)
@@ -134,12 +139,7 @@ class TestOutputs:
 
     @pytest.mark.parametrize("named", ["files", "folder"])
     def test_pictures_and_stages_of_a_stack(self, tmp_path: Path, light: np.ndarray, named: str) -> None:
-        files = []
-        (tmp_path / "a").mkdir()
-        for i in range(3):
-            planes = np.stack([light[..., 0], light[::-1, :, 0]]) * np.float32(2**i)
-            files.append(str(tmp_path / "a" / f"{i}.tif"))
-            tifffile.imwrite(files[-1], planes, photometric="minisblack")
+        files = write_planes(tmp_path / "a", np.stack([light[..., 0], light[::-1, :, 0]]), 1, 2, 4)
         job = MergeJob(
             "a",
             str(tmp_path / "out.png"),
@@ -158,16 +158,12 @@ class TestOutputs:
 
     def test_stacks_are_merged_plane_by_plane(self, tmp_path: Path, light: np.ndarray) -> None:
         grey = light[..., 0]
-        files = []
-        for i in range(2):
-            planes = np.stack([grey, grey[::-1], grey[:, ::-1]]) * np.float32(4**i)
-            files.append(str(tmp_path / f"{i}.tif"))
-            tifffile.imwrite(files[-1], planes, photometric="minisblack")
-        job = job_of(files, tmp_path / "out.tif", bracket={"ev": (0, 2)})
+        planes = np.stack([grey, grey[::-1], grey[:, ::-1]])
+        job = job_of(write_planes(tmp_path, planes, 1, 4), tmp_path / "out.tif", bracket={"ev": (0, 2)})
         with pytest.warns(UserWarning, match="3 planes; they are merged one by one"):
             run_job(job)
         merged = tifffile.imread(tmp_path / "out.tif")
-        np.testing.assert_allclose(merged, np.stack([grey, grey[::-1], grey[:, ::-1]]), rtol=1e-5)
+        np.testing.assert_allclose(merged, planes, rtol=1e-5)
 
     @pytest.mark.parametrize("name", ["out.dng", "out.jpg", "out.png", "out.hdr"])
     def test_the_photograph_is_carried_over(self, tmp_path: Path, light: np.ndarray, name: str) -> None:

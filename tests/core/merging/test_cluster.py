@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -16,12 +17,12 @@ from afunet_core.errors import ArgumentError
 from afunet_core.merging import batch, cluster
 from afunet_core.merging.batch import MergeJob, Outcome, attempt, folder_jobs
 
-COUNT = 6
+COUNT = 4
 
 
 @pytest.fixture
 def brackets(tmp_path: Path) -> Path:
-    """Six brackets, one of them spoilt."""
+    """Four brackets, one of them spoilt."""
     light = np.linspace(0.01, 0.9, 24 * 30 * 3).reshape(24, 30, 3)
     frames = [np.rint(255 * np.clip(light * time, 0, 1) ** (1 / 2.2)).astype(np.uint8) for time in (1, 4, 16)]
     for number in range(COUNT):
@@ -30,7 +31,7 @@ def brackets(tmp_path: Path) -> Path:
         for index, frame in enumerate(frames):
             tifffile.imwrite(folder / f"{index}.tif", frame, photometric="rgb")
         (folder / "exposure.txt").write_text("-2 0 2")
-    (tmp_path / "brackets" / "scene3" / "1.tif").write_bytes(b"spoilt")
+    (tmp_path / "brackets" / "scene2" / "1.tif").write_bytes(b"spoilt")
     return tmp_path / "brackets"
 
 
@@ -54,17 +55,17 @@ def test_a_killed_worker_loses_nothing(brackets: Path, tmp_path: Path, monkeypat
     out = tmp_path / "out"
     out.mkdir()
     jobs = weighted_jobs(brackets, out)
-    af.write_image(out / "scene5.exr", np.zeros((2, 2, 3), np.float32))  # done by an earlier run
+    af.write_image(out / "scene3.exr", np.zeros((2, 2, 3), np.float32))  # done by an earlier run
     monkeypatch.setattr(cluster, "attempt", kill_one_worker_once)
     outcomes = {outcome.name: outcome for outcome in cluster.run_on_processes(jobs, workers=2)}
     assert (out / "killed").exists()
     statuses = {name: outcome.status for name, outcome in outcomes.items()}
-    assert statuses == {**{f"scene{n}": "merged" for n in (0, 1, 2, 4)}, "scene3": "failed", "scene5": "skipped"}
-    assert "1.tif" in outcomes["scene3"].message
+    assert statuses == {"scene0": "merged", "scene1": "merged", "scene2": "failed", "scene3": "skipped"}
+    assert "1.tif" in outcomes["scene2"].message
     expected = af.merge(af.Bracket.from_folder(brackets / "scene1"), method="weighted", align="off").radiance
-    for number in (0, 1, 2, 4):
+    for number in (0, 1):
         np.testing.assert_array_equal(af.read_image(out / f"scene{number}.exr").pixels, expected)
-    assert sorted(path.name for path in out.iterdir()) == ["killed", *(f"scene{n}.exr" for n in (0, 1, 2, 4, 5))]
+    assert sorted(path.name for path in out.iterdir()) == ["killed", "scene0.exr", "scene1.exr", "scene3.exr"]
 
 
 def test_the_command_line_merges_on_a_worker_and_resumes(
@@ -75,9 +76,10 @@ def test_the_command_line_merges_on_a_worker_and_resumes(
     assert main(words) == 1
     said = capsys.readouterr()
     assert f"{COUNT - 1} merged, 0 skipped, 1 failed" in said.out
-    assert said.err.startswith("afunet: error: scene3: ")
-    assert main(words) == 1
-    assert f"0 merged, {COUNT - 1} skipped, 1 failed" in capsys.readouterr().out
+    assert said.err.startswith("afunet: error: scene2: ")
+    shutil.rmtree(brackets / "scene2")
+    assert main(words) == 0
+    assert f"0 merged, {COUNT - 1} skipped, 0 failed" in capsys.readouterr().out
 
 
 def test_nothing_to_do_starts_nothing(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,10 +100,10 @@ def test_refusals(brackets: Path, tmp_path: Path) -> None:
 
 
 def die_on_scene_1(job: MergeJob, overwrite: bool = False) -> Outcome:
-    """A stand-in for `attempt`: scene 1 needs more memory than there is, each time."""
+    """A stand-in for `attempt`: scene 1 needs more memory than there is, each time; for the others nothing is done."""
     if job.name == "scene1":
         os.kill(os.getpid(), signal.SIGKILL)
-    return attempt(job, overwrite)
+    return Outcome(job.name, "merged", "")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes killed as POSIX does")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import afunet_core as af
+from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import ArgumentError
 from afunet_core.merging import working_scale as rules
 from afunet_core.merging.options import MergeOptions
@@ -46,12 +47,13 @@ def test_large_pictures_are_looked_at_reduced(network, size, scale):
     assert choose_scale(MergeOptions(), network, *size) == scale
 
 
-def picture(sharp: bool, size: tuple[int, int] = (960, 1024)) -> af.Bracket:
+def picture(sharp: bool, size: tuple[int, int] = (960, 1024)) -> ExposureStack:
     """Random tiles of 40 pixels, with edges of one pixel or of eleven."""
     tiles = torch.rand(1, 3, size[0] // 40 + 1, size[1] // 40 + 1, generator=torch.Generator().manual_seed(0))
     wall = tiles.repeat_interleave(40, -2).repeat_interleave(40, -1)[..., : size[0], : size[1]]
     wall = wall if sharp else torch.nn.functional.avg_pool2d(wall, 11, 1, 5, count_include_pad=False)
-    return af.Bracket([(wall * t / 16).clamp(0, 1) ** (1 / 2.2) for t in TIMES], times=TIMES, encoding="gamma")
+    frames = tuple((wall * t / 16).clamp(0, 1) ** (1 / 2.2) for t in TIMES)
+    return ExposureStack(frames, torch.tensor(TIMES), reference=1)
 
 
 def needed(share: float) -> torch.Tensor:

@@ -63,6 +63,14 @@ def server() -> Iterator[Server]:
     running.close()
 
 
+@pytest.fixture
+def content(server: Server) -> bytes:
+    """The server has weights under every published name."""
+    content = published_file(tiny_model())
+    server.files |= {f"/weights/{name}.pth": content for name in ("Kalantari", "Tel", "Hu")}
+    return content
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AFUNET_CACHE", str(tmp_path / "cache"))
@@ -82,10 +90,7 @@ def kept(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*")) if cache.exists() else []
 
 
-def test_a_verified_download_becomes_a_model(server: Server, cache: Path) -> None:
-    model = tiny_model()
-    content = published_file(model)
-    server.files["/weights/Kalantari.pth"] = content
+def test_a_verified_download_becomes_a_model(server: Server, cache: Path, content: bytes) -> None:
     seen: list[tuple[int, ...]] = []
     blob = git_blob_id(content)
     path = fetch("kalantari", base_url=server.url, blob=blob, on_progress=lambda *report: seen.append(report[:2]))
@@ -93,30 +98,27 @@ def test_a_verified_download_becomes_a_model(server: Server, cache: Path) -> Non
     assert kept(cache) == ["kalantari.safetensors"]
     assert fetched_models() == {"kalantari": path}
     loaded = dict(load_model("kalantari").named_parameters())
-    assert all(torch.equal(value, loaded[key]) for key, value in model.named_parameters())
+    assert all(torch.equal(value, loaded[key]) for key, value in tiny_model().named_parameters())
     notes = describe_checkpoint("kalantari")["metadata"]
     assert notes["git_blob"] == blob
     assert "no licence file" in notes["licence"]
     assert seen[-1] == (len(content), len(content))
 
 
-def test_what_is_there_is_not_fetched_again(server: Server) -> None:
-    content = published_file(tiny_model())
-    server.files["/weights/Tel.pth"] = content
+def test_what_is_there_is_not_fetched_again(server: Server, content: bytes) -> None:
     for again, requests in ((False, 1), (False, 1), (True, 2)):
         fetch("tel", base_url=server.url + "/", blob=git_blob_id(content), again=again)
         assert len(server.requests) == requests
 
 
-def test_the_address_can_come_from_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = published_file(tiny_model())
-    server.files["/weights/Hu.pth"] = content
+def test_the_address_can_come_from_the_environment(
+    server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AFUNET_FETCH_URL", server.url)
     assert fetch("hu", blob=git_blob_id(content)).is_file()
 
 
-def test_another_file_is_refused(server: Server, cache: Path) -> None:
-    server.files["/weights/Kalantari.pth"] = published_file(tiny_model())
+def test_another_file_is_refused(server: Server, cache: Path, content: bytes) -> None:
     with pytest.raises(FetchError, match=f"expected git blob {PUBLISHED['kalantari'].blob}.*nothing was kept"):
         fetch("kalantari", base_url=server.url)
     assert kept(cache) == []
@@ -133,18 +135,14 @@ def test_the_right_name_with_foreign_content(server: Server, cache: Path, conten
     assert kept(cache) == []
 
 
-def test_a_cut_connection(server: Server, cache: Path) -> None:
-    content = published_file(tiny_model())
-    server.files["/weights/Kalantari.pth"] = content
+def test_a_cut_connection(server: Server, cache: Path, content: bytes) -> None:
     server.missing_bytes = 1000
     with pytest.raises(FetchError, match=r"cut|failed"):
         fetch("kalantari", base_url=server.url, blob=git_blob_id(content))
     assert kept(cache) == []
 
 
-def test_a_failed_update_keeps_what_was_there(server: Server, cache: Path) -> None:
-    content = published_file(tiny_model())
-    server.files["/weights/Kalantari.pth"] = content
+def test_a_failed_update_keeps_what_was_there(server: Server, cache: Path, content: bytes) -> None:
     path = fetch("kalantari", base_url=server.url, blob=git_blob_id(content))
     before = path.read_bytes()
     server.files["/weights/Kalantari.pth"] = content[:-10]
@@ -181,9 +179,9 @@ def test_other_addresses(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         fetch("kalantari", base_url=url)
 
 
-def test_a_cache_that_cannot_be_made(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = published_file(tiny_model())
-    server.files["/weights/Kalantari.pth"] = content
+def test_a_cache_that_cannot_be_made(
+    server: Server, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("AFUNET_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(FetchError, match="AFUNET_CACHE"):

@@ -18,6 +18,7 @@ from afunet_core.model.streaming.buffers import RowBuffer, Scratch
 from afunet_core.model.streaming.folded_layers import _fused_linear
 from afunet_core.model.streaming.stream import stream
 from afunet_core.model.streaming.threads import Workers
+from scenes import drawn_network as network
 
 TINY = AFUNetConfig(embed_dim=12, depths=(2,), fusion_heads=2, alignment_heads=2, channel_heads=2)
 VARIANTS = {
@@ -34,16 +35,6 @@ VARIANTS = {
     "anchored": replace(TINY, head="anchored", mu_input=True),
     "compact": replace(COMPACT, embed_dim=12, depths=(2, 1), fusion_heads=1),
 }
-
-
-def network(config: AFUNetConfig, seed: int = 0, scale: float = 0.1) -> AFUNet:
-    """A network whose every parameter matters: drawn, none left at zero or one."""
-    torch.manual_seed(seed)
-    model = AFUNet(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * scale)
-    return model
 
 
 def bracket(*shape: int, seed: int = 0) -> Tensor:
@@ -91,13 +82,6 @@ def test_double_precision_agrees_to_double_precision():
     radiance = stream(model, frames, tile_windows=1)
     assert radiance.dtype == torch.float64
     torch.testing.assert_close(radiance, plain(model, frames)[0], rtol=0, atol=1e-13)
-
-
-def test_bfloat16_products_stay_close_in_the_mu_law_domain():
-    model, frames = network(replace(TINY, embed_dim=24, depths=(3, 3)), scale=0.03), bracket(1, 18, 40, 40)
-    exact, rough = (torch.log1p(5000 * stream(model, frames, precision=name)) for name in ("float32", "bfloat16"))
-    error = ((exact - rough) / torch.log1p(torch.tensor(5000.0))).square().mean()
-    assert 0 < error < 10**-5.5
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -241,7 +225,7 @@ def test_every_thread_gets_its_number_of_threads_back():
     def other() -> None:
         with Workers(2, lambda: None):
             entered.set()
-            left.wait(60)
+            left.wait(600)
         numbers.append(torch.get_num_threads())
 
     before = torch.get_num_threads()
@@ -250,7 +234,7 @@ def test_every_thread_gets_its_number_of_threads_back():
     try:
         with Workers(2, lambda: None):
             thread.start()
-            assert entered.wait(60)
+            assert entered.wait(600)
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 3
         left.set()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afunet_core.errors import ArgumentError
-from afunet_core.ops.box_filter import block_mean, window_max, window_mean, window_min
+from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_mean, window_min
 
 sizes = st.integers(1, 19)
 sides = st.sampled_from([1, 3, 5, 7, 11, 15])
@@ -67,3 +67,8 @@ def test_blocks_of_large_images_in_strips(monkeypatch: pytest.MonkeyPatch) -> No
 def test_gradients_of_blocks() -> None:
     values = torch.rand(1, 2, 8, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: block_mean(x, 2), values)
+
+
+@pytest.mark.parametrize(("size", "factor"), [((1000, 1500), 2), ((10, 10), 1), ((4000, 6000), 8)])
+def test_reduction_is_the_least_power_of_two(size: tuple[int, int], factor: int) -> None:
+    assert reduction(*size, pixels=0.45e6) == factor

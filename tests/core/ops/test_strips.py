@@ -13,7 +13,7 @@ from afunet_core.bracket.bracket import Bracket
 from afunet_core.motion import ghosts
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.ops import warp as warping
-from afunet_core.ops.strips import in_strips
+from afunet_core.ops.strips import enlarged_rows, in_strips
 from afunet_core.ops.warp import valid_area, warp_homography, warp_rows
 from afunet_core.registration import align
 from afunet_core.registration.align import align_frame, covered_share
@@ -103,3 +103,10 @@ def test_the_overlap_of_a_large_frame_is_told_from_some_of_its_rows(monkeypatch:
     assert covered_share(turned, 300, 400) == pytest.approx(exact, abs=1e-6)
     monkeypatch.setattr(align, "STRIP_PIXELS", 400 * 30)
     assert covered_share(turned, 300, 400) == pytest.approx(exact, abs=0.01)
+
+
+def test_enlarged_rows_are_those_of_the_whole_map() -> None:
+    small = picture(0, 1, 2, 4, 5)
+    whole = torch.nn.functional.interpolate(small, size=(16, 20), mode="bilinear")
+    for rows in (slice(0, 2), slice(3, 9), slice(14, 16)):
+        torch.testing.assert_close(enlarged_rows(small, rows, 16, 20), whole[..., rows, :])

@@ -93,8 +93,7 @@ MOTIONS = {
 
 
 class TestRegister:
-    @pytest.mark.parametrize("name", list(MOTIONS))
-    @pytest.mark.parametrize("step", [1.0, 3.0])
+    @pytest.mark.parametrize(("name", "step"), [("rotated", 1.0), *((name, 3.0) for name in MOTIONS)])
     def test_finds_known_motion(self, scene: Tensor, name: str, step: float) -> None:
         motion = MOTIONS[name]
         other = torch.linalg.inv(motion)

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.export import write_bracket_folder
 from afunet_core.data.synthesis.scenes import SceneBank
-from afunet_core.errors import ArgumentError, CheckpointError
+from afunet_core.errors import AFUNetError, ArgumentError, CheckpointError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model
 from afunet_core.training.config import TrainingConfig, learning_rate, load_config, shipped_recipes
@@ -156,6 +156,8 @@ def test_trains_on_a_folder_of_brackets_and_starts_from_weights(tmp_path):
         torch.testing.assert_close(second[key], value, atol=1e-6, rtol=0)
     with pytest.raises(ArgumentError, match=r"start_from: expected weights of embed_dim 12, .*got embed_dim 48"):
         run(replace(frozen, start_from="compact"), tmp_path / "third")
+    with pytest.raises(AFUNetError, match=r"^crop: expected at most 48×48, the size of 00"):  # from another process
+        run(replace(first, patch=64), tmp_path / "fourth")
 
 
 def test_paper_settings_are_what_the_paper_says():

@@ -11,17 +11,17 @@ from napari_afunet.display import compare
 def test_before_and_after_shows_the_reference_and_returns(add_bracket, frames, merged):
     viewer = ViewerModel()
     layers = add_bracket(viewer, frames)
-    assert compare.toggle(viewer) is False
+    assert not compare.compare(viewer, "reference")
     _, results = merged(viewer, layers)
     before = [layer.visible for layer in viewer.layers]
-    assert compare.toggle(viewer) is True
+    assert compare.compare(viewer, "reference")
     shown = [layer for layer in viewer.layers if layer.visible]
     assert shown == [layers[1]]
     assert not results["radiance"].visible
-    assert compare.toggle(viewer) is False
+    compare.stop_comparing(viewer)
     assert [layer.visible for layer in viewer.layers] == before
     viewer.layers.remove(layers[1])
-    assert compare.toggle(viewer) is False
+    assert not compare.compare(viewer, "reference")
 
 
 @pytest.mark.parametrize(("comparison", "shown"), [("side by side", [1, "tone"]), ("frames", [0, 1, 2, "tone"])])
@@ -31,7 +31,6 @@ def test_side_by_side_is_a_grid_and_the_view_returns(add_bracket, frames, compar
     _, results = merged(viewer, layers)
     before, zoom = [layer.visible for layer in viewer.layers], viewer.scene.camera.zoom
     assert compare.compare(viewer, comparison)
-    assert compare.is_comparing(viewer)
     wanted = [results["tone_mapped"] if index == "tone" else layers[index] for index in shown]
     assert {layer for layer in viewer.layers if layer.visible} == set(wanted)
     grid = viewer.canvas.grid
@@ -40,7 +39,7 @@ def test_side_by_side_is_a_grid_and_the_view_returns(add_bracket, frames, compar
     assert len(set(cells)) == len(wanted)
     assert cells[-1] == max(cells)  # the result comes last
     assert viewer.scene.camera.zoom == pytest.approx(zoom / 2)
-    assert compare.toggle(viewer) is False
+    compare.stop_comparing(viewer)
     assert not grid.enabled
     assert [layer.visible for layer in viewer.layers] == before
     assert viewer.scene.camera.zoom == pytest.approx(zoom)

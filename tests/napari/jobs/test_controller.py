@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 
 EV = (-2.0, 0.0, 2.0)
 WAIT = 300_000
@@ -226,6 +226,37 @@ def test_the_activity_dock_shows_the_merge_and_the_panel_what_happened(
     assert widget.controls.status_label.text().startswith("Merged in")
     assert widget.controls.summary_label.text().startswith("Nothing moved, frames averaged")
     assert "reference scene" in widget.controls.summary_label.text()
+
+
+def test_the_window_answers_between_the_layers_of_a_result_and_nobody_sees_half_of_it(
+    open_widget, click_merge, qtbot, frames, add_bracket, results
+):
+    viewer, widget = open_widget(method="weighted", ghost_map=True)
+    add_bracket(viewer, frames)
+    states, timer = set(), QTimer()
+    timer.timeout.connect(lambda: states.add(tuple((layer.name, layer.visible) for layer in viewer.layers[3:])))
+    timer.start(0)
+    click_merge(widget)
+    timer.stop()
+    assert (("scene HDR", False),) in states
+    assert all(state[1] == ("scene tone mapped", True) for state in states if ("scene HDR", True) in state)
+    for victim in ("scene HDR", "scene tone mapped", "scene ghost map"):  # deleted as soon as it is there
+        viewer.layers.remove(victim)
+        remove = [lambda victim=victim: viewer.layers.remove(victim)]
+        slot = viewer.layers.events.inserted.connect(lambda event, do=remove: do and QTimer.singleShot(0, do.pop()))
+        click_merge(widget)
+        viewer.layers.events.inserted.disconnect(slot)
+        assert widget.controls.status_label.text().startswith("Merged")
+        assert victim not in results(viewer)
+        click_merge(widget)
+        assert victim in results(viewer)
+    for layer in [layer for layer in viewer.layers if layer.name in results(viewer)]:
+        viewer.layers.remove(layer)
+    close = [lambda: viewer.window.remove_dock_widget(widget)]
+    viewer.layers.events.inserted.connect(lambda event: close and QTimer.singleShot(0, close.pop()))
+    widget.merge()
+    qtbot.waitUntil(lambda: not close and widget.worker is None, timeout=WAIT)
+    assert [(layer.name, layer.visible) for layer in viewer.layers[3:]] == [("scene HDR", True)]
 
 
 def test_two_viewers_merge_at_the_same_time_each_its_own(open_widget, finish, make_frames, add_bracket, messages):

@@ -119,6 +119,8 @@ def test_bits_that_16_bit_data_do_not_use_are_noticed(add_bracket, make_frames):
     source = bracket_source(add_bracket(ViewerModel(), frames))
     assert bit_depth_hint(source, FAST) == 12
     assert bit_depth_hint(source, FAST.replace(bit_depth=12)) is None
+    for dtype in (np.int16, np.int32, np.uint32):  # nor do these say where they saturate
+        assert bit_depth_hint(bracket_source(add_bracket(ViewerModel(), [f.astype(dtype) for f in frames])), FAST) == 12
     full = [(frame.astype(np.float64) * 16).astype(np.uint16) for frame in frames]
     assert bit_depth_hint(bracket_source(add_bracket(ViewerModel(), full)), FAST) is None
 

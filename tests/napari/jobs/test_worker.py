@@ -87,6 +87,9 @@ def test_what_is_found_is_listed_opened_as_any_bracket_and_merged_from_the_list(
 def test_a_folder_without_brackets_is_said(widget, qtbot, tmp_path):
     widget.find_brackets(str(tmp_path))
     qtbot.waitUntil(lambda: "exposure.txt" in widget.controls.warnings_label.text(), timeout=WAIT)
+    assert "Looking" not in widget.controls.status_label.text()
+    widget.readiness.precheck.answered.emit()  # what is found in the background takes no message away
+    assert "exposure.txt" in widget.controls.warnings_label.text()
 
 
 def test_a_panel_closed_before_an_answer_is_not_told(viewer, open_widget, qtbot, monkeypatch, messages):

@@ -25,6 +25,12 @@ def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_fra
     settings = MergeSettings(ev=EV, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
     outcome, results = merged(viewer, layers, settings)
     assert channel_count(outcome) == 2
+    before = [layer for layer in viewer.layers if layer.visible]
+    assert compare.compare(viewer, "stages")
+    for layer in show_values(viewer, outcome, quantity_values(outcome, "energy")):  # chosen while they are compared
+        assert layer.visible
+    compare.stop_comparing(viewer)
+    assert [layer for layer in viewer.layers if layer.visible] == before
     results["under"].visible = True
     count = len(viewer.layers)
     for quantity in [*QUANTITIES, "energy"]:
@@ -45,7 +51,7 @@ def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_fra
         assert compare.compare(viewer, "stages")
         assert [layer for layer in viewer.layers if layer.visible] == shown
         compare.stop_comparing(viewer)
-        assert len(viewer.layers) == count + 3
+        assert len(viewer.layers) == count
     np.testing.assert_allclose(
         under.data[0], np.sqrt((outcome.result.stages[0].under[0] ** 2).mean(0)), rtol=1e-4, atol=1e-6
     )

@@ -61,10 +61,15 @@ def test_a_stack_of_three_planes_is_found():
 
 def test_of_two_brackets_by_one_camera_the_newer_one_is_taken():
     def bracket(exposures):
-        return [image(metadata={"ev": ev}) for ev in exposures]
+        return [image(metadata={"ev": ev}, rgb=True) for ev in exposures]
 
     older, newer = bracket((0, -2, 2)), bracket((0, -2, 2))
     assert guess_layers([*older, *newer]) == [newer[1], newer[0], newer[2]]
     five = bracket((-4, -2, 0, 2, 4))
     assert guess_layers([*older, *five]) == five
+    five[2].metadata.clear()  # its exposure is asked for
+    assert set(guess_layers([*older, *five])) == set(five)
+    assert guess_layers([image(rgb=True), image(rgb=True), image(rgb=True), *newer]) == guess_layers(newer)
+    with_alpha = image(shape=(6, 8, 4), metadata={"ev": -4}, rgb=True)
+    assert len(guess_layers([with_alpha, *newer])) == 4
     assert guess_layers([*older, *bracket((0, 2))]) != []  # two alone are no three

@@ -42,12 +42,40 @@ def test_a_bracket_that_contradicts_itself_is_refused_with_a_sentence(
     assert "scene HDR" not in viewer.layers
 
 
-def test_one_stack_layer_is_a_bracket(viewer, widget, qtbot, frames, click_merge):
-    viewer.add_image(np.stack(frames), name="stack", rgb=True, metadata={"ev": EV})
+@pytest.mark.parametrize("ev", [EV, (-4.0, -2.0, 0.0, 2.0, 4.0)])
+def test_one_stack_layer_is_a_bracket_like_any_other(viewer, widget, qtbot, make_frames, click_merge, finish, ev):
+    def add():
+        return viewer.add_image(np.stack(make_frames(ev=ev)[0]), name="stack", rgb=True, metadata={"ev": ev})
+
+    stack = add()
     assert widget.bracket.is_stack
-    assert widget.bracket.exposures() == (EV, None)
+    assert widget.bracket.exposures() == (ev, None)
+    widget.options.choose("method", "weighted")
+    widget.preview()
+    finish(widget)
+    qtbot.wait(50)
+    assert "stack preview HDR" in viewer.layers
     click_merge(widget)
-    assert viewer.layers["stack HDR"].data.shape == frames[0].shape
+    result = viewer.layers["stack HDR"]
+    plain, reference = result.data, result.metadata["afunet"]["info"]["reference"]
+    assert plain.shape == stack.data.shape[1:]
+    viewer.dims.set_point(0, 0)
+    for comparison in ("reference", "side by side", "frames"):
+        widget.compare.buttons[comparison].click()
+        assert stack.visible
+        assert viewer.dims.point[0] == reference
+        widget.compare.buttons[comparison].click()
+        assert viewer.dims.point[0] == 0
+    widget.look_closer.draw_button.click()
+    regions = viewer.layers["stack regions"]
+    regions.add_rectangles(np.array([(2, 2), (2, 9), (9, 9), (9, 2)]))
+    qtbot.waitUntil(lambda: result.data is not plain, timeout=WAIT)
+    click_merge(widget)
+    assert result.metadata["afunet"]["info"]["regions"]
+    assert viewer.layers[-1] is regions  # seen above the result that they changed
+    widget.bracket.set_layers([add()])  # another one, called alike
+    click_merge(widget)
+    assert sum(layer.metadata.get("afunet", {}).get("role") == "radiance" for layer in viewer.layers) == 2
 
 
 def test_frames_chosen_by_hand_stay_chosen(viewer, widget, frames, add_bracket):
@@ -60,28 +88,29 @@ def test_frames_chosen_by_hand_stay_chosen(viewer, widget, frames, add_bracket):
     assert widget.bracket.layers() == other[1:]
 
 
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        (lambda frames: frames[2][:, :30], "24×30"),
-        (lambda frames: frames[2][:20], "20×32"),
-        (lambda frames: frames[2][..., 0], "grey"),
-        (lambda frames: np.stack([frames[2]] * 2), "3 dimensions"),
-    ],
-)
-def test_frames_that_do_not_go_together_are_named_before_merging(open_widget, frames, change, word, messages):
+def test_frames_that_do_not_go_together_are_named_before_merging(open_widget, frames, messages):
     viewer, widget = open_widget()
-    frames[2] = change(frames)
-    layers = [
-        viewer.add_image(frame, name=f"f{index}", metadata={"ev": 2.0 * index}, rgb=frame.shape[-1] == 3)
-        for index, frame in enumerate(frames)
-    ]
-    widget.bracket.set_layers(layers)
-    assert word in widget.controls.status_label.text()
-    widget.merge()
-    assert widget.worker is None
-    assert "f2" in messages()[-1]
-    assert "f2" in widget.controls.warnings_label.text()
+    for count, (last, word) in enumerate(
+        [
+            (frames[2][:, :30], "24×30"),
+            (frames[2][:20], "20×32"),
+            (frames[2][..., 0], "grey"),
+            (np.stack([frames[2]] * 2), "3 dimensions"),
+        ],
+        1,
+    ):
+        viewer.layers.clear()
+        layers = [
+            viewer.add_image(frame, name=f"f{index}", metadata={"ev": 2.0 * index}, rgb=frame.shape[-1] == 3)
+            for index, frame in enumerate([*frames[:2], last])
+        ]
+        widget.bracket.set_layers(layers)
+        assert word in widget.controls.status_label.text()
+        widget.merge()
+        assert widget.worker is None
+        assert len(messages()) == count
+        assert "f2" in messages()[-1]
+        assert "f2" in widget.controls.warnings_label.text()
 
 
 def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
+from qtpy.QtGui import QKeySequence, QShortcut, QWheelEvent
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QScrollArea
 
 from napari_afunet.jobs.worker import BracketDone
@@ -42,13 +42,29 @@ def test_every_control_has_a_name_for_screen_readers(widget):
 
 
 def test_the_keyboard_merges_and_compares(open_widget, add_bracket, frames, finish, qtbot):
-    viewer, widget = open_widget(method="weighted")
+    """Wherever the focus is; and once, should napari one day bind the manifest's keys itself."""
+    viewer, widget = open_widget(show=True, method="weighted")
     layers = add_bracket(viewer, frames)
-    widget.shortcuts["Ctrl+Shift+M"].activated.emit()
+    both = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+    method, field = widget.options.fields["method"].control, widget.bracket.exposure_edits[0]
+    qtbot.keyClick(method, Qt.Key.Key_M, both)
     finish(widget)
     assert "scene HDR" in viewer.layers
-    widget.shortcuts["Ctrl+Shift+R"].activated.emit()
-    assert [layer for layer in viewer.layers if layer.visible] == [layers[1]]
+    for control in (viewer.window._qt_viewer.canvas.native, method, field, widget.controls.merge_button):
+        qtbot.keyClick(control, Qt.Key.Key_R, both)
+        assert [layer for layer in viewer.layers if layer.visible] == [layers[1]]
+        qtbot.keyClick(control, Qt.Key.Key_R, both)
+        assert viewer.layers["scene HDR"].visible
+    window, pressed = viewer.window._qt_window, []
+    shortcut = QShortcut(QKeySequence("Ctrl+Shift+R"), window, activated=lambda: pressed.append(1))
+    window.activateWindow()
+    qtbot.waitUntil(window.isActiveWindow, timeout=300_000)
+    qtbot.keyClick(field, Qt.Key.Key_R, both)
+    assert pressed == [1]
+    assert viewer.layers["scene HDR"].visible
+    shortcut.deleteLater()
+    viewer.window.remove_dock_widget(widget)
+    assert not viewer.keymap
 
 
 def test_the_focus_is_seen(open_widget, add_bracket, frames, qtbot):

@@ -164,7 +164,8 @@ def test_where_no_region_can_be_taken_the_buttons_are_grey_and_say_why(widget, c
     click_merge(widget)
     panel = widget.look_closer
     assert not panel.draw_button.isEnabled()
-    assert "single image" in panel.draw_button.parentWidget().toolTip()
+    assert panel.reason_label.isVisibleTo(widget)
+    assert "stack" in panel.reason_label.text()
 
 
 def test_one_click_removes_everything_but_frames_and_results(widget, click_merge, qtbot, add_bracket, frames, results):

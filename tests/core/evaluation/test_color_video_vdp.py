@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from afunet_core.errors import ArgumentError, DependencyError
-from afunet_core.evaluation.color_video_vdp import color_video_vdp
-from afunet_core.evaluation.display import DisplayModel
+from afunet_core.evaluation.color_video_vdp import DisplayModel, color_video_vdp
 from afunet_core.evaluation.evaluator import Sample, evaluate
 from afunet_core.metrics import Metric
 
@@ -65,14 +64,15 @@ class TestRefusals:
             color_video_vdp()
 
 
-class TestColorVideoVDP:
-    @pytest.fixture(scope="class")
-    def metric(self) -> Metric:
-        try:
-            return color_video_vdp(DISPLAY)
-        except DependencyError as error:
-            pytest.skip(str(error))
+@pytest.fixture(scope="module")
+def metric() -> Metric:
+    try:
+        return color_video_vdp(DISPLAY)
+    except DependencyError as error:
+        pytest.skip(str(error))
 
+
+class TestColorVideoVDP:
     def test_ten_is_no_difference_and_more_noise_is_worse(self, metric: Metric) -> None:
         truth = torch.rand(2, 3, 40, 48, generator=torch.Generator().manual_seed(1)) ** 3
         noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(2))
