@@ -27,16 +27,12 @@ _BEFORE = "before_comparing"
 
 
 def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None) -> bool:
-    """Show a comparison of a result in place of what is visible now.
+    """Show one of :data:`COMPARISONS` in place of what is visible now; return False if there is nothing to compare.
 
     Args:
         viewer: with a result and the layers it was made from.
-        comparison: one of :data:`COMPARISONS`: the ``reference`` frame in the place of the result; reference and result
-            ``side by side``; all ``frames`` and the result; or the three sides of the ``stages``.
+        comparison: its name.
         radiance: the HDR layer of the result; the topmost that is no preview by default.
-
-    Returns:
-        False if there was nothing to compare.
     """
     stop_comparing(viewer)
     result = radiance if radiance is not None and _is_comparable(radiance) else _newest_result(viewer)

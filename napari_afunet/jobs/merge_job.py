@@ -94,16 +94,10 @@ def merge_source(
     on_progress: Progress | None = None,
     should_cancel: Callable[[], bool] | None = None,
 ) -> Iterator[Step]:
-    """Merge plane after plane, yielding after each.
-
-    Args:
-        source: the pixels.
-        settings: everything else.
-        on_progress: called with the fraction done and a message, from this thread.
-        should_cancel: asked often; ``True`` raises :class:`afunet_core.MergeCancelled`.
+    """Merge plane after plane, yielding after each; ``on_progress`` gets the fraction done and a message.
 
     Raises:
-        AFUNetError: what the core found wrong, with advice.
+        AFUNetError: what the core found wrong, with advice; ``MergeCancelled`` where that was asked for.
     """
     source = source.of_channel(settings.channel)
     total = source.plane_count

@@ -20,13 +20,7 @@ _SMALLEST = 16
 
 
 def visible_part(viewer: ViewerModel, layer: Image, source: BracketSource) -> BracketSource:
-    """The plane and the window of ``source`` that are on the canvas, at screen-like resolution.
-
-    Args:
-        viewer: whose canvas.
-        layer: the reference frame's layer, which knows what of it is visible.
-        source: the whole bracket.
-    """
+    """The plane and the window of ``source`` that the canvas shows of ``layer``, at screen-like resolution."""
     height, width = source.shape
     corners = np.asarray(layer.corner_pixels)[:, -2:]
     factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)

@@ -61,7 +61,7 @@ class OptionField(QObject):
 
     @cached_property
     def widget(self) -> QWidget:
-        """What stands in the form: the control, with a browse button where a file is a possible value."""
+        """Part of the form: the control, with a browse button where a file is a possible value."""
         widget = self._with_browse_button() if self.option.files else self.control
         widget.setEnabled(self._enabled)
         return widget
