@@ -21,7 +21,7 @@ help:
 	@echo "make demo         napari with a merged sample bracket (without a screen: writes demo/)"
 	@echo "make test         format, lint, types, manifest, documentation build, all tests"
 	@echo "make docs         the documentation site, in site/"
-	@echo "make bench        time and memory on this machine: models, whole merges, literal network, OpenCV"
+	@echo "make bench        time and memory of merges on this machine, beside OpenCV"
 	@echo "make quality      scores and pictures of the models on generated brackets"
 	@echo "make screenshots  the pictures of the documentation, taken from the real plugin"
 	@echo "make package      wheel and source distribution in dist/, checked"
@@ -87,9 +87,6 @@ docs: $(VENV)/.stamp-dev
 	$(VENV)/bin/mkdocs build --strict
 
 bench: $(VENV)/.stamp-dev
-	$(PY) benchmarks/merge_speed.py --write docs/performance.md
-	$(PY) benchmarks/literal.py 512 512 --write docs/performance.md
-	$(PY) benchmarks/classical.py --write docs/performance.md
 	$(PY) benchmarks/sizes.py --write docs/performance.md --plot docs/performance.svg
 
 quality: $(VENV)/.stamp-dev

@@ -1,29 +1,12 @@
-"""Time and memory of a whole merge of very large frames: decision, registration, network, finishing.
-
-    python benchmarks/large.py 10000 10000 --memory 4GB [--precision bfloat16] [--model compact] [--still]
-        [--write docs/performance.md]
-
-The bracket is generated row by row: a scene with texture everywhere, hand-held (a shift and a turn between the frames,
-unless ``--still``), with discs that move. Reported is the most that the process took beyond what it held before,
-the frames included, while it merged.
-"""
+"""Large brackets, made row by row: texture everywhere, a hand that shifts and turns, and discs that move."""
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
-import time
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from report import PeakMemory, describe_machine, write_section
 
 import afunet_core as af
 from afunet_core.data.synthesis.scenes import SceneBank
@@ -33,16 +16,15 @@ TURN, SHIFT = math.radians(0.25), (31.4, -17.8)
 """How far the hand moved from one frame to the next: radians about the centre, pixels along x and y."""
 
 
-def bracket(height: int, width: int, still: bool = False) -> af.Bracket:
+def bracket(height: int, width: int) -> af.Bracket:
     """Three frames of ``height×width``, EV 0, 2, 4, made in strips."""
     scene, generator = scenery(), torch.Generator().manual_seed(1)
     frames = []
     for index, exposure in enumerate(TIMES):
         frame = torch.empty(1, 3, height, width)
-        moved = 0 if still else index - 1
         for top in range(0, height, 64):
             rows = slice(top, min(top + 64, height))
-            light = scene_rows(scene, (height, width), rows, moved)
+            light = scene_rows(scene, (height, width), rows, index - 1)
             light = light * exposure + 2e-3 * torch.randn(light.shape, generator=generator)
             frame[..., rows, :] = light.clamp(0, 1).pow(1 / 2.2)
         frames.append(frame)
@@ -82,54 +64,3 @@ def scene_rows(scene: tuple[Tensor, Tensor, Tensor], size: tuple[int, int], rows
             inside = (seen_x - left) ** 2 + (seen_y - middle) ** 2 < radius**2
             light = torch.where(inside, 0.4 * tone, light)
     return light
-
-
-def main() -> None:
-    """Generate, merge, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("size", nargs="*", type=int, default=[4000, 6000], metavar="HEIGHT WIDTH")
-    parser.add_argument("--model", default="compact")
-    parser.add_argument("--precision", default="bfloat16")
-    parser.add_argument("--memory", default=None, help="memory_budget of merge()")
-    parser.add_argument("--still", action="store_true", help="nothing but the discs moves between the frames")
-    parser.add_argument("--write", metavar="PAGE.md", help="also as a section of this page")
-    options = parser.parse_args()
-    height, width = options.size
-    frames = bracket(height, width, options.still)
-    shown = [0.0]
-
-    def report(done: int, total: int, message: str) -> None:
-        now = time.perf_counter()
-        if now - shown[0] > 20:
-            shown[0] = now
-            print(f"  {done / total:4.0%} {message}, {peak.bytes >> 20} MiB so far", file=sys.stderr, flush=True)
-
-    with PeakMemory() as peak:
-        start, cpu = time.perf_counter(), time.process_time()
-        result = af.merge(
-            frames,
-            model=options.model,
-            precision=options.precision,
-            memory_budget=options.memory,
-            device="cpu",
-            on_progress=report,
-        )
-        wall, cpu = time.perf_counter() - start, time.process_time() - cpu
-    output = result.radiance.nbytes
-    decisions = ", ".join(entry["decision"] for entry in result.info["registration"])
-    finite = bool(torch.from_numpy(result.radiance).isfinite().all())
-    lines = [
-        f"{height}×{width}, {options.model}, {options.precision}, memory budget {options.memory}, "
-        f"{'at rest' if options.still else 'hand-held'} (`benchmarks/large.py`); {describe_machine()}:",
-        f"{wall:.1f} s, {cpu:.1f} s of processor time; at most {peak.bytes / 2**30:.2f} GiB more than before, "
-        f"{(peak.bytes - output) / 2**30:.2f} GiB beyond input and output.",
-        f"Frames {decisions}; at rest: {result.info['at_rest']}; all values finite: {finite}; "
-        f"seconds by phase {result.info['seconds']}.",
-    ]
-    print("\n".join(lines))
-    if options.write:
-        write_section(options.write, f"A very large merge, {height}×{width}", "\n".join(lines))
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,7 @@ Channels first, windows cut and rolled as tensors, every layer a separate operat
 attention through full-size query, key and value. It shares only the parameters with ``afunet_core``, under the names of
 published checkpoints.
 
-    python benchmarks/literal.py 512 512 [--write docs/performance.md]
+    python benchmarks/literal.py 512 512
 
 Beside it, in the same process and in turn: the plain forward, and the network in pieces, as the product runs it.
 """
@@ -220,23 +220,12 @@ def table(rows: list[tuple[str, float, float, float]]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and write if asked to."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("size", nargs="*", type=int, default=[256, 384], metavar="HEIGHT WIDTH")
-    parser.add_argument("--write", metavar="PAGE.md", help="also as a section of this page")
     options = parser.parse_args()
     height, width = options.size
-    found = table(measure(height, width))
-    print(found)
-    if options.write:
-        from report import write_section
-
-        about = (
-            f"The published configuration at {height}×{width}, parameters drawn at random, each way once, in turn in "
-            "one process. `benchmarks/literal.py` is the network as a researcher would write it: the whole image, "
-            "nothing fused, bfloat16 by autocast, where the CPU multiplies it itself."
-        )
-        write_section(options.write, "Beside a literal implementation", f"{about}\n\n{found}")
+    print(table(measure(height, width)))
 
 
 if __name__ == "__main__":

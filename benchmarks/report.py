@@ -13,8 +13,6 @@ from typing import Any
 
 import torch
 
-from afunet_core.utils.device import choose_device, multiplies_bfloat16
-
 
 def write_section(path: str | Path, title: str, text: str) -> None:
     """Put ``## title``, the date and a text into a Markdown page: in place of that section, or at the end.
@@ -60,12 +58,7 @@ def describe_machine() -> str:
     except (OSError, StopIteration):
         pass
     vectors = torch.backends.cpu.get_cpu_capability()
-    return f"{name}, {torch.get_num_threads()} cores, {vectors}, PyTorch {torch.__version__}"
-
-
-def usual_precisions(device: str) -> tuple[str, ...]:
-    """Return float32, and bfloat16 where it pays."""
-    return ("float32", "bfloat16") if multiplies_bfloat16(choose_device(device)) else ("float32",)
+    return f"{name}, {os.cpu_count()} cores, {vectors}, PyTorch {torch.__version__}"
 
 
 class PeakMemory:
@@ -86,11 +79,6 @@ class PeakMemory:
         self.stop.set()
         self.thread.join()
         self.peak = max(self.peak, _resident())
-
-    @property
-    def bytes(self) -> int:
-        """Bytes between the start and the largest size seen so far."""
-        return self.peak - self.start
 
 
 def _resident() -> int:

@@ -1,6 +1,6 @@
 """Costs and savings of looking at reduced frames: merges of pictures as soft as large ones, at every working scale.
 
-    python benchmarks/working_scale.py --scenes FOLDER [--photos FOLDER] [--size 384x576] [--enlarge 2]
+    python benchmarks/working_scale.py --scenes FOLDER [--photos FOLDER] [--size 384 576] [--enlarge 2]
         [--kind objects both camera static] [--model full] [--held-out 12] [--seed 1]
 
 Held-out synthetic brackets are rendered at a fraction of the size, enlarged, and then recorded, motion in proportion;
@@ -19,8 +19,6 @@ import torch
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from merge_speed import parse_size
 
 import afunet_core as af
 from afunet_core.data.synthesis.brackets import KINDS, Synthesizer
@@ -42,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scenes", required=True)
     parser.add_argument("--photos")
-    parser.add_argument("--size", type=parse_size, default=(384, 576))
+    parser.add_argument("--size", type=int, nargs=2, default=(384, 576), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--enlarge", type=int, default=2)
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=["objects", "both", "camera", "static"])
     parser.add_argument("--model", default="full")
@@ -55,7 +53,7 @@ def main() -> None:
     maker, generator = Synthesizer(held, SynthesisConfig.evaluation(8)), torch.Generator().manual_seed(options.seed)
     print("| bracket | " + " | ".join(WAYS) + " |\n|---" + "|---" * len(WAYS) + "|")
     for kind in options.kind:
-        batch = maker.sample(1, options.size, generator, kind, options.enlarge)
+        batch = maker.sample(1, tuple(options.size), generator, kind, options.enlarge)
         frames = list(batch.frames[0][:, None])
         bracket = af.Bracket(frames, times=batch.times[0].tolist(), encoding="gamma", override=True)
         cells = []

@@ -7,11 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-__all__ = ["merge_bracket", "save_result", "toggle_compare", "toggle_side_by_side"]
-
-
-_NAME = "Merge exposure bracket (AFUNet HDR)"
-"""Of the panel, as napari makes it of the manifest."""
+_NAME = "Merge exposure bracket (AFUNet HDR)"  # of the panel, as napari makes it of the manifest
 
 
 def merge_bracket(viewer: Viewer) -> None:

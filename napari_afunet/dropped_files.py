@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
     from qtpy.QtCore import QMimeData
 
-__all__ = ["NewFilesDetector", "dropped_frames", "new_bracket", "open_frames"]
-
 
 class NewFilesDetector(QObject):
     """Emits ``bracket(layers)``, shortest exposure first, when the layers of a bracket's files have come together."""
@@ -85,9 +83,5 @@ def dropped_frames(data: QMimeData) -> list[str]:
 
 
 def open_frames(viewer: ViewerModel, paths: Sequence[str]) -> list[Image]:
-    """Add the files as layers, and return them shortest exposure first.
-
-    Raises:
-        AFUNetError: for a file that cannot be read; then no layer is added.
-    """
+    """Add the files as layers, none if one cannot be read, and return them shortest exposure first."""
     return by_exposure([viewer.add_image(pixels, **attributes) for pixels, attributes, _ in read_frames(paths)])

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["get_bracket_reader", "get_hdr_reader", "get_raw_reader", "read_frames"]
-
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[Any], list[LayerData]]
 HDR_SUFFIXES = (".exr", ".hdr")

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-__all__ = ["moving_bracket", "static_bracket"]
-
 LayerData = tuple[Any, dict[str, Any], str]
 
 

@@ -22,21 +22,6 @@ if TYPE_CHECKING:
     from afunet_core.io.photograph import Photograph
     from napari_afunet.display.tone_view import DisplaySettings
 
-__all__ = [
-    "DISPLAYED",
-    "FORMATS",
-    "GAIN_MAP",
-    "Saved",
-    "displayed_picture",
-    "offered_formats",
-    "save",
-    "suffix_of",
-    "with_suffix",
-    "write_exr",
-    "write_hdr",
-    "write_tif",
-]
-
 # suffix, or another name of a format → what the user reads
 FORMATS = {
     ".exr": "OpenEXR, 32-bit float",
@@ -49,33 +34,23 @@ FORMATS = {
     "gain map": "JPEG, as displayed, with a gain map for HDR screens",
 }
 GAIN_MAP = "gain map"
-DISPLAYED = (".png", ".jpg")
-"""Formats that hold the picture as it is displayed; the others hold light."""
+DISPLAYED = (".png", ".jpg")  # formats that hold the picture as it is displayed; the others hold light
 _UNITS = {"micrometer": "um", "nanometer": "nm"}
 _ALIASES = {".tiff": ".tif", ".jpeg": ".jpg"}
+_KEPT = ("rgb", "multiscale", "metadata", "scale", "translate", "units", "axis_labels", "name")
 
 
 @dataclass(frozen=True)
 class Saved:
-    """Contents of a file, detached from the layer.
+    """Contents of a file, detached from the layer."""
 
-    Attributes:
-        pixels: as the layer holds them.
-        rgb: the last axis is colour.
-        info: provenance.
-        path: of the reference frame, whose camera, date and caption the file keeps.
-        axes: names of the plane axes.
-        pixel_size: of a microscope's image: height, width and unit.
-        steps: along the plane axes, in their units.
-    """
-
-    pixels: Any
-    rgb: bool
-    info: Mapping[str, Any] | None
-    path: str | None
-    axes: tuple[str, ...]
-    pixel_size: tuple[float, float, str] | None = None
-    steps: tuple[float, ...] = ()
+    pixels: Any  # as the layer holds them
+    rgb: bool  # the last axis is colour
+    info: Mapping[str, Any] | None  # provenance
+    path: str | None  # of the reference frame, whose camera, date and caption the file keeps
+    axes: tuple[str, ...]  # names of the plane axes
+    pixel_size: tuple[float, float, str] | None = None  # of a microscope's image: height, width and unit
+    steps: tuple[float, ...] = ()  # along the plane axes, in their units
 
     @classmethod
     def of_layer(cls, layer: Image) -> Saved:
@@ -136,16 +111,9 @@ def displayed_picture(layer: Image, settings: DisplaySettings) -> np.ndarray:
 
 
 def save(path: str, saved: Saved, picture: np.ndarray | None = None, gain_map: bool = False) -> list[str]:
-    """Write a file, or a file for each plane; return the paths.
+    """Write a file, or a file for each plane, whole or not at all; return the paths.
 
-    Args:
-        path: with the suffix of a format.
-        saved: pixels and what is known about them.
-        picture: as displayed, for the formats that hold it.
-        gain_map: of a JPEG: keep the light beside the picture, for HDR screens.
-
-    Raises:
-        AFUNetError: the file cannot be written; nothing is left half-written.
+    ``picture`` is the result as displayed, for formats that hold it; with ``gain_map`` a JPEG keeps the light, too.
     """
     from afunet_core.io.stack import write_stack
     from afunet_core.io.write import PixelSize, write_image
@@ -207,6 +175,3 @@ def _write(path: str, suffix: str, data: Any, attributes: dict[str, Any]) -> lis
 
     known = {name: value for name, value in attributes.items() if name in _KEPT}
     return save(with_suffix(path, suffix), Saved.of_layer(Image(data, **known)))
-
-
-_KEPT = ("rgb", "multiscale", "metadata", "scale", "translate", "units", "axis_labels", "name")

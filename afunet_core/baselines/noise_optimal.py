@@ -19,7 +19,7 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import Scalar, linearize
 
-__all__ = ["merge_with_variance", "noise_optimal_merge"]
+__all__ = ["merge_with_variance", "noise_optimal_merge", "where_moved"]
 
 # Ratios of light, by two frames, from which they begin to contradict and surely do: curves are off by half a stop.
 CONTRADICTS = (0.5, 0.25)
@@ -95,7 +95,7 @@ def merge_with_variance(
     shares = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
     linear = [linearize(frame, encoding, gamma) for frame in frames]
     if reference is not None:
-        moved = _where_moved(shares, linear, seconds)
+        moved = where_moved(shares, linear, seconds)
         shares = [torch.lerp(share, moved.new_full((), i == reference), moved) for i, share in enumerate(shares)]
     rough = mean_radiance(linear, shares, seconds)
     # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
@@ -108,19 +108,29 @@ def merge_with_variance(
     return radiance, sum((w * w * p * t for w, p, t in parts), start=rough.new_zeros(())) / total**2
 
 
-def _where_moved(shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float]) -> Tensor:
+def where_moved(
+    shares: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float], darkest: float = 0.0
+) -> Tensor:
     """Tell where a frame that clips contradicts the shorter ones, B×1×H×W in [0, 1].
 
     Each channel alone is best where frames agree: a short frame knows the clipped channel, the long one the others.
     Where something moved that makes colours of two things, which no frame recorded.
+
+    Args:
+        shares: of each frame, where it is unsaturated, in [0, 1].
+        linear: of each frame, linear light, 1.0 at its saturation.
+        times: of each frame, the shortest first.
+        darkest: light, as a share of saturation, below which a value only says "at most this".
     """
     joint = [share.amin(1, keepdim=True).expand_as(share) for share in shares]
     shorter = mean_radiance(linear, joint, times)
     moved = torch.zeros_like(shorter[:, :1])
+    longest = torch.stack([share * time for share, time in zip(joint, times, strict=True)]).amax(0)
+    at_most = darkest / longest.clamp(min=times[0])
     for share, together, value, time in zip(shares, joint, linear, times, strict=True):
         if bool((together < 1).any()):
             expected = shorter * time + CODE_ERROR
-            darker = smoothstep(expected / (value + CODE_ERROR), *CONTRADICTS)
+            darker = smoothstep((expected + at_most * time) / (value + CODE_ERROR), *CONTRADICTS)
             brighter = share * smoothstep((value + CODE_ERROR) / expected, *CONTRADICTS)
             at_clip = ((1 - share) * darker).amax(1, keepdim=True)
             # A camera that mixes colours bends one channel; what moved differs in most.

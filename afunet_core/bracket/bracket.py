@@ -27,8 +27,7 @@ from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_inp
 
 __all__ = ["Bracket"]
 
-UNTOLD = 0.3
-"""Stops by which frames may disagree with their encoding and nothing is noted of it."""
+UNTOLD = 0.3  # stops by which frames may disagree with their encoding and nothing is noted of it
 
 
 class Bracket(ExposureStack):

@@ -141,7 +141,7 @@ def check_brightness(
     raise ExposureError(
         "exposures",
         f"{names[index + 1]!r} to be about {2**promised:.3g}× as bright as {names[index]!r}",
-        "it is darker" if found is None else f"it is {2**found:.3g}× as bright",
+        "a darker one" if found is None else f"one that is {2**found:.3g}× as bright",
         advice,
     )
 

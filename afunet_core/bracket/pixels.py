@@ -14,39 +14,31 @@ from torch import Tensor
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 
 _SUSPICIOUS_MAXIMA = {2**bits - 1: bits for bits in (10, 12, 14)}
-_OVERSHOOT = 1.5
-"""Resampling overshoots 1.0 a little; a display-encoded float beyond this was never scaled to [0, 1]."""
+_OVERSHOOT = 1.5  # resampling overshoots 1.0 a little; a display-encoded float beyond this was never scaled to [0, 1]
 
 _CONVERT = "Convert the frame to floats in [0, 1] or unsigned integers."
 _LAYOUT = "Arrays are H×W, H×W×3 or, with alpha, H×W×2 or H×W×4, tensors H×W, C×H×W or B×C×H×W with 1 or 3 channels."
+_TO_CALLER = 5  # stack levels from a warning here to the caller of ``Bracket``
 
 
 @dataclass(frozen=True)
 class PixelFormat:
-    """Relation of stored numbers to light.
+    """Relation of stored numbers to light."""
 
-    Args:
-        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
-        bit_depth: significant bits of integer data (12 for 12-bit data in uint16), or of counts held in floats;
-            ``None`` takes the size of the integer type, and takes floats as scaled to [0, 1].
-        black_level: stored value of no light, in the units of the data; a tensor B×C×H×W where it differs from pixel to
-            pixel (a dark frame).
-        white_level: stored value of saturation, where it is not the largest number of the type or bit depth.
-    """
-
-    encoding: str = "gamma"
+    encoding: str = "gamma"  # ``"gamma"``, ``"srgb"`` or ``"linear"``
+    # significant bits of integer data (12 for 12-bit data in uint16), or of counts held in floats; ``None`` takes the
+    # size of the integer type, and takes floats as scaled to [0, 1]
     bit_depth: int | None = None
+    # stored value of no light, in the units of the data; a tensor B×C×H×W where it differs from pixel to pixel (a dark
+    # frame)
     black_level: float | Tensor = 0.0
+    # stored value of saturation, where it is not the largest number of the type or bit depth
     white_level: float | None = None
 
     @property
     def black(self) -> float:
         """The black level as one number: the median of a dark frame."""
         return float(self.black_level.median()) if isinstance(self.black_level, Tensor) else self.black_level
-
-
-_TO_CALLER = 5
-"""Stack levels from a warning here to the caller of ``Bracket``."""
 
 
 class _Stored(NamedTuple):
@@ -64,10 +56,6 @@ def to_encoded_frames(
     Floating-point tensors keep their dtype, device and graph; everything else becomes float32. Values above saturation
     are clipped; NaN, infinities and negative values are replaced, with a warning that counts them. Linear frames from
     which a black level is taken keep what noise pushed below it: cutting that off would raise the mean of dark regions.
-
-    Raises:
-        BracketError: frames of a type or range that cannot be used; the message names the frame.
-        ShapeError: frames of a layout that cannot be used, or of different sizes.
     """
     stored = [_read_stored(frame, name) for frame, name in zip(frames, names, strict=True)]
     _check_alike(stored, names)

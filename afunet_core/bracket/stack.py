@@ -8,8 +8,6 @@ from torch import Tensor
 
 from afunet_core.radiometry import GAMMA, Scalar, to_radiance
 
-__all__ = ["ExposureStack"]
-
 
 @dataclass(frozen=True, eq=False)
 class ExposureStack:

@@ -19,10 +19,9 @@ from afunet_core.ops.robust import median_deviation
 
 __all__ = ["estimate_black_level", "resolve_black_level"]
 
-_SAMPLES = 2**20
-"""Pixels looked at, about."""
+_SAMPLES = 2**20  # pixels looked at, about
+# The dimmest quarter of what is recorded: the intercept is surest where there is little light to extrapolate over.
 _DIM_SHARE = 0.25
-"""The dimmest quarter of what is recorded: the intercept is surest where there is little light to extrapolate over."""
 
 
 def resolve_black_level(

@@ -30,59 +30,43 @@ from afunet_core.radiometry import GAMMA, Scalar, linearize
 
 __all__ = ["Calibration", "calibrate"]
 
+# Stops by which frames must disagree, at most tones, before a curve is looked for. Exact gamma and sRGB frames that are
+# taken for gamma 2.2 stay below 0.1.
 SUSPECT = 0.12
-"""Stops by which frames must disagree, at most tones, before a curve is looked for. Exact gamma and sRGB frames that
-are taken for gamma 2.2 stay below 0.1."""
-
+# The same for brightnesses of equal rank, where what moves in and out of the picture and what clips counts as well.
 SUSPECT_BY_RANKS = 0.3
-"""The same for brightnesses of equal rank, where what moves in and out of the picture and what clips counts as well."""
-
-EXPLAINED_BY_RANKS = 0.15
-"""Share of that which may remain."""
-
-EXPLAINED = 0.6
-"""Share of that disagreement which may remain with the curve that is found."""
-
+EXPLAINED_BY_RANKS = 0.15  # share of that which may remain
+EXPLAINED = 0.6  # share of that disagreement which may remain with the curve that is found
+# Frames that sRGB explains within this factor of the curve found are what they look like: nothing is undone.
 AS_WELL = 1.5
-"""Frames that sRGB explains within this factor of the curve found are what they look like: nothing is undone."""
-
+# Slopes of log light over log value in the mid-tones that cameras have; others mean that exposures are wrong.
 PLAUSIBLE = (1.35, 3.6)
-"""Slopes of log light over log value in the mid-tones that cameras have; others mean that exposures are wrong."""
-
-POWER_DOUBT = 0.15
-"""Share by which an exponent must miss 2.2 before it is told; steps of a stop for stops and a third."""
-
+POWER_DOUBT = 0.15  # share by which an exponent must miss 2.2 before it is told; steps of a stop for stops and a third
+# Natural logarithms of light by which a camera's tone curve departs from a mere power, at least (measured on seventeen
+# real stacks: 0.39 to 0.85; frames of an exact gamma 0.01).
 BEND = 0.15
-"""Natural logarithms of light by which a camera's tone curve departs from a mere power, at least (measured on
-seventeen real stacks: 0.39 to 0.85; frames of an exact gamma 0.01)."""
-
-EXPOSURE_DOUBT = 0.3
-"""Stops by which a step must be off before it is told."""
-
-RIGHT_STEPS = 0.5
-"""Share of the steps that must be as stated for the others to be corrected: else nothing is sure."""
+EXPOSURE_DOUBT = 0.3  # stops by which a step must be off before it is told
+RIGHT_STEPS = 0.5  # share of the steps that must be as stated for the others to be corrected: else nothing is sure
 
 MISSING = 0.4
+# Share of a step that may be missing besides: tone curves flatten it, a black level does a little.
 MISSING_OF_LINEAR = 0.15
-"""Share of a step that may be missing besides: tone curves flatten it, a black level does a little."""
+_CURVE_SENTENCE = (
+    "The camera drew a tone curve of its own: it was found from the frames and undone (response=None leaves it in)."
+)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Facts about the camera that the frames tell.
+    """Facts about the camera that the frames tell."""
 
-    Attributes:
-        curve: the response, or ``None`` where the frames do not contradict what was assumed, or nothing explains them.
-        times: exposure times, 1 for the shortest, as stated or, where one contradicts the pictures, as found.
-        before, after: stops by which frames disagree at most tones; NaN where it cannot be told.
-        sentences: for the user.
-    """
-
+    # the response, or ``None`` where the frames do not contradict what was assumed, or nothing explains them
     curve: ToneCurve | None
+    # exposure times, 1 for the shortest, as stated or, where one contradicts the pictures, as found
     times: tuple[float, ...]
-    before: float = math.nan
+    before: float = math.nan  # stops by which frames disagree at most tones; NaN where it cannot be told
     after: float = math.nan
-    sentences: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()  # for the user
 
     @property
     def darkest(self) -> float:
@@ -203,11 +187,6 @@ def _doubt(curve: ToneCurve, assumed: LogLight) -> tuple[str, ...]:
 
 def _srgb(values: Tensor) -> Tensor:
     return linearize(values.clamp(max=1.0), "srgb").clamp(min=1e-12).log()
-
-
-_CURVE_SENTENCE = (
-    "The camera drew a tone curve of its own: it was found from the frames and undone (response=None leaves it in)."
-)
 
 
 def _step_sentences(

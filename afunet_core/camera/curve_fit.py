@@ -12,19 +12,11 @@ from afunet_core.camera.frame_pairs import FramePairs
 from afunet_core.camera.tone_curve import TERMS, ToneCurve, basis, with_slope
 from afunet_core.radiometry import GAMMA
 
-__all__ = ["fit_curve", "most_likely_unit"]
-
-PRIOR = 0.4
-"""Standard deviation of the first coefficient, in natural logarithms of light; each next one has half of it."""
-
+PRIOR = 0.4  # standard deviation of the first coefficient, in natural logarithms of light; each next one has half of it
+# Residuals, in natural logarithms, from which a sample is taken for something that moved, round by round.
 OUTLIER = (0.5, 0.25, 0.12, 0.12, 0.12)
-"""Residuals, in natural logarithms, from which a sample is taken for something that moved, round by round."""
-
-STEP_ERROR = 0.05
-"""Standard deviation of an exposure step, in natural logarithms: what shutters and rounded EXIF leave."""
-
-USUAL_SLOPE = 1.75
-"""Median of those slopes over the stacks looked at, which lie between 1.5 and 2."""
+STEP_ERROR = 0.05  # standard deviation of an exposure step, in natural logarithms: what shutters and rounded EXIF leave
+USUAL_SLOPE = 1.75  # median of those slopes over the stacks looked at, which lie between 1.5 and 2
 
 
 def fit_curve(pairs: FramePairs, start: FramePairs | None, refine: bool) -> tuple[ToneCurve, Tensor]:

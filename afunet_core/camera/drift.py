@@ -16,33 +16,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Drift", "compensate_drift", "estimate_drift"]
 
-_ENOUGH = 500
-"""Pixels that two frames must both record."""
-_SAMPLES = 2**18
-"""Pixels looked at, about."""
-_LARGEST = 0.5
-"""Stops. More is no drift but a wrong exposure, or a scene that changed."""
+_ENOUGH = 500  # pixels that two frames must both record
+_SAMPLES = 2**18  # pixels looked at, about
+_LARGEST = 0.5  # stops. More is no drift but a wrong exposure, or a scene that changed.
+# Stops between dark and bright parts. What depends on brightness is a tone curve or an offset, and no drift.
 _UNEVEN = 0.08
-"""Stops between dark and bright parts. What depends on brightness is a tone curve or an offset, and no drift."""
-_NOTICEABLE = 0.01
-"""Stops; less than a wheel of shutter times is off by is left alone."""
+_NOTICEABLE = 0.01  # stops; less than a wheel of shutter times is off by is left alone
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Drift of one frame.
+    """Drift of one frame."""
 
-    Attributes:
-        name: the frame.
-        stops: red, green and blue: how much brighter it came out than its exposure promises, against the reference.
-        compensated: whether it was divided out.
-        reason: the decision in words.
-    """
-
-    name: str
+    name: str  # the frame
+    # red, green and blue: how much brighter it came out than its exposure promises, against the reference
     stops: tuple[float, float, float]
-    compensated: bool
-    reason: str
+    compensated: bool  # whether it was divided out
+    reason: str  # the decision in words
 
     @property
     def exposure(self) -> float:
@@ -112,8 +102,7 @@ def compensate_drift(bracket: Bracket, drifts: list[Drift]) -> Bracket:
 
 
 def _stops_between(bracket: Bracket, index: int, other: int) -> Tensor | None:
-    """Median stops, for each channel, by which one frame is brighter in radiance than the other; and by how much that
-    differs between dark and bright parts."""
+    """Median stops, by channel, by which a frame is brighter than another; and how dark and bright parts differ."""
     height, width = bracket.shape
     step = max(1, int((height * width * bracket.batch_size / _SAMPLES) ** 0.5))
     a, b = (bracket.frames[i][..., ::step, ::step].double() for i in (index, other))

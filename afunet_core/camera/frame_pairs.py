@@ -14,35 +14,19 @@ from torch import Tensor
 
 from afunet_core.radiometry import GAMMA
 
-__all__ = ["FramePairs", "LogLight", "pairs_of_places", "pairs_of_ranks"]
-
-LogLight: TypeAlias = Callable[[Tensor], Tensor]
-"""From stored values to the natural logarithm of light."""
-
-RECORDED = (0.04, 0.94)
-"""Stored values that tell about the curve, above the noise, below the clip."""
-
-SIDE = 512
-"""Frames are looked at at this size: noise averages out, and a hand's tremor becomes small."""
-
-LEAST_TONES = 6
-"""Tones that frames must share before anything is said of their curve."""
-
-SMALLEST = 24
-"""Shorter side, in pixels, from which a picture shows enough."""
+LogLight: TypeAlias = Callable[[Tensor], Tensor]  # from stored values to the natural logarithm of light
+RECORDED = (0.04, 0.94)  # stored values that tell about the curve, above the noise, below the clip
+SIDE = 512  # frames are looked at at this size: noise averages out, and a hand's tremor becomes small
+LEAST_TONES = 6  # tones that frames must share before anything is said of their curve
+SMALLEST = 24  # shorter side, in pixels, from which a picture shows enough
 
 BINS = 32
+# Samples of each pair of frames and channel are taken evenly over brightness: the sky must not outvote the shadows.
 PER_BIN = 120
-"""Samples of each pair of frames and channel are taken evenly over brightness: the sky must not outvote the shadows."""
-
-CODE_ERROR = 0.006
-"""Standard deviation of a stored value, averaged over 3×3 pixels, that noise and compression leave."""
-
+CODE_ERROR = 0.006  # standard deviation of a stored value, averaged over 3×3 pixels, that noise and compression leave
+# Natural logarithms of light by which frames disagree under the best curve: colour mixing, vignetting, flicker.
 MODEL_ERROR = 0.03
-"""Natural logarithms of light by which frames disagree under the best curve: colour mixing, vignetting, flicker."""
-
-WIDEST_STOPS = 7.0
-"""Stops between two frames that are compared: further apart they share too little."""
+WIDEST_STOPS = 7.0  # stops between two frames that are compared: further apart they share too little
 
 
 @dataclass(frozen=True)

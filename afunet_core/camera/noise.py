@@ -31,31 +31,20 @@ __all__ = [
     "photon_noise",
 ]
 
-_RECORDED = 0.88
-"""Encoded value up to which noise is measured; lower than `BRIGHT`, see :mod:`afunet_core.camera.saturation`."""
-
+_RECORDED = 0.88  # encoded value up to which noise is measured; lower than `BRIGHT`, see `saturation`
+# Fraction of saturation; clipped black looks free of noise, and a weight of one over nothing would follow.
 _LEAST_READ_NOISE = 2e-4
-"""Fraction of saturation; clipped black looks free of noise, and a weight of one over nothing would follow."""
-
-_SAMPLES = 2**17
-"""Pixels looked at, about."""
-_BINS = 20
-"""Classes of brightness, each with its own spread."""
-_ENOUGH = 200
-"""Pixels that a class needs at least."""
-
-
-_MOST_NOISE = 1e6
-"""Far beyond any sensor; squares of larger numbers overflow."""
+_SAMPLES = 2**17  # pixels looked at, about
+_BINS = 20  # classes of brightness, each with its own spread
+_ENOUGH = 200  # pixels that a class needs at least
+_MOST_NOISE = 1e6  # far beyond any sensor; squares of larger numbers overflow
+# Frames; of more, pairs at distances 1, 2, 4, 8… tell as much, and the time does not grow with the square.
+_ALL_PAIRS_UP_TO = 9
 
 
 @dataclass(frozen=True)
 class NoiseModel:
     """Noise of a linear sensor whose saturation is 1: variance ``gain · L + read_noise²``.
-
-    Args:
-        gain: one over the electrons of full well; 3e-5 (a large sensor at base sensitivity) to 3e-3.
-        read_noise: standard deviation without light.
 
     Raises:
         ArgumentError: for a negative or absurd number, or when both are 0.
@@ -65,8 +54,8 @@ class NoiseModel:
         NoiseModel(gain=0.000125, read_noise=0.0005)
     """
 
-    gain: float
-    read_noise: float
+    gain: float  # one over the electrons of full well; 3e-5 (a large sensor at base sensitivity) to 3e-3
+    read_noise: float  # standard deviation without light
 
     def __post_init__(self) -> None:
         for name in ("gain", "read_noise"):
@@ -137,17 +126,8 @@ def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
     return _fit(rows)
 
 
-_ALL_PAIRS_UP_TO = 9
-"""Frames; of more, pairs at distances 1, 2, 4, 8… tell as much, and the time does not grow with the square."""
-
-
 def _compared(count: int) -> list[tuple[int, int]]:
-    """Pairs of frames that are compared.
-
-    Example:
-        >>> len(_compared(9)), len(_compared(40))
-        (36, 177)
-    """
+    """Pairs of frames that are compared."""
     pairs = combinations(range(count), 2)
     if count <= _ALL_PAIRS_UP_TO:
         return list(pairs)

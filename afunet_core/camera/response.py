@@ -24,30 +24,18 @@ from afunet_core.radiometry import GAMMA
 
 __all__ = ["ResponseCurve", "estimate_response", "load_response"]
 
-LEVELS = 256
-"""Values of a curve that is saved."""
-_KNOTS = 48
-"""Values of the curve that are estimated."""
-_SMOOTHNESS = 30.0
-"""Weight of the curvature of its departure from the gamma."""
-_RECORDED = (0.05, 0.98)
-"""Encoded values that are used; wider than elsewhere, see :mod:`afunet_core.camera.saturation`."""
-_PIXELS = 4000
-"""Pixels looked at, about."""
-_ROUNDS = 8
-"""Reweighted least squares."""
-_TOLERANCE = 0.05
-"""Residual, in natural logarithms of exposure, from which a value is taken for something that moved."""
+LEVELS = 256  # values of a curve that is saved
+_KNOTS = 48  # values of the curve that are estimated
+_SMOOTHNESS = 30.0  # weight of the curvature of its departure from the gamma
+_RECORDED = (0.05, 0.98)  # encoded values that are used; wider than elsewhere, see `saturation`
+_PIXELS = 4000  # pixels looked at, about
+_ROUNDS = 8  # reweighted least squares
+_TOLERANCE = 0.05  # residual, in natural logarithms of exposure, from which a value is taken for something that moved
 
 
 @dataclass(frozen=True)
 class ResponseCurve:
     """Light as a function of the stored value.
-
-    Args:
-        light: C×N, for each channel (one for all, or red, green, blue) the linear light at N values evenly spaced from
-            0 to 1; rises from 0 to 1.
-        source: where it came from, for provenance.
 
     Raises:
         ArgumentError: unless there are one or three rows of finite numbers that rise strictly from 0 to 1.
@@ -58,8 +46,10 @@ class ResponseCurve:
         0.218
     """
 
+    # C×N, for each channel (one for all, or red, green, blue) the linear light at N values evenly spaced from 0 to 1;
+    # rises from 0 to 1
     light: Tensor
-    source: str = "given"
+    source: str = "given"  # where it came from, for provenance
 
     def __post_init__(self) -> None:
         light = torch.as_tensor(self.light, dtype=torch.float64)

@@ -29,8 +29,7 @@ TERMS = 5
 """Functions :math:`z^k \\log z` of a curve. Five describe 400 curves drawn from Grossberg and Nayar's model with a
 median error of 0.03 stops, four with 0.04, three with 0.06."""
 
-GRID = 4 * 255 + 1
-"""Values at which a curve is tabulated: every value of eight bits is among them."""
+GRID = 4 * 255 + 1  # values at which a curve is tabulated: every value of eight bits is among them
 
 
 def basis(values: Tensor) -> Tensor:
@@ -54,15 +53,12 @@ _ORTHONORMAL = _orthonormal()
 class ToneCurve:
     """A response curve with few parameters, the same for all channels.
 
-    Args:
-        departures: coefficients of the orthonormal functions, beyond gamma 2.2.
-
     Example:
         >>> round(float(ToneCurve(torch.zeros(5)).light(torch.tensor(0.5))), 4)
         0.2176
     """
 
-    departures: Tensor
+    departures: Tensor  # coefficients of the orthonormal functions, beyond gamma 2.2
 
     def log_light(self, values: Tensor) -> Tensor:
         """Natural logarithm of light; 0 at saturation."""

@@ -13,6 +13,12 @@ from afunet_core.radiometry import GAMMA, Scalar, linearize
 
 __all__ = ["SHOULDER", "check_white_level", "find_white_level", "up_to_white"]
 
+_SAMPLES = 2**20  # pixels looked at, about
+_ENOUGH = 25  # pixels that must pile up: single ones are the brightest of a picture
+# How much brighter than the pile, by the next shorter frame, the light must be for the pile to be a limit;
+_BEYOND = 1.15
+_MOSTLY = 0.5  # and of how much of it: things move, noise
+
 
 def check_white_level(value: object) -> float | str | None:
     """Return a stated white level.
@@ -35,18 +41,6 @@ def check_white_level(value: object) -> float | str | None:
 SHOULDER = 0.96
 """Stored value from which a longer frame counts as saturated where the camera drew a tone curve, which bends there
 long before the clip (measured on ten stacks: .93, .96, .98)."""
-
-_SAMPLES = 2**20
-"""Pixels looked at, about."""
-
-_ENOUGH = 25
-"""Pixels that must pile up: single ones are the brightest of a picture."""
-
-_BEYOND = 1.15
-"""How much brighter than the pile, by the next shorter frame, the light must be for the pile to be a limit;"""
-
-_MOSTLY = 0.5
-"""and of how much of it: things move, noise."""
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from afunet_core import __version__
 from afunet_core.errors import AFUNetError
@@ -24,9 +24,17 @@ __all__ = ["COMMANDS", "build_parser", "main"]
 COMMANDS = ("merge", "info", "response", "synthesize", "evaluate", "train", "fetch", "export", "figure")
 
 
-def build_parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}. See {self.prog} --help.\n")
+
+
+def build_parser() -> Parser:
     """Build the parser of all commands."""
-    parser = argparse.ArgumentParser(prog="afunet", description="Ghost-free HDR from brackets of exposures.")
+    parser = Parser(prog="afunet", description="Ghost-free HDR from brackets of exposures.")
     parser.add_argument("--version", action="version", version=f"afunet {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -36,58 +36,24 @@ from afunet_core.metrics import Metric, psnr
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.radiometry import mu_law
 
-__all__ = [
-    "RealStack",
-    "evaluate_stacks",
-    "read_stack",
-    "read_stack_brackets",
-    "read_stacks",
-    "robertson_response",
-    "score",
-    "stack_methods",
-]
-
-LEVELS = 256
-"""Values that a frame can take: cameras' files have eight bits."""
-
+LEVELS = 256  # values that a frame can take: cameras' files have eight bits
+# Of response and radiance in turn; afterwards the curve changes by less than a thousandth (measured on ten stacks).
 ROUNDS = 30
-"""Of response and radiance in turn; afterwards the curve changes by less than a thousandth (measured on ten stacks)."""
-
-WELL_EXPOSED = (0.03, 0.97)
-"""Stored values of which the truth is made, fading in and out over a tenth."""
-
+WELL_EXPOSED = (0.03, 0.97)  # stored values of which the truth is made, fading in and out over a tenth
+# Stored values that may contradict the truth: below, one step of eight bits alone is a tenth of the light.
 MAY_CONTRADICT = (0.1, 0.94)
-"""Stored values that may contradict the truth: below, one step of eight bits alone is a tenth of the light."""
-
-LEAST = 0.04
-"""Encoded value that some frame must reach in every channel: cameras crush what is darker."""
-
-STRAYS = 0.12
-"""Relative difference over 5×5 pixels from which something moved: leaves, water, people."""
-
-OUTER_STOPS = 2.0
-"""A photographer's bracket: two stops either side of the reference."""
-
-OTHER_STOPS = (1.0, 2.0, 3.0)
-"""Spacings of the other brackets that a stack holds,"""
-
-STOPS_OFF = 0.4
-"""by which their frames may miss them,"""
-
-LEAST_SHOWN = 0.15
-"""and share of well exposed pixels from which a photographer would take a frame as reference."""
-
+LEAST = 0.04  # encoded value that some frame must reach in every channel: cameras crush what is darker
+STRAYS = 0.12  # relative difference over 5×5 pixels from which something moved: leaves, water, people
+OUTER_STOPS = 2.0  # a photographer's bracket: two stops either side of the reference
+OTHER_STOPS = (1.0, 2.0, 3.0)  # spacings of the other brackets that a stack holds,
+STOPS_OFF = 0.4  # by which their frames may miss them,
+LEAST_SHOWN = 0.15  # and share of well exposed pixels from which a photographer would take a frame as reference
+# Standard deviation, in pixels, of the blur of the second score: noise that truth and result share flatters nobody.
 BLUR = 3.0
-"""Standard deviation, in pixels, of the blur of the second score: noise that truth and result share flatters nobody."""
-
-SAMPLED = 1 << 17
-"""Pixels from which a response is estimated."""
-
-CURVE_KNOTS = 256
-"""Quantiles through which the best monotone curve goes."""
-
+SAMPLED = 1 << 17  # pixels from which a response is estimated
+CURVE_KNOTS = 256  # quantiles through which the best monotone curve goes
+# Beside the frames where they are not gamma-encoded: holds the word ``linear`` or ``srgb``.
 ENCODING_FILE = "encoding.txt"
-"""Beside the frames where they are not gamma-encoded: holds the word ``linear`` or ``srgb``."""
 
 COLUMNS = ("PSNR-μ at rest", "PSNR-μ at rest, blurred")
 _AFTER_CURVE = "PSNR-μ over the pixels at rest, after the best monotone curve per channel"
@@ -101,29 +67,17 @@ StackMethod: TypeAlias = "Callable[[RealStack], Tensor]"
 
 @dataclass(frozen=True)
 class RealStack:
-    """A stack of a scene, with what is known of it.
+    """A stack of a scene, with what is known of it."""
 
-    Attributes:
-        name: of its folder.
-        bracket: the three frames that methods are given, as :class:`~afunet_core.bracket.bracket.Bracket` makes them.
-        plain: the same with the encoding believed: no response is looked for.
-        truth: 1×3×H×W radiance in the unit of the bracket.
-        at_rest: 1×1×H×W, True where no frame strays.
-    """
-
-    name: str
-    bracket: Bracket
-    plain: Bracket
-    truth: Tensor
-    at_rest: Tensor
+    name: str  # of its folder
+    bracket: Bracket  # the three frames that methods are given, as `Bracket` makes them
+    plain: Bracket  # the same with the encoding believed: no response is looked for
+    truth: Tensor  # 1×3×H×W radiance in the unit of the bracket
+    at_rest: Tensor  # 1×1×H×W, True where no frame strays
 
 
 def read_stacks(folder: str | Path) -> list[Path]:
-    """The folders of stacks in a folder, or the folder itself where it holds frames.
-
-    Raises:
-        BracketError: there is none.
-    """
+    """The folders of stacks in a folder, or the folder itself where it holds frames."""
     folder = Path(folder)
     inside = sorted(entry for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
     found = [entry for entry in inside if len(list_bracket_folder(entry)) >= 3]
@@ -143,10 +97,8 @@ def read_stack(folder: str | Path) -> RealStack:
 def read_stack_brackets(folder: str | Path, others: bool = False) -> Iterator[RealStack]:
     """Read a stack, make its truth, and yield it with the bracket that a photographer takes.
 
-    Args:
-        folder: of the frames.
-        others: then also with brackets of 1, 2 and 3 EV around dark, good and bright references: rules tuned on one
-            bracket of a stack are tested by the others.
+    With ``others`` also with brackets of 1, 2 and 3 EV around dark, good and bright references: rules tuned on one
+    bracket of a stack are tested by the others.
     """
     folder = Path(folder)
     note = folder / ENCODING_FILE
@@ -245,20 +197,7 @@ def score(result: Tensor, stack: RealStack) -> dict[str, float]:
 
 
 def robertson_response(values: Tensor, times: Tensor) -> Tensor:
-    """The light of each of 256 stored values, 1 at the largest, from frames of one channel.
-
-    Args:
-        values: N×M integers from 0 to 255, N frames of M pixels.
-        times: N exposure times.
-
-    Example:
-        >>> light = torch.rand(5000, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) ** 2
-        >>> times = torch.tensor([1.0, 2.0, 4.0, 8.0], dtype=torch.float64)
-        >>> stored = (255 * (light * times[:, None] / 2).clamp(0, 1) ** 0.5).round().long()
-        >>> found = robertson_response(stored, times)  # the square of the stored value, but for its unit
-        >>> round(float(found[200] / found[100]), 1)
-        4.0
-    """
+    """The light of each of 256 stored values, 1 at the largest, from N×M integers: frames of pixels of one channel."""
     codes = torch.arange(LEVELS, dtype=torch.float64)
     curve = codes / (LEVELS - 1)  # the authors start from a straight line as well
     weight = torch.exp(-4 * (codes / (LEVELS - 1) * 2 - 1).square())

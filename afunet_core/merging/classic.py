@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from afunet_core.baselines.mertens import exposure_fusion
-from afunet_core.baselines.noise_optimal import noise_optimal_merge
+from afunet_core.baselines.noise_optimal import noise_optimal_merge, where_moved
 from afunet_core.baselines.weighted import weighted_merge
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import NoiseModel
+from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.options import MergeOptions
+from afunet_core.merging.recorded import Recorded, is_calibrated, recorded_mean
+from afunet_core.motion.shadows import FADE, darkest_light
 from afunet_core.ops.strips import in_strips
+from afunet_core.radiometry import GAMMA, linearize
 from afunet_core.utils.progress import ProgressReporter
 
 __all__ = ["merge_classic"]
@@ -24,6 +29,8 @@ def merge_classic(
     """Merge by ``method="weighted"`` or ``"mertens"``; can be cancelled between strips of rows."""
     if options.method == "mertens":
         return Estimate.of_classic(exposure_fusion(aligned.bracket, reporter.check))
+    if is_calibrated(aligned.bracket):
+        return Estimate.of_classic(_calibrated(aligned.bracket, reporter), "photons")
     model = None if options.noise == "photons" else noise.model
     return Estimate.of_classic(_weighted(aligned.bracket, model, reporter), model or "photons")
 
@@ -37,3 +44,18 @@ def _weighted(bracket: Bracket, noise: NoiseModel | None, reporter: ProgressRepo
         return weighted_merge(part) if noise is None else noise_optimal_merge(part, noise)
 
     return in_strips(rows, *bracket.frames)
+
+
+def _calibrated(bracket: Bracket, reporter: ProgressReporter) -> Tensor:
+    """Return the mean of frames whose tone curve was undone, each as far as its dark values can be believed."""
+    times, darkest = bracket.times.tolist(), darkest_light(bracket) * FADE**GAMMA
+
+    def rows(*frames: Tensor) -> Tensor:
+        reporter.check()
+        shares = [unsaturated(frame) if i else torch.ones_like(frame) for i, frame in enumerate(frames)]
+        linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in frames]
+        return 1 - where_moved(shares, linear, times, darkest)
+
+    rest = in_strips(rows, *bracket.frames)
+    each = [torch.ones_like(rest) if i == bracket.reference else rest for i in range(len(bracket))]
+    return recorded_mean(bracket, Recorded(range(len(bracket)), each, rest))

@@ -12,48 +12,32 @@ from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.model.afunet import StageState
 
-__all__ = ["Estimate"]
-
 
 @dataclass(frozen=True)
 class Estimate:
-    """Estimate of the radiance by one step of a merge.
+    """Estimate of the radiance by one step of a merge."""
 
-    Attributes:
-        image: B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame (of ``method="mertens"`` a picture).
-        device: the device that computed it, in words.
-        precision: the name of the dtype that it was computed in.
-        three: the frames of the network, as it saw them, and ``None`` where there was no network.
-        states: the network's states after its stages, where they were asked for.
-        unit: exposure time of the shortest of ``three`` over that of the bracket's shortest frame.
-        working_scale: factor by which the frames were reduced for the network; ``None`` where it did not run.
-        looked_at: share of the picture that the network saw; less than 1 where it was asked about some parts only.
-        at_rest: nothing moved; ``None`` where that was not asked.
-        short_frame_mended: share of the pixels of the short frame that another frame replaced.
-        followed: name of an outer frame → share of its pixels that were moved to where the reference shows them.
-        noise: the noise model that weighed the frames, or ``"photons"``.
-        network_share: B×1×H×W in [0, 1], the share of the network's picture where further frames joined.
-        unrecorded: B×1×H×W in [0, 1], where no frame recorded how bright it is.
-        rest: B×1×H×W in [0, 1], where nothing moved and recorded values stand in for the network's.
-        guessed: share of the pixels that a second look of the network made brighter.
-    """
-
+    # B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame (of ``method="mertens"`` a picture)
     image: Tensor
-    device: str
-    precision: str
-    three: Bracket | None = None
-    states: Sequence[StageState] = ()
-    unit: float = 1.0
+    device: str  # the device that computed it, in words
+    precision: str  # the name of the dtype that it was computed in
+    three: Bracket | None = None  # the frames of the network, as it saw them, and ``None`` where there was no network
+    states: Sequence[StageState] = ()  # the network's states after its stages, where they were asked for
+    unit: float = 1.0  # exposure time of the shortest of ``three`` over that of the bracket's shortest frame
+    # factor by which the frames were reduced for the network; ``None`` where it did not run
     working_scale: int | None = None
+    # share of the picture that the network saw; less than 1 where it was asked about some parts only
     looked_at: float | None = None
-    at_rest: bool | None = None
-    short_frame_mended: float | None = None
+    at_rest: bool | None = None  # nothing moved; ``None`` where that was not asked
+    short_frame_mended: float | None = None  # share of the pixels of the short frame that another frame replaced
+    # name of an outer frame → share of its pixels that were moved to where the reference shows them
     followed: dict[str, float] | None = None
-    noise: NoiseModel | str | None = None
+    noise: NoiseModel | str | None = None  # the noise model that weighed the frames, or ``"photons"``
+    # B×1×H×W in [0, 1], the share of the network's picture where further frames joined
     network_share: Tensor | None = None
-    unrecorded: Tensor | None = None
-    guessed: float | None = None
-    rest: Tensor | None = None
+    unrecorded: Tensor | None = None  # B×1×H×W in [0, 1], where no frame recorded how bright it is
+    guessed: float | None = None  # share of the pixels that a second look of the network made brighter
+    rest: Tensor | None = None  # B×1×H×W in [0, 1], where nothing moved and recorded values stand in for the network's
 
     @classmethod
     def of_classic(cls, image: Tensor, noise: NoiseModel | str | None = None) -> Estimate:

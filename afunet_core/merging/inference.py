@@ -32,48 +32,31 @@ from afunet_core.utils.device import (
 )
 from afunet_core.utils.progress import ProgressReporter
 
-__all__ = ["BracketRows", "Network", "load_network", "network_input", "on_device"]
-
+# Attention windows computed at once: what is fastest first, then less while memory runs out.
 PIECES_WHEN_SHORT = (None, 64, 8)
-"""Attention windows computed at once: what is fastest first, then less while memory runs out."""
+# Bytes of network input that are made at once for a GPU; of a larger one each pass makes the rows that it sees.
 LARGEST_WHOLE_INPUT = 256 << 20
-"""Bytes of network input that are made at once for a GPU; of a larger one each pass makes the rows that it sees."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network with the place and the manner of running it.
+    """A network with the place and the manner of running it."""
 
-    Attributes:
-        model: the network, on any device.
-        description: what identifies it.
-        device: to compute on.
-        dtype: of its features.
-        budget: bytes it may use; ``None`` decides by what is free.
-        keep_stages: keep the states after every stage.
-        reporter: hears of progress and warnings, and may cancel.
-        scale: by which frames are reduced before it looks at them.
-    """
-
-    model: AFUNet
-    description: dict[str, Any]
-    device: torch.device
-    dtype: torch.dtype
-    budget: int | None
-    keep_stages: bool
-    reporter: ProgressReporter
-    scale: int = 1
+    model: AFUNet  # the network, on any device
+    description: dict[str, Any]  # what identifies it
+    device: torch.device  # to compute on
+    dtype: torch.dtype  # of its features
+    budget: int | None  # bytes it may use; ``None`` decides by what is free
+    keep_stages: bool  # keep the states after every stage
+    reporter: ProgressReporter  # hears of progress and warnings, and may cancel
+    scale: int = 1  # by which frames are reduced before it looks at them
 
     def estimate(self, three: Bracket, unit: float = 1.0, where: Tensor | None = None) -> Estimate:
-        """Run the network on three frames.
+        """Run the network on a shorter frame, the reference and a longer one.
 
         Where memory runs out the same is computed in smaller pieces, at last on the CPU: the result does not change.
-
-        Args:
-            three: a shorter frame, the reference and a longer one.
-            unit: exposure time of the shorter one over that of the frame whose saturation is 1.0 in the result.
-            where: ``B×1×h×w``, of any size, above 0 where the network is needed at all; elsewhere the result is the
-                weighted merge.
+        ``unit`` is the exposure time of the shorter one over that of the frame whose saturation is 1.0 in the result;
+        where ``where``, B×1×h×w of any size, is 0, the result is the weighted merge.
         """
         frames = network_input(three, self.device)
         devices = [self.device] if self.device.type == "cpu" else [self.device, torch.device("cpu")]
@@ -125,12 +108,7 @@ class Network:
 
 
 def load_network(options: MergeOptions, reporter: ProgressReporter) -> Network | None:
-    """Return the network that the options ask for, or ``None`` for a method without one.
-
-    Raises:
-        ArgumentError: the device, the precision or the memory budget cannot be used, whether or not it is needed.
-        CheckpointError: the model cannot be loaded.
-    """
+    """Return the network that the options ask for, or ``None`` for a method without one."""
     device = choose_device(options.device)
     dtype = choose_precision(options.precision, device)
     budget = parse_memory(options.memory_budget)
@@ -187,20 +165,7 @@ def network_input(bracket: Bracket, device: torch.device) -> Tensor | BracketRow
 
 
 class BracketRows:
-    """The tensor of :meth:`Bracket.to_tensor`, row by row: 72 bytes a pixel that are never held all at once.
-
-    Args:
-        bracket: with a shorter and a longer neighbour of its reference.
-
-    Raises:
-        BracketError: there are not three frames around the reference.
-
-    Example:
-        >>> frames = [torch.full((1, 3, 6, 5), value) for value in (0.1, 0.2, 0.4)]
-        >>> rows = BracketRows(Bracket(frames, ev=(0, 1, 2), encoding="linear"))
-        >>> rows.shape, tuple(rows.rows(0, 2, 4).shape)
-        ((1, 18, 6, 5), (18, 2, 5))
-    """
+    """The tensor of :meth:`Bracket.to_tensor`, row by row: 72 bytes a pixel that are never held all at once."""
 
     def __init__(self, bracket: Bracket) -> None:
         self.bracket = bracket.triplet()

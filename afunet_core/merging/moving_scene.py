@@ -38,6 +38,9 @@ FADE = 9
 STRIP_PIXELS = 1 << 18
 """Pixels that are put together at a time."""
 
+GUESSED_AT = 4
+"""Factor by which frames of large pictures are reduced at least for a guess: it has no detail to lose."""
+
 CONTEXT = 48
 """Pixels around what is guessed that the network sees as well."""
 
@@ -124,7 +127,8 @@ def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]
 def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelection, network: Network) -> Estimate:
     """Ask the network once more, with a shorter frame, how bright it is where nothing recorded it.
 
-    It sees only the rectangle that needs it. A guess may be brighter than what is certain, never darker.
+    It sees only the rectangle that needs it, of large pictures only windows. A guess may be brighter than what is
+    certain, never darker.
 
     Args:
         estimate: in which all frames joined.
@@ -139,7 +143,10 @@ def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelectio
         return estimate
     wider = bracket.select(frames.wider, reference=1).crop(*area)
     top, left, height, width = area
-    where = estimate.unrecorded[..., top : top + height, left : left + width] if network.scale > 1 else None
+    where = None
+    if network.scale > 1:
+        where = estimate.unrecorded[..., top : top + height, left : left + width]
+        network = replace(network, scale=max(network.scale, GUESSED_AT))
     guess = replace(network, keep_stages=False).estimate(wider, float(bracket.times[frames.wider[0]]), where).image
     image = brightened(estimate.image, guess, estimate.unrecorded, area)
     brighter = (image > estimate.image).any(1)

@@ -32,38 +32,29 @@ from afunet_core.radiometry import encode, linearize
 
 __all__ = ["Combination", "combine_frames", "join_frames"]
 
+# Weight of the network's picture over that of the frames it was made of: they are more precise wherever they agree.
 PRIOR_SHARE = 0.1
-"""Weight of the network's picture over that of the frames it was made of: they are more precise wherever they agree."""
-
+# Pixels by which a warped frame may be off or blurred: what it says along edges counts the less.
 REGISTERED_WITHIN = 0.1
-"""Pixels by which a warped frame may be off or blurred: what it says along edges counts the less."""
-
+# Radiance over the limit of the shortest frame seen from which it begins to be taken for clipped, and is.
 AT_LIMIT = (0.85, 0.95)
-"""Radiance over the limit of the shortest frame seen from which it begins to be taken for clipped, and is."""
-
+# Precision of the frames that agree over that which the network's frames should have: below it, and where the reference
+# is clipped, no frame bears out what the network shows.
 UNSUPPORTED = (0.02, 0.1)
-"""Precision of the frames that agree over that which the network's frames should have: below it, and where the
-reference is clipped, no frame bears out what the network shows."""
-
-UNSUPPORTED_SHARE = 0.5
-"""Weight of a second guess beside what no frame bears out: neither is the better one."""
+UNSUPPORTED_SHARE = 0.5  # weight of a second guess beside what no frame bears out: neither is the better one
 
 _NOTHING: Mapping[int, Tensor] = MappingProxyType({})
 
 
 class Combination(NamedTuple):
-    """The mean of the network's picture and the frames that agree with it.
+    """The mean of the network's picture and the frames that agree with it."""
 
-    Attributes:
-        image: B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame.
-        unrecorded: B×1×H×W in [0, 1], the weight of a second guess of the network: 1 where the picture is at the limit
-            of what the network saw, and no shorter frame that agrees tells how bright it is, because something stands
-            before it there; a half where the reference is clipped and no frame bears out what the network shows.
-        network_share: B×1×H×W in [0, 1], the share of the network's picture; the rest is a mean of recorded values.
-    """
-
-    image: Tensor
+    image: Tensor  # B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame
+    # B×1×H×W in [0, 1], the weight of a second guess of the network: 1 where the picture is at the limit of what the
+    # network saw, and no shorter frame that agrees tells how bright it is, because something stands before it there; a
+    # half where the reference is clipped and no frame bears out what the network shows
     unrecorded: Tensor
+    # B×1×H×W in [0, 1], the share of the network's picture; the rest is a mean of recorded values
     network_share: Tensor
 
 
@@ -161,9 +152,7 @@ def _weigh_frames(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Compare the frames with the prior, the longest first, and sum what agrees.
 
-    Returns:
-        The prior, where shorter frames extended its range with their values; the radiance above which it is clipped;
-        the weighted sum of radiances, and the sum of the weights.
+    Returns the prior, extended by shorter frames; the radiance from which it is clipped; weighted sum and weights.
     """
     times = [float(t) for t in bracket.times]
     steepness = _squared_slope(prior) if covered else torch.zeros_like(prior)

@@ -20,8 +20,9 @@ from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
-from afunet_core.motion.rest import rest_map
+from afunet_core.motion.rest import BLURRED, rest_map
 from afunet_core.motion.shadows import darkest_light
+from afunet_core.ops.box_filter import window_mean, window_min
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, linearize
@@ -88,8 +89,20 @@ def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: Camera
         found, moved = rest_map(bracket, index, model)
         certain = max(certain, moved if index in frames.three else 0.0)
         rest.append(found * covered[index].to(found) if index in covered else found)
-    outer = [found for index, found in zip(used, rest, strict=True) if index in frames.three]
-    return Recorded(used, rest, torch.stack(outer).amin(0), certain)
+    share = torch.minimum(*(_side(bracket, frames, used, rest, side) for side in (0, 2)))
+    return Recorded(used, rest, share, certain)
+
+
+def _side(bracket: Bracket, frames: FrameSelection, used: Sequence[int], rest: Sequence[Tensor], side: int) -> Tensor:
+    """Map of places where the outer frame of a side is at rest, or one that reaches as far is and records them."""
+    outer = frames.three[side]
+    found = rest[used.index(outer)]
+    for index, other in zip(used, rest, strict=True):
+        further = float(bracket.times[index] - bracket.times[outer]) * (side - 1)
+        if further > 0:
+            recorded = window_min(unsaturated(bracket.frames[index]).amin(1, keepdim=True), BLURRED)
+            found = torch.maximum(found, other * window_mean(recorded, BLURRED))
+    return found
 
 
 def is_calibrated(bracket: Bracket) -> bool:
@@ -120,14 +133,14 @@ def merge_recorded(bracket: Bracket, frames: FrameSelection, recorded: Recorded,
     return replace(Estimate.of_classic(image), three=three, unit=unit, at_rest=True, rest=recorded.share)
 
 
-def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> Tensor:
+def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise | None = None) -> Tensor:
     """Average the frames, each as far as it is at rest, unsaturated and not too dark.
 
     Returns:
         B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame.
     """
     times = [float(bracket.times[index]) for index in recorded.frames]
-    model = None if is_calibrated(bracket) else noise.model
+    model = None if noise is None or is_calibrated(bracket) else noise.model
     count, offset = len(times), darkest_light(bracket)
 
     def rows(*parts: Tensor) -> Tensor:

@@ -19,23 +19,14 @@ from afunet_core.merging.estimate import Estimate
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.radiometry import to_radiance
 
-__all__ = ["Region", "check_regions", "take_regions"]
-
+# Frame, counted from 0, shortest exposure first; and the corners of a polygon, (row, column) in pixels.
 Region = tuple[int, Sequence[Sequence[float]]]
-"""Frame, counted from 0, shortest exposure first; and the corners of a polygon, (row, column) in pixels."""
-
-_FEATHER = 9
-"""Pixels over which a region goes over into its surroundings; odd."""
-_SATURATED = 0.97
-"""Encoded value from which on a frame only says “at least as bright”."""
+_FEATHER = 9  # pixels over which a region goes over into its surroundings; odd
+_SATURATED = 0.97  # encoded value from which on a frame only says “at least as bright”
 
 
 def check_regions(regions: Any, count: int) -> None:
-    """Raise for a region that is none.
-
-    Raises:
-        ArgumentError: an unknown frame, or fewer than three corners.
-    """
+    """Refuse a region of an unknown frame, or of fewer than three corners."""
     expected = "(frame, ((row, column), …)) with three or more corners"
     for region in regions:
         try:
@@ -52,17 +43,9 @@ def check_regions(regions: Any, count: int) -> None:
 
 @torch.no_grad()
 def take_regions(estimate: Estimate, aligned: AlignedBracket, regions: Sequence[Region]) -> Estimate:
-    """Replace regions of an estimate by what single frames recorded there.
+    """Replace regions of an estimate by what single frames recorded there; later ones lie above earlier ones.
 
     Where the frame is saturated, the estimate stays if it is brighter.
-
-    Args:
-        estimate: of radiance.
-        aligned: the frames, on the reference.
-        regions: later ones lie above earlier ones.
-
-    Returns:
-        The estimate with the regions, and the other way round unchanged.
     """
     bracket = aligned.bracket
     check_regions(regions, len(bracket))

@@ -27,22 +27,13 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["denoise_classic", "merge_static", "within_noise"]
-
-LIGHTS = (0.3, 0.6)
-"""Encoded values of the reference between which shadows end and lights begin."""
-
+LIGHTS = (0.3, 0.6)  # encoded values of the reference between which shadows end and lights begin
+# Standard deviations by which the denoised picture may differ in a neighbourhood, in shadows and lights.
 TOLERANCE = (1.0, 0.8)
-"""Standard deviations by which the denoised picture may differ in a neighbourhood, in shadows and lights."""
-
-OF_ONE_PIXEL = 1.5
-"""How much further a single pixel may differ than its neighbourhood."""
-
-NEIGHBOURHOODS = (3, 9)
-"""Widths of the windows in which it must keep within the tolerance, in pixels."""
-
+OF_ONE_PIXEL = 1.5  # how much further a single pixel may differ than its neighbourhood
+NEIGHBOURHOODS = (3, 9)  # widths of the windows in which it must keep within the tolerance, in pixels
+# Relative noise of the classic up to which there is nothing to gain, and from which the denoised has its whole say.
 NOTICEABLE = (0.0075, 0.025)
-"""Relative noise of the classic up to which there is nothing to gain, and from which the denoised has its whole say."""
 
 _STRIP_PIXELS = 1 << 18
 
@@ -68,22 +59,7 @@ def merge_static(
 def denoise_classic(bracket: ExposureStack, noise: NoiseModel | None) -> Tensor | None:
     """Return the classical merge of a scene at rest, denoised by a guided filter as far as it is within the noise.
 
-    Args:
-        bracket: the frames, each B×3×H×W.
-        noise: of the camera, or ``None`` where it is not known.
-
-    Returns:
-        B×3×H×W radiance, 1.0 at saturation of the shortest frame; or ``None`` where the noise is not known: then the
-        classic should stand alone.
-
-    Example:
-        >>> generator, times = torch.Generator().manual_seed(0), torch.tensor([1.0, 4.0])
-        >>> noises = torch.rand(2, 1, 3, 100, 100, generator=generator) - 0.5
-        >>> noisy = tuple(0.1 * t + 0.03 * n for t, n in zip((1.0, 4.0), noises, strict=True))
-        >>> stack = ExposureStack(noisy, times, encoding="linear", reference=1)
-        >>> merged = denoise_classic(stack, NoiseModel(0.0, 0.01))
-        >>> bool((merged - 0.1).square().mean() < 0.5 * (noisy[1] / 4 - 0.1).square().mean())
-        True
+    ``None`` where the noise is not known: then the classic should stand alone.
     """
     if noise is None:
         return None
@@ -107,22 +83,6 @@ def within_noise(denoised: Tensor, classic: Tensor, variance: Tensor, reference:
     Quadratic Loss", 1961; Efron and Morris, "Limiting the Risk of Bayes and Empirical Bayes Estimators", JASA 1972, on
     bounding the single value, too). We take the square of that share, which is on the safe side. In the lights, it
     gets the local mean of the classic before: there, what is wrong is seldom noise.
-
-    Args:
-        denoised: B×C×H×W radiance.
-        classic: the same from the classical merge.
-        variance: of the noise in it.
-        reference: the reference frame, B×C×H×W encoded with gamma 2.2 in [0, 1].
-
-    Returns:
-        B×C×H×W radiance. Where the classic has no noise, it is the classic.
-
-    Example:
-        >>> classic = torch.full((1, 3, 1, 1), 0.5)
-        >>> variance, dark = torch.full_like(classic, 0.02**2), torch.zeros_like(classic)
-        >>> half_a_deviation, twenty = (within_noise(classic + d, classic, variance, dark) for d in (0.01, 0.4))
-        >>> round(float(half_a_deviation[0, 0]), 4), round(float(twenty[0, 0]), 4)
-        (0.51, 0.5)
     """
     lights = smoothstep(reference, *LIGHTS)
     difference = denoised - classic

@@ -19,45 +19,23 @@ from afunet_core.model.afunet import AFUNet
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_min
 
-__all__ = ["SCALES", "choose_scale", "edge_width", "finer_scale", "where_needed"]
-
-SCALES = {"full": 1, "half": 2, "quarter": 4}
-"""Factors by which frames may be reduced for the network."""
-
+SCALES = {"full": 1, "half": 2, "quarter": 4}  # factors by which frames may be reduced for the network
+# Pixels up to which a picture is looked at as it is, and up to which it is reduced to half: the network's reach in a
+# picture of this size is that which it was trained for.
 LOOKED_AT = 0.8e6
-"""Pixels up to which a picture is looked at as it is, and up to which it is reduced to half: the network's reach in a
-picture of this size is that which it was trained for."""
-
+# Pixels that the network may look at before it takes a coarser scale, and the share of the picture to be added: 60
+# times OpenCV's time at 1.5 megapixels and 4 CPU seconds a megapixel at 24 leave about as many (decision 0011).
 AFFORDED = (0.2e6, 0.05)
-"""Pixels that the network may look at before it takes a coarser scale, and the share of the picture to be added: 60
-times OpenCV's time at 1.5 megapixels and 4 CPU seconds a megapixel at 24 leave about as many (decision 0011)."""
-
-HELD = 8e6
-"""Pixels of the reduced picture that may be held with all their features."""
-
+HELD = 8e6  # pixels of the reduced picture that may be held with all their features
+# Width of edges, in pixels, from which the network sees as much in frames reduced by 2 and by 4 as in the frames.
 SOFT = {2: 4.5, 4: 9.0}
-"""Width of edges, in pixels, from which the network sees as much in frames reduced by 2 and by 4 as in the frames."""
-
-EDGE_PIXELS = 16
-"""Pixels along a row or column in which an edge is looked for,"""
-
-STRONGEST = 0.01
-"""and the share of such stretches, those with the greatest contrast, whose median width counts."""
-
-LEAST_CONTRAST = 0.05
-"""Encoded difference below which noise makes the edge; a picture without any counts as sharp."""
-
-JUDGED_PIXELS = 0.45e6
-"""Ghosts that call for the network are looked for on frames reduced to at most this many pixels,"""
-
-SUSPECTED = 0.002
-"""from this value of the ghost map on,"""
-
-AROUND = 17
-"""in a window of so many reduced pixels around,"""
-
-CLOSED = 49
-"""and between what is within so many: inside a moving thing frames may agree by chance."""
+EDGE_PIXELS = 16  # pixels along a row or column in which an edge is looked for,
+STRONGEST = 0.01  # and the share of such stretches, those with the greatest contrast, whose median width counts
+LEAST_CONTRAST = 0.05  # encoded difference below which noise makes the edge; a picture without any counts as sharp
+JUDGED_PIXELS = 0.45e6  # ghosts that call for the network are looked for on frames reduced to at most this many pixels,
+SUSPECTED = 0.002  # from this value of the ghost map on,
+AROUND = 17  # in a window of so many reduced pixels around,
+CLOSED = 49  # and between what is within so many: inside a moving thing frames may agree by chance
 
 
 def choose_scale(options: MergeOptions, model: AFUNet, height: int, width: int) -> int:
@@ -65,14 +43,6 @@ def choose_scale(options: MergeOptions, model: AFUNet, height: int, width: int) 
 
     Only networks with the anchored head can look at reduced frames, and features of every stage are those of the full
     picture; elsewhere ``working_scale="auto"`` is 1, the network itself.
-
-    Raises:
-        ArgumentError: reduced frames were asked for where they cannot be.
-
-    Example:
-        >>> from afunet_core.model.config import COMPACT
-        >>> [choose_scale(MergeOptions(), AFUNet(COMPACT), *size) for size in ((640, 960), (1000, 1500), (4000, 6000))]
-        [1, 2, 4]
     """
     possible = model.config.head == "anchored" and not options.stages
     if options.working_scale != "auto":
@@ -88,13 +58,7 @@ def choose_scale(options: MergeOptions, model: AFUNet, height: int, width: int) 
 
 
 def finer_scale(coarsest: int, three: ExposureStack, where: Tensor) -> int:
-    """Return the finest scale that what moved leaves time for, but none finer than the frames' edges.
-
-    Args:
-        coarsest: from :func:`choose_scale`.
-        three: the frames as the network sees them.
-        where: B×1×h×w, of any size, above 0 where the network is needed.
-    """
+    """Return the finest scale that what moved leaves time for, but none finer than the frames' edges."""
     height, width = three.frames[0].shape[-2:]
     pixels, share = height * width, float((where > 0).float().mean())
     sharpness = edge_width(three.frames[three.reference])
@@ -109,14 +73,7 @@ def finer_scale(coarsest: int, three: ExposureStack, where: Tensor) -> int:
 def edge_width(frame: Tensor) -> float:
     """Return how many pixels wide the strongest edges are: their height over their steepest step.
 
-    Args:
-        frame: B×3×H×W, encoded. Sharp photographs have 1.5 to 2.8, the same enlarged four times 5 to 6.5.
-
-    Example:
-        >>> sharp = (torch.arange(64) // 5 % 2).float().expand(1, 3, 64, 64)
-        >>> soft = torch.nn.functional.interpolate(sharp, scale_factor=4.0, mode="bilinear")
-        >>> edge_width(sharp), edge_width(soft)
-        (1.0, 4.0)
+    Sharp photographs have 1.5 to 2.8, the same enlarged four times 5 to 6.5.
     """
     heights, steps = [], []
     for axis in (-1, -2):
@@ -133,12 +90,7 @@ def edge_width(frame: Tensor) -> float:
 
 
 def where_needed(three: ExposureStack, check: Callable[[], None]) -> Tensor:
-    """Return where a mean of the frames may show ghosts: B×1×h×w, above 0.
-
-    Args:
-        three: the frames as the network sees them.
-        check: called several times a second; it raises when the caller no longer wants the result.
-    """
+    """Return where a mean of the frames may show ghosts: B×1×h×w, above 0."""
     height, width = three.frames[0].shape[-2:]
     factor = reduction(height, width, JUDGED_PIXELS)
     small = tuple(block_mean(frame.float(), factor) for frame in three.frames)

@@ -26,23 +26,22 @@ FORMATS = {".onnx": "ONNX", ".pt2": "torch.export"}
 OPSET = 20
 LARGEST = 1 << 15  # largest height and width that exported programs declare
 MOST_SAMPLES = 1 << 10  # largest batch that ONNX files declare
-# PyTorch whose ``torch.export`` keeps every size of the network open; 2.7 ties a program to some sizes.
-PROGRAMS_SINCE = (2, 13)
+EXPORTS_SINCE = (2, 13)  # PyTorch whose exporter keeps every size of the network open; that of 2.7 fails
 SIZES: dict[int, Any] = {2: Dim("height", min=1, max=LARGEST), 3: Dim("width", min=1, max=LARGEST)}
 
 
-def export_model(model: AFUNet, path: str | os.PathLike[str]) -> Path:
-    """Write the network in the format that the suffix names: ``.onnx`` or ``.pt2``.
+def export_model(model: AFUNet, path: str | os.PathLike[str], verbose: bool = False) -> Path:
+    """Write the network in the format that the suffix names, ``.onnx`` or ``.pt2``; ``verbose`` prints torch's steps.
 
     Raises:
         ArgumentError: for any other suffix.
-        DependencyError: for ``.onnx`` without the extra ``onnx``, for ``.pt2`` with a PyTorch older than 2.13.
+        DependencyError: with a PyTorch older than 2.13, and for ``.onnx`` without the extra ``onnx``.
     """
     target = Path(path)
     if target.suffix not in FORMATS:
         raise ArgumentError("path", f"a file name ending in {' or '.join(FORMATS)}", target.name)
     if target.suffix == ".onnx":
-        return export_onnx(model, target)
+        return export_onnx(model, target, verbose)
     program = export_program(model)
     write_atomically(target, lambda temporary: torch.export.save(program, temporary))
     return target
@@ -60,21 +59,20 @@ def export_program(model: AFUNet, batch: int = 1) -> ExportedProgram:
         >>> program.module()(torch.rand(1, 18, 9, 21)).shape
         torch.Size([1, 3, 9, 21])
     """
-    if tuple(map(int, torch.__version__.split(".")[:2])) < PROGRAMS_SINCE:
-        needed = f"A .pt2 program needs PyTorch {'.'.join(map(str, PROGRAMS_SINCE))} or later"
-        raise DependencyError(f"{needed}; {torch.__version__} is installed. Update it, or write an .onnx file.")
+    _check_exporter()
     with _evaluating(model), _any_size():
         return torch.export.export(model, (_example(model, batch),), dynamic_shapes=(SIZES,))
 
 
-def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
+def export_onnx(model: AFUNet, path: str | os.PathLike[str], verbose: bool = False) -> Path:
     """Write the network as an ONNX file: input ``frames`` B×18×H×W, output ``radiance`` B×3×H×W, float32, of any size.
 
     The configuration is kept in the file's metadata under ``afunet_config``.
 
     Raises:
-        DependencyError: without the extra ``onnx``.
+        DependencyError: without the extra ``onnx``, or with a PyTorch older than 2.13.
     """
+    _check_exporter()
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
@@ -92,12 +90,20 @@ def export_onnx(model: AFUNet, path: str | os.PathLike[str]) -> Path:
             opset_version=OPSET,
             dynamic_shapes=({0: batch, **SIZES},),
             dynamo=True,
-            verbose=False,
+            verbose=verbose,
         )
     assert program is not None
     program.model.metadata_props["afunet_config"] = json.dumps(model.config.to_dict())
     write_atomically(target, lambda temporary: program.save(temporary, external_data=False))
     return target
+
+
+def _check_exporter() -> None:
+    if tuple(map(int, torch.__version__.split(".")[:2])) < EXPORTS_SINCE:
+        needed = ".".join(map(str, EXPORTS_SINCE))
+        raise DependencyError(
+            f"Export needs PyTorch {needed} or later, and {torch.__version__} is installed. Update it."
+        )
 
 
 @contextmanager

@@ -31,12 +31,10 @@ __all__ = [
     "reduce_frames",
 ]
 
+# Variance of the encoded frames below which a map is taken as constant; measured among 1e-4, 1e-3 and 1e-2.
 REGULARIZATION = 1e-4
-"""Variance of the encoded frames below which a map is taken as constant; measured among 1e-4, 1e-3 and 1e-2."""
-REACH = 3
-"""Coarse rows around a strip that decide on it: two windows of the filter, and linear interpolation."""
-SMALLEST_PRIOR = 1e-6
-"""Radiance, in whites of the short frame: keeps the gradient of the encoded prior finite."""
+REACH = 3  # coarse rows around a strip that decide on it: two windows of the filter, and linear interpolation
+SMALLEST_PRIOR = 1e-6  # Radiance, in whites of the short frame: keeps the gradient of the encoded prior finite
 
 
 class HeadMaps(NamedTuple):
@@ -47,17 +45,11 @@ class HeadMaps(NamedTuple):
 
 
 class LinearMaps(NamedTuple):
-    """Seven maps as linear functions of three guides, at the coarse scale.
+    """Seven maps as linear functions of three guides, at the coarse scale."""
 
-    Attributes:
-        slopes: ``B×3×7×h×w``.
-        offsets: ``B×7×h×w``.
-        scale: fine pixels per coarse pixel.
-    """
-
-    slopes: Tensor
-    offsets: Tensor
-    scale: int
+    slopes: Tensor  # ``B×3×7×h×w``
+    offsets: Tensor  # ``B×7×h×w``
+    scale: int  # fine pixels per coarse pixel
 
 
 class WorkingScale:

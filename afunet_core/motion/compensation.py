@@ -29,24 +29,16 @@ from afunet_core.radiometry import encode, expose, linearize
 
 __all__ = ["follow_motion"]
 
+# Motion is found, and judged, on frames reduced to at most this many pixels; 1500×1000 is halved once.
 WORKING_PIXELS = 0.45e6
-"""Motion is found, and judged, on frames reduced to at most this many pixels; 1500×1000 is halved once."""
-STRIP_PIXELS = 1 << 18
-"""Of large frames this many pixels are moved at a time."""
-CUBIC_REACH = 2
-"""Pixels that cubic interpolation looks beyond a position."""
-MOVING = 0.7
-"""Pixels of motion from which something counts as moving."""
-MISSED = 1.0
-"""Pixels by which motion there and back may miss its start,"""
-MISSED_SHARE = 0.1
-"""and the share of the motion that is added to them."""
-REACHED = 0.2
-"""Value of the ghost map, and of what spreads from it, from which something is followed."""
-MOST = 0.5
-"""Share of a neighbourhood whose motion must be consistent."""
-RISE = 0.02
-"""The ghost map may not rise by more than this where something is followed."""
+STRIP_PIXELS = 1 << 18  # of large frames this many pixels are moved at a time
+CUBIC_REACH = 2  # pixels that cubic interpolation looks beyond a position
+MOVING = 0.7  # pixels of motion from which something counts as moving
+MISSED = 1.0  # pixels by which motion there and back may miss its start,
+MISSED_SHARE = 0.1  # and the share of the motion that is added to them
+REACHED = 0.2  # value of the ghost map, and of what spreads from it, from which something is followed
+MOST = 0.5  # share of a neighbourhood whose motion must be consistent
+RISE = 0.02  # the ghost map may not rise by more than this where something is followed
 
 
 @torch.no_grad()

@@ -31,25 +31,21 @@ __all__ = [
     "variance_between",
 ]
 
+# Exposure times, camera curves and white balance are never exact; a scene at rest disagrees by a few percent.
 RELATIVE_ERROR = 0.04
-"""Exposure times, camera curves and white balance are never exact; a scene at rest disagrees by a few percent."""
 AGREEMENT_DEVIATIONS = (2.0, 4.0)
 """Standard deviations at which a frame's weight in a merge begins to fall, and at which it is 0. The noise is known."""
 GHOST_DEVIATIONS = (2.5, 6.0)
 """Standard deviations at which a ghost begins to be likely, and is certain. Wider, since the ghost map takes the worst
 of all frames and knows the noise only roughly; the thresholds for static scenes were measured with them."""
-NEAR_LIMIT = 0.9
-"""Share of the limit of a picture from which it is taken to say "at least"."""
-WINDOW = 5
-"""Side of the neighbourhood that decides together, pixels."""
+NEAR_LIMIT = 0.9  # share of the limit of a picture from which it is taken to say "at least"
+WINDOW = 5  # side of the neighbourhood that decides together, pixels
 HALO = 8
 """Rows beyond a strip that change nothing in it: more than the windows and the margins of this module reach."""
 # Things move as wholes: a contradiction spreads over what differs around it.
-SPREAD_STEPS = 32
-"""Pixels that it spreads, at a longer side of `SPREAD_SIDE`."""
+SPREAD_STEPS = 32  # pixels that it spreads, at a longer side of `SPREAD_SIDE`
 SPREAD_SIDE = 512
-SPREAD_FADE = 0.95
-"""Share that is left of it after each pixel."""
+SPREAD_FADE = 0.95  # share that is left of it after each pixel
 
 
 def radiance_gap(low: Tensor, high: Tensor, other_low: Tensor, other_high: Tensor) -> Tensor:

@@ -20,47 +20,24 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import row_strips, with_halo
 from afunet_core.radiometry import linearize
 
-__all__ = ["ghost_map"]
-
-STRIP_PIXELS = 1 << 16
-"""So many are looked at at a time: what is computed of them stays in the processor's cache."""
+STRIP_PIXELS = 1 << 16  # so many are looked at at a time: what is computed of them stays in the processor's cache
+# The noise is measured on some rows, with about as many pixels: medians of 200,000 values err by half a percent.
 SAMPLED_PIXELS = 1 << 16
-"""The noise is measured on some rows, with about as many pixels: medians of 200,000 values err by half a percent."""
-MEDIAN_OF_SQUARE = 0.455
-"""Median of the square of a standard normal value."""
+MEDIAN_OF_SQUARE = 0.455  # median of the square of a standard normal value
+# The noise is believed to be at most five times that expected, lest a scene that moves everywhere pass for noise.
 LARGEST_SCALE = 25.0
-"""The noise is believed to be at most five times that expected, lest a scene that moves everywhere pass for noise."""
 
 
 def ghost_map(
     bracket: ExposureStack, sample: int = 0, check: Callable[[], None] = lambda: None, block: int = 1
 ) -> NDArray[np.float32]:
-    """Estimate how surely the frames show different things at each pixel, compared with the reference frame.
+    """Estimate how surely the frames show different things at each pixel: H×W in [0, 1], 1 where a mean shows a ghost.
 
     Each frame's radiance is compared with that of the reference, in units of the deviation that photon, read and
     quantisation noise and an inexact camera curve would leave between them, averaged over channels and a small window.
     A saturated value only says "at least this bright" and contradicts nothing but darker values. The noise of the pair
     is measured from the picture as far as the picture allows: at least half of the scene is taken to be still.
-
-    Args:
-        bracket: two or more exposures.
-        sample: which sample of the batch.
-        check: called several times a second; it raises when the caller no longer wants the result.
-        block: blocks of so many pixels squared are averaged first: what moves may then be fainter than the noise of a
-            pixel. Rows and columns that fill no block are left out.
-
-    Returns:
-        H×W float32 (⌊H/block⌋×⌊W/block⌋ for blocks) in [0, 1]: 0 where a weighted merge is safe, 1 where it certainly
-        shows a ghost.
-
-    Raises:
-        ArgumentError: for a sample that does not exist.
-
-    Example:
-        >>> frames = tuple(torch.full((1, 3, 8, 8), value) for value in (0.1, 0.4))
-        >>> times = torch.tensor([1.0, 4.0])
-        >>> float(ghost_map(ExposureStack(frames, times, encoding="linear", reference=1)).max())
-        0.0
+    With ``block``, blocks of so many pixels squared are averaged first: what moves may be fainter than a pixel's noise.
     """
     batch = bracket.frames[0].shape[0]
     if not -batch <= sample < batch:

@@ -19,25 +19,17 @@ from afunet_core.ops.slope import central_differences
 
 __all__ = ["flow_inconsistency", "optical_flow", "sample_at"]
 
+# Side of the windows that are matched, in pixels of each level. Smaller ones lose what is clipped, without texture.
 WINDOW = 11
-"""Side of the windows that are matched, in pixels of each level. Smaller ones lose what is clipped, without texture."""
-COARSEST = 16
-"""The shorter side of the coarsest level is at least this, and less than twice it."""
-FINEST = 1
-"""The finest level that is matched: half of the picture."""
-FIRST_RADIUS = 4
-"""Pixels searched around no motion at the coarsest level,"""
-RADIUS = 1
-"""and around the best known motion at finer ones."""
-NEIGHBOUR = 4
-"""Distance of the neighbours whose motion is tried, pixels of the level."""
+COARSEST = 16  # the shorter side of the coarsest level is at least this, and less than twice it
+FINEST = 1  # the finest level that is matched: half of the picture
+FIRST_RADIUS = 4  # pixels searched around no motion at the coarsest level,
+RADIUS = 1  # and around the best known motion at finer ones
+NEIGHBOUR = 4  # distance of the neighbours whose motion is tried, pixels of the level
 # Costs are mean differences of values in [0, 1].
-LENGTH_COST = 0.003
-"""Cost of a pixel of search."""
-GOOD_MATCH = 0.03
-"""Cost at which a match counts 1/e of a perfect one."""
-SLOPE_NOISE = 0.002
-"""A rise of the cost over one pixel smaller than this says nothing."""
+LENGTH_COST = 0.003  # cost of a pixel of search
+GOOD_MATCH = 0.03  # cost at which a match counts 1/e of a perfect one
+SLOPE_NOISE = 0.002  # a rise of the cost over one pixel smaller than this says nothing
 
 
 @torch.no_grad()

@@ -62,7 +62,7 @@ def complete_shadows(bracket: Bracket) -> Bracket:
 def _completed(pair: Bracket, most: float) -> Tensor:
     """The first of two frames with what the second, longer one shows in its dark."""
     darkest = float(encode(torch.tensor(most), pair.encoding, pair.gamma))
-    rows = partial(_within, ratio=float(pair.times[0] / pair.times[1]), most=most, darkest=darkest, pair=pair)
+    rows = partial(_within, ratio=float(pair.times[0] / pair.times[1]), least=most, darkest=darkest, pair=pair)
     frame = pair.frames[0]
     dark, within = in_haloed_strips(rows, WINDOW // 2, *pair.frames).split((1, 3), 1)
     if not bool((dark > 0).any()):
@@ -76,12 +76,16 @@ def _completed(pair: Bracket, most: float) -> Tensor:
     return in_strips(torch.lerp, within, frame, moved)
 
 
-def _within(frame: Tensor, longer: Tensor, ratio: float, most: float, darkest: float, pair: Bracket) -> Tensor:
-    """Mask of the dark, and the frame with what the longer one shows there; ``ratio`` is that of their times."""
+def _within(frame: Tensor, longer: Tensor, ratio: float, least: float, darkest: float, pair: Bracket) -> Tensor:
+    """Mask of the dark, and the frame with what the longer one shows there; ``ratio`` is that of their times.
+
+    A value allows what it says itself, and the darkest light that can be told in any case.
+    """
     shown = linearize(longer, pair.encoding, pair.gamma) * ratio
     dark = smoothstep(frame, FADE * darkest, darkest)
+    most = linearize(frame, pair.encoding, pair.gamma).clamp(min=least)
     exceeds = window_mean(dark * (shown / most).clamp(max=4.0), WINDOW) / window_mean(dark, WINDOW).clamp(min=1e-3)
     moved = smoothstep(exceeds, *EXCEEDS).amax(1, keepdim=True)
-    within = encode(shown.clamp(max=most), pair.encoding, pair.gamma)
+    within = encode(torch.minimum(shown, most), pair.encoding, pair.gamma)
     completed = torch.lerp(frame, within, dark * unsaturated(longer) * (1 - moved))
     return torch.cat((dark.amax(1, keepdim=True), completed), 1)

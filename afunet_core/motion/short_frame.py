@@ -21,8 +21,8 @@ from afunet_core.radiometry import expose
 
 __all__ = ["consistent_short_frame"]
 
+# Difference of two contradictions, in [0, 1], from which the less contradicted frame replaces the other wholly.
 CLEARLY = 0.1
-"""Difference of two contradictions, in [0, 1], from which the less contradicted frame replaces the other wholly."""
 
 
 @torch.no_grad()
@@ -62,15 +62,7 @@ def consistent_short_frame(
 
 
 def _share(bracket: Bracket, which: tuple[int, int, int], clipped: Tensor, wrong: Tensor, noise: NoiseModel) -> Tensor:
-    """The share of a frame that stands in, B×1×H×W.
-
-    Args:
-        bracket: all frames.
-        which: indices of the short frame, of the one that stands in, and of the reference.
-        clipped: where the reference is clipped.
-        wrong: where the short frame contradicts it.
-        noise: of the camera.
-    """
+    """The share, B×1×H×W, of a frame that stands in where the short one is ``wrong`` and the reference ``clipped``."""
     under, index, reference = which
     times = [float(time) for time in bracket.times]
     shorter, longer = sorted((index, under), key=times.__getitem__)

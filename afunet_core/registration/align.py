@@ -17,28 +17,9 @@ from afunet_core.radiometry import encode, expose, linearize, to_radiance
 if TYPE_CHECKING:
     from afunet_core.registration.decision import Registration
 
-__all__ = [
-    "align_frame",
-    "common_area",
-    "covered_areas",
-    "covered_share",
-    "homographies",
-    "largest_rectangle",
-    "unseen_content",
-]
-
 
 def common_area(registrations: Sequence[Registration], height: int, width: int) -> tuple[int, int, int, int]:
-    """Find the largest rectangle that all registered frames cover: top, left, height, width (0 if they share nothing).
-
-    Example:
-        >>> from dataclasses import replace
-        >>> from afunet_core.registration.decision import unmoved
-        >>> shift = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-        >>> moved = replace(unmoved("a", "moved"), homography=shift, decision="warped")
-        >>> common_area([moved, unmoved("b", "the reference frame")], 40, 60)
-        (0, 5, 38, 55)
-    """
+    """Find the largest rectangle that all frames cover: top, left, height, width (0 if they share nothing)."""
     covered = torch.ones(1, 1, height, width, dtype=torch.bool)
     for entry in registrations:
         if entry.decision == "warped":
@@ -50,15 +31,6 @@ def covered_areas(registrations: Sequence[Registration], frames: int, height: in
     """Mask, B×1×H×W, where each frame that was warped in some bracket has content of its own; by the frame's index.
 
     ``registrations`` are those of the ``frames`` frames of the first bracket, then of the next.
-
-    Example:
-        >>> from dataclasses import replace
-        >>> from afunet_core.registration.decision import unmoved
-        >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], dtype=torch.float64)
-        >>> still = unmoved("b", "the reference frame")
-        >>> moved = replace(still, homography=shift, decision="warped")
-        >>> covered_areas([moved, still], 2, 1, 4)
-        {0: tensor([[[[False,  True,  True,  True]]]])}
     """
     areas = {}
     for index in range(frames):
@@ -100,12 +72,6 @@ def largest_rectangle(mask: Tensor) -> tuple[int, int, int, int]:
 
     Of every pair of rows the columns between which both are covered bound a rectangle; the area of a convex mask
     between two rows is bounded by those rows.
-
-    Example:
-        >>> mask = torch.zeros(6, 8, dtype=torch.bool)
-        >>> mask[1:5, 2:] = True
-        >>> largest_rectangle(mask)
-        (1, 2, 4, 6)
     """
     height, width = mask.shape
     rows = torch.linspace(0, height - 1, min(height, 1024)).long()  # of more rows not every pair is looked at
@@ -135,25 +101,9 @@ def align_frame(
     gamma: float | Tensor = 2.2,
     check: Callable[[], None] = lambda: None,
 ) -> tuple[Tensor, Tensor]:
-    """Warp one encoded frame, B×C×H×W, in linear light and fill what it does not cover from the reference.
+    """Warp one encoded frame, B×C×H×W, in linear light by a 3×3 homography to the reference.
 
-    Args:
-        frame: encoded.
-        homography: 3×3, from the frame's pixels to the reference's.
-        reference: encoded in the same way.
-        time, reference_time: exposure times of the two.
-        encoding, gamma: of both frames.
-        check: called several times a second; it raises when the caller no longer wants the result.
-
-    Returns:
-        The aligned frame, encoded; outside its own area it shows what :func:`unseen_content` says. And the mask
-        B×1×H×W of its own area.
-
-    Example:
-        >>> frame = torch.rand(1, 3, 8, 8)
-        >>> aligned, valid = align_frame(frame, torch.eye(3), frame, 1.0, 1.0)
-        >>> torch.allclose(aligned, frame, atol=1e-6), bool(valid.all())
-        (True, True)
+    Outside its own area, of which the mask B×1×H×W is returned too, it shows what :func:`unseen_content` says.
     """
 
     def unseen(own: Tensor, shown: Tensor) -> Tensor:
@@ -185,13 +135,7 @@ def align_frame(
 def unseen_content(own: Tensor, told: Tensor, reference: Tensor) -> Tensor:
     """Fill in where a frame shows nothing from the reference, which where it is clipped says only "at least".
 
-    Args:
-        own: the frame with its border repeated.
-        told: the reference at the frame's exposure, encoded like ``own`` or as linear as that.
-        reference: encoded, in [0, 1].
-
-    Returns:
-        ``told``; where the reference is clipped, ``own`` if that is brighter.
+    ``told`` is the reference at the frame's exposure; where it is clipped, the repeated border ``own`` may be brighter.
     """
     clipped = ((reference - BRIGHT) / (1 - BRIGHT)).clamp(0, 1)
     return told + clipped * (own - told).clamp_min(0)

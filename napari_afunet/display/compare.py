@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-__all__ = ["COMPARISONS", "compare", "has_result", "stop_comparing"]
-
 # value → what the user reads
 COMPARISONS = {
     "reference": "Reference frame",
@@ -22,17 +20,13 @@ COMPARISONS = {
     "frames": "Frames and result",
     "stages": "Stages",
 }
-_BEFORE = "before_comparing"
-"""Note on a layer: how things were."""
+_BEFORE = "before_comparing"  # note on a layer: how things were
 
 
 def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None) -> bool:
-    """Show one of :data:`COMPARISONS` in place of what is visible now; return False if there is nothing to compare.
+    """Show one of :data:`COMPARISONS` of a result in place of what is visible now; False if there is nothing.
 
-    Args:
-        viewer: with a result and the layers it was made from.
-        comparison: its name.
-        radiance: the HDR layer of the result; the topmost that is no preview by default.
+    ``radiance`` is the HDR layer of the result; the topmost that is no preview by default.
     """
     stop_comparing(viewer)
     result = radiance if radiance is not None and _is_comparable(radiance) else _newest_result(viewer)

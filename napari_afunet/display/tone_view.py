@@ -42,23 +42,18 @@ CLIPPED = np.array((255, 0, 160), np.uint8)
 SCREEN_GAMMA = 2.2
 _THUMBNAIL = 32  # pixels along its sides
 _GREY, _GAIN = 0.18, 16.0  # middle grey, and the gain of Reinhard's operator
+# The image that was last shown, prepared: the next step of a slider finds it ready. It goes when its data goes.
+_prepared: dict[int, LivePicture] = {}
 
 
 @dataclass(frozen=True)
 class DisplaySettings:
-    """Settings of the display of an HDR layer.
+    """Settings of the display of an HDR layer."""
 
-    Attributes:
-        operator: one of :data:`OPERATORS`.
-        ev: exposure compensation in EV; +1 is twice as bright.
-        gamma: of the screen; 2.2 is neutral, more brightens the mid-tones.
-        warn: paint what is shown clipped.
-    """
-
-    operator: str = "reinhard"
-    ev: float = 0.0
-    gamma: float = SCREEN_GAMMA
-    warn: bool = False
+    operator: str = "reinhard"  # one of `OPERATORS`
+    ev: float = 0.0  # exposure compensation in EV; +1 is twice as bright
+    gamma: float = SCREEN_GAMMA  # of the screen; 2.2 is neutral, more brightens the mid-tones
+    warn: bool = False  # paint what is shown clipped
 
 
 def render(
@@ -186,10 +181,6 @@ def is_hdr(layer: Any) -> bool:
     if role is not None:
         return role in ("radiance", "decoded")
     return layer.rgb or layer.ndim == 2
-
-
-_prepared: dict[int, LivePicture] = {}
-"""The image that was last shown, prepared: the next step of a slider finds it ready. It goes when its data goes."""
 
 
 def prepare(radiance: np.ndarray) -> LivePicture:

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Devices", "query_devices"]
-
 GIGABYTE = 1024**3
 
 
 @dataclass(frozen=True)
 class Devices:
-    """Devices and models a user can choose.
+    """Devices and models a user can choose."""
 
-    Attributes:
-        names: of the devices, ``auto`` first.
-        badge: the device that ``auto`` means, and its free memory, in words.
-        models: names of the shipped models.
-        default_model: which of them ``default`` is.
-        on_gpu: ``auto`` means a GPU.
-    """
-
-    names: tuple[str, ...]
-    badge: str
-    models: tuple[str, ...]
-    default_model: str
-    on_gpu: bool
+    names: tuple[str, ...]  # of the devices, ``auto`` first
+    badge: str  # the device that ``auto`` means, and its free memory, in words
+    models: tuple[str, ...]  # names of the shipped models
+    default_model: str  # which of them ``default`` is
+    on_gpu: bool  # ``auto`` means a GPU
 
 
 def query_devices() -> Devices:

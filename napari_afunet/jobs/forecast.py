@@ -15,17 +15,11 @@ from napari_afunet.settings import PREFERENCES, MergeSettings
 if TYPE_CHECKING:
     from napari_afunet.jobs.merge_job import Outcome
 
-__all__ = ["forecast", "remember_pace"]
-
-_LONG = 60
-"""Seconds from which on a merge is worth advice."""
+_LONG = 60  # seconds from which on a merge is worth advice
 _GIGABYTE = 1024**3
-_MUCH_MEMORY = 0.5 * _GIGABYTE
-"""Memory from which on it is told."""
-_LEAST = 0.05
-"""Megapixels from which on a merge says something about the pace of a computer."""
-_MOST_KINDS = 30
-"""Kinds of merges whose pace is remembered."""
+_MUCH_MEMORY = 0.5 * _GIGABYTE  # memory from which on it is told
+_LEAST = 0.05  # megapixels from which on a merge says something about the pace of a computer
+_MOST_KINDS = 30  # kinds of merges whose pace is remembered
 
 # kind → seconds of any merge, and for each megapixel of a frame: docs/performance.md, three frames, one core
 _CPU = {
@@ -36,8 +30,7 @@ _CPU = {
     "weighted": (1.6, 0.19),
     "mertens": (0.4, 0.08),
 }
-_GPU = (1.5, 0.024)
-"""Of every kind on a GPU: docs/performance.md."""
+_GPU = (1.5, 0.024)  # of every kind on a GPU: docs/performance.md
 
 
 def forecast(source: BracketSource, settings: MergeSettings, on_gpu: bool = False) -> str:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from afunet_core.inspection import FeatureBasis
     from afunet_core.merging.result import MergeResult
 
-__all__ = ["SIDES", "SOURCE_COLOURS", "Outcome", "Step", "map_picture", "merge_source"]
-
 Progress = Callable[[float, str], None]
 Area = tuple[int, int, int, int]
 # The shorter frame, the reference, the longer frame, and the network's own picture.
@@ -28,30 +26,21 @@ SIDES: tuple[Literal["under", "reference", "over"], ...] = ("under", "reference"
 
 @dataclass
 class Outcome:
-    """Everything the viewer shows, as arrays with the plane axes first.
-
-    Attributes:
-        radiance: ``(planes…, H, W[, 3])`` float32; linear, except for exposure fusion.
-        stages: per side ``(stage, planes…, H, W, 3)`` uint8, one colour basis for all, and as ``"decoded"`` the HDR
-            image decoded from every stage, ``(stage, planes…, H, W[, 3])`` float16; empty without the network.
-        maps: name → ``(planes…, H, W)`` float32: ghost map and what else the core reports.
-        info: provenance, of the first plane.
-        warnings: what the core warned of, each once.
-        result: the core's own result of the last plane.
-        area: top, left, height and width of ``radiance`` and ``maps`` within the source's planes.
-        stage_area: the same of ``stages``.
-    """
+    """Everything the viewer shows, as arrays with the plane axes first."""
 
     source: BracketSource
     settings: MergeSettings
-    radiance: np.ndarray
+    radiance: np.ndarray  # ``(planes…, H, W[, 3])`` float32; linear, except for exposure fusion
+    # per side ``(stage, planes…, H, W, 3)`` uint8, one colour basis for all, and as ``"decoded"`` the HDR image decoded
+    # from every stage, ``(stage, planes…, H, W[, 3])`` float16; empty without the network
     stages: dict[str, np.ndarray] = field(default_factory=dict)
+    # name → ``(planes…, H, W)`` float32: ghost map and what else the core reports
     maps: dict[str, np.ndarray] = field(default_factory=dict)
-    info: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    result: MergeResult | None = None
-    area: Area | None = None
-    stage_area: Area | None = None
+    info: dict[str, Any] = field(default_factory=dict)  # provenance, of the first plane
+    warnings: list[str] = field(default_factory=list)  # what the core warned of, each once
+    result: MergeResult | None = None  # the core's own result of the last plane
+    area: Area | None = None  # top, left, height and width of ``radiance`` and ``maps`` within the source's planes
+    stage_area: Area | None = None  # the same of ``stages``
 
     @property
     def placement(self) -> Placement:
@@ -94,11 +83,7 @@ def merge_source(
     on_progress: Progress | None = None,
     should_cancel: Callable[[], bool] | None = None,
 ) -> Iterator[Step]:
-    """Merge plane after plane, yielding after each; ``on_progress`` gets the fraction done and a message.
-
-    Raises:
-        AFUNetError: what the core found wrong, with advice; ``MergeCancelled`` where that was asked for.
-    """
+    """Merge plane after plane, yielding after each; progress comes from this thread, a cancel raises."""
     source = source.of_channel(settings.channel)
     total = source.plane_count
     outcome: Outcome | None = None

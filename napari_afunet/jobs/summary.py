@@ -11,12 +11,8 @@ from napari_afunet.settings import form_options
 if TYPE_CHECKING:
     from napari_afunet.jobs.merge_job import Outcome
 
-__all__ = ["duration", "in_widget_words", "result_warnings", "what_happened"]
-
-_SHOWN_MOTION = 0.5
-"""Pixels of motion from which on it is mentioned."""
-_SHOWN_SHARE = 0.001
-"""Share of the picture from which on it is mentioned."""
+_SHOWN_MOTION = 0.5  # pixels of motion from which on it is mentioned
+_SHOWN_SHARE = 0.001  # share of the picture from which on it is mentioned
 
 
 def what_happened(outcome: Outcome) -> str:

@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from napari_afunet.layers.source import BracketSource
     from napari_afunet.settings import MergeSettings
 
-__all__ = [
-    "LayerExposure",
-    "common_exposures",
-    "estimate_exposures",
-    "file_exposure",
-    "layer_exposure",
-    "stack_exposures",
-]
-
 _SECONDS_KEYS = ("exposure_time", "ExposureTime", "exposure_seconds", "exposure_time_s", "seconds")
 _EV_KEYS = ("ev", "EV", "exposure_value")
 
@@ -140,8 +131,7 @@ def common_exposures(known: Sequence[LayerExposure]) -> tuple[tuple[float, ...] 
 
 
 def stack_exposures(layer: Layer, count: int) -> list[LayerExposure]:
-    """Exposures of the planes of one layer: from a list in its metadata (``ev``, ``exposure_times`` …), else from an
-    ``exposure.txt`` beside its file that has as many lines as the layer has planes."""
+    """Exposures of the planes of one layer: from its metadata (``ev``, ``exposure_times`` …) or an ``exposure.txt``."""
     keys = [(key + plural, key in _EV_KEYS) for key in (*_EV_KEYS, *_SECONDS_KEYS, "exposure") for plural in ("", "s")]
     for key, is_ev in keys:
         values = layer.metadata.get(key)
@@ -171,11 +161,7 @@ def _listed_beside(path: Path) -> list[float]:
 
 
 def estimate_exposures(source: BracketSource, settings: MergeSettings) -> list[float]:
-    """Estimate the exposure of every frame in EV from the brightness of the middle plane.
-
-    Raises:
-        AFUNetError: the frames do not tell.
-    """
+    """Estimate the exposure of every frame in EV from the brightness of the middle plane."""
     from afunet_core.bracket.exposure_checks import estimate_exposures as estimate
     from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-__all__ = ["QUANTITIES", "channel_count", "quantity_values", "show_values"]
-
 # value → what the user reads
 QUANTITIES = {
     "rgb": "Colours (main components)",

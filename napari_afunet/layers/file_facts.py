@@ -15,25 +15,16 @@ if TYPE_CHECKING:
 
     from afunet_core.io.read import FileFacts
 
-__all__ = ["LayerFacts", "common_facts", "layer_facts", "layer_path"]
-
-NAPARI = "napari"
-"""The reader that comes with napari: it leaves photographs lying and does not tell their encoding."""
+NAPARI = "napari"  # the reader that comes with napari: it leaves photographs lying and does not tell their encoding
 
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """Statements about the pixels of one layer.
+    """Statements about the pixels of one layer."""
 
-    Args:
-        encoding: ``gamma``, ``srgb`` or ``linear``; ``None`` where nothing states it.
-        colour: name and matrix to linear sRGB, ``None`` for sRGB.
-        file: of a layer that napari's own reader opened, what its file says.
-    """
-
-    encoding: str | None = None
-    colour: dict[str, Any] | None = None
-    file: FileFacts | None = None
+    encoding: str | None = None  # ``gamma``, ``srgb`` or ``linear``; ``None`` where nothing states it
+    colour: dict[str, Any] | None = None  # name and matrix to linear sRGB, ``None`` for sRGB
+    file: FileFacts | None = None  # of a layer that napari's own reader opened, what its file says
 
     def as_core_reads(self, pixels: Any) -> Any:
         """Pixels of the layer as the core would have read its file: upright, and light where the curve has no name."""

@@ -22,21 +22,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Shapes
 
-__all__ = [
-    "LEGENDS",
-    "compute_map",
-    "draw_regions",
-    "find_regions",
-    "frame_ids",
-    "hide_map",
-    "map_options",
-    "region_layer",
-    "remove_extra_layers",
-    "remove_last_region",
-    "show_map",
-]
-
 _SOURCES = ("shorter frame", "reference", "longer frame", "the network's own picture")
+# Map → what its colours mean, as rich text.
 LEGENDS = {
     "ghost": "Bright: frames disagree; a plain weighted merge would show a ghost there.",
     "source": " ".join(
@@ -45,11 +32,9 @@ LEGENDS = {
     ),
     "network": "Bright: the network decided; dark: frames that agree were averaged.",
 }
-"""Map → what its colours mean, as rich text."""
 
 _REGIONS = "regions"
-_SMALLEST = 2
-"""Pixels along the shorter side of a shape that counts."""
+_SMALLEST = 2  # pixels along the shorter side of a shape that counts
 _KEPT = ("radiance", "fused", "tone_mapped")
 
 

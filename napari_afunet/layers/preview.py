@@ -13,14 +13,12 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-__all__ = ["LARGEST", "visible_part"]
-
 LARGEST = 512  # pixels along the longer side of a preview
 _SMALLEST = 16
 
 
 def visible_part(viewer: ViewerModel, layer: Image, source: BracketSource) -> BracketSource:
-    """The plane and the window of ``source`` that the canvas shows of ``layer``, at screen-like resolution."""
+    """The plane and the window of ``source`` that are on the canvas, at screen-like resolution."""
     height, width = source.shape
     corners = np.asarray(layer.corner_pixels)[:, -2:]
     factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)

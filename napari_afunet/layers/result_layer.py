@@ -16,21 +16,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-__all__ = [
-    "ROLES",
-    "ResultId",
-    "base_name",
-    "bring_to_front",
-    "find_layer",
-    "find_result",
-    "find_whole",
-    "link_display",
-    "move_to_front",
-    "provenance_of",
-    "put_layer",
-    "stage_placement",
-]
-
 # role → how the layer is called after the bracket's name
 ROLES = {
     "radiance": "HDR",
@@ -49,8 +34,7 @@ ROLES = {
 }
 
 
-_PREVIEW = ":preview"
-"""End of the key of a preview."""
+_PREVIEW = ":preview"  # end of the key of a preview
 
 
 class ResultId(NamedTuple):

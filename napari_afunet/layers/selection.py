@@ -13,12 +13,8 @@ from napari_afunet.layers.exposures import layer_exposure, stack_exposures
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-__all__ = ["KEY", "MOST_FRAMES", "by_exposure", "candidate_layers", "full_resolution", "guess_layers", "guess_stack"]
-
-KEY = "afunet"
-"""Key under which this plugin keeps its notes in ``layer.metadata``."""
-MOST_FRAMES = 15
-"""Frames of a bracket that the widget takes."""
+KEY = "afunet"  # key under which this plugin keeps its notes in ``layer.metadata``
+MOST_FRAMES = 15  # frames of a bracket that the widget takes
 
 
 def candidate_layers(layers: Iterable[Layer]) -> list[Image]:

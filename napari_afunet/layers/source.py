@@ -16,20 +16,14 @@ from napari_afunet.layers.selection import full_resolution
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-__all__ = ["BracketSource", "Placement", "bracket_source", "layer_path", "stack_source"]
-
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """Place of an image in the world, which result layers copy. One entry per axis, without the RGB axis.
+    """Place of an image in the world, which result layers copy. One entry per axis, without the RGB axis."""
 
-    Attributes:
-        matrix: from pixels to the world, (N + 1)×(N + 1): scale, translation, rotation, shear and affine in one.
-        units, axis_labels: of the world's axes.
-    """
-
+    # from pixels to the world, (N + 1)×(N + 1): scale, translation, rotation, shear and affine in one
     matrix: np.ndarray
-    units: tuple[str, ...]
+    units: tuple[str, ...]  # of the world's axes
     axis_labels: tuple[str, ...]
 
     @classmethod
@@ -103,26 +97,17 @@ class Placement:
 
 @dataclass(frozen=True)
 class BracketSource:
-    """The pixels of a bracket, detached from the layers they came from (which may be deleted meanwhile).
+    """The pixels of a bracket, detached from the layers they came from (which may be deleted meanwhile)."""
 
-    Attributes:
-        names: of the frames, in the order of the exposures.
-        frames: arrays ``(plane axes…, H, W[, channels])``, possibly lazy.
-        planes: shape of the plane axes (Z, T, channels); ``()`` for a single image.
-        placement: of the result.
-        paths: files the frames came from, where known.
-        layers: identities of the layers they came from, to find them whatever they are called by now.
-        encoding: what all layers or their files state, else ``None``.
-        colour: name and matrix to linear sRGB of the files' colours, as a bracket's metadata have it.
-    """
-
-    names: tuple[str, ...]
-    frames: tuple[Any, ...]
-    planes: tuple[int, ...]
-    placement: Placement
-    paths: tuple[str | None, ...] = ()
+    names: tuple[str, ...]  # of the frames, in the order of the exposures
+    frames: tuple[Any, ...]  # arrays ``(plane axes…, H, W[, channels])``, possibly lazy
+    planes: tuple[int, ...]  # shape of the plane axes (Z, T, channels); ``()`` for a single image
+    placement: Placement  # of the result
+    paths: tuple[str | None, ...] = ()  # files the frames came from, where known
+    # identities of the layers they came from, to find them whatever they are called by now
     layers: tuple[str, ...] = ()
-    encoding: str | None = None
+    encoding: str | None = None  # what all layers or their files state, else ``None``
+    # name and matrix to linear sRGB of the files' colours, as a bracket's metadata have it
     colour: dict[str, Any] | None = field(default=None, compare=False)
     window: tuple[slice, slice] | None = field(default=None, compare=False)
 
@@ -154,11 +139,7 @@ class BracketSource:
         return replace(self, placement=placement, window=(rows, columns))
 
     def of_channel(self, channel: str | None) -> BracketSource:
-        """Only one channel of colour frames; grey ones are as they are.
-
-        Raises:
-            ArgumentError: for a channel that is none.
-        """
+        """Only one channel of colour frames; grey ones are as they are."""
         from afunet_core.bracket.options import CHANNELS
 
         if channel is None:
@@ -178,13 +159,7 @@ class BracketSource:
 def bracket_source(layers: Sequence[Image], reference: int | None = None) -> BracketSource:
     """The frames of layers that lie on the same grid; those moved by whole pixels are cropped to what all cover.
 
-    Args:
-        layers: one layer per frame.
-        reference: whose place the result takes; the middle layer by default.
-
-    Raises:
-        BracketError: too few layers, one layer twice, or layers whose scale, rotation or translation do not fit.
-        ShapeError: layers of different shape, dimension or channel count.
+    The result takes the place of the ``reference``; of the middle layer by default.
     """
     advice = "Choose one layer per frame."
     if len(layers) < 2:
@@ -223,11 +198,7 @@ def bracket_source(layers: Sequence[Image], reference: int | None = None) -> Bra
 
 
 def stack_source(layer: Image) -> BracketSource:
-    """The planes along the first axis of one layer as the frames of a bracket.
-
-    Raises:
-        BracketError: the layer has no axis for the frames, or fewer than two planes along it.
-    """
+    """The planes along the first axis of one layer as the frames of a bracket."""
     data = full_resolution(layer)
     if layer.ndim < 3 or data.shape[0] < 2:
         raise BracketError(

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-__all__ = ["DisplayPanel"]
-
 _SETTLED = 200  # ms without a move, after which what lies hidden below the view follows
 
 

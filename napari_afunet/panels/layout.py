@@ -25,16 +25,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["ControlGuard", "fill_column", "let_shrink", "panel_form", "prepare_controls", "reveal"]
-
 _MINIMUM_WIDTH = 360
-_SHORTEST = 8
-"""Letters of an entry that a narrow box shows."""
+_SHORTEST = 8  # letters of an entry that a narrow box shows
+# Controls that show where the keyboard acts; napari's style hardly does.
 _FOCUS = ", ".join(
     f"{kind}:focus"
     for kind in ("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QCheckBox", "QSlider")
 )
-"""Controls that show where the keyboard acts; napari's style hardly does."""
 _LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
 
 
@@ -60,12 +57,7 @@ class ControlGuard(QObject):
 
 
 def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]) -> None:
-    """Lay ``widget`` out as a scrolling column.
-
-    Args:
-        widget: without a layout yet.
-        parts: widgets; or a title and what is in the group of that title; without a title, what stands side by side.
-    """
+    """Lay ``widget`` out as a scrolling column of widgets and of (title, group); without a title, side by side."""
     inside = QWidget()
     inside.setStyleSheet(f"{_FOCUS} {{ border: 1px solid palette(highlight); }}")
     column = QVBoxLayout(inside)

@@ -22,8 +22,6 @@ from qtpy.QtWidgets import (
 from afunet_core.utils.options import Option
 from napari_afunet.panels.layout import let_shrink
 
-__all__ = ["OptionField"]
-
 
 class OptionField(QObject):
     """The control of an option: its value in, its value out. It is made when it is first asked for.
@@ -61,7 +59,7 @@ class OptionField(QObject):
 
     @cached_property
     def widget(self) -> QWidget:
-        """Part of the form: the control, with a browse button where a file is a possible value."""
+        """Control in the form, with a browse button where a file is a possible value."""
         widget = self._with_browse_button() if self.option.files else self.control
         widget.setEnabled(self._enabled)
         return widget
@@ -73,11 +71,7 @@ class OptionField(QObject):
             self.widget.setEnabled(enabled)
 
     def value(self) -> Any:
-        """Return what the control says.
-
-        Raises:
-            ValueError: a text that cannot be read.
-        """
+        """Return what the control says."""
         control, declared = self._control, self.option
         if control is None:
             return self._value

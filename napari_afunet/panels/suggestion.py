@@ -13,8 +13,6 @@ from napari_afunet.panels.layout import reveal
 if TYPE_CHECKING:
     from napari.layers import Image
 
-__all__ = ["BracketSuggestion"]
-
 
 class BracketSuggestion(QWidget):
     """Says which frames came together, with a button to use them and one to decline; ``taken(layers)`` when used."""

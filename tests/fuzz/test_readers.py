@@ -178,14 +178,15 @@ def test_provenance(info: dict[str, object], noise: bytes) -> None:
     from_hdr_header(noise)
 
 
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(str(WEIGHTS / "compact.safetensors"))
+
+
 class TestCheckpoints:
     """The claims of a file of weights are compared before anything is built from it; nothing in it is run."""
-
-    @pytest.fixture(scope="class")
-    def weights(self) -> dict[str, torch.Tensor]:
-        from safetensors.torch import load_file
-
-        return load_file(str(WEIGHTS / "compact.safetensors"))
 
     def refused(self, content: object, path: Path) -> None:
         torch.save(content, path)

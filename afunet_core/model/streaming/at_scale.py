@@ -22,36 +22,23 @@ from afunet_core.model.streaming.tiling import row_ranges
 from afunet_core.model.working_scale import REACH, HeadMaps, apply_linear_maps, fit_linear_maps, reduce_frames
 from afunet_core.ops.box_filter import window_max, window_mean
 
-__all__ = ["stream_at_scale"]
-
-STRIP_PIXELS = 1 << 16
-"""Pixels of a strip of the frames: what is computed of them stays in the processor's cache."""
+STRIP_PIXELS = 1 << 16  # pixels of a strip of the frames: what is computed of them stays in the processor's cache
+# Pixels of the frames for which the enlarging is fitted at once: many beside the rows beyond them.
 FITTED_PIXELS = 1 << 19
-"""Pixels of the frames for which the enlarging is fitted at once: many beside the rows beyond them."""
-CONTEXT = 9
-"""Width of the window around what is wanted that the network sees as well, reduced pixels,"""
-FADE = 9
-"""and of that over which its answer goes over into equal trust."""
+CONTEXT = 9  # width of the window around what is wanted that the network sees as well, reduced pixels,
+FADE = 9  # and of that over which its answer goes over into equal trust
+# Log-trust of the reduced mean where the network is not asked; 0 of the frames. Without it noise stays that the network
+# takes out, with more the reduced mean begins to count beside what frames of 1, 4 and 16 exposures recorded.
 PRIOR_TRUST = 1.0
-"""Log-trust of the reduced mean where the network is not asked; 0 of the frames. Without it noise stays that the
-network takes out, with more the reduced mean begins to count beside what frames of 1, 4 and 16 exposures recorded."""
 
 
 def stream_at_scale(
     model: AFUNet, frames: Tensor | FrameSource, scale: int, where: Tensor | None = None, **options: Any
 ) -> tuple[Tensor, float]:
-    """Merge by a network that looks at reduced frames, without gradients, in pieces.
+    """Merge by a network with an anchored head that looks at frames reduced by ``scale``, without gradients, in pieces.
 
-    Args:
-        model: a network with an anchored head.
-        frames: ``B×18×H×W`` network input, or a source that makes its rows when they are asked for.
-        scale: by which the network looks at reduced frames.
-        where: ``B×1×h×w``, of any size, above 0 where the network is asked; elsewhere, but for a margin, all frames are
-            trusted alike. ``None`` asks it everywhere.
-        **options: of :func:`~afunet_core.model.streaming.stream.stream`, for the network.
-
-    Returns:
-        ``B×3×H×W`` radiance where the frames are; and the share of the picture that the network looked at.
+    ``where``, B×1×h×w of any size, is above 0 where it is asked; elsewhere all frames are trusted alike.
+    Returns B×3×H×W radiance where the frames are, and the share of the picture that the network looked at.
     """
     source = TensorSource(frames) if isinstance(frames, Tensor) else frames
     batch, _, height, width = source.shape

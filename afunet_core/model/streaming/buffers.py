@@ -13,8 +13,6 @@ from io import FileIO
 import torch
 from torch import Tensor
 
-__all__ = ["RowBuffer", "RowStore", "Scratch", "mirrored"]
-
 
 class Scratch:
     """Allocator of row stores: in memory while ``budget`` bytes last (None: all), then in an unnamed temporary file.

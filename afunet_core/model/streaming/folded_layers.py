@@ -1,16 +1,13 @@
-"""The network's layers folded for streaming: affine maps joined, fused CPU products, buffers that are reused.
+"""The network's layers folded for streaming: affine maps joined, fused CPU products.
 
 Each works on contiguous ``…×C`` rows of one tile and computes what its module does, up to the order of sums.
 """
 
 from __future__ import annotations
 
-import math
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,54 +18,14 @@ from afunet_core.model.layers import MLP, Depthwise3x3
 from afunet_core.model.stages import ChannelFusion, DataConsistency
 
 Affine = tuple[Tensor, Tensor]  # weight and bias of a linear layer
-Arranged = TypeVar("Arranged")
-
-
-class Workspace(threading.local):
-    """Buffers that the tiles of one run reuse, one set for each thread.
-
-    Fresh memory costs a page fault every 4 KiB, and intermediate results that keep their place stay in the cache.
-    """
-
-    def __init__(self) -> None:
-        self.buffers: dict[str, Tensor] = {}
-        self.arranged: dict[object, Any] = {}
-        self.repeated: tuple[object, Tensor] | None = None
-
-    def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Return an uninitialised tensor; the one taken before under this name is overwritten."""
-        size = math.prod(shape)
-        buffer = self.buffers.get(name)
-        if buffer is None or buffer.numel() < size or buffer.dtype != dtype:
-            buffer = self.buffers[name] = torch.empty(size, dtype=dtype, device=device)
-            self.arranged.clear()  # nothing may hold on to what was replaced
-        return buffer[:size].view(shape)
-
-    def arrange(self, key: object, make: Callable[[], Arranged]) -> Arranged:
-        """Return the views that ``make`` lays out in the buffers, made once for each key until a buffer has to grow."""
-        found = self.arranged.get(key)
-        if found is None:
-            found = make()
-            self.arranged[key] = found
-        return found
-
-    def repeat(self, owner: object, part: Tensor, times: int) -> Tensor:
-        """Repeat ``part`` along its first axis; made anew only for another owner, or for more of it."""
-        length = times * part.shape[0]
-        if self.repeated is None or self.repeated[0] != owner or self.repeated[1].shape[0] < length:
-            copies = self.take("repeated", (times, *part.shape), part.dtype, part.device)
-            self.repeated = owner, copies.copy_(part.expand_as(copies)).flatten(0, 1)
-        repeated = self.repeated[1]
-        return repeated if repeated.shape[0] == length else repeated[:length]
 
 
 @dataclass(frozen=True)
 class Numerics:
-    """The dtypes and buffers of a run."""
+    """The dtypes of a run."""
 
     product: torch.dtype  # dtype of matrix products and convolutions
     feature: torch.dtype  # dtype of everything between them
-    workspace: Workspace  # buffers of the run
 
 
 class FoldedLinear:
@@ -83,13 +40,11 @@ class FoldedLinear:
         self.bias = None if bias is None else bias.detach().to(dtype).contiguous()
         self.dtype, self.activation = dtype, "gelu" if gelu else "none"
         self.fused = _fused_linear(self.weight.device.type, dtype)
-        # Reordered once for the product, not at every call.
-        self.packed = self.weight if self.fused is None else torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def __call__(self, x: Tensor) -> Tensor:
         x = x.to(self.dtype)
         if self.fused is not None:
-            return self.fused(x, self.packed, self.bias, self.activation, [], "none")
+            return self.fused(x, self.weight, self.bias, self.activation, [], "none")
         y = F.linear(x, self.weight, self.bias)
         return F.gelu(y) if self.activation == "gelu" else y
 
@@ -103,8 +58,7 @@ def _fused_linear(device: str, dtype: torch.dtype) -> Callable[..., Tensor] | No
         return None
     try:
         operation = torch.ops.mkldnn._linear_pointwise.default
-        weight = torch.ops.mkldnn._reorder_linear_weight(torch.zeros(2, 3, dtype=dtype))
-        operation(torch.zeros(1, 3, dtype=dtype), weight, None, "gelu", [], "none")
+        operation(torch.zeros(1, 3, dtype=dtype), torch.zeros(2, 3, dtype=dtype), None, "gelu", [], "none")
     except (AttributeError, NotImplementedError, RuntimeError):
         return None
     return operation

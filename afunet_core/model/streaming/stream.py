@@ -24,7 +24,7 @@ from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.heads import AnchoredHead
 from afunet_core.model.stages import Stage
 from afunet_core.model.streaming.buffers import Scratch
-from afunet_core.model.streaming.folded_layers import Numerics, Workspace
+from afunet_core.model.streaming.folded_layers import Numerics
 from afunet_core.model.streaming.passes import Features, FoldedStage, PassContext, align, fuse, update
 from afunet_core.model.streaming.rows import FrameRows, FrameSource, TensorSource
 from afunet_core.model.streaming.threads import Workers
@@ -147,7 +147,7 @@ class _Run:
         self.on_progress, self.should_cancel = on_progress, should_cancel
         passes = 2 + sum(2 + config.alignment for _ in config.depths)
         self.done, self.total = 0, batch * passes * len(self.tiling.strips)
-        numerics = Numerics(dtype, self.dtype, Workspace())
+        numerics = Numerics(dtype, self.dtype)
         self.folded = [FoldedStage(cast(Stage, stage), numerics) for stage in model.stages]
         sums = torch.float32 if self.device.type == "mps" else torch.float64
         # Channel statistics are those of what is computed: of features that no attention saw they would be other ones.

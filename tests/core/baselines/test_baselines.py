@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from afunet_core import baselines
-from afunet_core.baselines.noise_optimal import noise_optimal_merge
+from afunet_core.baselines.noise_optimal import noise_optimal_merge, where_moved
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.errors import ArgumentError, ShapeError
@@ -195,3 +195,11 @@ class TestContradictions:
     def test_one_channel_that_a_camera_bent_is_no_motion(self):
         merged = self.merged((0.2, 0.1, 0.001), (1.0, 1.0, 0.3))
         assert float(merged[2]) > 0.01
+
+
+@pytest.mark.parametrize(("darkest", "moved"), [(0.0, 1.0), (0.01, 0.0)])
+def test_a_crushed_dark_value_does_not_contradict_a_clipped_frame(darkest, moved):
+    """A red cloth: its green and blue are crushed in the short frame and clipped in one that is six stops longer."""
+    short, long = (torch.tensor(c).view(1, 3, 1, 1) for c in ((0.3, 0.002, 0.002), (1.0, 1.0, 1.0)))
+    shares = [torch.ones_like(short), torch.zeros_like(long)]
+    assert abs(float(where_moved(shares, [short, long], (1.0, 64.0), darkest)) - moved) < 0.05

@@ -96,11 +96,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "usage: afunet"),
-        (["paint"], "usage: afunet"),
-        (["merge"], "usage: afunet merge"),
-        (["merge", "a.tif", "-o", "b.exr", "--ev", "x"], "usage: afunet merge"),
-        (["merge", "a", "-o", "b", "--noise", "1,2,3"], "usage: afunet merge"),
+        ([], "See afunet --help"),
+        (["paint"], "See afunet --help"),
+        (["merge"], "See afunet merge --help"),
+        (["merge", "a.tif", "-o", "b.exr", "--ev", "x"], "See afunet merge --help"),
+        (["merge", "a", "-o", "b", "--noise", "1,2,3"], "See afunet merge --help"),
         (["info", "--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
@@ -108,7 +108,8 @@ def test_misuse_ends_with_two(words: list[str], said: str, capsys: pytest.Captur
     with pytest.raises(SystemExit) as end:
         main(words)
     assert end.value.code == 2
-    assert said in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 # --- merge: one bracket ---
@@ -498,7 +499,7 @@ def test_export_options_reach_the_exporter(
 
     out = tmp_path / "model.pt2"
 
-    def write(network: af.AFUNet, path: Path) -> Path:
+    def write(network: af.AFUNet, path: Path, verbose: bool) -> Path:
         path.write_bytes(b"x" * sum(parameter.numel() for parameter in network.parameters()))
         return path
 

@@ -64,14 +64,15 @@ class TestRefusals:
             color_video_vdp()
 
 
-class TestColorVideoVDP:
-    @pytest.fixture(scope="class")
-    def metric(self) -> Metric:
-        try:
-            return color_video_vdp(DISPLAY)
-        except DependencyError as error:
-            pytest.skip(str(error))
+@pytest.fixture(scope="module")
+def metric() -> Metric:
+    try:
+        return color_video_vdp(DISPLAY)
+    except DependencyError as error:
+        pytest.skip(str(error))
 
+
+class TestColorVideoVDP:
     def test_ten_is_no_difference_and_more_noise_is_worse(self, metric: Metric) -> None:
         truth = torch.rand(2, 3, 40, 48, generator=torch.Generator().manual_seed(1)) ** 3
         noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(2))

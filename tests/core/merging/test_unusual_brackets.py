@@ -62,13 +62,10 @@ def test_nine_frames(tmp_path: Path, shoot: Callable[..., np.ndarray], merged: R
     assert merged(files, "--ev", *map(str, range(9))) > 45
 
 
-@pytest.mark.parametrize(("orientation", "turned"), [(3, 2), (6, 1), (8, 3)])
-def test_a_frame_that_the_camera_stored_turned(
-    tmp_path: Path, shoot: Callable[..., np.ndarray], merged: Run, orientation: int, turned: int
-) -> None:
-    stored = np.ascontiguousarray(np.rot90(shoot(1), turned))
+def test_a_frame_that_the_camera_stored_turned(tmp_path: Path, shoot: Callable[..., np.ndarray], merged: Run) -> None:
+    stored = np.rot90(shoot(1))
     files = [save_photo(tmp_path / f"{t}.jpg", shoot(t), Fraction(t, 160)) for t in (16, 4)]
-    files.append(save_photo(tmp_path / "1.jpg", stored, Fraction(1, 160), orientation=orientation))
+    files.append(save_photo(tmp_path / "1.jpg", stored, Fraction(1, 160), orientation=6))
     assert merged(files) > 33
 
 

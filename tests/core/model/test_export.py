@@ -13,11 +13,11 @@ import torch
 
 from afunet_core.errors import ArgumentError, DependencyError
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.model.export import export_model, export_program
+from afunet_core.model.export import export_model
 from scenes import drawn_network
 
 FOR_ANY_SIZE = pytest.mark.skipif(
-    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13), reason="older exporters tie a program to some sizes"
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13), reason="older exporters fail"
 )
 
 TINY = AFUNetConfig(embed_dim=6, depths=(2,), window_size=4, fusion_heads=1, alignment_heads=1, channel_heads=1)
@@ -47,6 +47,7 @@ def test_exported_program_equals_the_network_at_any_size_in_its_precision(tmp_pa
 
 
 @pytest.mark.parametrize("depth", [1, pytest.param(2, marks=pytest.mark.slow)])  # twice as long for shifted windows
+@FOR_ANY_SIZE
 def test_onnx_equals_the_network_at_any_size(tmp_path, depth):
     config = replace(SMALL_COMPACT, depths=(depth,))
     model = drawn_network(config).train()
@@ -94,7 +95,8 @@ def test_autocast_stays_close_to_float32_and_differentiable():
     assert torch.isfinite(frames.grad).all()
 
 
-def test_an_older_exporter_is_refused(monkeypatch):
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+def test_an_older_exporter_is_refused(suffix, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.7.1+cpu")
-    with pytest.raises(DependencyError, match=r"needs PyTorch 2\.13 or later; 2\.7\.1\+cpu is installed.*\.onnx"):
-        export_program(drawn_network(TINY))
+    with pytest.raises(DependencyError, match=r"needs PyTorch 2\.13 or later, and 2\.7\.1\+cpu is installed"):
+        export_model(drawn_network(TINY), tmp_path / f"tiny{suffix}")

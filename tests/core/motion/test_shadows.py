@@ -58,11 +58,12 @@ def stops_off(image: np.ndarray, light: Tensor, where: tuple) -> np.ndarray:
     return (shown.clamp(min=1e-9) / truth).log2().numpy()
 
 
-def test_dark_codes_of_the_reference_do_not_veto_a_longer_frame() -> None:
+@pytest.mark.parametrize("method", ["auto", "weighted"])
+def test_dark_codes_of_the_reference_do_not_veto_a_longer_frame(method: str) -> None:
     light = scene()
     bracket = photographs(light)
     assert float(bracket.frames[1][DARK].median()) < 0.7 * darkest_light(bracket) ** (1 / 2.2)
-    off = stops_off(af.merge(bracket, model="compact").radiance, light, DARK)
+    off = stops_off(af.merge(bracket, method=method, model="compact").radiance, light, DARK)
     assert abs(float(np.median(off))) < 0.3
     assert float(np.percentile(off, 2)) > -0.8
 
@@ -75,6 +76,17 @@ def test_nor_do_they_where_something_else_moves() -> None:
     off = stops_off(merged.radiance, light, (..., slice(None), slice(0, 80)))
     assert abs(float(np.median(off))) < 0.3
     assert float(np.percentile(off, 2)) > -0.8
+
+
+def test_a_dark_channel_is_completed_beside_others_that_are_hardly_dark() -> None:
+    """Shaded yellow stone: red and green are at the end of the fade, and what they say there is no contradiction."""
+    light = scene()
+    level = scene(1)[DARK].clamp(0, 1) ** 0.2
+    light[DARK] = level * torch.tensor([1.0, 0.75, 0.2]).view(1, 3, 1, 1) * 0.015
+    bracket = photographs(light)
+    completed = complete_shadows(bracket).frames[1][DARK][:, 2].mean() ** 2.2
+    expected = (bracket.frames[2][DARK][:, 2] ** 2.2).mean() * bracket.times[1] / bracket.times[2]
+    assert float((completed / expected).log2().abs()) < 0.3
 
 
 @pytest.mark.parametrize("brightness", [0.02, 0.3])
