@@ -208,13 +208,7 @@ class MergeWidget(QWidget):
             self.controller.merge(source, self.settings().replace(**changes))
 
     def merge_folders(self, root: str, output: str, group: bool = False) -> None:
-        """Merge every bracket folder at or below ``root`` into OpenEXR files in ``output``.
-
-        Args:
-            root: folder with bracket folders, or, with ``group``, with pictures among which brackets are found.
-            output: folder of the results.
-            group: find brackets by the time and the exposure in the pictures' metadata.
-        """
+        """Merge the bracket folders at or below ``root``, or with ``group`` the brackets among its pictures."""
         if self.worker is None:
             self.controller.merge_folders(root, output, self.settings(), group)
             self.batch.show_running(output)

@@ -118,11 +118,6 @@ def alignment_warnings(source: BracketSource, settings: MergeSettings, should_ca
     """Return sentences about frames that lie too far apart, for the method and alignment chosen.
 
     Loads torch and reads the middle plane: for the background. It takes a fraction of a second whatever the size.
-
-    Args:
-        source: the pixels.
-        settings: with the exposures of all frames.
-        should_cancel: asked often; the answer is empty once it returned true.
     """
     from afunet_core.bracket.bracket import Bracket
     from afunet_core.errors import AFUNetError, MergeCancelled

@@ -65,12 +65,7 @@ class SaveButton(QPushButton):
             self.save(path, kind)
 
     def save(self, path: str, kind: str = "") -> None:
-        """Save to a file, in the background; the suffix says in which format.
-
-        Args:
-            path: with the suffix of a format.
-            kind: ``"gain map"`` for a JPEG with one.
-        """
+        """Save to a file, in the background; the suffix says in which format, ``kind`` if a JPEG has a gain map."""
         layer = self._layer()
         if layer is None:
             return

@@ -12,6 +12,23 @@ EV = (-2.0, 0.0, 2.0)
 WAIT = 300_000
 
 
+@pytest.fixture
+def hold(monkeypatch):
+    """``hold(until)`` makes every merge of the core wait for ``until()``."""
+    import afunet_core.merging.pipeline
+
+    real = afunet_core.merging.pipeline.merge
+
+    def hold(until):
+        def held(bracket, **options):
+            assert until()
+            return real(bracket, **options)
+
+        monkeypatch.setattr(afunet_core.merging.pipeline, "merge", held)
+
+    return hold
+
+
 def test_cancel_stops_the_merge_and_leaves_the_layers(
     viewer, widget, qtbot, frames, add_bracket, messages, names, slow_down
 ):
@@ -32,20 +49,9 @@ def test_cancel_stops_the_merge_and_leaves_the_layers(
     assert messages() == []
 
 
-def test_deleting_an_input_layer_during_a_merge_changes_nothing(
-    viewer, widget, qtbot, frames, monkeypatch, add_bracket
-):
-    import afunet_core.merging.pipeline
-
+def test_deleting_an_input_layer_during_a_merge_changes_nothing(viewer, widget, qtbot, frames, hold, add_bracket):
     inside, go_on = threading.Event(), threading.Event()
-    real = afunet_core.merging.pipeline.merge
-
-    def held(bracket, **options):
-        inside.set()
-        assert go_on.wait(300)
-        return real(bracket, **options)
-
-    monkeypatch.setattr(afunet_core.merging.pipeline, "merge", held)
+    hold(lambda: inside.set() or go_on.wait(300))
     layers = add_bracket(viewer, frames)
     widget.merge()
     qtbot.waitUntil(inside.is_set, timeout=WAIT)
@@ -109,21 +115,12 @@ def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(
 
 
 def test_a_merge_begun_as_soon_as_the_last_one_ended_runs_to_its_end(
-    open_widget, qtbot, finish, frames, add_bracket, monkeypatch
+    open_widget, qtbot, finish, frames, add_bracket, hold
 ):
     """The end of a worker is told late; it is the end of its own run, whatever has begun meanwhile."""
-    import afunet_core.merging.pipeline
-
     go_on = threading.Event()
-    real = afunet_core.merging.pipeline.merge
     merges, ends, finished = [], [], []
-
-    def held(bracket, **options):
-        merges.append(bracket)
-        assert len(merges) == 1 or go_on.wait(300)
-        return real(bracket, **options)
-
-    monkeypatch.setattr(afunet_core.merging.pipeline, "merge", held)
+    hold(lambda: merges.append(1) or len(merges) == 1 or go_on.wait(300))
     viewer, widget = open_widget(method="weighted")
     add_bracket(viewer, frames)
 

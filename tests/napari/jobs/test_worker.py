@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import imageio.v3 as iio
+
 EV = (-2.0, 0.0, 2.0)
 WAIT = 300_000
 
 
-def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, make_frames, tmp_path):
-    import imageio.v3 as iio
+def write_bracket(folder, frames):
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, frame in enumerate(frames):
+        iio.imwrite(folder / f"{index}.png", frame)
+    (folder / "exposure.txt").write_text("-2\n0\n2\n")
 
+
+def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, make_frames, tmp_path):
     from afunet_core import read_image
 
     widget.options.choose("channel", "green")
     for number in range(3):
-        folder = tmp_path / "in" / f"bracket {number}"
-        folder.mkdir(parents=True)
-        for index, frame in enumerate(make_frames(seed=number)[0]):
-            iio.imwrite(folder / f"{index}.png", frame)
-        (folder / "exposure.txt").write_text("-2\n0\n2\n")
+        write_bracket(tmp_path / "in" / f"bracket {number}", make_frames(seed=number)[0])
     (tmp_path / "in" / "bracket 1" / "2.png").write_bytes(b"damaged")
     widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"))
     qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
@@ -35,14 +38,10 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
 
 
 def test_a_batch_is_cancelled_within_a_merge_and_says_nothing_more(make_frames, tmp_path):
-    import imageio.v3 as iio
-
     from napari_afunet.jobs.worker import batch_events
     from napari_afunet.settings import MergeSettings
 
-    for index, frame in enumerate(make_frames()[0]):
-        iio.imwrite(tmp_path / f"{index}.png", frame)
-    (tmp_path / "exposure.txt").write_text("-2\n0\n2\n")
+    write_bracket(tmp_path, make_frames()[0])
     asked = iter(range(10**6))
     plain = MergeSettings(method="weighted")
     events = batch_events(str(tmp_path), str(tmp_path / "out"), plain, False, lambda *_: None, lambda: next(asked) > 3)
@@ -54,16 +53,11 @@ def test_a_batch_is_cancelled_within_a_merge_and_says_nothing_more(make_frames, 
 def test_what_is_found_is_listed_opened_as_any_bracket_and_merged_from_the_list(
     widget, qtbot, make_frames, tmp_path, monkeypatch
 ):
-    import imageio.v3 as iio
     from qtpy.QtCore import Qt
     from qtpy.QtWidgets import QFileDialog
 
     for number in range(2):
-        folder = tmp_path / "in" / f"bracket {number}"
-        folder.mkdir(parents=True)
-        for index, frame in enumerate(make_frames(seed=number)[0]):
-            iio.imwrite(folder / f"{index}.png", frame)
-        (folder / "exposure.txt").write_text("-2\n0\n2\n")
+        write_bracket(tmp_path / "in" / f"bracket {number}", make_frames(seed=number)[0])
     batch = widget.batch
     chosen = [str(tmp_path / "in"), str(tmp_path / "out")]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: chosen.pop(0))
