@@ -12,7 +12,7 @@ from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.merging.inference import Network
-from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE
+from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE, short_frame_reliability
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.static_scene import denoise_classic
 from afunet_core.merging.working_scale import finer_scale, where_needed
@@ -69,7 +69,7 @@ def merge_moving(
     if three.frames[0] is not bracket.frames[under]:
         difference = (three.frames[0] - bracket.frames[under]).abs().amax(1)
         mended = float(difference.gt(MENDED).float().mean())
-    followed = None
+    followed, taken = None, three.frames[0]
     if options.align in FOLLOWING:
         three, followed = _follow(three, network)
     unit = float(bracket.times[under])
@@ -80,7 +80,7 @@ def merge_moving(
         if options.working_scale == "auto":
             network = replace(network, scale=finer_scale(network.scale, three, where))
         estimate = network.estimate(three, unit, where)
-        estimate = estimate if recorded is not None else _static_elsewhere(estimate, three, where, noise)
+        estimate = estimate if recorded is not None else _static_elsewhere(estimate, three, where, noise, taken)
     return replace(estimate, at_rest=False, short_frame_mended=mended, followed=followed)
 
 
@@ -101,15 +101,22 @@ def consistent_three(bracket: Bracket, frames: FrameSelection, noise: CameraNois
     return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
 
 
-def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise) -> Estimate:
-    """Let the classical merge, denoised, stand where the network was not needed."""
+def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise, short: Tensor) -> Estimate:
+    """Let the classical merge, denoised, stand where the network was not needed or guessed what ``short`` recorded."""
     classic = denoise_classic(three, noise.model)
     if classic is None:
         return estimate
     share = window_mean(window_max(where, FADE), FADE)
+    selection = FrameSelection(three.reference, (0, 1, 2))
+    # What was moved in the short frame is never exact.
+    moved = window_mean(
+        window_max((three.frames[0] - short).abs().amax(1, keepdim=True).gt(0).to(short), 3 * FADE), FADE
+    )
+    known = short_frame_reliability(estimate.image * estimate.unit, short, three, selection, noise.dependable)
+    known = known * (1 - moved)
     height, width = three.shape
     for rows in row_strips(height, width, STRIP_PIXELS):
-        part = enlarged_rows(share, rows, height, width)
+        part = enlarged_rows(share, rows, height, width) * (1 - known[..., rows, :])
         estimate.image[..., rows, :] = torch.lerp(
             classic[..., rows, :] / estimate.unit, estimate.image[..., rows, :], part
         )

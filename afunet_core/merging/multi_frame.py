@@ -30,7 +30,7 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["Combination", "combine_frames", "join_frames"]
+__all__ = ["Combination", "combine_frames", "join_frames", "short_frame_reliability"]
 
 # Weight of the network's picture over that of the frames it was made of: they are more precise wherever they agree.
 PRIOR_SHARE = 0.1
@@ -97,7 +97,7 @@ def combine_frames(
     """
     noise = dependable_noise(bracket, noise)  # without read noise, the weight of black would be one over nothing
     short = (three or frames.for_network(bracket)).frames[0].to(image)
-    reliability = _short_frame_reliability(image, short, bracket, frames, noise)
+    reliability = short_frame_reliability(image, short, bracket, frames, noise)
 
     def rows(image: Tensor, short: Tensor, reliability: Tensor, *more: Tensor) -> Tensor:
         part = bracket.with_frames(more[: len(bracket)])
@@ -181,7 +181,7 @@ def _weigh_frames(
     return prior, ceiling, total, weight
 
 
-def _short_frame_reliability(
+def short_frame_reliability(
     image: Tensor, short: Tensor, bracket: Bracket, frames: FrameSelection, noise: NoiseModel
 ) -> Tensor:
     """Return where frames are better held against the short frame than against the network's picture, B×1×H×W.

@@ -10,8 +10,12 @@ import torch
 
 import afunet_core as af
 from afunet_core.bracket.stack import ExposureStack
+from afunet_core.camera.noise import ORDINARY_CAMERA
 from afunet_core.errors import ArgumentError
 from afunet_core.merging import working_scale as rules
+from afunet_core.merging.alignment import CameraNoise
+from afunet_core.merging.estimate import Estimate
+from afunet_core.merging.moving_scene import _static_elsewhere
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.working_scale import choose_scale, edge_width, finer_scale, where_needed
 from afunet_core.model.config import COMPACT
@@ -143,3 +147,19 @@ def test_progress_and_a_batch(network):
     assert result.radiance.shape == (2, 96, 96, 3)
     assert reports == sorted(reports)
     assert reports[-1] == 1000
+
+
+def test_what_the_short_frame_records_of_a_clipped_wall_is_not_guessed() -> None:
+    """The wall is clipped in the reference; where the short frame shows the square before it, the network decides."""
+    dim = moving_bracket()
+    shots = [(frame.double() ** 2.2 * 20).clamp(max=1) ** (1 / 2.2) for frame in dim.frames]
+    bracket = af.Bracket([shot.float() for shot in shots], times=TIMES, override=True, reference=1)
+    guess = torch.full_like(bracket.frames[0], 0.7)
+    noise = CameraNoise(bracket, ORDINARY_CAMERA)
+    mended = _static_elsewhere(
+        Estimate.of_classic(guess.clone()), bracket, torch.ones(1, 1, 96, 96), noise, bracket.frames[0]
+    ).image
+    wall, square = (..., slice(60, 90), slice(10, 80)), (..., slice(11, 17), slice(9, 12))
+    recorded = bracket.radiance(0)
+    assert abs(float(mended[wall].mean() / recorded[wall].mean()) - 1) < 0.02
+    assert abs(float(mended[square].mean()) - 0.7) < 0.05
