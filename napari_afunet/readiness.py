@@ -26,11 +26,7 @@ from napari_afunet.panels.controls import ControlsPanel
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.settings import MergeSettings
 
-__all__ = ["Readiness"]
-
-
-_OPENING = 200
-"""Milliseconds that the panel has for itself before torch is loaded in the background."""
+_OPENING = 200  # milliseconds that the panel has for itself before torch is loaded in the background
 
 
 class Readiness(QObject):
@@ -79,11 +75,7 @@ class Readiness(QObject):
         self._keeps_message = True
 
     def source(self) -> BracketSource:
-        """Return the pixels, of the chosen channel.
-
-        Raises:
-            AFUNetError: layers that do not go together, or a setting that cannot be read.
-        """
+        """Return the pixels, of the chosen channel."""
         return self._bracket.source().of_channel(self._options.settings().channel)
 
     def _update_unless_kept(self) -> None:

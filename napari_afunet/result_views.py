@@ -32,11 +32,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-__all__ = ["ResultViews"]
-
 _FINISHED = ("added", "removed", "changed")
-_REGION_DELAY = 250
-"""Milliseconds without a change after which regions are taken."""
+_REGION_DELAY = 250  # milliseconds without a change after which regions are taken
 
 
 class ResultViews(QObject):

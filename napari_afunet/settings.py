@@ -33,20 +33,17 @@ class MergeSettings(MergeOptions, BracketOptions):
     The fields are those of :class:`~afunet_core.bracket.options.BracketOptions` and
     :class:`~afunet_core.merging.options.MergeOptions`, and these.
 
-    Attributes:
-        encoding: ``gamma``, ``srgb`` or ``linear``.
-        ev: exposure of each frame in EV (the difference counts, not the zero), or ``None``.
-        times: exposure of each frame in seconds, or ``None``; only one of the two is given.
-        tone_mapped, ghost_map: layers to add besides the HDR image (``stages`` are the core's).
-
     Example:
         >>> MergeSettings(ev=(-2, 0, 2), method="weighted").merge_arguments()["method"]
         'weighted'
     """
 
-    encoding: str = field(default="gamma", metadata=_encoding())
+    encoding: str = field(default="gamma", metadata=_encoding())  # ``gamma``, ``srgb`` or ``linear``
+    # exposure of each frame in EV (the difference counts, not the zero), or ``None``
     ev: tuple[float, ...] | None = None
+    # exposure of each frame in seconds, or ``None``; only one of the two is given
     times: tuple[float, ...] | None = None
+    # layers to add besides the HDR image (``stages`` are the core's)
     tone_mapped: bool = option(
         True,
         label="Tone-mapped view",

@@ -39,10 +39,8 @@ if TYPE_CHECKING:
 
     from napari_afunet.jobs.worker import MergeWorker
 
-__all__ = ["KEYS", "MergeWidget"]
-
+# Merge and compare, as the manifest has them: napari 0.9 does not bind those of plugins.
 KEYS = ("Control-Shift-M", "Control-Shift-R")
-"""Merge and compare, as the manifest has them: napari 0.9 does not bind those of plugins."""
 
 
 class MergeWidget(QWidget):
@@ -165,11 +163,7 @@ class MergeWidget(QWidget):
         return self.controller.outcome
 
     def settings(self) -> MergeSettings:
-        """Return the settings shown now, exposures and regions included.
-
-        Raises:
-            ArgumentError: a text in the form that cannot be read.
-        """
+        """Return the settings shown now, exposures and regions included."""
         ev, times = self.bracket.exposures()
         settings = self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
         return settings.replace(regions=self.views.drawn_regions(self.bracket.layers()))

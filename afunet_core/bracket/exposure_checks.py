@@ -18,46 +18,24 @@ from afunet_core.errors import ExposureError
 from afunet_core.radiometry import GAMMA, Scalar, linearize
 
 _DARK = 0.04
-_BRIGHT = 0.96
-"""Encoded values that are compared; wider than elsewhere, see :mod:`afunet_core.camera.saturation`."""
-
-_SAMPLES = 2**18
-"""Pixels looked at, about."""
-
-_ENOUGH = 64
-"""Fewer pixels that are well exposed in both frames than this, and their means are compared instead."""
-
-_DARKER = -0.25
-"""Stops by which the longer of two exposures may look darker: noise, motion, a cloud."""
-
-_SLACK = 1.0
-"""Stops by which brightness may miss the exposure,"""
-
+_BRIGHT = 0.96  # encoded values that are compared; wider than elsewhere, see `saturation`
+_SAMPLES = 2**18  # pixels looked at, about
+_ENOUGH = 64  # fewer pixels that are well exposed in both frames than this, and their means are compared instead
+_DARKER = -0.25  # stops by which the longer of two exposures may look darker: noise, motion, a cloud
+_SLACK = 1.0  # stops by which brightness may miss the exposure,
+# and further stops per stop of exposure: the tone curves of cameras are steeper or flatter than a pure gamma.
 _PROPORTIONAL = 0.5
-"""and further stops per stop of exposure: the tone curves of cameras are steeper or flatter than a pure gamma."""
-
-_CLOSE = 0.2
-"""Stops, and share of a step, within which brightness is taken for that of an encoding."""
-
-_DOUBT = 0.6
-"""Stops by which a step must be off to be told at all,"""
+_CLOSE = 0.2  # stops, and share of a step, within which brightness is taken for that of an encoding
+_DOUBT = 0.6  # stops by which a step must be off to be told at all,
 
 _FLATTEST = 0.62
-_STEEPEST = 1.45
-"""and the steps, as multiples of the stated ones, that cameras' tone curves make of a gamma of 2.2."""
-
-_NEARLY_ALL = 0.999
-"""Share of black or saturated values that makes a frame empty."""
+_STEEPEST = 1.45  # and the steps, as multiples of the stated ones, that cameras' tone curves make of a gamma of 2.2
+_NEARLY_ALL = 0.999  # share of black or saturated values that makes a frame empty
 
 
 @torch.no_grad()
 def empty_frames(frames: Sequence[Tensor], names: Sequence[str]) -> list[str]:
-    """Describe frames that are black or saturated (almost) everywhere: they add nothing, and are seldom meant.
-
-    Example:
-        >>> empty_frames([torch.zeros(1, 3, 4, 4), torch.full((1, 3, 4, 4), 0.5)], ["a", "b"])
-        ["'a' is black everywhere: it adds nothing to the result."]
-    """
+    """Describe frames that are black or saturated (almost) everywhere: they add nothing, and are seldom meant."""
     sentences = []
     for frame, name in zip(frames, names, strict=True):
         sample = _sample(frame)
@@ -70,27 +48,10 @@ def empty_frames(frames: Sequence[Tensor], names: Sequence[str]) -> list[str]:
 
 @torch.no_grad()
 def estimate_exposures(frames: Sequence[Tensor], names: Sequence[str], encoding: str, gamma: Scalar) -> list[float]:
-    """Estimate exposures from brightness: for frames of which nothing else is known.
+    """Estimate EV in thirds of a stop, 0 for the middle frame, from brightness alone.
 
     Neighbours by brightness are compared by the median ratio of linear light over the pixels well exposed in both. The
     tone curve of a camera makes that a third of a stop wrong, rarely more.
-
-    Args:
-        frames: B×3×H×W, encoded, in [0, 1], in any order.
-        names: of the frames, for messages.
-        encoding: of the frames.
-        gamma: exponent of the gamma encoding.
-
-    Returns:
-        EV of every frame in thirds of a stop, 0 for the middle one.
-
-    Raises:
-        ExposureError: two neighbours share too few well exposed pixels.
-
-    Example:
-        >>> dark = torch.linspace(0.05, 0.2, 900).reshape(1, 1, 30, 30)
-        >>> estimate_exposures([4 * dark, dark], ["long", "short"], "linear", 1.0)
-        [0.0, -2.0]
     """
     samples = [_sample(frame) for frame in frames]
     order = sorted(range(len(samples)), key=lambda index: float(samples[index].mean()))
@@ -114,18 +75,11 @@ def check_brightness(
     gamma: Scalar,
     warn: bool = True,
 ) -> None:
-    """Refuse frames, sorted by exposure, whose brightness contradicts it.
+    """Refuse frames, sorted by exposure, whose brightness contradicts it; ``warn`` of doubtful steps, too.
 
     Each frame is compared with the next: by the median ratio of linear light over the pixels that are well exposed in
     both, or where there are too few of those, by the means. The limits are loose on purpose: they catch swapped frames
     and wrong units, not imperfect response curves.
-
-    Args:
-        frames, times, names, encoding, gamma: of the bracket.
-        warn: tell of doubtful steps, too; not where the calibration has told of them.
-
-    Raises:
-        ExposureError: naming the two frames, what their exposures promise and what their pixels show.
     """
     samples = [_sample(frame) for frame in frames]
     contradiction = _first_contradiction(samples, times, encoding, gamma)

@@ -32,6 +32,7 @@ from afunet_core.io.read import read_image, three_channels
 __all__ = ["LAYOUTS", "BracketDataset", "BracketSample", "SceneFiles", "find_scenes", "read_scene"]
 
 _FRAMES = 3
+_HU_TRUTHS = ("ref_hdr_aligned_linear.hdr", "ref_hdr_aligned.hdr")
 
 
 class _Layout(NamedTuple):
@@ -43,7 +44,6 @@ class _Layout(NamedTuple):
     truths: tuple[str, ...]
 
 
-_HU_TRUTHS = ("ref_hdr_aligned_linear.hdr", "ref_hdr_aligned.hdr")
 #: The layouts, those first that others would take for theirs.
 LAYOUTS: dict[str, _Layout] = {
     "hu": _Layout(

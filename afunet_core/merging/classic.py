@@ -20,8 +20,6 @@ from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, linearize
 from afunet_core.utils.progress import ProgressReporter
 
-__all__ = ["merge_classic"]
-
 
 def merge_classic(
     aligned: AlignedBracket, noise: CameraNoise, options: MergeOptions, reporter: ProgressReporter

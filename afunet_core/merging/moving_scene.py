@@ -21,27 +21,15 @@ from afunet_core.motion.short_frame import consistent_short_frame
 from afunet_core.ops.box_filter import window_max, window_mean
 from afunet_core.ops.strips import enlarged_rows, row_strips
 
-__all__ = ["brightened", "consistent_three", "guess_unrecorded", "merge_moving", "unrecorded_area"]
-
-FOLLOWING = ("auto", "on")
-"""Choices of ``align`` that also follow what moved on its own."""
-
-MENDED = 0.02
-"""Encoded difference from which a pixel of the short frame counts as replaced."""
-
-CERTAIN = 0.99
-"""Share of recorded values from which the network's answer does not matter."""
-
-FADE = 9
-"""Width of the window over which the network's answer goes over into the classical merge, reduced pixels."""
-
-STRIP_PIXELS = 1 << 18
-"""Pixels that are put together at a time."""
+FOLLOWING = ("auto", "on")  # choices of ``align`` that also follow what moved on its own
+MENDED = 0.02  # encoded difference from which a pixel of the short frame counts as replaced
+CERTAIN = 0.99  # share of recorded values from which the network's answer does not matter
+FADE = 9  # width of the window over which the network's answer goes over into the classical merge, reduced pixels
+STRIP_PIXELS = 1 << 18  # pixels that are put together at a time
 
 GUESSED_AT = 4  # factor by which frames of large pictures are reduced at least for a guess: it has no detail to lose
 
-CONTEXT = 48
-"""Pixels around what is guessed that the network sees as well."""
+CONTEXT = 48  # pixels around what is guessed that the network sees as well
 
 
 def merge_moving(
@@ -54,15 +42,7 @@ def merge_moving(
 ) -> Estimate:
     """Merge by the network, after the short frame was mended and what moved was followed.
 
-    In large pictures it is asked only about what moved.
-
-    Args:
-        aligned: all frames.
-        frames: those of the network, and those that may stand in.
-        noise: of the camera.
-        network: to ask.
-        options: of the merge.
-        recorded: B×1×H×W in [0, 1], what recorded values will take the place of; ``None`` finds out what moved.
+    In large pictures it is asked only about what moved, which ``recorded``, B×1×H×W in [0, 1], says if it is known.
     """
     bracket, under = aligned.bracket, frames.three[0]
     three, mended = consistent_three(bracket, frames, noise), 0.0
@@ -85,13 +65,7 @@ def merge_moving(
 
 
 def consistent_three(bracket: Bracket, frames: FrameSelection, noise: CameraNoise) -> Bracket:
-    """Return the network's three frames, the short one mended from others where it contradicts the clipped reference.
-
-    Args:
-        bracket: all frames, registered.
-        frames: the network's, and those that may stand in.
-        noise: of the camera.
-    """
+    """Return the network's three frames, the short one mended where it contradicts the clipped reference."""
     under, reference = frames.three[0], frames.reference
     others = [i for i in frames.joining if i != under and bracket.times[i] < bracket.times[reference]]
     three = frames.for_network(bracket)
@@ -160,15 +134,7 @@ def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelectio
 
 
 def unrecorded_area(unrecorded: Tensor, frames: FrameSelection) -> tuple[int, int, int, int] | None:
-    """Return the rectangle in which the network is worth asking once more, with a shorter frame.
-
-    Args:
-        unrecorded: of an :class:`~afunet_core.merging.estimate.Estimate`, B×1×H×W.
-        frames: with ``wider``, the frames to ask it with.
-
-    Returns:
-        Top, left, height and width, with context around; ``None`` if there is nothing to ask.
-    """
+    """Return top, left, height and width of what is worth asking once more, with context; ``None`` if nothing is."""
     if frames.wider is None or not bool((unrecorded > UNSUPPORTED_SHARE / 2).any()):
         return None
     spans = []

@@ -27,49 +27,26 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, linearize
 
-__all__ = [
-    "Recorded",
-    "find_recorded",
-    "is_calibrated",
-    "is_inexact",
-    "keep_recorded",
-    "merge_recorded",
-    "recorded_mean",
-]
-
+# Encoded value of the longest frame, in units of the darkest that can be told, from which it is not all noise.
 SHOWN = (0.5, 1.5)
-"""Encoded value of the longest frame, in units of the darkest that can be told, from which it is not all noise."""
-
-NEARLY_ALL = 0.998
-"""Share of the picture that must be at rest for the network not to be asked;"""
-
+NEARLY_ALL = 0.998  # share of the picture that must be at rest for the network not to be asked;
+# or share that must be, where a share of less than the second certainly moved: frames lose their say where they do not
+# agree, and the reference stands.
 MOST, NEXT_TO_NOTHING = 0.85, 0.002
-"""or share that must be, where a share of less than the second certainly moved: frames lose their say where they do not
-agree, and the reference stands."""
-
-DOUBTED = 0.5
-"""Certainty of rest from which a frame of a scene at rest has its whole say."""
-
+DOUBTED = 0.5  # certainty of rest from which a frame of a scene at rest has its whole say
+# Stops by which frames disagree at most tones, from which they are not what they are said to be, and a network trained
+# on exact frames takes the difference for motion.
 UNFIT = 0.3
-"""Stops by which frames disagree at most tones, from which they are not what they are said to be, and a network trained
-on exact frames takes the difference for motion."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Places at rest.
+    """Places at rest."""
 
-    Attributes:
-        frames: indices of the frames that take part.
-        rest: of each of these frames, B×1×H×W in [0, 1].
-        share: B×1×H×W in [0, 1], where the frames decide.
-        certain: share of the picture in which something certainly moved, of the worst frame.
-    """
-
-    frames: Sequence[int]
-    rest: Sequence[Tensor]
-    share: Tensor
-    certain: float = 1.0
+    frames: Sequence[int]  # indices of the frames that take part
+    rest: Sequence[Tensor]  # of each of these frames, B×1×H×W in [0, 1]
+    share: Tensor  # B×1×H×W in [0, 1], where the frames decide
+    certain: float = 1.0  # share of the picture in which something certainly moved, of the worst frame
 
     @property
     def everywhere(self) -> bool:
@@ -134,11 +111,7 @@ def merge_recorded(bracket: Bracket, frames: FrameSelection, recorded: Recorded,
 
 
 def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise | None = None) -> Tensor:
-    """Average the frames, each as far as it is at rest, unsaturated and not too dark.
-
-    Returns:
-        B×3×H×W radiance, 1.0 at saturation of the bracket's shortest frame.
-    """
+    """Average the frames, each as far as it is at rest, unsaturated and not too dark, in the bracket's unit."""
     times = [float(bracket.times[index]) for index in recorded.frames]
     model = None if noise is None or is_calibrated(bracket) else noise.model
     count, offset = len(times), darkest_light(bracket)

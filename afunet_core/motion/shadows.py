@@ -25,16 +25,10 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips, in_strips
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["complete_shadows", "darkest_light"]
-
-FADE = 1.5
-"""Encoded value, in units of the darkest that can be told, from which a frame is taken at its word."""
-
+FADE = 1.5  # encoded value, in units of the darkest that can be told, from which a frame is taken at its word
+# Light that a longer frame shows over the most that a dark value allows, from which something moved, and did.
 EXCEEDS = (1.25, 2.0)
-"""Light that a longer frame shows over the most that a dark value allows, from which something moved, and did."""
-
-WINDOW = 5
-"""Side of the neighbourhood that decides, in pixels."""
+WINDOW = 5  # side of the neighbourhood that decides, in pixels
 
 
 def darkest_light(bracket: Bracket) -> float:
@@ -44,11 +38,7 @@ def darkest_light(bracket: Bracket) -> float:
 
 @torch.no_grad()
 def complete_shadows(bracket: Bracket) -> Bracket:
-    """Let every frame show, where it is too dark to tell, what the next longer one shows, as far as it allows.
-
-    Args:
-        bracket: registered frames; its calibration tells how dark is too dark.
-    """
+    """Let registered frames show, where they are too dark to tell, what the next longer one shows, if they allow it."""
     most = darkest_light(bracket)
     if most <= 0:
         return bracket

@@ -34,16 +34,11 @@ if TYPE_CHECKING:
 
     from afunet_core.merging.result import MergeResult
 
-__all__ = ["MergeController"]
-
 logger = logging.getLogger(__name__)
 
-STEPS = 1000
-"""Steps of the bar in napari's activity dock."""
-_PAUSE = 1
-"""Milliseconds between two layers of a result."""
-KEPT_FEATURES = 1024**3
-"""Bytes of features that are kept for inspection after a merge."""
+STEPS = 1000  # steps of the bar in napari's activity dock
+_PAUSE = 1  # milliseconds between two layers of a result
+KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
 
 
 def _quit_all(workers: list[MergeWorker], *_: object) -> None:

@@ -18,32 +18,16 @@ from napari_afunet.settings import MergeSettings
 if TYPE_CHECKING:
     from afunet_core.registration.frames import Registration
 
-__all__ = [
-    "AlignmentPrecheck",
-    "Request",
-    "alignment_warnings",
-    "bit_depth_hint",
-    "black_level_hint",
-    "bracket_warnings",
-]
-
 Request = tuple[Hashable, BracketSource, MergeSettings]
 
-_DELAY = 400
-"""Milliseconds without a change before a check begins."""
-_SIDE = 320
-"""Pixels along the longer side of the copies."""
-_FOLLOWED = 32
-"""Pixels of motion that the network follows by itself."""
-_SHARP = 1.5
-"""Pixels of motion that a mean of the frames forgives."""
-_CERTAIN = 0.8
-"""Confidence from which on a motion is worth a warning before the merge."""
-
-_SAMPLE = 200
-"""Pixels along each side of the grid that is looked at."""
+_DELAY = 400  # milliseconds without a change before a check begins
+_SIDE = 320  # pixels along the longer side of the copies
+_FOLLOWED = 32  # pixels of motion that the network follows by itself
+_SHARP = 1.5  # pixels of motion that a mean of the frames forgives
+_CERTAIN = 0.8  # confidence from which on a motion is worth a warning before the merge
+_SAMPLE = 200  # pixels along each side of the grid that is looked at
+# Share of white from which on the darkest value is an offset: sCMOS cameras have 100 of 65535 or of 4095 counts.
 _OFFSET = 0.003
-"""Share of white from which on the darkest value is an offset: sCMOS cameras have 100 of 65535 or of 4095 counts."""
 
 
 class AlignmentPrecheck(QObject):

@@ -18,21 +18,10 @@ from napari_afunet.jobs.merge_job import Step, merge_source
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
-__all__ = [
-    "BracketDone",
-    "Failed",
-    "FoundBracket",
-    "MergeWorker",
-    "batch_events",
-    "find_brackets",
-    "merge_events",
-    "run_in_background",
-]
-
 logger = logging.getLogger(__name__)
 
+# Seconds between reports: every one redraws the window, which takes 30 ms from the merge where there is no GPU.
 _REPORT_INTERVAL = 0.1
-"""Seconds between reports: every one redraws the window, which takes 30 ms from the merge where there is no GPU."""
 
 ShouldCancel = Callable[[], bool]
 Report = Callable[[float, str], None]
@@ -77,8 +66,7 @@ class MergeSignals(WorkerBaseSignals):
 class MergeWorker(WorkerBase):
     """A worker that runs a generator of events, reports progress, and stops soon after :meth:`quit`.
 
-    Args:
-        events: called with ``(report, should_cancel)`` in the thread; what it yields is emitted as ``yielded``.
+    ``events(report, should_cancel)`` runs in the thread; what it yields is emitted as ``yielded``.
     """
 
     def __init__(self, events: Callable[[Report, ShouldCancel], Iterator[Any]]) -> None:
@@ -114,13 +102,9 @@ def run_in_background(
     done: Callable[[Any], None],
     failed: Callable[[Exception], None] | None = None,
 ) -> None:
-    """Call a function in a thread; its value or its error arrives in the window's own.
+    """Call a function in a thread; ``done`` gets its value, ``failed`` (or the log) its error, in the window's own.
 
-    Args:
-        owner: who waits for the answer; once it is deleted nobody does.
-        function: called with ``arguments``.
-        done: gets the value.
-        failed: gets the error; without it the log does.
+    Once ``owner`` is deleted nobody waits for the answer.
     """
 
     def attempt() -> tuple[Any, Exception | None]:
@@ -198,11 +182,7 @@ def batch_events(
 
 
 def find_brackets(root: str, settings: MergeSettings, group: bool = False) -> list[FoundBracket]:
-    """Return the brackets that a batch would merge, without merging them; for the background.
-
-    Raises:
-        AFUNetError: there are none.
-    """
+    """Return the brackets that a batch would merge, without merging them; for the background."""
     from afunet_core.bracket.folders import list_bracket_folder
 
     found = []

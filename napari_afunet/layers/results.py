@@ -35,15 +35,6 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-__all__ = [
-    "add_in_steps",
-    "add_result_layers",
-    "remove_preview",
-    "set_view_gamma",
-    "show_tone_mapped",
-    "update_result",
-]
-
 
 def add_result_layers(
     viewer: ViewerModel, outcome: Outcome, display: DisplaySettings, name: str | None = None

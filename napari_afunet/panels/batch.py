@@ -24,8 +24,6 @@ from napari_afunet.jobs.summary import in_widget_words
 from napari_afunet.jobs.worker import BracketDone, FoundBracket
 from napari_afunet.panels.layout import reveal
 
-__all__ = ["BatchPanel"]
-
 # text, find brackets by time and exposure, tip
 _BATCHES = (
     ("Folders with one bracket each …", False, "Every folder with an exposure.txt, or with two or more pictures."),

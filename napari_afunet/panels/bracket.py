@@ -10,14 +10,12 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QToolBut
 
 from napari_afunet.layers.selection import MOST_FRAMES, candidate_layers, full_resolution, guess_layers, guess_stack
 from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
-from napari_afunet.panels.frame_table import EV, FrameTable, format_exposure
+from napari_afunet.panels.frame_table import EV, FrameTable
 from napari_afunet.panels.layout import let_shrink
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
-
-__all__ = ["BracketPanel", "format_exposure"]
 
 _AUTOMATIC = "automatic"
 EMPTY = "Open the frames of a bracket, drop the pictures here, or try File › Open Sample › AFUNet HDR."
@@ -118,11 +116,7 @@ class BracketPanel(QWidget):
         return self.table.layers()
 
     def source(self) -> BracketSource:
-        """Return the pixels.
-
-        Raises:
-            BracketError, ShapeError: when the layers do not go together.
-        """
+        """Return the pixels."""
         layers = self.layers()
         return stack_source(layers[0]) if self.is_stack and layers else bracket_source(layers)
 

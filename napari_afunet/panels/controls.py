@@ -10,13 +10,11 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBox
 
 from napari_afunet.jobs.summary import duration
 
-__all__ = ["ControlsPanel"]
-
 IDLE, RUNNING, CANCELLING = "Merge", "Cancel", "Cancelling …"
 STEPS = 1000
 _HEIGHT = 38
-_TELLING = 0.05
-"""Share that must be done before the time left is said."""
+_TELLING = 0.05  # share that must be done before the time left is said
+_LABELS = ("Status", "Summary of the last merge", "Warnings")
 
 
 class ControlsPanel(QWidget):
@@ -116,9 +114,6 @@ class ControlsPanel(QWidget):
 
     def _on_click(self) -> None:
         (self.merge_wanted if self.merge_button.text() == IDLE else self.cancel_wanted).emit()
-
-
-_LABELS = ("Status", "Summary of the last merge", "Warnings")
 
 
 def _label(name: str) -> QLabel:

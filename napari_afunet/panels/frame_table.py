@@ -21,8 +21,6 @@ from napari_afunet.panels.layout import ControlGuard, let_shrink
 if TYPE_CHECKING:
     from napari.layers import Image
 
-__all__ = ["EV", "SECONDS", "FrameTable", "format_exposure"]
-
 EV, SECONDS = "EV", "seconds"
 _CHOOSE = "choose a layer …"
 

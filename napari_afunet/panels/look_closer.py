@@ -21,8 +21,6 @@ from napari_afunet.layers.features import QUANTITIES
 from napari_afunet.layers.overlays import LEGENDS
 from napari_afunet.panels.layout import let_shrink, panel_form, reveal
 
-__all__ = ["ComparePanel", "FeaturesPanel", "LookCloserPanel"]
-
 _TIPS = {
     "reference": "Before and after: the reference frame in the place of the result.",
     "side by side": "The reference frame and the result, moved and zoomed together.",

@@ -19,10 +19,7 @@ if TYPE_CHECKING:
 
     from napari_afunet.display.tone_view import DisplaySettings
 
-__all__ = ["SaveButton"]
-
-_LONGEST = 100
-"""Letters of a suggested name: file systems take 255 bytes, with the suffix."""
+_LONGEST = 100  # letters of a suggested name: file systems take 255 bytes, with the suffix
 
 
 class SaveButton(QPushButton):

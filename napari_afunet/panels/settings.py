@@ -16,15 +16,10 @@ from napari_afunet.panels.layout import panel_form, prepare_controls
 from napari_afunet.panels.option_field import OptionField
 from napari_afunet.settings import MergeSettings, form_options
 
-__all__ = ["SettingsPanel"]
-
-_OPEN_GROUPS = ("frames", "merging")
-"""Groups that every bracket needs; the others are folded."""
-
+_OPEN_GROUPS = ("frames", "merging")  # groups that every bracket needs; the others are folded
+# Options for which the data may suggest a value; both suggestions stand below the first.
 _HINTS = ("bit_depth", "black_level")
-"""Options for which the data may suggest a value; both suggestions stand below the first."""
-STATIC = ("weighted", "mertens")
-"""Methods for scenes at rest: they do not align unless asked."""
+STATIC = ("weighted", "mertens")  # methods for scenes at rest: they do not align unless asked
 
 
 def _by_network(settings: MergeSettings) -> bool:
@@ -135,11 +130,7 @@ class SettingsPanel(QWidget):
         self._follow_method()
 
     def settings(self) -> MergeSettings:
-        """Return what the form says now.
-
-        Raises:
-            ArgumentError: a text that is no value of its option.
-        """
+        """Return what the form says now."""
         values = {}
         for name, field in self.fields.items():
             try:

@@ -13,7 +13,7 @@ from napari_afunet.layers.exposures import (
     layer_exposure,
     stack_exposures,
 )
-from napari_afunet.panels.bracket import format_exposure
+from napari_afunet.panels.frame_table import format_exposure
 
 EV = (-2.0, 0.0, 2.0)
 
