@@ -69,8 +69,9 @@ lint: $(VENV)/.stamp-dev
 	$(VENV)/bin/npe2 validate napari.yaml
 
 # Two processes for the core, one thread each. The plugin's tests run one after the other on a screen, on two screens at once.
-NAPARI_FIRST := $(wildcard tests/napari/test_*.py) tests/napari/display tests/napari/layers napari_afunet
-NAPARI_SECOND := $(filter-out $(NAPARI_FIRST:=/),$(wildcard tests/napari/*/))
+NAPARI_FIRST := $(wildcard tests/napari/test_*.py tests/napari/display/test_*.py tests/napari/layers/test_*.py) \
+	tests/napari/jobs/test_controller.py napari_afunet
+NAPARI_SECOND := $(filter-out $(NAPARI_FIRST),$(wildcard tests/napari/*/test_*.py))
 
 unit: $(VENV)/.stamp-dev
 	@sh tools/system-packages.sh --xvfb
