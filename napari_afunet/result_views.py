@@ -101,7 +101,9 @@ class ResultViews(QObject):
             self.features.set_channels(0)
 
     def _uncovered(self) -> Outcome | None:
-        """Return the last merge; a preview that stands in front of it is removed."""
+        """Return the last merge; a preview in front of it is removed, a comparison that shows it elsewhere is ended."""
+        if self._viewer.canvas.grid.enabled:
+            self.show_comparison("")
         if self.outcome is not self._controller.preview:
             self._controller.remove_preview()
         return self.outcome

@@ -41,6 +41,12 @@ def test_show_ghosts_changes_what_is_seen_at_that_click_and_back(open_widget, cl
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     assert not ghosts.visible
     assert not widget.look_closer.legend.isVisibleTo(widget)
+    widget.views.show_comparison("side by side")
+    assert viewer.canvas.grid.enabled
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)  # over the result, not in a cell of its own
+    qtbot.waitUntil(lambda: ghosts.visible, timeout=WAIT)
+    assert not viewer.canvas.grid.enabled
+    assert viewer.layers["scene tone mapped"].visible
 
 
 def test_what_the_merge_did_not_keep_is_merged_again_and_shown(widget, click_merge, qtbot, add_bracket, frames):
