@@ -45,7 +45,10 @@ def _weighted(bracket: Bracket, noise: NoiseModel | None, reporter: ProgressRepo
 
 
 def _calibrated(bracket: Bracket, reporter: ProgressReporter) -> Tensor:
-    """Return the mean of frames whose tone curve was undone, each as far as its dark values can be believed."""
+    """Return the mean of frames whose tone curve was undone, each as far as its dark values can be believed.
+
+    Where a clipped frame contradicts the shorter ones, the reference is shown as it is, clipped or not.
+    """
     times, darkest = bracket.times.tolist(), darkest_light(bracket) * FADE**GAMMA
 
     def rows(*frames: Tensor) -> Tensor:
@@ -54,6 +57,10 @@ def _calibrated(bracket: Bracket, reporter: ProgressReporter) -> Tensor:
         linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in frames]
         return 1 - where_moved(shares, linear, times, darkest)
 
+    def of_one_moment(reference: Tensor, mean: Tensor, rest: Tensor) -> Tensor:
+        light = linearize(reference, bracket.encoding, bracket.gamma) / times[bracket.reference]
+        return torch.lerp(light, mean, rest)
+
     rest = in_strips(rows, *bracket.frames)
-    each = [torch.ones_like(rest) if i == bracket.reference else rest for i in range(len(bracket))]
-    return recorded_mean(bracket, Recorded(range(len(bracket)), each, rest))
+    mean = recorded_mean(bracket, Recorded(range(len(bracket)), [torch.ones_like(rest)] * len(bracket), rest))
+    return in_strips(of_one_moment, bracket.frames[bracket.reference], mean, rest)

@@ -117,3 +117,15 @@ def test_frames_whose_curve_is_known_are_left_alone() -> None:
     bracket = af.Bracket(frames, times=TIMES)
     assert darkest_light(bracket) == 0
     assert complete_shadows(bracket) is bracket
+
+
+def test_a_clipped_reference_stays_as_it_is_where_a_short_frame_contradicts_it() -> None:
+    """Weighted merge: hair before a bright window, in the short frame alone, made pixels of all colours."""
+    hair = (..., slice(60, 100), slice(120, 160))
+    bright, covered = scene(), scene()
+    bright[hair] = 0.9
+    covered[hair] = torch.tensor([0.004, 0.002, 0.001]).view(1, 3, 1, 1)
+    merged = af.merge(photographs(covered, bright, bright), method="weighted", align="off")
+    inside = torch.from_numpy(merged.radiance).movedim(-1, 0)[None][hair][..., 6:-6, 6:-6]
+    assert float((inside.amax(1) / inside.amin(1)).quantile(0.99)) < 1.1
+    assert float((inside * TIMES[1] / TIMES[0]).median()) == pytest.approx(1.0, abs=0.15)
