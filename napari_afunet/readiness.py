@@ -119,6 +119,10 @@ class Readiness(QObject):
             count = len(self._bracket.layers())
             advice = "Select others and press “Find again”."
             warnings.append(f"The last {count} of {count + more} layers are taken. {advice}")
+        if names := self._bracket.passed_over:
+            warnings.append(
+                f"Not taken: {', '.join(names)}. All frames need one size, and all be colour or all be grey."
+            )
         return f"Ready: {forecast(source, settings, on_gpu)}.", warnings
 
     def _adopt_encoding(self) -> None:

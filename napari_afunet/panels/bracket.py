@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
+from napari_afunet.layers.exposures import layer_exposure
 from napari_afunet.layers.selection import MOST_FRAMES, candidate_layers, full_resolution, guess_layers, guess_stack
 from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
 from napari_afunet.panels.frame_table import EV, FrameTable
@@ -196,6 +197,15 @@ class BracketPanel(QWidget):
             return 0
         shape = full_resolution(layers[0]).shape
         return sum(full_resolution(layer).shape == shape for layer in self._candidates) - len(layers)
+
+    @property
+    def passed_over(self) -> list[str]:
+        """Names of layers among the chosen ones that have an exposure, but another size or other channels."""
+        layers = self.layers()
+        if self.is_stack or self._chosen_by_user or not layers:
+            return []
+        beside = self._candidates[min(map(self._candidates.index, layers)) :]
+        return [each.name for each in beside if each not in layers and layer_exposure(each).value is not None]
 
     def _guess(self, selected: Sequence[Image] | object) -> None:
         chosen = guess_layers(self._viewer.layers, selected)  # type: ignore[arg-type]

@@ -172,3 +172,14 @@ def test_more_frames_than_one_bracket_takes_are_said(viewer, widget):
     viewer.layers.selection = set(viewer.layers[:5])
     widget.bracket.guess_button.click()
     assert "of 17" not in widget.controls.warnings_label.text()
+
+
+@pytest.mark.parametrize("shape", [(40, 48), (48, 40, 3)])
+def test_a_frame_of_another_kind_is_not_left_out_without_a_word(viewer, widget, shape):
+    for index, size in enumerate([(40, 48, 3), (40, 48, 3), shape, (40, 48, 3), (40, 48, 3)]):
+        pixels = np.full(size, 20 + 40 * index, np.uint8)
+        viewer.add_image(pixels, name=f"f{index}", rgb=pixels.ndim == 3, metadata={"ev": float(index)})
+    assert [layer.name for layer in widget.bracket.layers()] == ["f0", "f1", "f3", "f4"]
+    assert "Not taken: f2." in widget.controls.warnings_label.text()
+    viewer.add_image(np.zeros((40, 48), np.uint8), name="mask")  # has no exposure, is no frame
+    assert "mask" not in widget.controls.warnings_label.text()
