@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
@@ -18,7 +19,7 @@ from afunet_core.merging.static_scene import denoise_classic
 from afunet_core.merging.working_scale import finer_scale, where_needed
 from afunet_core.motion.compensation import follow_motion
 from afunet_core.motion.short_frame import consistent_short_frame
-from afunet_core.ops.box_filter import window_max, window_mean
+from afunet_core.ops.box_filter import window_max, window_mean, window_min
 from afunet_core.ops.strips import enlarged_rows, row_strips
 
 FOLLOWING = ("auto", "on")  # choices of ``align`` that also follow what moved on its own
@@ -87,7 +88,9 @@ def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: 
         window_max((three.frames[0] - short).abs().amax(1, keepdim=True).gt(0).to(short), 3 * FADE), FADE
     )
     known = short_frame_reliability(estimate.image * estimate.unit, short, three, selection, noise.dependable)
-    known = known * (1 - moved)
+    # Both other frames are white there: one that still shows a colour may show what moved.
+    white = torch.minimum(*(1 - unsaturated(three.frames[i]).amax(1, keepdim=True) for i in (three.reference, 2)))
+    known = known * (1 - moved) * window_mean(window_min(white, FADE), FADE)
     height, width = three.shape
     for rows in row_strips(height, width, STRIP_PIXELS):
         part = enlarged_rows(share, rows, height, width) * (1 - known[..., rows, :])

@@ -150,9 +150,11 @@ def test_progress_and_a_batch(network):
 
 
 def test_what_the_short_frame_records_of_a_clipped_wall_is_not_guessed() -> None:
-    """The wall is clipped in the reference; where the short frame shows the square before it, the network decides."""
+    """The wall is clipped in the reference; where another frame shows something before it, the network decides."""
     dim = moving_bracket()
     shots = [(frame.double() ** 2.2 * 20).clamp(max=1) ** (1 / 2.2) for frame in dim.frames]
+    passer = (..., slice(40, 52), slice(70, 82))
+    shots[2][passer] = torch.tensor([0.9, 0.4, 0.1]).view(1, 3, 1, 1)
     bracket = af.Bracket([shot.float() for shot in shots], times=TIMES, override=True, reference=1)
     guess = torch.full_like(bracket.frames[0], 0.7)
     noise = CameraNoise(bracket, ORDINARY_CAMERA)
@@ -163,3 +165,4 @@ def test_what_the_short_frame_records_of_a_clipped_wall_is_not_guessed() -> None
     recorded = bracket.radiance(0)
     assert abs(float(mended[wall].mean() / recorded[wall].mean()) - 1) < 0.02
     assert abs(float(mended[square].mean()) - 0.7) < 0.05
+    assert abs(float(mended[passer].mean()) - 0.7) < 0.05
