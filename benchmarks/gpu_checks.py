@@ -36,7 +36,7 @@ from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import count_flops
 from afunet_core.model.config import PUBLISHED
 from afunet_core.model.streaming import stream
-from afunet_core.model.working_scale import WorkingScale
+from afunet_core.model.working_scale import decode_at_scale
 
 NETWORKS = ("full", "compact", "published")
 
@@ -76,7 +76,7 @@ def check_stream(name: str, precision: str, device: torch.device, side: int) -> 
     model, frames = network(name), brackets(1, side)
     with torch.no_grad():
         wanted = model(frames)
-        found = stream(model.to(device), frames.to(device), precision=precision)
+        found = stream(model.to(device), frames.to(device), precision=getattr(torch, precision))
     assert isinstance(found, Tensor)
     return difference(found, wanted)
 
@@ -94,8 +94,8 @@ def check_scale(device: torch.device, side: int) -> dict[str, float]:
     """The working scale 2 on the device against the CPU."""
     model, frames = network("compact"), brackets(1, side)
     with torch.no_grad():
-        wanted = WorkingScale(model, 2)(frames)
-        return difference(WorkingScale(model.to(device), 2)(frames.to(device)), wanted)
+        wanted = decode_at_scale(model, frames, 2).prior
+        return difference(decode_at_scale(model.to(device), frames.to(device), 2).prior, wanted)
 
 
 def check_synthesis(device: torch.device, side: int) -> dict[str, float]:
@@ -188,7 +188,7 @@ class Clock:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
                 if way == "literal":
                     return literal_afunet(parameters, frames)
-                return WorkingScale(model, 2)(frames) if way == "at half size" else model(frames)
+                return decode_at_scale(model, frames, 2) if way == "at half size" else model(frames)
 
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

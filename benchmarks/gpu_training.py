@@ -33,8 +33,8 @@ from afunet_core.losses import HDRLoss
 from afunet_core.metrics import psnr_linear, psnr_mu
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model, save_model
-from afunet_core.model.heads import anchored_weights, estimate_times
-from afunet_core.model.working_scale import WorkingScale
+from afunet_core.model.heads import anchored_merge, anchored_weights, estimate_times
+from afunet_core.model.working_scale import HeadMaps, decode_at_scale
 from afunet_core.radiometry import mu_law
 
 LOSS: dict[str, Any] = {"radiance": 0.3, "radiance_kind": "l1", "decibel": 0.02}
@@ -61,7 +61,7 @@ class Objective:
     """
 
     def __init__(self, model: AFUNet, scale: int, device: torch.device) -> None:
-        self.network, self.loss, self.device = WorkingScale(model, scale), HDRLoss(**LOSS), device
+        self.model, self.scale, self.loss, self.device = model, scale, HDRLoss(**LOSS), device
 
     def __call__(self, frames: Tensor, times: Tensor, truth: Tensor) -> Tensor:
         """``B×3×3×H×W``, ``B×3``, ``B×3×H×W`` → the loss."""
@@ -71,10 +71,16 @@ class Objective:
             self.device.type, torch.bfloat16, enabled=self.device.type == "cuda", cache_enabled=False
         )
         with mixed:
-            maps = self.network.maps(stacked)
-        radiance, prior = self.network.merge(stacked, maps), maps.prior
+            maps = decode_at_scale(self.model, stacked, self.scale)
+        radiance, prior = merged(stacked, maps), maps.prior
         loss = self.loss(radiance, truth) + PRIOR_WEIGHT * self.loss(prior, truth)
         return loss + INVENTED_WEIGHT * invented(stacked, maps.trust, truth)
+
+
+def merged(frames: Tensor, maps: HeadMaps) -> Tensor:
+    """The weighted mean of frames and prior."""
+    frames = frames.to(maps.prior.dtype)
+    return anchored_merge(frames, estimate_times(frames), *maps)
 
 
 def invented(frames: Tensor, trust: Tensor, truth: Tensor) -> Tensor:
@@ -202,9 +208,9 @@ class Validation:
         """PSNR-μ and PSNR-l of every set, in dB: all of its brackets at once."""
         found = {}
         for name, (scale, brackets) in self.sets.items():
-            network, here = WorkingScale(model, scale), brackets.to(device)
+            here = brackets.to(device)
             frames = here.network_input()
-            image = network.merge(frames, network.maps(frames)).clamp(0, 1)
+            image = merged(frames, decode_at_scale(model, frames, scale)).clamp(0, 1)
             found[f"{name}_mu"] = float(psnr_mu(image, here.truth).mean())
             found[f"{name}_l"] = float(psnr_linear(image, here.truth).mean())
         return found

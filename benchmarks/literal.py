@@ -191,7 +191,7 @@ def measure(height: int, width: int) -> list[tuple[str, float, float, float]]:
         "literal, float32": lambda: literal_afunet(parameters, frames),
         "in pieces, float32": lambda: stream(model, frames),
         "literal, bfloat16": lambda: narrow(lambda: literal_afunet(parameters, frames)),
-        "in pieces, bfloat16": lambda: stream(model, frames, precision="bfloat16"),
+        "in pieces, bfloat16": lambda: stream(model, frames, precision=torch.bfloat16),
         "plain forward, float32": lambda: model(frames),
     }
     if not multiplies_bfloat16(torch.device("cpu")):

@@ -34,7 +34,7 @@ __all__ = [
 _RECORDED = 0.88  # encoded value up to which noise is measured; lower than `BRIGHT`, see `saturation`
 # Fraction of saturation; clipped black looks free of noise, and a weight of one over nothing would follow.
 _LEAST_READ_NOISE = 2e-4
-_SAMPLES = 2**17  # pixels looked at, about
+_SAMPLES = 2**17  # pixels looked at of three frames, about; of more frames fewer, for every pair tells
 _BINS = 20  # classes of brightness, each with its own spread
 _ENOUGH = 200  # pixels that a class needs at least
 _MOST_NOISE = 1e6  # far beyond any sensor; squares of larger numbers overflow
@@ -108,7 +108,7 @@ def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
         >>> 0.9 < model.gain / 1e-3 < 1.1, 0.9 < model.read_noise / 1e-2 < 1.1
         (True, True)
     """
-    step = max(1, math.isqrt(bracket.frames[0][:, :1].numel() // _SAMPLES))
+    step = max(1, math.isqrt(bracket.frames[0][:, :1].numel() // (3 * _SAMPLES // len(bracket.frames))))
     is_grey = all(frame.stride(1) == 0 for frame in bracket.frames)  # one channel, shown as three
     encoded = [frame[:, : 1 if is_grey else None, ::step, ::step].float() for frame in bracket.frames]
     times = [float(t) for t in bracket.times]

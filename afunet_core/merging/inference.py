@@ -19,6 +19,7 @@ from afunet_core.merging.options import MergeOptions
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.model.checkpoint import load_model, model_path
 from afunet_core.model.streaming.at_scale import stream_at_scale
+from afunet_core.model.streaming.rows import FrameSource
 from afunet_core.model.streaming.stream import stream
 from afunet_core.utils.device import (
     automatic_budget,
@@ -164,19 +165,17 @@ def network_input(bracket: Bracket, device: torch.device) -> Tensor | BracketRow
     return bracket.to_tensor() if device.type != "cpu" and whole <= LARGEST_WHOLE_INPUT else BracketRows(bracket)
 
 
-class BracketRows:
+class BracketRows(FrameSource):
     """The tensor of :meth:`Bracket.to_tensor`, row by row: 72 bytes a pixel that are never held all at once."""
 
     def __init__(self, bracket: Bracket) -> None:
         self.bracket = bracket.triplet()
-        self.shape: tuple[int, ...] = (self.bracket.batch_size, 18, *self.bracket.shape)
-        self.device: torch.device = self.bracket.frames[0].device
+        self.shape = (self.bracket.batch_size, 18, *self.bracket.shape)
+        self.device = self.bracket.frames[0].device
 
     def rows(self, index: int, start: int, stop: int) -> Tensor:
-        """Return rows ``start`` to ``stop`` of one sample, ``18×rows×W``."""
         frames = [frame[index : index + 1, :, start:stop] for frame in self.bracket.frames]
         return self.bracket.with_frames(frames).to_tensor()[0]
 
     def times(self, index: int) -> Tensor:
-        """Return the exposure times, which a tensor's reader has to estimate from all of it."""
         return self.bracket.times

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
@@ -18,9 +19,11 @@ from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.static_scene import denoise_classic
 from afunet_core.merging.working_scale import finer_scale, where_needed
 from afunet_core.motion.compensation import follow_motion
+from afunet_core.motion.consistency import samples
 from afunet_core.motion.short_frame import consistent_short_frame
-from afunet_core.ops.box_filter import window_max, window_mean, window_min
+from afunet_core.ops.box_filter import block_mean, window_max, window_mean, window_min
 from afunet_core.ops.strips import enlarged_rows, row_strips
+from afunet_core.radiometry import encode, linearize
 
 FOLLOWING = ("auto", "on")  # choices of ``align`` that also follow what moved on its own
 MENDED = 0.02  # encoded difference from which a pixel of the short frame counts as replaced
@@ -83,17 +86,18 @@ def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: 
         return estimate
     share = window_mean(window_max(where, FADE), FADE)
     selection = FrameSelection(three.reference, (0, 1, 2))
-    # What was moved in the short frame is never exact.
-    moved = window_mean(
-        window_max((three.frames[0] - short).abs().amax(1, keepdim=True).gt(0).to(short), 3 * FADE), FADE
-    )
     known = short_frame_reliability(estimate.image * estimate.unit, short, three, selection, noise.dependable)
+    small, short = three.with_frames([samples(frame) for frame in three.frames]), samples(short)
+    # What was moved in the short frame is never exact.
+    moved = (small.frames[0] - short).abs().amax(1, keepdim=True).gt(0).to(short)
+    moved = window_mean(window_max(moved, 3 * FADE), FADE)
     # Both other frames are white there: one that still shows a colour may show what moved.
-    white = torch.minimum(*(1 - unsaturated(three.frames[i]).amax(1, keepdim=True) for i in (three.reference, 2)))
-    known = known * (1 - moved) * window_mean(window_min(white, FADE), FADE)
+    white = torch.minimum(*(1 - unsaturated(small.frames[i]).amax(1, keepdim=True) for i in (small.reference, 2)))
+    recorded = (1 - moved) * window_mean(window_min(white, FADE), FADE)
     height, width = three.shape
     for rows in row_strips(height, width, STRIP_PIXELS):
-        part = enlarged_rows(share, rows, height, width) * (1 - known[..., rows, :])
+        kept = 1 - known[..., rows, :] * enlarged_rows(recorded, rows, height, width)
+        part = enlarged_rows(share, rows, height, width) * kept
         estimate.image[..., rows, :] = torch.lerp(
             classic[..., rows, :] / estimate.unit, estimate.image[..., rows, :], part
         )
@@ -129,11 +133,19 @@ def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelectio
     where = None
     if network.scale > 1:
         where = estimate.unrecorded[..., top : top + height, left : left + width]
-        network = replace(network, scale=max(network.scale, GUESSED_AT))
-    guess = replace(network, keep_stages=False).estimate(wider, float(bracket.times[frames.wider[0]]), where).image
+        wider = _reduced(wider, max(network.scale, GUESSED_AT))
+    network = replace(network, keep_stages=False, scale=1)
+    guess = network.estimate(wider, float(bracket.times[frames.wider[0]]), where).image
+    guess = F.interpolate(guess, size=(height, width), mode="bilinear")
     image = brightened(estimate.image, guess, estimate.unrecorded, area)
     brighter = (image > estimate.image).any(1)
     return replace(estimate, image=image, guessed=float(brighter.float().mean()))
+
+
+def _reduced(bracket: Bracket, factor: int) -> Bracket:
+    """Average frames in linear light; less than a block at the lower and right border is left out."""
+    reduced = [block_mean(linearize(frame, bracket.encoding, bracket.gamma), factor) for frame in bracket.frames]
+    return bracket.with_frames([encode(light, bracket.encoding, bracket.gamma) for light in reduced])
 
 
 def unrecorded_area(unrecorded: Tensor, frames: FrameSelection) -> tuple[int, int, int, int] | None:

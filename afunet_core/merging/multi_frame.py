@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
@@ -23,7 +24,7 @@ from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
-from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over
+from afunet_core.motion.consistency import HALO, agreement, contradiction, samples, spread_over, where_clipped
 from afunet_core.ops.box_filter import window_max
 from afunet_core.ops.slope import central_differences
 from afunet_core.ops.smoothstep import smoothstep
@@ -97,44 +98,70 @@ def combine_frames(
     """
     noise = dependable_noise(bracket, noise)  # without read noise, the weight of black would be one over nothing
     short = (three or frames.for_network(bracket)).frames[0].to(image)
+    small = bracket.with_frames([samples(frame) for frame in bracket.frames])
     reliability = short_frame_reliability(image, short, bracket, frames, noise)
+    areas = {index: samples(area) for index, area in covered.items()}
+    prior = _prior(samples(image), samples(short), samples(reliability), small, frames, noise)
+    agreed = _weigh_frames(prior, small, frames, noise, areas).agreed
+    maps = F.interpolate(torch.cat(list(agreed.values()), 1), size=bracket.shape, mode="bilinear")
 
-    def rows(image: Tensor, short: Tensor, reliability: Tensor, *more: Tensor) -> Tensor:
+    def rows(image: Tensor, short: Tensor, reliability: Tensor, maps: Tensor, *more: Tensor) -> Tensor:
         part = bracket.with_frames(more[: len(bracket)])
         areas = dict(zip(covered, more[len(bracket) :], strict=True))
-        return torch.cat(_combine_rows(image, short, reliability, part, frames, noise, areas), 1)
+        prior = _prior(image, short, reliability, part, frames, noise)
+        weighed = _weigh_frames(prior, part, frames, noise, areas, dict(zip(agreed, maps.split(1, 1), strict=True)))
+        return torch.cat(_combine_rows(prior, weighed, part, frames), 1)
 
-    combined = in_haloed_strips(rows, HALO, image, short, reliability, *bracket.frames, *covered.values())
+    combined = in_haloed_strips(rows, HALO, image, short, reliability, maps, *bracket.frames, *covered.values())
     return Combination(*combined.split((3, 1, 1), 1))
 
 
-def _combine_rows(
-    image: Tensor,
-    short: Tensor,
-    reliability: Tensor,
-    bracket: Bracket,
-    frames: FrameSelection,
-    noise: NoiseModel,
-    covered: Mapping[int, Tensor],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Do :func:`combine_frames` for some rows; ``reliability`` is that of the short frame."""
+class _Prior(NamedTuple):
+    """Picture that frames are held against: the network's, or the short frame where that is reliable."""
+
+    picture: Tensor
+    variance: Tensor
+    precision: Tensor  # that the network's frames should have
+    reliability: Tensor  # of the short frame
+    shortest: float  # exposure time of the shortest frame that the network saw
+
+
+class _Weighed(NamedTuple):
+    """Frames that agree with the prior."""
+
+    prior: Tensor  # extended by shorter frames
+    ceiling: Tensor  # radiance from which it is clipped
+    total: Tensor  # weighted sum
+    weight: Tensor
+    agreed: dict[int, Tensor]  # of each frame, in [0, 1]
+
+
+def _prior(
+    image: Tensor, short: Tensor, reliability: Tensor, bracket: Bracket, frames: FrameSelection, noise: NoiseModel
+) -> _Prior:
     times = [float(t) for t in bracket.times]
     seen = [times[i] for i in sorted(set(frames.three))]
-    prior_precision = _precision(image, seen, noise, bracket)
     # The network may have looked at the reference alone: a frame must not be distrusted for the reference's noise.
-    until_reference = [time for time in seen if time <= times[frames.reference]]
-    prior_variance = 1 / _precision(image, until_reference, noise, bracket)
+    precision, until_reference = _precision(image, seen, noise, bracket, times[frames.reference])
+    prior_variance = 1 / until_reference
     radiance, time = linearize(short, bracket.encoding, bracket.gamma) / seen[0], seen[0]
     reliability = reliability * unsaturated(short)
-    prior = torch.lerp(image, radiance, reliability)
-    prior_variance = torch.lerp(prior_variance, noise.variance(radiance * time) / time**2, reliability)
-    prior, ceiling, total, weight = _weigh_frames(prior, prior_variance, seen[0], bracket, frames, noise, covered)
+    variance = torch.lerp(prior_variance, noise.variance(radiance * time) / time**2, reliability)
+    return _Prior(torch.lerp(image, radiance, reliability), variance, precision, reliability, seen[0])
+
+
+def _combine_rows(
+    known: _Prior, weighed: _Weighed, bracket: Bracket, frames: FrameSelection
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what :class:`Combination` holds of some rows."""
+    prior, ceiling, total, weight, _ = weighed
+    prior_precision, shortest = known.precision, float(bracket.times[0])
     # Where frames drop out, the picture also gets the weight that they lost: the network knew more than what is left.
     prior_weight = PRIOR_SHARE * prior_precision + (prior_precision - weight).clamp_min(0.0)
     combined = (total + prior_weight * prior) / (weight + prior_weight)
-    network_share = (prior_weight / (weight + prior_weight) * (1 - reliability)).mean(1, keepdim=True)
-    at_limit = smoothstep(prior / ceiling, *AT_LIMIT) * (ceiling * times[0] < 0.99)
-    clipped = 1 - unsaturated(bracket.frames[frames.reference].to(image))
+    network_share = (prior_weight / (weight + prior_weight) * (1 - known.reliability)).mean(1, keepdim=True)
+    at_limit = smoothstep(prior / ceiling, *AT_LIMIT) * (ceiling * shortest < 0.99)
+    clipped = 1 - unsaturated(bracket.frames[frames.reference].to(prior))
     support = weight / (weight + prior_precision)
     unsupported = smoothstep(support, UNSUPPORTED[1], UNSUPPORTED[0]) * clipped
     unrecorded = torch.maximum(at_limit, UNSUPPORTED_SHARE * unsupported).amax(1, keepdim=True)
@@ -142,21 +169,19 @@ def _combine_rows(
 
 
 def _weigh_frames(
-    prior: Tensor,
-    prior_variance: Tensor,
-    seen_shortest: float,
+    known: _Prior,
     bracket: Bracket,
     frames: FrameSelection,
     noise: NoiseModel,
     covered: Mapping[int, Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Compare the frames with the prior, the longest first, and sum what agrees.
-
-    Returns the prior, extended by shorter frames; the radiance from which it is clipped; weighted sum and weights.
-    """
+    agreements: Mapping[int, Tensor] = _NOTHING,
+) -> _Weighed:
+    """Compare the frames with the prior, the longest first, unless their agreements are known; sum what agrees."""
+    prior, prior_variance, seen_shortest = known.picture, known.variance, known.shortest
+    found: dict[int, Tensor] = {}
     times = [float(t) for t in bracket.times]
     steepness = _squared_slope(prior) if covered else torch.zeros_like(prior)
-    ceiling = torch.full_like(prior, 1.0 / seen_shortest)  # at which the shortest frame the network saw saturates
+    ceiling = torch.full_like(prior, 1.0 / seen_shortest)  # from which the network saw nothing recorded
     everywhere = torch.ones_like(prior[:1, :1], dtype=torch.bool)
     total, weight = torch.zeros_like(prior), torch.zeros_like(prior)
     for index in sorted(frames.joining, key=times.__getitem__, reverse=True):
@@ -169,7 +194,10 @@ def _weigh_frames(
             variance = variance + REGISTERED_WITHIN**2 * steepness
         share = trust / variance
         if index != frames.reference:  # which shows what is to be shown
-            agreed = agreement(prior, radiance, prior_variance + variance, ceiling, trust)
+            agreed = agreements.get(index)
+            if agreed is None:
+                agreed = agreement(prior, radiance, prior_variance + variance, ceiling, trust)
+            found[index] = agreed
             share = share * agreed
             if time < seen_shortest:
                 # Where the network's frames are clipped, those that are shorter still must agree among themselves.
@@ -178,7 +206,7 @@ def _weigh_frames(
                 prior_variance = torch.where(update, variance, prior_variance)
                 ceiling = torch.where(update, 1.0 / time, ceiling)
         total, weight = total + share * radiance, weight + share
-    return prior, ceiling, total, weight
+    return _Weighed(prior, ceiling, total, weight, found)
 
 
 def short_frame_reliability(
@@ -192,17 +220,14 @@ def short_frame_reliability(
     if frames.three[0] == frames.reference:
         return torch.zeros_like(image[:, :1])
     seen = [float(bracket.times[i]) for i in frames.three[:2]]
-
-    def rows(image: Tensor, short: Tensor, *all_frames: Tensor) -> Tensor:
-        part, time = bracket.with_frames(all_frames), seen[0]
-        radiance = linearize(short, bracket.encoding, bracket.gamma) / time
-        variance = noise.variance(radiance * time) / time**2 + 1 / _precision(image, seen, noise, part)
-        clipped, wrong = contradiction(part, short, time, noise, frames.reference)
-        differs = (1 - agreement(image, radiance, variance, 1 / time, unsaturated(short))) * clipped
-        return torch.cat((clipped, wrong, differs), 1)
-
-    clipped, wrong, differs = in_haloed_strips(rows, HALO, image, short, *bracket.frames).split(1, 1)
-    return clipped * (1 - spread_over(wrong, differs))
+    size, time, reference = bracket.shape, seen[0], bracket.frames[frames.reference]
+    image, short, bracket = samples(image), samples(short), bracket.with_frames([*map(samples, bracket.frames)])
+    radiance = linearize(short, bracket.encoding, bracket.gamma) / time
+    variance = noise.variance(radiance * time) / time**2 + 1 / _precision(image, seen, noise, bracket)[0]
+    clipped, wrong = contradiction(bracket, short, time, noise, frames.reference)
+    differs = (1 - agreement(image, radiance, variance, 1 / time, unsaturated(short))) * clipped
+    right = F.interpolate(1 - spread_over(wrong, differs), size=size, mode="bilinear")
+    return in_haloed_strips(where_clipped, HALO, reference) * right
 
 
 def _squared_slope(image: Tensor) -> Tensor:
@@ -211,11 +236,17 @@ def _squared_slope(image: Tensor) -> Tensor:
     return window_max(across.square() + down.square(), 3)
 
 
-def _precision(image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket) -> Tensor:
-    """Return how well frames of these times determine the picture: little where all of them are clipped."""
-    precision = torch.zeros_like(image)
+def _precision(
+    image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket, until: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Return how well frames of these times determine the picture: little where all of them are clipped.
+
+    The second is that of the frames up to the time ``until`` alone.
+    """
+    precision = shorter = torch.zeros_like(image)
     for time in times:
         expected = encode((image * time).clamp(0.0, 1.0), bracket.encoding, bracket.gamma)
         precision = precision + unsaturated(expected) * time**2 / noise.variance(image * time)
+        shorter = precision if time <= until else shorter
     floor = 1e-3 * times[0] ** 2 / noise.variance(torch.ones_like(image[:1, :1, :1, :1]))
-    return precision + floor
+    return precision + floor, shorter + floor

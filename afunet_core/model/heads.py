@@ -22,7 +22,6 @@ __all__ = [
     "anchored_weights",
     "estimate_times",
     "frame_log_precision",
-    "times_from_means",
 ]
 
 # Largest log-trust. Unlimited, the first source that proves useful takes everything, and the others never learn.
@@ -88,11 +87,6 @@ def estimate_times(frames: Tensor) -> Tensor:
     stacked = frames.to(wide).reshape(frames.shape[0], 3, 6, *frames.shape[2:])
     radiance = stacked[:, :, :3].mean((2, 3, 4))
     linear = stacked[:, :, 3:].clamp(0, 1).pow(2.2).mean((2, 3, 4))
-    return times_from_means(radiance, linear)
-
-
-def times_from_means(radiance: Tensor, linear: Tensor) -> Tensor:
-    """Exposure times from the mean radiance and the mean linear value of each frame; 1 where both are 0."""
     floor = 1e-8
     return (linear + floor) / (radiance + floor)
 

@@ -17,16 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.errors import ArgumentError
 from afunet_core.model.afunet import AFUNet
-from afunet_core.model.heads import anchored_merge, estimate_times
 from afunet_core.radiometry import GAMMA
 
 __all__ = [
     "HeadMaps",
     "LinearMaps",
-    "WorkingScale",
     "apply_linear_maps",
+    "decode_at_scale",
     "fit_linear_maps",
     "reduce_frames",
 ]
@@ -52,50 +50,30 @@ class LinearMaps(NamedTuple):
     scale: int  # fine pixels per coarse pixel
 
 
-class WorkingScale:
-    """A network with an anchored head that looks at frames reduced by ``scale``.
+def decode_at_scale(model: AFUNet, frames: Tensor, scale: int) -> HeadMaps:
+    """Decode maps at the size of the frames by a network that looks at frames reduced by ``scale``, differentiable.
+
+    ``anchored_merge(frames, times, *maps)`` is then the image; at scale 1 it is that of the network itself.
 
     Args:
-        model: the network; any of its parameters may be trained through this.
-        scale: 1 (exactly the network itself), 2, 4, …
+        model: a network with an anchored head; any of its parameters may be trained through this.
+        frames: ``B×18×H×W`` network input.
+        scale: 1, 2, 4, …
 
     Raises:
-        ArgumentError: for a scale below 1.
+        ArgumentError: for a network with a direct head.
 
     Example:
         >>> from afunet_core.model.config import COMPACT
-        >>> coarse = WorkingScale(AFUNet(COMPACT).eval(), 2)
-        >>> coarse(torch.rand(1, 18, 37, 41)).shape
-        torch.Size([1, 3, 37, 41])
+        >>> decode_at_scale(AFUNet(COMPACT).eval(), torch.rand(1, 18, 37, 41), 2).trust.shape
+        torch.Size([1, 4, 37, 41])
     """
-
-    def __init__(self, model: AFUNet, scale: int) -> None:
-        if scale < 1 or int(scale) != scale:
-            raise ArgumentError("scale", "a whole number of at least 1", scale)
-        self.model, self.scale = model, int(scale)
-
-    def __call__(self, frames: Tensor) -> Tensor:
-        """``B×18×H×W`` network input → ``B×3×H×W`` radiance, differentiable."""
-        return self.merge(frames, self.maps(frames))
-
-    def maps(self, frames: Tensor) -> HeadMaps:
-        """Prior and log-trusts at the size of the frames.
-
-        Raises:
-            ArgumentError: for a network with a direct head.
-        """
-        if self.scale == 1:
-            return HeadMaps(*self.model.decode(frames))
-        coarse = reduce_frames(frames, self.scale)
-        decoded = HeadMaps(*self.model.decode(coarse))
-        with torch.autocast(frames.device.type, enabled=False):  # differences of means need all their digits
-            return apply_linear_maps(fit_linear_maps(decoded, coarse, self.scale), frames)
-
-    @staticmethod
-    def merge(frames: Tensor, maps: HeadMaps) -> Tensor:
-        """The weighted mean of frames and prior."""
-        frames = frames.to(maps.prior.dtype)
-        return anchored_merge(frames, estimate_times(frames), maps.prior, maps.trust)
+    if scale == 1:
+        return HeadMaps(*model.decode(frames))
+    coarse = reduce_frames(frames, scale)
+    decoded = HeadMaps(*model.decode(coarse))
+    with torch.autocast(frames.device.type, enabled=False):  # differences of means need all their digits
+        return apply_linear_maps(fit_linear_maps(decoded, coarse, scale), frames)
 
 
 def reduce_frames(frames: Tensor, scale: int) -> Tensor:

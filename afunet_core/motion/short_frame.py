@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.camera.saturation import unsaturated
-from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over, variance_between
+from afunet_core.motion.consistency import HALO, agreement, contradiction, samples, spread_over, variance_between
 from afunet_core.ops.box_filter import window_min
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import expose
@@ -46,19 +47,18 @@ def consistent_short_frame(
         B×3×H×W encoded like the frame; the frame itself where nothing stands in.
     """
 
-    def against_reference(*frames: Tensor) -> Tensor:
-        part = bracket.with_frames(frames)
-        return torch.cat(contradiction(part, frames[under], float(part.times[under]), noise, reference), 1)
-
-    clipped, wrong = in_haloed_strips(against_reference, HALO, *bracket.frames).split(1, 1)
+    small = bracket.with_frames([samples(frame) for frame in bracket.frames])
+    clipped, wrong = contradiction(small, small.frames[under], float(small.times[under]), noise, reference)
     if not others or not bool((wrong > 0.5).any()):
         return bracket.frames[under]
-    shares = [_share(bracket, (under, index, reference), clipped, wrong, noise) for index in others]
+    shares = torch.cat([_share(small, (under, index, reference), clipped, wrong, noise) for index in others], 1)
 
     def filled(shares: Tensor, *frames: Tensor) -> Tensor:
+        if not bool(shares.any()):
+            return frames[under]
         return _fill(bracket.with_frames(frames), under, dict(zip(others, shares.split(1, 1), strict=True)))
 
-    return in_haloed_strips(filled, HALO, torch.cat(shares, 1), *bracket.frames)
+    return in_haloed_strips(filled, HALO, F.interpolate(shares, size=bracket.shape, mode="bilinear"), *bracket.frames)
 
 
 def _share(bracket: Bracket, which: tuple[int, int, int], clipped: Tensor, wrong: Tensor, noise: NoiseModel) -> Tensor:
@@ -66,17 +66,10 @@ def _share(bracket: Bracket, which: tuple[int, int, int], clipped: Tensor, wrong
     under, index, reference = which
     times = [float(time) for time in bracket.times]
     shorter, longer = sorted((index, under), key=times.__getitem__)
-
-    def against_each_other(clipped: Tensor, *frames: Tensor) -> Tensor:
-        part = bracket.with_frames(frames)
-        dim, bright = part.radiance(shorter), part.radiance(longer)
-        variance = variance_between(bright, dim, times[shorter], noise)
-        agreed = agreement(bright, dim, variance, 1 / times[longer], unsaturated(frames[shorter]))
-        theirs = contradiction(part, frames[index], times[index], noise, reference)[1]
-        return torch.cat(((1 - agreed) * clipped, theirs), 1)
-
-    masks = in_haloed_strips(against_each_other, HALO, clipped, *bracket.frames)
-    differs, their_wrong = masks.split(1, 1)
+    dim, bright = bracket.radiance(shorter), bracket.radiance(longer)
+    variance = variance_between(bright, dim, times[shorter], noise)
+    differs = (1 - agreement(bright, dim, variance, 1 / times[longer], unsaturated(bracket.frames[shorter]))) * clipped
+    their_wrong = contradiction(bracket, bracket.frames[index], times[index], noise, reference)[1]
     # Where things of both frames meet, each takes what is nearer to it.
     mine, theirs = spread_over(wrong, differs), spread_over(their_wrong, differs)
     return ((mine - theirs) / CLEARLY).clamp(0.0, 1.0)

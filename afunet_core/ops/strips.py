@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -40,28 +39,15 @@ def in_strips(function: Callable[..., Tensor], *images: Tensor, pixels: int = PI
     A chain of cheap operations on a large image spends its time waiting for memory; in strips it runs about twice as
     fast, with the same result and the same gradients. On a GPU the image stays whole.
     """
-    if not _has_cache(images[0]):
-        return function(*images)
-    height, width = images[0].shape[-2:]
-    cuts = list(row_strips(height, width, pixels))
-    if len(cuts) <= 1:
-        return function(*images)
-    strips = (function(*(image[..., rows, :] for image in images)) for rows in cuts)
-    first = next(strips)
-    if first.requires_grad:
-        return torch.cat([first, *strips], -2)
-    # Into its place at once: a list of strips and their concatenation would take the memory of two results.
-    result = first.new_empty(*first.shape[:-2], height, first.shape[-1])
-    for rows, strip in zip(cuts, chain((first,), strips), strict=True):
-        result[..., rows, :] = strip
-    return result
+    return in_haloed_strips(function, 0, *images, pixels=pixels)
 
 
 def in_haloed_strips(
     function: Callable[..., Tensor], halo: int, *images: Tensor, pixels: int = HALOED_PIXELS
 ) -> Tensor:
     """Apply a function that looks at neighbours up to ``halo`` rows away, strip by strip with those rows beyond it."""
-    if not _has_cache(images[0]):
+    # Strips pay on a CPU, and not while a compiler fuses operations and keeps sizes symbolic.
+    if images[0].device.type != "cpu" or torch.compiler.is_compiling():
         return function(*images)
     height, width = images[0].shape[-2:]
     cuts = list(row_strips(height, width, max(pixels, LEAST_HALOS * halo * width)))
@@ -87,8 +73,3 @@ def enlarged_rows(small: Tensor, rows: slice, height: int, width: int) -> Tensor
     share = (y - above).to(small)[:, None]
     between = torch.lerp(small[..., above, :], small[..., (above + 1).clamp_(max=last), :], share)
     return F.interpolate(between, size=(len(numbers), width), mode="bilinear", align_corners=False)
-
-
-def _has_cache(image: Tensor) -> bool:
-    """Return True where strips pay: on a CPU, and not while a compiler fuses operations and keeps sizes symbolic."""
-    return image.device.type == "cpu" and not torch.compiler.is_compiling()

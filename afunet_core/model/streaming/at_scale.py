@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.model.afunet import AFUNet
-from afunet_core.model.heads import anchored_merge, anchored_weights, estimate_times
-from afunet_core.model.streaming.rows import FrameSource, TensorSource
+from afunet_core.model.heads import anchored_merge, anchored_weights
+from afunet_core.model.streaming.rows import FrameSource
 from afunet_core.model.streaming.stream import stream
 from afunet_core.model.streaming.tiling import row_ranges
 from afunet_core.model.working_scale import REACH, HeadMaps, apply_linear_maps, fit_linear_maps, reduce_frames
@@ -40,7 +40,7 @@ def stream_at_scale(
     ``where``, B×1×h×w of any size, is above 0 where it is asked; elsewhere all frames are trusted alike.
     Returns B×3×H×W radiance where the frames are, and the share of the picture that the network looked at.
     """
-    source = TensorSource(frames) if isinstance(frames, Tensor) else frames
+    source = FrameSource(frames) if isinstance(frames, Tensor) else frames
     batch, _, height, width = source.shape
     coarse = _reduced(source, scale)
     image = torch.empty(batch, 3, height, width, dtype=torch.float32, device=source.device)
@@ -48,8 +48,7 @@ def stream_at_scale(
     with torch.inference_mode():
         for index in range(batch):
             small = coarse[index : index + 1]
-            known = source.times(index)
-            times = estimate_times(small) if known is None else known[None].to(small)
+            times = source.times(index)[None].to(small)
             wanted = None if where is None else _wanted(where[index : index + 1], small.shape[-2:])
             maps, share = _maps(model, small, times, wanted, options)
             looked_at += share / batch

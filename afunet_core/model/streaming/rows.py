@@ -2,66 +2,41 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.model.heads import AnchoredHead, anchored_merge, times_from_means
+from afunet_core.model.heads import AnchoredHead, anchored_merge, estimate_times
 from afunet_core.model.streaming.folded_layers import convolution
-from afunet_core.model.streaming.tiling import row_ranges
 
 if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
-    from afunet_core.model.streaming.threads import Workers
-
-TIMES_PIXELS = 1 << 16  # pixels of one strip when the exposure times are estimated
 
 
-class FrameSource(Protocol):
-    """Network input made on demand, a few rows at a time; :attr:`shape` is ``B×18×H×W``."""
+class FrameSource:
+    """Network input, ``B×18×H×W``, a few rows at a time: here a tensor, with its exposure times ``B×3`` if known."""
 
-    shape: tuple[int, ...]
-    device: torch.device
+    def __init__(self, frames: Tensor, times: Tensor | None = None) -> None:
+        self.frames, self.known_times = frames, times
+        self.shape: tuple[int, ...] = tuple(frames.shape)
+        self.device = frames.device
 
     def rows(self, index: int, start: int, stop: int) -> Tensor:
         """Return rows ``start`` to ``stop`` of one sample, ``18×rows×W``."""
-        ...
-
-    def times(self, index: int) -> Tensor | None:
-        """Return the sample's relative exposure times, ``(3,)``, or None where they are unknown."""
-        ...
-
-
-class TensorSource:
-    """A tensor ``B×18×H×W``, and relative exposure times ``B×3`` if they are known, as a source of rows."""
-
-    def __init__(self, frames: Tensor, times: Tensor | None = None) -> None:
-        self.frames, self.shape, self.device = frames, tuple(frames.shape), frames.device
-        self.known_times = times
-
-    def rows(self, index: int, start: int, stop: int) -> Tensor:
-        """Rows of one sample, as a view."""
         return self.frames[index, :, start:stop]
 
-    def times(self, index: int) -> Tensor | None:
-        """Return the times of one sample; None if they have to be estimated from the frames."""
-        return None if self.known_times is None else self.known_times[index]
+    def times(self, index: int) -> Tensor:
+        """Return the sample's relative exposure times, ``(3,)``."""
+        return estimate_times(self.frames[index, None])[0] if self.known_times is None else self.known_times[index]
 
 
 class FrameRows:
     """The padded network input of one image, a few rows at a time, and the first and last layers of the network."""
 
     def __init__(
-        self,
-        model: AFUNet,
-        source: FrameSource,
-        index: int,
-        shape: tuple[int, int],
-        dtype: torch.dtype,
-        workers: Workers,
+        self, model: AFUNet, source: FrameSource, index: int, shape: tuple[int, int], dtype: torch.dtype
     ) -> None:
         self.model, self.source, self.index, self.dtype = model, source, index, dtype
         self.device, self.fold = next(model.parameters()).device, model.config.downscale
@@ -72,9 +47,7 @@ class FrameRows:
         self.head = convolution(model.head.conv, dtype)
         self.times: Tensor | None = None
         if isinstance(model.head, AnchoredHead):
-            known = source.times(index)
-            times = self._times(workers) if known is None else known
-            self.times = times[None].to(self.device, dtype)
+            self.times = source.times(index)[None].to(self.device, dtype)
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Rows of the padded input, ``1×18×rows×W``, on the device."""
@@ -136,21 +109,6 @@ class FrameRows:
         if bottom:
             out[-1] = out[-3]
         return out
-
-    def _times(self, workers: Workers) -> Tensor:
-        """Estimate exposure times ``(3,)`` as :func:`estimate_times` does, from sums over strips."""
-        height, width = self.source.shape[2:]
-        strips = row_ranges(height, max(1, TIMES_PIXELS // width))
-        sums = torch.zeros(len(strips), 2, 3, dtype=torch.float64)
-
-        def add_up(index: int, start: int, stop: int) -> None:
-            rows = self.source.rows(self.index, start, stop).unflatten(0, (3, 2, 3)).to(self.dtype)
-            linear = rows[:, 1].clamp(0, 1).pow(2.2)
-            sums[index] = torch.stack([part.sum((1, 2, 3)).double().cpu() for part in (rows[:, 0], linear)])
-
-        workers.run(partial(add_up, index, *ends) for index, ends in enumerate(strips))
-        radiance, linear = sums.sum(0) / (3 * height * width)
-        return times_from_means(radiance, linear)
 
 
 def _padding(size: int, padded: int) -> list[int]:

@@ -26,7 +26,7 @@ from afunet_core.model.stages import Stage
 from afunet_core.model.streaming.buffers import Scratch
 from afunet_core.model.streaming.folded_layers import Numerics
 from afunet_core.model.streaming.passes import Features, FoldedStage, PassContext, align, fuse, update
-from afunet_core.model.streaming.rows import FrameRows, FrameSource, TensorSource
+from afunet_core.model.streaming.rows import FrameRows, FrameSource
 from afunet_core.model.streaming.threads import Workers
 from afunet_core.model.streaming.tiling import Tiling, row_ranges
 from afunet_core.radiometry import exposure_times
@@ -53,7 +53,7 @@ def stream(
     where: Tensor | None = None,
     on_progress: Progress | None = None,
     should_cancel: Callable[[], bool] | None = None,
-    precision: torch.dtype | str | None = None,
+    precision: torch.dtype | None = None,
     tile_windows: int | None = None,
 ) -> Tensor | tuple[Tensor, list[StageState]]:
     """Run the network tile by tile; the result is ``model(frames)`` in eval mode, without gradients.
@@ -69,8 +69,8 @@ def stream(
             stay what they were. An approximation; ``None`` applies them everywhere.
         on_progress: called as ``on_progress(done, total, message)``; ``done`` counts tiles and never decreases.
         should_cancel: asked between tiles.
-        precision: ``torch.float32`` (default: that of the parameters), ``"bfloat16"``, … of features and products; sums
-            over pixels are float32 at least.
+        precision: dtype of products (default: that of the parameters); features, and sums over pixels, are float32 at
+            least.
         tile_windows: windows per tile (None: what measured fastest).
 
     Returns:
@@ -84,10 +84,12 @@ def stream(
     if isinstance(frames, Tensor):
         check_network_input(frames)
         known = None if times is None else exposure_times(times, frames).expand(frames.shape[0], 3)
-        source: FrameSource = TensorSource(frames, known)
+        source = FrameSource(frames, known)
     else:
         source = frames
-    dtype = _dtype(model, precision)
+    dtype = next(model.parameters()).dtype if precision is None else precision
+    if not dtype.is_floating_point:
+        raise ArgumentError("precision", "a floating dtype such as torch.bfloat16", dtype)
     batch, _, height, width = source.shape
     outer = _wide(next(model.parameters()).dtype)
     if maps and not isinstance(model.head, AnchoredHead):
@@ -103,15 +105,6 @@ def stream(
                     source, index, radiance[index], scratch, [[part[index] for part in state] for state in states]
                 )
     return (radiance, states) if stages else radiance
-
-
-def _dtype(model: AFUNet, precision: torch.dtype | str | None) -> torch.dtype:
-    if precision is None:
-        return next(model.parameters()).dtype
-    dtype = getattr(torch, precision, None) if isinstance(precision, str) else precision
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ArgumentError("precision", "a floating dtype such as 'float32' or 'bfloat16'", precision)
-    return dtype
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -176,7 +169,7 @@ class _Run:
         """Compute one sample: ``radiance`` ``3×H×W`` (or maps, ``7×H×W``) and the ``states``, written in place."""
         size = self.tiling.height, self.tiling.width
         features = Features(scratch, *size, self.config.branch_dim)
-        source = FrameRows(self.model, frames, index, size, self.dtype, self.workers)
+        source = FrameRows(self.model, frames, index, size, self.dtype)
         self.embed(source, features)
         for number, folded in enumerate(self.folded):
             steps = [fuse, update]

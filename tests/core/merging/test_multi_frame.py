@@ -22,7 +22,7 @@ from afunet_core.merging.inference import Network
 from afunet_core.merging.moving_scene import brightened, consistent_three, guess_unrecorded, unrecorded_area
 from afunet_core.merging.multi_frame import Combination, combine_frames
 from afunet_core.metrics import psnr_mu
-from afunet_core.motion import short_frame
+from afunet_core.motion import consistency, short_frame
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode
 from scenes import ANCHORED, tiny_network
@@ -222,6 +222,22 @@ def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPa
     assert not torch.equal(mended, bracket.frames[selection.three[0]])  # something was mended
 
 
+def test_every_second_pixel_of_large_frames_tells_what_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, times, truth = shoot((-3, -2, -1, 0, 1, 2, 3), moving=True)
+    bracket = af.Bracket(frames, times=times, reference=3, override=True)
+    selection, noise = select_frames(bracket), dependable_noise(bracket)
+    picture, unit = picture_of(selection.for_network(bracket)) / times[selection.three[0]], times[3]
+
+    def run() -> float:
+        image = combine_frames(picture, bracket, selection, noise).image * unit
+        return float(psnr_mu(image.clamp(0, 1), truth))
+
+    every = run()
+    monkeypatch.setattr(consistency, "COMPARED_PIXELS", SIZE**2 / 4)
+    assert consistency.samples(truth).shape[-2:] == (SIZE // 2, SIZE // 2)
+    assert abs(every - run()) < 0.5
+
+
 class TestMerge:
     def test_frames_are_accounted_for(self) -> None:
         model = tiny_network(**ANCHORED)
@@ -276,17 +292,19 @@ def test_a_guess_is_asked_for_where_it_counts(scale: int, guessed_at: int, monke
     selection, image = select_frames(bracket), torch.zeros(1, 3, 64, 64)
     unrecorded = torch.zeros(1, 1, 64, 64)
     unrecorded[..., 20:24, 30:34] = 1.0
-    asked: list[tuple[int, Tensor | None]] = []
+    asked: list[tuple[af.Bracket, Tensor | None]] = []
 
     def estimate(self: Network, three: af.Bracket, unit: float, where: Tensor | None) -> Estimate:
-        asked.append((self.scale, where))
+        assert self.scale == 1
+        asked.append((three, where))
         return Estimate(torch.ones(1, 3, *three.shape), "cpu", "float32")
 
     monkeypatch.setattr(Network, "estimate", estimate)
     network = Network(None, {}, torch.device("cpu"), torch.float32, None, False, None, scale)
     found = guess_unrecorded(Estimate(image, "cpu", "float32", unrecorded=unrecorded), bracket, selection, network)
-    ((used, where),) = asked
-    assert used == guessed_at
+    ((seen, where),) = asked
+    assert seen.shape == (64 // guessed_at, 64 // guessed_at)
+    torch.testing.assert_close(seen.frames[1].mean(), bracket.frames[2].mean())
     assert (where is None) == (scale == 1)
     assert where is None or where.sum() == 16
     assert torch.equal(found.image, unrecorded.expand_as(image))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from afunet_core import AFUNet, AFUNetConfig, load_model, save_model
-from afunet_core.errors import ArgumentError, CheckpointError
+from afunet_core.errors import CheckpointError
 from afunet_core.model.checkpoint import (
     cache_folder,
     describe_checkpoint,
@@ -105,12 +104,6 @@ def test_metadata_and_description(tmp_path: Path) -> None:
     assert found["metadata"] == {"trained on": "nothing"}
     assert AFUNetConfig.from_dict(found["config"]) == model.config
     assert json.loads(json.dumps(found)) == found
-
-
-def test_dtype_and_device(tmp_path: Path) -> None:
-    save_model(tiny_model(), tmp_path / "a.safetensors")
-    model = load_model(tmp_path / "a.safetensors", dtype=torch.float64)
-    assert {value.dtype for value in model.parameters()} == {torch.float64}
 
 
 def test_saving_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,12 +213,6 @@ def test_truncated_files(tmp_path: Path, make: Callable[[Path], bytes], suffix: 
         load_model(path)
 
 
-def test_a_header_that_lies_about_its_size(tmp_path: Path) -> None:
-    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{}")
-    with pytest.raises(CheckpointError, match="not a readable safetensors"):
-        load_model(tmp_path / "a.safetensors")
-
-
 def test_other_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "picture.pth", "w") as archive:
         archive.writestr("hello.txt", "hello")
@@ -320,8 +307,3 @@ def test_a_missing_file_and_no_tensors(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "gone.safetensors")
     with pytest.raises(CheckpointError, match="fit no AFUNet configuration"):
         infer_config({})
-
-
-def test_configurations_refuse_unknown_names() -> None:
-    with pytest.raises(ArgumentError, match="colour"):
-        AFUNetConfig.from_dict({"colour": "red"})

@@ -37,12 +37,6 @@ def test_any_size_gives_finite_radiance_of_that_size(config, size):
     assert [tuple(part.shape) for state in states for part in state] == [(2, 4, *folded)] * 6
 
 
-def test_output_of_the_direct_head_is_inside_zero_and_one():
-    radiance = make_model(TINY)(torch.rand(1, 18, 9, 9) * 5)
-    assert radiance.min() > 0
-    assert radiance.max() < 1
-
-
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_variant_is_built_and_differentiable(name):
     variant = VARIANTS[name]
@@ -53,32 +47,6 @@ def test_every_variant_is_built_and_differentiable(name):
     # In the last stage of an FA network nothing comes after the alignment, so it cannot learn.
     last = f"stages.{variant.stages - 1}.align_"
     assert [key for key in without if not (variant.order == "FA" and key.startswith(last))] == []
-
-
-@pytest.mark.parametrize("config", [TINY, TINY_ANCHORED], ids=["direct", "anchored"])
-def test_gradients_to_frames_times_and_gamma(config):
-    torch.manual_seed(1)
-    model = make_model(replace(config, embed_dim=6, depths=(2,), channel_heads=1)).double()
-    frames = [torch.rand(1, 3, 4, 4, dtype=torch.float64) * 0.6 + 0.2 for _ in range(3)]
-    times = torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64, requires_grad=True)
-    gamma = torch.tensor(2.2, dtype=torch.float64, requires_grad=True)
-    inputs = (*(frame.requires_grad_() for frame in frames), times, gamma)
-
-    def run(under, reference, over, times, gamma):
-        return model(network_input((under, reference, over), times, "gamma", gamma))
-
-    assert torch.autograd.gradcheck(run, inputs, fast_mode=True, atol=1e-6)
-
-
-def test_gradients_to_parameters():
-    model = make_model(replace(TINY_ANCHORED, embed_dim=6, depths=(2,), channel_heads=1, fusion_heads=1)).double()
-    frames = torch.rand(1, 18, 8, 8, dtype=torch.float64)
-    names, values = zip(*model.named_parameters(), strict=True)
-
-    def run(*parameters):
-        return torch.func.functional_call(model, dict(zip(names, parameters, strict=True)), (frames,)).mean((2, 3))
-
-    assert torch.autograd.gradcheck(run, values, fast_mode=True, atol=1e-6)
 
 
 def test_black_frames_have_finite_gradients():

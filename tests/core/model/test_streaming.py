@@ -14,7 +14,7 @@ from torch import Tensor
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.model.streaming.buffers import RowBuffer, Scratch
+from afunet_core.model.streaming.buffers import Scratch
 from afunet_core.model.streaming.folded_layers import _fused_linear
 from afunet_core.model.streaming.stream import stream
 from afunet_core.model.streaming.threads import Workers
@@ -84,7 +84,7 @@ def test_double_precision_agrees_to_double_precision():
     torch.testing.assert_close(radiance, plain(model, frames)[0], rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_logits_beyond_the_exponential_are_handled(precision):
     model, frames = network(TINY), bracket(1, 18, 16, 24)
     with torch.no_grad():
@@ -94,7 +94,7 @@ def test_logits_beyond_the_exponential_are_handled(precision):
             stage.align_under.attention.position_bias.sub_(500.0)
     radiance = stream(model, frames, precision=precision)
     assert torch.isfinite(radiance).all()
-    tolerance = 2e-5 if precision == "float32" else 0.1
+    tolerance = 2e-5 if precision == torch.float32 else 0.1
     torch.testing.assert_close(radiance, plain(model, frames)[0], rtol=0, atol=tolerance)
 
 
@@ -176,7 +176,7 @@ def test_wrong_inputs_are_refused():
     with pytest.raises(ShapeError, match="frames"):
         stream(model, bracket(1, 17, 8, 8))
     with pytest.raises(ArgumentError, match="precision"):
-        stream(model, bracket(1, 18, 8, 8), precision="int8")
+        stream(model, bracket(1, 18, 8, 8), precision=torch.int8)
 
 
 def test_scratch_file_keeps_rows_and_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -192,15 +192,6 @@ def test_scratch_file_keeps_rows_and_leaves_nothing_behind(tmp_path, monkeypatch
         assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="closed"):
         first.read(0, 1)
-
-
-def test_row_buffer_forgets_rows_and_keeps_their_numbers():
-    buffer = RowBuffer(4, 1, torch.float32, torch.device("cpu"))
-    for start in range(0, 200, 4):
-        buffer.grow(4).copy_(torch.arange(start, start + 4.0)[:, None, None].expand(4, 4, 1))
-        assert buffer.rows(max(start - 2, 0), start + 4)[:, 0, 0].tolist() == list(range(max(start - 2, 0), start + 4))
-        buffer.drop(start - 2)
-    assert buffer.data.shape[0] < 40
 
 
 def test_workers_pass_the_first_error_on_and_start_nothing_after_it():
@@ -247,11 +238,11 @@ def test_every_thread_gets_its_number_of_threads_back():
 def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
     model, frames = network(TINY), bracket(1, 18, 17, 23)
     fused = stream(model, frames)
-    narrow = stream(model, frames, precision="bfloat16")
+    narrow = stream(model, frames, precision=torch.bfloat16)
     assert _fused_linear("cpu", torch.float64) is None
     monkeypatch.setattr("afunet_core.model.streaming.folded_layers._fused_linear", lambda device, dtype: None)
     torch.testing.assert_close(stream(model, frames), fused, rtol=0, atol=2e-5)
-    torch.testing.assert_close(stream(model, frames, precision="bfloat16"), narrow, rtol=0, atol=2e-2)
+    torch.testing.assert_close(stream(model, frames, precision=torch.bfloat16), narrow, rtol=0, atol=2e-2)
 
 
 def test_a_bracket_gives_its_rows_when_they_are_asked_for():

@@ -12,13 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from afunet_core.errors import ArgumentError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.model.heads import estimate_times
+from afunet_core.model.heads import anchored_merge, estimate_times
 from afunet_core.model.streaming.at_scale import stream_at_scale
 from afunet_core.model.streaming.stream import stream
 from afunet_core.model.working_scale import (
     HeadMaps,
-    WorkingScale,
     apply_linear_maps,
+    decode_at_scale,
     fit_linear_maps,
     reduce_frames,
 )
@@ -38,25 +38,16 @@ def frames(height: int = 40, width: int = 52, seed: int = 0) -> torch.Tensor:
     return network_input([(scene * time).clamp(0, 1) ** (1 / 2.2) for time in TIMES], TIMES)
 
 
-def test_scale_1_is_the_network():
-    network, given = model(), frames()
-    torch.testing.assert_close(WorkingScale(network, 1)(given), network(given))
+def merged(network: AFUNet, given: torch.Tensor, scale: int) -> torch.Tensor:
+    return anchored_merge(given, estimate_times(given), *decode_at_scale(network, given, scale))
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-@pytest.mark.parametrize("size", [(40, 52), (37, 41), (5, 3)])
-def test_any_size_gives_finite_radiance_of_that_size(scale, size):
-    result = WorkingScale(model(), scale)(frames(*size))
-    assert result.shape == (1, 3, *size)
-    assert torch.isfinite(result).all()
-
-
-@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("scale", [1, 2, 4])
 def test_maps_without_edges_give_the_same_image_at_every_scale(scale):
     network, given = model(), frames()
     with torch.no_grad():  # the head says the same everywhere: all detail is the frames' own
         network.head.conv.weight.zero_()
-    torch.testing.assert_close(WorkingScale(network, scale)(given), network(given), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(merged(network, given, scale), network(given), rtol=1e-4, atol=1e-5)
 
 
 def test_reduced_frames_are_consistent_network_input():
@@ -93,14 +84,14 @@ def test_strips_are_parts_of_the_whole(rows):
         torch.testing.assert_close(one[..., rows[0] : rows[1], :], other)
 
 
-@pytest.mark.parametrize("size", [(37, 41), (90, 33)])
+@pytest.mark.parametrize("size", [(37, 41), (90, 33), (5, 3)])
 @pytest.mark.parametrize("scale", [2, 4])
 def test_pieces_give_the_image_of_the_whole(size, scale, monkeypatch):
     monkeypatch.setattr("afunet_core.model.streaming.at_scale.STRIP_PIXELS", 200)
     monkeypatch.setattr("afunet_core.model.streaming.at_scale.FITTED_PIXELS", 600)
     network, given = model(), torch.cat([frames(*size), frames(*size, seed=1)])
     with torch.no_grad():
-        whole = WorkingScale(network, scale)(given)
+        whole = merged(network, given, scale)
     image, share = stream_at_scale(network, given, scale)
     torch.testing.assert_close(image, whole, rtol=1e-3, atol=1e-4)
     assert share == 1.0
@@ -147,7 +138,7 @@ def test_nowhere_needs_no_network():
 
 def test_gradients_reach_every_parameter():
     network = model().train()
-    WorkingScale(network, 2)(frames()).square().mean().backward()
+    merged(network, frames(), 2).square().mean().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
@@ -169,13 +160,11 @@ def test_nothing_is_made_on_another_device_or_waits_for_it(scale, monkeypatch):
 
     network, given = model().to("meta").train(), frames(32, 32).to("meta")
     with Watch():
-        WorkingScale(network, scale)(given).square().mean().backward()
+        merged(network, given, scale).square().mean().backward()
     assert made == []
 
 
-def test_a_direct_head_and_impossible_scales_are_refused():
+def test_a_direct_head_is_refused():
     direct = AFUNet(AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=1))
     with pytest.raises(ArgumentError, match="anchored head"):
-        WorkingScale(direct, 2)(frames())
-    with pytest.raises(ArgumentError, match="scale"):
-        WorkingScale(model(), 0)
+        decode_at_scale(direct, frames(), 2)
