@@ -28,7 +28,7 @@ from afunet_core.motion.consistency import HALO, agreement, contradiction, sampl
 from afunet_core.ops.box_filter import window_max
 from afunet_core.ops.slope import central_differences
 from afunet_core.ops.smoothstep import smoothstep
-from afunet_core.ops.strips import in_haloed_strips
+from afunet_core.ops.strips import HALOED_PIXELS, enlarged_rows, in_haloed_strips, row_strips, with_halo
 from afunet_core.radiometry import encode, linearize
 
 __all__ = ["Combination", "combine_frames", "join_frames", "short_frame_reliability"]
@@ -103,16 +103,16 @@ def combine_frames(
     areas = {index: samples(area) for index, area in covered.items()}
     prior = _prior(samples(image), samples(short), samples(reliability), small, frames, noise)
     agreed = _weigh_frames(prior, small, frames, noise, areas).agreed
-    maps = F.interpolate(torch.cat(list(agreed.values()), 1), size=bracket.shape, mode="bilinear")
-
-    def rows(image: Tensor, short: Tensor, reliability: Tensor, maps: Tensor, *more: Tensor) -> Tensor:
-        part = bracket.with_frames(more[: len(bracket)])
-        areas = dict(zip(covered, more[len(bracket) :], strict=True))
-        prior = _prior(image, short, reliability, part, frames, noise)
-        weighed = _weigh_frames(prior, part, frames, noise, areas, dict(zip(agreed, maps.split(1, 1), strict=True)))
-        return torch.cat(_combine_rows(prior, weighed, part, frames), 1)
-
-    combined = in_haloed_strips(rows, HALO, image, short, reliability, maps, *bracket.frames, *covered.values())
+    height, width = bracket.shape
+    combined = image.new_empty(len(image), 5, height, width)
+    for rows in row_strips(height, width, HALOED_PIXELS):
+        wide, inner = with_halo(rows, HALO, height)
+        part = bracket.with_frames([frame[..., wide, :] for frame in bracket.frames])
+        areas = {index: area[..., wide, :] for index, area in covered.items()}
+        known = {index: enlarged_rows(found, wide, height, width) for index, found in agreed.items()}
+        prior = _prior(image[..., wide, :], short[..., wide, :], reliability[..., wide, :], part, frames, noise)
+        weighed = _weigh_frames(prior, part, frames, noise, areas, known)
+        combined[..., rows, :] = torch.cat(_combine_rows(prior, weighed, part, frames), 1)[..., inner, :]
     return Combination(*combined.split((3, 1, 1), 1))
 
 

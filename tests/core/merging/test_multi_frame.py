@@ -215,6 +215,7 @@ def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPa
     whole, mended = run()
     for module in (short_frame, multi_frame):
         monkeypatch.setattr(module, "in_haloed_strips", partial(in_haloed_strips, pixels=10 * SIZE))
+    monkeypatch.setattr(multi_frame, "HALOED_PIXELS", 10 * SIZE)
     pieces, mended_in_pieces = run()
     torch.testing.assert_close(pieces.image, whole.image, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(pieces.unrecorded, whole.unrecorded, rtol=1e-4, atol=1e-5)
