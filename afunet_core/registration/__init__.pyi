@@ -1,6 +1,4 @@
 from .align import homographies as homographies
-from .frames import BORDERS as BORDERS
-from .frames import MODES as MODES
 from .frames import Registration as Registration
 from .frames import align_frame as align_frame
 from .frames import common_area as common_area

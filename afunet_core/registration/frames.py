@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from afunet_core.bracket.bracket import Bracket
 
 __all__ = [
-    "BORDERS",
-    "MODES",
     "Registration",
     "align_frame",
     "common_area",
@@ -43,8 +41,6 @@ __all__ = [
     "unseen_content",
 ]
 
-MODES = ("auto", "on", "off")
-BORDERS = ("fill", "crop")
 # Most pixels of the finest level estimated on: 1500×1000 is halved once. Precision there is a few hundredths of a
 # pixel, so that more would cost time and gain nothing.
 WORKING_PIXELS = 0.45e6
@@ -88,7 +84,7 @@ def register(
         >>> same is bracket, [entry.decision for entry in found]
         (True, ['identity', 'identity', 'identity'])
     """
-    if mode not in MODES:
+    if mode not in ("auto", "on", "off"):
         raise ArgumentError("mode", "auto, on or off", repr(mode))
 
     def check() -> None:

@@ -19,7 +19,7 @@ from hypothesis.extra import numpy as hnp
 
 import afunet_core as af
 from afunet_core.camera.noise import NoiseModel, estimate_noise
-from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
+from afunet_core.errors import ArgumentError, BracketError, MergeCancelled
 from afunet_core.merging import alignment, inference, maps
 from scenes import ANCHORED, tiny_network
 
@@ -154,13 +154,6 @@ def test_bfloat16_that_does_not_pay_is_told(own: bool, monkeypatch: pytest.Monke
     assert told == {"bfloat16": not own, "float32": False}
 
 
-def test_a_small_memory_budget_changes_nothing() -> None:
-    model, bracket = tiny_model(), bracket_of(scene(40, 50))
-    free = af.merge(bracket, model=model, align="off")
-    tight = af.merge(bracket, model=model, align="off", memory_budget="1KB")
-    np.testing.assert_allclose(tight.radiance, free.radiance, atol=2e-5)
-
-
 # --- wild input ---
 
 
@@ -230,11 +223,6 @@ def test_wrong_choices_are_named(named: str, value: Any) -> None:
 def test_frames_are_not_a_bracket() -> None:
     with pytest.raises(ArgumentError, match="Bracket"):
         af.merge(exposed(scene()))
-
-
-def test_unknown_model() -> None:
-    with pytest.raises(CheckpointError, match="no-such-model"):
-        af.merge(bracket_of(scene()), model="no-such-model")
 
 
 # --- the model and its identity ---
@@ -506,23 +494,6 @@ def test_the_input_is_made_in_rows_with_the_same_result(monkeypatch: pytest.Monk
     monkeypatch.setattr(inference, "network_input", lambda bracket, device: bracket.to_tensor())
     whole = af.merge(bracket, model=model, method="afunet", align="off")
     np.testing.assert_allclose(rows.radiance, whole.radiance, rtol=0, atol=2e-6)
-
-
-def test_short_of_memory_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, bracket = tiny_model(), bracket_of(scene())
-    expected = af.merge(bracket, method="afunet", model=model, align="off")
-    short = _Short(lambda device, pieces: pieces is None or pieces > 8)
-    monkeypatch.setattr(inference, "stream", short)
-    seen: list[int] = []
-    with pytest.warns(UserWarning, match="smaller pieces") as told:
-        result = af.merge(
-            bracket, method="afunet", model=model, align="off", on_progress=lambda done, *_: seen.append(done)
-        )
-    assert len(told) == 1
-    assert [pieces for _, pieces in short.tried] == [None, 64, 8]
-    assert seen == sorted(seen)
-    np.testing.assert_allclose(result.radiance, expected.radiance, atol=2e-5)
-    assert result.info["warnings"] == [str(told[0].message)]
 
 
 def test_short_of_memory_on_the_device_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

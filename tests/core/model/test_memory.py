@@ -98,13 +98,14 @@ def test_memory_that_runs_out_leads_to_smaller_pieces_and_the_same_result(networ
     options = {"model": network, "method": "afunet", "align": "off", "device": "cpu"}
     with Allocator() as enough:
         expected = af.merge(bracket, **options)
-    with Allocator(0.8 * enough.peak) as scarce, pytest.warns(UserWarning, match="in smaller pieces"):
+    with Allocator(0.8 * enough.peak) as scarce, pytest.warns(UserWarning, match="in smaller pieces") as told:
         found = af.merge(bracket, **options)
     assert scarce.refused
+    assert found.info["warnings"] == [str(told[0].message)]
     np.testing.assert_allclose(found.radiance, expected.radiance, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_engine_waits_for_no_value_and_leaves_nothing_on_another_device(network, precision):
     """Tensors that only know shapes refuse ``.item()``, ``.cpu()`` and companions from elsewhere."""
     there, frames = AFUNet(TINY).eval().to("meta"), torch.rand(2, 18, 40, 48, device="meta")

@@ -20,12 +20,9 @@ def fill(reference_level: float, frame_level: float, time: float) -> tuple[float
     return float(aligned[0, 0, 4, 1]), float(told[0, 0, 4, 1])
 
 
-def test_a_well_exposed_reference_fills_the_border():
+def test_a_reference_fills_the_border_and_a_clipped_one_only_bounds_it_from_below():
     level, told = fill(reference_level=0.6, frame_level=0.9, time=1.0)
     assert level == told
-
-
-def test_a_clipped_reference_only_bounds_the_border_from_below():
     bright, told = fill(reference_level=1.0, frame_level=0.9, time=1.0)
     assert abs(bright - 0.9) < 1e-6 < 0.9 - told
     dark, told = fill(reference_level=1.0, frame_level=0.1, time=1.0)
