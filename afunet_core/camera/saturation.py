@@ -40,7 +40,7 @@ SATURATED = 0.998
 BLACK = 1e-3
 
 
-def unsaturated(encoded: Tensor, fade: tuple[float, float] = SATURATION_FADE) -> Tensor:
+def unsaturated(encoded: Tensor) -> Tensor:
     """Weight 1 below the fade to saturation, 0 above it, a smooth step between.
 
     Example:
@@ -48,5 +48,4 @@ def unsaturated(encoded: Tensor, fade: tuple[float, float] = SATURATION_FADE) ->
         >>> unsaturated(torch.tensor([0.5, 1.0]))
         tensor([1., 0.])
     """
-    start, end = fade
-    return smoothstep(encoded, end, start)
+    return smoothstep(encoded, SATURATION_FADE[1], SATURATION_FADE[0])

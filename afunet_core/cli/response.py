@@ -14,7 +14,7 @@ from afunet_core.cli.options import flat, numbers
 
 EXAMPLES = """examples:
   afunet response calibration/ -o camera.json
-  afunet response 1.jpg 2.jpg 3.jpg 4.jpg 5.jpg -o camera.csv --shared
+  afunet response 1.jpg 2.jpg 3.jpg 4.jpg 5.jpg -o camera.csv
 """
 
 
@@ -25,13 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     exposures = parser.add_mutually_exclusive_group()
     exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
     exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
-    parser.add_argument("--shared", action="store_true", help="one curve for all three channels")
 
 
 def run(options: argparse.Namespace) -> int:
     """Estimate and write."""
     import afunet_core as af
-    from afunet_core.camera.response import estimate_response
+    from afunet_core.camera.calibration import estimate_response
     from afunet_core.registration.frames import register
 
     inputs = [Path(path) for path in options.inputs]
@@ -45,9 +44,7 @@ def run(options: argparse.Namespace) -> int:
     one_folder = len(inputs) == 1 and inputs[0].is_dir()
     read: Any = af.Bracket.from_folder if one_folder else af.Bracket.from_files
     bracket, _ = register(read(inputs[0] if one_folder else inputs, **given))
-    curve = estimate_response(bracket.frames, bracket.times, shared=options.shared)
+    curve = estimate_response(bracket.frames, bracket.times)
     curve.save(options.output)
-    rows = len(curve.light)
-    middle = ", ".join(f"{float(row[len(row) // 2]):.3f}" for row in curve.light)
-    print(f"{options.output}: {rows} {'curve' if rows == 1 else 'curves'}; light at half the stored value: {middle}")
+    print(f"{options.output}: light at half the stored value: {float(curve.light[0, 128]):.3f}")
     return 0

@@ -170,11 +170,6 @@ class TestEveryMap:
         if name != "rgb":  # there the basis moves a little with every pixel
             np.testing.assert_array_equal(result[:, 10:], FUNCTIONS[name](clean, "under")[:, 10:])
 
-    def test_strips_do_not_show(self, name, monkeypatch):
-        expected = FUNCTIONS[name](states(), "over")
-        monkeypatch.setattr(inspection, "_STRIP_PIXELS", 100)
-        np.testing.assert_allclose(FUNCTIONS[name](states(), "over"), expected, atol=1e-6)
-
     def test_errors(self, name):
         with pytest.raises(ShapeError, match="stages: expected at least one stage"):
             FUNCTIONS[name]([], "under")
