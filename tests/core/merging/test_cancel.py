@@ -9,7 +9,7 @@ import torch
 
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import MergeCancelled
-from afunet_core.merging.evidence import is_at_rest
+from afunet_core.merging.static_scene import is_at_rest
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.registration.frames import align_frame
 
