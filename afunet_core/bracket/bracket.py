@@ -17,10 +17,9 @@ from afunet_core.bracket.exposures import both_given, relative_exposure
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.bracket.transparency import fill_hidden, hidden_parts
-from afunet_core.camera.black_level import resolve_black_level
 from afunet_core.camera.calibration import calibrate, curve_from
+from afunet_core.camera.levels import check_white_level, find_white_level, resolve_black_level, up_to_white
 from afunet_core.camera.tone_curve import linearized
-from afunet_core.camera.white_level import check_white_level, find_white_level, up_to_white
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input
 

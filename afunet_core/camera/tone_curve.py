@@ -18,8 +18,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from afunet_core.camera.levels import SHOULDER
 from afunet_core.camera.response import interpolate
-from afunet_core.camera.white_level import SHOULDER
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, Scalar, encode
 
@@ -97,7 +97,7 @@ def linearized(
     """Frames without their tone curve, encoded with gamma, and the exposure times that go with them.
 
     A tone curve flattens towards white, so that the last values say little: in all but the shortest frame what is above
-    :data:`~afunet_core.camera.white_level.SHOULDER` counts as saturated. They are scaled so that this is 1.0, and their
+    :data:`~afunet_core.camera.levels.SHOULDER` counts as saturated. They are scaled so that this is 1.0, and their
     times with them: their radiance stays what it was.
 
     Args:

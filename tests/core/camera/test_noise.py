@@ -12,7 +12,7 @@ import torch
 import afunet_core as af
 from afunet_core.baselines.noise_optimal import noise_optimal_merge
 from afunet_core.baselines.weighted import weighted_merge
-from afunet_core.camera.black_level import estimate_black_level
+from afunet_core.camera.levels import estimate_black_level
 from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.io import write_image
