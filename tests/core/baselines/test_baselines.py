@@ -12,7 +12,6 @@ from afunet_core.baselines.noise_optimal import noise_optimal_merge, where_moved
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.metrics import psnr_mu
 from afunet_core.radiometry import encode, to_radiance
 
 TIMES = (1.0, 4.0, 16.0)
@@ -39,12 +38,6 @@ class TestWeightedMerge:
     @pytest.mark.parametrize("encoding", ["gamma", "srgb", "linear"])
     def test_recovers_a_still_scene(self, checks, scene, encoding):
         checks.close(baselines.weighted_merge(shoot(scene, encoding=encoding)), scene, tolerance=1e-6)
-
-    def test_beats_every_single_frame_under_noise(self, scene):
-        bracket = shoot(scene, noise=0.01)
-        merged = psnr_mu(baselines.weighted_merge(bracket), scene)
-        singles = [psnr_mu(to_radiance(f, t), scene) for f, t in zip(bracket.frames, bracket.times, strict=True)]
-        assert (merged > torch.stack(singles).amax(0)).all()
 
     def test_is_the_quotient_its_weights_promise(self, checks, scene):
         bracket = shoot(scene, noise=0.01)
@@ -81,13 +74,6 @@ class TestWeightedMerge:
         assert whole.shape == (1, 3, 300, 500)
         rows = slice(120, 140)
         checks.close(whole[..., rows, :], baselines.merge_frames([f[..., rows, :] for f in frames], TIMES))
-
-    def test_contract(self, checks):
-        frames = [checks.uniform(1, 3, 3, 3, low=0.1, high=0.89, seed=seed) for seed in range(3)]
-        times = torch.tensor(TIMES)
-        checks.gradients(lambda a, b, c, t: baselines.merge_frames((a, b, c), t), *frames, times)
-        fading = checks.uniform(1, 3, 3, 3, low=0.91, high=0.98)
-        checks.gradients(lambda x: baselines.merge_weights((frames[0], x), TIMES[:2]), fading)
 
     def test_errors(self):
         frame = torch.zeros(1, 3, 4, 4)
@@ -138,25 +124,13 @@ class TestExposureFusion:
         assert torch.isfinite(fused).all()
         assert 0 <= fused.min() <= fused.max() <= 1
 
-    def test_grey_frames_fuse_by_exposedness(self):
-        flat = [torch.full((1, 3, 16, 16), value, dtype=torch.float64) for value in (0.01, 0.5, 0.99)]
-        fused = baselines.fuse_frames(flat)
-        assert (fused - 0.5).abs().max() < 0.02
-
     def test_linear_brackets_are_encoded_first(self, checks, scene):
         linear, gamma = shoot(scene, encoding="linear"), shoot(scene)
         checks.close(baselines.exposure_fusion(linear), baselines.exposure_fusion(gamma), tolerance=1e-6)
 
-    def test_contract(self, checks):
-        frames = [checks.uniform(2, 3, 6, 5, low=0.1, high=0.9, seed=seed) for seed in range(2)]
-        checks.gradients(lambda a, b: baselines.fuse_frames((a, b)), *frames)
-        checks.close(baselines.fuse_frames([frame.float() for frame in frames]), baselines.fuse_frames(frames), 1e-5)
+    def test_slopes_at_black_and_white_are_finite(self, checks):
         black = torch.zeros(1, 3, 4, 4)
         checks.finite_gradients(lambda a, b: baselines.fuse_frames((a, b)), black, torch.ones_like(black))
-
-    def test_errors(self):
-        with pytest.raises(ShapeError, match=r"frames\[0\]: expected B×3×H×W"):
-            baselines.fuse_frames([torch.zeros(1, 1, 4, 4)])
 
 
 class TestContradictions:
