@@ -177,8 +177,3 @@ def find_white_level(frames: Sequence[Tensor], times: Sequence[float], encoding:
         if float((expected > _BEYOND * limit).float().mean()) > _MOSTLY:
             levels.append(top)
     return min(levels, default=1.0)
-
-
-def up_to_white(frames: Sequence[Tensor], share: float) -> tuple[Tensor, ...]:
-    """Scale frames so that a white level, as a share of the scale, becomes 1."""
-    return tuple(frames) if share == 1.0 else tuple((frame / share).clamp(max=1.0) for frame in frames)
