@@ -30,8 +30,6 @@ STRIP_PIXELS = 1 << 18  # pixels that are put together at a time
 
 GUESSED_AT = 4  # factor by which frames of large pictures are reduced at least for a guess: it has no detail to lose
 
-CONTEXT = 48  # pixels around what is guessed that the network sees as well
-
 
 def merge_moving(
     aligned: AlignedBracket,
@@ -108,10 +106,9 @@ def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]
 
 
 def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelection, network: Network) -> Estimate:
-    """Ask the network once more, with a shorter frame, how bright it is where nothing recorded it.
+    """Ask the network once more, with a shorter frame, how bright it is where nothing recorded it, and only there.
 
-    It sees only the rectangle that needs it, of large pictures only windows. A guess may be brighter than what is
-    certain, never darker.
+    A guess may be brighter than what is certain, never darker.
 
     Args:
         estimate: in which all frames joined.
@@ -119,41 +116,13 @@ def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelectio
         frames: with ``wider``, the three frames to ask with.
         network: to ask.
     """
-    if estimate.unrecorded is None or frames.wider is None:
+    share = estimate.unrecorded
+    if share is None or frames.wider is None or not bool((share > UNSUPPORTED_SHARE / 2).any()):
         return estimate
-    area = unrecorded_area(estimate.unrecorded, frames)
-    if area is None:
-        return estimate
-    wider = bracket.select(frames.wider, reference=1).crop(*area)
-    top, left, height, width = area
-    where = None
-    if network.scale > 1:
-        where = estimate.unrecorded[..., top : top + height, left : left + width]
-        network = replace(network, scale=max(network.scale, GUESSED_AT))
-    guess = replace(network, keep_stages=False).estimate(wider, float(bracket.times[frames.wider[0]]), where).image
-    image = brightened(estimate.image, guess, estimate.unrecorded, area)
-    brighter = (image > estimate.image).any(1)
-    return replace(estimate, image=image, guessed=float(brighter.float().mean()))
-
-
-def unrecorded_area(unrecorded: Tensor, frames: FrameSelection) -> tuple[int, int, int, int] | None:
-    """Return top, left, height and width of what is worth asking once more, with context; ``None`` if nothing is."""
-    if frames.wider is None or not bool((unrecorded > UNSUPPORTED_SHARE / 2).any()):
-        return None
-    spans = []
-    for axis, size in ((-1, unrecorded.shape[-2]), (-2, unrecorded.shape[-1])):
-        held = (unrecorded > 0).any(axis).flatten(0, -2).any(0).nonzero()
-        first, last = max(0, int(held[0]) - CONTEXT), min(size, int(held[-1]) + 1 + CONTEXT)
-        spans.append((first, last - first))
-    (top, height), (left, width) = spans
-    return top, left, height, width
-
-
-def brightened(image: Tensor, guess: Tensor, weight: Tensor, area: tuple[int, int, int, int]) -> Tensor:
-    """Return the image, within the area as bright as the guess where that is brighter and has the weight."""
-    top, left, height, width = area
-    image = image.clone()
-    window = image[..., top : top + height, left : left + width]
-    share = weight[..., top : top + height, left : left + width]
-    window += share * (guess.to(image) - window).clamp(min=0.0)
-    return image
+    scale = network.scale if network.scale == 1 else max(network.scale, GUESSED_AT)
+    network = replace(network, scale=scale, keep_stages=False)
+    where = share if network.model.config.head == "anchored" else None
+    wider = bracket.select(frames.wider, reference=1)
+    guess = network.estimate(wider, float(bracket.times[frames.wider[0]]), where).image
+    image = estimate.image + share * (guess.to(estimate.image) - estimate.image).clamp(min=0.0)
+    return replace(estimate, image=image, guessed=float((image > estimate.image).any(1).float().mean()))
