@@ -18,12 +18,10 @@ from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.static_scene import denoise_classic
 from afunet_core.merging.working_scale import finer_scale, where_needed
 from afunet_core.motion.compensation import follow_motion
-from afunet_core.motion.short_frame import consistent_short_frame
 from afunet_core.ops.box_filter import window_max, window_mean, window_min
 from afunet_core.ops.strips import enlarged_rows, row_strips
 
 FOLLOWING = ("auto", "on")  # choices of ``align`` that also follow what moved on its own
-MENDED = 0.02  # encoded difference from which a pixel of the short frame counts as replaced
 CERTAIN = 0.99  # share of recorded values from which the network's answer does not matter
 FADE = 9  # width of the window over which the network's answer goes over into the classical merge, reduced pixels
 STRIP_PIXELS = 1 << 18  # pixels that are put together at a time
@@ -39,19 +37,15 @@ def merge_moving(
     options: MergeOptions,
     recorded: Tensor | None = None,
 ) -> Estimate:
-    """Merge by the network, after the short frame was mended and what moved was followed.
+    """Merge by the network, after what moved was followed.
 
     In large pictures it is asked only about what moved, which ``recorded``, B×1×H×W in [0, 1], says if it is known.
     """
-    bracket, under = aligned.bracket, frames.three[0]
-    three, mended = consistent_three(bracket, frames, noise), 0.0
-    if three.frames[0] is not bracket.frames[under]:
-        difference = (three.frames[0] - bracket.frames[under]).abs().amax(1)
-        mended = float(difference.gt(MENDED).float().mean())
+    three = frames.for_network(aligned.bracket)
     followed, taken = None, three.frames[0]
     if options.align in FOLLOWING:
         three, followed = _follow(three, network)
-    unit = float(bracket.times[under])
+    unit = float(aligned.bracket.times[frames.three[0]])
     if network.scale == 1:
         estimate = network.estimate(three, unit)
     else:
@@ -60,18 +54,7 @@ def merge_moving(
             network = replace(network, scale=finer_scale(network.scale, three, where))
         estimate = network.estimate(three, unit, where)
         estimate = estimate if recorded is not None else _static_elsewhere(estimate, three, where, noise, taken)
-    return replace(estimate, at_rest=False, short_frame_mended=mended, followed=followed)
-
-
-def consistent_three(bracket: Bracket, frames: FrameSelection, noise: CameraNoise) -> Bracket:
-    """Return the network's three frames, the short one mended where it contradicts the clipped reference."""
-    under, reference = frames.three[0], frames.reference
-    others = [i for i in frames.joining if i != under and bracket.times[i] < bracket.times[reference]]
-    three = frames.for_network(bracket)
-    if under == reference or not others:
-        return three
-    mended = consistent_short_frame(bracket, under, reference, others, noise.dependable)
-    return three if mended is bracket.frames[under] else three.with_frames([mended, *three.frames[1:]])
+    return replace(estimate, at_rest=False, followed=followed)
 
 
 def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise, short: Tensor) -> Estimate:

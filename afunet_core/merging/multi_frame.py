@@ -88,7 +88,7 @@ def combine_frames(
         bracket: all frames, registered.
         frames: what the network saw, and what joins.
         noise: of the camera.
-        three: the bracket the network saw, where a frame of it was mended; by default the one of ``frames``.
+        three: the bracket the network saw, where something was moved in it; by default the one of ``frames``.
         covered: for each frame that registration moved, B×1×H×W, where it has content of its own. Elsewhere its weight
             is zero, for what stands in is the reference again; and it is uncertain along edges.
 
