@@ -18,7 +18,7 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import Scalar, linearize
 
-__all__ = ["merge_with_variance", "noise_optimal_merge", "where_moved"]
+__all__ = ["noise_optimal_merge"]
 
 # Ratios of light, by two frames, from which they begin to contradict and surely do: curves are off by half a stop.
 CONTRADICTS = (0.5, 0.25)
@@ -62,18 +62,7 @@ def merge_with_variance(
     noise: NoiseModel,
     reference: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Merge like :func:`noise_optimal_merge` and tell the variance of the result.
-
-    Args:
-        frames: N encoded frames, each B×C×H×W.
-        times: their N exposure times, the shortest as 1.
-        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
-        gamma: exponent of the ``gamma`` encoding.
-        noise: of the camera.
-        reference: the frame that decides where a clipped frame contradicts the shorter ones; ``None`` if nothing moved.
-
-    Returns:
-        B×C×H×W linear radiance, 1.0 at saturation of the shortest frame, and the variance that noise leaves in it.
+    """Merge like :func:`noise_optimal_merge` and tell the variance of the result; ``reference=None`` if nothing moved.
 
     Example:
         >>> import torch
@@ -106,13 +95,8 @@ def where_moved(
     """Tell where a frame that clips contradicts the shorter ones, B×1×H×W in [0, 1].
 
     Each channel alone is best where frames agree: a short frame knows the clipped channel, the long one the others.
-    Where something moved that makes colours of two things, which no frame recorded.
-
-    Args:
-        shares: of each frame, where it is unsaturated, in [0, 1].
-        linear: of each frame, linear light, 1.0 at its saturation.
-        times: of each frame, the shortest first.
-        darkest: light, as a share of saturation, below which a value only says "at most this".
+    Where something moved that makes colours of two things, which no frame recorded. Below ``darkest``, a share of
+    saturation, a value only says "at most this".
     """
     joint = [share.amin(1, keepdim=True).expand_as(share) for share in shares]
     shorter = mean_radiance(linear, joint, times)
@@ -132,13 +116,7 @@ def where_moved(
 
 
 def mean_radiance(linear: Sequence[Tensor], shares: Iterable[Tensor], times: Sequence[float]) -> Tensor:
-    """Average the radiance of linear frames, weighted by share and exposure time, which cancels from the numerator.
-
-    Args:
-        linear: of each frame, linear light, 1.0 at its saturation.
-        shares: of each frame, of any shape that broadcasts.
-        times: of each frame.
-    """
+    """Average the radiance of linear frames, weighted by share and exposure time, which cancels from the numerator."""
     light = weight = linear[0].new_zeros(())
     for value, share, time in zip(linear, shares, times, strict=True):
         light, weight = light + share * value, weight + share * time

@@ -38,18 +38,7 @@ def resolve_black_level(
     encoding: str,
     bit_depth: int | None,
 ) -> float | Tensor:
-    """Read the black level, however the caller states it, as a number or a tensor 1×C×H×W.
-
-    Args:
-        black_level: a number, a dark frame (array, tensor or path), or ``"auto"``.
-        frames: as given to :class:`~afunet_core.bracket.bracket.Bracket`.
-        times: relative light of every frame.
-        names, encoding, bit_depth: as for the bracket.
-
-    Raises:
-        ArgumentError: a number that is negative or not finite, or ``"auto"`` for frames that are not linear.
-        ShapeError: a dark frame whose size differs from the frames'.
-    """
+    """Read the black level, however the caller of ``Bracket`` states it, as a number or a tensor 1×C×H×W."""
     if isinstance(black_level, int | float):
         if not (math.isfinite(black_level) and black_level >= 0):
             raise ArgumentError("black_level", "a finite number, 0 or more", black_level)
@@ -127,11 +116,7 @@ def _centre(values: Tensor) -> tuple[float, float]:
 
 
 def check_white_level(value: object) -> float | str | None:
-    """Return a stated white level.
-
-    Raises:
-        ArgumentError: it is neither a number above 0 nor ``"auto"``.
-    """
+    """Return a stated white level, a number above 0 or ``"auto"``."""
     if value is None or value == "auto":
         return value
     try:

@@ -30,8 +30,6 @@ from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["Combination", "combine_frames", "join_frames", "short_frame_reliability"]
-
 # Weight of the network's picture over that of the frames it was made of: they are more precise wherever they agree.
 PRIOR_SHARE = 0.1
 # Pixels by which a warped frame may be off or blurred: what it says along edges counts the less.
@@ -81,19 +79,11 @@ def combine_frames(
     three: Bracket | None = None,
     covered: Mapping[int, Tensor] = _NOTHING,
 ) -> Combination:
-    """Hold every frame against the network's picture and average what agrees with it.
+    """Hold every frame against the network's picture, in the bracket's unit, and average what agrees with it.
 
-    Args:
-        image: B×3×H×W radiance that the network made of ``frames.three``, in the unit of the bracket's shortest frame.
-        bracket: all frames, registered.
-        frames: what the network saw, and what joins.
-        noise: of the camera.
-        three: the bracket the network saw, where something was moved in it; by default the one of ``frames``.
-        covered: for each frame that registration moved, B×1×H×W, where it has content of its own. Elsewhere its weight
-            is zero, for what stands in is the reference again; and it is uncertain along edges.
-
-    Returns:
-        The radiance in the same unit, and where nothing recorded it.
+    ``three`` is what the network saw, where something was moved in it; ``covered`` tells for each frame that
+    registration moved where it has content of its own, B×1×H×W. Elsewhere its weight is zero, for what stands in is the
+    reference again; and it is uncertain along edges.
     """
     noise = dependable_noise(bracket, noise)  # without read noise, the weight of black would be one over nothing
     short = (three or frames.for_network(bracket)).frames[0].to(image)

@@ -75,14 +75,7 @@ def optical_flow(reference: Tensor, moving: Tensor) -> Tensor:
 
 @torch.no_grad()
 def flow_inconsistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """Measure by how many pixels motion there and back misses its start: near 0 where both motions are true.
-
-    Args:
-        forward: B×2×H×W from :func:`optical_flow`.
-        backward: the same with the pictures exchanged.
-
-    Returns:
-        B×1×H×W.
+    """Measure by how many pixels motion there and back misses its start, B×1×H×W: near 0 where both are true.
 
     Example:
         >>> flow = torch.ones(1, 2, 8, 8)

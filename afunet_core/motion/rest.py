@@ -86,7 +86,8 @@ def disagreement(stack: ExposureStack, index: int, noise: NoiseModel | None = No
 
     ``noise`` as for :func:`rest_map`.
     """
-    factor = reduction(*stack.frames[index].shape[-2:], WORKING_PIXELS)
+    height, width = stack.frames[index].shape[-2:]
+    factor = reduction(height, width, WORKING_PIXELS)
     small = [block_mean(stack.frames[i].float(), factor).clamp(0, 1) for i in (index, stack.reference)]
     frame, reference = (encode(linearize(part, stack.encoding, stack.gamma)) for part in small)
     time, reference_time = float(stack.times[index]), float(stack.times[stack.reference])
