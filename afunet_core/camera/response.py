@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,43 +42,21 @@ class ResponseCurve:
 
     def __call__(self, encoded: Tensor) -> Tensor:
         """Linear light of stored values in [0, 1], B×C×H×W (or any shape for a curve of one row); differentiable."""
-        return self._per_channel(encoded, lambda values, row: interpolate(values, row.to(values)))
-
-    def encode(self, light: Tensor) -> Tensor:
-        """The stored values of linear light in [0, 1]: the inverse of calling the curve."""
-
-        def inverse(values: Tensor, row: Tensor) -> Tensor:
-            known = row.to(values)
-            index = torch.searchsorted(known, values.detach().contiguous()).clamp(1, len(row) - 1)
-            low, high = known[index - 1], known[index]
-            return ((index - 1) + (values - low) / (high - low)) / (len(row) - 1)
-
-        return self._per_channel(light.clamp(0.0, 1.0), inverse)
-
-    def _per_channel(self, image: Tensor, function: Any) -> Tensor:
         if len(self.light) == 1:
-            return function(image, self.light[0])
-        if image.ndim != 4 or image.shape[1] != 3:
-            raise ArgumentError("image", "B×3×H×W for a curve of three channels", tuple(image.shape))
-        return torch.stack([function(image[:, c], row) for c, row in enumerate(self.light)], dim=1)
+            return interpolate(encoded, self.light[0].to(encoded))
+        if encoded.ndim != 4 or encoded.shape[1] != 3:
+            raise ArgumentError("image", "B×3×H×W for a curve of three channels", tuple(encoded.shape))
+        return torch.stack([interpolate(encoded[:, c], row.to(encoded)) for c, row in enumerate(self.light)], dim=1)
 
     def save(self, path: str | Path) -> None:
-        """Write a small JSON file, or CSV (stored value, then light of each channel) by the name's ending.
+        """Write a small JSON file.
 
         Raises:
             ImageFileError: the file cannot be written.
         """
-        path = Path(path)
         rows = [[float(f"{value:.9g}") for value in row] for row in self.light.tolist()]
         try:
-            if path.suffix.lower() == ".csv":
-                with path.open("w", newline="", encoding="utf-8") as file:
-                    writer = csv.writer(file)
-                    writer.writerow(["value", "light"] if len(rows) == 1 else ["value", "red", "green", "blue"])
-                    count = len(rows[0]) - 1
-                    writer.writerows([i / count, *values] for i, values in enumerate(zip(*rows, strict=True)))
-            else:
-                path.write_text(json.dumps({"afunet": "response", "source": self.source, "light": rows}) + "\n")
+            Path(path).write_text(json.dumps({"afunet": "response", "source": self.source, "light": rows}) + "\n")
         except OSError as error:
             raise ImageFileError(f"{path}: cannot be written: {error.strerror or error}.") from error
 
@@ -91,18 +67,12 @@ def load_response(path: str | Path) -> ResponseCurve:
     Raises:
         ImageFileError: the file is missing, or holds no response curve.
     """
-    path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".csv":
-            table = [[float(word) for word in row] for row in list(csv.reader(text.splitlines()))[1:] if row]
-            light = torch.tensor(table, dtype=torch.float64).mT[1:]
-        else:
-            light = torch.tensor(json.loads(text)["light"], dtype=torch.float64)
-        return ResponseCurve(light, source=path.name)
+        light = torch.tensor(json.loads(Path(path).read_text(encoding="utf-8-sig"))["light"], dtype=torch.float64)
+        return ResponseCurve(light, source=Path(path).name)
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be read: {error.strerror or error}.") from error
-    except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         advice = "Write one with ResponseCurve.save() or `afunet response`."
         raise ImageFileError(f"{path}: holds no response curve. {advice}") from error
 

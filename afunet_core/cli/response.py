@@ -14,14 +14,14 @@ from afunet_core.cli.options import flat, numbers
 
 EXAMPLES = """examples:
   afunet response calibration/ -o camera.json
-  afunet response 1.jpg 2.jpg 3.jpg 4.jpg 5.jpg -o camera.csv
+  afunet response 1.jpg 2.jpg 3.jpg 4.jpg 5.jpg -o camera.json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("inputs", nargs="+", metavar="FRAME|FOLDER", help="frames of one bracket, or its folder")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the curve (.json or .csv)")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the curve (.json)")
     exposures = parser.add_mutually_exclusive_group()
     exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
     exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
