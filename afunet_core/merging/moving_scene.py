@@ -8,18 +8,21 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.merging.inference import Network
-from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE, short_frame_reliability
+from afunet_core.merging.multi_frame import UNSUPPORTED_SHARE, precision_of
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.static_scene import denoise_classic
 from afunet_core.merging.working_scale import finer_scale, where_needed
 from afunet_core.motion.compensation import follow_motion
+from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over
 from afunet_core.ops.box_filter import window_max, window_mean, window_min
-from afunet_core.ops.strips import enlarged_rows, row_strips
+from afunet_core.ops.strips import enlarged_rows, in_haloed_strips, row_strips
+from afunet_core.radiometry import linearize
 
 FOLLOWING = ("auto", "on")  # choices of ``align`` that also follow what moved on its own
 CERTAIN = 0.99  # share of recorded values from which the network's answer does not matter
@@ -63,12 +66,11 @@ def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: 
     if classic is None:
         return estimate
     share = window_mean(window_max(where, FADE), FADE)
-    selection = FrameSelection(three.reference, (0, 1, 2))
     # What was moved in the short frame is never exact.
     moved = window_mean(
         window_max((three.frames[0] - short).abs().amax(1, keepdim=True).gt(0).to(short), 3 * FADE), FADE
     )
-    known = short_frame_reliability(estimate.image * estimate.unit, short, three, selection, noise.dependable)
+    known = _short_frame_reliability(estimate.image * estimate.unit, short, three, noise.dependable)
     # Both other frames are white there: one that still shows a colour may show what moved.
     white = torch.minimum(*(1 - unsaturated(three.frames[i]).amax(1, keepdim=True) for i in (three.reference, 2)))
     known = known * (1 - moved) * window_mean(window_min(white, FADE), FADE)
@@ -79,6 +81,27 @@ def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: 
             classic[..., rows, :] / estimate.unit, estimate.image[..., rows, :], part
         )
     return estimate
+
+
+def _short_frame_reliability(image: Tensor, short: Tensor, three: Bracket, noise: NoiseModel) -> Tensor:
+    """Return where the short frame is a better record than the network's picture, B×1×H×W.
+
+    Where the reference is clipped the network had nothing but the short frame. If that contradicts nothing, what the
+    network made of it is no better.
+    """
+    if float(three.times[three.reference]) == 1.0:
+        return torch.zeros_like(image[:, :1])
+
+    def rows(image: Tensor, short: Tensor, *frames: Tensor) -> Tensor:
+        part = three.with_frames(frames)
+        radiance = linearize(short, three.encoding, three.gamma)
+        variance = noise.variance(radiance) + 1 / precision_of(image, three.times[:2].tolist(), noise, part)
+        clipped, wrong = contradiction(part, short, 1.0, noise, three.reference)
+        differs = (1 - agreement(image, radiance, variance, 1.0, unsaturated(short))) * clipped
+        return torch.cat((clipped, wrong, differs), 1)
+
+    clipped, wrong, differs = in_haloed_strips(rows, HALO, image, short, *three.frames).split(1, 1)
+    return clipped * (1 - spread_over(wrong, differs))
 
 
 def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]]:
