@@ -18,22 +18,18 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel, dependable_noise
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
 from afunet_core.motion.consistency import HALO, agreement
-from afunet_core.ops.box_filter import window_max
-from afunet_core.ops.slope import central_differences
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
 
 # Weight of the network's picture over that of the frames it was made of: they are more precise wherever they agree.
 PRIOR_SHARE = 0.1
-# Pixels by which a warped frame may be off or blurred: what it says along edges counts the less.
-REGISTERED_WITHIN = 0.1
 # Radiance over the limit of the shortest frame seen from which it begins to be taken for clipped, and is.
 AT_LIMIT = (0.85, 0.95)
 # Precision of the frames that agree over that which the network's frames should have: below it, and where the reference
@@ -79,9 +75,8 @@ def combine_frames(
     """Hold every frame against the network's picture, in the bracket's unit, and average what agrees with it.
 
     ``covered`` tells for each frame that registration moved where it has content of its own, B×1×H×W. Elsewhere its
-    weight is zero, for what stands in is the reference again; and it is uncertain along edges.
+    weight is zero, for what stands in is the reference again.
     """
-    noise = dependable_noise(bracket, noise)  # without read noise, the weight of black would be one over nothing
 
     def rows(image: Tensor, *more: Tensor) -> Tensor:
         part = bracket.with_frames(more[: len(bracket)])
@@ -129,7 +124,6 @@ def _weigh_frames(
     Returns the prior, extended by shorter frames; the radiance from which it is clipped; weighted sum and weights.
     """
     times = [float(t) for t in bracket.times]
-    steepness = _squared_slope(prior) if covered else torch.zeros_like(prior)
     ceiling = torch.full_like(prior, 1.0 / seen_shortest)  # at which the shortest frame the network saw saturates
     everywhere = torch.ones_like(prior[:1, :1], dtype=torch.bool)
     total, weight = torch.zeros_like(prior), torch.zeros_like(prior)
@@ -140,7 +134,6 @@ def _weigh_frames(
         variance = noise.variance(prior * time) / time**2
         if index in covered:
             trust = trust * covered[index]
-            variance = variance + REGISTERED_WITHIN**2 * steepness
         share = trust / variance
         if index != frames.reference:  # which shows what is to be shown
             agreed = agreement(prior, radiance, prior_variance + variance, ceiling, trust)
@@ -153,12 +146,6 @@ def _weigh_frames(
                 ceiling = torch.where(update, 1.0 / time, ceiling)
         total, weight = total + share * radiance, weight + share
     return prior, ceiling, total, weight
-
-
-def _squared_slope(image: Tensor) -> Tensor:
-    """Return the square of the steepest slope in the 3×3 pixels around each, per pixel."""
-    across, down = (part / 2 for part in central_differences(image))
-    return window_max(across.square() + down.square(), 3)
 
 
 def precision_of(image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket) -> Tensor:

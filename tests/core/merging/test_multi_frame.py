@@ -153,22 +153,6 @@ def picture_of_many(bracket: af.Bracket) -> Tensor:
     return torch.where(bracket.frames[2] > 0.95, bracket.radiance(1), bracket.radiance(2))
 
 
-def test_a_warped_frame_does_not_blur_edges() -> None:
-    """A frame that lies a little off after registration: what the reference shows of edges stays."""
-    x = torch.arange(96.0)
-    light, shifted = (0.1 + 0.3 * torch.sigmoid(4 * ((x - off) % 16 - 8)) for off in (0.0, 0.05))
-    exposed = [(light, 0.25), (light, 0.5), (light, 1.0), (shifted, 2.0)]
-    frames = [(value * time).view(1, 1, 1, -1).expand(1, 3, 64, 96) for value, time in exposed]
-    bracket = af.Bracket(frames, ev=(-2, -1, 0, 1), encoding="linear", reference=2)
-    truth, selection, noise = frames[0], select_frames(bracket), NoiseModel(2e-4, 2e-3)
-    whole = torch.ones(1, 1, 64, 96, dtype=torch.bool)
-    errors = [
-        float((combine_frames(truth, bracket, selection, noise, covered=covered).image - truth).abs().amax())
-        for covered in ({}, {3: whole})
-    ]
-    assert errors[1] < 0.5 * errors[0]
-
-
 @pytest.mark.parametrize(("index", "stand_in"), [(0, 0.2), (3, 1.1)], ids=["shorter", "longer"])
 def test_what_stands_in_beyond_a_warped_frame_has_no_say(index: int, stand_in: float) -> None:
     """Neither a value that would pass for noise, nor one where the network's frames are clipped and any might do."""
@@ -245,10 +229,9 @@ def test_clipped_black_without_any_noise_is_no_accident() -> None:
     frames = [(radiance * time).clamp(0, 1) ** (1 / 2.2) for time in times]
     bracket = af.Bracket(frames, times=times, encoding="gamma")
     selection = select_frames(bracket)
-    assert torch.isfinite(combine_frames(radiance, bracket, selection, NoiseModel(1e-4, 0.0)).image).all()
-    torch.testing.assert_close(
-        combine_frames(radiance, bracket, selection, dependable_noise(bracket)).image, radiance, atol=1e-3, rtol=0.01
-    )
+    for noise in (dependable_noise(bracket), dependable_noise(bracket, NoiseModel(1e-4, 0.0))):
+        combined = combine_frames(radiance, bracket, selection, noise).image
+        torch.testing.assert_close(combined, radiance, atol=1e-3, rtol=0.01)
 
 
 @pytest.mark.parametrize(("scale", "guessed_at"), [(1, 1), (2, 4), (8, 8)])
