@@ -192,15 +192,14 @@ def _draw(columns: Sequence[_Column], frames: int, boxes: Sequence[Box], width: 
     for box, colour in zip(boxes, cycle(COLOURS), strict=False):
         corner = (box.left - 0.5, box.top - 0.5)
         axes.add_patch(Rectangle(corner, box.width, box.height, fill=False, edgecolor=colour))
-    size = min(
-        9.0, cell * 72 / _DPI / (0.65 * max(len(line) for column in columns for line in column.name.split("\n")))
-    )
+    longest = max(len(line) for column in columns for line in column.name.split("\n"))
+    size = min(9.0, cell * 72 / _DPI / (0.65 * longest))
     for row, (number, kind) in enumerate(rows, 1):
         cells, box = grid[row].subgridspec(1, len(columns), wspace=0.03), boxes[number]
-        for place, column in zip(cells, columns, strict=True):
+        for index, column in enumerate(columns):
             shown = getattr(column, kind)
-            patch = np.ones((1, 1, 3)) if shown is None else shown[box.top :, box.left :][: box.height, : box.width]
-            axes = show(place, patch)
+            whole = np.ones_like(column.picture) if shown is None else shown
+            axes = show(cells[index], whole[box.top :, box.left :][: box.height, : box.width])
             axes.spines[:].set(visible=shown is not None, color=COLOURS[number % len(COLOURS)])
             if row == len(rows):
                 axes.set_xlabel(column.name, fontsize=size)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import per_entry, select, tensor, uniform
+from afunet_core.data.synthesis.draws import select, tensor, uniform
 from afunet_core.data.synthesis.motion import OUTER, REFERENCE
-from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
+from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_field, warp
 from afunet_core.motion.compensation import follow_motion
 from afunet_core.radiometry import encode, linearize
 from afunet_core.registration.frames import unseen_content
@@ -62,10 +62,9 @@ def aligned_positions(misalignments: Sequence[Misalignment], camera: Tensor) -> 
 
     ``camera``, B×3×H×W×2, is what the frames were taken with: small enough to be undone by its negative.
     """
-    size = (camera.shape[2], camera.shape[3])
-    residual = smooth_fields([one.residual for one in misalignments], size, camera.device)
-    residual = residual * per_entry((one.amplitude for one in misalignments), residual)
-    return pixel_grid(*size, camera.device) - camera[:, OUTER] + residual.unflatten(1, (2, 2)).movedim(2, -1)
+    size, device = (camera.shape[2], camera.shape[3]), camera.device
+    residual = torch.stack([smooth_field(one.residual, size, device) * one.amplitude for one in misalignments])
+    return pixel_grid(*size, device) - camera[:, OUTER] + residual.unflatten(1, (2, 2)).movedim(2, -1)
 
 
 def simulate_alignment(
@@ -86,22 +85,19 @@ def simulate_alignment(
 
 def _fill_unseen(strips: Sequence[UnseenStrip | None], pictures: Tensor, references: Tensor, shares: Tensor) -> Tensor:
     """Fill strips of 2B×3×H×W linear pictures; ``shares`` are their times over the reference's."""
-    drawn = {place: strip for place, strip in enumerate(strips) if strip is not None}
-    if not drawn:
-        return pictures
-    index = torch.tensor(list(drawn)).to(pictures.device)
-    some, reference = pictures[index], references[index // 2]
-    right, down = tensor(np.stack([strip.outward for strip in drawn.values()])).to(some).T[..., None, None, None]
-    depth, repeated = (
-        per_entry((getattr(strip, name) for strip in drawn.values()), some) for name in ("depth", "repeated")
-    )
-    x, y = pixel_grid(some.shape[-2], some.shape[-1], some.device).unbind(-1)
-    along = x * right + y * down
-    beyond = (along - (along.amax(dim=(-2, -1), keepdim=True) - depth)).clamp_min(0)
-    edge = warp(some, torch.stack([x - beyond * right, y - beyond * down], dim=-1))[:, 0]
-    told = (linearize(reference) * shares[index][:, None, None, None]).clamp(0, 1)
-    content = torch.where(repeated > 0, edge, unseen_content(edge, told, reference))
-    return pictures.index_copy(0, index, torch.where(beyond > 0, content, some))
+    filled, grid = pictures.clone(), pixel_grid(pictures.shape[-2], pictures.shape[-1], pictures.device)
+    for place, strip in enumerate(strips):
+        if strip is not None:
+            outward = tensor(strip.outward).to(grid)
+            along = grid[..., 0] * outward[0] + grid[..., 1] * outward[1]
+            beyond = (along - (along.amax() - strip.depth)).clamp_min(0)
+            content = warp(pictures[place, None], (grid - beyond[..., None] * outward)[None, None])[0, 0]
+            if not strip.repeated:
+                reference = references[place // 2]
+                told = (linearize(reference) * shares[place]).clamp(0, 1)
+                content = unseen_content(content[None], told[None], reference[None])[0]
+            filled[place] = torch.where(beyond > 0, content, filled[place])
+    return filled
 
 
 def follow_things(frames: Tensor, times: Mapping[int, tuple[float, ...]]) -> None:

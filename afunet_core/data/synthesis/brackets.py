@@ -1,15 +1,15 @@
 """Exposure brackets with motion and exact truth, synthesised from HDR scenes and photographs.
 
 Brackets are drawn first (`plan`), each from a generator of its own, then made together on any device: lit
-(`lighting`), seen by moving cameras (`motion`, `displacement`), crossed by objects (`objects`, `painting`,
+(`lighting`), seen by moving cameras (`motion`), crossed by objects (`objects`, `painting`,
 `rendering`), recorded (`sensor`, `camera`), and some of them aligned (`alignment_artifacts`). The truth is the
 radiance of the reference instant before any noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,8 @@ from torch import Tensor
 from afunet_core.data.synthesis.alignment_artifacts import aligned_positions, follow_things, simulate_alignment
 from afunet_core.data.synthesis.camera import photograph, through_lens
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
-from afunet_core.data.synthesis.displacement import displacement_range, displacements
 from afunet_core.data.synthesis.draws import select
-from afunet_core.data.synthesis.motion import OUTER, REFERENCE
+from afunet_core.data.synthesis.motion import OUTER, REFERENCE, displacement, displacement_range
 from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
 from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
 from afunet_core.data.synthesis.scenes import SceneBank
@@ -33,8 +32,6 @@ from afunet_core.radiometry import GAMMA
 __all__ = ["KINDS", "SynthesisConfig", "Synthesizer", "SyntheticBatch", "validation_brackets"]
 
 _SMALLEST = 16
-# On a CPU so many pixels at a time: their three frames stay in the cache of a core. Elsewhere, all of a batch.
-_CACHED_PIXELS = 1 << 15
 
 
 @dataclass
@@ -65,23 +62,23 @@ class SyntheticBatch:
 
     def to(self, device: torch.device | str) -> SyntheticBatch:
         """The batch on another device."""
-        names = [entry.name for entry in fields(self) if isinstance(getattr(self, entry.name), Tensor)]
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        columns: dict[str, Any] = vars(self)
+        moved = {name: value.to(device) for name, value in columns.items() if isinstance(value, Tensor)}
+        return SyntheticBatch(**(columns | moved))
 
     def __getitem__(self, index: int) -> SyntheticBatch:
         """One bracket, as a batch of one."""
         one = slice(index, index + 1) if index != -1 else slice(-1, None)
-        return replace(self, **{entry.name: getattr(self, entry.name)[one] for entry in fields(self)})
+        return SyntheticBatch(**{name: value[one] for name, value in vars(self).items()})
 
     @staticmethod
     def concatenate(batches: Sequence[SyntheticBatch]) -> SyntheticBatch:
         """One batch from several with pictures of the same size."""
-        columns = {entry.name: [getattr(batch, entry.name) for batch in batches] for entry in fields(SyntheticBatch)}
-        joined: dict[str, Any] = {
-            name: torch.cat(parts) if isinstance(parts[0], Tensor) else [value for part in parts for value in part]
-            for name, parts in columns.items()
-        }
-        return replace(batches[0], **joined)
+        joined: dict[str, Any] = {}
+        for name, first in vars(batches[0]).items():
+            parts = [getattr(batch, name) for batch in batches]
+            joined[name] = torch.cat(parts) if isinstance(first, Tensor) else sum(parts, [])
+        return SyntheticBatch(**joined)
 
 
 class Synthesizer:
@@ -128,17 +125,13 @@ class Synthesizer:
         if batch < 1:
             raise ArgumentError("batch", "at least 1", batch)
         if min(height, width) < _SMALLEST * enlarge or height % enlarge or width % enlarge:
-            raise ArgumentError(
-                "size",
-                f"multiples of {enlarge} of at least {_SMALLEST * enlarge} pixels",
-                size,
-                "Motion needs some room.",
-            )
+            expected = f"multiples of {enlarge} of at least {_SMALLEST * enlarge} pixels"
+            raise ArgumentError("size", expected, size, "Motion needs some room.")
         if kind is not None and kind not in KINDS:
             raise ArgumentError("kind", f"one of {', '.join(KINDS)}", kind)
         seeds = torch.randint(2**62, (batch,), generator=generator).tolist()
-        together = max(1, _CACHED_PIXELS // (height * width)) if self.device.type == "cpu" else batch
-        pieces = [seeds[start : start + together] for start in range(0, batch, together)]
+        # One at a time on a CPU, where its frames stay in the cache of a core.
+        pieces = [[seed] for seed in seeds] if self.device.type == "cpu" else [seeds]
         return SyntheticBatch.concatenate([self._make(piece, (height, width), kind, enlarge) for piece in pieces])
 
     @torch.no_grad()
@@ -147,16 +140,16 @@ class Synthesizer:
         rngs = [np.random.default_rng(seed) for seed in seeds]
         size = (full[0] // enlarge, full[1] // enlarge)
         shots = [draw_shot(rng, self.config, size, kind) for rng in rngs]
-        motions, banks = [shot.motion for shot in shots], (self._backgrounds, self.bank)
-        displacement, cameras = displacements(motions, size, self.device)
-        ranges = displacement_range(displacement, motions)
+        moved, cameras = zip(*(displacement(shot.motion, size, self.device) for shot in shots), strict=True)
+        banks = (self._backgrounds, self.bank)
         plans = [
-            draw_plan(rng, self.config, banks, size, *drawn) for rng, *drawn in zip(rngs, shots, ranges, strict=True)
+            draw_plan(rng, self.config, banks, size, shot, displacement_range(field))
+            for rng, shot, field in zip(rngs, shots, moved, strict=True)
         ]
-        radiance, passed = render_radiance(plans, displacement)
+        radiance, passed = render_radiance(plans, torch.stack(moved))
         if enlarge > 1:
             radiance, passed = _enlarged(radiance, full), _enlarged(passed[:, None], full)[:, 0]
-            cameras = {place: _enlarged_displacement(field, enlarge) for place, field in cameras.items()}
+            cameras = tuple(None if field is None else _enlarged_displacement(field, enlarge) for field in cameras)
         radiance, frames = _record(plans, radiance)
         times = torch.tensor([plan.shot.times for plan in plans]).to(radiance)
         seen = _register(plans, frames, radiance, cameras, times)
@@ -205,14 +198,15 @@ def _enlarged_displacement(field: Tensor, factor: int) -> Tensor:
 
 
 def _register(
-    plans: Sequence[BracketPlan], frames: Tensor, radiance: Tensor, cameras: Mapping[int, Tensor], times: Tensor
+    plans: Sequence[BracketPlan], frames: Tensor, radiance: Tensor, cameras: Sequence[Tensor | None], times: Tensor
 ) -> Tensor:
     """Register frames, in place, where that is planned. Returns the radiance that they then show."""
     misalignments = {place: plan.misalignment for place, plan in enumerate(plans) if plan.misalignment is not None}
     if not misalignments:
         return radiance
     index, drawn = select(list(misalignments), frames.device), list(misalignments.values())
-    positions = aligned_positions(drawn, torch.stack([cameras[place] for place in misalignments]))
+    camera = torch.stack([field for place, field in enumerate(cameras) if place in misalignments and field is not None])
+    positions = aligned_positions(drawn, camera)
     registered, shown = simulate_alignment(frames[index], radiance[index], drawn, positions, times[index])
     seen = radiance.clone()
     frames[index, OUTER], seen[index, OUTER] = registered, shown

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.data.synthesis.brackets import SyntheticBatch
@@ -17,19 +18,8 @@ def contact_sheet(batch: SyntheticBatch) -> np.ndarray:
     """Lay out a row for each bracket, H×W×3 uint8: the frames, the truth (μ-law, then plain gamma), the moved mask."""
     truth, gap = batch.truth.clamp(0, 1), 4
     columns = [*batch.frames.unbind(1), mu_law(truth), encode(truth), batch.moved.expand(-1, 3, -1, -1)]
-    height, width = truth.shape[-2:]
-    sheet = torch.ones(3, len(batch) * (height + gap) + gap, len(columns) * (width + gap) + gap)
-    for row in range(len(batch)):
-        for place, pictures in enumerate(columns):
-            top, left = gap + row * (height + gap), gap + place * (width + gap)
-            sheet[:, top : top + height, left : left + width] = pictures[row].cpu()
-    return _to_uint(sheet, 255, np.uint8)
-
-
-def write_contact_sheet(path: Path | str, batch: SyntheticBatch) -> Path:
-    """Write `contact_sheet` as a PNG."""
-    write_image(path, contact_sheet(batch))
-    return Path(path)
+    rows = torch.cat([F.pad(picture.cpu(), (gap, 0, gap, 0), value=1.0) for picture in columns], dim=-1)
+    return _to_uint(F.pad(torch.cat(list(rows), dim=-2), (0, gap, 0, gap), value=1.0), 255, np.uint8)
 
 
 def write_bracket_folder(batch: SyntheticBatch, folder: Path | str) -> Path:

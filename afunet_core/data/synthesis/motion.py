@@ -1,18 +1,21 @@
 """Motion of the camera, layers of the scene and soft things in the wind between the three instants.
 
-What is drawn is small: homographies, and coarse fields that `displacement` turns into a displacement of every pixel.
+What is drawn is small: homographies and coarse fields. `displacement` makes of them a displacement of every pixel: the
+frame shows at pixel p what the scene has at p + displacement(p).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import kornia
 import numpy as np
+import torch
 from torch import Tensor
 
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import log_uniform, uniform, uniform_array
-from afunet_core.data.synthesis.sampling import draw_coarse_field
+from afunet_core.data.synthesis.draws import log_uniform, tensor, uniform, uniform_array
+from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_field
 
 REFERENCE = 1
 OUTER = slice(0, 3, 2)
@@ -157,3 +160,38 @@ def centred_homographies(
     matrices[:, 2, :2] = tilt / np.maximum(centre, 1)
     matrices[:, 2, 2] = 1
     return matrices
+
+
+def displacement(
+    motion: SceneMotion, size: tuple[int, int], device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor | None]:
+    """Compute displacements (x, y) in pixels, 3×H×W×2: of everything, and by the camera alone where it moves."""
+    total = torch.zeros(3, *size, 2, device=device)
+    camera = None if motion.camera is None else camera_displacement(motion.camera, size, device)
+    if camera is not None:
+        total += camera
+    if motion.parallax is not None:
+        depth, steepness = smooth_field(motion.parallax.depth, size, device)[..., None], motion.parallax.steepness
+        depth = depth if steepness is None else torch.sigmoid(depth * steepness) * 2 - 1
+        total += depth * tensor(motion.parallax.vectors).to(device)[:, None, None]
+    if motion.sway is not None:
+        before, after = smooth_field(motion.sway.field, size, device).chunk(2)
+        after = after if motion.sway.swing is None else -before * motion.sway.swing
+        region = torch.sigmoid((smooth_field(motion.sway.region, size, device) + motion.sway.bias) * 6)
+        region = region * motion.sway.amplitude
+        total += torch.stack([before * region, torch.zeros_like(before), after * region]).movedim(1, -1)
+    return total, camera
+
+
+def displacement_range(displacement: Tensor) -> np.ndarray:
+    """3×2×2: for each instant and axis, the smallest and the largest displacement."""
+    along_axes = displacement.flatten(1, 2).transpose(1, 2).contiguous()  # where extremes are found faster
+    return torch.stack([along_axes.amin(dim=-1), along_axes.amax(dim=-1)], dim=-1).cpu().numpy()
+
+
+def camera_displacement(homographies: np.ndarray, size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+    """Compute K×H×W×2 displacements in pixels under K×3×3 homographies of (x, y, 1) about the centre."""
+    grid = pixel_grid(*size, device=device)
+    points = (grid - grid[-1, -1] / 2).flatten(0, 1).expand(len(homographies), -1, -1)
+    moved = kornia.geometry.transform_points(tensor(homographies).to(device), points) - points
+    return moved.unflatten(1, size)

@@ -1,7 +1,7 @@
-"""Moving objects put before the instants of a batch of brackets, in place and in linear light.
+"""Moving objects put before the instants of a bracket, in place and in linear light.
 
-An object at one instant of one bracket is a *sighting*, rendered in a window that holds it. Sightings of about the
-same size are rendered together, whatever bracket they are of; then they are laid over their frames in order.
+An object at one instant is a *sighting*, rendered in a window that holds it. Sightings of about the same size are
+rendered together; then they are laid over their frames in order.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ _ALIKE = 2.0
 
 
 class Sighting(NamedTuple):
-    """An object at one instant (0 to 2) of a bracket, and the window of the frame that holds it."""
+    """An object at one instant (0 to 2), and the window of the frame that holds it."""
 
     thing: MovingObject
-    bracket: int
     instant: int
     top: int
     left: int
@@ -43,27 +42,8 @@ class Sighting(NamedTuple):
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
-def find_sightings(
-    objects: Sequence[Sequence[MovingObject]],
-    ranges: Sequence[np.ndarray],
-    margins: Sequence[int],
-    size: tuple[int, int],
-) -> list[Sighting]:
-    """Find where the objects of each bracket are seen, those further behind first.
-
-    ``ranges`` and ``margins`` bound the displacements of each bracket (see `displacement_range`).
-    """
-    return [
-        seen
-        for bracket, things in enumerate(objects)
-        for thing in things
-        for seen in _sightings(thing, bracket, ranges[bracket].tolist(), margins[bracket], size)
-    ]
-
-
-def _sightings(
-    thing: MovingObject, bracket: int, ranges: list[list[list[float]]], margin: int, size: tuple[int, int]
-) -> Iterator[Sighting]:
+def find_sightings(thing: MovingObject, ranges: np.ndarray, margin: int, size: tuple[int, int]) -> Iterator[Sighting]:
+    """Find where an object is seen; ``ranges`` and ``margin`` bound displacements (see `displacement_range`)."""
     # A pixel that shows a place p of the scene is at p minus its displacement.
     centres = thing.centres.tolist()
     visible = [centre for centre in centres if max(map(abs, centre)) < FAR_AWAY / 2]
@@ -73,34 +53,30 @@ def _sightings(
         half = thing.half_extent(instant)
         starts, lengths = [], []
         for axis in (1, 0):
-            nearest, furthest = ranges[instant][axis]
+            nearest, furthest = ranges[instant, axis].tolist()
             start = math.floor(max(centre[axis] - half[axis] - furthest, limits[axis][0], 0.0))
             stop = min(math.floor(centre[axis] + half[axis] - nearest) + 1, limits[axis][1], size[1 - axis])
             starts.append(start)
             lengths.append(stop - start)
         if min(lengths) > 0:
-            yield Sighting(thing, bracket, instant, *starts, *lengths)
+            yield Sighting(thing, instant, *starts, *lengths)
 
 
 def paint(radiance: Tensor, displacement: Tensor, sightings: Sequence[Sighting]) -> Tensor:
-    """Put objects, those further behind first, before B×3×3×H×W instants, in place; return their coverage B×1×H×W.
+    """Put objects, those further behind first, before 3×3×H×W instants, in place; return their coverage 1×H×W.
 
-    A pixel shows the scene at its place plus the displacement, B×3×H×W×2.
+    A pixel shows the scene at its place plus the displacement, 3×H×W×2.
     """
     height, width = radiance.shape[-2:]
-    passed = radiance.new_zeros(len(radiance), 1, height, width)
-    if not sightings:
-        return passed
-    grid = pixel_grid(height, width, radiance.device)
+    passed, seen_at = radiance.new_zeros(1, height, width), pixel_grid(height, width, radiance.device) + displacement
     rendered: dict[int, tuple[Tensor, Tensor]] = {}
     for places in _alike(sightings):
         group = [sightings[place] for place in places]
-        rendered.update(zip(places, _render_windows(grid, displacement, group), strict=True))
+        rendered.update(zip(places, _render_windows(seen_at, group), strict=True))
     for place, seen in enumerate(sightings):
         colour, coverage = rendered[place]
-        rows, columns = seen.window
-        radiance[seen.bracket, seen.instant, :, rows, columns].lerp_(colour, coverage.expand_as(colour))
-        covered = passed[seen.bracket, :, rows, columns]
+        radiance[seen.instant, :, *seen.window].lerp_(colour, coverage.expand_as(colour))
+        covered = passed[:, *seen.window]
         torch.maximum(covered, coverage, out=covered)
     return passed
 
@@ -118,11 +94,9 @@ def _alike(sightings: Sequence[Sighting]) -> Iterator[list[int]]:
         yield sorted(group, key=lambda member: sightings[member].thing.shape)
 
 
-def _render_windows(
-    grid: Tensor, displacement: Tensor, sightings: Sequence[Sighting]
-) -> Iterator[tuple[Tensor, Tensor]]:
+def _render_windows(seen_at: Tensor, sightings: Sequence[Sighting]) -> Iterator[tuple[Tensor, Tensor]]:
     """Render 3×h×w radiance and 1×h×w coverage of each sighting in its window; its pixels form one long row."""
-    seen_there = [grid[seen.window] + displacement[seen.bracket, seen.instant, *seen.window] for seen in sightings]
+    seen_there = [seen_at[seen.instant, *seen.window] for seen in sightings]
     positions = pad_sequence([window.flatten(0, 1) for window in seen_there], batch_first=True)
     colours, coverages = render_objects(
         positions, [seen.thing for seen in sightings], [seen.instant for seen in sightings]

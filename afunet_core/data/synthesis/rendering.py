@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import kornia
 import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.synthesis.draws import per_entry, select, tensor
-from afunet_core.data.synthesis.lighting import render_backgrounds
+from afunet_core.data.synthesis.draws import select, tensor
+from afunet_core.data.synthesis.lighting import render_background
 from afunet_core.data.synthesis.motion import OUTER, REFERENCE
 from afunet_core.data.synthesis.painting import find_sightings, paint
 from afunet_core.data.synthesis.plan import BracketPlan
@@ -22,22 +23,15 @@ def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple
     """Render the three instants of B brackets before any noise: B×3×3×H×W, and where objects pass, B×1×H×W."""
     size = (displacement.shape[2], displacement.shape[3])
     radiance = displacement.new_empty(len(plans), 3, 3, *size)
-    for instants in sorted({plan.displaced for plan in plans}):
-        chosen = {place: plan for place, plan in enumerate(plans) if plan.displaced == instants}
-        index = select(list(chosen), displacement.device)
-        canvases = render_backgrounds([plan.background for plan in chosen.values()], displacement.device)
-        if instants:
-            views = index, select(instants)
-            margin = per_entry((plan.margin for plan in chosen.values()), displacement)
-            positions = displacement[views] + (pixel_grid(*size, displacement.device) + margin)
-            radiance[views] = warp(canvases, positions)
-        if len(instants) < 3:
-            straight = select([instant for instant in range(3) if instant not in instants])
-            for canvas, (place, plan) in zip(canvases, chosen.items(), strict=True):
-                rows, columns = (slice(plan.margin, plan.margin + side) for side in size)
-                radiance[place, straight] = canvas[:, rows, columns]
-    objects, ranges, margins = zip(*((plan.objects, plan.ranges, plan.margin) for plan in plans), strict=True)
-    passed = paint(radiance, displacement, find_sightings(objects, ranges, margins, size))
+    passed, grid = displacement.new_empty(len(plans), 1, *size), pixel_grid(*size, displacement.device)
+    for plan, instants, moved, covered in zip(plans, radiance, displacement, passed, strict=True):
+        canvas = render_background(plan.background, displacement.device)
+        instants[:] = canvas[:, plan.margin :, plan.margin :][:, : size[0], : size[1]]
+        if plan.displaced:
+            views = select(plan.displaced)
+            instants[views] = warp(canvas[None], (moved[views] + (grid + plan.margin))[None])[0]
+        places = (find_sightings(thing, plan.ranges, plan.margin, size) for thing in plan.objects)
+        covered[:] = paint(instants, moved, list(chain.from_iterable(places)))
     return shake(radiance, [plan.shake for plan in plans]), passed
 
 
