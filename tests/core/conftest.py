@@ -9,7 +9,6 @@ import copy
 import os
 import pickle
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, TypeAlias
 
 import pytest
@@ -48,8 +47,7 @@ class OperatorChecks:
 
     def gradients(self, function: Callable[..., Tensor], *inputs: Tensor, fast: bool = True) -> None:
         """Analytic gradients equal numeric ones in float64, for every floating input."""
-        leaves = [value.detach().double().requires_grad_() for value in inputs]
-        assert torch.autograd.gradcheck(function, leaves, fast_mode=fast, raise_exception=True)
+        assert torch.autograd.gradcheck(function, _leaves(inputs), fast_mode=fast)
 
     def finite_gradients(self, function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
         """Gradients without NaN or Inf, at the kinks and edges where a numeric gradient means nothing."""
@@ -83,40 +81,30 @@ class Contract:
             tolerance = 8 * TOLERANCE[dtype]
             torch.testing.assert_close(result.double(), exact.double(), rtol=tolerance, atol=tolerance)
 
-    def refusals(
-        self,
-        function: Function,
-        inputs: Inputs,
-        names: Sequence[str],
-        numbers_refused: bool,
-        numbers: dict[str, tuple[float, float]],
-    ) -> None:
+    def refusals(self, function: Function, inputs: Inputs, case: Any) -> None:
         """Wrong types are named, whichever argument has them, and numbers that are none."""
-        for index, name in enumerate(names):
+        for index, name in enumerate(case.names):
             wrong: list[Any] = [inputs[index].numpy(force=True), None, "image", inputs[index].mul(255).to(torch.uint8)]
-            for value in [*wrong, 0.5] if numbers_refused else wrong:
+            for value in wrong if case.takes_numbers else [*wrong, 0.5]:
                 changed = [*inputs[:index], value, *inputs[index + 1 :]]
                 with pytest.raises(AFUNetError, match=name) as caught:
                     function(*changed)
                 assert isinstance(caught.value, TypeError), f"{name} of type {type(value)}"
-        for name in numbers:
+        for name in case.numbers:
             for number in ("1", float("nan"), [1.0, 2.0], torch.tensor([1, 2])):
                 with pytest.raises(AFUNetError, match=name):
                     function(*inputs, **{name: number})
 
     def gradcheck(self, function: Function, inputs: Inputs) -> None:
-        leaves = [value.detach().double().requires_grad_() for value in inputs]
-        assert torch.autograd.gradcheck(function, leaves, fast_mode=True)
+        assert torch.autograd.gradcheck(function, _leaves(inputs), fast_mode=True)
 
     def gradgradcheck(self, function: Function, inputs: Inputs) -> None:
-        leaves = [value.detach().double().requires_grad_() for value in inputs]
-        assert torch.autograd.gradgradcheck(function, leaves, fast_mode=True, atol=1e-4)
+        assert torch.autograd.gradgradcheck(function, _leaves(inputs), fast_mode=True, atol=1e-4)
 
     def jvp(self, function: Function, inputs: Inputs) -> None:
         """Forward-mode derivatives agree with differences."""
-        leaves = [value.detach().double().requires_grad_() for value in inputs]
         options = {"check_forward_ad": True, "check_backward_ad": False, "fast_mode": True}
-        assert torch.autograd.gradcheck(function, leaves, **options)
+        assert torch.autograd.gradcheck(function, _leaves(inputs), **options)
 
     def vmap(self, function: Function, inputs: Inputs) -> None:
         """A further axis in front is mapped over, and gradients per entry are those of the entries."""
@@ -154,16 +142,16 @@ class Contract:
         fast, wider = _compile(function, dynamic=None if axis else True), 4 if axis else 3
         if axis:
             torch._dynamo.mark_dynamic(inputs[0], axis)
-        larger = [torch.cat([value, value[..., :wider]], -1) if value.ndim == 4 else value for value in inputs]
+        larger = _wider(inputs, wider)
         with torch._dynamo.config.patch(error_on_recompile=axis is not None):
             for values in (inputs, larger):
                 torch.testing.assert_close(fast(*values), function(*values))
 
-    def compiled_numbers(self, function: Function, inputs: Inputs, numbers: dict[str, tuple[float, float]]) -> None:
+    def compiled_numbers(self, function: Function, inputs: Inputs, case: Any) -> None:
         """Numbers may change between calls of a compiled function without a break in its graph."""
         fast = _compile(function, dynamic=None)
         for share in (0.0, 1.0, 0.5):
-            given = {name: first + share * (second - first) for name, (first, second) in numbers.items()}
+            given = {name: first + share * (second - first) for name, (first, second) in case.numbers.items()}
             torch.testing.assert_close(fast(*inputs, **given), function(*inputs, **given))
 
     def exported(self, function: Function, inputs: Inputs) -> None:
@@ -173,16 +161,15 @@ class Contract:
         shapes = tuple({3: width} if value.ndim == 4 else None for value in inputs)
         shapes = shapes if isinstance(function, nn.Module) else (shapes,)
         program = torch.export.export(module, tuple(inputs), dynamic_shapes=shapes).module()
-        larger = [torch.cat([value, value[..., :3]], -1) if value.ndim == 4 else value for value in inputs]
-        for values in (inputs, larger):
+        for values in (inputs, _wider(inputs, 3)):
             torch.testing.assert_close(program(*values), module(*values))
 
-    def per_sample(self, function: Function, inputs: Inputs, numbers: dict[str, tuple[float, float]]) -> None:
+    def per_sample(self, function: Function, inputs: Inputs, case: Any) -> None:
         """A vector gives each sample its own value, also where batch and width are of one size."""
         batch = [torch.cat([value, value.flip(-1)])[:3] if value.ndim == 4 else value for value in inputs]
         batch = [value[:, :3, :3, :3] if value.ndim == 4 and value.shape[1:] == (3, 4, 6) else value for value in batch]
-        function = partial(function, **{name: values[0] for name, values in numbers.items()})
-        for name, (low, high) in numbers.items():
+        function = case.with_numbers()
+        for name, (low, high) in case.numbers.items():
             values = torch.linspace(low, high, 3, dtype=inputs[0].dtype, device=inputs[0].device)
             together = _tensor(function(*batch, **{name: values}))
             for index, value in enumerate(values.tolist()):
@@ -191,11 +178,10 @@ class Contract:
             with pytest.raises(AFUNetError, match=name):
                 function(*batch, **{name: values[:2]})
 
-    def held_tensors(
-        self, make: Callable[..., nn.Module], inputs: Inputs, numbers: dict[str, tuple[float, float]]
-    ) -> None:
+    def held_tensors(self, function: Function, inputs: Inputs, case: Any) -> None:
         """A module trains a Parameter it is given, and moves and saves any other tensor."""
-        for name, (value, _) in numbers.items():
+        make = case.module
+        for name, (value, _) in case.numbers.items():
             fixed = make(**{name: torch.tensor(value)})
             assert list(fixed.state_dict()) == [name]
             assert getattr(fixed.double(), name).dtype == torch.float64
@@ -206,14 +192,16 @@ class Contract:
             assert parameter.grad != 0
             torch.testing.assert_close(_tensor(learned(*inputs)), _tensor(make(**{name: value})(*inputs)))
 
-    def copies(self, module: nn.Module, inputs: Inputs, twin: Function) -> None:
+    def copies(self, function: Function, inputs: Inputs, case: Any) -> None:
         """Copies, pickles, a hollow copy filled from the state, and a functional call compute the same as the function.
 
         A network has no function beside it.
         """
+        held = {name: torch.tensor(values[0]) for name, values in case.numbers.items()}
+        module = case.module(**held).to(inputs[0])
         expected = _tensor(module(*inputs))
         if not list(module.parameters()):
-            torch.testing.assert_close(expected, _tensor(twin(*inputs)), rtol=1e-6, atol=1e-7)
+            torch.testing.assert_close(expected, _tensor(case.with_numbers()(*inputs)), rtol=1e-6, atol=1e-7)
         hollow = copy.deepcopy(module).to("meta").to_empty(device=inputs[0].device)
         hollow.load_state_dict(module.state_dict())
         for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module)), hollow):
@@ -255,6 +243,15 @@ def _compile(function: Function, dynamic: bool | None) -> Function:
     """The front half of the compiler, which is what an operator can break; the code it would make is torch's own."""
     torch._dynamo.reset()
     return torch.compile(function, backend="eager", fullgraph=True, dynamic=dynamic)
+
+
+def _leaves(inputs: Inputs) -> list[Tensor]:
+    return [value.detach().double().requires_grad_() for value in inputs]
+
+
+def _wider(inputs: Inputs, columns: int) -> list[Tensor]:
+    """Images with their first columns once more at the right."""
+    return [torch.cat([value, value[..., :columns]], -1) if value.ndim == 4 else value for value in inputs]
 
 
 def _tensor(result: Any) -> Tensor:

@@ -57,6 +57,10 @@ class Case:
     takes_numbers: bool = False
     slow: frozenset[str] = frozenset()
 
+    def with_numbers(self) -> Callable[..., Tensor]:
+        """The function with the first value of every number."""
+        return partial(self.function, **{name: values[0] for name, values in self.numbers.items()})
+
 
 def _three_frames(under: Tensor, reference: Tensor, over: Tensor, **options: Any) -> Tensor:
     return radiometry.network_input([under, reference, over], TIMES, **options)
@@ -158,39 +162,28 @@ CASES: dict[str, Case] = {
     "linearize, srgb": Case(partial(radiometry.linearize, encoding="srgb"), names=("image",)),
     "encode": Case(radiometry.encode, names=("linear",), numbers=GAMMA, module=radiometry.Encode),
     "encode, srgb": Case(partial(radiometry.encode, encoding="srgb"), names=("linear",)),
-    "to_radiance": Case(radiometry.to_radiance, names=("image",), numbers=TIME | GAMMA),
-    "expose": Case(partial(radiometry.expose, clip=False), numbers=TIME | GAMMA),
+    "to_radiance": Case(partial(radiometry.to_radiance, time=4.0), names=("image",), numbers=TIME | GAMMA),
+    "expose": Case(partial(radiometry.expose, time=4.0, clip=False), numbers=TIME | GAMMA),
     "ToRadiance": Case(partial(radiometry.to_radiance, time=4.0), names=("image",), numbers=GAMMA, module=_ToRadiance),
     "Expose": Case(
         partial(radiometry.expose, time=4.0, clip=False), numbers=GAMMA, module=partial(_Expose, clip=False)
     ),
-    "mu_law": Case(
-        radiometry.mu_law, names=("x",), numbers={"mu": (5000.0, 100.0)}, module=radiometry.MuLaw, takes_numbers=True
-    ),
+    "mu_law": Case(radiometry.mu_law, names=("x",), numbers=STRENGTH, module=radiometry.MuLaw, takes_numbers=True),
     "inverse_mu_law": Case(
-        radiometry.inverse_mu_law,
-        names=("y",),
-        numbers={"mu": (5000.0, 100.0)},
-        module=radiometry.InverseMuLaw,
-        takes_numbers=True,
+        radiometry.inverse_mu_law, names=("y",), numbers=STRENGTH, module=radiometry.InverseMuLaw, takes_numbers=True
     ),
     "network_input": Case(_three_frames, (IMAGE,) * 3, tuple(f"frames.{index}." for index in range(3)), numbers=GAMMA),
-    "tone_map, mu_law": Case(
-        tonemap.mu_law, numbers=EV | {"mu": (5000.0, 100.0)}, module=partial(tonemap.ToneMap, "mu_law")
-    ),
-    "tone_map, reinhard": Case(
-        tonemap.reinhard,
-        numbers=EV | {"gain": (16.0, 4.0), "white": (1.0, 2.0)},
-        module=partial(tonemap.ToneMap, "reinhard"),
-    ),
-    "tone_map, filmic": Case(
-        tonemap.filmic, numbers=EV | {"gain": (8.0, 4.0)}, module=partial(tonemap.ToneMap, "filmic")
-    ),
-    "tone_map, exposure": Case(
-        partial(tonemap.exposure, encoding="gamma"),
-        numbers=EV | GAMMA,
-        module=partial(tonemap.ToneMap, "exposure", encoding="gamma"),
-    ),
+    **{
+        f"tone_map, {name}": Case(
+            partial(tonemap.OPERATORS[name], **mode), numbers=EV | numbers, module=partial(af.ToneMap, name, **mode)
+        )
+        for name, numbers, mode in (
+            ("mu_law", STRENGTH, {}),
+            ("reinhard", {"gain": (16.0, 4.0), "white": (1.0, 2.0)}, {}),
+            ("filmic", {"gain": (8.0, 4.0)}, {}),
+            ("exposure", GAMMA, {"encoding": "gamma"}),
+        )
+    },
     "mu_l1_loss": Case(
         partial(losses.mu_l1_loss, **EACH), **PAIR, numbers=STRENGTH, module=partial(losses.MuL1Loss, **EACH)
     ),
@@ -254,8 +247,9 @@ CHECKS = {
 """Methods of the contract, and how the table of the documentation calls them."""
 OLDER = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13)
 """Older PyTorch than the support table is made with, and older kornia beside it, have other exceptions."""
-WITH_NUMBERS = {"compiled_numbers", "per_sample"}
+WITH_NUMBERS = {"compiled_numbers", "per_sample", "held_tensors"}
 OF_MODULES = {"held_tensors", "copies"}
+OF_CASES = {"refusals", *WITH_NUMBERS, *OF_MODULES}
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("fuse_frames", "exported"): "the size determines the number of scales; a program serves one size",
     ("WarpHomography", "jvp"): "torch's grid_sample has no forward-mode derivative",
@@ -298,9 +292,7 @@ COLUMNS = {
 
 def applies(name: str, check: str) -> bool:
     case = CASES[name]
-    if (check in WITH_NUMBERS or check == "held_tensors") and not case.numbers:
-        return False
-    return case.module is not None if check in OF_MODULES else True
+    return bool(case.numbers or check not in WITH_NUMBERS) and bool(case.module or check not in OF_MODULES)
 
 
 def drawn(case: Case, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
@@ -313,26 +305,8 @@ def drawn(case: Case, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
 
 
 def subject(case: Case, check: str, inputs: list[Tensor]) -> Callable[..., Any]:
-    """The function, module or maker of modules that a check is about."""
-    if check == "held_tensors":
-        assert case.module is not None
-        return case.module
-    if check == "copies":
-        assert case.module is not None
-        return case.module(**{key: torch.tensor(values[0]) for key, values in case.numbers.items()}).to(inputs[0])
-    if check in case.slow and case.module is not None:
-        return case.module().to(inputs[0])
-    needed = {key: values[0] for key, values in case.numbers.items() if key == "time"}
-    return partial(case.function, **needed) if needed and check not in WITH_NUMBERS else case.function
-
-
-def further(case: Case, check: str) -> tuple[Any, ...]:
-    """Facts that a check asks for beside the operator and its inputs."""
-    if check == "copies":
-        return (partial(case.function, **{name: values[0] for name, values in case.numbers.items()}),)
-    if check in WITH_NUMBERS or check == "held_tensors":
-        return (case.numbers,)
-    return (case.names, not case.takes_numbers, case.numbers) if check == "refusals" else ()
+    """The function, or for what takes long the network itself."""
+    return case.module().to(inputs[0]) if check in case.slow and case.module is not None else case.function
 
 
 def parameters() -> list[Any]:
@@ -347,7 +321,8 @@ def parameters() -> list[Any]:
 @pytest.mark.parametrize(("name", "check"), parameters())
 def test_contract(contract: Any, device: torch.device, dtype: torch.dtype, name: str, check: str) -> None:
     case, inputs = CASES[name], drawn(CASES[name], device, dtype)
-    run = partial(getattr(contract, check), subject(case, check, inputs), inputs, *further(case, check))
+    facts = (case,) if check in OF_CASES else ()
+    run = partial(getattr(contract, check), subject(case, check, inputs), inputs, *facts)
     if OLDER and (name, check) == ("WarpHomography", "gradgradcheck"):
         pytest.skip("grid_sample has no second derivative in older PyTorch")
     if (name, check) in EXCEPTIONS and not OLDER:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class SyntheticBatch:
         joined: dict[str, Any] = {}
         for name, first in vars(batches[0]).items():
             parts = [getattr(batch, name) for batch in batches]
-            joined[name] = torch.cat(parts) if isinstance(first, Tensor) else sum(parts, [])
+            joined[name] = torch.cat(parts) if isinstance(first, Tensor) else list(chain(*parts))
         return SyntheticBatch(**joined)
 
 

@@ -68,26 +68,14 @@ def test_a_file_without_curves_is_refused(tmp_path):
         response_table(str(path))
 
 
-def test_a_perfect_camera_encodes_the_clipped_exposure():
-    scene = light()
-    frames = photograph(scene, [SENSOR], [perfect()], None)
-    exposures = scene * torch.tensor([1.0, 4.0, 16.0]).view(1, 3, 1, 1, 1)
-    torch.testing.assert_close(frames, encode(exposures.clamp(0, 1)), rtol=0, atol=1e-3)
-
-
-def test_a_curve_that_is_known_is_undone():
-    scene = light()
-    found = photograph(scene, [SENSOR], [perfect(response=s_curve())], None)
-    torch.testing.assert_close(found, photograph(scene, [SENSOR], [perfect()], None), rtol=0, atol=2e-3)
-
-
-def test_a_curve_that_is_not_known_stays():
-    scene = light()
-    camera = perfect(response=s_curve(), recovered=0.0)
-    found = photograph(scene, [SENSOR], [camera], None)
-    exact = photograph(scene, [SENSOR], [perfect()], None)
-    expected = np.interp(exact.numpy(), np.linspace(0, 1, 513), s_curve()[0])
-    torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=0, atol=1e-3)
+@pytest.mark.parametrize(("curved", "recovered"), [(False, 1.0), (True, 1.0), (True, 0.0)])
+def test_frames_are_the_clipped_exposure_but_for_a_curve_that_is_not_known(curved, recovered):
+    camera = perfect(response=s_curve(), recovered=recovered) if curved else perfect()
+    frames = photograph(light(), [SENSOR], [camera], None)
+    expected = encode((light() * torch.tensor([1.0, 4.0, 16.0]).view(1, 3, 1, 1, 1)).clamp(0, 1))
+    if recovered == 0.0:
+        expected = torch.from_numpy(np.interp(expected.numpy(), np.linspace(0, 1, 513), s_curve()[0])).float()
+    torch.testing.assert_close(frames, expected, rtol=0, atol=2e-3)
 
 
 def test_what_is_left_of_the_curve_is_a_relative_error_of_the_light():
@@ -146,36 +134,26 @@ def test_a_batch_is_its_brackets_one_by_one():
         torch.testing.assert_close(alone[0], together[index], rtol=0, atol=5e-3)
 
 
-class TestInBrackets:
-    @pytest.fixture
-    def bank(self) -> SceneBank:
-        return SceneBank.procedural(0)
+def sample(size: int = 64, enlarge: int = 1, **changes):
+    maker = Synthesizer(SceneBank.procedural(0), SynthesisConfig(**changes))
+    return maker.sample(4, size, torch.Generator().manual_seed(2), enlarge=enlarge)
 
-    def sample(self, bank: SceneBank, size: int = 64, enlarge: int = 1, **changes):
-        maker = Synthesizer(bank, SynthesisConfig(**changes))
-        return maker.sample(4, size, torch.Generator().manual_seed(2), enlarge=enlarge)
 
-    def test_without_cameras_nothing_changes(self, bank):
-        assert torch.equal(self.sample(bank).frames, self.sample(bank, camera_share=0.0).frames)
+def test_cameras_photograph_the_same_scenes():
+    plain, real = sample(), sample(camera_share=1.0)
+    assert plain.kind == real.kind
+    assert not torch.equal(plain.frames, real.frames)
+    assert float((plain.truth - real.truth).abs().max()) < 0.4  # the lens: vignetting and glare
+    assert 0 <= real.frames.min() <= real.frames.max() <= 1
 
-    def test_cameras_photograph_the_same_scenes(self, bank):
-        plain, real = self.sample(bank), self.sample(bank, camera_share=1.0)
-        assert plain.kind == real.kind
-        assert not torch.equal(plain.frames, real.frames)
-        assert float((plain.truth - real.truth).abs().max()) < 0.4  # the lens: vignetting and glare
-        assert real.frames.min() >= 0
-        assert real.frames.max() <= 1
 
-    def test_enlarged_scenes_are_soft_and_move_further(self, bank):
-        still = {"followed_share": 0.0, "kind_weights": (1.0, 0.0, 0.0, 0.0)}
+def test_enlarged_scenes_are_soft():
+    def detail(truth: torch.Tensor) -> float:
+        return float((truth[..., 1:] - truth[..., :-1]).abs().mean() / truth.mean())
 
-        def detail(truth: torch.Tensor) -> float:
-            return float((truth[..., 1:] - truth[..., :-1]).abs().mean() / truth.mean())
-
-        sharp, soft = self.sample(bank, 64, **still), self.sample(bank, 64, 2, **still)
-        assert soft.frames.shape == sharp.frames.shape
-        assert detail(soft.truth) < 0.8 * detail(sharp.truth)
-
-    def test_enlarging_wants_multiples(self, bank):
-        with pytest.raises(ArgumentError, match="multiples of 2"):
-            self.sample(bank, 65, 2)
+    still = {"followed_share": 0.0, "kind_weights": (1.0, 0.0, 0.0, 0.0)}
+    sharp, soft = sample(64, **still), sample(64, 2, **still)
+    assert soft.frames.shape == sharp.frames.shape
+    assert detail(soft.truth) < 0.8 * detail(sharp.truth)
+    with pytest.raises(ArgumentError, match="multiples of 2"):
+        sample(65, 2)

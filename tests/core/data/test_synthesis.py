@@ -62,16 +62,12 @@ class TestSynthesizer:
     @pytest.mark.parametrize("kind", [*KINDS, None])
     def test_shapes_ranges_and_units(self, bank: SceneBank, kind: Kind | None) -> None:
         batch = Synthesizer(bank).sample(3, (40, 56), seeded(), kind)
-        assert batch.frames.shape == (3, 3, 3, 40, 56)
-        assert batch.truth.shape == (3, 3, 40, 56)
-        assert batch.moved.shape == (3, 1, 40, 56)
         assert batch.times.shape == (3, 3)
         assert len(batch) == len(batch.kind) == len(batch.registered) == len(batch.bit_depth) == 3
-        for name in ("frames", "truth", "moved"):
+        for name, shape in (("frames", (3, 3, 3, 40, 56)), ("truth", (3, 3, 40, 56)), ("moved", (3, 1, 40, 56))):
             values = getattr(batch, name)
-            assert values.dtype == torch.float32
-            assert values.min() >= 0
-            assert values.max() <= 1
+            assert (values.shape, values.dtype) == (shape, torch.float32)
+            assert 0 <= values.min() <= values.max() <= 1
         assert torch.equal(batch.times[:, 0], torch.ones(3))
         assert (batch.times.diff(dim=1) > 0).all()
         if kind:
@@ -163,10 +159,9 @@ class TestSynthesizer:
 
     @pytest.mark.parametrize("value", [0.0, 1e-12, 1.0, 1e6, 1e30])
     def test_flat_scenes_of_any_level(self, value: float) -> None:
-        flat = SceneBank.from_tensors([torch.full((3, 48, 64), value)])
-        for kind in KINDS:
-            batch = Synthesizer(flat).sample(2, 32, seeded(), kind)
-            assert all(torch.isfinite(values).all() for values in tensors(batch).values())
+        flat = Synthesizer(SceneBank.from_tensors([torch.full((3, 48, 64), value)]))
+        for values in (values for kind in KINDS for values in tensors(flat.sample(2, 32, seeded(), kind)).values()):
+            assert torch.isfinite(values).all()
 
     def test_suns_and_black_holes_stay_finite_and_do_not_ring(self) -> None:
         scene = torch.full((3, 96, 96), 0.1)
@@ -179,13 +174,13 @@ class TestSynthesizer:
         assert batch.radiance.max() <= config.clip[1]
 
     def test_wrong_arguments(self, bank: SceneBank) -> None:
-        maker = Synthesizer(bank)
-        with pytest.raises(ArgumentError, match="batch"):
-            maker.sample(0, 32, seeded())
-        with pytest.raises(ArgumentError, match="size"):
-            maker.sample(1, (64, 8), seeded())
-        with pytest.raises(ArgumentError, match=r"kind.*static"):
-            maker.sample(1, 32, seeded(), "moving")  # type: ignore[arg-type]
+        for count, size, kind, named in (
+            (0, 32, None, "batch"),
+            (1, (64, 8), None, "size"),
+            (1, 32, "moving", "static"),
+        ):
+            with pytest.raises(ArgumentError, match=named):
+                Synthesizer(bank).sample(count, size, seeded(), kind)  # type: ignore[arg-type]
 
     @settings(max_examples=15)
     @given(data=st.data())
@@ -518,11 +513,9 @@ class TestScenes:
         assert not {scene_group(name) for name in train} & {scene_group(name) for name in held}
         assert len(held) <= holdout
 
-    def test_split_reaches_the_number_asked_for(self) -> None:
+    def test_split_reaches_the_number_asked_for_but_holds_out_no_more_than_there_is(self) -> None:
         names = [*self.NAMES, *(f"place_{i}.hdr" for i in range(40))]
         assert all(len(split_scenes(names, 12, seed)[1]) == 12 for seed in range(10))
-
-    def test_split_refuses_to_hold_out_everything(self) -> None:
         with pytest.raises(ArgumentError, match="holdout"):
             split_scenes(["a.hdr", "b.hdr"], 2)
 
@@ -546,8 +539,6 @@ class TestScenes:
             SceneBank.from_folders([tmp_path])
         with pytest.raises(ShapeError, match="3×H×W"):
             SceneBank.from_tensors([torch.rand(1, 32, 32)])
-
-    def test_photographs_are_not_taken_for_light(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photo.png", np.zeros((16, 16, 3), np.uint8))
         with pytest.raises(ImageFileError, match="linear light"):
             SceneBank.from_folders(hdr=[tmp_path / "photo.png"])
@@ -558,7 +549,7 @@ class TestScenes:
         assert torch.isfinite(packed).all()
         assert packed.min() >= 0
 
-    def test_subset_and_split(self) -> None:
+    def test_subset_split_and_what_is_no_background(self) -> None:
         bank = SceneBank.procedural(seed=0, count=5, size=(32, 48))
         assert bank.subset(["hdr_1"]).hdr[0] is bank.hdr[1]
         with pytest.raises(ArgumentError, match="nowhere"):
@@ -566,35 +557,27 @@ class TestScenes:
         train, held = bank.split(holdout=2)
         assert (len(train.hdr), len(held.hdr)) == (3, 2)
         assert not set(train.photo_names) & set(held.photo_names)
-
-    def test_noisy_scenes_are_no_backgrounds(self) -> None:
-        scenes = [torch.full((3, 32, 32), 0.5), torch.full((3, 32, 32), 0.5)]
-        bank = SceneBank.from_tensors(scenes, hdr_names=["satara_night.hdr", "lab.hdr"])
-        assert bank.without_noise().hdr_names == ("lab.hdr",)
+        noisy = SceneBank.from_tensors(bank.hdr[:2], hdr_names=["satara_night.hdr", "lab.hdr"])
+        assert noisy.without_noise().hdr_names == ("lab.hdr",)
 
 
-class TestValidation:
-    def test_fixed_equal_shares(self, bank: SceneBank) -> None:
-        first, again = (validation_brackets(bank, 8, (32, 48), seed=1) for _ in range(2))
-        assert [b.kind[0] for b in first] == [*KINDS, *KINDS]
-        assert [b.bit_depth[0] for b in first] == [8] * 4 + [16] * 4
-        assert all(b.times.tolist() == [[1.0, 4.0, 16.0]] for b in first)
-        assert not any(b.registered[0] for b in first)
-        assert all(torch.equal(a.frames, b.frames) for a, b in zip(first, again, strict=True))
-        assert first[0].frames.shape == (1, 3, 3, 32, 48)
+def test_validation_brackets_are_fixed_in_equal_shares(bank: SceneBank) -> None:
+    first, again = (validation_brackets(bank, 8, (32, 48), seed=1) for _ in range(2))
+    assert [b.kind[0] for b in first] == [*KINDS, *KINDS]
+    assert [b.bit_depth[0] for b in first] == [8] * 4 + [16] * 4
+    assert all(b.times.tolist() == [[1.0, 4.0, 16.0]] for b in first)
+    assert not any(b.registered[0] for b in first)
+    assert all(torch.equal(a.frames, b.frames) for a, b in zip(first, again, strict=True))
+    assert first[0].frames.shape == (1, 3, 3, 32, 48)
 
 
-class TestSheetsAndFolders:
-    def test_contact_sheet_shows_frames_and_truth(self, bank: SceneBank) -> None:
-        batch = Synthesizer(bank).sample(2, 32, seeded())
-        sheet = contact_sheet(batch)
-        assert sheet.shape == (2 * 36 + 4, 6 * 36 + 4, 3)
-        expected = (batch.frames[1, 2] * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
-        np.testing.assert_array_equal(sheet[40:72, 76:108], expected)
-
-    def test_batches_are_sliced_and_joined(self, bank: SceneBank) -> None:
-        batch = Synthesizer(bank).sample(3, 32, seeded())
-        again = SyntheticBatch.concatenate([batch[0], batch[1], batch[-1]])
-        for name, values in tensors(batch).items():
-            assert torch.equal(values, getattr(again, name))
-        assert again.kind == batch.kind
+def test_batches_are_sliced_joined_and_laid_out_on_a_sheet(bank: SceneBank) -> None:
+    batch = Synthesizer(bank).sample(3, 32, seeded())
+    again = SyntheticBatch.concatenate([batch[0], batch[1], batch[-1]])
+    for name, values in tensors(batch).items():
+        assert torch.equal(values, getattr(again, name))
+    assert again.kind == batch.kind
+    sheet = contact_sheet(batch)
+    assert sheet.shape == (3 * 36 + 4, 6 * 36 + 4, 3)
+    expected = (batch.frames[1, 2] * 255).round().permute(1, 2, 0).numpy().astype(np.uint8)
+    np.testing.assert_array_equal(sheet[40:72, 76:108], expected)
