@@ -53,7 +53,9 @@ class Source(Dataset["Batch | AFUNetError"]):
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.workers = max(1, min(4, (os.cpu_count() or 2) // 2))  # processes that prepare batches
+        cores = os.cpu_count() or 2
+        # Processes that prepare batches; on a CPU the network needs cores as well.
+        self.workers = max(1, min(4, cores // 2) if device.type == "cpu" else cores - 1)
 
     def __getitem__(self, step: int) -> Batch | AFUNetError:
         # The generator depends on nothing else, so that a resumed run repeats the step.
@@ -88,9 +90,7 @@ class SyntheticSource(Source):
         else:  # none of these few scenes need be held out: others can be had
             training, held_out = (SceneBank.procedural(config.seed + other) for other in (0, 1_000_000))
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-        if device.type != "cpu":  # processes of their own cannot share its memory; it renders while the CPU goes on
-            self.workers = 0
-        self.synthesizer = Synthesizer(training, SynthesisConfig(**options), device)
+        self.synthesizer = Synthesizer(training, SynthesisConfig(**options))
         self.validation: list[Sample] = []
         if config.validate_every:
             brackets = validation_brackets(held_out, config.validation_count, config.validation_size, seed=1)

@@ -1,9 +1,8 @@
 """Exposure brackets with motion and exact truth, synthesised from HDR scenes and photographs.
 
-Brackets are drawn first (`plan`), each from a generator of its own, then made together on any device: lit
-(`lighting`), seen by moving cameras (`motion`), crossed by objects (`objects`, `painting`,
-`rendering`), recorded (`sensor`, `camera`), and some of them aligned (`alignment_artifacts`). The truth is the
-radiance of the reference instant before any noise.
+Each bracket is drawn from a generator of its own: lit (`lighting`), seen by a moving camera (`motion`), crossed by
+objects (`objects`, `painting`, `rendering`), recorded (`sensor`, `camera`), and sometimes aligned
+(`alignment_artifacts`). The truth is the radiance of the reference instant before any noise.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.data.synthesis.alignment_artifacts import aligned_positions, follow_things, simulate_alignment
-from afunet_core.data.synthesis.camera import photograph, through_lens
+from afunet_core.data.synthesis.alignment_artifacts import draw_misalignment, follow_things, simulate_alignment
+from afunet_core.data.synthesis.camera import draw_camera, photograph, through_lens
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
-from afunet_core.data.synthesis.draws import select
-from afunet_core.data.synthesis.motion import OUTER, REFERENCE, displacement, displacement_range
-from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
+from afunet_core.data.synthesis.lighting import draw_background
+from afunet_core.data.synthesis.motion import REFERENCE, draw_motion, draw_shake
+from afunet_core.data.synthesis.objects import draw_objects
 from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
 from afunet_core.data.synthesis.scenes import SceneBank
-from afunet_core.data.synthesis.sensor import draw_noise, record
+from afunet_core.data.synthesis.sensor import draw_noise, draw_sensor, record
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA
 
@@ -88,8 +87,8 @@ class Synthesizer:
     Args:
         bank: where the light comes from.
         config: all ranges and probabilities.
-        device: where pictures are computed, all brackets of a batch together. Everything but the noise is drawn on the
-            CPU, so that the same generator gives the same scene on every device.
+        device: where pictures are computed. Everything but the noise is drawn on the CPU, so that the same generator
+            gives the same scene on every device.
 
     Example:
         >>> maker = Synthesizer(SceneBank.procedural(seed=0))
@@ -131,87 +130,62 @@ class Synthesizer:
         if kind is not None and kind not in KINDS:
             raise ArgumentError("kind", f"one of {', '.join(KINDS)}", kind)
         seeds = torch.randint(2**62, (batch,), generator=generator).tolist()
-        # One at a time on a CPU, where its frames stay in the cache of a core.
-        pieces = [[seed] for seed in seeds] if self.device.type == "cpu" else [seeds]
-        return SyntheticBatch.concatenate([self._make(piece, (height, width), kind, enlarge) for piece in pieces])
+        return SyntheticBatch.concatenate([self._make(seed, (height, width), kind, enlarge) for seed in seeds])
 
     @torch.no_grad()
-    def _make(self, seeds: Sequence[int], full: tuple[int, int], kind: Kind | None, enlarge: int) -> SyntheticBatch:
-        """Brackets of some seeds: drawn one by one, then rendered, recorded and aligned together."""
-        rngs = [np.random.default_rng(seed) for seed in seeds]
+    def _make(self, seed: int, full: tuple[int, int], kind: Kind | None, enlarge: int) -> SyntheticBatch:
+        """Make the bracket of a seed; the order of the draws decides what it is."""
+        rng, config = np.random.default_rng(seed), self.config
         size = (full[0] // enlarge, full[1] // enlarge)
-        shots = [draw_shot(rng, self.config, size, kind) for rng in rngs]
-        moved, cameras = zip(*(displacement(shot.motion, size, self.device) for shot in shots), strict=True)
-        banks = (self._backgrounds, self.bank)
-        plans = [
-            draw_plan(rng, self.config, banks, size, shot, displacement_range(field))
-            for rng, shot, field in zip(rngs, shots, moved, strict=True)
-        ]
-        radiance, passed = render_radiance(plans, torch.stack(moved))
+        if kind is None:
+            kind = KINDS[rng.choice(len(KINDS), p=np.array(config.kind_weights) / sum(config.kind_weights))]
+        hand_held, crossed = kind in ("camera", "both"), kind in ("objects", "both")
+        first, second = config.ev_steps[rng.integers(len(config.ev_steps))]
+        times = np.array([1.0, 2.0**first, 2.0 ** (first + second)])
+        registered = hand_held and bool(rng.random() < config.registered_share)
+        motion = draw_motion(rng, config, size, kind, registered, self.device)
+        canvas_size = (size[0] + 2 * motion.margin, size[1] + 2 * motion.margin)
+        canvas = draw_background(rng, config, self._backgrounds, canvas_size, times, self.device)
+        objects = draw_objects(rng, config, self.bank, size, times) if crossed else []
+        shake = draw_shake(rng, config) if hand_held and rng.random() < config.blur_share else None
+        sensor = draw_sensor(rng, config, times)
+        misalignment = draw_misalignment(rng, config, size) if registered else None
+        followed = (registered or kind == "objects") and rng.random() < config.followed_share
+        # Drawn last, and only where asked for: without cameras a seed gives the bracket that it always gave.
+        real = config.camera_share > 0 and rng.random() < config.camera_share
+        camera = draw_camera(rng, config.camera_curves) if real else None
+
+        radiance, passed = render_radiance(canvas, motion, objects, shake)
         if enlarge > 1:
-            radiance, passed = _enlarged(radiance, full), _enlarged(passed[:, None], full)[:, 0]
-            cameras = tuple(None if field is None else _enlarged_displacement(field, enlarge) for field in cameras)
-        radiance, frames = _record(plans, radiance)
-        times = torch.tensor([plan.shot.times for plan in plans]).to(radiance)
-        seen = _register(plans, frames, radiance, cameras, times)
-        follow_things(frames, {place: plan.shot.times for place, plan in enumerate(plans) if plan.followed})
+            radiance, passed = _enlarged(radiance, full), _enlarged(passed[None], full)[0]
+        noise = draw_noise(sensor, radiance)
+        if camera is None:
+            frames = record(radiance, sensor, noise)
+        else:
+            radiance = through_lens(radiance, camera)
+            frames = photograph(radiance, sensor, camera, noise)
+        seen = radiance
+        if misalignment is not None and motion.camera is not None:
+            displaced = motion.camera.movedim(-1, 1) * enlarge
+            undone = displaced if enlarge == 1 else _enlarged(displaced, full)
+            frames, seen = simulate_alignment(frames, radiance, misalignment, undone.movedim(1, -1), times)
+        if followed:
+            frames = follow_things(frames, times)
         return SyntheticBatch(
-            frames=frames,
-            times=times,
-            truth=radiance[:, REFERENCE].clamp(0, 1),
-            moved=moved_mask(seen, passed),
-            radiance=radiance,
-            kind=[plan.shot.kind for plan in plans],
-            registered=[plan.shot.registered for plan in plans],
-            bit_depth=[plan.sensor.bits for plan in plans],
+            frames=frames[None],
+            times=torch.from_numpy(times)[None].to(radiance),
+            truth=radiance[None, REFERENCE].clamp(0, 1),
+            moved=moved_mask(seen, passed)[None],
+            radiance=radiance[None],
+            kind=[kind],
+            registered=[registered],
+            bit_depth=[sensor.bits],
         )
 
 
-def _record(plans: Sequence[BracketPlan], radiance: Tensor) -> tuple[Tensor, Tensor]:
-    """The radiance behind each bracket's lens, and the frames that its camera makes of it."""
-    sensors, noise = [plan.sensor for plan in plans], draw_noise([plan.sensor for plan in plans], radiance)
-    cameras = {place: plan.camera for place, plan in enumerate(plans) if plan.camera is not None}
-    exact = [place for place in range(len(plans)) if place not in cameras]
-    radiance, frames = radiance.clone(), torch.empty_like(radiance)
-    for places in (exact, list(cameras)):
-        if not places:
-            continue
-        index, some = select(places, radiance.device), [sensors[place] for place in places]
-        own = None if noise is None else noise[index]
-        if places is exact:
-            frames[index] = record(radiance[index], some, own)
-        else:
-            radiance[index] = through_lens(radiance[index], list(cameras.values()))
-            frames[index] = photograph(radiance[index], some, list(cameras.values()), own)
-    return radiance, frames
-
-
 def _enlarged(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """B×N×C×h×w at another size, without ringing."""
-    flat = F.interpolate(pictures.flatten(0, 1), size, mode="bilinear", align_corners=False)
-    return flat.unflatten(0, pictures.shape[:2])
-
-
-def _enlarged_displacement(field: Tensor, factor: int) -> Tensor:
-    """3×h×w×2 displacements in pixels for pictures `factor` times as large."""
-    fine = F.interpolate(field.movedim(-1, 1) * factor, scale_factor=factor, mode="bilinear", align_corners=False)
-    return fine.movedim(1, -1)
-
-
-def _register(
-    plans: Sequence[BracketPlan], frames: Tensor, radiance: Tensor, cameras: Sequence[Tensor | None], times: Tensor
-) -> Tensor:
-    """Register frames, in place, where that is planned. Returns the radiance that they then show."""
-    misalignments = {place: plan.misalignment for place, plan in enumerate(plans) if plan.misalignment is not None}
-    if not misalignments:
-        return radiance
-    index, drawn = select(list(misalignments), frames.device), list(misalignments.values())
-    camera = torch.stack([field for place, field in enumerate(cameras) if place in misalignments and field is not None])
-    positions = aligned_positions(drawn, camera)
-    registered, shown = simulate_alignment(frames[index], radiance[index], drawn, positions, times[index])
-    seen = radiance.clone()
-    frames[index, OUTER], seen[index, OUTER] = registered, shown
-    return seen
+    """N×C×h×w at another size, without ringing."""
+    return F.interpolate(pictures, size, mode="bilinear", align_corners=False)
 
 
 def validation_brackets(

@@ -2,60 +2,50 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import log_uniform, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
-from afunet_core.data.synthesis.sampling import draw_coarse_field, smooth_field
+from afunet_core.data.synthesis.sampling import (
+    draw_coarse_field,
+    log_uniform,
+    smooth_field,
+    tensor,
+    uniform,
+    uniform_array,
+)
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.radiometry import GAMMA
 
 _PROBES = 1500
 
 
-@dataclass(frozen=True)
-class Background:
-    """A piece of a scene, and how it is lit and exposed."""
-
-    source: Tensor  # 3×h×w linear light at any scale
-    size: tuple[int, int]  # height and width of the canvas it is resampled to
-    gains: np.ndarray  # 3, white balance
-    saturation: float  # 1 leaves colours as they are
-    power: float  # contrast
-    scale: float  # from graded light to radiance
-    clip: float  # radiance is cut here
-
-
 def draw_background(
-    rng: np.random.Generator, config: SynthesisConfig, bank: SceneBank, size: tuple[int, int], times: np.ndarray
-) -> Background:
-    """A piece of a scene for a canvas of `size`, exposed so that the white of the short frame is 1."""
+    rng: np.random.Generator,
+    config: SynthesisConfig,
+    bank: SceneBank,
+    size: tuple[int, int],
+    times: np.ndarray,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """A piece of a scene as 3×H×W radiance of `size`, exposed so that the white of the short frame is 1."""
     from_photo = not bank.hdr or (len(bank.photos) > 0 and rng.random() < config.photo_share)
     source = _interesting_crop(rng, config, bank.photos if from_photo else bank.hdr, size)
     source = _expand_photo(rng, config, source) if from_photo else source.float()
-    gains = uniform_array(rng, config.white_balance, 3)
+    gains = tensor(uniform_array(rng, config.white_balance, 3))[:, None, None]
     saturation, power = uniform(rng, config.saturation), uniform(rng, config.scene_gamma)
     probe = source.flatten(1)[:, :: max(1, source[0].numel() // _PROBES), None]
-    scale = choose_exposure(rng, config, _grade(probe, tensor(gains)[:, None, None], saturation, power), times)
-    return Background(source, size, gains, saturation, power, scale, uniform(rng, config.clip))
-
-
-def render_background(background: Background, device: torch.device | str = "cpu") -> Tensor:
-    """Render 3×H×W radiance."""
-    # Cut the sun before it is resampled, roughly since grading follows, and exactly afterwards.
-    brightest = (2 * background.clip / background.scale) ** (1 / background.power)
-    light = background.source.to(device).clamp_max(max(brightest, 1e-6))
-    canvas = F.interpolate(light[None], background.size, mode="bilinear", align_corners=False, antialias=True)[0]
-    gains = tensor(background.gains).to(device)[:, None, None]
-    return (_grade(canvas, gains, background.saturation, background.power) * background.scale).clamp_max(
-        background.clip
+    scale, clip = (
+        choose_exposure(rng, config, _grade(probe, gains, saturation, power), times),
+        uniform(rng, config.clip),
     )
+    # Cut the sun before it is resampled, roughly since grading follows, and exactly afterwards.
+    light = source.to(device).clamp_max(max((2 * clip / scale) ** (1 / power), 1e-6))
+    canvas = F.interpolate(light[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
+    return (_grade(canvas, gains.to(device), saturation, power) * scale).clamp_max(clip)
 
 
 def _grade(light: Tensor, gains: Tensor, saturation: float, power: float) -> Tensor:

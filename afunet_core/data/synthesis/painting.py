@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from afunet_core.data.synthesis.draws import tensor
 from afunet_core.data.synthesis.objects import FAR_AWAY, MovingObject
-from afunet_core.data.synthesis.sampling import pixel_grid
+from afunet_core.data.synthesis.sampling import pixel_grid, tensor
 
 # Sightings are rendered together while the largest window has at most this many times the pixels of the smallest.
 _ALIKE = 2.0

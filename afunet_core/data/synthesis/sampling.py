@@ -1,4 +1,7 @@
-"""Pixel positions, several views of a picture, fields without detail. Positions are …×H×W×2, (x, y) in pixels."""
+"""Random numbers from ranges, pixel positions, views of a picture, fields without detail.
+
+Positions are …×H×W×2, (x, y) in pixels.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.data.synthesis.draws import tensor
+from afunet_core.data.synthesis.config import Range
 from afunet_core.ops.warp import sample
+
+
+def uniform(rng: np.random.Generator, interval: Range) -> float:
+    """One value, uniform in the interval."""
+    return float(rng.uniform(interval[0], interval[1]))
+
+
+def uniform_array(rng: np.random.Generator, interval: Range, *shape: int) -> np.ndarray:
+    """An array of values, uniform in the interval."""
+    return rng.uniform(interval[0], interval[1], shape)
+
+
+def log_uniform(rng: np.random.Generator, interval: Range) -> float:
+    """One value, uniform in its logarithm; plainly uniform where the interval starts at zero."""
+    low, high = interval
+    if low <= 0:
+        return uniform(rng, interval)
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def tensor(values: np.ndarray) -> Tensor:
+    """A float32 tensor of a NumPy array."""
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
 def pixel_grid(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:

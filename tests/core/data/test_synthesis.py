@@ -18,27 +18,35 @@ from torch import Tensor
 from afunet_core.data.synthesis.alignment_artifacts import (
     Misalignment,
     UnseenStrip,
-    aligned_positions,
+    draw_misalignment,
     simulate_alignment,
 )
 from afunet_core.data.synthesis.brackets import KINDS, Synthesizer, SyntheticBatch, validation_brackets
 from afunet_core.data.synthesis.config import Kind, SynthesisConfig
 from afunet_core.data.synthesis.export import contact_sheet
+from afunet_core.data.synthesis.lighting import draw_background
 from afunet_core.data.synthesis.motion import (
     OUTER,
+    Motion,
     camera_displacement,
     centred_homographies,
-    displacement,
-    displacement_range,
     draw_motion,
+    draw_shake,
 )
-from afunet_core.data.synthesis.objects import MovingObject
+from afunet_core.data.synthesis.objects import MovingObject, draw_objects
 from afunet_core.data.synthesis.painting import find_sightings, paint, render_objects
-from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
 from afunet_core.data.synthesis.rendering import blur_along, moved_mask, render_radiance
 from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_field, warp
 from afunet_core.data.synthesis.scenes import SceneBank, scene_group, split_scenes
-from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, draw_noise, jpeg_artefacts, quantize, record
+from afunet_core.data.synthesis.sensor import (
+    Sensor,
+    add_sensor_noise,
+    draw_noise,
+    draw_sensor,
+    jpeg_artefacts,
+    quantize,
+    record,
+)
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
 from afunet_core.io import write_image
 from afunet_core.radiometry import expose, network_input
@@ -220,54 +228,25 @@ def test_impossible_values_are_named(change: dict[str, object]) -> None:
         SynthesisConfig(**change)  # type: ignore[arg-type]
 
 
-class TestBatches:
-    def test_a_batch_is_its_brackets_made_one_by_one(self, bank: SceneBank) -> None:
-        """Together as on a GPU, one by one as on a CPU."""
-        config = SynthesisConfig(
-            registered_share=0.5, parallax_share=0.5, flow_share=0.5, blur_share=0.5, srgb_share=0.3, jpeg_share=0.3
-        )
-        maker, seeds = Synthesizer(bank, config), range(8)
-        together = maker._make(seeds, (40, 48), None, 1)
-        expected = SyntheticBatch.concatenate([maker._make([seed], (40, 48), None, 1) for seed in seeds])
-        for name in ("kind", "registered", "bit_depth"):
-            assert getattr(together, name) == getattr(expected, name)
-        assert torch.equal(together.radiance, expected.radiance)
-        assert torch.equal(together.moved, expected.moved)
-        # Rounding may tip a value to the next level of an 8-bit file, and what is followed by a pixel or two.
-        assert ((together.frames - expected.frames).abs() > 1e-4).float().mean() < 1e-3
-
-    @pytest.mark.parametrize("device", ["cpu", "meta"])
-    def test_everything_is_rendered_on_the_device(self, bank: SceneBank, device: str) -> None:
-        """A tensor left behind on the CPU would be refused beside those of the meta device."""
-        config = SynthesisConfig(
-            registered_share=1.0, parallax_share=1.0, flow_share=1.0, blur_share=1.0, srgb_share=0.5, jpeg_share=0.0
-        )
-        plans = draw_plans(bank, config, (32, 40), ["objects", "both"])
-        moved, cameras = zip(*(displacement(plan.shot.motion, (32, 40), device) for plan in plans), strict=True)
-        radiance, passed = render_radiance(plans, torch.stack(moved))
-        frames = record(radiance, [plan.sensor for plan in plans], torch.randn_like(radiance))
-        places = [place for place, plan in enumerate(plans) if plan.misalignment is not None]
-        misalignments = [plan.misalignment for plan in plans if plan.misalignment is not None]
-        positions = aligned_positions(misalignments, torch.stack([cameras[place] for place in places]))
-        times = torch.ones(len(places), 3, device=device)
-        registered, seen = simulate_alignment(frames[places], radiance[places], misalignments, positions, times)
-        assert {t.device.type for t in (radiance, frames, registered, seen, moved_mask(radiance, passed))} == {device}
-        assert registered.shape == seen.shape == (1, 2, 3, 32, 40)
-
-    def test_motion_of_the_frame_stays_within_its_canvas(self, bank: SceneBank) -> None:
-        for plan in draw_plans(bank, SynthesisConfig(), (32, 40), [*KINDS] * 4):
-            assert plan.background.size == (32 + 2 * plan.margin, 40 + 2 * plan.margin)
-            assert np.abs(plan.ranges).max() <= max(plan.margin - 3, 0)
+TIMES = np.array([1.0, 2.0, 4.0])
 
 
-def draw_plans(bank: SceneBank, config: SynthesisConfig, size: tuple[int, int], kinds: list[Kind]) -> list[BracketPlan]:
-    plans = []
-    for seed, kind in enumerate(kinds):
-        rng = np.random.default_rng(seed)
-        shot = draw_shot(rng, config, size, kind)
-        ranges = displacement_range(displacement(shot.motion, size)[0])
-        plans.append(draw_plan(rng, config, (bank, bank), size, shot, ranges))
-    return plans
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_everything_is_rendered_on_the_device(bank: SceneBank, device: str) -> None:
+    """A tensor left behind on the CPU would be refused beside those of the meta device."""
+    config = SynthesisConfig(parallax_share=1.0, flow_share=1.0)
+    rng, size = np.random.default_rng(1), (32, 40)
+    drawn = draw_motion(rng, config, size, "both", registered=True)
+    assert drawn.camera is not None
+    motion = Motion(drawn.total.to(device), drawn.camera.to(device), drawn.ranges, drawn.margin)
+    canvas = draw_background(rng, config, bank, (32 + 2 * motion.margin, 40 + 2 * motion.margin), TIMES, device)
+    objects = draw_objects(rng, config, bank, size, TIMES)
+    radiance, passed = render_radiance(canvas, motion, objects, draw_shake(rng, config))
+    frames = record(radiance, draw_sensor(rng, config, TIMES), torch.randn_like(radiance))
+    assert motion.camera is not None
+    registered, seen = simulate_alignment(frames, radiance, draw_misalignment(rng, config, size), motion.camera, TIMES)
+    assert {t.device.type for t in (radiance, frames, registered, seen, moved_mask(radiance, passed))} == {device}
+    assert registered.shape == seen.shape == (3, 3, 32, 40)
 
 
 class TestMotion:
@@ -292,8 +271,8 @@ class TestMotion:
         none = dict.fromkeys(("camera_angle", "camera_zoom", "camera_tilt"), (0, 0))
         config = SynthesisConfig(camera_translation=(reach, reach), parallax_share=0, **none)  # type: ignore[arg-type]
         for seed in range(5):
-            motion = draw_motion(np.random.default_rng(seed), config, (32, 32), "camera", registered=False)
-            lengths = displacement(motion, (32, 32))[0].norm(dim=-1).amax(dim=(1, 2))
+            motion = draw_motion(np.random.default_rng(seed), config, (32, 32), "camera")
+            lengths = motion.total.norm(dim=-1).amax(dim=(1, 2))
             assert lengths[1] < 0.71
             assert ((lengths[OUTER] >= 0.39 * reach) & (lengths[OUTER] <= 1.01 * reach)).all()
 
@@ -301,16 +280,17 @@ class TestMotion:
         for share in (0.0, 1.0):
             config = SynthesisConfig(parallax_share=share, parallax=(4.0, 8.0))
             motion = draw_motion(np.random.default_rng(1), config, (32, 32), "camera", registered=True)
-            total, camera = displacement(motion, (32, 32))
+            total, camera = motion.total, motion.camera
             assert camera is not None
+            assert np.abs(motion.ranges).max() <= motion.margin - 3
             assert camera.abs().max() < 2
             assert (total[1] - camera[1]).abs().max() == 0
             assert ((total - camera).abs().max() > 0.5) == bool(share)
 
     def test_foliage_stands_still_at_the_reference_instant(self) -> None:
         config = SynthesisConfig(flow_share=1.0)
-        motion = draw_motion(np.random.default_rng(0), config, (32, 32), "objects", registered=False)
-        flow = displacement(motion, (32, 32))[0]
+        motion = draw_motion(np.random.default_rng(0), config, (32, 32), "objects")
+        flow = motion.total
         assert flow[1].abs().max() == 0
         assert flow[0].abs().max() > 0.1
 
@@ -392,61 +372,61 @@ class TestSensor:
         assert rounded * levels == pytest.approx(round(rounded * levels), abs=1e-6)
         assert abs(rounded - value) <= 0.5 / levels + 1e-9
 
-    def test_jpeg_artefacts_are_those_of_files_and_let_gradients_pass(self) -> None:
+    @pytest.mark.parametrize(("quality", "subsampled"), [(60, True), (90, True), (98, False)])
+    def test_jpeg_artefacts_are_those_of_files_and_let_gradients_pass(self, quality: int, subsampled: bool) -> None:
         photo = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[:, 40:139, 180:291]  # no whole blocks
-        pictures = (photo.expand(3, -1, -1, -1).float() / 255).requires_grad_()
-        found = jpeg_artefacts(pictures, [60, 90, 98], [True, True, False])
-        for quality, chroma, compressed in zip((60, 90, 98), ("4:2:0", "4:2:0", "4:4:4"), found, strict=True):
-            stored = io.BytesIO()
-            Image.fromarray(photo.permute(1, 2, 0).numpy()).save(stored, "JPEG", quality=quality, subsampling=chroma)
-            decoded = torch.from_numpy(np.array(Image.open(stored))).permute(2, 0, 1) / 255
-            torch.testing.assert_close(compressed, decoded, rtol=0, atol=1e-6)
-            assert (compressed - photo / 255).abs().max() > 2 / 255
-        assert torch.equal(torch.autograd.grad(found.sum(), pictures)[0], torch.ones_like(pictures))
+        picture, chroma = (photo[None].float() / 255).requires_grad_(), "4:2:0" if subsampled else "4:4:4"
+        compressed = jpeg_artefacts(picture, quality, subsampled)
+        stored = io.BytesIO()
+        Image.fromarray(photo.permute(1, 2, 0).numpy()).save(stored, "JPEG", quality=quality, subsampling=chroma)
+        decoded = torch.from_numpy(np.array(Image.open(stored))).permute(2, 0, 1) / 255
+        torch.testing.assert_close(compressed[0], decoded, rtol=0, atol=1e-6)
+        assert (compressed[0] - photo / 255).abs().max() > 2 / 255
+        assert torch.equal(torch.autograd.grad(compressed.sum(), picture)[0], torch.ones_like(picture))
 
     def sensor(self, **changes: object) -> Sensor:
         values: dict[str, object] = {"gains": np.array([[1.0], [2.0], [4.0]]).repeat(3, axis=1), "photon_noise": 1e-3}
         values |= {"read_noise": 1e-3, "noise_seed": 1, "black_level": 0.0, "gamma": 2.2, "srgb": False}
         return Sensor(**{**values, "bits": None, "jpeg_quality": None, **changes})  # type: ignore[arg-type]
 
-    def test_recording_is_differentiable_in_light_and_exposure(self) -> None:
-        """In double precision, for cameras of every curve, where nothing is clipped or rounded."""
-        sensors = [self.sensor(), self.sensor(srgb=True, black_level=1e-3), self.sensor(gamma=2.1)]
-        radiance = (0.05 + 0.15 * torch.rand(3, 3, 3, 2, 3, generator=seeded())).double().requires_grad_()
-        noise = torch.randn(radiance.shape, generator=seeded(1)).double()
-        gains = torch.tensor(np.stack([sensor.gains for sensor in sensors]), requires_grad=True)
-        assert torch.autograd.gradcheck(lambda *of: record(of[0], sensors, noise, of[1]), (radiance, gains))
-        torch.testing.assert_close(record(radiance, sensors, noise), record(radiance, sensors, noise, gains))
+    @pytest.mark.parametrize("changes", [{}, {"srgb": True, "black_level": 1e-3}, {"gamma": 2.1}])
+    def test_recording_is_differentiable_in_light_and_exposure(self, changes: dict[str, object]) -> None:
+        """In double precision, where nothing is clipped or rounded."""
+        sensor = self.sensor(**changes)
+        radiance = (0.05 + 0.15 * torch.rand(3, 3, 2, 3, generator=seeded())).double().requires_grad_()
+        noise, gains = torch.randn(radiance.shape, generator=seeded(1)).double(), torch.tensor(sensor.gains)
+        assert torch.autograd.gradcheck(
+            lambda *of: record(of[0], sensor, noise, of[1]), (radiance, gains.requires_grad_())
+        )
+        torch.testing.assert_close(record(radiance, sensor, noise), record(radiance, sensor, noise, gains))
 
     def test_rounding_lets_gradients_pass_and_clipping_stops_them(self) -> None:
-        values = torch.rand(2, 5, generator=seeded()).requires_grad_()
-        for bits in (8, [8, None]):
-            (gradient,) = torch.autograd.grad(quantize(values, bits).sum(), values)
-            assert torch.equal(gradient, torch.ones(2, 5))
-        radiance = torch.tensor([0.1, 0.7])[:, None, None].expand(1, 3, 3, 2, 1, 1)[..., 0].clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(record(radiance, [self.sensor(bits=8)], None).sum(), radiance)
-        assert (gradient[0, :, :, 0] > 0).all()
-        assert (gradient[0, 1:, :, 1] == 0).all()  # 0.7 saturates from the second frame on
+        radiance = torch.tensor([0.1, 0.7]).expand(3, 3, 1, 2).clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(record(radiance, self.sensor(bits=8), None).sum(), radiance)
+        assert (gradient[..., 0] > 0).all()
+        assert (gradient[1:, ..., 1] == 0).all()  # 0.7 saturates from the second frame on
 
-    def test_gradients_are_finite_in_the_dark_and_through_files(self) -> None:
-        radiance = torch.rand(2, 3, 3, 16, 24, generator=seeded()) * 0.3
+    @pytest.mark.parametrize("changes", [{"read_noise": 0.0, "jpeg_quality": 90}, {"srgb": True, "jpeg_quality": 70}])
+    def test_gradients_are_finite_in_the_dark_and_through_files(self, changes: dict[str, object]) -> None:
+        radiance = torch.rand(3, 3, 16, 24, generator=seeded()) * 0.3
         radiance[..., :8] = 0.0
         radiance.requires_grad_()
-        dark, srgb = {"read_noise": 0.0, "jpeg_quality": 90}, {"srgb": True, "jpeg_quality": 70}
-        sensors = [self.sensor(bits=8, **options) for options in (dark, srgb)]
         noise = torch.randn(radiance.shape, generator=seeded(1))
-        (gradient,) = torch.autograd.grad(record(radiance, sensors, noise).square().sum(), radiance)
+        recorded = record(radiance, self.sensor(bits=8, **changes), noise)
+        (gradient,) = torch.autograd.grad(recorded.square().sum(), radiance)
         assert torch.isfinite(gradient).all()
         assert (gradient[..., 8:] != 0).float().mean() > 0.5
 
     def test_noise_of_a_bracket_depends_on_its_seed_alone(self) -> None:
-        sensors = [self.sensor(noise_seed=seed) for seed in (3, None, 4, 3)]
-        noise = draw_noise(sensors, torch.zeros(4, 3, 3, 16, 16))
-        assert noise is not None
-        assert torch.equal(noise[0], noise[3])
-        assert not torch.equal(noise[0], noise[2])
-        assert noise[1].abs().max() == 0
-        assert draw_noise([sensors[1]], torch.zeros(1, 3, 3, 16, 16)) is None
+        first, other, again = (
+            draw_noise(self.sensor(noise_seed=seed), torch.zeros(3, 3, 16, 16)) for seed in (3, 4, 3)
+        )
+        assert first is not None
+        assert other is not None
+        assert again is not None
+        assert torch.equal(first, again)
+        assert not torch.equal(first, other)
+        assert draw_noise(self.sensor(noise_seed=None), first) is None
 
     def test_srgb_files_are_decoded_but_unknown_curves_are_not(self, bank: SceneBank) -> None:
         srgb = SynthesisConfig.noiseless(srgb_share=1.0)
@@ -473,29 +453,27 @@ class TestAlignment:
 
     def test_a_perfect_shift_is_undone(self) -> None:
         picture = smooth_field(draw_coarse_field(np.random.default_rng(0), 3, 6, (48, 48)), (48, 48))[None].sigmoid()
-        camera = torch.zeros(1, 3, 48, 48, 2)
-        camera[0, 0, ..., 0], camera[0, 2, ..., 1] = 0.5, -0.7
-        radiance = warp(picture, pixel_grid(48, 48) + camera)
+        camera = torch.zeros(3, 48, 48, 2)
+        camera[0, ..., 0], camera[2, ..., 1] = 0.5, -0.7
+        radiance = warp(picture, (pixel_grid(48, 48) + camera)[None])[0]
         frames = radiance ** (1 / 2.2)
-        positions = aligned_positions([self.exact()], camera)
-        registered, seen = simulate_alignment(frames, radiance, [self.exact()], positions, torch.ones(1, 3))
+        registered, seen = simulate_alignment(frames, radiance, self.exact(), camera, np.ones(3))
         inside = (..., slice(8, -8), slice(8, -8))
         for moved, repaired in ((frames, registered), (radiance, seen)):
-            before = (moved[:, OUTER] - moved[:, 1:2])[inside].abs().max()
-            assert (repaired - moved[:, 1:2])[inside].abs().max() < 0.1 * before
+            before = (moved[OUTER] - moved[1])[inside].abs().max()
+            assert (repaired[OUTER] - moved[1])[inside].abs().max() < 0.1 * before
 
     def test_unseen_strips_are_told_by_the_reference_or_repeated(self) -> None:
-        ramp = torch.linspace(0.05, 0.2, 32).expand(1, 3, 3, 32, 32).clone()
-        ramp[:, 1] = 0.1
-        times = torch.tensor([[1.0, 2.0, 4.0]])
-        frames = (ramp * times[:, :, None, None, None]) ** (1 / 2.2)
+        ramp = torch.linspace(0.05, 0.2, 32).expand(3, 3, 32, 32).clone()
+        ramp[1] = 0.1
+        exposed = ramp * torch.from_numpy(TIMES).float()[:, None, None, None]
         right = np.array([1.0, 0.0])
-        registration = self.exact(UnseenStrip(right, 4.0, False), UnseenStrip(right, 4.0, True))
-        positions = aligned_positions([registration], torch.zeros(1, 3, 32, 32, 2))
-        light = simulate_alignment(frames, ramp, [registration], positions, times)[0] ** 2.2
-        torch.testing.assert_close(light[0, 0, :, :, -4:], torch.full((3, 32, 4), 0.1))
-        torch.testing.assert_close(light[0, 1, :, :, -4:], 4 * ramp[0, 2, :, :, 27:28].expand(-1, -1, 4))
-        torch.testing.assert_close(light[0, :, :, :, :-4], (ramp * times[0, :, None, None, None])[0, OUTER, :, :, :-4])
+        misalignment = self.exact(UnseenStrip(right, 4.0, False), UnseenStrip(right, 4.0, True))
+        light, _ = simulate_alignment(exposed ** (1 / 2.2), ramp, misalignment, torch.zeros(3, 32, 32, 2), TIMES)
+        first, _, last = light**2.2
+        torch.testing.assert_close(first[..., -4:], torch.full((3, 32, 4), 0.1))
+        torch.testing.assert_close(last[..., -4:], 4 * ramp[2, :, :, 27:28].expand(-1, -1, 4))
+        torch.testing.assert_close((light**2.2)[OUTER][..., :-4], exposed[OUTER][..., :-4])
 
 
 class TestScenes:
