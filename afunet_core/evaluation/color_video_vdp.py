@@ -17,8 +17,6 @@ from afunet_core.errors import DependencyError, ShapeError
 from afunet_core.metrics import Metric
 from afunet_core.ops.arguments import check_positive
 
-__all__ = ["color_video_vdp"]
-
 # Of the library's display ``standard_hdr_linear``.
 CONTRAST = 1e6  # peak over black
 AMBIENT = 10.0  # light on the screen, in lux

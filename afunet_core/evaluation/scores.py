@@ -24,8 +24,6 @@ from afunet_core.errors import ArgumentError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.metrics import METRICS, Metric
 
-__all__ = ["INSIDE", "OUTSIDE", "Evaluation", "Row"]
-
 INSIDE, OUTSIDE = "PSNR-μ moved", "PSNR-μ still"
 _GHOST_DEFINITIONS = {
     INSIDE: "PSNR-μ over the pixels where the scene moved between the frames; dB, peak 1",

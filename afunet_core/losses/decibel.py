@@ -8,8 +8,6 @@ from afunet_core.losses.reduction import paired, reduced
 from afunet_core.ops.arguments import Scalar, check_not_negative, check_positive, hold, per_result
 from afunet_core.radiometry import MU
 
-__all__ = ["DecibelLoss", "decibel_loss"]
-
 
 def decibel_loss(
     prediction: Tensor,

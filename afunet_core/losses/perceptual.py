@@ -18,8 +18,6 @@ from afunet_core.losses.reduction import paired, reduced
 from afunet_core.ops.arguments import Scalar, hold
 from afunet_core.radiometry import MU
 
-__all__ = ["LAYERS", "VGGFeatures", "VGGPerceptualLoss", "perceptual_loss"]
-
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """Layers of the AFUNet paper's loss."""
 

@@ -29,8 +29,6 @@ from afunet_core.data.synthesis.sensor import draw_noise, draw_sensor, record
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA
 
-__all__ = ["KINDS", "SynthesisConfig", "Synthesizer", "SyntheticBatch", "validation_brackets"]
-
 _SMALLEST = 16
 
 

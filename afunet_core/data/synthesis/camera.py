@@ -22,8 +22,6 @@ from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, jpeg_art
 from afunet_core.errors import ImageFileError
 from afunet_core.radiometry import GAMMA
 
-__all__ = ["Camera", "draw_camera", "photograph", "response_table", "through_lens"]
-
 _NODES = 513  # nodes of a response curve, evenly spaced in light to the power of 1/2.2: shadows need the most
 _FREQUENCIES = 4  # cosines that make up the error of a linearisation: calibrated curves err smoothly
 _GLARE_CELLS = 4  # glare spreads over the picture; nothing of it is finer than a quarter of a window

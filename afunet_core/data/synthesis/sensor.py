@@ -23,8 +23,6 @@ from afunet_core.errors import ArgumentError
 from afunet_core.ops.arguments import Scalar, check_not_negative, check_tensor, per_sample
 from afunet_core.radiometry import GAMMA, encode
 
-__all__ = ["Sensor", "add_sensor_noise", "draw_noise", "draw_sensor", "jpeg_artefacts", "quantize", "record"]
-
 Bits = int | None
 # Keeps the gradient of the noise finite where there is neither light nor read noise.
 _LEAST_VARIANCE = 1e-30
