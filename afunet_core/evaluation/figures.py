@@ -58,19 +58,12 @@ def comparison_figure(
     operator: str = "mu_law",
     exposure: float = 0.0,
 ) -> NDArray[np.uint8]:
-    """Lay out a comparison as H×W×3 uint8.
+    """Lay out a comparison as H×W×3 uint8, ``width`` pixels wide, radiance shown by a tone-mapping operator.
 
-    On top the frames beside the first result with the boxes marked; below, for every box a row of patches from the
-    frames, from each result and from the truth; with a truth, below each result's patch its error after the μ-law, up
-    to 0.1, and PSNR-μ of the whole image under its name.
-
-    Args:
-        inputs: the frames as stored, display-encoded ``H×W×3`` in [0, 1], shortest first.
-        results: radiance ``H×W×3`` (1.0 = saturation of the shortest frame) by the name of the method.
-        truth: radiance of the same shape.
-        boxes: ``(top, left, height, width)`` of the patches; by default two are chosen where the results differ.
-        width: of the figure in pixels.
-        operator, exposure: tone mapping of radiance.
+    On top the frames (display-encoded H×W×3 in [0, 1]) beside the first result (radiance) with the boxes marked; below,
+    for every box (top, left, height, width; by default two are chosen) a row of patches from the frames, from each
+    result and from the truth; with a truth, below each result's patch its error after the μ-law, up to 0.1, and PSNR-μ
+    of the whole image under its name.
     """
     if not results:
         raise ArgumentError("results", "at least one named result", "none")

@@ -56,8 +56,8 @@ ENCODING_FILE = "encoding.txt"
 COLUMNS = ("PSNR-μ at rest", "PSNR-μ at rest, blurred")
 _AFTER_CURVE = "PSNR-μ over the pixels at rest, after the best monotone curve per channel"
 DEFINITIONS = {
-    COLUMNS[0]: Metric(lambda image, truth: psnr(image, truth), f"{_AFTER_CURVE}", "dB", 1.0),
-    COLUMNS[1]: Metric(lambda image, truth: psnr(image, truth), f"{_AFTER_CURVE} and a blur of σ = 3", "dB", 1.0),
+    COLUMNS[0]: Metric(psnr, _AFTER_CURVE, "dB", 1.0),
+    COLUMNS[1]: Metric(psnr, f"{_AFTER_CURVE} and a blur of σ = 3", "dB", 1.0),
 }
 
 

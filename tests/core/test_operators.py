@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +24,7 @@ from afunet_core.data.synthesis.sensor import add_sensor_noise
 from afunet_core.errors import AFUNetError
 from afunet_core.losses.perceptual import VGGFeatures
 from afunet_core.ops.warp import WarpHomography
+from contract import Contract
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "support.md"
 IMAGE = (2, 3, 4, 6)
@@ -62,24 +64,13 @@ class Case:
         return partial(self.function, **{name: values[0] for name, values in self.numbers.items()})
 
 
-def _three_frames(under: Tensor, reference: Tensor, over: Tensor, **options: Any) -> Tensor:
-    return radiometry.network_input([under, reference, over], TIMES, **options)
-
-
-def _merged(under: Tensor, over: Tensor, **options: Any) -> Tensor:
-    return merge_frames([under, over], TIMES[:2], **options)
-
-
-def _weights(under: Tensor, over: Tensor) -> Tensor:
-    return merge_weights([under, over], TIMES[:2])[1]
+def of_frames(function: Callable[..., Tensor], *more: Any) -> Callable[..., Tensor]:
+    """A function of a sequence of frames as one of tensors."""
+    return lambda *frames, **options: function(list(frames), *more, **options)
 
 
 def _noisy(exposed: Tensor, noise: Tensor, gain: Any = 1e-2, read: Any = 0.05) -> Tensor:
     return add_sensor_noise(exposed, gain, read, noise)
-
-
-def _fused(under: Tensor, over: Tensor, **options: Any) -> Tensor:
-    return fuse_frames([under, over], **options)
 
 
 class _Warp(WarpHomography):
@@ -152,6 +143,7 @@ def _perceptual(prediction: Tensor) -> Tensor:
     return _elsewhere(PERCEPTUAL, prediction)
 
 
+FRAMES = {"shapes": (IMAGE, IMAGE), "names": ("frames.0.", "frames.1.")}
 PAIR = {"shapes": (IMAGE, IMAGE), "names": ("prediction", "target")}
 SCORES = {"shapes": (LARGE, LARGE), "names": ("image", "target")}
 TERMS, EACH = {"fourier": 0.005, "decibel": 0.01}, {"reduction": "none"}
@@ -172,7 +164,9 @@ CASES: dict[str, Case] = {
     "inverse_mu_law": Case(
         radiometry.inverse_mu_law, names=("y",), numbers=STRENGTH, module=radiometry.InverseMuLaw, takes_numbers=True
     ),
-    "network_input": Case(_three_frames, (IMAGE,) * 3, tuple(f"frames.{index}." for index in range(3)), numbers=GAMMA),
+    "network_input": Case(
+        of_frames(radiometry.network_input, TIMES), (IMAGE,) * 3, ("frames.0.", "frames.1.", "frames.2."), numbers=GAMMA
+    ),
     **{
         f"tone_map, {name}": Case(
             partial(tonemap.OPERATORS[name], **mode), numbers=EV | numbers, module=partial(af.ToneMap, name, **mode)
@@ -201,8 +195,8 @@ CASES: dict[str, Case] = {
     "psnr": Case(metrics.psnr, **SCORES, numbers=MAX_VAL),
     "psnr_mu": Case(metrics.psnr_mu, **SCORES, numbers=STRENGTH),
     "ssim": Case(metrics.ssim, **SCORES, numbers=MAX_VAL),
-    "merge_frames": Case(_merged, (IMAGE,) * 2, ("frames.0.", "frames.1."), numbers=GAMMA),
-    "merge_weights": Case(_weights, (IMAGE,) * 2, ("frames.0.", "frames.1.")),
+    "merge_frames": Case(of_frames(merge_frames, TIMES[:2]), **FRAMES, numbers=GAMMA),
+    "merge_weights": Case(of_frames(lambda *of: merge_weights(*of)[1], TIMES[:2]), **FRAMES),
     **{
         f"AFUNet, {config.head}": Case(
             partial(_network, model=_model(config)),
@@ -214,7 +208,7 @@ CASES: dict[str, Case] = {
         for config in (TINY, ANCHORED)
     },
     "fuse_frames": Case(
-        _fused,
+        of_frames(fuse_frames),
         (LOW,) * 2,
         ("frames.0.", "frames.1."),
         numbers={"contrast": (1.0, 0.5), "saturation": (1.0, 2.0), "exposedness": (1.0, 0.5)},
@@ -267,27 +261,6 @@ TorchScript (`torch.jit`), which PyTorch has deprecated, and `torch.fx.symbolic_
 `torch.export`. `fuse_frames` and `AFUNet` compile slowly, because the compiler unrolls their scales and stages.
 `psnr_linear`, `ssim_linear`, `ssim_mu` and `ssim_authors` are `psnr` and `ssim` of images that were clipped or curved.
 """
-COLUMNS = {
-    "smoke": "all four floating dtypes give a finite result in the dtype of the input, near that of float64;"
-    " inputs stay as they are",
-    "refusals": "arrays, `None`, text, integer tensors and plain numbers in place of a tensor raise `TensorTypeError`"
-    " (a `TypeError` and a `ValueError`) naming the argument, and so do numbers that are none",
-    "gradcheck": "gradients agree with differences",
-    "gradgradcheck": "second derivatives agree with differences",
-    "jvp": "forward-mode derivatives agree with differences",
-    "vmap": "`torch.func.vmap`, of the operator and of its gradient",
-    "layouts": "channels-last and other strided tensors",
-    "meta": "shapes and dtypes without values",
-    "empty": "a batch of no samples, with its gradient",
-    "compiled": "`torch.compile(fullgraph=True, dynamic=True)` on two sizes",
-    "compiled_numbers": "`torch.compile(fullgraph=True)` called with three values of each number",
-    "exported": "`torch.export` with a symbolic width, run on two",
-    "per_sample": "each number may be a tensor (B,), one value a sample",
-    "held_tensors": "an `nn.Parameter` given to the module trains, another tensor is a buffer; both are in its state",
-    "copies": "`deepcopy`, `pickle`, `functional_call`, and `to_empty` with `load_state_dict` give the same result,"
-    " that of the function",
-    "fake_cuda": "on pretended CUDA tensors nothing stays on the CPU and no value is waited for",
-}
 
 
 def applies(name: str, check: str) -> bool:
@@ -319,10 +292,10 @@ def parameters() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "check"), parameters())
-def test_contract(contract: Any, device: torch.device, dtype: torch.dtype, name: str, check: str) -> None:
+def test_contract(device: torch.device, dtype: torch.dtype, name: str, check: str) -> None:
     case, inputs = CASES[name], drawn(CASES[name], device, dtype)
     facts = (case,) if check in OF_CASES else ()
-    run = partial(getattr(contract, check), subject(case, check, inputs), inputs, *facts)
+    run = partial(getattr(Contract(), check), subject(case, check, inputs), inputs, *facts)
     if OLDER and (name, check) == ("WarpHomography", "gradgradcheck"):
         pytest.skip("grid_sample has no second derivative in older PyTorch")
     if (name, check) in EXCEPTIONS and not OLDER:
@@ -339,11 +312,15 @@ def test_anything_but_a_sequence_of_frames_is_refused(function: Callable[..., Te
         function(frames, TIMES)
 
 
-def test_a_compiled_network_serves_any_width(contract: Any, device: torch.device, dtype: torch.dtype) -> None:
+def test_a_compiled_network_serves_any_width(device: torch.device, dtype: torch.dtype) -> None:
     """The anchored one, which has all that the other has but the sigmoid at its end; both with --slow."""
     case = CASES["AFUNet, anchored"]
     inputs = drawn(case, device, dtype)
-    contract.compiled(subject(case, "compiled", inputs), inputs, axis=3)
+    Contract().compiled(subject(case, "compiled", inputs), inputs, axis=3)
+
+
+def about(check: str) -> str:
+    return " ".join((inspect.getdoc(getattr(Contract, check)) or "").split())
 
 
 def table() -> str:
@@ -358,7 +335,7 @@ def table() -> str:
     lines = [INTRODUCTION, "| | " + " | ".join(CHECKS.values()) + " |", "|---" * (len(CHECKS) + 1) + "|"]
     lines += [f"| `{name}` | " + " | ".join(cell(name, check) for check in CHECKS) + " |" for name in CASES]
     lines += ["", *(f"{mark}: {text}." for text, mark in marks.items()), "", "## Columns", ""]
-    lines += [f"- **{CHECKS[check]}**: {COLUMNS[check]}." for check in CHECKS]
+    lines += [f"- **{title}**: {about(check)}" for check, title in CHECKS.items()]
     return "\n".join(lines) + "\n"
 
 

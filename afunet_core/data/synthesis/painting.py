@@ -42,21 +42,18 @@ class Sighting(NamedTuple):
 
 
 def find_sightings(thing: MovingObject, ranges: np.ndarray, margin: int, size: tuple[int, int]) -> Iterator[Sighting]:
-    """Find where an object is seen; ``ranges`` and ``margin`` bound displacements (see `displacement_range`)."""
+    """Find where an object is seen; ``ranges`` and ``margin`` bound displacements (see `Motion`)."""
     # A pixel that shows a place p of the scene is at p minus its displacement.
-    centres = thing.centres.tolist()
+    centres, reach = thing.centres.tolist(), thing.reach() + margin
     visible = [centre for centre in centres if max(map(abs, centre)) < FAR_AWAY / 2]
-    reach = thing.reach() + margin
     limits = [(min(places) - reach, math.ceil(max(places) + reach)) for places in zip(*visible, strict=True)]
     for instant, centre in enumerate(centres):
-        half = thing.half_extent(instant)
-        starts, lengths = [], []
+        half, starts, lengths = thing.half_extent(instant), [], []
         for axis in (1, 0):
             nearest, furthest = ranges[instant, axis].tolist()
-            start = math.floor(max(centre[axis] - half[axis] - furthest, limits[axis][0], 0.0))
+            starts.append(math.floor(max(centre[axis] - half[axis] - furthest, limits[axis][0], 0.0)))
             stop = min(math.floor(centre[axis] + half[axis] - nearest) + 1, limits[axis][1], size[1 - axis])
-            starts.append(start)
-            lengths.append(stop - start)
+            lengths.append(stop - starts[-1])
         if min(lengths) > 0:
             yield Sighting(thing, instant, *starts, *lengths)
 
@@ -186,11 +183,9 @@ def _radius(x: Tensor, y: Tensor) -> Tensor:
 def _sample_textures(textures: Sequence[Tensor], places: Tensor) -> Tensor:
     """Sample N textures 3×h×w at N×2×P places, where ±1 are their edges and beyond them their mirror images: N×3×P."""
     height, width = (max(texture.shape[axis] for texture in textures) + 1 for axis in (1, 2))
-    padded = {
-        id(texture): F.pad(texture, (0, width - texture.shape[2], 0, height - texture.shape[1]), mode="replicate")
-        for texture in {id(texture): texture for texture in textures}.values()
-    }
-    stack = torch.stack([padded[id(texture)] for texture in textures]).to(places.device)
+    rest = ((0, width - texture.shape[2], 0, height - texture.shape[1]) for texture in textures)
+    padded = [F.pad(texture, sides, mode="replicate") for texture, sides in zip(textures, rest, strict=True)]
+    stack = torch.stack(padded).to(places.device)
     # There and back in four units; the distance from a whole number of turns leads from edge to edge.
     turns = places / 4 + 0.25
     scale = [(4 * texture.shape[2] / (width - 1), 4 * texture.shape[1] / (height - 1)) for texture in textures]
