@@ -37,8 +37,8 @@ def run(options: argparse.Namespace) -> int:
         raise ArgumentError("size", "a side, or height and width", options.size)
     import torch
 
-    from afunet_core.data.synthesis.brackets import Synthesizer, SyntheticBatch
-    from afunet_core.data.synthesis.export import contact_sheet, write_bracket_folder
+    from afunet_core.data.datasets import write_bracket_folder
+    from afunet_core.data.synthesis.brackets import Synthesizer, SyntheticBatch, contact_sheet
     from afunet_core.data.synthesis.scenes import SceneBank
     from afunet_core.io.write import write_image
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ from afunet_core.errors import ArgumentError, BracketError, ImageFileError, Shap
 from afunet_core.io.exposure_list import read_exposure_file
 from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import read_image, three_channels
+from afunet_core.io.write import write_image
+
+if TYPE_CHECKING:
+    from afunet_core.data.synthesis.brackets import SyntheticBatch
 
 _FRAMES = 3
 _HU_TRUTHS = ("ref_hdr_aligned_linear.hdr", "ref_hdr_aligned.hdr")
@@ -206,3 +210,16 @@ class BracketDataset(Dataset[BracketSample]):
             pictures = [picture.flip(-1) for picture in pictures] if mirrored else pictures
         frames, truth = (picture.contiguous() for picture in pictures)
         return {**sample, "frames": frames, "truth": truth}
+
+
+def write_bracket_folder(batch: SyntheticBatch, folder: Path | str) -> Path:
+    """Write the only bracket of a batch in Kalantari's layout: three TIFFs, ``exposure.txt`` and ``HDRImg.hdr``."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(batch.frames[0], 1):
+        pixels = (frame.clamp(0, 1) * 65535).round().permute(1, 2, 0).cpu().numpy()
+        write_image(folder / f"{number}.tif", pixels.astype(np.uint16))
+    evs = torch.log2(batch.times[0].double()).tolist()
+    (folder / "exposure.txt").write_text("".join(f"{ev:.6f}\n" for ev in evs), encoding="utf-8")
+    write_image(folder / "HDRImg.hdr", batch.truth[0])
+    return folder

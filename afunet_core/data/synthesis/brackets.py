@@ -27,7 +27,7 @@ from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.data.synthesis.sensor import draw_noise, draw_sensor, record
 from afunet_core.errors import ArgumentError
-from afunet_core.radiometry import GAMMA
+from afunet_core.radiometry import GAMMA, encode, mu_law
 
 _SMALLEST = 16
 
@@ -203,3 +203,14 @@ def validation_brackets(
     return [
         makers[index // len(KINDS) % 2].sample(1, size, generator, KINDS[index % len(KINDS)]) for index in range(count)
     ]
+
+
+def contact_sheet(batch: SyntheticBatch) -> np.ndarray:
+    """Lay out a row for each bracket, H×W×3 uint8: the frames, the truth (μ-law, then plain gamma), the moved mask."""
+    gap, columns = (
+        4,
+        [*batch.frames.unbind(1), mu_law(batch.truth), encode(batch.truth), batch.moved.expand(-1, 3, -1, -1)],
+    )
+    rows = torch.cat([F.pad(picture.cpu(), (gap, 0, gap, 0), value=1.0) for picture in columns], dim=-1)
+    sheet = F.pad(torch.cat(list(rows), dim=-2), (0, gap, 0, gap), value=1.0)
+    return (sheet.clamp(0, 1) * 255).round().permute(1, 2, 0).byte().numpy()

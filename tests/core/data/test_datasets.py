@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from afunet_core.data.datasets import BracketDataset, find_scenes, read_scene
+from afunet_core.data.datasets import BracketDataset, find_scenes, read_scene, write_bracket_folder
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
-from afunet_core.data.synthesis.export import write_bracket_folder
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError, ShapeError
 from afunet_core.io import write_image

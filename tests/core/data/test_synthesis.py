@@ -21,9 +21,14 @@ from afunet_core.data.synthesis.alignment_artifacts import (
     draw_misalignment,
     simulate_alignment,
 )
-from afunet_core.data.synthesis.brackets import KINDS, Synthesizer, SyntheticBatch, validation_brackets
+from afunet_core.data.synthesis.brackets import (
+    KINDS,
+    Synthesizer,
+    SyntheticBatch,
+    contact_sheet,
+    validation_brackets,
+)
 from afunet_core.data.synthesis.config import Kind, SynthesisConfig
-from afunet_core.data.synthesis.export import contact_sheet
 from afunet_core.data.synthesis.lighting import draw_background
 from afunet_core.data.synthesis.motion import (
     OUTER,

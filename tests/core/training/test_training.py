@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel
 
+from afunet_core.data.datasets import write_bracket_folder
 from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
-from afunet_core.data.synthesis.export import write_bracket_folder
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import AFUNetError, ArgumentError, CheckpointError
 from afunet_core.model.afunet import AFUNet
