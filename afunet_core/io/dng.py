@@ -36,7 +36,7 @@ _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL = 1, 2, 3, 4, 5, 10
 
 
 def write_linear_dng(
-    path: Path, image: np.ndarray, metadata: Mapping[str, Any], photograph: Photograph | None, *, half: bool = False
+    path: Path, image: np.ndarray, metadata: Mapping[str, Any], photograph: Photograph, *, half: bool = False
 ) -> None:
     """Write H×W×3 radiance, linear sRGB, as a linear DNG that converters open like a raw file.
 
@@ -57,7 +57,7 @@ def write_linear_dng(
     scaled = np.clip(balanced / (peak * gains), 0.0, 1.0)
     pixels = scaled.astype(np.float16) if half else np.rint(scaled * 65535.0).astype(np.uint16)
     stops = math.log2(peak * _brightness_of_reference(metadata))
-    tags = [] if photograph is None else photograph.to_tiff_tags()
+    tags = photograph.to_tiff_tags()
     model = next((value for tag, _, _, value, _ in tags if tag == 0x0110), b"napari-afunet\0")
     packet = to_xmp(metadata)
     tags += [
@@ -83,11 +83,10 @@ def write_linear_dng(
         rowsperstrip=min(64, image.shape[0]),
         metadata=None,
         software="napari-afunet",
-        description=None if photograph is None else photograph.caption,
+        description=photograph.caption,
         extratags=sorted({tag[0]: tag for tag in tags}.values()),
     )
-    if photograph is not None:
-        photograph.attach(path)
+    photograph.attach(path)
 
 
 def _colour_tags(camera: Mapping[str, Any]) -> list[tuple[int, int, int, Any, bool]]:

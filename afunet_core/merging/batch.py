@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from afunet_core.errors import AFUNetError, ArgumentError, MergeCancelled
 from afunet_core.io.atomic import remove_partial_files
-from afunet_core.io.read import count_planes, read_own_metadata
+from afunet_core.io.header import read_header
+from afunet_core.io.read import read_own_metadata
 from afunet_core.merging.output import check_output_kind, refuse_frames, write_outputs, write_stack_outputs
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _planes(job: MergeJob) -> int:
         return 1
     if any(file.suffix.lower() not in (".tif", ".tiff") for file in files):
         return 1
-    counts = {count_planes(file) for file in files}
+    counts = {len(read_header(file).pages) for file in files}
     return counts.pop() if len(counts) == 1 else 1
 
 

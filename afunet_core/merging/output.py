@@ -13,8 +13,8 @@ from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.io.formats import DISPLAY, WRITABLE
 
 if TYPE_CHECKING:
+    from afunet_core.io.microscope import PixelSize
     from afunet_core.io.photograph import Photograph
-    from afunet_core.io.pixel_size import PixelSize
     from afunet_core.merging.batch import MergeJob
     from afunet_core.merging.result import MergeResult
 

@@ -266,7 +266,7 @@ class TestGrouping:
         ]
 
     def sizes(self, shots: list[Shot], **options: float) -> list[int]:
-        return [len(bracket) for bracket in group_shots(shots, **options).brackets]
+        return [len(bracket) for bracket in group_shots(shots, **options)]
 
     def test_dark_frames_double_the_pause(self) -> None:
         assert self.sizes(self.shots((0, 8), (16, 2), (20, 30))) == [3]

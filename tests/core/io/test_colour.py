@@ -310,4 +310,4 @@ class TestColours:
         assert ImageCms.getProfileDescription(linear).strip() == "Linear sRGB"
         for name in ("a.png", "a.jpg"):
             stated = ImageCms.ImageCmsProfile(io.BytesIO(Image.open(tmp_path / name).info["icc_profile"]))
-            assert ImageCms.getProfileDescription(stated).strip() == "sRGB"
+            assert ImageCms.getProfileDescription(stated).strip() == "sRGB built-in"

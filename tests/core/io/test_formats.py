@@ -21,8 +21,8 @@ from PIL.TiffImagePlugin import IFDRational
 from afunet_core.bracket.folders import is_own_result
 from afunet_core.errors import DependencyError, ImageFileError
 from afunet_core.io import PixelSize, read_exposure, read_image, read_photograph, write_image, write_stack
-from afunet_core.io.gain_map import read_gain_map, read_hdr_rendition, write_gain_map_jpeg
-from afunet_core.io.hdr_display import encode_pq
+from afunet_core.io.gain_map import read_hdr_rendition, write_gain_map_jpeg
+from afunet_core.io.heif import encode_pq
 from scenes import exif_of
 
 INFO = {"method": "weighted", "frames": ["a.jpg", "b.jpg"], "times": [1.0, 4.0, 16.0], "reference": 1}
@@ -142,12 +142,11 @@ class TestGainMap:
 
     def test_a_plain_jpeg_has_none(self, tmp_path: Path) -> None:
         Image.new("RGB", (16, 16)).save(tmp_path / "a.jpg")
-        assert read_gain_map(tmp_path / "a.jpg") is None
         assert read_hdr_rendition(tmp_path / "a.jpg") is None
 
     def test_grey(self, tmp_path: Path, radiance: np.ndarray) -> None:
         write_gain_map_jpeg(tmp_path / "a.jpg", self.picture_of(radiance)[..., 0], radiance[..., 0])
-        assert read_gain_map(tmp_path / "a.jpg") is not None
+        assert read_hdr_rendition(tmp_path / "a.jpg") is not None
 
 
 class TestDng:
