@@ -364,7 +364,7 @@ def test_info_on_models_images_and_variants(
     assert main(["info", "--variants", "--size", "64", "96"]) == 0
     assert "GFLOP at 64×96" in capsys.readouterr().out
     assert main(["info"]) == 0
-    assert "(default)" in capsys.readouterr().out
+    assert "default: " in capsys.readouterr().out
 
 
 def test_info_points_to_the_card_of_a_shipped_model(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ import tifffile
 import afunet_core as af
 from afunet_core.cli import main
 from afunet_core.errors import ArgumentError
-from afunet_core.merging import batch, cluster
+from afunet_core.merging import cluster
 from afunet_core.merging.batch import MergeJob, Outcome, attempt, folder_jobs
 
 COUNT = 4
@@ -94,7 +94,7 @@ def test_nothing_to_do_starts_nothing(brackets: Path, tmp_path: Path, monkeypatc
 def test_refusals(brackets: Path, tmp_path: Path) -> None:
     jobs = weighted_jobs(brackets, tmp_path)
     with pytest.raises(ArgumentError, match=r"^workers: expected at least 1"):
-        cluster.run_on_processes(jobs, workers=0)
+        list(cluster.run_on_processes(jobs, workers=0))
     with pytest.raises(ArgumentError, match=r"^scheduler: expected the address"):
         list(cluster.run_on_cluster(jobs, scheduler="nowhere at all"))
 
@@ -128,4 +128,3 @@ def test_jobs_travel_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.Mon
     assert there.folder == str(tmp_path / "in" / "a")
     assert there.tonemapped == str(tmp_path / "png" / "a.png")
     assert there.merge["model"] == str(tmp_path / "mine.safetensors")
-    assert cluster._for_elsewhere(batch.MergeJob("a", "a.exr")).merge["model"] == "default"
