@@ -112,7 +112,7 @@ def _job(options: argparse.Namespace, **source: Any) -> MergeJob:
 
 def _merge_one(options: argparse.Namespace, **source: Any) -> int:
     job = _job(options, **source)
-    for target in filter(None, (job.output, job.tonemapped)):
+    for target in job.targets:
         check_destination(target, options.overwrite, job.files)
     with progress_bar(job.name, options.quiet) as show:
         result = run_job(job, show)
