@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
-from afunet_core.bracket.grouping import Shot, group_shots
 from afunet_core.errors import BracketError, ExposureError
 from afunet_core.io import Exposure, parse_exposure, read_exposure, read_exposure_list
 from scenes import exif_of, save_photo, write_oiio
@@ -119,16 +117,15 @@ class TestExposures:
             af.Bracket([shoot(light, t) for t in TIMES], ev=EV)
 
 
-class TestOrientation:
-    @pytest.mark.parametrize("turned", [False, True])
-    def test_a_flag_is_compared_with_the_others(self, tmp_path: Path, light: np.ndarray, turned: bool) -> None:
-        """The last frame says that it lies upside down: it does, or the camera guessed wrong, which is told."""
-        for i, (t, flag) in enumerate(zip(TIMES, (1, 1, 3), strict=True)):
-            stored = shoot(light, t)[::-1, ::-1] if turned and flag == 3 else shoot(light, t)
-            save_photo(tmp_path / f"{i}.jpg", stored, Fraction(t, 400), orientation=flag)
-        with contextlib.nullcontext() if turned else pytest.warns(UserWarning, match=r"orientation flag of 2\.jpg"):
-            bracket = af.Bracket.from_folder(tmp_path)
-        np.testing.assert_allclose(np.median(merged(bracket) / light), 1, rtol=0.05)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_flag_is_compared_with_the_others(tmp_path: Path, light: np.ndarray, turned: bool) -> None:
+    """The last frame says that it lies upside down: it does, or the camera guessed wrong, which is told."""
+    for i, (t, flag) in enumerate(zip(TIMES, (1, 1, 3), strict=True)):
+        stored = shoot(light, t)[::-1, ::-1] if turned and flag == 3 else shoot(light, t)
+        save_photo(tmp_path / f"{i}.jpg", stored, Fraction(t, 400), orientation=flag)
+    with contextlib.nullcontext() if turned else pytest.warns(UserWarning, match=r"orientation flag of 2\.jpg"):
+        bracket = af.Bracket.from_folder(tmp_path)
+    np.testing.assert_allclose(np.median(merged(bracket) / light), 1, rtol=0.05)
 
 
 class TestMasks:
@@ -237,44 +234,11 @@ class TestWhiteLevel:
             af.Bracket(self.counts(light, 4095), times=TIMES, encoding="linear", white_level=wrong)
 
 
-class TestFolders:
-    @pytest.mark.parametrize("suffix", [".webp", ".jfif", ".avif"])
-    def test_other_types_are_seen(self, tmp_path: Path, light: np.ndarray, suffix: str) -> None:
+def test_a_camera_folder_is_not_one_bracket(tmp_path: Path, light: np.ndarray) -> None:
+    for scene in range(2):
         for i, t in enumerate(TIMES):
-            kind = {".webp": "WEBP", ".jfif": "JPEG", ".avif": "AVIF"}[suffix]
-            picture = Image.fromarray(shoot(light, t))
-            picture.save(tmp_path / f"{i}{suffix}", kind, quality=95, exif=exif_of(Fraction(t, 400)))
-        assert af.Bracket.from_folder(tmp_path).seconds == pytest.approx([t / 400 for t in TIMES])
-
-    def test_a_camera_folder_is_not_one_bracket(self, tmp_path: Path, light: np.ndarray) -> None:
-        for scene in range(2):
-            for i, t in enumerate(TIMES):
-                taken = f"2026:06:01 12:{5 * scene:02d}:0{i}"
-                picture = shoot(light[::-1] if scene else light, t)
-                save_photo(tmp_path / f"{scene}{i}.jpg", picture, Fraction(t, 400), {0x9003: taken})
-        with pytest.raises(BracketError, match=r"2 brackets taken one after the other.*group_folder"):
-            af.Bracket.from_folder(tmp_path)
-
-
-class TestGrouping:
-    NOON = datetime(2026, 6, 21, 12)
-
-    def shots(self, *moments: tuple[float, float]) -> list[Shot]:
-        return [
-            Shot(Path(f"{i:02d}.jpg"), self.NOON + timedelta(seconds=start), Exposure(seconds))
-            for i, (start, seconds) in enumerate(moments)
-        ]
-
-    def sizes(self, shots: list[Shot], **options: float) -> list[int]:
-        return [len(bracket) for bracket in group_shots(shots, **options)]
-
-    def test_dark_frames_double_the_pause(self) -> None:
-        assert self.sizes(self.shots((0, 8), (16, 2), (20, 30))) == [3]
-
-    def test_an_exposure_that_the_camera_could_not_change(self) -> None:
-        """1/8000 s twice: the camera could not go shorter in the middle of its five."""
-        limits = [0.004, 0.001, 0.000125, 0.000125, 0.016]
-        assert self.sizes(self.shots(*((i * 0.5, t) for i, t in enumerate(limits)))) == [5]
-
-    def test_a_burst_of_one_exposure(self) -> None:
-        assert self.sizes(self.shots(*((i * 0.2, 0.01) for i in range(6)))) == []
+            taken = f"2026:06:01 12:{5 * scene:02d}:0{i}"
+            picture = shoot(light[::-1] if scene else light, t)
+            save_photo(tmp_path / f"{scene}{i}.jpg", picture, Fraction(t, 400), {0x9003: taken})
+    with pytest.raises(BracketError, match=r"2 brackets taken one after the other.*group_folder"):
+        af.Bracket.from_folder(tmp_path)
