@@ -273,14 +273,6 @@ def encode_pillow(image: np.ndarray, file_format: str, **options: Any) -> bytes:
     return encoded.getvalue()
 
 
-def _write_dng(path: Path, image: np.ndarray, options: _Options) -> None:
-    write_linear_dng(path, image, options.metadata, options.photograph, half=options.half)
-
-
-def _write_avif(path: Path, image: np.ndarray, options: _Options) -> None:
-    path.write_bytes(encode_pq_avif(image, options.quality, options.metadata))
-
-
 def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapping[str, Any]) -> None:
     import OpenImageIO as oiio
 
@@ -304,9 +296,9 @@ def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapp
             raise OSError(output.geterror() or "the file could not be completed")
 
 
-_WRITERS: dict[str, Callable[[Path, np.ndarray, _Options], None]] = {
-    ".avif": _write_avif,
-    ".dng": _write_dng,
+_WRITERS: dict[str, Callable[[Path, np.ndarray, _Options], object]] = {
+    ".avif": lambda path, image, given: path.write_bytes(encode_pq_avif(image, given.quality, given.metadata)),
+    ".dng": lambda path, image, given: write_linear_dng(path, image, given.metadata, given.photograph, half=given.half),
     ".exr": _write_exr,
     ".hdr": _write_hdr,
     **dict.fromkeys((".jpeg", ".jpg"), _write_jpeg),
