@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from afunet_core.cli.options import OPERATORS, flat, numbers
+from afunet_core.cli.options import OPERATORS, numbers
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.output import check_destination
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _box(values: list[float]) -> list[int]:
     if len(values) != 4 or any(value != int(value) for value in values):
-        raise ArgumentError("box", "four whole numbers top,left,height,width", flat([values]))
+        raise ArgumentError("box", "four whole numbers top,left,height,width", values)
     return [int(value) for value in values]
 
 

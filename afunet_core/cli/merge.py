@@ -17,7 +17,13 @@ from typing import Any
 from afunet_core.bracket.folders import find_brackets
 from afunet_core.bracket.options import BracketOptions
 from afunet_core.cli.console import as_options, complain, harmless, progress_bar
-from afunet_core.cli.options import OPERATORS, add_declared_options, declared_options, flat, numbers
+from afunet_core.cli.options import (
+    OPERATORS,
+    add_declared_options,
+    add_exposures,
+    declared_options,
+    stated_exposures,
+)
 from afunet_core.errors import ArgumentError
 from afunet_core.io.formats import WRITABLE
 from afunet_core.io.natural_order import natural_key
@@ -44,9 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
     exposed = parser.add_argument_group("exposures (default: from exposure.txt or EXIF)")
-    exposures = exposed.add_mutually_exclusive_group()
-    exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
-    exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
+    add_exposures(exposed)
     exposed.add_argument("--group", action="store_true", help="find a camera's brackets by time and exposure")
     longest = "with --group: longest pause between frames of a bracket, in seconds (2); 10 for one set by hand"
     exposed.add_argument("--pause", type=float, metavar="S", help=longest)
@@ -105,7 +109,7 @@ def _expanded(word: str) -> list[Path]:
 def _job(options: argparse.Namespace, **source: Any) -> MergeJob:
     """Return the job that the options describe."""
     stated = {each.name: getattr(options, each.name) for each in fields(MergeJob) if hasattr(options, each.name)}
-    bracket = {"ev": flat(options.ev), "times": flat(options.times), **declared_options(options, BracketOptions)}
+    bracket = {**stated_exposures(options), **declared_options(options, BracketOptions)}
     merge = declared_options(options, MergeOptions)
     return MergeJob(**{"name": Path(options.output).name, **stated, **source, "bracket": bracket, "merge": merge})
 
