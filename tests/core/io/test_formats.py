@@ -22,6 +22,7 @@ from afunet_core.errors import ImageFileError
 from afunet_core.io import PixelSize, read_exposure, read_image, read_photograph, write_image, write_stack
 from afunet_core.io.gain_map import read_hdr_rendition, write_gain_map_jpeg
 from afunet_core.io.heif import encode_pq
+from afunet_core.io.microscope import read_pixel_size
 from scenes import exif_of
 
 INFO = {"method": "weighted", "frames": ["a.jpg", "b.jpg"], "times": [1.0, 4.0, 16.0], "reference": 1}
@@ -277,12 +278,15 @@ class TestPhotograph:
 class TestPixelSize:
     SIZE = PixelSize(0.5, 0.65, "um")
 
-    def test_flat_tiff(self, tmp_path: Path) -> None:
-        write_image(tmp_path / "a.tif", np.zeros((4, 5), np.float32), pixel_size=self.SIZE)
-        page = tifffile.TiffFile(tmp_path / "a.tif").pages.first
-        across, down = (Fraction(*page.tags[name].value) for name in ("XResolution", "YResolution"))
-        assert (1e4 / float(across), 1e4 / float(down)) == pytest.approx((0.65, 0.5), rel=1e-4)
-        assert page.tags["ResolutionUnit"].value == 3
+    def test_of_others_and_of_ours(self, tmp_path: Path) -> None:
+        size = {"PhysicalSizeX": 0.65, "PhysicalSizeY": 0.5, "PhysicalSizeXUnit": "µm"}
+        tifffile.imwrite(tmp_path / "ome.tif", np.zeros((4, 5), np.uint16), ome=True, metadata=size)
+        assert read_pixel_size(tmp_path / "ome.tif") == PixelSize(0.5, 0.65, "µm")
+        tifffile.imwrite(tmp_path / "scan.tif", np.zeros((4, 5), np.uint8), resolution=(300, 300), resolutionunit=2)
+        assert read_pixel_size(tmp_path / "scan.tif") is None  # a scanner's dots
+        write_image(tmp_path / "flat.tif", np.zeros((4, 5), np.float32), pixel_size=self.SIZE)
+        found = read_pixel_size(tmp_path / "flat.tif")
+        assert (found.height, found.width, found.unit) == (pytest.approx(5e-4), pytest.approx(6.5e-4), "mm")
 
     @pytest.mark.parametrize("side", [0.0, -1.0, math.nan, 1e-300, 1e300])
     def test_sizes_that_cannot_be(self, tmp_path: Path, side: float) -> None:
@@ -295,19 +299,6 @@ class TestPixelSize:
         xml = tifffile.TiffFile(tmp_path / "a.tif").ome_metadata
         for stated in ('PhysicalSizeX="0.65"', 'PhysicalSizeY="0.5"', 'PhysicalSizeZ="2.0"', 'TimeIncrement="30.0"'):
             assert stated in xml
-
-    def test_a_merge_keeps_that_of_its_frames(self, tmp_path: Path) -> None:
-        from afunet_core.io.microscope import read_pixel_size
-
-        size = {"PhysicalSizeX": 0.65, "PhysicalSizeY": 0.5, "PhysicalSizeXUnit": "µm"}
-        tifffile.imwrite(tmp_path / "ome.tif", np.zeros((4, 5), np.uint16), ome=True, metadata=size)
-        assert read_pixel_size(tmp_path / "ome.tif") == PixelSize(0.5, 0.65, "µm")
-        write_image(tmp_path / "flat.tif", np.zeros((4, 5), np.float32), pixel_size=self.SIZE)
-        found = read_pixel_size(tmp_path / "flat.tif")
-        assert (found.height, found.width) == pytest.approx((5e-4, 6.5e-4), rel=1e-4)
-        assert found.unit == "mm"
-        tifffile.imwrite(tmp_path / "scan.tif", np.zeros((4, 5), np.uint8), resolution=(300, 300), resolutionunit=2)
-        assert read_pixel_size(tmp_path / "scan.tif") is None  # a scanner's dots
 
 
 class TestPages:
@@ -342,12 +333,10 @@ class TestPages:
             image = read_image(tmp_path / "a.tif")
         np.testing.assert_array_equal(image.pixels, pixels[..., :3])
 
-    def test_a_sensor_mosaic_is_no_picture(self, tmp_path: Path) -> None:
+    def test_mosaics_and_cmyk_are_told(self, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), np.uint16), photometric=32803)
         with pytest.raises(ImageFileError, match="mosaic of a sensor"):
             read_image(tmp_path / "a.tif")
-
-    def test_cmyk_is_told(self, tmp_path: Path) -> None:
         Image.new("CMYK", (8, 8), (10, 20, 30, 0)).save(tmp_path / "a.tif")
         with pytest.warns(UserWarning, match="CMYK"):
             read_image(tmp_path / "a.tif")
