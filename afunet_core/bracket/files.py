@@ -18,7 +18,9 @@ from afunet_core.camera.white_level import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
 from afunet_core.io.exposure import relative_exposures
 from afunet_core.io.exposure_list import read_exposure_list
+from afunet_core.io.formats import RAW_SUFFIXES
 from afunet_core.io.natural_order import natural_key
+from afunet_core.io.raw import read_camera
 from afunet_core.io.read import ImageFile, read_image, read_planes, turned
 
 _HOW_TO_STATE = (
@@ -94,26 +96,20 @@ def load_bracket_files(
 
 
 def _read_all(files: Sequence[Path], white_level: float | str | None, plane: int) -> tuple[list[ImageFile], bool]:
-    """Read the files, raw ones with one white level for all of them; and whether they are raw."""
-    images: list[ImageFile] = []
-    balance: str | tuple[float, float, float] = "camera"
-    for file in files:
-        image = read_image(file, plane=plane, white_balance=balance)
-        images.append(image)
-        if balance == "camera" and image.colour is not None and image.colour.camera is not None:
-            balance = tuple(image.colour.camera["gains"])  # automatic white balance may change within a bracket
-    raw = [image.attributes["raw"] for image in images if "raw" in image.attributes]
-    if len(raw) < len(images):
-        return images, False
-    level = white_level
-    if level is None or isinstance(level, str):
-        found = [camera["clips_at"] for camera in raw if camera["clips_at"] is not None]
-        if not found:
-            return images, True
-        level, stated = min(found), max(camera["white_level"] for camera in raw)
+    """Read the files; whether they are raw: then with one white level and one white balance for all of them."""
+    if any(file.suffix.lower() not in RAW_SUFFIXES for file in files):
+        return [read_image(file, plane=plane) for file in files], False
+    cameras = [read_camera(file) for file in files]
+    level = None if isinstance(white_level, str) else white_level
+    found = [camera["clips_at"] for camera in cameras if camera["clips_at"] is not None]
+    if level is None and found:
+        level, stated = min(found), max(camera["white_level"] for camera in cameras)
         if white_level is None:
             message = f"The sensor clips at {level}, below the white level of its files ({stated}): {level} is taken."
             warnings.warn(f"{message} State white_level= to take another.", UserWarning, stacklevel=5)
+    # Automatic white balance may change within a bracket.
+    gains = next((camera["colours"]["gains"] for camera in cameras if camera["colours"] is not None), None)
+    balance: Any = "camera" if gains is None else tuple(gains)
     return [read_image(file, white_level=level, white_balance=balance) for file in files], True
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from afunet_core.io.formats import RAW_SUFFIXES
+from afunet_core.io.metadata import to_xmp
 
 __all__ = ["Photograph", "named_exif", "read_photograph"]
 
+SOFTWARE = "napari-afunet"
+TiffTag = tuple[int, int, int, Any, bool]  # as tifffile takes it: number, type, count, value, once
 _EXIF_IFD = 0x8769
 _GPS_IFD = 0x8825
 # Fields of the first directory that tell of the photograph: caption, maker, model, date, artist, copyright, resolution.
@@ -29,6 +34,8 @@ _MACHINE_MADE = ("{", "<?xml", "<OME", "ImageJ=")
 _EXIF_FIELDS = {0x829A, 0x829D, 0x8822, 0x8827, 0x9003, 0x9004, 0x9201, 0x9202, 0x9204, 0x9207, 0x9209, 0x920A}
 _CLASSIC_TIFF = 42
 _CAPTION = 0x010E
+_XMP_TAG = 700
+_BYTE, _ASCII = 1, 2  # types of TIFF
 # Fractions that may be below 0: shutter speed and brightness in APEX, exposure compensation.
 _SIGNED = {0x9201, 0x9203, 0x9204}
 _SCREEN = {0x011A: 72.0, 0x011B: 72.0, 0x0128: 2}  # resolution of a picture that has none: EXIF requires one
@@ -60,6 +67,11 @@ class Photograph:
         return not (self._fields or self._exif)
 
     @property
+    def model(self) -> str:
+        """The camera, else the name of this program."""
+        return str(self._fields.get(0x0110, SOFTWARE))
+
+    @property
     def caption(self) -> bytes | None:
         """The photographer's caption in UTF-8, as tifffile takes what ASCII does not hold."""
         found = self._fields.get(_CAPTION)
@@ -72,7 +84,7 @@ class Photograph:
         block = Image.Exif()
         # UTF-8 where ASCII does not hold a text: Pillow would write question marks.
         fields = {t: v.encode() if isinstance(v, str) and not v.isascii() else v for t, v in self._fields.items()}
-        block.update({0x0112: 1, 0x0213: 1, **_SCREEN, **fields, 0x0131: "napari-afunet"})
+        block.update({0x0112: 1, 0x0213: 1, **_SCREEN, **fields, 0x0131: SOFTWARE})
         block[_EXIF_IFD] = {**_REQUIRED, **self._exif, 0xA001: 1, 0xA002: size[1], 0xA003: size[0]}
         if self._gps:
             block[_GPS_IFD] = self._gps
@@ -84,14 +96,24 @@ class Photograph:
         taken = self._exif.get(0x9003)
         return {**named, "DateTime": taken} if taken else named  # the moment of the photograph, not of the last edit
 
-    def to_tiff_tags(self) -> list[tuple[int, int, int, Any, bool]]:
-        """Write the texts of a TIFF's first directory as tifffile takes them; :meth:`attach` adds the rest."""
+    def write_tiff(
+        self, path: Path, pixels: np.ndarray, metadata: Mapping[str, Any], tags: Iterable[TiffTag] = (), **options: Any
+    ) -> None:
+        """Write a TIFF of one page by tifffile, with provenance as XMP and further tags."""
+        import tifffile
+
         texts = {tag: value for tag, value in self._fields.items() if isinstance(value, str) and tag != _CAPTION}
         data = {tag: value.encode("utf-8", "replace") + b"\0" for tag, value in texts.items()}
-        return sorted((tag, 2, len(text), text, True) for tag, text in data.items())
+        packet = to_xmp(metadata) if metadata else b""
+        own = [(tag, _ASCII, len(text), text, True) for tag, text in data.items()]
+        own += [(_XMP_TAG, _BYTE, len(packet), packet, True)] if packet else []
+        found = sorted({tag[0]: tag for tag in (*own, *tags)}.values())
+        stated: dict[str, Any] = {"metadata": None, "software": SOFTWARE, "description": self.caption}
+        tifffile.imwrite(path, pixels, extratags=found, **stated, **options)
+        self._attach(path)
 
-    def attach(self, path: Path) -> None:
-        """Add the EXIF and GPS directories to a TIFF of one page; tifffile writes none.
+    def _attach(self, path: Path) -> None:
+        """Add the EXIF and GPS directories; tifffile writes none.
 
         They go to the end of the file, behind a copy of the first directory that points to them. A BigTIFF stays as it
         is.

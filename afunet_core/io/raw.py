@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
+from afunet_core.io.decode import check_file
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 from afunet_core.ops.plateau import find_plateau
 
@@ -64,28 +65,38 @@ def read_raw(
         **_white_balance(rawpy, white_balance),
     }
     with _opened(path) as raw:
-        plateau, colours = _plateau(raw), _colours(raw, path)
+        camera = _camera(raw, path)
         if white_level is not None:  # LibRaw takes it for a level above black
-            options["user_sat"] = round(white_level - float(np.mean(raw.black_level_per_channel)))
-        if primaries == "camera" and colours is not None:
+            camera["white_level"] = round(white_level)
+            options["user_sat"] = round(white_level - float(np.mean(camera["black_level"])))
+        if primaries == "camera" and camera["colours"] is not None:
             options["output_color"] = rawpy.ColorSpace.raw
-        pixels = raw.postprocess(**options)
-        camera = {
-            "black_level": [int(level) for level in raw.black_level_per_channel],
-            "white_level": int(raw.white_level) if white_level is None else round(white_level),
-            "clips_at": plateau,
-            "white_balance": [float(gain) for gain in raw.camera_whitebalance],
-            "colours": colours,
-            "orientation": {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1),
-            "balanced_by": white_balance if isinstance(white_balance, str) else list(white_balance),
-        }
-        return np.ascontiguousarray(pixels), _exposure(raw.other, path), camera
+        camera["balanced_by"] = white_balance if isinstance(white_balance, str) else list(white_balance)
+        return np.ascontiguousarray(raw.postprocess(**options)), _exposure(raw.other, path), camera
+
+
+def read_camera(path: str | Path) -> dict[str, Any]:
+    """Read what a raw file says of its camera, without developing it. Raises like :func:`read_raw`."""
+    with _opened(Path(path)) as raw:
+        return _camera(raw, Path(path))
+
+
+def _camera(raw: Any, path: Path) -> dict[str, Any]:
+    return {
+        "black_level": [int(level) for level in raw.black_level_per_channel],
+        "white_level": int(raw.white_level),
+        "clips_at": _plateau(raw),
+        "white_balance": [float(gain) for gain in raw.camera_whitebalance],
+        "colours": _colours(raw, path),
+        "orientation": {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1),
+    }
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file with LibRaw; what it raises becomes an ``ImageFileError``."""
     rawpy = _rawpy()
+    check_file(path)
     try:
         with rawpy.imread(str(path)) as raw:
             yield raw

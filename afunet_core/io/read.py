@@ -15,7 +15,7 @@ import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
 from afunet_core.io.colour import ColourEncoding, colour_from_attributes, colour_of_camera, decode_pixels
-from afunet_core.io.decode import check_file, opened, part_pixels
+from afunet_core.io.decode import opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
 from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
 from afunet_core.io.header import LARGEST_HEADER, Header, radiance_scale, read_header, xmp_packet
@@ -90,7 +90,6 @@ def read_image(
     """
     path = Path(path)
     if path.suffix.lower() in RAW_SUFFIXES:
-        check_file(path)
         developed, exposure, camera = read_raw(path, white_balance, white_level=white_level, primaries="camera")
         colour = colour_of_camera(camera["colours"])
         own, turn = read_own_metadata(path), camera["orientation"]
@@ -162,11 +161,8 @@ def read_own_metadata(path: str | Path) -> dict[str, Any]:
 
 def read_exposure(path: str | Path) -> Exposure | None:
     """Read exposure time, aperture and sensitivity from a file's metadata; ``None`` where it has no exposure time."""
-    path = Path(path)
-    if path.suffix.lower() in RAW_SUFFIXES:
-        check_file(path)
-        return read_raw_exposure(path)
-    return _exposure(read_header(path))
+    is_raw = Path(path).suffix.lower() in RAW_SUFFIXES
+    return read_raw_exposure(path) if is_raw else _exposure(read_header(path))
 
 
 def _exposure(header: Header) -> Exposure | None:

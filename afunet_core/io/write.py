@@ -22,13 +22,11 @@ from afunet_core.io.heif import encode_pq_avif
 from afunet_core.io.icc import linear_srgb_profile, srgb_profile
 from afunet_core.io.metadata import BLOCK, PREFIX, to_hdr_lines, to_json, to_xmp
 from afunet_core.io.microscope import PixelSize
-from afunet_core.io.photograph import Photograph
+from afunet_core.io.photograph import SOFTWARE, Photograph
 
 __all__ = ["write_image"]
 
 _HALF_MAX = 65504.0
-_SOFTWARE = "napari-afunet"
-_XMP_TAG = 700
 _XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 _LARGEST_TIFF = 2**32 - 2**25  # bytes of pixels that the offsets of a plain TIFF reach, with room for the rest
 _LONGEST_SEGMENT = 65533
@@ -200,33 +198,23 @@ def _write_hdr(path: Path, image: np.ndarray, options: _Options) -> None:
 
 
 def _write_tiff(path: Path, image: np.ndarray, options: _Options) -> None:
-    import tifffile
-
     colour = image.shape[2] >= 3
-    tags = options.photograph.to_tiff_tags()
-    if options.metadata:
-        packet = to_xmp(options.metadata)
-        tags.append((_XMP_TAG, 1, len(packet), packet, True))
     profile = None
     if colour and options.metadata.get("output") == "display":
         profile = srgb_profile()
     elif colour and image.dtype.kind == "f":
         profile = linear_srgb_profile()
-    tifffile.imwrite(
+    options.photograph.write_tiff(
         path,
         image if colour else image[..., 0],
+        options.metadata,
         photometric="rgb" if colour else "minisblack",
         extrasamples=("unassalpha",) if image.shape[2] == 4 else None,
         compression="zlib",
-        description=options.photograph.caption,
-        metadata=None,
-        software=_SOFTWARE,
         iccprofile=profile,
-        extratags=sorted(tags),
         bigtiff=image.nbytes > _LARGEST_TIFF,
         **resolution_tags(options.pixel_size),
     )
-    options.photograph.attach(path)
 
 
 def resolution_tags(pixel_size: PixelSize | None) -> dict[str, Any]:
@@ -279,7 +267,7 @@ def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapp
     spec = oiio.ImageSpec(image.shape[1], image.shape[0], image.shape[2], pixel_type)
     if image.shape[2] == 1:
         spec.channelnames = ("Y",)
-    spec.attribute("Software", _SOFTWARE)
+    spec.attribute("Software", SOFTWARE)
     for name, value in attributes.items():
         if isinstance(value, tuple):
             spec.attribute(name, oiio.TypeDesc(f"float[{len(value)}]"), value)
