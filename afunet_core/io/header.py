@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from afunet_core.io.colour import ColourEncoding, colour_from_attributes
 from afunet_core.io.decode import check_file, main_pages, opened
 from afunet_core.io.formats import HEIF_SUFFIXES
 from afunet_core.io.heif import read_heif
+from afunet_core.io.icc import convert_by_profile, parse_profile, srgb_profile
 
 # Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought.
 LARGEST_HEADER = 2**20
@@ -44,6 +47,26 @@ class Header:
         """The EXIF flag, 1 to 8."""
         found = self.attributes.get("Orientation", 1)
         return found if found in range(2, 9) else 1
+
+    @cached_property
+    def table(self) -> bytes | None:
+        """A profile of tables by which pixels are converted to sRGB; one that cannot be used is told."""
+        if not self.profile or parse_profile(self.profile) is not None or self.unusual_colours:
+            return None
+        pixel = np.zeros((1, 1, len(self.channels)), self.kind)
+        return None if convert_by_profile(pixel, self.profile, self.path.name) is None else self.profile
+
+    @cached_property
+    def colour(self) -> ColourEncoding | None:
+        """What the file states of encoding and colours, ``None`` if nothing."""
+        return colour_from_attributes(self.attributes, srgb_profile() if self.table else self.profile)
+
+    @property
+    def encoding(self) -> str | None:
+        """The name of the encoding, by what is stated or else by the type of numbers; ``None`` when no name fits."""
+        if self.colour is not None:
+            return self.colour.encoding
+        return {"float32": "linear", "uint8": "gamma", "uint16": "gamma"}.get(self.kind)
 
     @property
     def unusual_colours(self) -> str | None:

@@ -9,18 +9,18 @@ import contextlib
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io.colour import ColourEncoding, colour_from_attributes, colour_of_camera, decode_pixels
+from afunet_core.io.colour import ColourEncoding, colour_of_camera, decode_pixels
 from afunet_core.io.decode import opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
 from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
 from afunet_core.io.header import LARGEST_HEADER, Header, radiance_scale, read_header, xmp_packet
 from afunet_core.io.heif import read_heif
-from afunet_core.io.icc import convert_by_profile, parse_profile, read_by_profile, srgb_profile
+from afunet_core.io.icc import convert_by_profile, read_by_profile, srgb_profile
 from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
 from afunet_core.io.microscope import read_plane_exposures
 from afunet_core.io.raw import read_raw, read_raw_exposure
@@ -94,17 +94,15 @@ def read_image(
         colour = colour_of_camera(camera["colours"])
         own, turn = read_own_metadata(path), camera["orientation"]
         return ImageFile(developed, "linear", 16, exposure, own, {"raw": camera}, colour, orientation=turn)
-    header = read_header(path)
-    pixels, profile = _upright_pixels(header, plane)
-    colour = colour_from_attributes(header.attributes, profile)
+    pixels, header = _upright_pixels(read_header(path), plane)
     return ImageFile(
         pixels=pixels,
-        encoding=_default_encoding(pixels.dtype) if colour is None else colour.encoding,
+        encoding=header.encoding,
         bit_depth=None if pixels.dtype.kind == "f" else pixels.dtype.itemsize * 8,
         exposure=_exposure(header),
         metadata=_own_metadata(header),
         attributes={**header.attributes, "Orientation": 1},
-        colour=colour,
+        colour=header.colour,
         orientation=header.orientation,
         offset=header.offset,
         planes=len(header.pages),
@@ -119,31 +117,6 @@ def read_planes(path: str | Path) -> list[ImageFile]:
     if len(exposures) != len(pixels):
         exposures = [None] * len(pixels)
     return [replace(first, pixels=x, exposure=e, planes=1) for x, e in zip(pixels, exposures, strict=True)]
-
-
-class FileFacts(NamedTuple):
-    """Facts of a file's pixels, from its header alone: for pixels that another program has read.
-
-    ``encoding``, ``colour`` and ``orientation`` are those of :class:`ImageFile`, ``shape`` is H×W as stored.
-    ``table`` is an ICC profile of tables, by which :func:`read_image` converts the pixels to sRGB.
-    """
-
-    encoding: str | None
-    colour: ColourEncoding | None
-    orientation: int
-    shape: tuple[int, int]
-    table: bytes | None = None
-
-
-def read_facts(path: str | Path) -> FileFacts:
-    """Read what a picture's header says about light, colours and orientation."""
-    header = read_header(path)
-    pixel = np.zeros((1, 1, len(header.channels)), header.kind)
-    converted, profile = _without_table(pixel, header.profile, header.path.name)
-    colour = colour_from_attributes(header.attributes, profile)
-    encoding = _default_encoding(pixel.dtype) if colour is None else colour.encoding
-    table = None if converted is pixel else header.profile
-    return FileFacts(encoding, colour, header.orientation, header.shape, table)
 
 
 def read_own_metadata(path: str | Path) -> dict[str, Any]:
@@ -196,32 +169,20 @@ def _ends_of(path: Path) -> tuple[bytes, bytes]:
         return header, file.read()
 
 
-def _default_encoding(kind: np.dtype) -> str | None:
-    if kind.kind == "f":
-        return "linear"
-    return "gamma" if kind in (np.uint8, np.uint16) else None
+def _upright_pixels(header: Header, plane: int) -> tuple[np.ndarray, Header]:
+    """Pixels of a page, half floats as float32, tables of colours applied; and the header that is true of them."""
+    pixels, header = _stored_pixels(header, plane)
+    pixels = turned(pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels, header.orientation)
+    converted = None if header.table is None else convert_by_profile(pixels, header.table, header.path.name)
+    return pixels if converted is None else converted, header
 
 
-def _upright_pixels(header: Header, plane: int) -> tuple[np.ndarray, bytes | None]:
-    """Pixels of a page, in sRGB where their profile is one of tables; and the profile that they have then."""
-    pixels, profile = _stored_pixels(header, plane)
-    pixels = pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels
-    return _without_table(turned(pixels, header.orientation), profile, header.path.name)
-
-
-def _without_table(pixels: np.ndarray, profile: bytes | None, name: str) -> tuple[np.ndarray, bytes | None]:
-    if not profile or parse_profile(profile) is not None:
-        return pixels, profile
-    converted = convert_by_profile(pixels, profile, name)
-    return (pixels, None) if converted is None else (converted, srgb_profile())
-
-
-def _stored_pixels(header: Header, plane: int) -> tuple[np.ndarray, bytes | None]:
+def _stored_pixels(header: Header, plane: int) -> tuple[np.ndarray, Header]:
     path = header.path
     if not 0 <= plane < len(header.pages):
         raise ArgumentError("plane", f"from 0 to {len(header.pages) - 1} in {path.name}", plane)
     if path.suffix.lower() in HEIF_SUFFIXES:
-        return read_heif(path)[0], header.profile
+        return read_heif(path)[0], header
     if header.attributes.get("tiff:PhotometricInterpretation") == _SENSOR_MOSAIC:
         advice = "If it is a raw file, give it its own suffix (.dng)."
         raise ImageFileError(f"{path}: holds the mosaic of a sensor, not colours. {advice}")
@@ -229,19 +190,19 @@ def _stored_pixels(header: Header, plane: int) -> tuple[np.ndarray, bytes | None
     if space is not None:
         converted = read_by_profile(path, header.profile, page)
         if converted is not None:
-            return converted, srgb_profile()
+            return converted, replace(header, profile=srgb_profile())
         message = f"{path.name} holds {space} colours, which were converted to RGB without a profile: light and colours"
         warnings.warn(f"{message} are approximate. Export it as RGB.", UserWarning, stacklevel=5)
     if header.has_gain_map:  # a frame of a bracket is what the camera took, the picture beneath
         from PIL import Image
 
         with Image.open(path) as picture:
-            return np.asarray(picture), header.profile
+            return np.asarray(picture), header
     with opened(path) as source:
         pixels = part_pixels(source, page, path, "unknown")[..., header.channels]
     if path.suffix.lower() in (".hdr", ".pic"):
         pixels = (pixels * radiance_scale(path)).astype(np.float32)
-    return pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels), header.profile
+    return pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels), header
 
 
 def three_channels(pixels: np.ndarray, path: str | Path) -> np.ndarray:

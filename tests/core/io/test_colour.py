@@ -18,8 +18,9 @@ import afunet_core as af
 from afunet_core.errors import BracketError
 from afunet_core.io import read_image, write_image
 from afunet_core.io.colour import SRGB_CHROMATICITIES, primaries_to_srgb
+from afunet_core.io.header import read_header
 from afunet_core.io.icc import SRGB_D50, linear_srgb_profile, srgb_profile
-from afunet_core.io.read import read_facts, read_planes
+from afunet_core.io.read import read_planes
 from scenes import exif_of, icc_profile, table_profile, write_oiio
 
 ADOBE = np.array([[0.60976, 0.20524, 0.14922], [0.31112, 0.62566, 0.06322], [0.01948, 0.06089, 0.74484]])
@@ -112,7 +113,7 @@ class TestTables:
         assert (image.encoding, image.bit_depth) == ("srgb", 8 * np.dtype(kind).itemsize)
         expected = np.where(light > 0.0031308, 1.055 * light.clip(0, 1) ** (1 / 2.4) - 0.055, 12.92 * light)
         np.testing.assert_allclose(image.pixels / top, expected, atol=0.02)
-        facts = read_facts(tmp_path / "a.tif")
+        facts = read_header(tmp_path / "a.tif")
         assert (facts.table, facts.encoding) == (data, "srgb")
 
     @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
