@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError, ShapeError
-from afunet_core.io.exposure_list import read_exposure_file
+from afunet_core.io.exposure_list import read_exposure_list
 from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import read_image, three_channels
 from afunet_core.io.write import write_image
@@ -141,7 +141,7 @@ def _folders(root: Path) -> list[Path]:
 
 def read_scene(scene: SceneFiles) -> BracketSample:
     """Read a scene: frames sorted shortest first, integers divided by their largest value."""
-    evs = read_exposure_file(scene.exposures)
+    evs = read_exposure_list(scene.exposures).ev
     if len(evs) != _FRAMES:
         raise BracketError("exposures", f"{_FRAMES} EV values in {scene.exposures}", len(evs), "One for each frame.")
     pictures = [_encoded(path) for path in scene.frames]
