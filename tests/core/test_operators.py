@@ -204,13 +204,7 @@ CASES: dict[str, Case] = {
         )
         for config in (TINY, ANCHORED)
     },
-    "fuse_frames": Case(
-        of_frames(fuse_frames),
-        (LOW,) * 2,
-        ("frames.0.", "frames.1."),
-        numbers={"contrast": (1.0, 0.5), "saturation": (1.0, 2.0), "exposedness": (1.0, 0.5)},
-        slow=frozenset({"exported"}),
-    ),
+    "fuse_frames": Case(of_frames(fuse_frames), (LOW,) * 2, ("frames.0.", "frames.1."), slow=frozenset({"exported"})),
     "add_sensor_noise": Case(
         _noisy, (IMAGE,) * 2, ("exposed", "noise"), numbers={"gain": (1e-2, 1e-3), "read": (0.05, 0.02)}
     ),
