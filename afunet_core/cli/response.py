@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from afunet_core.cli.options import flat, numbers
+from afunet_core.cli.options import add_exposures, stated_exposures
 
 EXAMPLES = """examples:
   afunet response calibration/ -o camera.json
@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("inputs", nargs="+", metavar="FRAME|FOLDER", help="frames of one bracket, or its folder")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the curve (.json)")
-    exposures = parser.add_mutually_exclusive_group()
-    exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
-    exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
+    add_exposures(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -34,16 +32,12 @@ def run(options: argparse.Namespace) -> int:
     from afunet_core.registration.frames import register
 
     inputs = [Path(path) for path in options.inputs]
-    given: dict[str, Any] = {
-        "ev": flat(options.ev),
-        "times": flat(options.times),
-        "encoding": "gamma",
-        "response": None,
-        "override": True,
-    }
-    one_folder = len(inputs) == 1 and inputs[0].is_dir()
-    read: Any = af.Bracket.from_folder if one_folder else af.Bracket.from_files
-    bracket, _ = register(read(inputs[0] if one_folder else inputs, **given))
+    given: dict[str, Any] = {**stated_exposures(options), "encoding": "gamma", "response": None, "override": True}
+    if len(inputs) == 1 and inputs[0].is_dir():
+        bracket = af.Bracket.from_folder(inputs[0], **given)
+    else:
+        bracket = af.Bracket.from_files(inputs, **given)
+    bracket, _ = register(bracket)
     curve = estimate_response(bracket.frames, bracket.times)
     curve.save(options.output)
     print(f"{options.output}: light at half the stored value: {float(curve.light[0, 128]):.3f}")

@@ -101,13 +101,13 @@ def _read_file_exposure(path: Path, listed: Path | None, changed: tuple[int, int
     """Read once, until a file changes: the view asks often."""
     from afunet_core.bracket.folders import list_bracket_folder
     from afunet_core.errors import AFUNetError
-    from afunet_core.io.exposure_list import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_list
     from afunet_core.io.read import read_exposure
 
     try:
         if listed is not None:  # written for this bracket, so it knows better than the camera
             frames = [frame.name for frame in list_bracket_folder(path.parent)]
-            return LayerExposure(ev=read_exposure_file(listed)[frames.index(path.name)], origin=listed.name)
+            return LayerExposure(ev=read_exposure_list(listed).ev[frames.index(path.name)], origin=listed.name)
         exposure = read_exposure(path)
     except (AFUNetError, OSError, ValueError, IndexError):
         return LayerExposure()
@@ -151,11 +151,11 @@ def _listed_beside(path: Path) -> list[float]:
     """EV from the exposure list in a file's folder; empty where there is none."""
     from afunet_core.bracket.folders import find_exposure_file
     from afunet_core.errors import AFUNetError
-    from afunet_core.io.exposure_list import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_list
 
     try:
         listed = find_exposure_file(path.parent)
-        return read_exposure_file(listed) if listed else []
+        return read_exposure_list(listed).ev if listed else []
     except (OSError, AFUNetError):
         return []
 

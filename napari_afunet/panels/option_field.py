@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +46,7 @@ class OptionField(QObject):
         """The combo box, spin box or check box."""
         if self._control is None:
             control, declared = self._build(), self.option
-            control.setToolTip(declared.tooltip)
+            control.setToolTip("\n".join(textwrap.wrap(declared.help, 90)))
             control.setObjectName(declared.name)
             control.setAccessibleName(declared.label)
             control.setAccessibleDescription(declared.help)
