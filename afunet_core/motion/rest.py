@@ -33,6 +33,9 @@ SHADOWS = 0.055
 SHADOWS_OF_EXACT = 0.02  # the same where no curve had to be found
 BENT = 0.5  # relative error of a channel beside one that saturates
 MIXED = 0.04  # share of the brightest channel that gets into the others, differently in each frame
+TONES = 4  # coefficients of the factor, a polynomial of the encoded value, by which a channel of two frames may differ
+TONE_SAMPLES = 1 << 15  # pixels that it is fitted to
+LARGEST_TONE_FACTOR = 0.9  # natural logarithm of the largest of these factors: two and a half
 MISPLACED = 0.35  # pixels by which frames may be off along edges: registration, sharpening, chroma subsampling
 SLOW = 25  # side of the window over which the factor is averaged, twice, in pixels
 FACTOR = 0.25  # relative difference up to which the slow factor is forgiven;
@@ -41,6 +44,8 @@ FACTOR_OF_SHADOWS = 0.1
 
 LARGEST_FACTOR = 2.0
 
+DARKEST = 0.03  # encoded value below which nothing is fitted to
+MOST_OF = 500  # pixels that a channel must have for the fit
 LIMIT = (0.90, 0.97)  # encoded values over which a value turns into "at least this much"
 DIFFERS = (2.0, 4.0)  # deviations that belong to what moved, where they are connected with more
 MOVED = (4.0, 6.0)  # deviations that only motion explains
@@ -91,6 +96,7 @@ def disagreement(stack: ExposureStack, index: int, noise: NoiseModel | None = No
     at_limit, reference_at_limit = frame > LIMIT[0], reference > LIMIT[0]
     both = ~(at_limit | reference_at_limit)
     known = both.to(x)
+    x = x / _tone_factor(x, y, reference, known)
     level = torch.minimum(x, y)
     # A frame at its limit says "at least".
     most, reference_most = x.masked_fill(at_limit, torch.inf), y.masked_fill(reference_at_limit, torch.inf)
@@ -116,6 +122,37 @@ def disagreement(stack: ExposureStack, index: int, noise: NoiseModel | None = No
     together = window_mean(gap, 5).square() / (window_mean(variance / CORRELATED + systematic, 5) + 1e-14)
     single = window_mean(gap.square() / (variance + systematic + 1e-14), 3)
     return (1.5 * torch.maximum(together, 0.5 * single).mean(1, keepdim=True)).sqrt()
+
+
+def _tone_factor(x: Tensor, y: Tensor, reference: Tensor, known: Tensor) -> Tensor:
+    """Remainder of the response curve: the factor between two frames as a smooth function of the tone.
+
+    It is fitted to all pixels of a channel, robustly; what moved is few of them at most tones.
+    """
+    factors = torch.ones_like(x)
+    powers = torch.arange(TONES, dtype=torch.float64)
+    for sample in range(len(x)):
+        for channel in range(x.shape[1]):
+            good = (known[sample, channel] > 0) & (reference[sample, channel] > DARKEST)
+            place = good.flatten().nonzero()[:, 0]
+            if len(place) < MOST_OF:
+                continue
+            place = place[:: max(1, len(place) // TONE_SAMPLES)]
+            tone = reference[sample, channel].flatten()[place].double()
+            ratio = (x[sample, channel] / y[sample, channel]).flatten()[place].double().clamp(0.05, 20).log()
+            basis, found = tone[:, None] ** powers, torch.zeros(TONES, dtype=torch.float64)
+            found[0] = ratio.median()
+            for _ in range(6):
+                weight = 1 / (1 + ((ratio - basis @ found) / 0.2).square()).square()
+                normal = basis.mT @ (weight[:, None] * basis) + 1e-3 * len(place) * torch.eye(
+                    TONES, dtype=torch.float64
+                )
+                found = torch.linalg.solve(normal, basis.mT @ (weight * ratio))
+            curve = torch.zeros_like(reference[sample, channel], dtype=torch.float64)
+            for coefficient in found.flip(0):
+                curve = curve * reference[sample, channel].clamp(min=DARKEST) + coefficient
+            factors[sample, channel] = curve.clamp(-LARGEST_TONE_FACTOR, LARGEST_TONE_FACTOR).exp().to(x)
+    return torch.where(known > 0, factors, 1.0)
 
 
 def _variance(encoded: Tensor, time: float, noise: NoiseModel | None) -> Tensor:
