@@ -14,7 +14,7 @@ import numpy as np
 
 from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
 from afunet_core.bracket.options import CHANNELS
-from afunet_core.camera.white_level import check_white_level
+from afunet_core.camera.levels import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
 from afunet_core.io.exposure import relative_exposures
 from afunet_core.io.exposure_list import read_exposure_list

@@ -210,9 +210,9 @@ def _display_metrics(options: argparse.Namespace) -> dict[str, Metric]:
     """Make the metric that depends on a display; its column is named with version and pixels per degree."""
     if not options.cvvdp:
         return {}
-    from afunet_core.evaluation.color_video_vdp import DisplayModel, color_video_vdp
+    from afunet_core.evaluation.color_video_vdp import color_video_vdp
 
-    metric = color_video_vdp(DisplayModel(peak=options.display_peak, pixels_per_degree=options.ppd))
+    metric = color_video_vdp(options.display_peak, options.ppd)
     return {f"{metric.definition.split(',')[0]} at {options.ppd:g} ppd": metric}
 
 

@@ -29,7 +29,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=1600, help="of the figure in pixels (1600)")
     parser.add_argument("--operator", default="mu_law", choices=OPERATORS, help="tone mapping (mu_law)")
     parser.add_argument("--exposure", type=float, default=0.0, metavar="EV", help="brightens radiance (0)")
-    parser.add_argument("--max-error", type=float, default=0.1, help="error shown brightest, in μ-law values (0.1)")
     parser.add_argument("--overwrite", action="store_true")
 
 
@@ -51,7 +50,6 @@ def run(options: argparse.Namespace) -> int:
         width=options.width,
         operator=options.operator,
         exposure=options.exposure,
-        max_error=options.max_error,
     )
     write_image(options.output, figure)
     print(f"{options.output}: {figure.shape[1]}×{figure.shape[0]}")

@@ -14,22 +14,21 @@ from afunet_core.cli.options import add_exposures, stated_exposures
 
 EXAMPLES = """examples:
   afunet response calibration/ -o camera.json
-  afunet response 1.jpg 2.jpg 3.jpg 4.jpg 5.jpg -o camera.csv --shared
+  afunet response 1.jpg 2.jpg 3.jpg 4.jpg 5.jpg -o camera.json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("inputs", nargs="+", metavar="FRAME|FOLDER", help="frames of one bracket, or its folder")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the curve (.json or .csv)")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the curve (.json)")
     add_exposures(parser)
-    parser.add_argument("--shared", action="store_true", help="one curve for all three channels")
 
 
 def run(options: argparse.Namespace) -> int:
     """Estimate and write."""
     import afunet_core as af
-    from afunet_core.camera.response import estimate_response
+    from afunet_core.camera.calibration import estimate_response
     from afunet_core.registration.frames import register
 
     inputs = [Path(path) for path in options.inputs]
@@ -39,9 +38,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         bracket = af.Bracket.from_files(inputs, **given)
     bracket, _ = register(bracket)
-    curve = estimate_response(bracket.frames, bracket.times, shared=options.shared)
+    curve = estimate_response(bracket.frames, bracket.times)
     curve.save(options.output)
-    rows = len(curve.light)
-    middle = ", ".join(f"{float(row[len(row) // 2]):.3f}" for row in curve.light)
-    print(f"{options.output}: {rows} {'curve' if rows == 1 else 'curves'}; light at half the stored value: {middle}")
+    print(f"{options.output}: light at half the stored value: {float(curve.light[0, 128]):.3f}")
     return 0
