@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 
 import afunet_core as af
 from afunet_core.cli import main
 from afunet_core.errors import ArgumentError
 from afunet_core.merging import cluster
 from afunet_core.merging.batch import MergeJob, Outcome, attempt, folder_jobs
+from scenes import write_bracket
 
 COUNT = 4
 
@@ -26,11 +26,7 @@ def brackets(tmp_path: Path) -> Path:
     light = np.linspace(0.01, 0.9, 24 * 30 * 3).reshape(24, 30, 3)
     frames = [np.rint(255 * np.clip(light * time, 0, 1) ** (1 / 2.2)).astype(np.uint8) for time in (1, 4, 16)]
     for number in range(COUNT):
-        folder = tmp_path / "brackets" / f"scene{number}"
-        folder.mkdir(parents=True)
-        for index, frame in enumerate(frames):
-            tifffile.imwrite(folder / f"{index}.tif", frame, photometric="rgb")
-        (folder / "exposure.txt").write_text("-2 0 2")
+        write_bracket(tmp_path / "brackets" / f"scene{number}", frames, (-2, 0, 2))
     (tmp_path / "brackets" / "scene2" / "1.tif").write_bytes(b"spoilt")
     return tmp_path / "brackets"
 
