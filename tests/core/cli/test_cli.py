@@ -293,15 +293,15 @@ def test_lack_of_memory_is_one_line(
 # --- merge: many brackets ---
 
 
+@pytest.mark.parametrize("how", [[], ["--workers", "1"]], ids=["here", "on a worker"])
 def test_a_batch_goes_on_past_a_bad_bracket_and_resumes(
-    frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    how: list[str], frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, out = tmp_path / "brackets", tmp_path / "merged"
     for name in ("a", "deeper/b", "deeper/c"):
         write_bracket(root / name, frames, EV)
     (root / "a" / "1.tif").write_bytes(b"spoilt")
-    words = ["merge", str(root), "-o", str(out), *PLAIN]
-    words += ["--tonemapped", str(tmp_path / "pictures")]
+    words = ["merge", str(root), "-o", str(out), *PLAIN, "--tonemapped", str(tmp_path / "pictures"), *how]
     assert main(words) == 1
     said = capsys.readouterr()
     assert "2 merged, 0 skipped, 1 failed" in said.out
