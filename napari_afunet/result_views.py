@@ -19,6 +19,7 @@ from napari_afunet.layers.overlays import (
     find_regions,
     frame_ids,
     hide_map,
+    outline_strokes,
     region_layer,
     remove_extra_layers,
     remove_last_region,
@@ -163,11 +164,11 @@ class ResultViews(QObject):
         self._after_merge = (kind, name)
         self._merge_again(**changes)
 
-    def _on_draw(self, frame: int, freehand: bool) -> None:
+    def _on_draw(self, frame: int, tool: str) -> None:
         outcome = self._uncovered()
         if outcome is None or frame < 0:
             return
-        layer = draw_regions(self._viewer, outcome, frame, freehand)
+        layer = draw_regions(self._viewer, outcome, frame, tool)
         layer.events.data.disconnect(self._on_regions)
         layer.events.data.connect(self._on_regions)
 
@@ -184,6 +185,8 @@ class ResultViews(QObject):
         if outcome is None:
             return
         layer = region_layer(self._viewer, self._result_id())
+        if layer is not None:
+            outline_strokes(layer)
         regions = find_regions(layer, frame_ids(outcome))
         if regions == tuple(outcome.settings.regions):
             return
@@ -225,8 +228,8 @@ def _no_regions(outcome: Outcome) -> str:
     """Return why no region of a result can be taken from another frame; nothing where one can."""
     if outcome.is_preview:
         return "Regions are taken in a result, not in a preview: press Merge."
-    if outcome.source.planes:
-        return "Regions are taken in single images, and this result is a stack: merge its planes one by one."
+    if outcome.source.planes and outcome.area:
+        return "Regions are not taken in a stack that was cropped: set the border to be filled, and merge."
     return (
         "" if outcome.linear else "Regions are taken in light, and exposure fusion gives none: choose another method."
     )

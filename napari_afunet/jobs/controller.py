@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_afunet.display.tone_view import DisplaySettings
 from napari_afunet.jobs.forecast import remember_pace
-from napari_afunet.jobs.merge_job import Outcome, Step
+from napari_afunet.jobs.merge_job import Outcome, Step, with_regions
 from napari_afunet.jobs.summary import in_widget_words, result_warnings, what_happened
 from napari_afunet.jobs.worker import (
     BracketDone,
@@ -31,8 +31,6 @@ from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-    from afunet_core.merging.result import MergeResult
 
 logger = logging.getLogger(__name__)
 
@@ -97,18 +95,20 @@ class MergeController(QObject):
         outcome = self.outcome
         if outcome is None or outcome.result is None or self.worker is not None:
             return
-        result = outcome.result
+        if outcome.source.planes:
+            self.progressed.emit(0.0, "Merging the plane again …")
 
-        def show(changed: MergeResult) -> None:
+        def show(changed: Outcome) -> None:
             if self.outcome is not outcome or self.worker is not None:
                 return
-            outcome.result, outcome.radiance, outcome.info = changed, changed.radiance, changed.info
-            outcome.settings = outcome.settings.replace(regions=regions)
+            vars(outcome).update(vars(changed))
+            if outcome.source.planes:
+                self.progressed.emit(1.0, "Merged the plane again.")
             update_result(self._viewer, outcome, self._display())
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
 
         run_in_background(
-            self, result.with_regions, regions, done=show, failed=lambda error: show_error(in_widget_words(str(error)))
+            self, with_regions, outcome, regions, done=show, failed=lambda error: show_error(in_widget_words(str(error)))
         )
 
     def _start(self, worker: MergeWorker, title: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -95,11 +95,14 @@ def merge_source(
         report = _plane_progress(on_progress, number, total)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            result, maps = _merge_plane(frames, source, plane_settings, report, should_cancel)
+            of_plane = plane_settings.replace(regions=_regions_of(index, settings.regions))
+            result, maps = _merge_plane(frames, source, of_plane, report, should_cancel)
             views, basis = _stage_views(result, settings, basis)
         if outcome is None:
             outcome = Outcome(source, settings, np.zeros((*source.planes, *result.radiance.shape), np.float32))
             outcome.info = dict(result.info)
+            if source.planes and settings.regions:
+                outcome.info["regions"] = settings.regions
         outcome.radiance[index] = result.radiance
         outcome.result = result
         _store(outcome.maps, maps, source.planes, index)
@@ -114,6 +117,31 @@ def merge_source(
         elif settings.border == "crop":
             outcome.area = outcome.stage_area = tuple(result.info["area"])
         yield Step(number + 1, total, outcome)
+
+
+def with_regions(outcome: Outcome, regions: tuple[Any, ...]) -> Outcome:
+    """Return an outcome with other regions from single frames; of a stack, planes they differ in are merged again."""
+    settings, result = outcome.settings.replace(regions=regions), outcome.result
+    if not outcome.source.planes:
+        assert result is not None
+        result = result.with_regions(regions)
+        return replace(outcome, settings=settings, result=result, radiance=result.radiance, info=result.info)
+    radiance = outcome.radiance.copy()
+    for index in np.ndindex(outcome.source.planes):
+        wanted = _regions_of(index, regions)
+        if wanted != _regions_of(index, outcome.settings.regions):
+            *_, step = merge_source(outcome.source.at(index), settings.replace(regions=wanted, stages=False))
+            radiance[index] = step.outcome.radiance
+    return replace(outcome, settings=settings, radiance=radiance, info=outcome.info | {"regions": regions})
+
+
+def _regions_of(index: tuple[int, ...], regions: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the regions of one plane: those of its index, and those that name no plane."""
+    return tuple(
+        (frame, tuple(tuple(corner[-2:]) for corner in corners))
+        for frame, corners in regions
+        if tuple(corners[0][:-2]) in ((), index)
+    )
 
 
 def _merge_plane(

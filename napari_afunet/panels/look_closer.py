@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 
 from napari_afunet.display.compare import COMPARISONS
 from napari_afunet.layers.features import QUANTITIES
-from napari_afunet.layers.overlays import LEGENDS
+from napari_afunet.layers.overlays import BRUSH, LEGENDS
 from napari_afunet.panels.layout import let_shrink, panel_form, reveal
 
 _TIPS = {
@@ -30,6 +30,13 @@ _TIPS = {
 _MAPS = {
     "ghost": ("Show ghosts", "Overlay where the frames disagree, because something moved."),
     "source": ("Show sources", "Overlay which frame each pixel came from, or how much the network decided."),
+}
+
+# mode of napari's shapes → what the user reads
+_TOOLS = {
+    BRUSH: ("Brush", "Paint over the result, zoomed in for a finer brush"),
+    "add_rectangle": ("Rectangle", "Drag a rectangle over the result"),
+    "add_polygon_lasso": ("Freehand", "Drag around a region of the result"),
 }
 
 
@@ -65,7 +72,7 @@ class LookCloserPanel(QWidget):
     """Maps over the result, and regions taken from other frames."""
 
     map_wanted = Signal(str, bool)  # name; show it
-    regions_wanted = Signal(int, bool)  # frame, counted from 0; draw freehand
+    regions_wanted = Signal(int, str)  # frame, counted from 0; tool
     undo_wanted = Signal()
     tidy_wanted = Signal()
 
@@ -88,10 +95,10 @@ class LookCloserPanel(QWidget):
         self.frame_box.setAccessibleName("Frame that a region is taken from")
         self.frame_box.setToolTip("Where something moved the result shows the reference's moment: choose another's.")
         let_shrink(self.frame_box)
-        self.draw_button = QPushButton("Rectangle")
-        self.draw_button.setToolTip("Drag a rectangle over the result: it is taken from the frame chosen, at once.")
-        self.lasso_button = QPushButton("Freehand")
-        self.lasso_button.setToolTip("Drag around a region of the result: it is taken from the frame chosen, at once.")
+        self.tools = {mode: QPushButton(text) for mode, (text, _) in _TOOLS.items()}
+        for mode, button in self.tools.items():
+            button.setToolTip(f"{_TOOLS[mode][1]}: it is taken from the frame chosen, at once.")
+            button.clicked.connect(lambda _, mode=mode: self.regions_wanted.emit(self.frame_box.currentIndex(), mode))
         self.undo_button = QPushButton("Undo")
         self.undo_button.setAccessibleName("Undo the last region")
         self.undo_button.setToolTip("Take the last region back.")
@@ -102,10 +109,9 @@ class LookCloserPanel(QWidget):
         self.reason_label.setWordWrap(True)
         regions = QGridLayout()
         regions.setVerticalSpacing(3)
-        regions.setColumnStretch(1, 1)
         regions.addWidget(QLabel("Take from"), 0, 0)
         regions.addWidget(self.frame_box, 0, 1, 1, 3)
-        for column, button in enumerate((self.draw_button, self.lasso_button, self.undo_button), 1):
+        for column, button in enumerate((*self.tools.values(), self.undo_button)):
             regions.addWidget(button, 1, column)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -115,8 +121,6 @@ class LookCloserPanel(QWidget):
         layout.addLayout(regions)
         layout.addWidget(self.reason_label)
         layout.addWidget(self.tidy_button)
-        self.draw_button.clicked.connect(lambda: self.regions_wanted.emit(self.frame_box.currentIndex(), False))
-        self.lasso_button.clicked.connect(lambda: self.regions_wanted.emit(self.frame_box.currentIndex(), True))
         self.undo_button.clicked.connect(self.undo_wanted)
         self.tidy_button.clicked.connect(self.tidy_wanted)
         self.set_frames([])
@@ -129,7 +133,7 @@ class LookCloserPanel(QWidget):
             button.setEnabled(bool(names))
         self.reason_label.setText(reason)
         self.reason_label.setVisible(bool(reason))
-        for widget in (self.frame_box, self.draw_button, self.lasso_button, self.undo_button):
+        for widget in (self.frame_box, *self.tools.values(), self.undo_button):
             widget.setEnabled(bool(names) and not reason)
 
     def show_map(self, button: str, name: str = "") -> None:

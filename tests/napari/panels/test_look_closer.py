@@ -8,6 +8,8 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
+from napari_afunet import merge_layers
+
 WAIT = 300_000
 
 
@@ -82,7 +84,7 @@ def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(
     layer = viewer.layers["scene HDR"]
     plain = layer.data.copy()
     widget.look_closer.frame_box.setCurrentIndex(2)
-    qtbot.mouseClick(widget.look_closer.draw_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.look_closer.tools["add_rectangle"], Qt.MouseButton.LeftButton)
     shapes = viewer.layers["scene regions"]
     assert shapes.mode == "add_rectangle"
     corners = np.array([(4, 60), (4, 89), (27, 89), (27, 60)])
@@ -131,9 +133,9 @@ def drag(qtbot):
     return drag
 
 
-@pytest.mark.parametrize("freehand", [False, True])
+@pytest.mark.parametrize("tool", ["add_rectangle", "add_polygon_lasso", "add_path"])
 def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
-    open_widget, click_merge, qtbot, add_bracket, moved, drag, freehand
+    open_widget, click_merge, qtbot, add_bracket, moved, drag, tool
 ):
     viewer, widget = open_widget(show=True, method="weighted")
     add_bracket(viewer, moved)
@@ -144,14 +146,18 @@ def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
     qtbot.waitUntil(lambda: "scene ghost map" in viewer.layers, timeout=WAIT)
     widget.display.ev_slider.setValue(1.0)
     panel.frame_box.setCurrentIndex(2)
-    qtbot.mouseClick(panel.lasso_button if freehand else panel.draw_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(panel.tools[tool], Qt.MouseButton.LeftButton)
     around = [(6, 62), (6, 74), (6, 88), (16, 88), (26, 88), (26, 74), (26, 62), (14, 62)]
-    drag(viewer, around if freehand else [(6, 62), (20, 80), (26, 88)])
+    drag(viewer, around if tool == "add_polygon_lasso" else [(6, 62), (16, 75), (26, 88)])
     qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
     changed = np.abs(viewer.layers["scene HDR"].data - plain).max(-1) > 0.01
-    assert changed[8:24, 64:86].mean() > 0.3
+    assert changed[8:24, 64:86].mean() > (0.1 if tool == "add_path" else 0.3)
+    assert changed[14:18, 73:77].mean() > 0.3
     assert not changed[40:].any()
     regions = viewer.layers["scene regions"]
+    assert len(regions.data) == 1
+    assert "path" not in regions.shape_type
+    assert set(regions.edge_width) == {2}
     assert viewer.layers.index(regions) == len(viewer.layers) - 1  # it is seen, and the next can be drawn
     assert regions.mode == "pan_zoom"
     assert panel.frame_box.currentIndex() == 2
@@ -165,13 +171,37 @@ def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
 
 
 def test_where_no_region_can_be_taken_the_buttons_are_grey_and_say_why(widget, click_merge, add_bracket, frames):
-    add_bracket(widget.viewer, [np.stack([frame] * 2) for frame in frames])
-    widget.options.choose("method", "weighted")
+    add_bracket(widget.viewer, frames)
+    widget.options.choose("method", "mertens")
     click_merge(widget)
     panel = widget.look_closer
-    assert not panel.draw_button.isEnabled()
+    assert not any(button.isEnabled() for button in panel.tools.values())
     assert panel.reason_label.isVisibleTo(widget)
-    assert "stack" in panel.reason_label.text()
+    assert "exposure fusion" in panel.reason_label.text()
+
+
+def test_in_a_stack_a_region_is_of_the_plane_shown(widget, click_merge, qtbot, add_bracket, moved):
+    viewer = widget.viewer
+    layers = add_bracket(viewer, [np.stack([frame] * 3) for frame in moved])
+    widget.options.choose("method", "weighted")
+    click_merge(widget)
+    plain = viewer.layers["scene HDR"].data.copy()
+    viewer.dims.set_point(0, 1)
+    widget.look_closer.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(widget.look_closer.tools["add_rectangle"], Qt.MouseButton.LeftButton)
+    corners = np.array([(1, 4, 60), (1, 4, 89), (1, 27, 89), (1, 27, 60)])
+    viewer.layers["scene regions"].add_rectangles(corners)
+    qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
+    changed = viewer.layers["scene HDR"].data
+    np.testing.assert_array_equal(changed[::2], plain[::2])
+    np.testing.assert_array_equal(changed[1, 40:], plain[1, 40:])
+    regions = viewer.layers["scene HDR"].metadata["afunet"]["info"]["regions"]
+    assert regions[0][1][0] == (1, 4, 60)
+    assert "1 region taken" in widget.controls.summary_label.text()
+    again = merge_layers(viewer, layers, method="weighted", align="off", regions=regions, show=False)  # as the script does
+    np.testing.assert_array_equal(again.radiance, changed)
+    qtbot.mouseClick(widget.look_closer.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
 
 
 def test_one_click_removes_everything_but_frames_and_results(widget, click_merge, qtbot, add_bracket, frames, results):
