@@ -89,25 +89,23 @@ def file_exposure(path: Path) -> LayerExposure:
     from afunet_core.errors import AFUNetError
 
     try:
-        listed = find_exposure_file(path.parent)
-        changed = path.stat().st_mtime_ns, listed.stat().st_mtime_ns if listed else 0
+        files = path, find_exposure_file(path.parent)
+        return _read_file_exposure(path, *(file.stat().st_mtime_ns for file in files if file is not None))
     except (OSError, AFUNetError):
         return LayerExposure()
-    return _read_file_exposure(path, listed, changed)
 
 
 @lru_cache(maxsize=256)
-def _read_file_exposure(path: Path, listed: Path | None, changed: tuple[int, int]) -> LayerExposure:
+def _read_file_exposure(path: Path, *changed: int) -> LayerExposure:
     """Read once, until a file changes: the view asks often."""
     from afunet_core.bracket.folders import list_bracket_folder
     from afunet_core.errors import AFUNetError
-    from afunet_core.io.exposure_list import read_exposure_file
     from afunet_core.io.read import read_exposure
 
     try:
-        if listed is not None:  # written for this bracket, so it knows better than the camera
+        if listed := _listed_beside(path):  # written for this bracket, so it knows better than the camera
             frames = [frame.name for frame in list_bracket_folder(path.parent)]
-            return LayerExposure(ev=read_exposure_file(listed)[frames.index(path.name)], origin=listed.name)
+            return LayerExposure(ev=listed[frames.index(path.name)], origin="exposure.txt")
         exposure = read_exposure(path)
     except (AFUNetError, OSError, ValueError, IndexError):
         return LayerExposure()

@@ -11,10 +11,10 @@ from napari_afunet.jobs.merge_job import SOURCE_COLOURS, Outcome, map_picture
 from napari_afunet.layers.result_layer import (
     ResultId,
     bring_to_front,
-    find_layer,
     find_result,
     provenance_of,
     put_layer,
+    remove_layers,
 )
 from napari_afunet.layers.selection import KEY
 
@@ -38,7 +38,13 @@ _SMALLEST = 2  # pixels along the shorter side of a shape that counts
 _EDGE = 2  # pixels of the lines around regions
 _BRUSH = 24  # pixels of the screen that a stroke is wide: zoomed in, the brush is finer
 _KEPT = ("radiance", "fused", "tone_mapped")
-BRUSH = "add_path"
+_STROKE = "add_path"
+# mode of napari's shapes → what the user reads, tip
+TOOLS = {
+    _STROKE: ("Brush", "Paint over the result, zoomed in for a finer brush"),
+    "add_rectangle": ("Rectangle", "Drag a rectangle over the result"),
+    "add_polygon_lasso": ("Freehand", "Drag around a region of the result"),
+}
 
 
 def compute_map(outcome: Outcome, name: str) -> np.ndarray | None:
@@ -79,21 +85,14 @@ def hide_map(viewer: ViewerModel, outcome: Outcome, name: str) -> None:
         layer.visible = False
 
 
-def remove_extra_layers(viewer: ViewerModel) -> int:
-    """Remove previews, maps, stages and regions; results and frames stay. Return how many went."""
-    extra = []
-    for layer in viewer.layers:
-        note = layer.metadata.get(KEY, {})
-        if "role" in note and (note["role"] not in _KEPT or note.get("preview")):
-            extra.append(layer)
-    for layer in extra:
-        viewer.layers.remove(layer)
-    return len(extra)
+def remove_extra_layers(viewer: ViewerModel) -> None:
+    """Remove previews, maps, stages and regions; results and frames stay."""
+    remove_layers(viewer, lambda note: note.get("role", _KEPT[0]) not in _KEPT or bool(note.get("preview")))
 
 
 def region_layer(viewer: ViewerModel, result: ResultId) -> Shapes | None:
     """Return the layer with the regions of a result, if there is one."""
-    return find_layer(viewer, result, _REGIONS)
+    return find_result(viewer, result, _REGIONS)
 
 
 def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, tool: str = "add_rectangle") -> Shapes:
@@ -117,7 +116,7 @@ def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, tool: str = 
     layer.feature_defaults = {"frame": outcome.info["frames"][frame], "id": frame_ids(outcome)[frame]}
     layer.selected_data = set()
     on_screen = viewer.scene.camera.zoom * layer.scale[-1]
-    layer.current_edge_width = _BRUSH / on_screen if tool == BRUSH else _EDGE
+    layer.current_edge_width = _BRUSH / on_screen if tool == _STROKE else _EDGE
     viewer.layers.selection.active = layer
     layer.mode = tool
     return layer
