@@ -110,12 +110,12 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
     """The frames of a bracket folder, shortest exposure first, each with its exposure in the metadata."""
     from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
     from afunet_core.errors import ExposureError
-    from afunet_core.io.exposure_list import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_list
 
     given = _paths(path)[0]
     folder = given if given.is_dir() else given.parent
     files, listed = list_bracket_folder(folder), find_exposure_file(folder)
-    exposures = read_exposure_file(listed) if listed else []
+    exposures = read_exposure_list(listed).ev if listed else []
     if len(files) != len(exposures):
         advice = "Write one EV a line, in the order of the file names."
         raise ExposureError(f"{listed or folder}", f"{len(files)} exposures, one a picture", len(exposures), advice)

@@ -88,7 +88,7 @@ class Readiness(QObject):
         self.badge.setText(devices.badge)
         self._on_gpu = devices.on_gpu
         self._options.blockSignals(True)  # names are spelled out, nothing changes
-        self._options.set_devices(devices.names)
+        self._options.fields["device"].offer(devices.names)
         self._options.set_models(devices.models, devices.default_model)
         self._options.blockSignals(False)
         self._look.start()

@@ -18,24 +18,18 @@ import torch
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel, dependable_noise
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
-from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over
-from afunet_core.ops.box_filter import window_max
-from afunet_core.ops.slope import central_differences
+from afunet_core.motion.consistency import HALO, agreement
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_haloed_strips
 from afunet_core.radiometry import encode, linearize
 
-__all__ = ["Combination", "combine_frames", "join_frames", "short_frame_reliability"]
-
 # Weight of the network's picture over that of the frames it was made of: they are more precise wherever they agree.
 PRIOR_SHARE = 0.1
-# Pixels by which a warped frame may be off or blurred: what it says along edges counts the less.
-REGISTERED_WITHIN = 0.1
 # Radiance over the limit of the shortest frame seen from which it begins to be taken for clipped, and is.
 AT_LIMIT = (0.85, 0.95)
 # Precision of the frames that agree over that which the network's frames should have: below it, and where the reference
@@ -60,9 +54,7 @@ class Combination(NamedTuple):
 
 def join_frames(estimate: Estimate, aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise) -> Estimate:
     """Let all frames join that agree with the network's estimate."""
-    combined = combine_frames(
-        estimate.image.cpu(), aligned.bracket, frames, noise.dependable, estimate.three, aligned.covered()
-    )
+    combined = combine_frames(estimate.image.cpu(), aligned.bracket, frames, noise.dependable, aligned.covered())
     return replace(
         estimate,
         image=combined.image,
@@ -78,61 +70,38 @@ def combine_frames(
     bracket: Bracket,
     frames: FrameSelection,
     noise: NoiseModel,
-    three: Bracket | None = None,
     covered: Mapping[int, Tensor] = _NOTHING,
 ) -> Combination:
-    """Hold every frame against the network's picture and average what agrees with it.
+    """Hold every frame against the network's picture, in the bracket's unit, and average what agrees with it.
 
-    Args:
-        image: B×3×H×W radiance that the network made of ``frames.three``, in the unit of the bracket's shortest frame.
-        bracket: all frames, registered.
-        frames: what the network saw, and what joins.
-        noise: of the camera.
-        three: the bracket the network saw, where a frame of it was mended; by default the one of ``frames``.
-        covered: for each frame that registration moved, B×1×H×W, where it has content of its own. Elsewhere its weight
-            is zero, for what stands in is the reference again; and it is uncertain along edges.
-
-    Returns:
-        The radiance in the same unit, and where nothing recorded it.
+    ``covered`` tells for each frame that registration moved where it has content of its own, B×1×H×W. Elsewhere its
+    weight is zero, for what stands in is the reference again.
     """
-    noise = dependable_noise(bracket, noise)  # without read noise, the weight of black would be one over nothing
-    short = (three or frames.for_network(bracket)).frames[0].to(image)
-    reliability = short_frame_reliability(image, short, bracket, frames, noise)
 
-    def rows(image: Tensor, short: Tensor, reliability: Tensor, *more: Tensor) -> Tensor:
+    def rows(image: Tensor, *more: Tensor) -> Tensor:
         part = bracket.with_frames(more[: len(bracket)])
         areas = dict(zip(covered, more[len(bracket) :], strict=True))
-        return torch.cat(_combine_rows(image, short, reliability, part, frames, noise, areas), 1)
+        return torch.cat(_combine_rows(image, part, frames, noise, areas), 1)
 
-    combined = in_haloed_strips(rows, HALO, image, short, reliability, *bracket.frames, *covered.values())
+    combined = in_haloed_strips(rows, HALO, image, *bracket.frames, *covered.values())
     return Combination(*combined.split((3, 1, 1), 1))
 
 
 def _combine_rows(
-    image: Tensor,
-    short: Tensor,
-    reliability: Tensor,
-    bracket: Bracket,
-    frames: FrameSelection,
-    noise: NoiseModel,
-    covered: Mapping[int, Tensor],
+    image: Tensor, bracket: Bracket, frames: FrameSelection, noise: NoiseModel, covered: Mapping[int, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Do :func:`combine_frames` for some rows; ``reliability`` is that of the short frame."""
+    """Do :func:`combine_frames` for some rows."""
     times = [float(t) for t in bracket.times]
     seen = [times[i] for i in sorted(set(frames.three))]
-    prior_precision = _precision(image, seen, noise, bracket)
+    prior_precision = precision_of(image, seen, noise, bracket)
     # The network may have looked at the reference alone: a frame must not be distrusted for the reference's noise.
     until_reference = [time for time in seen if time <= times[frames.reference]]
-    prior_variance = 1 / _precision(image, until_reference, noise, bracket)
-    radiance, time = linearize(short, bracket.encoding, bracket.gamma) / seen[0], seen[0]
-    reliability = reliability * unsaturated(short)
-    prior = torch.lerp(image, radiance, reliability)
-    prior_variance = torch.lerp(prior_variance, noise.variance(radiance * time) / time**2, reliability)
-    prior, ceiling, total, weight = _weigh_frames(prior, prior_variance, seen[0], bracket, frames, noise, covered)
+    prior_variance = 1 / precision_of(image, until_reference, noise, bracket)
+    prior, ceiling, total, weight = _weigh_frames(image, prior_variance, seen[0], bracket, frames, noise, covered)
     # Where frames drop out, the picture also gets the weight that they lost: the network knew more than what is left.
     prior_weight = PRIOR_SHARE * prior_precision + (prior_precision - weight).clamp_min(0.0)
     combined = (total + prior_weight * prior) / (weight + prior_weight)
-    network_share = (prior_weight / (weight + prior_weight) * (1 - reliability)).mean(1, keepdim=True)
+    network_share = (prior_weight / (weight + prior_weight)).mean(1, keepdim=True)
     at_limit = smoothstep(prior / ceiling, *AT_LIMIT) * (ceiling * times[0] < 0.99)
     clipped = 1 - unsaturated(bracket.frames[frames.reference].to(image))
     support = weight / (weight + prior_precision)
@@ -155,7 +124,6 @@ def _weigh_frames(
     Returns the prior, extended by shorter frames; the radiance from which it is clipped; weighted sum and weights.
     """
     times = [float(t) for t in bracket.times]
-    steepness = _squared_slope(prior) if covered else torch.zeros_like(prior)
     ceiling = torch.full_like(prior, 1.0 / seen_shortest)  # at which the shortest frame the network saw saturates
     everywhere = torch.ones_like(prior[:1, :1], dtype=torch.bool)
     total, weight = torch.zeros_like(prior), torch.zeros_like(prior)
@@ -166,7 +134,6 @@ def _weigh_frames(
         variance = noise.variance(prior * time) / time**2
         if index in covered:
             trust = trust * covered[index]
-            variance = variance + REGISTERED_WITHIN**2 * steepness
         share = trust / variance
         if index != frames.reference:  # which shows what is to be shown
             agreed = agreement(prior, radiance, prior_variance + variance, ceiling, trust)
@@ -181,37 +148,7 @@ def _weigh_frames(
     return prior, ceiling, total, weight
 
 
-def short_frame_reliability(
-    image: Tensor, short: Tensor, bracket: Bracket, frames: FrameSelection, noise: NoiseModel
-) -> Tensor:
-    """Return where frames are better held against the short frame than against the network's picture, B×1×H×W.
-
-    Where the reference is clipped the network had nothing but the short frame. If that contradicts nothing, what the
-    network made of it is no better.
-    """
-    if frames.three[0] == frames.reference:
-        return torch.zeros_like(image[:, :1])
-    seen = [float(bracket.times[i]) for i in frames.three[:2]]
-
-    def rows(image: Tensor, short: Tensor, *all_frames: Tensor) -> Tensor:
-        part, time = bracket.with_frames(all_frames), seen[0]
-        radiance = linearize(short, bracket.encoding, bracket.gamma) / time
-        variance = noise.variance(radiance * time) / time**2 + 1 / _precision(image, seen, noise, part)
-        clipped, wrong = contradiction(part, short, time, noise, frames.reference)
-        differs = (1 - agreement(image, radiance, variance, 1 / time, unsaturated(short))) * clipped
-        return torch.cat((clipped, wrong, differs), 1)
-
-    clipped, wrong, differs = in_haloed_strips(rows, HALO, image, short, *bracket.frames).split(1, 1)
-    return clipped * (1 - spread_over(wrong, differs))
-
-
-def _squared_slope(image: Tensor) -> Tensor:
-    """Return the square of the steepest slope in the 3×3 pixels around each, per pixel."""
-    across, down = (part / 2 for part in central_differences(image))
-    return window_max(across.square() + down.square(), 3)
-
-
-def _precision(image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket) -> Tensor:
+def precision_of(image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket) -> Tensor:
     """Return how well frames of these times determine the picture: little where all of them are clipped."""
     precision = torch.zeros_like(image)
     for time in times:

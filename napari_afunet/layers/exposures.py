@@ -89,26 +89,24 @@ def file_exposure(path: Path) -> LayerExposure:
     from afunet_core.errors import AFUNetError
 
     try:
-        files = path, find_exposure_file(path.parent)
-        return _read_file_exposure(path, *(file.stat().st_mtime_ns for file in files if file is not None))
-    except (OSError, AFUNetError):
+        listed = find_exposure_file(path.parent)
+        changed = [file.stat().st_mtime_ns for file in (path, listed) if file is not None]
+        return _read_file_exposure(path, listed, *changed)
+    except (OSError, AFUNetError, ValueError, IndexError):
         return LayerExposure()
 
 
 @lru_cache(maxsize=256)
-def _read_file_exposure(path: Path, *changed: int) -> LayerExposure:
+def _read_file_exposure(path: Path, listed: Path | None, *changed: int) -> LayerExposure:
     """Read once, until a file changes: the view asks often."""
     from afunet_core.bracket.folders import list_bracket_folder
-    from afunet_core.errors import AFUNetError
+    from afunet_core.io.exposure_list import read_exposure_list
     from afunet_core.io.read import read_exposure
 
-    try:
-        if listed := _listed_beside(path):  # written for this bracket, so it knows better than the camera
-            frames = [frame.name for frame in list_bracket_folder(path.parent)]
-            return LayerExposure(ev=listed[frames.index(path.name)], origin="exposure.txt")
-        exposure = read_exposure(path)
-    except (AFUNetError, OSError, ValueError, IndexError):
-        return LayerExposure()
+    if listed is not None:  # written for this bracket, so it knows better than the camera
+        frames = [frame.name for frame in list_bracket_folder(path.parent)]
+        return LayerExposure(ev=read_exposure_list(listed).ev[frames.index(path.name)], origin=listed.name)
+    exposure = read_exposure(path)
     return LayerExposure() if exposure is None else LayerExposure(None, exposure.seconds, "EXIF", exposure)
 
 
@@ -149,11 +147,11 @@ def _listed_beside(path: Path) -> list[float]:
     """EV from the exposure list in a file's folder; empty where there is none."""
     from afunet_core.bracket.folders import find_exposure_file
     from afunet_core.errors import AFUNetError
-    from afunet_core.io.exposure_list import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_list
 
     try:
         listed = find_exposure_file(path.parent)
-        return read_exposure_file(listed) if listed else []
+        return read_exposure_list(listed).ev if listed else []
     except (OSError, AFUNetError):
         return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class OptionField(QObject):
         super().__init__(parent)
         self.option = declared
         self.control: Any = self._build()  # a combo box, spin box or check box
-        self.control.setToolTip(declared.tooltip)
+        self.control.setToolTip("\n".join(textwrap.wrap(declared.help, 90)))
         self.control.setObjectName(declared.name)
         for part in (self.control, *self.control.findChildren(QLineEdit)):
             part.setAccessibleName(declared.label)

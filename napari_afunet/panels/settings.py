@@ -143,10 +143,6 @@ class SettingsPanel(QWidget):
         """Choose a value of an option, as the user does."""
         self.fields[name].set_value(value)
 
-    def set_devices(self, devices: Sequence[str]) -> None:
-        """Offer these devices; what is chosen stays."""
-        self.fields["device"].offer(devices)
-
     def set_models(self, models: Sequence[str], default: str = "") -> None:
         """Offer these models, and say which is the default; what is chosen stays."""
         field = self.fields["model"]

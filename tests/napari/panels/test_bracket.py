@@ -26,19 +26,6 @@ def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, 
     assert widget.bracket.exposures()[0] == pytest.approx((-2, 0, 2), abs=1e-3)
 
 
-def test_a_bracket_that_contradicts_itself_is_refused_with_a_sentence(
-    viewer, widget, qtbot, frames, add_bracket, click_merge, messages
-):
-    layers = add_bracket(viewer, frames)
-    layers[0].metadata["ev"], layers[2].metadata["ev"] = 2.0, -2.0
-    widget.bracket.find_frames()
-    click_merge(widget)
-    [message] = messages()
-    assert "scene" in message
-    assert "Traceback" not in message
-    assert "scene HDR" not in viewer.layers
-
-
 @pytest.mark.parametrize("ev", [EV, (-4.0, -2.0, 0.0, 2.0, 4.0)])
 def test_one_stack_layer_is_a_bracket_like_any_other(viewer, widget, qtbot, make_frames, click_merge, finish, ev):
     def add():

@@ -33,13 +33,6 @@ def test_typed_seconds_stay_when_layers_come_and_go(widget, qtbot, frames):
     assert bracket.exposures()[1] == pytest.approx((0.01, 0.16))
 
 
-def test_a_typed_value_outlives_find_again(widget, qtbot, add_bracket, frames):
-    add_bracket(widget.viewer, frames)
-    type_in(qtbot, widget.bracket.exposure_edits[2], "1.5")
-    widget.bracket.find_frames()
-    assert widget.bracket.exposures() == ((-2.0, 0.0, 1.5), None)
-
-
 def test_rows_sort_themselves_by_what_is_typed(widget, qtbot, frames):
     viewer, bracket = widget.viewer, widget.bracket
     layers = [viewer.add_image(frame, rgb=True, name=name) for frame, name in zip(frames, "abc", strict=True)]

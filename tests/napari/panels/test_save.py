@@ -54,14 +54,14 @@ def test_a_picture_is_saved_as_displayed(merged_widget, save_as, tmp_path, gamma
 
 
 def test_a_jpeg_with_a_gain_map_keeps_the_light(widget, click_merge, save_as, add_bracket, make_frames, tmp_path):
-    from afunet_core.io.gain_map import read_gain_map
+    from afunet_core.io.gain_map import read_hdr_rendition
 
     add_bracket(widget.viewer, make_frames(64, 96)[0])
     click_merge(widget)
     save_as(widget, tmp_path / "scene", "gain map")
-    assert read_gain_map(tmp_path / "scene.jpg") is not None
+    assert read_hdr_rendition(tmp_path / "scene.jpg") is not None
     save_as(widget, tmp_path / "plain.jpg", "JPEG, as displayed (")
-    assert read_gain_map(tmp_path / "plain.jpg") is None
+    assert read_hdr_rendition(tmp_path / "plain.jpg") is None
 
 
 def test_a_file_that_cannot_be_written_is_said(merged_widget, tmp_path, qtbot, messages):

@@ -61,7 +61,7 @@ def test_what_is_chosen_stays_when_the_devices_and_models_of_the_machine_are_kno
     assert options.settings().model == tiny_model  # a file, shown by its name
     options.choose("device", "cuda:1")
     options.set_models(["default", "full"])
-    options.set_devices(["auto", "cpu"])
+    options.fields["device"].offer(["auto", "cpu"])
     assert options.settings().model == tiny_model
     assert options.fields["model"].control.currentText() == "tiny.safetensors"
     assert options.settings().device == "cuda:1"
