@@ -68,7 +68,10 @@ def test_mistakes_are_said_in_the_panel(viewer, widget, frames, add_bracket, cli
         (lambda: widget.options.choose("model", "/nowhere/model.safetensors"), "model.safetensors"),
         (lambda: widget.options.choose("device", "quantum"), "device"),
         (lambda: widget.bracket.layer_boxes[0].setCurrentIndex(2), "twice"),
-        (lambda: widget.bracket.set_layers([*layers[:2], viewer.add_image(frames[2][..., 0])]), "grey"),
+        (
+            lambda: widget.bracket.set_layers([*layers[:2], viewer.add_image(frames[2][..., 0], metadata={"ev": 2.0})]),
+            "grey",
+        ),
     ):
         widget.options.set_settings(settings)
         prepare()
