@@ -113,7 +113,7 @@ def with_regions(outcome: Outcome, regions: tuple[Any, ...]) -> Outcome:
     for index in np.ndindex(outcome.source.planes):
         wanted = _regions_of(index, regions)
         if wanted != _regions_of(index, outcome.settings.regions):
-            of_plane = settings.replace(regions=wanted, stages=False, border="fill")
+            of_plane = settings.replace(regions=wanted, stages=False, ghost_map=False, border="fill")
             radiance[index] = merge_source(outcome.source.at(index), of_plane).radiance
     return replace(outcome, settings=settings, radiance=radiance, info=outcome.info | {"regions": regions})
 
