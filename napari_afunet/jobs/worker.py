@@ -25,14 +25,15 @@ _REPORT_INTERVAL = 0.1
 
 
 class Run(QObject):
-    """One merge or batch under way, as its thread knows it: it may outlive its panel."""
+    """One merge or batch under way, as its thread knows it; it goes with its owner, and stops then."""
 
     progressed = Signal(float, str)  # fraction, message
     bracket_done = Signal(object)  # outcome of a bracket of a batch
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, owner: QObject | None = None) -> None:
+        super().__init__(owner)
         self.stop = threading.Event()  # once set, the core stops at its next step, well within a second
+        self.destroyed.connect(self.stop.set)
         self._reported = 0.0
 
     def report(self, fraction: float, message: str) -> None:
