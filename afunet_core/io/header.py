@@ -58,7 +58,7 @@ class Header:
 
     @cached_property
     def colour(self) -> ColourEncoding | None:
-        """What the file states of encoding and colours, ``None`` if nothing."""
+        """Encoding and colours as the file states them, ``None`` where it is silent."""
         return colour_from_attributes(self.attributes, srgb_profile() if self.table else self.profile)
 
     @property

@@ -22,6 +22,7 @@ from afunet_core.merging.alignment import REGISTRATION_MODES
 from afunet_core.merging.output import display_picture
 from afunet_core.tonemap import OPERATORS
 from afunet_core.utils.device import PRECISIONS
+from scenes import write_bracket
 
 EV = (-2.0, 0.0, 2.0)
 
@@ -40,16 +41,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     af.save_model(af.AFUNet(config), path)
     return str(path)
-
-
-def write_bracket(folder: Path, frames: list[np.ndarray], exposures: bool = True) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{number}.tif" for number in range(1, len(frames) + 1)]
-    for path, frame in zip(paths, frames, strict=True):
-        tifffile.imwrite(path, frame, photometric="rgb" if frame.ndim == 3 else "minisblack")
-    if exposures:
-        (folder / "exposure.txt").write_text("".join(f"{ev}\n" for ev in EV))
-    return [str(path) for path in paths]
 
 
 PLAIN = ["--method", "weighted", "--align", "off", "-q"]
@@ -113,7 +104,7 @@ def test_misuse_ends_with_two(words: list[str], said: str, capsys: pytest.Captur
 
 
 def test_merge_writes_what_merge_returns(frames: list[np.ndarray], model: str, tmp_path: Path) -> None:
-    paths = write_bracket(tmp_path, frames)
+    paths = write_bracket(tmp_path, frames, EV)
     arguments = ["-o", str(tmp_path / "out.exr"), "--model", model, "--tonemapped", str(tmp_path / "out.png")]
     assert main(["merge", *paths, *arguments, "--stages", str(tmp_path / "stages"), "-q"]) == 0
     expected = af.merge(af.Bracket.from_files(paths), model=model)
@@ -137,7 +128,7 @@ def test_merge_writes_what_merge_returns(frames: list[np.ndarray], model: str, t
     ],
 )
 def test_ways_to_state_exposures(exposures: str, frames: list[np.ndarray], tmp_path: Path) -> None:
-    paths, out = write_bracket(tmp_path / "in", frames, exposures=False), str(tmp_path / "out.tif")
+    paths, out = write_bracket(tmp_path / "in", frames), str(tmp_path / "out.tif")
     assert main(["merge", *paths, "-o", out, *PLAIN, *exposures.split()]) == 0
     expected = af.merge(af.Bracket(frames, ev=EV), method="weighted", align="off")
     np.testing.assert_allclose(pixels(out), expected.radiance, rtol=1e-5, atol=1e-7)
@@ -147,7 +138,7 @@ def test_dark_frames_noise_and_counts(tmp_path: Path) -> None:
     """A sensor's data in, light above black in its counts out, however black and noise are stated."""
     light = np.linspace(50.0, 900.0, 24 * 30).reshape(24, 30)
     counts = [np.round(np.clip(light * time + 64, 0, 4095)).astype(np.uint16) for time in (1, 2, 4)]
-    paths = write_bracket(tmp_path / "in", counts, exposures=False)
+    paths = write_bracket(tmp_path / "in", counts)
     tifffile.imwrite(tmp_path / "dark.tif", np.full((24, 30), 64, np.uint16))
     base = ["merge", *paths, "--encoding", "linear", "--bit-depth", "12", "--times", "1", "2", "4", "--align", "off"]
     base += ["--method", "weighted", "--units", "counts", "--overwrite", "-o", str(tmp_path / "out.exr")]
@@ -162,7 +153,7 @@ def test_dark_frames_noise_and_counts(tmp_path: Path) -> None:
 
 
 def test_half_floats_and_exposure_fusion(frames: list[np.ndarray], tmp_path: Path) -> None:
-    paths = write_bracket(tmp_path, frames)
+    paths = write_bracket(tmp_path, frames, EV)
     assert main(["merge", *paths, "-o", str(tmp_path / "full.exr"), *PLAIN]) == 0
     assert main(["merge", *paths, "-o", str(tmp_path / "half.exr"), *PLAIN, "--half"]) == 0
     np.testing.assert_allclose(pixels(tmp_path / "half.exr"), pixels(tmp_path / "full.exr"), rtol=1e-3, atol=1e-6)
@@ -172,7 +163,7 @@ def test_half_floats_and_exposure_fusion(frames: list[np.ndarray], tmp_path: Pat
 @pytest.mark.parametrize("given", ["trip [2026]/scene", "trip [2026]", "trip [2026]/scene/*.tif"])
 def test_one_bracket_into_one_file(given: str, frames: list[np.ndarray], tmp_path: Path) -> None:
     """A folder, the folder around it, and a pattern that the shell did not expand."""
-    write_bracket(tmp_path / "trip [2026]" / "scene", frames)
+    write_bracket(tmp_path / "trip [2026]" / "scene", frames, EV)
     assert main(["merge", str(tmp_path / given), "-o", str(tmp_path / "out.exr"), *PLAIN]) == 0
     assert (tmp_path / "out.exr").is_file()
 
@@ -180,7 +171,7 @@ def test_one_bracket_into_one_file(given: str, frames: list[np.ndarray], tmp_pat
 def test_what_is_there_is_kept(frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.exr"
     out.write_bytes(b"precious")
-    words = ["merge", *write_bracket(tmp_path, frames), "-o", str(out), *PLAIN]
+    words = ["merge", *write_bracket(tmp_path, frames, EV), "-o", str(out), *PLAIN]
     assert main(words) == 2
     assert "--overwrite" in complaint(capsys)
     assert out.read_bytes() == b"precious"
@@ -191,7 +182,7 @@ def test_what_is_there_is_kept(frames: list[np.ndarray], tmp_path: Path, capsys:
 def test_warnings_are_one_line(
     frames: list[np.ndarray], model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = write_bracket(tmp_path, frames[:2], exposures=False)
+    paths = write_bracket(tmp_path, frames[:2])
     words = ["merge", *paths, "-o", str(tmp_path / "o.exr"), "--model", model, "--ev", "-2", "0", "--align", "off"]
     assert main(words) == 0
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -212,16 +203,22 @@ NO_PLACES = ("missing/out.exr", "out.gif", "out", "folder.exr")
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda at, frames: [*write_bracket(at, frames, exposures=False), "--ev", "2", "0", "-2"], "--override"),
-        (lambda at, frames: write_bracket(at, frames, exposures=False), "exposure.txt"),
-        (lambda at, frames: [*write_bracket(at, frames)[:2], str(at / "gone.tif")], "gone.tif"),
-        (lambda at, frames: damaged(write_bracket(at, frames)), "2.tif"),
-        (lambda at, frames: write_bracket(at, [frames[0], frames[1][:-3], frames[2]]), "size"),
-        (lambda at, frames: [*write_bracket(at, frames), "--model", "imaginary", "--method", "afunet"], "imaginary"),
-        (lambda at, frames: [*write_bracket(at, frames), "--device", "abacus"], "abacus"),
-        (lambda at, frames: [*write_bracket(at, frames), str(at)], "either frames or folders"),
-        (lambda at, frames: [*write_bracket(at, frames), "--method", "mertens"], ".png"),
-        *((lambda at, frames, to=to: [*write_bracket(at, frames), "-o", to], to.split("/")[-1]) for to in NO_PLACES),
+        (lambda at, frames: [*write_bracket(at, frames), "--ev", "2", "0", "-2"], "--override"),
+        (lambda at, frames: write_bracket(at, frames), "exposure.txt"),
+        (lambda at, frames: [*write_bracket(at, frames, EV)[:2], str(at / "gone.tif")], "gone.tif"),
+        (lambda at, frames: damaged(write_bracket(at, frames, EV)), "1.tif"),
+        (lambda at, frames: write_bracket(at, [frames[0], frames[1][:-3], frames[2]], EV), "size"),
+        (
+            lambda at, frames: [*write_bracket(at, frames, EV), "--model", "imaginary", "--method", "afunet"],
+            "imaginary",
+        ),
+        (lambda at, frames: [*write_bracket(at, frames, EV), "--device", "abacus"], "abacus"),
+        (lambda at, frames: [*write_bracket(at, frames, EV), str(at)], "either frames or folders"),
+        (lambda at, frames: [*write_bracket(at, frames, EV), "--method", "mertens"], ".png"),
+        *(
+            (lambda at, frames, to=to: [*write_bracket(at, frames, EV), "-o", to], to.split("/")[-1])
+            for to in NO_PLACES
+        ),
     ],
 )
 def test_a_users_error_is_one_line(
@@ -257,7 +254,7 @@ def test_an_interrupt_leaves_nothing(
     # A test run in the background of a shell inherits SIGINT ignored, and so would the command, rightly.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
-    paths = write_bracket(tmp_path / "in", frames)
+    paths = write_bracket(tmp_path / "in", frames, EV)
     out = tmp_path / "out"
     out.mkdir()
     replace = os.replace
@@ -289,22 +286,22 @@ def test_lack_of_memory_is_one_line(
         raise error
 
     monkeypatch.setattr(f"afunet_core.{place}", short)
-    assert main(["merge", *write_bracket(tmp_path, frames), "-o", str(tmp_path / "out.exr")]) == 2
+    assert main(["merge", *write_bracket(tmp_path, frames, EV), "-o", str(tmp_path / "out.exr")]) == 2
     assert complaint(capsys).endswith("memory ran out. Give a smaller --memory, or use --device cpu.")
 
 
 # --- merge: many brackets ---
 
 
+@pytest.mark.parametrize("how", [[], ["--workers", "1"]], ids=["here", "on a worker"])
 def test_a_batch_goes_on_past_a_bad_bracket_and_resumes(
-    frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    how: list[str], frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, out = tmp_path / "brackets", tmp_path / "merged"
     for name in ("a", "deeper/b", "deeper/c"):
-        write_bracket(root / name, frames)
-    (root / "a" / "2.tif").write_bytes(b"spoilt")
-    words = ["merge", str(root), "-o", str(out), *PLAIN]
-    words += ["--tonemapped", str(tmp_path / "pictures")]
+        write_bracket(root / name, frames, EV)
+    (root / "a" / "1.tif").write_bytes(b"spoilt")
+    words = ["merge", str(root), "-o", str(out), *PLAIN, "--tonemapped", str(tmp_path / "pictures"), *how]
     assert main(words) == 1
     said = capsys.readouterr()
     assert "2 merged, 0 skipped, 1 failed" in said.out
@@ -313,7 +310,7 @@ def test_a_batch_goes_on_past_a_bad_bracket_and_resumes(
     assert (tmp_path / "pictures" / "deeper" / "b.png").is_file()
 
     before = (out / "deeper" / "b.exr").stat().st_mtime_ns
-    write_bracket(root / "a", frames)
+    write_bracket(root / "a", frames, EV)
     assert main(words) == 0
     assert "1 merged, 2 skipped, 0 failed" in capsys.readouterr().out
     assert (out / "deeper" / "b.exr").stat().st_mtime_ns == before
@@ -324,7 +321,7 @@ def test_a_batch_goes_on_past_a_bad_bracket_and_resumes(
 
 def test_batches_that_cannot_be(frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("one/scene", "two/scene"):
-        write_bracket(tmp_path / name, frames)
+        write_bracket(tmp_path / name, frames, EV)
     both = [str(tmp_path / "one"), str(tmp_path / "two")]
     assert main(["merge", *both, "-o", str(tmp_path / "out.exr")]) == 2
     assert "a folder for the results" in complaint(capsys)
@@ -347,7 +344,7 @@ def test_info_on_models_images_and_variants(
     assert main(["info", model]) == 0
     assert f"parameters: {found['parameters']}" in capsys.readouterr().out
     out = str(tmp_path / "out.exr")
-    assert main(["merge", *write_bracket(tmp_path, frames), "-o", out, *PLAIN]) == 0
+    assert main(["merge", *write_bracket(tmp_path, frames, EV), "-o", out, *PLAIN]) == 0
     capsys.readouterr()
     assert main(["info", out]) == 0
     assert 'method: "weighted"' in capsys.readouterr().out
@@ -522,7 +519,7 @@ def test_an_interrupt_while_modules_load(monkeypatch: pytest.MonkeyPatch, capsys
 def test_names_that_would_write_to_the_terminal(
     tmp_path: Path, frames: list[np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_bracket(tmp_path / "in" / "odd\x1b[2J\nname", frames)
+    write_bracket(tmp_path / "in" / "odd\x1b[2J\nname", frames, EV)
     words = ["merge", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *PLAIN]
     assert main(words) == 0
     said = capsys.readouterr().out

@@ -19,7 +19,7 @@ from afunet_core.io import read_image, write_image
 from afunet_core.io.atomic import remove_partial_files, write_atomically
 from afunet_core.merging import batch
 from afunet_core.merging.batch import MergeJob, attempt, folder_jobs, group_jobs, run_batch, run_job
-from scenes import save_photo
+from scenes import save_photo, write_bracket
 
 PLAIN = {"method": "weighted", "align": "off", "noise": "photons"}
 
@@ -30,22 +30,7 @@ def light() -> np.ndarray:
 
 
 def write_frames(folder: Path, light: np.ndarray, ev: tuple[float, ...] = (0, 2)) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for i, stops in enumerate(ev):
-        paths.append(str(folder / f"{i}.tif"))
-        tifffile.imwrite(paths[-1], light * np.float32(2.0**stops), photometric="rgb")
-    (folder / "exposure.txt").write_text("\n".join(map(str, ev)))
-    return paths
-
-
-def write_planes(folder: Path, planes: np.ndarray, *times: float) -> list[str]:
-    """Stacks of grey planes, one for each frame."""
-    folder.mkdir(exist_ok=True)
-    files = [str(folder / f"{i}.tif") for i in range(len(times))]
-    for file, time in zip(files, times, strict=True):
-        tifffile.imwrite(file, planes * np.float32(time), photometric="minisblack")
-    return files
+    return write_bracket(folder, [light * np.float32(2.0**stops) for stops in ev], ev)
 
 
 def job_of(files: list[str], output: Path, **more: object) -> MergeJob:
@@ -139,7 +124,9 @@ class TestOutputs:
 
     @pytest.mark.parametrize("named", ["files", "folder"])
     def test_pictures_and_stages_of_a_stack(self, tmp_path: Path, light: np.ndarray, named: str) -> None:
-        files = write_planes(tmp_path / "a", np.stack([light[..., 0], light[::-1, :, 0]]), 1, 2, 4)
+        files = write_bracket(
+            tmp_path / "a", [np.stack([light[..., 0], light[::-1, :, 0]]) * np.float32(t) for t in (1, 2, 4)]
+        )
         job = MergeJob(
             "a",
             str(tmp_path / "out.png"),
@@ -159,7 +146,8 @@ class TestOutputs:
     def test_stacks_are_merged_plane_by_plane(self, tmp_path: Path, light: np.ndarray) -> None:
         grey = light[..., 0]
         planes = np.stack([grey, grey[::-1], grey[:, ::-1]])
-        job = job_of(write_planes(tmp_path, planes, 1, 4), tmp_path / "out.tif", bracket={"ev": (0, 2)})
+        files = write_bracket(tmp_path, [planes, planes * np.float32(4)])
+        job = job_of(files, tmp_path / "out.tif", bracket={"ev": (0, 2)})
         with pytest.warns(UserWarning, match="3 planes; they are merged one by one"):
             run_job(job)
         merged = tifffile.imread(tmp_path / "out.tif")

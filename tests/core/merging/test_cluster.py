@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 
 import afunet_core as af
-from afunet_core.cli import main
 from afunet_core.errors import ArgumentError
 from afunet_core.merging import cluster
 from afunet_core.merging.batch import MergeJob, Outcome, attempt, folder_jobs
+from scenes import write_bracket
 
 COUNT = 4
 
@@ -26,11 +25,7 @@ def brackets(tmp_path: Path) -> Path:
     light = np.linspace(0.01, 0.9, 24 * 30 * 3).reshape(24, 30, 3)
     frames = [np.rint(255 * np.clip(light * time, 0, 1) ** (1 / 2.2)).astype(np.uint8) for time in (1, 4, 16)]
     for number in range(COUNT):
-        folder = tmp_path / "brackets" / f"scene{number}"
-        folder.mkdir(parents=True)
-        for index, frame in enumerate(frames):
-            tifffile.imwrite(folder / f"{index}.tif", frame, photometric="rgb")
-        (folder / "exposure.txt").write_text("-2 0 2")
+        write_bracket(tmp_path / "brackets" / f"scene{number}", frames, (-2, 0, 2))
     (tmp_path / "brackets" / "scene2" / "1.tif").write_bytes(b"spoilt")
     return tmp_path / "brackets"
 
@@ -72,35 +67,17 @@ def test_killed_workers_lose_nothing(brackets: Path, tmp_path: Path, monkeypatch
     assert sorted(path.name for path in out.iterdir()) == ["killed", "scene0.exr", "scene1.exr", "scene3.exr"]
 
 
-def test_the_command_line_merges_on_a_worker_and_resumes(
-    brackets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    words = ["merge", str(brackets), "-o", str(out), "--workers", "1", "--method", "weighted", "--align", "off"]
-    assert main(words) == 1
-    said = capsys.readouterr()
-    assert f"{COUNT - 1} merged, 0 skipped, 1 failed" in said.out
-    assert said.err.startswith("afunet: error: scene2: ")
-    shutil.rmtree(brackets / "scene2")
-    assert main(words) == 0
-    assert f"0 merged, {COUNT - 1} skipped, 0 failed" in capsys.readouterr().out
-
-
-def test_nothing_to_do_starts_nothing(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = weighted_jobs(brackets, tmp_path)
-    for job in jobs:
-        Path(job.output).touch()
-    monkeypatch.setattr(cluster, "_pool", lambda *_: pytest.fail("workers were started"))
-    assert {outcome.status for outcome in cluster.run_on_processes(jobs, workers=2)} == {"skipped"}
-    assert {outcome.status for outcome in cluster.run_on_cluster(jobs, scheduler="nowhere at all")} == {"skipped"}
-
-
-def test_refusals(brackets: Path, tmp_path: Path) -> None:
+def test_nothing_to_do_and_refusals(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = weighted_jobs(brackets, tmp_path)
     with pytest.raises(ArgumentError, match=r"^workers: expected at least 1"):
         list(cluster.run_on_processes(jobs, workers=0))
     with pytest.raises(ArgumentError, match=r"^scheduler: expected the address"):
         list(cluster.run_on_cluster(jobs, scheduler="nowhere at all"))
+    for job in jobs:
+        Path(job.output).touch()
+    monkeypatch.setattr(cluster, "_pool", lambda *_: pytest.fail("workers were started"))
+    assert {outcome.status for outcome in cluster.run_on_processes(jobs, workers=2)} == {"skipped"}
+    assert {outcome.status for outcome in cluster.run_on_cluster(jobs, scheduler="nowhere at all")} == {"skipped"}
 
 
 def test_jobs_travel_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
