@@ -76,14 +76,13 @@ def run_in_background(
     answer = _Answer(owner, done, failed)
 
     def attempt() -> None:
-        value, error = None, None
         try:
-            value = function(*arguments)
-        except Exception as problem:
+            outcome: tuple[Any, Exception | None] = function(*arguments), None
+        except Exception as error:
             logger.info("error in the background", exc_info=True)
-            error = problem
+            outcome = None, error
         with suppress(RuntimeError):  # the owner is gone
-            answer.ready.emit(value, error)
+            answer.ready.emit(*outcome)
 
     QThreadPool.globalInstance().start(attempt)
 
