@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from napari_afunet.display.compare import COMPARISONS, compare, has_result, stop_comparing
+from napari_afunet.display.compare import COMPARISONS, compare, newest_result, stop_comparing
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import run_in_background
@@ -154,7 +154,7 @@ class ResultViews(QWidget):
     def refresh(self) -> None:
         """Offer comparisons where there is a result."""
         for button in self.comparisons.values():
-            button.setEnabled(has_result(self._viewer))
+            button.setEnabled(newest_result(self._viewer) is not None)
         if self.outcome is None:
             self._offer([])
             self._offer_channels(0)

@@ -29,7 +29,7 @@ def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None)
     ``radiance`` is the HDR layer of the result; the topmost that is no preview by default.
     """
     stop_comparing(viewer)
-    result = radiance if radiance is not None and _is_comparable(radiance) else _newest_result(viewer)
+    result = radiance if radiance is not None and _is_comparable(radiance) else newest_result(viewer)
     wanted = [] if result is None else _wanted(viewer, comparison, result)
     if result is None or not wanted:
         return False
@@ -49,11 +49,6 @@ def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None)
             viewer.scene.camera.zoom /= columns  # what filled the canvas now fills a cell
             grid.enabled = True
     return True
-
-
-def has_result(viewer: ViewerModel) -> bool:
-    """Return True if there is a result to compare."""
-    return _newest_result(viewer) is not None
 
 
 def stop_comparing(viewer: ViewerModel) -> None:
@@ -97,7 +92,7 @@ def _is_comparable(layer: Layer) -> bool:
     return note.get("role") in ("radiance", "fused") and "reference" in (note.get("info") or {})
 
 
-def _newest_result(viewer: ViewerModel) -> Image | None:
+def newest_result(viewer: ViewerModel) -> Image | None:
     """Return the topmost result, previews last."""
     found = [layer for layer in reversed(viewer.layers) if _is_comparable(layer)]
     return min(found, key=lambda layer: bool(layer.metadata[KEY].get("preview")), default=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -47,8 +46,6 @@ class MergeController(QObject):
         super().__init__(parent)
         self._viewer, self._display = viewer, display
         self.run: Run | None = None  # under way
-        self._stops: list[threading.Event] = []  # of the last run: the controller itself is gone when its window is
-        self.destroyed.connect(lambda *_, stops=self._stops: [stop.set() for stop in stops])
         self.outcome: Outcome | None = None  # a preview only where there is no merge of the same frames
         self.preview: Outcome | None = None
         self._begun = 0.0
@@ -96,8 +93,7 @@ class MergeController(QObject):
         run_in_background(self, with_regions, outcome, regions, done=show, failed=failed)
 
     def _start(self, title: str, function: Callable[..., Outcome | str], *arguments: Any) -> None:
-        self.run = run = Run()
-        self._stops[:] = [run.stop]
+        self.run = run = Run(self)
         run.progressed.connect(self._on_progress)
         run.bracket_done.connect(self.bracket_done)
         self._activity, self._begun = progress(total=STEPS, desc=title), time.monotonic()
@@ -135,7 +131,9 @@ class MergeController(QObject):
         self._end(0.0, message)
 
     def _end(self, fraction: float, message: str) -> None:
-        self.run = None
+        if self.run is not None:
+            self.run.deleteLater()
+            self.run = None
         if self._activity is not None:
             self._activity.close()
             self._activity = None

@@ -7,12 +7,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
-from qtpy.compat import isalive
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject, QThreadPool, Signal
 
 from napari_afunet.settings import MergeSettings
 
@@ -26,14 +25,15 @@ _REPORT_INTERVAL = 0.1
 
 
 class Run(QObject):
-    """One merge or batch under way, as its thread knows it: it may outlive its panel."""
+    """One merge or batch under way, as its thread knows it; it goes with its owner, and stops then."""
 
     progressed = Signal(float, str)  # fraction, message
     bracket_done = Signal(object)  # outcome of a bracket of a batch
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, owner: QObject | None = None) -> None:
+        super().__init__(owner)
         self.stop = threading.Event()  # once set, the core stops at its next step, well within a second
+        self.destroyed.connect(self.stop.set)
         self._reported = 0.0
 
     def report(self, fraction: float, message: str) -> None:
@@ -42,6 +42,24 @@ class Run(QObject):
         if now - self._reported >= _REPORT_INTERVAL or fraction in (0.0, 1.0):
             self._reported = now
             self.progressed.emit(fraction, message)
+
+
+class _Answer(QObject):
+    """Answer of a thread, told in the window's own; it goes with its owner, and nobody is told then."""
+
+    ready = Signal(object, object)  # value, error
+
+    def __init__(self, owner: QObject, done: Callable[[Any], None], failed: Callable[[Exception], None] | None) -> None:
+        super().__init__(owner)
+        self._done, self._failed = done, failed
+        self.ready.connect(self._tell)
+
+    def _tell(self, value: Any, error: Exception | None) -> None:
+        self.deleteLater()
+        if error is None:
+            self._done(value)
+        elif self._failed is not None:
+            self._failed(error)
 
 
 def run_in_background(
@@ -53,26 +71,20 @@ def run_in_background(
 ) -> None:
     """Call a function in a thread; ``done`` gets its value, ``failed`` (or the log) its error, in the window's own.
 
-    Once ``owner`` is deleted nobody waits for the answer.
+    Once ``owner`` is deleted nobody waits for the answer. napari's own workers would keep all of this for ever.
     """
+    answer = _Answer(owner, done, failed)
 
-    def attempt() -> tuple[Any, Exception | None]:
+    def attempt() -> None:
         try:
-            return function(*arguments), None
+            outcome: tuple[Any, Exception | None] = function(*arguments), None
         except Exception as error:
             logger.info("error in the background", exc_info=True)
-            return None, error
+            outcome = None, error
+        with suppress(RuntimeError):  # the owner is gone
+            answer.ready.emit(*outcome)
 
-    def answer(outcome: tuple[Any, Exception | None]) -> None:
-        value, error = outcome
-        if not isalive(owner):
-            return
-        if error is None:
-            done(value)
-        elif failed is not None:
-            failed(error)
-
-    create_worker(attempt, _connect={"returned": answer})
+    QThreadPool.globalInstance().start(attempt)
 
 
 def merge_folders(root: str, output: str, settings: MergeSettings, group: bool, run: Run) -> str:

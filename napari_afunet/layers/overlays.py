@@ -10,8 +10,8 @@ import numpy as np
 from napari_afunet.jobs.merge_job import SOURCE_COLOURS, Outcome, map_picture
 from napari_afunet.layers.result_layer import (
     ResultId,
-    bring_to_front,
     find_result,
+    move_to_front,
     provenance_of,
     put_layer,
     remove_layers,
@@ -72,7 +72,8 @@ def show_map(viewer: ViewerModel, outcome: Outcome, name: str, values: np.ndarra
     options = map_options(values, len(outcome.source.planes))
     result = ResultId.of_outcome(outcome)
     layer = put_layer(viewer, result, name, values, outcome.placement, provenance_of(outcome), **options)
-    bring_to_front(viewer, layer)
+    layer.visible = True
+    move_to_front(viewer, layer)
     layer.colorbar.visible = not layer.rgb
     viewer.layers.selection.active = active
     return layer
@@ -112,7 +113,8 @@ def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, tool: str = 
             metadata={KEY: {"key": result.key, "bracket": result.name, "role": _REGIONS}},
             **outcome.source.placement.arguments(),
         )
-    bring_to_front(viewer, layer)
+    layer.visible = True
+    move_to_front(viewer, layer)
     layer.feature_defaults = {"frame": outcome.info["frames"][frame], "id": frame_ids(outcome)[frame]}
     layer.selected_data = set()
     on_screen = viewer.scene.camera.zoom * layer.scale[-1]

@@ -146,12 +146,6 @@ def remove_layers(viewer: ViewerModel, is_unwanted: Callable[[dict[str, Any]], b
             viewer.layers.remove(layer)
 
 
-def bring_to_front(viewer: ViewerModel, layer: Layer) -> None:
-    """Show a layer above all others."""
-    layer.visible = True
-    move_to_front(viewer, layer)
-
-
 def move_to_front(viewer: ViewerModel, layer: Layer) -> None:
     """Put a layer above all others, visible or not."""
     index = viewer.layers.index(layer)

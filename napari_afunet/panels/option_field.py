@@ -73,6 +73,7 @@ class OptionField(QObject):
             self.set_file(value)
         else:
             control.setCurrentText(declared.text_of(value))
+            control.lineEdit().home(False)  # a long text is read from its beginning
 
     def set_file(self, path: str) -> None:
         """Choose a file; its name is shown."""

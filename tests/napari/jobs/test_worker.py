@@ -1,6 +1,7 @@
 """Batches in the background."""
 
 import threading
+import weakref
 
 import imageio.v3 as iio
 import pytest
@@ -88,13 +89,15 @@ def test_a_folder_without_brackets_is_said(widget, qtbot, tmp_path):
     assert "exposure.txt" in widget.controls.warnings_label.text()
 
 
-def test_nobody_is_told_who_is_gone(qtbot):
+def test_nobody_is_told_who_is_gone_and_nothing_is_kept(qtbot):
     owner, go_on, told = QObject(), threading.Event(), []
+    run, kept = worker.Run(owner), weakref.ref(go_on)
     worker.run_in_background(owner, go_on.wait, 60, done=told.append, failed=told.append)
     owner.deleteLater()
-    qtbot.wait(50)
+    qtbot.waitUntil(run.stop.is_set)
     go_on.set()
-    qtbot.wait(200)
+    del go_on
+    qtbot.waitUntil(lambda: kept() is None)
     assert told == []
 
 
