@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ MODULES = (
 
 def signature(value: object) -> str:
     try:
-        return str(inspect.signature(value))  # type: ignore[arg-type]
+        return re.sub(r" at 0x\w+", "", str(inspect.signature(value)))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return type(value).__name__
 

@@ -70,8 +70,11 @@ def comparison_figure(
     frames = [_colour(frame, f"inputs[{i}]") for i, frame in enumerate(inputs)]
     images = {name: _colour(image, name) for name, image in results.items()}
     target = None if truth is None else _colour(truth, "truth")
-    pictures = {f"inputs[{i}]": frame for i, frame in enumerate(frames)} | images
-    size = _common_size(pictures if target is None else pictures | {"truth": target})
+    named = {f"inputs[{i}]": frame for i, frame in enumerate(frames)} | images
+    size = next(iter(named.values())).shape[:2]
+    for name, picture in (named if target is None else named | {"truth": target}).items():
+        if picture.shape[:2] != size:
+            raise ShapeError(name, f"the size of {next(iter(named))}, {size[0]}×{size[1]}", picture.shape[:2])
     chosen = choose_boxes(list(images.values()), target) if boxes is None else [Box(*map(int, box)) for box in boxes]
     for box in chosen:
         if not (0 <= box.top < box.top + box.height <= size[0] and 0 <= box.left < box.left + box.width <= size[1]):
@@ -79,8 +82,11 @@ def comparison_figure(
             raise ArgumentError("box", f"a rectangle inside {size[0]}×{size[1]}", tuple(box), advice)
     columns = [_Column(f"frame {i}", frame) for i, frame in enumerate(frames, 1)]
     for name, image in images.items():
-        error = None if target is None else error_map(image, target)
-        columns.append(_Column(_caption(name, image, target), _display(image, operator, exposure), error))
+        error, caption = None, name
+        if target is not None:
+            error = error_map(image, target)
+            caption += f"\n{psnr_mu(_tensor(image), _tensor(target)).item():.2f} dB PSNR-μ"
+        columns.append(_Column(caption, _display(image, operator, exposure), error))
     if target is not None:
         columns.append(_Column("truth", _display(target, operator, exposure)))
     if width < _NARROWEST * len(columns):
@@ -210,26 +216,12 @@ def import_matplotlib() -> Any:
     return matplotlib
 
 
-def _caption(name: str, image: Picture, truth: Picture | None) -> str:
-    if truth is None:
-        return name
-    return f"{name}\n{psnr_mu(_tensor(image), _tensor(truth)).item():.2f} dB PSNR-μ"
-
-
 def _colour(image: np.ndarray, name: str) -> Picture:
     pixels = np.asarray(image, np.float32)
     pixels = np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise ShapeError(name, "an image H×W×3 or H×W", tuple(np.shape(image)))
     return np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
-
-
-def _common_size(pictures: Mapping[str, Picture]) -> tuple[int, int]:
-    first, size = next((name, picture.shape[:2]) for name, picture in pictures.items())
-    for name, picture in pictures.items():
-        if picture.shape[:2] != size:
-            raise ShapeError(name, f"the size of {first}, {size[0]}×{size[1]}", picture.shape[:2])
-    return size
 
 
 def _display(radiance: Picture, operator: str, exposure: float) -> Picture:

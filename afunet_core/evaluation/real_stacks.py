@@ -194,7 +194,7 @@ def _truth(stack: Bracket) -> tuple[Tensor, Tensor]:
             step = max(1, codes[0].numel() // SAMPLED)
             curve = robertson_response(codes.flatten(1)[:, ::step], times)
         light = curve[codes] / times[:, None, None]
-        trust = _trust(frames)
+        trust = ((frames - WELL_EXPOSED[0]) / 0.1).clamp(0, 1) * ((WELL_EXPOSED[1] - frames) / 0.1).clamp(0, 1)
         # Where nothing is well exposed, the shortest frame knows most of highlights, the longest of shadows.
         trust[0] += 1e-6 * (frames[0] >= 0.5)
         trust[-1] += 1e-6 * (frames[-1] < 0.5)
@@ -209,11 +209,6 @@ def _truth(stack: Bracket) -> tuple[Tensor, Tensor]:
         counted += good[:, None]
     strays = window_mean(off, 5).abs() / window_mean(counted, 5).clamp(min=0.2)
     return torch.stack(truth)[None].float(), (strays.amax(0, keepdim=True) < STRAYS) & shown
-
-
-def _trust(frames: Tensor) -> Tensor:
-    low, high = WELL_EXPOSED
-    return ((frames - low) / 0.1).clamp(0, 1) * ((high - frames) / 0.1).clamp(0, 1)
 
 
 def _photographers_bracket(stack: Bracket) -> tuple[int, int, int]:

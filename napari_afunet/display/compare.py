@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-# value → what the user reads
+# value → what the user reads, tip
 COMPARISONS = {
-    "reference": "Reference frame",
-    "side by side": "Side by side",
-    "frames": "Frames and result",
-    "stages": "Stages",
+    "reference": ("Reference frame", "Before and after: the reference frame in the place of the result."),
+    "side by side": ("Side by side", "The reference frame and the result, moved and zoomed together."),
+    "frames": ("Frames and result", "All frames and the result, moved and zoomed together."),
+    "stages": ("Stages", "What was aligned: the shorter side, the reference and the longer side of the chosen stage."),
 }
 _BEFORE = "before_comparing"  # note on a layer: how things were
 

@@ -53,7 +53,7 @@ def layer_facts(layer: Layer) -> LayerFacts:
     path = layer_path(layer)
     if path is None or getattr(layer.source, "reader_plugin", None) != NAPARI:
         return LayerFacts()
-    file = _facts_of(path)
+    file = _read_facts(path, Path(path).stat().st_mtime_ns) if Path(path).exists() else None
     if file is None:
         return LayerFacts()
     known = file.colour
@@ -74,14 +74,6 @@ def layer_path(layer: Layer) -> str | None:
     """The file a layer came from, as napari knows it or as our readers noted it."""
     path = layer.source.path or layer.metadata.get("path")
     return str(path) if path else None
-
-
-def _facts_of(path: str) -> Header | None:
-    try:
-        changed = Path(path).stat().st_mtime_ns
-    except OSError:
-        return None
-    return _read_facts(path, changed)
 
 
 @lru_cache(maxsize=256)

@@ -103,24 +103,25 @@ def _model(config: af.AFUNetConfig) -> af.AFUNet:
     return af.AFUNet(config).double().eval()
 
 
-def _network(frames: Tensor, model: af.AFUNet) -> Tensor:
-    """The network in the dtype and on the device of the frames; of no particular weights where there are no values."""
-    given = getattr(frames, "dtype", None), str(getattr(frames, "device", ""))
-    if given == (torch.float64, "cpu") or given[0] not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        return model(frames)
-    if frames.device.type == "cpu":
-        return copy.deepcopy(model).to(frames.dtype)(frames)
-    return _elsewhere(model, frames)
+def of_module(module: nn.Module) -> Callable[..., Tensor]:
+    """A module in double precision as a function in the dtype and on the device of its input."""
 
+    def run(images: Tensor) -> Tensor:
+        given = getattr(images, "dtype", None), str(getattr(images, "device", ""))
+        if given == (torch.float64, "cpu") or given[0] not in (
+            torch.float16,
+            torch.bfloat16,
+            torch.float32,
+            torch.float64,
+        ):
+            return module(images)
+        if images.device.type == "cpu":
+            return copy.deepcopy(module).to(images.dtype)(images)
+        empty = partial(torch.empty, dtype=images.dtype, device=images.device)  # there are no values there
+        state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        return torch.func.functional_call(module, {name: empty(value.shape) for name, value in state.items()}, images)
 
-def _elsewhere(module: nn.Module, images: Tensor) -> Tensor:
-    """The module on a device where there are no values."""
-    empty = partial(torch.empty, dtype=images.dtype, device=images.device)
-    state = dict(module.named_parameters()) or dict(module.named_buffers())
-    return torch.func.functional_call(module, {name: empty(value.shape) for name, value in state.items()}, images)
-
-
-PERCEPTUAL = _Perceptual()
+    return run
 
 
 class _ToRadiance(radiometry.ToRadiance):
@@ -135,12 +136,6 @@ class _Expose(radiometry.Expose):
 
     def forward(self, radiance: Tensor) -> Tensor:
         return super().forward(radiance, 4.0)
-
-
-def _perceptual(prediction: Tensor) -> Tensor:
-    if str(getattr(prediction, "device", "cpu")) == "cpu":
-        return PERCEPTUAL(prediction)
-    return _elsewhere(PERCEPTUAL, prediction)
 
 
 FRAMES = {"shapes": (IMAGE, IMAGE), "names": ("frames.0.", "frames.1.")}
@@ -196,7 +191,7 @@ CASES: dict[str, Case] = {
     "merge_weights": Case(of_frames(lambda *of: merge_weights(*of)[1], TIMES[:2]), **FRAMES),
     **{
         f"AFUNet, {config.head}": Case(
-            partial(_network, model=_model(config)),
+            of_module(_model(config)),
             ((2, 18, 4, 6),),
             ("frames",),
             module=partial(af.AFUNet, config),
@@ -209,7 +204,7 @@ CASES: dict[str, Case] = {
         _noisy, (IMAGE,) * 2, ("exposed", "noise"), numbers={"gain": (1e-2, 1e-3), "read": (0.05, 0.02)}
     ),
     "WarpHomography": Case(_Warp("bilinear"), (IMAGE, (2, 3, 3)), ("image",), module=partial(_Warp, "bilinear")),
-    "VGGPerceptualLoss": Case(_perceptual, names=("prediction",), module=_Perceptual),
+    "VGGPerceptualLoss": Case(of_module(_Perceptual().double()), names=("prediction",), module=_Perceptual),
 }
 CHECKS = {
     "smoke": "float16 to float64",

@@ -1,7 +1,5 @@
 """Sample brackets."""
 
-from __future__ import annotations
-
 import pytest
 from napari.components import ViewerModel
 

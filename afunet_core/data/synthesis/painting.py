@@ -26,19 +26,12 @@ _ALIKE = 2.0
 
 
 class Sighting(NamedTuple):
-    """An object at one instant (0 to 2), and the window of the frame that holds it."""
+    """An object at one instant (0 to 2), and the rows and columns of the frame that hold it."""
 
     thing: MovingObject
     instant: int
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """Its rows and columns."""
-        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+    rows: slice
+    columns: slice
 
 
 def find_sightings(thing: MovingObject, ranges: np.ndarray, margin: int, size: tuple[int, int]) -> Iterator[Sighting]:
@@ -48,14 +41,14 @@ def find_sightings(thing: MovingObject, ranges: np.ndarray, margin: int, size: t
     visible = [centre for centre in centres if max(map(abs, centre)) < FAR_AWAY / 2]
     limits = [(min(places) - reach, math.ceil(max(places) + reach)) for places in zip(*visible, strict=True)]
     for instant, centre in enumerate(centres):
-        half, starts, lengths = thing.half_extent(instant), [], []
+        half, window = thing.half_extent(instant), []
         for axis in (1, 0):
             nearest, furthest = ranges[instant, axis].tolist()
-            starts.append(math.floor(max(centre[axis] - half[axis] - furthest, limits[axis][0], 0.0)))
+            start = math.floor(max(centre[axis] - half[axis] - furthest, limits[axis][0], 0.0))
             stop = min(math.floor(centre[axis] + half[axis] - nearest) + 1, limits[axis][1], size[1 - axis])
-            lengths.append(stop - starts[-1])
-        if min(lengths) > 0:
-            yield Sighting(thing, instant, *starts, *lengths)
+            window.append(slice(start, stop))
+        if all(side.start < side.stop for side in window):
+            yield Sighting(thing, instant, *window)
 
 
 def paint(radiance: Tensor, displacement: Tensor, sightings: Sequence[Sighting]) -> Tensor:
@@ -65,41 +58,34 @@ def paint(radiance: Tensor, displacement: Tensor, sightings: Sequence[Sighting])
     """
     height, width = radiance.shape[-2:]
     passed, seen_at = radiance.new_zeros(1, height, width), pixel_grid(height, width, radiance.device) + displacement
+    windows = [seen_at[seen.instant, seen.rows, seen.columns] for seen in sightings]
     rendered: dict[int, tuple[Tensor, Tensor]] = {}
-    for places in _alike(sightings):
-        group = [sightings[place] for place in places]
-        rendered.update(zip(places, _render_windows(seen_at, group), strict=True))
-    for place, seen in enumerate(sightings):
-        colour, coverage = rendered[place]
-        radiance[seen.instant, :, *seen.window].lerp_(colour, coverage.expand_as(colour))
-        covered = passed[:, *seen.window]
+    for places in _alike(windows):
+        group = sorted(places, key=lambda place: sightings[place].thing.shape)
+        positions = pad_sequence([windows[place].flatten(0, 1) for place in group], batch_first=True)
+        colours, coverages = render_objects(
+            positions, [sightings[place].thing for place in group], [sightings[place].instant for place in group]
+        )
+        rendered.update(zip(group, zip(colours, coverages, strict=True), strict=True))
+    for place, (seen, window) in enumerate(zip(sightings, windows, strict=True)):
+        shape, count = window.shape[:2], window.shape[0] * window.shape[1]  # its pixels form one long row
+        colour, coverage = (values[:, :count].unflatten(1, shape) for values in rendered[place])
+        radiance[seen.instant, :, seen.rows, seen.columns].lerp_(colour, coverage.expand_as(colour))
+        covered = passed[:, seen.rows, seen.columns]
         torch.maximum(covered, coverage, out=covered)
     return passed
 
 
-def _alike(sightings: Sequence[Sighting]) -> Iterator[list[int]]:
-    """The places of sightings in groups of similar size, in each group shape by shape."""
-    areas = [seen.height * seen.width for seen in sightings]
+def _alike(windows: Sequence[Tensor]) -> Iterator[list[int]]:
+    """The places of windows in groups of similar size."""
     group: list[int] = []
-    for place in sorted(range(len(sightings)), key=areas.__getitem__):
-        if group and areas[place] > _ALIKE * areas[group[0]]:
-            yield sorted(group, key=lambda member: sightings[member].thing.shape)
+    for place in sorted(range(len(windows)), key=lambda place: windows[place].numel()):
+        if group and windows[place].numel() > _ALIKE * windows[group[0]].numel():
+            yield group
             group = []
         group.append(place)
     if group:
-        yield sorted(group, key=lambda member: sightings[member].thing.shape)
-
-
-def _render_windows(seen_at: Tensor, sightings: Sequence[Sighting]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Render 3×h×w radiance and 1×h×w coverage of each sighting in its window; its pixels form one long row."""
-    seen_there = [seen_at[seen.instant, *seen.window] for seen in sightings]
-    positions = pad_sequence([window.flatten(0, 1) for window in seen_there], batch_first=True)
-    colours, coverages = render_objects(
-        positions, [seen.thing for seen in sightings], [seen.instant for seen in sightings]
-    )
-    for index, seen in enumerate(sightings):
-        shape, count = (seen.height, seen.width), seen.height * seen.width
-        yield colours[index, :, :count].unflatten(1, shape), coverages[index, :, :count].unflatten(1, shape)
+        yield group
 
 
 def render_objects(positions: Tensor, things: Sequence[MovingObject], instants: Sequence[int]) -> tuple[Tensor, Tensor]:

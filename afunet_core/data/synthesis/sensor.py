@@ -46,7 +46,12 @@ class Sensor:
 
 def draw_sensor(rng: np.random.Generator, config: SynthesisConfig, times: np.ndarray) -> Sensor:
     """A random camera for the three nominal exposure times."""
-    gains = _draw_gains(rng, config, times)
+    errors = np.ones((3, 3))
+    if rng.random() < config.exposure_error_share:
+        errors *= 1 + uniform_array(rng, (-config.exposure_error, config.exposure_error), 3, 1)
+    if rng.random() < config.white_balance_drift_share:
+        errors *= 1 + uniform_array(rng, (-config.white_balance_drift, config.white_balance_drift), 3, 3)
+    errors[REFERENCE] = 1  # its exposure defines the unit of the truth
     photon_noise, read_noise = log_uniform(rng, config.gain), log_uniform(rng, config.read_noise)
     seed = int(rng.integers(2**62)) if photon_noise > 0 or read_noise > 0 else None
     black_level = uniform(rng, config.black_level) if rng.random() < config.black_level_share else 0.0
@@ -58,17 +63,7 @@ def draw_sensor(rng: np.random.Generator, config: SynthesisConfig, times: np.nda
     quality: int | None = None
     if bits == 8 and rng.random() < config.jpeg_share:
         quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
-    return Sensor(gains, photon_noise, read_noise, seed, black_level, gamma, srgb, bits, quality)
-
-
-def _draw_gains(rng: np.random.Generator, config: SynthesisConfig, times: np.ndarray) -> np.ndarray:
-    errors = np.ones((3, 3))
-    if rng.random() < config.exposure_error_share:
-        errors *= 1 + uniform_array(rng, (-config.exposure_error, config.exposure_error), 3, 1)
-    if rng.random() < config.white_balance_drift_share:
-        errors *= 1 + uniform_array(rng, (-config.white_balance_drift, config.white_balance_drift), 3, 3)
-    errors[REFERENCE] = 1  # its exposure defines the unit of the truth
-    return errors * times[:, None]
+    return Sensor(errors * times[:, None], photon_noise, read_noise, seed, black_level, gamma, srgb, bits, quality)
 
 
 def draw_noise(sensor: Sensor, radiance: Tensor) -> Tensor | None:

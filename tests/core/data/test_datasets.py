@@ -37,65 +37,52 @@ def write_scene(folder: Path, frames: list[str], exposures: str, truth: str, evs
     write_image(folder / truth, radiance(scene))
 
 
-def three(pattern: str, first: int = 1) -> list[str]:
-    return [pattern.format(first + index) for index in range(3)]
+# Scenes; frames, exposures and truth of each; EV.
+LAYOUTS = {
+    "kalantari": (
+        ["Training/001", "Training/002", "Training/010"],
+        "262A0{}.tif",
+        "exposure.txt",
+        "HDRImg.hdr",
+        (-2, 0, 2),
+    ),
+    "tel": (["Training/0001_1", "Training/0001_2"], "input_{}.tif", "exposure.txt", "HDRImg.hdr", (0, 3, 6)),
+    "hu": (["001", "002"], "input_{}_aligned.tif", "input_exp.txt", "ref_hdr_aligned_linear.hdr", (0, 2, 4)),
+    "challenge123": (["001", "002"], "ldr_img_{}.tif", "exposure.txt", "hdr_img.hdr", (-3, 0, 3)),
+}
+
+
+def write_data_set(root: Path, layout: str) -> Path:
+    names, pattern, exposures, truth, evs = LAYOUTS[layout]
+    frames, text = [pattern.format(number) for number in (1, 2, 3)], "\n".join(f"{ev:.2f}" for ev in evs)
+    for scene, name in enumerate(names):
+        if layout != "challenge123":
+            write_scene(root / name, frames, exposures, truth, text, scene)
+            continue
+        for k in (1, 2, 3):  # every folder holds a still bracket; only its k-th frame is used
+            write_scene(root / f"{name}_{k}", frames, exposures, truth, text, scene)
+            for j in {1, 2, 3} - {k}:
+                write_image(root / f"{name}_{k}" / f"ldr_img_{j}.tif", np.zeros((*SIZE, 3), np.uint16))
+    if layout == "hu":
+        write_image(root / "001" / "ref_2_aligned.tif", frame(6))  # stored beside the inputs; not one of them
+    return root
 
 
 @pytest.fixture
 def kalantari(tmp_path: Path) -> Path:
-    for scene, name in enumerate(("Training/001", "Training/002", "Training/010")):
-        frames = three("262A0{}.tif", 900 + 3 * scene)
-        write_scene(tmp_path / name, frames, "exposure.txt", "HDRImg.hdr", "-2.00\n0.00\n2.00\n", scene)
-    return tmp_path
-
-
-@pytest.fixture
-def tel(tmp_path: Path) -> Path:
-    for scene, name in enumerate(("scene_0001_1", "scene_0001_2")):
-        folder = tmp_path / "Training" / name
-        write_scene(folder, three("input_{}.tif"), "exposure.txt", "HDRImg.hdr", "0\n3\n6\n", scene)
-    return tmp_path
-
-
-@pytest.fixture
-def hu(tmp_path: Path) -> Path:
-    for scene, name in enumerate(("001", "002")):
-        folder, truth = tmp_path / "Training" / name, "ref_hdr_aligned_linear.hdr"
-        write_scene(folder, three("input_{}_aligned.tif"), "input_exp.txt", truth, "0.0\n2.0\n4.0\n", scene)
-        write_image(folder / "ref_2_aligned.tif", frame(6))  # stored beside the inputs; not one of them
-    return tmp_path
-
-
-@pytest.fixture
-def challenge123(tmp_path: Path) -> Path:
-    for scene, number in enumerate(("001", "002")):
-        for k in (1, 2, 3):  # every folder holds a still bracket; only its k-th frame is used
-            folder = tmp_path / f"{number}_{k}"
-            write_scene(folder, three("ldr_img_{}.tif"), "exposure.txt", "hdr_img.hdr", "-3\n0\n3\n", scene)
-            for j in {1, 2, 3} - {k}:
-                write_image(folder / f"ldr_img_{j}.tif", np.zeros((*SIZE, 3), np.uint16))
-    return tmp_path
-
-
-LAYOUTS = {
-    "kalantari": (["Training/001", "Training/002", "Training/010"], [1.0, 4.0, 16.0]),
-    "tel": (["Training/scene_0001_1", "Training/scene_0001_2"], [1.0, 8.0, 64.0]),
-    "hu": (["Training/001", "Training/002"], [1.0, 4.0, 16.0]),
-    "challenge123": (["001", "002"], [1.0, 8.0, 64.0]),
-}
+    return write_data_set(tmp_path, "kalantari")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("named", [True, False])
-def test_layout(layout: str, named: bool, request: pytest.FixtureRequest) -> None:
-    root = request.getfixturevalue(layout)
-    names, times = LAYOUTS[layout]
-    dataset = BracketDataset(root, layout if named else "auto")
+def test_layout(layout: str, named: bool, tmp_path: Path) -> None:
+    names, *_, evs = LAYOUTS[layout]
+    dataset = BracketDataset(write_data_set(tmp_path, layout), layout if named else "auto")
     assert [scene.name for scene in dataset.scenes] == names
     assert len(dataset) == len(names)
     for scene, sample in enumerate(dataset):
         assert sample["name"] == names[scene]
-        assert sample["times"].tolist() == times
+        assert sample["times"].tolist() == [2.0 ** (ev - evs[0]) for ev in evs]
         assert sample["frames"].shape == (3, 3, *SIZE)
         assert sample["frames"].dtype == torch.float32
         for number in (1, 2, 3):
@@ -169,7 +156,7 @@ def test_synthetic_brackets_can_be_read_back(tmp_path: Path) -> None:
 
 
 class TestFaults:
-    @pytest.mark.parametrize("missing", ["exposure.txt", "HDRImg.hdr", "262A0903.tif"])
+    @pytest.mark.parametrize("missing", ["exposure.txt", "HDRImg.hdr", "262A01.tif"])
     def test_a_scene_that_lacks_a_file_is_named(self, kalantari: Path, missing: str) -> None:
         (kalantari / "Training" / "002" / missing).unlink()
         wanted = "three frames" if missing.endswith(".tif") else missing
@@ -177,7 +164,8 @@ class TestFaults:
             with pytest.raises(ImageFileError, match=rf"002: lacks {wanted}"):
                 BracketDataset(kalantari, layout)
 
-    def test_challenge_frame_missing(self, challenge123: Path) -> None:
+    def test_challenge_frame_missing(self, tmp_path: Path) -> None:
+        challenge123 = write_data_set(tmp_path, "challenge123")
         (challenge123 / "002_3" / "ldr_img_3.tif").unlink()
         with pytest.raises(ImageFileError, match=r"002: lacks three frames NNN_k/ldr_img_k\.tif \(there are 2\)"):
             BracketDataset(challenge123, "challenge123")

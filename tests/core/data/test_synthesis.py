@@ -15,19 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from afunet_core.data.synthesis.alignment_artifacts import (
-    Misalignment,
-    UnseenStrip,
-    draw_misalignment,
-    simulate_alignment,
-)
-from afunet_core.data.synthesis.brackets import (
-    KINDS,
-    Synthesizer,
-    SyntheticBatch,
-    contact_sheet,
-    validation_brackets,
-)
+from afunet_core.data.synthesis import alignment_artifacts, sensor
+from afunet_core.data.synthesis.brackets import KINDS, Synthesizer, SyntheticBatch, contact_sheet, validation_brackets
 from afunet_core.data.synthesis.config import Kind, SynthesisConfig
 from afunet_core.data.synthesis.lighting import draw_background
 from afunet_core.data.synthesis.motion import (
@@ -43,15 +32,6 @@ from afunet_core.data.synthesis.painting import find_sightings, paint, render_ob
 from afunet_core.data.synthesis.rendering import blur_along, moved_mask, render_radiance
 from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_field, warp
 from afunet_core.data.synthesis.scenes import SceneBank, scene_group, split_scenes
-from afunet_core.data.synthesis.sensor import (
-    Sensor,
-    add_sensor_noise,
-    draw_noise,
-    draw_sensor,
-    jpeg_artefacts,
-    quantize,
-    record,
-)
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
 from afunet_core.io import write_image
 from afunet_core.radiometry import expose, network_input
@@ -247,9 +227,11 @@ def test_everything_is_rendered_on_the_device(bank: SceneBank, device: str) -> N
     canvas = draw_background(rng, config, bank, (32 + 2 * motion.margin, 40 + 2 * motion.margin), TIMES, device)
     objects = draw_objects(rng, config, bank, size, TIMES)
     radiance, passed = render_radiance(canvas, motion, objects, draw_shake(rng, config))
-    frames = record(radiance, draw_sensor(rng, config, TIMES), torch.randn_like(radiance))
+    frames = sensor.record(radiance, sensor.draw_sensor(rng, config, TIMES), torch.randn_like(radiance))
     assert motion.camera is not None
-    registered, seen = simulate_alignment(frames, radiance, draw_misalignment(rng, config, size), motion.camera, TIMES)
+    registered, seen = alignment_artifacts.simulate_alignment(
+        frames, radiance, alignment_artifacts.draw_misalignment(rng, config, size), motion.camera, TIMES
+    )
     assert {t.device.type for t in (radiance, frames, registered, seen, moved_mask(radiance, passed))} == {device}
     assert registered.shape == seen.shape == (3, 3, 32, 40)
 
@@ -366,14 +348,14 @@ class TestObjects:
 class TestSensor:
     def test_noise_has_the_stated_variance(self) -> None:
         noise = torch.randn(200_000, generator=seeded())
-        noisy = add_sensor_noise(torch.tensor(0.3), gain=1e-3, read=2e-2, noise=noise)
+        noisy = sensor.add_sensor_noise(torch.tensor(0.3), gain=1e-3, read=2e-2, noise=noise)
         assert noisy.mean().item() == pytest.approx(0.3, abs=2e-4)
         assert noisy.var().item() == pytest.approx(1e-3 * 0.3 + 4e-4, rel=0.02)
 
     @given(bits=st.integers(1, 16), value=st.floats(0, 1))
     def test_quantize_rounds_to_the_nearest_level(self, bits: int, value: float) -> None:
         levels = 2**bits - 1
-        rounded = quantize(torch.tensor(value, dtype=torch.float64), bits).item()
+        rounded = sensor.quantize(torch.tensor(value, dtype=torch.float64), bits).item()
         assert rounded * levels == pytest.approx(round(rounded * levels), abs=1e-6)
         assert abs(rounded - value) <= 0.5 / levels + 1e-9
 
@@ -381,7 +363,7 @@ class TestSensor:
     def test_jpeg_artefacts_are_those_of_files_and_let_gradients_pass(self, quality: int, subsampled: bool) -> None:
         photo = torch.from_numpy(skimage.data.astronaut()).permute(2, 0, 1)[:, 40:139, 180:291]  # no whole blocks
         picture, chroma = (photo[None].float() / 255).requires_grad_(), "4:2:0" if subsampled else "4:4:4"
-        compressed = jpeg_artefacts(picture, quality, subsampled)
+        compressed = sensor.jpeg_artefacts(picture, quality, subsampled)
         stored = io.BytesIO()
         Image.fromarray(photo.permute(1, 2, 0).numpy()).save(stored, "JPEG", quality=quality, subsampling=chroma)
         decoded = torch.from_numpy(np.array(Image.open(stored))).permute(2, 0, 1) / 255
@@ -389,25 +371,27 @@ class TestSensor:
         assert (compressed[0] - photo / 255).abs().max() > 2 / 255
         assert torch.equal(torch.autograd.grad(compressed.sum(), picture)[0], torch.ones_like(picture))
 
-    def sensor(self, **changes: object) -> Sensor:
+    def sensor(self, **changes: object) -> sensor.Sensor:
         values: dict[str, object] = {"gains": np.array([[1.0], [2.0], [4.0]]).repeat(3, axis=1), "photon_noise": 1e-3}
         values |= {"read_noise": 1e-3, "noise_seed": 1, "black_level": 0.0, "gamma": 2.2, "srgb": False}
-        return Sensor(**{**values, "bits": None, "jpeg_quality": None, **changes})  # type: ignore[arg-type]
+        return sensor.Sensor(**{**values, "bits": None, "jpeg_quality": None, **changes})  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("changes", [{}, {"srgb": True, "black_level": 1e-3}, {"gamma": 2.1}])
     def test_recording_is_differentiable_in_light_and_exposure(self, changes: dict[str, object]) -> None:
         """In double precision, where nothing is clipped or rounded."""
-        sensor = self.sensor(**changes)
+        camera = self.sensor(**changes)
         radiance = (0.05 + 0.15 * torch.rand(3, 3, 2, 3, generator=seeded())).double().requires_grad_()
-        noise, gains = torch.randn(radiance.shape, generator=seeded(1)).double(), torch.tensor(sensor.gains)
+        noise, gains = torch.randn(radiance.shape, generator=seeded(1)).double(), torch.tensor(camera.gains)
         assert torch.autograd.gradcheck(
-            lambda *of: record(of[0], sensor, noise, of[1]), (radiance, gains.requires_grad_())
+            lambda *of: sensor.record(of[0], camera, noise, of[1]), (radiance, gains.requires_grad_())
         )
-        torch.testing.assert_close(record(radiance, sensor, noise), record(radiance, sensor, noise, gains))
+        torch.testing.assert_close(
+            sensor.record(radiance, camera, noise), sensor.record(radiance, camera, noise, gains)
+        )
 
     def test_rounding_lets_gradients_pass_and_clipping_stops_them(self) -> None:
         radiance = torch.tensor([0.1, 0.7]).expand(3, 3, 1, 2).clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(record(radiance, self.sensor(bits=8), None).sum(), radiance)
+        (gradient,) = torch.autograd.grad(sensor.record(radiance, self.sensor(bits=8), None).sum(), radiance)
         assert (gradient[..., 0] > 0).all()
         assert (gradient[1:, ..., 1] == 0).all()  # 0.7 saturates from the second frame on
 
@@ -417,21 +401,21 @@ class TestSensor:
         radiance[..., :8] = 0.0
         radiance.requires_grad_()
         noise = torch.randn(radiance.shape, generator=seeded(1))
-        recorded = record(radiance, self.sensor(bits=8, **changes), noise)
+        recorded = sensor.record(radiance, self.sensor(bits=8, **changes), noise)
         (gradient,) = torch.autograd.grad(recorded.square().sum(), radiance)
         assert torch.isfinite(gradient).all()
         assert (gradient[..., 8:] != 0).float().mean() > 0.5
 
     def test_noise_of_a_bracket_depends_on_its_seed_alone(self) -> None:
         first, other, again = (
-            draw_noise(self.sensor(noise_seed=seed), torch.zeros(3, 3, 16, 16)) for seed in (3, 4, 3)
+            sensor.draw_noise(self.sensor(noise_seed=seed), torch.zeros(3, 3, 16, 16)) for seed in (3, 4, 3)
         )
         assert first is not None
         assert other is not None
         assert again is not None
         assert torch.equal(first, again)
         assert not torch.equal(first, other)
-        assert draw_noise(self.sensor(noise_seed=None), first) is None
+        assert sensor.draw_noise(self.sensor(noise_seed=None), first) is None
 
     def test_srgb_files_are_decoded_but_unknown_curves_are_not(self, bank: SceneBank) -> None:
         srgb = SynthesisConfig.noiseless(srgb_share=1.0)
@@ -453,8 +437,10 @@ class TestSensor:
 
 
 class TestAlignment:
-    def exact(self, *unseen: UnseenStrip | None) -> Misalignment:
-        return Misalignment(torch.zeros(4, 2, 2), 0.0, (unseen[0], unseen[1]) if unseen else (None, None))
+    def exact(self, *unseen: alignment_artifacts.UnseenStrip | None) -> alignment_artifacts.Misalignment:
+        return alignment_artifacts.Misalignment(
+            torch.zeros(4, 2, 2), 0.0, (unseen[0], unseen[1]) if unseen else (None, None)
+        )
 
     def test_a_perfect_shift_is_undone(self) -> None:
         picture = smooth_field(draw_coarse_field(np.random.default_rng(0), 3, 6, (48, 48)), (48, 48))[None].sigmoid()
@@ -462,7 +448,7 @@ class TestAlignment:
         camera[0, ..., 0], camera[2, ..., 1] = 0.5, -0.7
         radiance = warp(picture, (pixel_grid(48, 48) + camera)[None])[0]
         frames = radiance ** (1 / 2.2)
-        registered, seen = simulate_alignment(frames, radiance, self.exact(), camera, np.ones(3))
+        registered, seen = alignment_artifacts.simulate_alignment(frames, radiance, self.exact(), camera, np.ones(3))
         inside = (..., slice(8, -8), slice(8, -8))
         for moved, repaired in ((frames, registered), (radiance, seen)):
             before = (moved[OUTER] - moved[1])[inside].abs().max()
@@ -473,8 +459,12 @@ class TestAlignment:
         ramp[1] = 0.1
         exposed = ramp * torch.from_numpy(TIMES).float()[:, None, None, None]
         right = np.array([1.0, 0.0])
-        misalignment = self.exact(UnseenStrip(right, 4.0, False), UnseenStrip(right, 4.0, True))
-        light, _ = simulate_alignment(exposed ** (1 / 2.2), ramp, misalignment, torch.zeros(3, 32, 32, 2), TIMES)
+        misalignment = self.exact(
+            alignment_artifacts.UnseenStrip(right, 4.0, False), alignment_artifacts.UnseenStrip(right, 4.0, True)
+        )
+        light, _ = alignment_artifacts.simulate_alignment(
+            exposed ** (1 / 2.2), ramp, misalignment, torch.zeros(3, 32, 32, 2), TIMES
+        )
         first, _, last = light**2.2
         torch.testing.assert_close(first[..., -4:], torch.full((3, 32, 4), 0.1))
         torch.testing.assert_close(last[..., -4:], 4 * ramp[2, :, :, 27:28].expand(-1, -1, 4))
