@@ -8,9 +8,9 @@ their features differ in shape, and ``ArgumentError`` for a side, sample or chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -22,7 +22,6 @@ from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.model.afunet import AFUNet, check_network_input, pad_to_multiple
 from afunet_core.model.heads import AnchoredHead, anchored_weights, estimate_times
 from afunet_core.motion.ghosts import ghost_map
-from afunet_core.ops.strips import row_strips
 
 __all__ = [
     "SIDES",
@@ -42,7 +41,6 @@ Map: TypeAlias = NDArray[np.float32]
 Side: TypeAlias = Literal["under", "reference", "over"]
 SIDES: tuple[Side, ...] = ("under", "reference", "over")
 
-_STRIP_PIXELS = 1 << 17
 _EPSILON = 1e-12
 CLIPPED_PERCENT = 1.0  # of the projections of features, at either end of their range, that colours clip to 0 or 1
 
@@ -124,13 +122,13 @@ def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basi
     """
     _check(stages, sample, side)
     basis = feature_basis(stages, sample) if basis is None else basis
-    return _map_stages(stages, (side,), sample, partial(basis.to_rgb, side=side), channels=3)
+    return np.stack([basis.to_rgb(_pixels(stage, side, sample), side) for stage in stages])
 
 
 def stage_energy(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
     """Compute the strength of the features, their root mean square over channels: S×H×W float32."""
     _check(stages, sample, side)
-    return _map_stages(stages, (side,), sample, _rms)
+    return np.stack([_rms(_pixels(stage, side, sample)) for stage in stages])
 
 
 def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sample: int = 0) -> Map:
@@ -147,13 +145,12 @@ def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 
     0 where either feature vanishes.
     """
     _check(stages, sample, side)
-
-    def cosine(feature: NDArray[np.float32], reference: NDArray[np.float32]) -> Map:
-        product = (feature * reference).sum(-1)
+    result = []
+    for stage in stages:
+        feature, reference = (_pixels(stage, name, sample) for name in (side, "reference"))
         norms = np.sqrt((feature**2).sum(-1) * (reference**2).sum(-1))
-        return np.clip(product / np.maximum(norms, _EPSILON), -1.0, 1.0)
-
-    return _map_stages(stages, (side, "reference"), sample, cosine)
+        result.append(np.clip((feature * reference).sum(-1) / np.maximum(norms, _EPSILON), -1.0, 1.0))
+    return np.stack(result)
 
 
 def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
@@ -161,13 +158,9 @@ def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0)
 
     The first stage, which has none before it, is 0.
     """
-    _, height, width = _check(stages, sample, side)
-    result = np.zeros((len(stages), height, width), np.float32)
-    for index in range(1, len(stages)):
-        before, after = getattr(stages[index - 1], side)[sample], getattr(stages[index], side)[sample]
-        for rows in row_strips(height, width, _STRIP_PIXELS):
-            result[index, rows] = _rms(_pixels(after, rows) - _pixels(before, rows))
-    return result
+    _check(stages, sample, side)
+    pairs = pairwise([*stages[:1], *stages])
+    return np.stack([_rms(_pixels(after, side, sample) - _pixels(before, side, sample)) for before, after in pairs])
 
 
 @torch.inference_mode()
@@ -247,26 +240,9 @@ def _cropped(image: torch.Tensor, height: int, width: int) -> Map:
     return _array(image[0] if len(image) == 1 else image)
 
 
-def _map_stages(
-    stages: Sequence[StageFeatures],
-    sides: tuple[Side, ...],
-    sample: int,
-    function: Callable[..., Map],
-    channels: int = 0,
-) -> Map:
-    """``function`` of the H×W×C features of ``sides``, strip by strip, stacked over the stages."""
-    _, height, width = _check(stages, sample)
-    result = np.empty((len(stages), height, width, *[channels] * (channels > 0)), np.float32)
-    for index, stage in enumerate(stages):
-        features = [getattr(stage, side)[sample] for side in sides]
-        for rows in row_strips(height, width, _STRIP_PIXELS):
-            result[index, rows] = function(*(_pixels(feature, rows) for feature in features))
-    return result
-
-
-def _pixels(feature: Any, rows: slice) -> NDArray[np.float32]:
-    """Rows of a C×H×W feature as an H×W×C array."""
-    return np.moveaxis(_array(feature[:, rows]), 0, -1)
+def _pixels(stage: StageFeatures, side: str, sample: int) -> NDArray[np.float32]:
+    """A feature of one sample as an H×W×C array."""
+    return np.moveaxis(_array(getattr(stage, side)[sample]), 0, -1)
 
 
 def _array(values: Any) -> NDArray[np.float32]:

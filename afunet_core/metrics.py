@@ -2,8 +2,7 @@
 
 Inputs are B×C×H×W; results are one number per sample, shape (B,), for any number of samples. The field averages the
 decibels of scenes, not their errors, so average the results. Every function is differentiable and works for any
-floating dtype and device. ``max_val`` is kornia's name for the value that counts as full signal; ``peak`` means the
-same.
+floating dtype and device.
 """
 
 from __future__ import annotations
@@ -29,9 +28,7 @@ _SSIM = "11×11 Gaussian σ 1.5, K1 0.01, K2 0.03, valid region, mean over chann
 
 
 # kornia's psnr knows no mask, and pools the samples of a batch.
-def psnr(
-    image: Tensor, target: Tensor, max_val: Scalar = 1.0, mask: Tensor | None = None, *, peak: Scalar | None = None
-) -> Tensor:
+def psnr(image: Tensor, target: Tensor, max_val: Scalar = 1.0, mask: Tensor | None = None) -> Tensor:
     r"""Compute the peak signal-to-noise ratio in decibels, :math:`10 \log_{10}(p^2 / \mathrm{MSE})`.
 
     Args:
@@ -39,7 +36,6 @@ def psnr(
         target: the truth, of the same shape.
         max_val: the value that counts as full signal, p; a number, or one per sample (B,).
         mask: B×1×H×W, True (or 1) where pixels count; fractions weigh. Without it every pixel counts.
-        peak: another name of ``max_val``.
 
     Returns:
         Decibels (B,): ``inf`` for equal images, ``nan`` where the mask selects nothing.
@@ -54,7 +50,7 @@ def psnr(
         tensor([20.])
     """
     _check_pair(image, target)
-    max_val = _full_signal(max_val, peak)
+    check_positive("max_val", max_val)
     squared = (image - target) ** 2
     if mask is None:
         error = squared.mean((1, 2, 3))
@@ -89,7 +85,7 @@ def psnr_mu(image: Tensor, target: Tensor, mu: Scalar = MU, mask: Tensor | None 
     return psnr(*_unit(image, target, mu), mask=mask)
 
 
-def ssim(image: Tensor, target: Tensor, max_val: Scalar = 1.0, *, peak: Scalar | None = None) -> Tensor:
+def ssim(image: Tensor, target: Tensor, max_val: Scalar = 1.0) -> Tensor:
     """Compute the structural similarity of Wang et al., the mean over channels and the valid region.
 
     Wang, Bovik, Sheikh and Simoncelli, "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE
@@ -101,7 +97,6 @@ def ssim(image: Tensor, target: Tensor, max_val: Scalar = 1.0, *, peak: Scalar |
         image: B×C×H×W, at least 11×11 pixels.
         target: the truth, of the same shape.
         max_val: the range of the data, L in the paper; a number, or one per sample (B,).
-        peak: another name of ``max_val``.
 
     Returns:
         Similarity (B,), 1 for equal images.
@@ -117,12 +112,10 @@ def ssim(image: Tensor, target: Tensor, max_val: Scalar = 1.0, *, peak: Scalar |
         tensor([1.], dtype=torch.float64)
     """
     _check_pair(image, target)
-    max_val = _full_signal(max_val, peak)
+    check_positive("max_val", max_val)
     if min(image.shape[-2:]) < _WINDOW:
-        raise ShapeError(
-            "image", f"at least {_WINDOW}×{_WINDOW} pixels", tuple(image.shape), "Its window does not fit."
-        )
-
+        expected = f"at least {_WINDOW}×{_WINDOW} pixels"
+        raise ShapeError("image", expected, tuple(image.shape), "Its window does not fit.")
     if isinstance(max_val, Tensor):
         image, target = (x / per_sample("max_val", max_val, x) for x in (image, target))
     peak = 1.0 if isinstance(max_val, Tensor) else float(max_val)  # kornia takes no NumPy scalar
@@ -169,38 +162,25 @@ def ssim_authors(image: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric with its definition, unit and peak, for tables.
+    """A metric with its definition, unit and peak, for tables."""
 
-    Attributes:
-        function: ``(image, target) -> (B,)``, on linear radiance.
-        definition: what is computed, in words.
-        unit: ``"dB"`` or ``""``.
-        peak: the value that counts as full signal.
-    """
-
-    function: Callable[[Tensor, Tensor], Tensor]
-    definition: str
-    unit: str
-    peak: float
+    function: Callable[[Tensor, Tensor], Tensor]  # (image, target) → (B,), on linear radiance
+    definition: str  # what is computed, in words
+    unit: str  # "dB" or ""
+    peak: float  # the value that counts as full signal
 
 
+_AUTHORS = "SSIM as the AFUNet authors compute it: "
+_POOLED = " × 255, clipped to [0, 255], valid region, channels pooled"
 METRICS: dict[str, Metric] = {
     "PSNR-μ": Metric(psnr_mu, "PSNR after μ-law (μ = 5000) of linear radiance clipped to [0, 1]", "dB", 1.0),
     "PSNR-l": Metric(psnr_linear, "PSNR of linear radiance clipped to [0, 1]", "dB", 1.0),
     "SSIM-μ": Metric(ssim_mu, f"SSIM ({_SSIM}) after μ-law (μ = 5000) of radiance clipped to [0, 1]", "", 1.0),
     "SSIM-l": Metric(ssim_linear, f"SSIM ({_SSIM}) of linear radiance clipped to [0, 1]", "", 1.0),
     "SSIM-μ (authors)": Metric(
-        lambda image, target: ssim_authors(mu_law(image), mu_law(target)),
-        "SSIM as the AFUNet authors compute it: after μ-law, × 255, clipped to [0, 255], valid region, channels pooled",
-        "",
-        255.0,
+        lambda x, y: ssim_authors(mu_law(x), mu_law(y)), f"{_AUTHORS}after μ-law,{_POOLED}", "", 255.0
     ),
-    "SSIM-l (authors)": Metric(
-        ssim_authors,
-        "SSIM as the AFUNet authors compute it: linear × 255, clipped to [0, 255], valid region, channels pooled",
-        "",
-        255.0,
-    ),
+    "SSIM-l (authors)": Metric(ssim_authors, f"{_AUTHORS}linear{_POOLED}", "", 255.0),
 }
 
 
@@ -218,9 +198,3 @@ def _check_pair(image: Tensor, target: Tensor) -> None:
         raise ShapeError("image", "B×C×H×W with at least one pixel", tuple(image.shape))
     if image.shape != target.shape:
         raise ShapeError("image", f"B×C×H×W like the target {tuple(target.shape)}", tuple(image.shape))
-
-
-def _full_signal(max_val: Scalar, peak: Scalar | None) -> Scalar:
-    value = max_val if peak is None else peak
-    check_positive("max_val" if peak is None else "peak", value)
-    return value

@@ -136,7 +136,7 @@ def merge(viewer: Viewer, widget: MergeWidget, timeout: float) -> None:
 
     end = time.monotonic() + timeout
     widget.merge()
-    while widget.worker is not None and time.monotonic() < end:
+    while widget.is_running and time.monotonic() < end:
         wait(5)
     viewer.window._qt_viewer.canvas.native.update()
     QApplication.processEvents()
@@ -189,7 +189,8 @@ def display_steps(viewer: Viewer, widget: MergeWidget) -> dict[str, list[float]]
     for step in range(STEPS):
         measure("exposure", partial(panel.ev_slider.setValue, 0.5 * (1 + step % 4)))
         measure("gamma", partial(panel.gamma_slider.setValue, 1.2 + 0.1 * (step % 4)))
-        measure("operator", partial(panel.choose_operator, list(OPERATORS)[step % len(OPERATORS)]))
+        panel.operator_box.setCurrentIndex(step % len(OPERATORS))
+        measure("operator", partial(panel.apply, create=True))
         measure("highlight warning", panel.warn_check.click)
     panel.applied.disconnect(note)
     return seconds

@@ -95,18 +95,18 @@ def take_pictures(model: str) -> None:
     photographer.window("merged")
 
     viewer.reset_view()
-    widget.compare.buttons["side by side"].click()
+    widget.views.comparisons["side by side"].click()
     photographer.window("side-by-side")
-    widget.compare.buttons["side by side"].click()
+    widget.views.comparisons["side by side"].click()
 
     viewer.window.resize(round(1.53 * SIZE[0]), SIZE[1])  # the canvas has the shape of the picture
-    widget.look_closer.buttons["ghost"].click()
+    widget.views.maps["ghost"].click()
     wait(8000)  # the map is computed in the background
     photographer.canvas("ghost-map")
-    widget.look_closer.tidy_button.click()
+    widget.views.tidy_button.click()
 
     viewer.window.resize(2 * SIZE[0], SIZE[1])
-    widget.compare.buttons["stages"].click()  # merges again, with stages
+    widget.views.comparisons["stages"].click()  # merges again, with stages
     wait(500)
     wait_for_merge(widget, timeout=3000)
     photographer.canvas("stages")

@@ -3,19 +3,6 @@
 Nothing heavy is imported here: napari discovers the plugin at start-up, torch loads on first use.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from napari_afunet.api import merge_layers
-
-__all__ = ["merge_layers"]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "merge_layers":
-        from napari_afunet.api import merge_layers
-
-        return merge_layers
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

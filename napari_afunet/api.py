@@ -75,10 +75,7 @@ def merge_layers(
         ev, times = resolve_exposures(chosen, len(source.frames))
     stated = {} if source.encoding is None else {"encoding": source.encoding}
     given = MergeSettings(ev=_floats(ev), times=_floats(times)).replace(**{**stated, **settings})
-    outcome = None
-    for step in merge_source(source, given):
-        outcome = step.outcome
-    assert outcome is not None, "a bracket source has at least one plane"
+    outcome = merge_source(source, given)
     if show:
         add_result_layers(viewer, outcome, display or DisplaySettings(), name)
     result = outcome.result
@@ -156,7 +153,12 @@ def as_script(source: BracketSource, layer_names: Sequence[str], settings: Merge
     ]
     paths = list(dict.fromkeys(path for path in source.paths if path))
     if paths:
-        lines += [f"if {layer_names[0]!r} not in viewer.layers:", *_opening(paths)]
+        from afunet_core.io.formats import RAW_SUFFIXES
+
+        ours = all(Path(path).suffix.lower() in RAW_SUFFIXES for path in paths)  # napari's reader opens the others
+        plugin = ", plugin='napari-afunet'" if ours else ""
+        lines += [f"if {layer_names[0]!r} not in viewer.layers:"]
+        lines += [f"    layers = viewer.open({paths!r}, stack=False{plugin})"]
     lines += ["result = merge_layers(", "    viewer,", "    layers,"]
     script = "\n".join(lines) + "\n" + arguments + ")\n"
     output = str(Path(paths[0]).with_name("merged.exr")) if paths else "merged.exr"
@@ -165,15 +167,6 @@ def as_script(source: BracketSource, layer_names: Sequence[str], settings: Merge
         f"# write_image({output!r}, result.radiance, metadata=result.info)\n"
         "if is_script:\n    napari.run()\n"
     )
-
-
-def _opening(paths: Sequence[str]) -> list[str]:
-    """Return lines that open files as napari or this plugin would."""
-    from afunet_core.io.formats import RAW_SUFFIXES
-
-    ours = all(Path(path).suffix.lower() in RAW_SUFFIXES for path in paths)
-    plugin = ", plugin='napari-afunet'" if ours else ""
-    return [f"    layers = viewer.open({list(paths)!r}, stack=False{plugin})"]
 
 
 def _floats(values: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -22,7 +22,7 @@ def save_result(viewer: Viewer) -> None:
 
 def toggle_compare(viewer: Viewer) -> None:
     """Show the reference frame in the place of the result, or return to the usual view."""
-    _panel(viewer).toggle_compare()
+    _panel(viewer).views.toggle_comparison("reference")
 
 
 def toggle_side_by_side(viewer: Viewer) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Image
+    from qtpy.QtCore import QMimeData
 
 LayerData = tuple[Any, dict[str, Any], str]
 Reader = Callable[[Any], list[LayerData]]
@@ -82,15 +87,7 @@ def _limit(provenance: dict[str, Any]) -> float:
     """The value that is shown white: a result of ours looks as bright as after its merge, as its reference frame."""
     from napari_afunet.display.tone_view import reference_exposure
 
-    known = reference_exposure(provenance)
-    return _white(provenance) if known is None else 2.0**-known
-
-
-def _white(provenance: dict[str, Any]) -> float:
-    """The value that is shown white: of a result in counts, the count at which its shortest frame saturated."""
-    in_counts = provenance.get("units") == "counts"
-    scale = provenance.get("scale") if in_counts else None
-    return float(scale) if isinstance(scale, int | float) and scale > 0 else 1.0
+    return 2.0 ** -(reference_exposure(provenance) or 0.0)
 
 
 def _said(image: Any) -> dict[str, Any]:
@@ -113,17 +110,15 @@ def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
     """The frames of a bracket folder, shortest exposure first, each with its exposure in the metadata."""
     from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
     from afunet_core.errors import ExposureError
-    from afunet_core.io.exposure_list import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_list
 
     given = _paths(path)[0]
     folder = given if given.is_dir() else given.parent
     files, listed = list_bracket_folder(folder), find_exposure_file(folder)
-    exposures = read_exposure_file(listed) if listed else []
+    exposures = read_exposure_list(listed).ev if listed else []
     if len(files) != len(exposures):
-        expected, found = f"{len(files)} exposures, one for each picture", f"{len(exposures)}"
-        raise ExposureError(
-            f"{listed or folder}", expected, found, "Write one EV a line, in the order of the file names."
-        )
+        advice = "Write one EV a line, in the order of the file names."
+        raise ExposureError(f"{listed or folder}", f"{len(files)} exposures, one a picture", len(exposures), advice)
     pairs = sorted(zip(exposures, files, strict=True))
     return [_frame(file, f"{folder.name} {ev:+g} EV", {"ev": ev}) for ev, file in pairs]
 
@@ -139,6 +134,24 @@ def read_frames(paths: Sequence[str]) -> list[LayerData]:
         exposure = {"ev": ev[index]} if ev is not None else {"exposure_time": seconds[index]} if seconds else {}
         layers.append(_frame(file, file.stem, exposure))
     return layers
+
+
+def open_frames(viewer: ViewerModel, paths: Sequence[str]) -> list[Image]:
+    """Add the files as layers, none if one cannot be read, and return them shortest exposure first."""
+    from napari_afunet.layers.selection import by_exposure
+
+    return by_exposure([viewer.add_image(pixels, **attributes) for pixels, attributes, _ in read_frames(paths)])
+
+
+def dropped_frames(data: QMimeData) -> list[str]:
+    """Paths of the frames in a drop: two or more local picture files and nothing else, or an empty list."""
+    from afunet_core.io.formats import READABLE
+    from napari_afunet.layers.selection import MOST_FRAMES
+
+    urls = data.urls()
+    paths = [url.toLocalFile() for url in urls if url.isLocalFile()]
+    frames = [path for path in paths if Path(path).suffix.lower() in READABLE.difference(HDR_SUFFIXES)]
+    return frames if len(frames) == len(urls) and 2 <= len(frames) <= MOST_FRAMES else []
 
 
 def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:

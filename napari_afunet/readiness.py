@@ -2,59 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QLabel
 
 from afunet_core.errors import AFUNetError
 from napari_afunet.jobs.devices import Devices, query_devices
 from napari_afunet.jobs.forecast import forecast
-from napari_afunet.jobs.prechecks import (
-    AlignmentPrecheck,
-    Request,
-    bit_depth_hint,
-    black_level_hint,
-    bracket_warnings,
-)
+from napari_afunet.jobs.prechecks import alignment_warnings, bit_depth_hint, black_level_hint, bracket_warnings
 from napari_afunet.jobs.summary import in_widget_words
 from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.layers.source import BracketSource
-from napari_afunet.panels.bracket import BracketPanel
-from napari_afunet.panels.controls import ControlsPanel
-from napari_afunet.panels.settings import SettingsPanel
-from napari_afunet.settings import MergeSettings
+
+if TYPE_CHECKING:
+    from napari_afunet.widget import MergeWidget
 
 _OPENING = 200  # milliseconds that the panel has for itself before torch is loaded in the background
+_RELEVANT = ("reference", "align", "method", "encoding", "bit_depth", "channel")  # to the alignment of frames
+_DELAY = 400  # milliseconds without a change before the frames' alignment is looked at
 
 
 class Readiness(QObject):
     """Says below the Merge button what a merge would do, until it is done."""
 
-    def __init__(
-        self,
-        bracket: BracketPanel,
-        options: SettingsPanel,
-        controls: ControlsPanel,
-        is_running: Callable[[], bool],
-        settings: Callable[[], MergeSettings],
-        parent: QWidget,
-    ) -> None:
-        super().__init__(parent)
-        self._bracket, self._options, self._controls = bracket, options, controls
-        self._is_running, self._settings = is_running, settings
+    def __init__(self, panel: MergeWidget) -> None:
+        super().__init__(panel)
+        self._panel, self._bracket, self._options, self._controls = panel, panel.bracket, panel.options, panel.controls
         self._on_gpu = self._keeps_message = False
         self._adopted: set[str] = set()
-        self.precheck = AlignmentPrecheck(self._request, parent)
+        self._alignment: list[str] = []  # warnings of frames that lie too far apart
+        self._looked_at: Hashable = None
+        self._stop = threading.Event()  # of the look at the alignment
         self.badge = QLabel("…")
         self.badge.setAccessibleName("Device")
         self.badge.setToolTip("Device that ‘auto’ uses on this computer.")
-        bracket.changed.connect(self.update)
-        bracket.frames_changed.connect(self._adopt_encoding)
-        options.changed.connect(self.update)
-        options.defaults_button.clicked.connect(self._take_stated_encoding)
-        self.precheck.answered.connect(self._update_unless_kept)
+        self._bracket.changed.connect(self.update)
+        self._bracket.frames_changed.connect(self._adopt_encoding)
+        self._options.changed.connect(self.update)
+        self._options.defaults_button.clicked.connect(self._take_stated_encoding)
+        self._look = QTimer(self)
+        self._look.setSingleShot(True)
+        self._look.setInterval(_DELAY)
+        self._look.timeout.connect(self._look_at_alignment)
+        self.destroyed.connect(lambda *_: self._stop.set())
         self._adopt_encoding()
         begin = QTimer(self)
         begin.setSingleShot(True)
@@ -63,41 +57,42 @@ class Readiness(QObject):
 
     def update(self) -> None:
         """Say it anew: frames or settings changed."""
-        if not self._is_running():
+        if not self._panel.is_running:
             self._keeps_message = False
             status, warnings = self._forecast()
             self._controls.show_status(status)
             self._controls.show_warnings(warnings)
-            self.precheck.schedule()
+            if self.badge.text() != "…":  # torch is loaded
+                self._look.start()
+
+    def update_unless_kept(self) -> None:
+        """Say it anew, unless a message is to be left."""
+        if not self._keeps_message:
+            self.update()
 
     def keep_message(self) -> None:
         """Leave what is said, of a merge that just ended or of a mistake, until the user changes something."""
         self._keeps_message = True
 
+    def stop(self) -> None:
+        """Look at nothing more: a merge begins."""
+        self._look.stop()
+        self._stop.set()
+        self._looked_at = None
+
     def source(self) -> BracketSource:
         """Return the pixels, of the chosen channel."""
         return self._bracket.source().of_channel(self._options.settings().channel)
-
-    def _update_unless_kept(self) -> None:
-        if not self._keeps_message:
-            self.update()
 
     def _on_devices(self, devices: Devices) -> None:
         self.badge.setText(devices.badge)
         self._on_gpu = devices.on_gpu
         self._options.blockSignals(True)  # names are spelled out, nothing changes
-        self._options.set_devices(list(devices.names))
-        self._options.set_models(list(devices.models), devices.default_model)
+        self._options.fields["device"].offer(devices.names)
+        self._options.set_models(devices.models, devices.default_model)
         self._options.blockSignals(False)
-        self.precheck.begin()
-        self._update_unless_kept()
-
-    def _request(self) -> Request | None:
-        """Return what would be merged now, for the alignment check."""
-        if self._is_running() or self._bracket.problem():
-            return None
-        pixels = tuple((id(layer), id(layer.data)) for layer in self._bracket.layers())
-        return pixels, self.source(), self._settings()
+        self._look.start()
+        self.update_unless_kept()
 
     def _forecast(self) -> tuple[str, list[str]]:
         """Return the forecast of a merge, or why there is none, and warnings; offer what the data suggest."""
@@ -106,7 +101,7 @@ class Readiness(QObject):
         if problem := self._bracket.problem():
             return problem, []
         try:
-            source, settings = self.source(), self._settings()
+            source, settings = self.source(), self._panel.settings()
         except AFUNetError as error:
             return in_widget_words(str(error)), []
         if bits := bit_depth_hint(source, settings):
@@ -114,16 +109,43 @@ class Readiness(QObject):
         if level := black_level_hint(source, settings):
             self._options.offer_hint("black_level", "auto", f"Darkest value is {level:.0f}: find the black level")
         on_gpu = self._on_gpu if settings.device == "auto" else settings.device != "cpu"
-        warnings = [*bracket_warnings(source, settings), *self.precheck.warnings]
-        if more := self._bracket.left_out:
-            count = len(self._bracket.layers())
-            advice = "Select others and press “Find again”."
-            warnings.append(f"The last {count} of {count + more} layers are taken. {advice}")
-        if names := self._bracket.passed_over:
-            warnings.append(
-                f"Not taken: {', '.join(names)}. All frames need one size, and all be colour or all be grey."
-            )
+        warnings = [*bracket_warnings(source, settings), *self._alignment, *self._bracket.warnings()]
         return f"Ready: {forecast(source, settings, on_gpu)}.", warnings
+
+    def _look_at_alignment(self) -> None:
+        """Look in the background if the frames lie too far apart; what has been looked at is known."""
+        if self._panel.is_running:
+            return
+        request = None
+        try:
+            if not self._bracket.problem():
+                request = self.source(), self._panel.settings()
+        except AFUNetError:
+            pass
+        looked_at: Hashable = None
+        if request is not None:
+            source, settings = request
+            pixels = [(id(layer), id(layer.data)) for layer in self._bracket.layers()]
+            relevant = [settings.ev or settings.times, *(getattr(settings, name) for name in _RELEVANT)]
+            looked_at = *pixels, source.names, *relevant
+        if looked_at == self._looked_at:
+            return
+        self._stop.set()
+        self._stop = stop = threading.Event()
+        self._looked_at = looked_at
+        self._show_alignment([])
+
+        def answer(warnings: list[str]) -> None:
+            if not stop.is_set():
+                self._show_alignment(warnings)
+
+        if request is not None:
+            run_in_background(self, alignment_warnings, *request, stop.is_set, done=answer)
+
+    def _show_alignment(self, warnings: list[str]) -> None:
+        if warnings != self._alignment:
+            self._alignment = warnings
+            self.update_unless_kept()
 
     def _adopt_encoding(self) -> None:
         """Take the encoding that newly chosen layers state; a choice of the user stays while one of its frames does."""

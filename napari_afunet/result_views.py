@@ -1,24 +1,27 @@
-"""Controller of what is shown beside a result: comparisons, maps, features, and regions from other frames."""
+"""Looking closer at a result: comparisons, maps, regions from other frames, and the stages of the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QWidget
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
-from napari_afunet.display.compare import compare, has_result, stop_comparing
+from napari_afunet.display.compare import COMPARISONS, compare, newest_result, stop_comparing
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import run_in_background
-from napari_afunet.layers.features import channel_count, quantity_values, show_values
+from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
 from napari_afunet.layers.overlays import (
+    LEGENDS,
+    TOOLS,
     compute_map,
     draw_regions,
     find_regions,
     frame_ids,
     hide_map,
+    outline_strokes,
     region_layer,
     remove_extra_layers,
     remove_last_region,
@@ -26,7 +29,7 @@ from napari_afunet.layers.overlays import (
 )
 from napari_afunet.layers.result_layer import ResultId
 from napari_afunet.layers.selection import MOST_FRAMES
-from napari_afunet.panels.look_closer import ComparePanel, FeaturesPanel, LookCloserPanel
+from napari_afunet.panels.layout import let_shrink, reveal
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -34,10 +37,14 @@ if TYPE_CHECKING:
 
 _FINISHED = ("added", "removed", "changed")
 _REGION_DELAY = 250  # milliseconds without a change after which regions are taken
+_MAPS = {
+    "ghost": ("Show ghosts", "Overlay where the frames disagree, because something moved."),
+    "source": ("Show sources", "Overlay which frame each pixel came from, or how much the network decided."),
+}
 
 
-class ResultViews(QObject):
-    """Answers the panels that look closer at the last result."""
+class ResultViews(QWidget):
+    """The panel below a result: what is shown beside or over it."""
 
     def __init__(
         self,
@@ -46,27 +53,85 @@ class ResultViews(QObject):
         merge_again: Callable[..., None],
         chosen_layer: Callable[[], Image | None],
         tell: Callable[[str], None],
-        parent: QWidget,
     ) -> None:
-        super().__init__(parent)
+        super().__init__()
         self._viewer, self._controller = viewer, controller
         self._merge_again, self._chosen_layer, self._tell = merge_again, chosen_layer, tell
         self._wish: tuple[str, int] | None = None
-        self._after_merge: tuple[str, str] | None = None
-        self.compare, self.look_closer, self.features = ComparePanel(), LookCloserPanel(), FeaturesPanel()
+        self._after_merge: Callable[[], None] | None = None
+        self.comparisons: dict[str, QPushButton] = {}
+        self.maps: dict[str, QPushButton] = {}
+        self.tools: dict[str, QPushButton] = {}
+        for name, (text, tip) in COMPARISONS.items():
+            self.comparisons[name] = self._button(
+                text, tip, lambda on, name=name: self.show_comparison(name if on else "")
+            )
+        for name, (text, tip) in _MAPS.items():
+            self.maps[name] = self._button(text, tip, lambda on, name=name: self._on_map(name, on))
+        for button in (*self.comparisons.values(), *self.maps.values()):
+            button.setCheckable(True)
+        for mode, (text, tip) in TOOLS.items():
+            tip = f"{tip}: it is taken from the frame chosen, at once."
+            self.tools[mode] = self._button(text, tip, lambda _, mode=mode: self._on_draw(mode))
+        self.undo_button = self._button("Undo", "Take the last region back.", self._on_undo)
+        self.undo_button.setAccessibleName("Undo the last region")
+        tip = "Remove previews, maps, stages and regions; results and frames stay."
+        self.tidy_button = self._button("Remove extra layers", tip, self._on_tidy)
+        self.legend, self.reason_label = QLabel(), QLabel()
+        self.legend.setAccessibleName("Legend of the map")
+        self.legend.setTextFormat(Qt.TextFormat.RichText)
+        self.reason_label.setAccessibleName("Why no region can be taken")
+        for label in (self.legend, self.reason_label):
+            label.setWordWrap(True)
+            label.setVisible(False)
+        self.frame_box, self.quantity_box, self.channel_box = QComboBox(), QComboBox(), QSpinBox()
+        self.frame_box.setAccessibleName("Frame that a region is taken from")
+        self.frame_box.setToolTip("Where something moved the result shows the reference's moment: choose another's.")
+        self.quantity_box.setAccessibleName("Stages as")
+        self.quantity_box.setToolTip("What the layers 'stages' show of the network's features, along the stage slider.")
+        self.channel_box.setAccessibleName("Channel of the features")
+        self.channel_box.setToolTip("Which channel of the features.")
+        for value, text in QUANTITIES.items():
+            self.quantity_box.addItem(text, value)
+        self._lay_out()
         self._regions_timer = QTimer(self)
         self._regions_timer.setSingleShot(True)
         self._regions_timer.setInterval(_REGION_DELAY)
         self._regions_timer.timeout.connect(self._take_regions)
-        self.compare.chosen.connect(self.show_comparison)
-        self.features.chosen.connect(self._on_features)
-        self.look_closer.map_wanted.connect(self._on_map)
-        self.look_closer.regions_wanted.connect(self._on_draw)
-        self.look_closer.undo_wanted.connect(self._on_undo)
-        self.look_closer.tidy_wanted.connect(self._on_tidy)
+        self.quantity_box.activated.connect(self._on_features)
+        self.channel_box.valueChanged.connect(self._on_features)
         controller.started.connect(lambda: self.show_comparison(""))
         controller.merged.connect(self._on_merged)
         controller.ended.connect(self._on_ended)
+        self.refresh()
+
+    @staticmethod
+    def _button(text: str, tip: str, clicked: Callable[..., None]) -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(tip)
+        button.clicked.connect(clicked)
+        return button
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(3)
+        shown = [*self.comparisons.values(), *self.maps.values()]
+        for widgets in (
+            *zip(shown[::2], shown[1::2], strict=True),
+            (self.legend,),
+            (QLabel("Take from"), self.frame_box),
+            (*self.tools.values(), self.undo_button),
+            (self.reason_label,),
+            (self.tidy_button,),
+            (QLabel("Stages as"), self.quantity_box, self.channel_box),
+        ):
+            row = QHBoxLayout()
+            for widget in widgets:
+                row.addWidget(widget, 0 if isinstance(widget, QLabel) and len(widgets) > 1 else 1)
+            column.addLayout(row)
+        for box in (self.frame_box, self.quantity_box):
+            let_shrink(box)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -75,30 +140,35 @@ class ResultViews(QObject):
 
     def _on_merged(self, layers: dict[str, Image]) -> None:
         outcome = self.outcome
-        if outcome is None:
-            return
-        self.look_closer.set_frames(outcome.info.get("frames") or outcome.source.names, _no_regions(outcome))
-        self.features.set_channels(0 if outcome.source.planes else channel_count(outcome))
-        for button in self.look_closer.buttons:
-            self.look_closer.show_map(button)
+        if outcome is not None:
+            self._offer(outcome.info.get("frames") or outcome.source.names, _no_regions(outcome))
+            self._offer_channels(0 if outcome.source.planes else channel_count(outcome))
+            self._release_maps()
 
     def _on_ended(self, fraction: float, message: str) -> None:
         self._regions_timer.start()  # what was drawn while it ran
         wish, self._after_merge = self._after_merge, None
-        if wish is None or fraction < 1.0:
-            return
-        kind, name = wish
-        if kind == "map":
-            self._on_map(name, True)
-        else:
-            self.show_comparison(name)
+        if wish is not None and fraction == 1.0:
+            wish()
 
     def refresh(self) -> None:
         """Offer comparisons where there is a result."""
-        self.compare.setEnabled(has_result(self._viewer))
+        for button in self.comparisons.values():
+            button.setEnabled(newest_result(self._viewer) is not None)
         if self.outcome is None:
-            self.look_closer.set_frames([])
-            self.features.set_channels(0)
+            self._offer([])
+            self._offer_channels(0)
+
+    def _offer(self, names: Sequence[str], reason: str = "") -> None:
+        """Offer the frames of a result; none where there is no result, and no regions for a reason."""
+        self.frame_box.clear()
+        self.frame_box.addItems([f"frame {index + 1} · {name}" for index, name in enumerate(names)])
+        for button in self.maps.values():
+            button.setEnabled(bool(names))
+        self.reason_label.setText(reason)
+        self.reason_label.setVisible(bool(reason))
+        for widget in (self.frame_box, *self.tools.values(), self.undo_button):
+            widget.setEnabled(bool(names) and not reason)
 
     def _uncovered(self) -> Outcome | None:
         """Return the last merge; a preview in front of it is removed, a comparison that shows it elsewhere is ended."""
@@ -108,17 +178,33 @@ class ResultViews(QObject):
             self._controller.remove_preview()
         return self.outcome
 
+    def _merge_for(self, show: Callable[[], None], **changes: Any) -> None:
+        """Merge again for something that the last merge did not keep, and show it then."""
+        if self._after_merge is not None or self.outcome is None:
+            self._after_merge = None
+            self._tell("This merge has no such picture.")
+            return
+        self._after_merge = show
+        self._merge_again(**changes)
+
+    def _on_tidy(self) -> None:
+        self.show_comparison("")
+        self._release_maps()
+        self._controller.remove_preview()
+        remove_extra_layers(self._viewer)
+
     def toggle_comparison(self, comparison: str) -> None:
         """Show a comparison, or return from it."""
-        self.show_comparison("" if self.compare.buttons[comparison].isChecked() else comparison)
+        self.show_comparison("" if self.comparisons[comparison].isChecked() else comparison)
 
     def show_comparison(self, comparison: str) -> None:
         """Show a comparison by its name, or return to the usual view for an empty one."""
         stop_comparing(self._viewer)
         found = bool(comparison) and compare(self._viewer, comparison, self._chosen_layer())
-        self.compare.show_chosen(comparison if found else "")
+        for name, button in self.comparisons.items():
+            button.setChecked(found and name == comparison)
         if comparison == "stages" and not found and self.outcome is not None and "model" in self.outcome.info:
-            self._merge_for("compare", comparison, stages=True)
+            self._merge_for(lambda: self.show_comparison(comparison), stages=True)
         elif comparison == "stages" and not found:
             self._tell("There are no stages: the method “AFUNet” or “Automatic” makes them.")
         elif comparison and not found:
@@ -131,102 +217,99 @@ class ResultViews(QObject):
             for name in ("network", button) if button == "source" else (button,):
                 if outcome is not None:
                     hide_map(self._viewer, outcome, name)
-            self.look_closer.show_map(button)
+            self.mark_map(button)
             return
-        name = self._available_map(outcome, button)
+        # Of the sources, the network's share where that is all there is.
+        known = {*outcome.maps, *(outcome.result.maps if outcome.result is not None else ())}
+        name = "network" if button == "source" and "source" not in known and "network" in known else button
 
         def show(values: Any) -> None:
             if outcome is not self.outcome:
                 return
-            if values is None:
-                self.look_closer.show_map(button)
-                if self._controller.worker is None and name == button:
-                    self._merge_for("map", button, ghost_map=True, stages="model" in outcome.info and name == "source")
+            if values is not None:
+                show_map(self._viewer, outcome, name, values)
+                self.mark_map(button, name)
                 return
-            show_map(self._viewer, outcome, name, values)
-            self.look_closer.show_map(button, name)
+            self.mark_map(button)
+            if self._controller.run is None and name == button:
+                stages = "model" in outcome.info and name == "source"
+                self._merge_for(lambda: self._on_map(button, True), ghost_map=True, stages=stages)
 
         run_in_background(self, compute_map, outcome, name, done=show)
 
-    @staticmethod
-    def _available_map(outcome: Outcome, button: str) -> str:
-        """Return the map that answers a button: of the sources, the network's share where that is all there is."""
-        known = {*outcome.maps, *(outcome.result.maps if outcome.result is not None else ())}
-        return "network" if button == "source" and "source" not in known and "network" in known else button
+    def mark_map(self, button: str, name: str = "") -> None:
+        """Mark a map as shown, with its legend; for an empty name none is."""
+        self.maps[button].setChecked(bool(name))
+        self.legend.setText(LEGENDS.get(name, ""))
+        self.legend.setVisible(bool(name))
+        if name:
+            reveal(self.legend)
 
-    def _merge_for(self, kind: str, name: str, **changes: Any) -> None:
-        """Merge again for something that the last merge did not keep, and show it then."""
-        if self._after_merge is not None or self.outcome is None:
-            self._after_merge = None
-            self._tell("This merge has no such picture.")
-            return
-        self._after_merge = (kind, name)
-        self._merge_again(**changes)
+    def _release_maps(self) -> None:
+        for button in self.maps:
+            self.mark_map(button)
 
-    def _on_draw(self, frame: int, freehand: bool) -> None:
-        outcome = self._uncovered()
-        if outcome is None or frame < 0:
-            return
-        layer = draw_regions(self._viewer, outcome, frame, freehand)
-        layer.events.data.disconnect(self._on_regions)
-        layer.events.data.connect(self._on_regions)
+    def _on_draw(self, tool: str) -> None:
+        outcome, frame = self._uncovered(), self.frame_box.currentIndex()
+        if outcome is not None and frame >= 0:
+            layer = draw_regions(self._viewer, outcome, frame, tool)
+            layer.events.data.disconnect(self._on_regions)
+            layer.events.data.connect(self._on_regions)
 
     def _on_regions(self, event: Any) -> None:
         if event.action in _FINISHED:  # not while a shape is drawn
             self._regions_timer.start()
 
     def _on_undo(self) -> None:
-        if self.outcome is not None and (layer := region_layer(self._viewer, self._result_id())) is not None:
+        if self.outcome is not None and (layer := region_layer(self._viewer, ResultId.of_outcome(self.outcome))):
             remove_last_region(layer)
 
     def _take_regions(self) -> None:
         outcome = self.outcome
         if outcome is None:
             return
-        layer = region_layer(self._viewer, self._result_id())
+        layer = region_layer(self._viewer, ResultId.of_outcome(outcome))
+        if layer is not None:
+            outline_strokes(layer)
         regions = find_regions(layer, frame_ids(outcome))
-        if regions == tuple(outcome.settings.regions):
-            return
-        if layer is not None and str(layer.mode).startswith("add"):
-            layer.mode = "pan_zoom"  # one press of the button draws one region
-        self._controller.retake(regions)
-
-    def _result_id(self) -> ResultId:
-        assert self.outcome is not None
-        return ResultId.of_outcome(self.outcome)
+        if regions != tuple(outcome.settings.regions):
+            if layer is not None and str(layer.mode).startswith("add"):
+                layer.mode = "pan_zoom"  # one press of the button draws one region
+            self._controller.retake(regions)
 
     def drawn_regions(self, layers: Sequence[Image]) -> tuple[Any, ...]:
         """Return the regions drawn over the result of these frames, shortest exposure first."""
         ids = [str(layer.unique_id) for layer in layers] if len(layers) > 1 else list(map(str, range(MOST_FRAMES)))
         return find_regions(region_layer(self._viewer, ResultId.of_frames(layers)), ids)
 
-    def _on_tidy(self) -> None:
-        self.show_comparison("")
-        for button in self.look_closer.buttons:
-            self.look_closer.show_map(button)
-        self._controller.remove_preview()
-        remove_extra_layers(self._viewer)
+    def _offer_channels(self, count: int) -> None:
+        """Offer the channels of the features; 0 when there are none to look at."""
+        self.quantity_box.setEnabled(count > 0)
+        self.quantity_box.setCurrentIndex(0)
+        self.channel_box.blockSignals(True)
+        self.channel_box.setRange(0, max(0, count - 1))
+        self.channel_box.blockSignals(False)
+        self.channel_box.setVisible(False)
 
-    def _on_features(self, quantity: str, channel: int) -> None:
+    def _on_features(self) -> None:
         """Compute in the background; of several wishes the last one counts."""
-        outcome = self.outcome
+        outcome, quantity = self.outcome, self.quantity_box.currentData()
+        self.channel_box.setVisible(quantity == "channel")
         if outcome is None:
             return
-        self._wish = wish = (quantity, channel)
+        self._wish = wish = (quantity, self.channel_box.value())
 
         def show(values: Any) -> None:
             if wish == self._wish and outcome is self.outcome:
                 show_values(self._viewer, outcome, values)
 
-        run_in_background(self, quantity_values, outcome, quantity, channel, done=show)
+        run_in_background(self, quantity_values, outcome, *wish, done=show)
 
 
 def _no_regions(outcome: Outcome) -> str:
     """Return why no region of a result can be taken from another frame; nothing where one can."""
     if outcome.is_preview:
         return "Regions are taken in a result, not in a preview: press Merge."
-    if outcome.source.planes:
-        return "Regions are taken in single images, and this result is a stack: merge its planes one by one."
-    return (
-        "" if outcome.linear else "Regions are taken in light, and exposure fusion gives none: choose another method."
-    )
+    if outcome.linear:
+        return ""
+    return "Regions are taken in light, and exposure fusion gives none: choose another method."

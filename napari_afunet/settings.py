@@ -13,11 +13,6 @@ from afunet_core.bracket.options import BracketOptions
 from afunet_core.merging.options import MergeOptions
 from afunet_core.utils.options import GROUPS, Option, option, options_of
 
-__all__ = ["PREFERENCES", "MergeSettings", "form_options"]
-
-PREFERENCES = "napari-afunet"
-"""Name of the plugin, under which napari keeps them."""
-
 
 def _encoding() -> dict[str, Option]:
     """Return the option for pixels in memory: no file tells their encoding."""
@@ -62,16 +57,11 @@ class MergeSettings(MergeOptions, BracketOptions):
     @classmethod
     def from_preferences(cls) -> MergeSettings:
         """Return the defaults the user chose in napari's preferences; the built-in ones where there are none."""
-        try:
-            from napari.settings import get_plugin_settings
-
-            preferences = get_plugin_settings(PREFERENCES)
-        except (ImportError, KeyError):  # napari before 0.9, or the plugin is not registered
-            return cls()
-        chosen = {}
+        stored_groups, chosen = preferences(), {}
         for each in form_options().values():
-            stored = getattr(getattr(preferences, each.group, None), each.name, None)
-            if stored is not None and not _is_file_only(each, stored):
+            stored = getattr(getattr(stored_groups, each.group, None), each.name, None)
+            is_for_files_only = each.kind == "choice" and stored not in each.choices
+            if stored is not None and not is_for_files_only:
                 chosen[each.name] = _from_preference(each, stored)
         return cls(**chosen)
 
@@ -94,6 +84,16 @@ class MergeSettings(MergeOptions, BracketOptions):
         return {name: value for name, value in vars(self).items() if value != getattr(default, name)}
 
 
+def preferences() -> Any:
+    """Return this plugin's preferences in napari; ``None`` where there are none."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        return get_plugin_settings("napari-afunet")
+    except (ImportError, KeyError):  # napari before 0.9, or the plugin is not registered
+        return None
+
+
 def form_options() -> dict[str, Option]:
     """Return every option that a form offers, by name, group by group as they are shown."""
     declared = [each for each in options_of(MergeSettings).values() if each.form]
@@ -106,7 +106,3 @@ def _from_preference(each: Option, stored: Any) -> Any:
             return None
         return type(each.scale)(stored) if each.scale == 1 else round(stored * each.scale)
     return each.value_of(stored) if each.kind == "text" else stored
-
-
-def _is_file_only(each: Option, stored: Any) -> bool:
-    return each.kind == "choice" and stored not in each.choices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_error
@@ -11,23 +12,22 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
 from afunet_core.errors import AFUNetError
 from napari_afunet.api import as_script
 from napari_afunet.display.tone_view import is_hdr
-from napari_afunet.dropped_files import NewFilesDetector, dropped_frames, open_frames
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.summary import in_widget_words
 from napari_afunet.jobs.worker import find_brackets, run_in_background
 from napari_afunet.layers.exposures import estimate_exposures
-from napari_afunet.layers.preview import visible_part
 from napari_afunet.layers.result_layer import find_whole
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.panels.batch import BatchPanel
 from napari_afunet.panels.bracket import BracketPanel
 from napari_afunet.panels.controls import ControlsPanel
 from napari_afunet.panels.display import DisplayPanel
+from napari_afunet.panels.frame_table import EV
 from napari_afunet.panels.layout import fill_column
 from napari_afunet.panels.save import SaveButton
 from napari_afunet.panels.settings import SettingsPanel
-from napari_afunet.panels.suggestion import BracketSuggestion
+from napari_afunet.readers import dropped_frames, open_frames
 from napari_afunet.readiness import Readiness
 from napari_afunet.result_views import ResultViews
 from napari_afunet.settings import MergeSettings
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
     from qtpy.QtGui import QDragEnterEvent, QDropEvent
-
-    from napari_afunet.jobs.worker import MergeWorker
 
 # Merge and compare, as the manifest has them: napari 0.9 does not bind those of plugins.
 KEYS = ("Control-Shift-M", "Control-Shift-R")
@@ -52,28 +50,23 @@ class MergeWidget(QWidget):
         self._fused: Image | None = None
         self.display = DisplayPanel(napari_viewer)
         self.controller = MergeController(napari_viewer, self.display.settings, self)
-        self._new_files = NewFilesDetector(napari_viewer, self)
-        self.suggestion = BracketSuggestion()
         self.bracket = BracketPanel(napari_viewer)
         self.options = SettingsPanel(MergeSettings.from_preferences())
         self.save_button = SaveButton(self._layer_to_save, self.display.settings)
         self.controls = ControlsPanel(self.save_button)
-        self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self._tell, self)
-        self.compare, self.look_closer = self.views.compare, self.views.look_closer
-        self.features = self.views.features
+        self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self._tell)
         self.batch = BatchPanel()
         self.script_button = QPushButton("Copy as script")
         self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
-        running = self.controller.is_running
-        self.readiness = Readiness(self.bracket, self.options, self.controls, running, self.settings, self)
+        self.readiness = Readiness(self)
         self.setAcceptDrops(True)
         fill_column(
             self,
-            ("Exposure bracket", [self.suggestion, self.bracket]),
+            ("Exposure bracket", [self.bracket]),
             ("Merging", [self.options]),
             self.controls,
             ("Display", [self.display]),
-            ("Compare and look closer", [self.compare, self.look_closer, self.features]),
+            ("Compare and look closer", [self.views]),
             ("", [self.script_button, self.batch.button]),
             self.batch,
             self.readiness.badge,
@@ -100,9 +93,6 @@ class MergeWidget(QWidget):
         self.batch.search_wanted.connect(self.find_brackets)
         self.batch.open_wanted.connect(self._open)
         self.batch.merge_wanted.connect(self.merge_folders)
-        self._new_files.bracket.connect(self._on_new_bracket)
-        self.suggestion.taken.connect(self.bracket.set_layers)
-        self.bracket.changed.connect(self._on_bracket)
         self.bracket.open_wanted.connect(self.open_frames)
         self.bracket.estimate_wanted.connect(self._on_estimate)
         self.display.layer_box.activated.connect(self._on_display_chosen)
@@ -112,13 +102,13 @@ class MergeWidget(QWidget):
         for event, slot in self._viewer_events():
             event.connect(slot)
         # By the viewer they work wherever the focus is, and should napari bind the manifest's, those come first.
-        for key, action in zip(KEYS, (self.merge, self.toggle_compare), strict=True):
+        for key, action in zip(KEYS, (self.merge, partial(self.views.toggle_comparison, "reference")), strict=True):
             self._viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
 
     def _viewer_events(self) -> list[tuple[Any, Any]]:
         events = self._viewer.layers.events
         return [
-            (events.inserted, self._on_inserted),
+            (events.inserted, self._on_layers),
             (events.removed, self._on_layers),
             (events.renamed, self._on_renamed),
         ]
@@ -143,19 +133,17 @@ class MergeWidget(QWidget):
 
     def _abandon(self) -> None:
         """Stop what runs, and listen to the viewer no longer."""
-        self.readiness.precheck.stop()
+        self.readiness.stop()
         self.controller.abandon()
         for source, slot in self._viewer_events():
             source.disconnect(slot)
         for key in KEYS:
             self._viewer.bind_key(key, None)
 
-    # -------------------------------------------------------------------------------------------- merging
-
     @property
-    def worker(self) -> MergeWorker | None:
-        """The merge or batch under way."""
-        return self.controller.worker
+    def is_running(self) -> bool:
+        """True while a merge or a batch runs."""
+        return self.controller.run is not None
 
     @property
     def outcome(self) -> Outcome | None:
@@ -177,8 +165,8 @@ class MergeWidget(QWidget):
         source = self._source()
         if source is not None:
             layers = self.bracket.layers()
-            part = visible_part(self._viewer, layers[len(layers) // 2], source)
-            self.controller.merge(part, self._preview_settings())
+            seen = source.seen(self._viewer, layers[len(layers) // 2])
+            self.controller.merge(seen, self._preview_settings())
 
     def _preview_settings(self) -> MergeSettings:
         return self.settings().replace(stages=False, ghost_map=False, regions=())
@@ -186,7 +174,7 @@ class MergeWidget(QWidget):
     def _remove_outdated_preview(self) -> None:
         """Remove a preview that other frames or settings made than those chosen now."""
         preview = self.controller.preview
-        if preview is None or self.worker is not None:
+        if preview is None or self.is_running:
             return
         layers = {str(layer.unique_id) for layer in self.bracket.layers()}
         try:
@@ -203,7 +191,7 @@ class MergeWidget(QWidget):
 
     def merge_folders(self, root: str, output: str, group: bool = False) -> None:
         """Merge the bracket folders at or below ``root``, or with ``group`` the brackets among its pictures."""
-        if self.worker is None:
+        if not self.is_running:
             self.controller.merge_folders(root, output, self.settings(), group)
             self.batch.show_running(output)
 
@@ -211,26 +199,24 @@ class MergeWidget(QWidget):
         """List the brackets that a batch would merge."""
         self.controls.show_status("Looking for brackets …")
 
-        def done(found: list[Any]) -> None:
+        def answer(found: list[Any] | Exception) -> None:
             self.readiness.update()
-            self.batch.show_found(root, group, found)
+            if isinstance(found, Exception):
+                self._tell(found)
+            else:
+                self.batch.show_found(root, group, found)
 
-        def failed(error: Exception) -> None:
-            self.readiness.update()
-            self._tell(error)
-
-        settings = self.options.settings()
-        run_in_background(self, find_brackets, root, settings, group, done=done, failed=failed)
+        run_in_background(self, find_brackets, root, self.options.settings(), group, done=answer, failed=answer)
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
-        if self.worker is not None:
+        if self.is_running:
             self.controls.show_cancelling()
             self.controller.cancel()
 
     def _source(self) -> BracketSource | None:
         """Return the pixels, or notify why there are none."""
-        if self.worker is not None:
+        if self.is_running:
             return None
         problem = self.bracket.problem()
         if problem:
@@ -253,7 +239,7 @@ class MergeWidget(QWidget):
         show_error(text)
 
     def _on_started(self) -> None:
-        self.readiness.precheck.stop()
+        self.readiness.stop()
         self.batch.show_running()
         self.controls.show_warnings([])
         self.controls.show_summary("")
@@ -274,8 +260,6 @@ class MergeWidget(QWidget):
         self.controls.show_idle(fraction, message)
         self._show_save_button()
 
-    # -------------------------------------------------------------------------------------------- saving
-
     def _layer_to_save(self) -> Image | None:
         """Return the picture of an exposure fusion that was just made, else the chosen HDR layer, never a preview."""
         is_fused = self._fused is not None and self._fused in self._viewer.layers
@@ -287,9 +271,7 @@ class MergeWidget(QWidget):
         self._show_save_button()
 
     def _show_save_button(self) -> None:
-        self.save_button.setEnabled(self._layer_to_save() is not None and self.worker is None)
-
-    # -------------------------------------------------------------------------------------------- opening
+        self.save_button.setEnabled(self._layer_to_save() is not None and not self.is_running)
 
     def open_frames(self) -> None:
         """Let the user choose the picture files of a bracket."""
@@ -319,16 +301,9 @@ class MergeWidget(QWidget):
     def _on_estimate(self) -> None:
         try:
             ev = estimate_exposures(self.bracket.source(), self.options.settings())
+            self.bracket.table.type_values(ev, EV)
         except AFUNetError as error:
             self._tell(error)
-            return
-        self.bracket.set_exposures(ev)
-
-    # -------------------------------------------------------------------------------------------- around it
-
-    def toggle_compare(self) -> None:
-        """Show the reference frame in the place of the chosen result, or return."""
-        self.views.toggle_comparison("reference")
 
     def copy_script(self) -> str:
         """Put Python for this merge on the clipboard, and return it."""
@@ -342,24 +317,7 @@ class MergeWidget(QWidget):
         self.controls.show_status("The script is on the clipboard.")
         return script
 
-    # -------------------------------------------------------------------------------------------- following
-
-    def _on_bracket(self) -> None:
-        if self.suggestion.layers and set(self.suggestion.layers) == set(self.bracket.layers()):
-            self.suggestion.withdraw()
-
-    def _on_new_bracket(self, layers: list[Image]) -> None:
-        """Suggest frames that were opened together, unless they are the bracket already."""
-        if set(layers) != set(self.bracket.layers()):
-            self.suggestion.suggest(layers)
-
-    def _on_inserted(self, event: Any) -> None:
-        self._new_files.note(event.value)
-        self._on_layers()
-
     def _on_layers(self, event: Any = None) -> None:
-        if not all(layer in self._viewer.layers for layer in self.suggestion.layers):
-            self.suggestion.withdraw()
         self.bracket.refresh()
         self.display.refresh()
         self.views.refresh()

@@ -115,8 +115,9 @@ def save(path: str, saved: Saved, picture: np.ndarray | None = None, gain_map: b
 
     ``picture`` is the result as displayed, for formats that hold it; with ``gain_map`` a JPEG keeps the light, too.
     """
+    from afunet_core.io.microscope import PixelSize
     from afunet_core.io.stack import write_stack
-    from afunet_core.io.write import PixelSize, write_image
+    from afunet_core.io.write import write_image
 
     suffix = Path(path).suffix.lower()
     metadata = None if saved.info is None else dict(saved.info)

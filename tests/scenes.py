@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -97,6 +98,17 @@ def save_photo(path: Path, pixels: np.ndarray, *exposure: Any, **more: Any) -> P
     exif = exif.tobytes() if path.suffix == ".tif" else exif  # as a block its nested fields are beyond Pillow's writer
     Image.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif, **quality)
     return path
+
+
+def write_bracket(folder: Path, frames: Sequence[np.ndarray], ev: Sequence[float] = ()) -> list[str]:
+    """Write frames as ``0.tif``, ``1.tif`` …, and their exposures, where they are given, as a list beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{number}.tif" for number in range(len(frames))]
+    for path, frame in zip(paths, frames, strict=True):
+        tifffile.imwrite(path, frame, photometric="rgb" if frame.shape[-1] == 3 else "minisblack")
+    if ev:
+        (folder / "exposure.txt").write_text("\n".join(map(str, ev)))
+    return [str(path) for path in paths]
 
 
 BLACK, WHITE, BALANCE = 256, 4095, (2.0, 1.0, 1.5)

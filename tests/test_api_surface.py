@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ MODULES = (
 
 def signature(value: object) -> str:
     try:
-        return str(inspect.signature(value))  # type: ignore[arg-type]
+        return re.sub(r" at 0x\w+", "", str(inspect.signature(value)))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return type(value).__name__
 
@@ -57,15 +58,8 @@ def test_nothing_public_vanished_or_changed(module):
         if isinstance(before, dict) and isinstance(now, dict):
             now = {member: now.get(member, "missing") for member in before}  # new methods break nobody
         assert now == before, f"{module}.{name} changed; see the top of this file if that was on purpose"
-
-
-def test_every_public_name_is_documented():
-    for module in MODULES:
-        loaded = importlib.import_module(module)
-        for name in loaded.__all__:
-            value = getattr(loaded, name)
-            if inspect.isclass(value) or inspect.isfunction(value):
-                assert inspect.getdoc(value), f"{module}.{name} has no docstring"
+        value = getattr(importlib.import_module(module), name)
+        assert inspect.getdoc(value) or not callable(value), f"{module}.{name} has no docstring"
 
 
 if __name__ == "__main__":

@@ -55,26 +55,21 @@ def metadata(wheel) -> email.message.Message:
 
 
 class TestDistributions:
-    def test_wheel_holds_all_that_the_checkout_holds(self, wheel):
-        tracked = subprocess.run(
+    def test_wheel_holds_the_checkouts_packages_with_weights_and_one_manifest_and_nothing_else(self, wheel):
+        listed = subprocess.run(
             ["git", "ls-files", "afunet_core", "napari_afunet"], cwd=ROOT, capture_output=True, text=True, check=False
         ).stdout.split()
-        if not tracked:  # an unpacked source distribution
-            tracked = [str(p.relative_to(ROOT)) for p in ROOT.glob("*/**/*.py") if p.parts[-2] in ("afunet_core",)]
-        assert {name for name in tracked if (ROOT / name).exists()} <= set(wheel.namelist())
-        assert {"afunet_core/py.typed", "napari_afunet/py.typed"} <= set(wheel.namelist())
-
-    def test_wheel_holds_every_weights_file_with_its_card(self, wheel):
-        weights = [p.name for p in (ROOT / "afunet_core" / "weights").iterdir() if p.suffix in (".safetensors", ".md")]
-        packed = {Path(name).name for name in wheel.namelist() if name.startswith("afunet_core/weights/")}
-        assert set(weights) <= packed
-
-    def test_wheel_holds_the_one_manifest(self, wheel):
-        assert wheel.namelist().count("napari_afunet/napari.yaml") == 1
+        if not listed:  # an unpacked source distribution
+            listed = [str(path.relative_to(ROOT)) for path in (ROOT / "afunet_core").rglob("*.py")]
+        weights = [
+            path for path in (ROOT / "afunet_core" / "weights").iterdir() if path.suffix in (".safetensors", ".md")
+        ]
+        wanted = {name for name in listed if (ROOT / name).exists()} | {str(path.relative_to(ROOT)) for path in weights}
+        names = wheel.namelist()
+        assert wanted | {"afunet_core/py.typed", "napari_afunet/py.typed"} <= set(names)
+        assert names.count("napari_afunet/napari.yaml") == 1
         assert wheel.read("napari_afunet/napari.yaml") == (ROOT / "napari.yaml").read_bytes()
-
-    def test_wheel_holds_nothing_else(self, wheel):
-        tops = {name.split("/")[0] for name in wheel.namelist()}
+        tops = {name.split("/")[0] for name in names}
         assert {top for top in tops if not top.endswith(".dist-info")} == {"afunet_core", "napari_afunet"}
 
     def test_sdist_holds_what_is_needed_to_build_test_and_document(self, dist):
@@ -111,20 +106,23 @@ class TestDistributions:
 
 
 class TestMetadata:
-    def test_version_is_the_same_everywhere(self, metadata):
+    def test_version_licence_classifiers_and_links(self, metadata):
         import afunet_core
 
         assert metadata["Version"] == afunet_core.__version__
         assert f"version: {metadata['Version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-
-    def test_licence_and_classifiers(self, metadata):
         assert metadata["License-Expression"] == "Apache-2.0"
         assert {"LICENSE", "NOTICE"} <= set(metadata.get_all("License-File"))
         assert {"Framework :: napari", "Typing :: Typed"} <= set(metadata.get_all("Classifier"))
+        links = {line.split(",")[0] for line in metadata.get_all("Project-URL")}
+        assert {"Source", "Documentation", "Issues", "Changelog"} <= links
 
-    def test_no_qt_binding_is_forced_on_anyone(self, metadata):
-        required = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
-        assert not [line for line in required if line.lower().startswith(("pyqt", "pyside")) or "napari[" in line]
+    def test_the_core_needs_no_napari_qt_scipy_or_dask(self, metadata):
+        lines = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+        required = {re.split(r"[^\w-]", line)[0].lower() for line in lines}
+        assert "torch" in required
+        refused = {"napari", "superqt", "qtpy", "npe2", "magicgui", "scipy", "scikit-image", "dask"}
+        assert not [name for name in required if name in refused or name.startswith(("pyqt", "pyside"))]
 
     def test_every_extra_exists_and_those_that_a_message_or_page_names(self, metadata):
         extras = {"napari", "qt", "samples", "heif", "hdr", "train", "evaluation", "metrics", "raw", "onnx", "cluster"}
@@ -134,26 +132,12 @@ class TestMetadata:
         assert {"train", "raw", "hdr"} <= named
         assert named | extras | {"docs", "dev"} <= set(metadata.get_all("Provides-Extra"))
 
-    def test_the_core_needs_no_napari_qt_scipy_or_dask(self, metadata):
-        lines = [line for line in metadata.get_all("Requires-Dist") if ";" not in line]
-        required = {re.split(r"[^\w-]", line)[0].lower() for line in lines}
-        assert "torch" in required
-        assert not required & {"napari", "superqt", "qtpy", "npe2", "magicgui", "scipy", "scikit-image", "dask"}
-
-    def test_the_index_page_links_to_the_source_the_documentation_and_the_issues(self, metadata):
-        named = {line.split(",")[0] for line in metadata.get_all("Project-URL")}
-        assert {"Source", "Documentation", "Issues", "Changelog"} <= named
-
 
 class TestImports:
-    def test_the_core_package_loads_nothing_heavy(self):
-        loaded = python("import sys, json, afunet_core; print(json.dumps(sorted(sys.modules)))")
-        assert not {"torch", "numpy", "napari", "kornia", "qtpy"} & set(json.loads(loaded))
-
-    def test_the_core_never_needs_napari_magicgui_or_qt(self):
-        python(
+    def test_the_core_loads_nothing_heavy_and_never_needs_napari_magicgui_or_qt(self):
+        loaded = python(
             """
-            import importlib, pkgutil, sys
+            import importlib, json, pkgutil, sys
 
             class Refuse:
                 def find_spec(self, name, path=None, target=None):
@@ -163,12 +147,13 @@ class TestImports:
 
             sys.meta_path.insert(0, Refuse())
             import afunet_core
-            from afunet_core.errors import DependencyError
+            print(json.dumps(sorted(sys.modules)))
             for module in pkgutil.walk_packages(afunet_core.__path__, "afunet_core."):
                 if not module.name.endswith("__main__"):
                     importlib.import_module(module.name)
             """
         )
+        assert not {"torch", "numpy", "kornia"} & set(json.loads(loaded))
 
     @pytest.mark.parametrize(
         ("extra", "package", "code"),
@@ -196,7 +181,8 @@ class TestImports:
         done = python("import runpy; runpy.run_path('tools/try_core.py', run_name='__main__')")
         assert done.endswith("The core works alone.\n")
 
-    def test_the_plugin_starts_without_torch(self):
+    def test_the_plugin_starts_and_looks_at_opened_frames_without_torch(self):
+        """The window would stand still while it loads; a thread of its own loads it."""
         loaded = python(
             """
             import importlib, json, sys, yaml
@@ -204,16 +190,7 @@ class TestImports:
             for command in contributions["commands"]:
                 module, name = command["python_name"].split(":")
                 assert callable(getattr(importlib.import_module(module), name)), command
-            print(json.dumps(sorted(sys.modules)))
-            """
-        )
-        assert not {"torch", "kornia", "lightning", "scipy.ndimage"} & set(json.loads(loaded))
-
-    def test_opened_frames_are_looked_at_without_torch(self):
-        """The window would stand still while it loads; a thread of its own loads it."""
-        loaded = python(
-            """
-            import json, sys
+            assert "scipy.ndimage" not in sys.modules
             import numpy as np
             from napari.layers import Image
             from napari_afunet.layers.exposures import layer_exposure
@@ -224,28 +201,4 @@ class TestImports:
             print(json.dumps(sorted(sys.modules)))
             """
         )
-        assert not {"torch", "kornia"} & set(json.loads(loaded))
-
-
-def test_folders_that_make_leaves_are_named_like_no_module():
-    """Ruff and mypy take a folder in the root for a module: after ``make demo``, ``make test`` would fail."""
-    left = {line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()}
-    ours = {path.stem for folder in ("tools", "tests", "benchmarks", "docs") for path in (ROOT / folder).glob("*.py")}
-    assert "demo" in left
-    assert not left & ours
-
-
-class TestWorkflows:
-    def test_actions_are_pinned_to_commits(self):
-        """A tag can be moved to other code; dependabot proposes newer commits."""
-        text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / ".github" / "workflows").glob("*.yml"))
-        used = re.findall(r"uses: (.+)", text)
-        assert len(used) > 10
-        assert [line for line in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*", line)] == []
-
-
-class TestManifest:
-    def test_the_copy_beside_the_code_is_the_root_manifest(self):
-        beside = ROOT / "napari_afunet" / "napari.yaml"  # editable installs read it; the wheel takes the root file
-        assert not beside.is_symlink()  # git on Windows checks symlinks out as text files
-        assert beside.read_bytes() == (ROOT / "napari.yaml").read_bytes()
+        assert not {"torch", "kornia", "lightning"} & set(json.loads(loaded))

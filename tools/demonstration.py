@@ -81,9 +81,9 @@ def wait(milliseconds: int) -> None:
 def wait_for_merge(widget: Any, timeout: float) -> bool:
     """Let the event loop run until the merge is over; whether it succeeded."""
     end = time.monotonic() + timeout
-    while widget.worker is not None and time.monotonic() < end:
+    while widget.is_running and time.monotonic() < end:
         wait(20)
-    if widget.worker is not None:
+    if widget.is_running:
         widget.cancel()
     return widget.outcome is not None
 

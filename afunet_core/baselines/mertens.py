@@ -14,20 +14,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack
-from afunet_core.ops.arguments import Scalar, check_frames, check_not_negative, per_sample
+from afunet_core.ops.arguments import check_frames
 from afunet_core.ops.strips import in_haloed_strips, in_strips
 from afunet_core.radiometry import encode
-
-__all__ = ["exposure_fusion", "fuse_frames"]
 
 GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601, as the paper's code and OpenCV take it
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)  # Burt and Adelson's kernel with a = 0.375
 FOUR_NEIGHBOURS = (0.0, 1.0, 0.0, 1.0, -4.0, 1.0, 0.0, 1.0, 0.0)  # the Laplacian of the paper's code, 3×3
 WIDTH = 0.2  # σ of well-exposedness around mid-grey; from the paper
 FLOOR = 1e-6  # least value of a measure: where one says nothing, as saturation does of grey pixels, the others count
+# Axis, shape of the kernel and stride of a pass along columns, then along rows.
+PASSES = ((-2, (1, 1, 5, 1), (2, 1)), (-1, (1, 1, 1, 5), (1, 2)))
 
 
-def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] | None = None) -> Tensor:
+def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] = lambda: None) -> Tensor:
     """Fuse the frames as a display shows them (see :func:`fuse_frames`).
 
     Args:
@@ -37,35 +37,21 @@ def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] | None = N
     Returns:
         B×3×H×W display-encoded picture in [0, 1]. It is not radiance and has no exposure.
     """
-    check = check or (lambda: None)
-    if bracket.encoding == "linear":
-
-        def encoded(rows: Tensor) -> Tensor:
-            check()
-            return encode(rows, "gamma", bracket.gamma)
-
-        return fuse_frames([in_strips(encoded, frame) for frame in bracket.frames], check=check)
-    return fuse_frames(bracket.frames, check=check)
+    if bracket.encoding != "linear":
+        return fuse_frames(bracket.frames, check)
+    encoded = (in_strips(lambda rows: encode(rows, "gamma", bracket.gamma), frame) for frame in bracket.frames)
+    return fuse_frames(list(encoded), check)
 
 
-def fuse_frames(
-    frames: Tensor | Sequence[Tensor],
-    contrast: Scalar = 1.0,
-    saturation: Scalar = 1.0,
-    exposedness: Scalar = 1.0,
-    check: Callable[[], None] | None = None,
-) -> Tensor:
+def fuse_frames(frames: Tensor | Sequence[Tensor], check: Callable[[], None] = lambda: None) -> Tensor:
     r"""Blend display-encoded frames on many scales by what looks good in each.
 
     Each pixel of each frame is weighted by contrast (absolute Laplacian of grey), saturation (deviation between the
-    channels) and well-exposedness (a Gaussian around mid-grey), each raised to its exponent; Laplacian pyramids of the
-    frames are blended by Gaussian pyramids of the weights.
+    channels) and well-exposedness (a Gaussian around mid-grey); Laplacian pyramids of the frames are blended by
+    Gaussian pyramids of the weights.
 
     Args:
         frames: N display-encoded frames in [0, 1], each B×3×H×W of any size down to 1×1.
-        contrast: exponent of the contrast measure, at least 0; a number, or one per sample (B,).
-        saturation: exponent of the saturation measure, likewise.
-        exposedness: exponent of the well-exposedness measure, likewise.
         check: called before each step on a whole frame; it raises when the caller no longer wants the picture.
 
     Returns:
@@ -73,7 +59,6 @@ def fuse_frames(
 
     Raises:
         ShapeError: unless there are at least one frame, all B×3×H×W and alike.
-        ArgumentError: for a negative exponent.
 
     Example:
         >>> frames = [torch.full((1, 3, 9, 7), value) for value in (0.2, 0.5, 0.9)]
@@ -81,98 +66,61 @@ def fuse_frames(
         tensor(True)
     """
     check_frames(frames)
-    check = check or (lambda: None)
-    exponents = {"contrast": contrast, "saturation": saturation, "exposedness": exposedness}
-    for name, exponent in exponents.items():
-        check_not_negative(name, exponent, "an exponent of at least 0")
-    shaped = [per_sample(name, exponent, frames[0]) for name, exponent in exponents.items()]
-    qualities = []
-    for frame in frames:
 
-        def quality(rows: Tensor) -> Tensor:
-            check()
-            return _quality(rows, shaped)
+    def quality(rows: Tensor) -> Tensor:
+        check()
+        return _quality(rows)
 
-        qualities.append(in_haloed_strips(quality, 1, frame))
+    qualities = [in_haloed_strips(quality, 1, frame) for frame in frames]
     total = torch.stack(qualities).sum(0)
     levels: list[Tensor] = []
     for frame, own_quality in zip(frames, qualities, strict=True):
-        check()
         own = _weighted_pyramid(frame, own_quality / total, check)
         levels = [level + more for level, more in zip(levels, own, strict=True)] if levels else own
-    check()
-    return _collapse(levels, check).clamp(0.0, 1.0)
+    picture = levels[-1]
+    for detail in levels[-2::-1]:
+        check()
+        picture = detail + _double(picture, detail.shape)
+    return picture.clamp(0.0, 1.0)
 
 
-def _quality(frame: Tensor, exponents: Sequence[Scalar]) -> Tensor:
+def _quality(frame: Tensor) -> Tensor:
     """Product of the three measures, never quite zero: B×3×H×W → B×1×H×W."""
-    contrast, saturation, exposedness = exponents
     grey = _mirrored(_mirrored((frame * frame.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True), 1, -2), 1, -1)
     edges = F.conv2d(grey, frame.new_tensor(FOUR_NEIGHBOURS).view(1, 1, 3, 3)).abs()
     colour = (frame - frame.mean(1, keepdim=True)).square().mean(1, keepdim=True)
     off_centre = (frame - 0.5).square().sum(1, keepdim=True)
-    quality = (edges + FLOOR) ** contrast * (colour + FLOOR**2) ** (saturation / 2)
-    return quality * torch.exp(off_centre * (-exposedness / (2 * WIDTH**2)))
+    return (edges + FLOOR) * (colour + FLOOR**2).sqrt() * torch.exp(off_centre * (-1 / (2 * WIDTH**2)))
 
 
-def _weighted_pyramid(image: Tensor, weight: Tensor, check: Callable[[], None] = lambda: None) -> list[Tensor]:
+def _weighted_pyramid(image: Tensor, weight: Tensor, check: Callable[[], None]) -> list[Tensor]:
     """Laplacian pyramid of the image times the Gaussian pyramid of the weight, finest level first."""
     levels = []
     while min(image.shape[-2:]) >= 2:
         check()
-        smaller = _halve(image, check)
-        detail = image - _double(smaller, image.shape[-2], image.shape[-1], check)
-        check()
-        levels.append(weight * detail)
-        image, weight = smaller, _halve(weight, check)
+        smaller = _halve(image)
+        levels.append(weight * (image - _double(smaller, image.shape)))
+        image, weight = smaller, _halve(weight)
     return [*levels, weight * image]
 
 
-def _collapse(levels: Sequence[Tensor], check: Callable[[], None]) -> Tensor:
-    """The picture whose Laplacian pyramid this is."""
-    picture = levels[-1]
-    for detail in levels[-2::-1]:
-        check()
-        coarse = _double(picture, detail.shape[-2], detail.shape[-1], check)
-        check()
-        picture = detail + coarse
-    return picture
-
-
-def _halve(x: Tensor, check: Callable[[], None]) -> Tensor:
+def _halve(x: Tensor) -> Tensor:
     """Binomial blur along rows and columns, then every second pixel; an odd size rounds up."""
-    kernel = x.new_tensor(BINOMIAL)
-
-    def halved(plane: Tensor) -> Tensor:
-        check()
-        plane = F.conv2d(_mirrored(plane, 2, -2), kernel.view(1, 1, 5, 1), stride=(2, 1))
-        return F.conv2d(_mirrored(plane, 2, -1), kernel.view(1, 1, 1, 5), stride=(1, 2))
-
-    return _by_planes(halved, x)
+    planes, kernel = x.flatten(0, 1)[:, None], x.new_tensor(BINOMIAL)
+    for axis, shape, stride in PASSES:
+        planes = F.conv2d(_mirrored(planes, 2, axis), kernel.view(shape), stride=stride)
+    return planes[:, 0].unflatten(0, x.shape[:2])
 
 
-def _double(x: Tensor, height: int, width: int, check: Callable[[], None]) -> Tensor:
-    """The interpolation that belongs to :func:`_halve`, cut to ``height`` × ``width``."""
-    kernel = 2 * x.new_tensor(BINOMIAL)
-
-    def doubled(plane: Tensor) -> Tensor:
-        for axis, size in ((-2, height), (-1, width)):
-            check()
-            count = x.shape[axis]
-            around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
-            down = axis == -2
-            shape, stride = ((1, 1, 5, 1), (2, 1)) if down else ((1, 1, 1, 5), (1, 2))
-            plane = F.conv_transpose2d(plane.index_select(axis, around), kernel.view(shape), stride=stride)
-            plane = plane.narrow(axis, 4, size)
-        return plane
-
-    return _by_planes(doubled, x)
-
-
-def _by_planes(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply a function of 1×1×H×W to every channel of every sample, one after the other."""
-    planes = [function(plane) for plane in x.flatten(0, 1)[:, None].split(1)]
-    return torch.cat(planes)[:, 0].unflatten(0, x.shape[:2])
+def _double(x: Tensor, size: torch.Size) -> Tensor:
+    """The interpolation that belongs to :func:`_halve`, cut to a size."""
+    planes, kernel = x.flatten(0, 1)[:, None], 2 * x.new_tensor(BINOMIAL)
+    for axis, shape, stride in PASSES:
+        count = x.shape[axis]
+        around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
+        planes = F.conv_transpose2d(planes.index_select(axis, around), kernel.view(shape), stride=stride)
+        planes = planes.narrow(axis, 4, size[axis])
+    return planes[:, 0].unflatten(0, x.shape[:2])
 
 
 def _mirrored(x: Tensor, margin: int, axis: int) -> Tensor:

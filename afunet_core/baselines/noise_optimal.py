@@ -13,22 +13,19 @@ from torch import Tensor
 
 from afunet_core.baselines.weighted import merge_weights
 from afunet_core.bracket.stack import ExposureStack
-from afunet_core.camera.noise import NoiseModel, estimate_noise, photon_noise
-from afunet_core.camera.saturation import SATURATION_FADE
+from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import Scalar, linearize
 
-__all__ = ["merge_with_variance", "noise_optimal_merge", "where_moved"]
+__all__ = ["noise_optimal_merge"]
 
 # Ratios of light, by two frames, from which they begin to contradict and surely do: curves are off by half a stop.
 CONTRADICTS = (0.5, 0.25)
 CODE_ERROR = 0.02  # light, as a share of saturation of the longer frame, that noise in a shorter one may feign
 
 
-def noise_optimal_merge(
-    bracket: ExposureStack, noise: NoiseModel | None = None, fade: tuple[float, float] = SATURATION_FADE
-) -> Tensor:
+def noise_optimal_merge(bracket: ExposureStack, noise: NoiseModel | None = None) -> Tensor:
     """Merge any number of frames with weights of one over their variance.
 
     The variance follows from an estimate of the radiance (the mean weighted by exposure time), not from each noisy
@@ -38,7 +35,6 @@ def noise_optimal_merge(
     Args:
         bracket: the frames; linear ones may be slightly negative where there is no light.
         noise: of the camera; estimated from the bracket where ``None``.
-        fade: encoded values over which a longer frame loses its say as it saturates.
 
     Returns:
         B×3×H×W linear radiance, 1.0 at saturation of the shortest frame.
@@ -50,12 +46,11 @@ def noise_optimal_merge(
         >>> noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).unique()
         tensor([0.1000])
     """
-    noise = noise or estimate_noise(bracket) or photon_noise()
+    # A noise of photons alone makes weights of exposure times.
+    noise = noise or estimate_noise(bracket) or NoiseModel(gain=1.0, read_noise=1e-6)
 
     def merge_rows(*rows: Tensor) -> Tensor:
-        return merge_with_variance(
-            rows, bracket.times, bracket.encoding, bracket.gamma, noise, fade, bracket.reference
-        )[0]
+        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, bracket.reference)[0]
 
     return in_strips(merge_rows, *bracket.frames)
 
@@ -66,22 +61,9 @@ def merge_with_variance(
     encoding: str,
     gamma: Scalar,
     noise: NoiseModel,
-    fade: tuple[float, float] = SATURATION_FADE,
     reference: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Merge like :func:`noise_optimal_merge` and tell the variance of the result.
-
-    Args:
-        frames: N encoded frames, each B×C×H×W.
-        times: their N exposure times, the shortest as 1.
-        encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
-        gamma: exponent of the ``gamma`` encoding.
-        noise: of the camera.
-        fade: as for :func:`noise_optimal_merge`.
-        reference: the frame that decides where a clipped frame contradicts the shorter ones; ``None`` if nothing moved.
-
-    Returns:
-        B×C×H×W linear radiance, 1.0 at saturation of the shortest frame, and the variance that noise leaves in it.
+    """Merge like :func:`noise_optimal_merge` and tell the variance of the result; ``reference=None`` if nothing moved.
 
     Example:
         >>> import torch
@@ -92,7 +74,7 @@ def merge_with_variance(
         True
     """
     seconds = [float(time) for time in times]
-    shares = [w / t for w, t in zip(merge_weights(frames, seconds, fade), seconds, strict=True)]
+    shares = [w / t for w, t in zip(merge_weights(frames, seconds), seconds, strict=True)]
     linear = [linearize(frame, encoding, gamma) for frame in frames]
     if reference is not None:
         moved = where_moved(shares, linear, seconds)
@@ -114,13 +96,8 @@ def where_moved(
     """Tell where a frame that clips contradicts the shorter ones, B×1×H×W in [0, 1].
 
     Each channel alone is best where frames agree: a short frame knows the clipped channel, the long one the others.
-    Where something moved that makes colours of two things, which no frame recorded.
-
-    Args:
-        shares: of each frame, where it is unsaturated, in [0, 1].
-        linear: of each frame, linear light, 1.0 at its saturation.
-        times: of each frame, the shortest first.
-        darkest: light, as a share of saturation, below which a value only says "at most this".
+    Where something moved that makes colours of two things, which no frame recorded. Below ``darkest``, a share of
+    saturation, a value only says "at most this".
     """
     joint = [share.amin(1, keepdim=True).expand_as(share) for share in shares]
     shorter = mean_radiance(linear, joint, times)
@@ -140,13 +117,7 @@ def where_moved(
 
 
 def mean_radiance(linear: Sequence[Tensor], shares: Iterable[Tensor], times: Sequence[float]) -> Tensor:
-    """Average the radiance of linear frames, weighted by share and exposure time, which cancels from the numerator.
-
-    Args:
-        linear: of each frame, linear light, 1.0 at its saturation.
-        shares: of each frame, of any shape that broadcasts.
-        times: of each frame.
-    """
+    """Average the radiance of linear frames, weighted by share and exposure time, which cancels from the numerator."""
     light = weight = linear[0].new_zeros(())
     for value, share, time in zip(linear, shares, times, strict=True):
         light, weight = light + share * value, weight + share * time

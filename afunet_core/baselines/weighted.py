@@ -13,7 +13,6 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.saturation import SATURATION_FADE, unsaturated
-from afunet_core.errors import ArgumentError
 from afunet_core.ops.arguments import check_frames
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, Scalar, exposure_times, linearize, to_radiance
@@ -46,14 +45,12 @@ def weighted_merge(bracket: ExposureStack) -> Tensor:
     return merge_frames(bracket.frames, bracket.times, bracket.encoding, bracket.gamma)
 
 
-def merge_weights(
-    encoded: Tensor | Sequence[Tensor], times: Tensor | Sequence[float], fade: tuple[float, float] = SATURATION_FADE
-) -> Tensor:
+def merge_weights(encoded: Tensor | Sequence[Tensor], times: Tensor | Sequence[float]) -> Tensor:
     r"""Weights of the weighted merge: exposure time × a fade to 0 near saturation.
 
     Photon noise makes the variance of a frame's radiance :math:`\propto 1 / t`, so :math:`w = t` is the inverse
-    variance. The second factor falls smoothly from 1 to 0 over ``fade``. The shortest frame keeps its whole weight:
-    what saturates even there is known no better, and the weights never sum to zero.
+    variance. The second factor falls smoothly from 1 to 0 over :data:`SATURATION_FADE`. The shortest frame keeps its
+    whole weight: what saturates even there is known no better, and the weights never sum to zero.
 
     Debevec and Malik, "Recovering High Dynamic Range Radiance Maps from Photographs", SIGGRAPH 1997, with the noise
     model in place of their hat function (Hasinoff et al., "Noise-Optimal Capture", CVPR 2010).
@@ -61,14 +58,13 @@ def merge_weights(
     Args:
         encoded: N frames, each B×C×H×W, encoded with 1.0 at saturation; a tensor N×B×C×H×W or a sequence.
         times: relative exposure times, shape (N,) or one row per sample (B, N), in any order.
-        fade: encoded values where the weight begins to fall and where it has vanished.
 
     Returns:
         Weights N×B×C×H×W, not normalised.
 
     Raises:
         ShapeError: if frames and times do not match.
-        ArgumentError: for a time that is not above 0, or unless 0 <= fade[0] < fade[1].
+        ArgumentError: for a time that is not above 0.
 
     Example:
         >>> weights = merge_weights(torch.tensor([0.5, 0.95, 1.0]).view(3, 1, 1, 1, 1), [1.0, 4.0, 16.0])
@@ -79,7 +75,7 @@ def merge_weights(
     shortest = torch.stack(columns).amin(0)
     return torch.stack(
         [
-            time * torch.where(time == shortest, 1.0, _unsaturated(frame, fade))
+            time * torch.where(time == shortest, 1.0, unsaturated(frame))
             for frame, time in zip(encoded, columns, strict=True)
         ]
     )
@@ -90,7 +86,6 @@ def merge_frames(
     times: Tensor | Sequence[float],
     encoding: str = "gamma",
     gamma: Scalar = GAMMA,
-    fade: tuple[float, float] = SATURATION_FADE,
 ) -> Tensor:
     r"""Weighted merge :math:`\sum_i w_i X_i / \sum_i w_i` of the radiances, with :func:`merge_weights`.
 
@@ -99,14 +94,13 @@ def merge_frames(
         times: relative exposure times, shape (N,) or (B, N).
         encoding: ``"gamma"``, ``"srgb"`` or ``"linear"``.
         gamma: exponent of the ``gamma`` encoding.
-        fade: encoded values where the weight begins to fall and where it has vanished.
 
     Returns:
         B×C×H×W linear radiance in the unit of the frame with time 1.
 
     Raises:
         ShapeError: if frames and times do not match.
-        ArgumentError: for an unknown encoding, gamma or fade.
+        ArgumentError: for an unknown encoding or gamma.
 
     Example:
         >>> frames = [torch.full((1, 3, 2, 2), value) for value in (0.1, 0.4, 1.0)]
@@ -120,19 +114,12 @@ def merge_frames(
         # w·X = t·share·L/t: the exposure time cancels from the numerator.
         light, weight = rows[0].new_zeros(()), rows[0].new_zeros(())
         for frame, time in zip(rows, columns, strict=True):
-            share = torch.where(time == shortest, 1.0, _unsaturated(frame, fade))
+            share = torch.where(time == shortest, 1.0, unsaturated(frame))
             light = light + share * linearize(frame, encoding, gamma)
             weight = weight + share * time
         return light / weight
 
     return in_strips(merge_rows, *frames)
-
-
-def _unsaturated(encoded: Tensor, fade: tuple[float, float]) -> Tensor:
-    """Weight 1 below the fade, 0 above it, after a check of the fade."""
-    if not 0 <= fade[0] < fade[1]:
-        raise ArgumentError("fade", "(start, end) with 0 <= start < end", fade, "Use (0.90, 0.99).")
-    return unsaturated(encoded, fade)
 
 
 def _times_per_frame(frames: Tensor | Sequence[Tensor], times: Tensor | Sequence[float]) -> list[Tensor]:

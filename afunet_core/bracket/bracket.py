@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,13 +16,11 @@ from afunet_core.bracket.exposures import both_given, relative_exposure
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.bracket.transparency import fill_hidden, hidden_parts
-from afunet_core.camera.black_level import resolve_black_level
-from afunet_core.camera.calibration import calibrate
-from afunet_core.camera.response import curve_from
+from afunet_core.camera.calibration import calibrate, curve_from
+from afunet_core.camera.levels import check_white_level, find_white_level, resolve_black_level
 from afunet_core.camera.tone_curve import linearized
-from afunet_core.camera.white_level import check_white_level, find_white_level, up_to_white
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
-from afunet_core.radiometry import ENCODINGS, GAMMA, Scalar, encode, network_input
+from afunet_core.radiometry import GAMMA, Scalar, check_encoding, encode, network_input
 
 __all__ = ["Bracket"]
 
@@ -117,12 +114,9 @@ class Bracket(ExposureStack):
     ) -> None:
         frames = list(frames)
         count = len(frames)
-        if count < 2:
-            raise BracketError(
-                "frames", "at least 2 frames of one scene", count, "A bracket needs different exposures."
-            )
-        _check_format(encoding, gamma, bit_depth)
-        names = _frame_names(names, count)
+        names = [f"frame {i + 1}" for i in range(count)] if names is None else [str(name) for name in names]
+        check_encoding(encoding, gamma)
+        _check(bit_depth, reference, names, count)
         light = relative_exposure(ev, times, names)
         black = resolve_black_level(black_level, frames, light.detach().tolist(), names, encoding, bit_depth)
         stated_white = check_white_level(white_level)
@@ -135,20 +129,22 @@ class Bracket(ExposureStack):
         order = sorted(range(count), key=amounts.__getitem__)
         relative = light[order] / light[order[0]]
         sorted_frames = tuple(tensors[i] for i in order)
-        if fixed is None and not _carries_gradients(*sorted_frames):
+        learned = any(tensor.requires_grad for tensor in (light, *tensors))  # gradients must pass: nothing is found
+        if fixed is None and not learned:
             share = find_white_level(sorted_frames, relative.tolist(), encoding, gamma)
             sorted_frames = self._up_to_white(sorted_frames, share, None if stated_white else white)
         self.seconds = None if times is None else tuple(amounts[i] for i in order)
         self.names = tuple(names[i] for i in order)
         self.reference_given = reference is not None
-        chosen = count // 2 if reference is None else order.index(_frame_index(reference, count))
+        chosen = count // 2 if reference is None else order.index(reference % count)
         self.metadata = dict(metadata or {})
         self.light_of_shortest = amounts[order[0]]
         hidden = hidden_parts(frames, names)
         sorted_frames = fill_hidden(
             sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen, self.names
         )
-        sorted_frames, relative, encoding = self._decoded(response, sorted_frames, relative, encoding, gamma)
+        if response is not None and not (learned and response == "auto"):
+            sorted_frames, relative, encoding = self._decoded(response, sorted_frames, relative, encoding, gamma)
         super().__init__(sorted_frames, relative, encoding, gamma, chosen)
         # A curve that was found explains the frames, nearly black ones too, whose brightness tells nothing by itself.
         if not override and self.metadata.get("response", {}).get("source") != "found in the frames":
@@ -159,14 +155,10 @@ class Bracket(ExposureStack):
         self, response: Any, frames: tuple[Tensor, ...], times: Tensor, encoding: str, gamma: Scalar
     ) -> tuple[tuple[Tensor, ...], Tensor, str]:
         """Take the response curve off that was stated or is found; frames, times and encoding that go with it."""
-        if response is None:
-            return frames, times, encoding
         if response != "auto":
             curve = curve_from(response, frames, times.tolist())
             self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
             return tuple(encode(curve(frame), "gamma", gamma) for frame in frames), times, "gamma"
-        if _carries_gradients(times, *frames):
-            return frames, times, encoding
         found = calibrate(frames, times.tolist(), encoding, float(gamma), self.names)
         if found.curve is not None or found.sentences or found.before > UNTOLD:
             self.metadata["calibration"] = found.as_dict()
@@ -179,8 +171,10 @@ class Bracket(ExposureStack):
 
     def _up_to_white(self, frames: tuple[Tensor, ...], share: float, tell: float | None) -> tuple[Tensor, ...]:
         """Scale frames that saturate below the end of the scale, and tell of it beside the value of its end."""
+        if share == 1:
+            return frames
         self.scale *= share
-        if share < 1 and tell is not None:
+        if tell is not None:
             level = self.scale + self.black_level
             warnings.warn(
                 f"The camera saturates at {level:.6g}, below the largest value of its files ({tell:.6g}): it is "
@@ -188,7 +182,7 @@ class Bracket(ExposureStack):
                 UserWarning,
                 stacklevel=3,
             )
-        return up_to_white(frames, share)
+        return tuple((frame / share).clamp(max=1.0) for frame in frames)
 
     @classmethod
     def from_files(
@@ -235,16 +229,11 @@ class Bracket(ExposureStack):
             raise both_given()
         given = ev is not None or times is not None
         files = load_bracket_files(
-            paths,
-            encoding=encoding,
-            exposures_given=given,
-            channel=channel,
-            white_level=white_level,
-            plane=plane,
+            paths, encoding=encoding, exposures_given=given, channel=channel, white_level=white_level, plane=plane
         )
         bracket = cls(
             files.pixels,
-            ev=files.ev if ev is None and times is None else ev,
+            ev=ev if given else files.ev,
             times=times,
             encoding=files.encoding,
             gamma=gamma,
@@ -394,29 +383,12 @@ class Bracket(ExposureStack):
         return other
 
 
-def _check_format(encoding: str, gamma: Scalar, bit_depth: int | None) -> None:
-    if encoding not in ENCODINGS:
-        raise ArgumentError("encoding", f"one of {', '.join(ENCODINGS)}", repr(encoding))
-    value = float(gamma.detach()) if isinstance(gamma, Tensor) else gamma
-    if not (math.isfinite(value) and value > 0):
-        raise ArgumentError("gamma", "a finite number above 0", value, "Cameras use about 2.2.")
+def _check(bit_depth: int | None, reference: int | None, names: Sequence[str], count: int) -> None:
+    if count < 2:
+        raise BracketError("frames", "at least 2 frames of one scene", count, "A bracket needs different exposures.")
     if bit_depth is not None and not 1 <= bit_depth <= 32:
         raise ArgumentError("bit_depth", "a number of bits from 1 to 32", bit_depth)
-
-
-def _carries_gradients(*tensors: Tensor) -> bool:
-    return any(tensor.requires_grad for tensor in tensors)
-
-
-def _frame_names(names: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    if names is None:
-        return tuple(f"frame {i}" for i in range(1, count + 1))
     if len(names) != count:
         raise BracketError("names", f"{count}, one a frame", len(names))
-    return tuple(str(name) for name in names)
-
-
-def _frame_index(reference: int, count: int) -> int:
-    if not -count <= reference < count:
+    if reference is not None and not -count <= reference < count:
         raise BracketError("reference", f"an index from 0 to {count - 1}", reference, "It counts the frames as given.")
-    return reference % count

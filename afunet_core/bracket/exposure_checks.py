@@ -82,48 +82,33 @@ def check_brightness(
     and wrong units, not imperfect response curves.
     """
     samples = [_sample(frame) for frame in frames]
-    contradiction = _first_contradiction(samples, times, encoding, gamma)
-    if contradiction is None:
-        if warn:
-            _warn_of_doubtful_steps(samples, times, names, encoding, gamma)
-        return
-    index, promised, found = contradiction
-    advice = "Check that the exposures are in the order of the frames; override=True merges them all the same."
-    for other in {"gamma", "linear"} - {encoding}:
-        if _agree_closely(samples, times, other):
-            advice = f"With encoding={other!r} they would agree: is that what the frames are? {advice}"
-    raise ExposureError(
-        "exposures",
-        f"{names[index + 1]!r} to be about {2**promised:.3g}× as bright as {names[index]!r}",
-        "a darker one" if found is None else f"one that is {2**found:.3g}× as bright",
-        advice,
-    )
-
-
-def _agree_closely(samples: Sequence[Tensor], times: Sequence[float], encoding: str) -> bool:
-    """True if every measurable step of brightness is that of the exposures in this encoding."""
-    close = []
-    for index, (short, long) in enumerate(pairwise(samples)):
-        promised = math.log2(times[index + 1] / times[index])
-        found = _stops_between(short, long, encoding, GAMMA)
-        if found is not None:
-            close.append(abs(found - promised) < _CLOSE + _CLOSE * promised and promised > _CLOSE)
-    return bool(close) and all(close)
-
-
-def _warn_of_doubtful_steps(
-    samples: Sequence[Tensor], times: Sequence[float], names: Sequence[str], encoding: str, gamma: Scalar
-) -> None:
-    """Tell of steps of brightness that no common tone curve makes of the stated exposures."""
-    doubtful = []
-    for index, (short, long) in enumerate(pairwise(samples)):
-        promised = math.log2(times[index + 1] / times[index])
-        found = _stops_between(short, long, encoding, gamma)
-        if found is None or promised < _CLOSE:
-            continue
-        if abs(found - promised) > _DOUBT and not _FLATTEST < found / promised < _STEEPEST:
-            doubtful.append(f"{names[index]!r} to {names[index + 1]!r} {found:+.2g} EV instead of {promised:+.2g}")
-    if doubtful:
+    promised = [math.log2(longer / shorter) for shorter, longer in pairwise(times)]
+    found = _steps(samples, encoding, gamma)
+    for (short, long), (name, longer), stops, shown in zip(
+        pairwise(samples), pairwise(names), promised, found, strict=True
+    ):
+        if shown is None:
+            contradicts = _is_darker_on_average(short, long, encoding, gamma)
+        else:
+            contradicts = shown < _DARKER or abs(shown - stops) > _SLACK + _PROPORTIONAL * stops
+        if contradicts:
+            advice = "Check that the exposures are in the order of the frames; override=True merges them all the same."
+            for other in {"gamma", "linear"} - {encoding}:
+                if _agree_closely(promised, _steps(samples, other, GAMMA)):
+                    advice = f"With encoding={other!r} they would agree: is that what the frames are? {advice}"
+            expected = f"{longer!r} to be about {2**stops:.3g}× as bright as {name!r}"
+            actual = "a darker one" if shown is None else f"one that is {2**shown:.3g}× as bright"
+            raise ExposureError("exposures", expected, actual, advice)
+    # Steps of brightness that no common tone curve makes of the stated exposures.
+    doubtful = [
+        f"{name!r} to {longer!r} {shown:+.2g} EV instead of {stops:+.2g}"
+        for (name, longer), stops, shown in zip(pairwise(names), promised, found, strict=True)
+        if shown is not None
+        and stops >= _CLOSE
+        and abs(shown - stops) > _DOUBT
+        and not _FLATTEST < shown / stops < _STEEPEST
+    ]
+    if warn and doubtful:
         message = (
             f"The brightness of the frames contradicts their exposures: {'; '.join(doubtful)}. Check the exposures; if "
             "they are right, the frames are not encoded as stated."
@@ -131,20 +116,14 @@ def _warn_of_doubtful_steps(
         warnings.warn(message, UserWarning, stacklevel=4)
 
 
-def _first_contradiction(
-    samples: Sequence[Tensor], times: Sequence[float], encoding: str, gamma: Scalar
-) -> tuple[int, float, float | None] | None:
-    """Index of the shorter frame of the first pair in conflict, stops promised, and stops found if measurable."""
-    for index, (short, long) in enumerate(pairwise(samples)):
-        promised = math.log2(times[index + 1] / times[index])
-        found = _stops_between(short, long, encoding, gamma)
-        if found is None:
-            contradicts = _is_darker_on_average(short, long, encoding, gamma)
-        else:
-            contradicts = found < _DARKER or abs(found - promised) > _SLACK + _PROPORTIONAL * promised
-        if contradicts:
-            return index, promised, found
-    return None
+def _steps(samples: Sequence[Tensor], encoding: str, gamma: Scalar) -> list[float | None]:
+    return [_stops_between(short, long, encoding, gamma) for short, long in pairwise(samples)]
+
+
+def _agree_closely(promised: Sequence[float], found: Sequence[float | None]) -> bool:
+    """True if every measurable step of brightness is that of the exposures."""
+    known = [(stops, shown) for stops, shown in zip(promised, found, strict=True) if shown is not None]
+    return bool(known) and all(stops > _CLOSE and abs(shown - stops) < _CLOSE * (1 + stops) for stops, shown in known)
 
 
 def _sample(frame: Tensor) -> Tensor:

@@ -14,11 +14,13 @@ import numpy as np
 
 from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
 from afunet_core.bracket.options import CHANNELS
-from afunet_core.camera.white_level import check_white_level
+from afunet_core.camera.levels import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
 from afunet_core.io.exposure import relative_exposures
 from afunet_core.io.exposure_list import read_exposure_list
+from afunet_core.io.formats import RAW_SUFFIXES
 from afunet_core.io.natural_order import natural_key
+from afunet_core.io.raw import read_camera
 from afunet_core.io.read import ImageFile, read_image, read_planes, turned
 
 _HOW_TO_STATE = (
@@ -72,7 +74,8 @@ def load_bracket_files(
         names = [f"{files[0].name} [{number}]" for number in range(len(images))]
         files = files * len(images)
     else:
-        names = _distinct_names(files)
+        names = [file.name for file in files]
+        names = names if len(set(names)) == len(names) else [str(file) for file in files]
         if plane is None:
             _warn_of_planes(images, names)
     images = _turned_alike(images, names)
@@ -88,31 +91,25 @@ def load_bracket_files(
     metadata |= {} if colour is None else {"colour": colour}
     if channel is not None and all(image.pixels.ndim == 2 or image.pixels.shape[2] < 3 for image in images):
         warnings.warn(f"channel={channel!r} is ignored: the frames are grey.", UserWarning, stacklevel=4)
-    pixels = [_of_channel(image.pixels, channel) for image in _on_one_canvas(images)]
+    pixels = [_of_channel(each, channel) for each in _on_one_canvas(images)]
     return BracketFiles(pixels, names, encoding, ev, seconds, metadata, is_raw)
 
 
 def _read_all(files: Sequence[Path], white_level: float | str | None, plane: int) -> tuple[list[ImageFile], bool]:
-    """Read the files, raw ones with one white level for all of them; and whether they are raw."""
-    images: list[ImageFile] = []
-    balance: str | tuple[float, float, float] = "camera"
-    for file in files:
-        image = read_image(file, plane=plane, white_balance=balance)
-        images.append(image)
-        if balance == "camera" and image.colour is not None and image.colour.camera is not None:
-            balance = tuple(image.colour.camera["gains"])  # automatic white balance may change within a bracket
-    raw = [image.attributes["raw"] for image in images if "raw" in image.attributes]
-    if len(raw) < len(images):
-        return images, False
-    level = white_level
-    if level is None or isinstance(level, str):
-        found = [camera["clips_at"] for camera in raw if camera["clips_at"] is not None]
-        if not found:
-            return images, True
-        level, stated = min(found), max(camera["white_level"] for camera in raw)
+    """Read the files; whether they are raw: then with one white level and one white balance for all of them."""
+    if any(file.suffix.lower() not in RAW_SUFFIXES for file in files):
+        return [read_image(file, plane=plane) for file in files], False
+    cameras = [read_camera(file) for file in files]
+    level = None if isinstance(white_level, str) else white_level
+    found = [camera["clips_at"] for camera in cameras if camera["clips_at"] is not None]
+    if level is None and found:
+        level, stated = min(found), max(camera["white_level"] for camera in cameras)
         if white_level is None:
             message = f"The sensor clips at {level}, below the white level of its files ({stated}): {level} is taken."
             warnings.warn(f"{message} State white_level= to take another.", UserWarning, stacklevel=5)
+    # Automatic white balance may change within a bracket.
+    gains = next((camera["colours"]["gains"] for camera in cameras if camera["colours"] is not None), None)
+    balance: Any = "camera" if gains is None else tuple(gains)
     return [read_image(file, white_level=level, white_balance=balance) for file in files], True
 
 
@@ -130,13 +127,13 @@ def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFi
     if len(flags) < 2:
         return images
     usual = flags.most_common(1)[0][0]
-    model = next(image for image in images if image.orientation == usual)
+    model = next(image.pixels for image in images if image.orientation == usual)
     result: list[ImageFile] = []
     odd: list[str] = []
     for image, name in zip(images, names, strict=True):
-        other = replace(image, pixels=turned(_stored(image), usual))
-        if image.orientation != usual and _likeness(other, model) > _likeness(image, model):
-            image, odd = other, [*odd, name]
+        pixels = turned(turned(image.pixels, _BACK[image.orientation]), usual)
+        if image.orientation != usual and _likeness(pixels, model) > _likeness(image.pixels, model):
+            image, odd = replace(image, pixels=pixels), [*odd, name]
         result.append(image)
     if odd:
         message = f"The orientation flag of {', '.join(odd)} is not that of the other frames; it is turned like them."
@@ -144,48 +141,35 @@ def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFi
     return result
 
 
-def _likeness(image: ImageFile, model: ImageFile) -> float:
+def _likeness(image: np.ndarray, model: np.ndarray) -> float:
     """Correlation of the order of brightness of coarse cells, whatever the exposure; -1 for different shapes."""
-    if image.pixels.shape[:2] != model.pixels.shape[:2]:
+    if image.shape[:2] != model.shape[:2]:
         return -1.0
-    ranks = np.stack([_cells(each.pixels).argsort().argsort() for each in (image, model)])
-    return float(np.asarray(np.corrcoef(ranks))[0, 1])
+    size = max(1, max(image.shape[:2]) // _CELLS)
+    grey = [each if each.ndim == 2 else each[..., :3].mean(-1) for each in (image, model)]
+    edges = [np.arange(0, length, size) for length in image.shape[:2]]
+    cells = [np.add.reduceat(np.add.reduceat(each.astype(np.float64), edges[0], 0), edges[1], 1) for each in grey]
+    return float(np.asarray(np.corrcoef([each.ravel().argsort().argsort() for each in cells]))[0, 1])
 
 
-def _cells(pixels: np.ndarray) -> np.ndarray:
-    grey = pixels if pixels.ndim == 2 else pixels[..., : min(3, pixels.shape[2])].mean(-1)
-    rows, columns = (np.linspace(0, size, min(size, _CELLS) + 1).astype(int)[:-1] for size in grey.shape)
-    return np.add.reduceat(np.add.reduceat(grey.astype(np.float64), rows, 0), columns, 1).ravel()
-
-
-def _stored(image: ImageFile) -> np.ndarray:
-    return turned(image.pixels, _BACK[image.orientation])
-
-
-def _on_one_canvas(images: Sequence[ImageFile]) -> Sequence[ImageFile]:
-    """Frames that lie in different places, on the rectangle around all of them; alpha 0 where they show nothing."""
+def _on_one_canvas(images: Sequence[ImageFile]) -> list[np.ndarray]:
+    """Pixels; of frames in different places on the rectangle around all, with alpha 0 where they show nothing."""
     if len({image.offset for image in images}) == 1:
-        return images
+        return [image.pixels for image in images]
     corners = np.array([[*image.offset, *np.add(image.offset, image.pixels.shape[:2])] for image in images])
-    top, left = corners[:, :2].min(0)
-    height, width = corners[:, 2:].max(0) - (top, left)
-    return [_placed(image, (image.offset[0] - top, image.offset[1] - left), (height, width)) for image in images]
-
-
-def _placed(image: ImageFile, place: tuple[int, int], size: tuple[int, int]) -> ImageFile:
-    pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
-    opaque = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
-    if pixels.shape[2] in (1, 3):
-        pixels = np.concatenate([pixels, np.full_like(pixels[..., :1], opaque)], axis=2)
-    canvas = np.zeros((*size, pixels.shape[2]), pixels.dtype)
-    rows, columns = (slice(start, start + count) for start, count in zip(place, pixels.shape[:2], strict=True))
-    canvas[rows, columns] = pixels
-    return replace(image, pixels=canvas, offset=(0, 0))
-
-
-def _distinct_names(files: Sequence[Path]) -> list[str]:
-    names = [file.name for file in files]
-    return names if len(set(names)) == len(names) else [str(file) for file in files]
+    start = corners[:, :2].min(0)
+    size = corners[:, 2:].max(0) - start
+    placed = []
+    for image in images:
+        pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[..., None]
+        if pixels.shape[2] in (1, 3):
+            opaque = np.iinfo(pixels.dtype).max if pixels.dtype.kind in "ui" else 1
+            pixels = np.concatenate([pixels, np.full_like(pixels[..., :1], opaque)], axis=2)
+        top, left = np.subtract(image.offset, start)
+        canvas = np.zeros((*size, pixels.shape[2]), pixels.dtype)
+        canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+        placed.append(canvas)
+    return placed
 
 
 def _of_channel(pixels: np.ndarray, channel: str | None) -> np.ndarray:
@@ -205,20 +189,16 @@ def channel_of_dark_frame(black_level: Any, channel: str | None) -> Any:
 
 
 def _common_encoding(images: Sequence[ImageFile], names: Sequence[str]) -> str:
+    first = images[0].encoding
     for image, name in zip(images, names, strict=True):
         if image.encoding is None:
             found = f"{image.pixels.dtype} pixels"
             raise BracketError(name, "8-bit, 16-bit or floating-point pixels", found, "State encoding=.")
-        if image.encoding != images[0].encoding:
-            expected = f"{images[0].encoding} pixels like {names[0]}"
+        if image.encoding != first:
+            by = f" (by {image.colour.source})" if image.colour is not None and image.colour.source else ""
             advice = "Merge frames of one kind; state encoding='gamma' (or srgb, linear) if they are alike after all."
-            raise BracketError(name, expected, _stated(image), advice)
-    return str(images[0].encoding)
-
-
-def _stated(image: ImageFile) -> str:
-    by = f" (by {image.colour.source})" if image.colour is not None and image.colour.source else ""
-    return f"{image.encoding}{by}"
+            raise BracketError(name, f"{first} pixels like {names[0]}", f"{image.encoding}{by}", advice)
+    return str(first)
 
 
 def _common_colour(images: Sequence[ImageFile], names: Sequence[str]) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from afunet_core.errors import ImageFileError
-from afunet_core.io.exposure_list import read_exposure_file
+from afunet_core.io.exposure_list import read_exposure_list
 from afunet_core.io.formats import RADIANCE, RAW_SUFFIXES, READABLE
 from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import read_own_metadata
@@ -114,6 +114,6 @@ def _number_listed(folder: Path) -> int | None:
     if exposure_file is None:
         return None
     try:
-        return len(read_exposure_file(exposure_file))
+        return len(read_exposure_list(exposure_file).ev)
     except ImageFileError:
         return None  # reported by whoever needs the values

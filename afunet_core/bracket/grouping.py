@@ -7,21 +7,19 @@ others of the set. A pause begins the next set, and so does an exposure that com
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 from afunet_core.io.formats import RAW_SUFFIXES
+from afunet_core.io.header import read_header
 from afunet_core.io.natural_order import natural_key
 from afunet_core.io.raw import read_raw_exposure, read_raw_moment
-from afunet_core.io.read import read_attributes
-
-__all__ = ["Grouping", "Shot", "group_folder", "group_shots", "read_shot", "refuse_several_brackets"]
 
 # Seconds, beside the exposure itself, after which a shot belongs to another set. EXIF times count whole seconds.
 PAUSE = 2.0
@@ -36,13 +34,12 @@ class Shot:
     """One picture and what its file says."""
 
     path: Path  # the file
-    taken: datetime | None  # when, or ``None`` where the file does not say
-    exposure: Exposure | None  # or ``None``
+    taken: datetime
+    exposure: Exposure
     camera: tuple[Any, ...] = ()  # maker, model and type of the file: frames of a bracket have all in common
 
 
-@dataclass(frozen=True)
-class Grouping:
+class Grouping(NamedTuple):
     """Brackets, each in the order in which it was taken, and the pictures that belong to none."""
 
     brackets: list[list[Path]]
@@ -54,28 +51,31 @@ def group_folder(folder: str | Path, pause: float = PAUSE) -> Grouping:
 
     ``pause`` is the longest one between frames of a bracket, in seconds.
     """
-    return group_shots([read_shot(path) for path in list_bracket_folder(folder)], pause)
+    paths = list_bracket_folder(folder)
+    brackets = group_shots(filter(None, map(read_shot, paths)), pause)
+    taken = {path for bracket in brackets for path in bracket}
+    return Grouping(brackets, [path for path in paths if path not in taken])
 
 
-def group_shots(shots: Sequence[Shot], pause: float = PAUSE) -> Grouping:
+def group_shots(shots: Iterable[Shot], pause: float = PAUSE) -> list[list[Path]]:
     """Find the brackets among shots.
 
     Example:
         >>> noon = datetime(2026, 6, 21, 12)
         >>> shots = [Shot(Path(f"{i}.jpg"), noon, Exposure(t)) for i, t in enumerate((0.01, 0.04, 0.0025, 0.01))]
-        >>> grouping = group_shots(shots)
-        >>> [len(bracket) for bracket in grouping.brackets], [path.name for path in grouping.single]
-        ([3], ['3.jpg'])
+        >>> [[path.name for path in bracket] for bracket in group_shots(shots)]
+        [['0.jpg', '1.jpg', '2.jpg']]
     """
     if not (math.isfinite(pause) and pause >= 0):
         raise ArgumentError("pause", "seconds, 0 or more", pause)
-    usable = [shot for shot in shots if shot.taken is not None and shot.exposure is not None]
-    usable.sort(key=lambda shot: (shot.camera, shot.taken, natural_key(shot.path)))
-    sets = [found for burst in _bursts(usable, pause) for found in _sets(burst)]
-    brackets = [[shot.path for shot in found] for found in sets if len(found) > 1]
-    taken = {path for bracket in brackets for path in bracket}
-    brackets.sort(key=lambda bracket: natural_key(bracket[0]))
-    return Grouping(brackets, [shot.path for shot in shots if shot.path not in taken])
+    bursts: list[list[Shot]] = []
+    for shot in sorted(shots, key=lambda shot: (shot.camera, shot.taken, natural_key(shot.path))):
+        if bursts and _follows(shot, bursts[-1][-1], pause):
+            bursts[-1].append(shot)
+        else:
+            bursts.append([shot])
+    brackets = [[shot.path for shot in found] for burst in bursts for found in _sets(burst) if len(found) > 1]
+    return sorted(brackets, key=lambda bracket: natural_key(bracket[0]))
 
 
 def refuse_several_brackets(folder: str | Path, paths: Sequence[Path]) -> None:
@@ -85,61 +85,41 @@ def refuse_several_brackets(folder: str | Path, paths: Sequence[Path]) -> None:
     """
     if find_exposure_file(folder) is not None:
         return
-    found = group_shots([read_shot(path) for path in paths])
-    if len(found.brackets) > 1:
-        names = ", ".join(bracket[0].name for bracket in found.brackets[:4])
+    brackets = group_shots(filter(None, map(read_shot, paths)))
+    if len(brackets) > 1:
+        names = ", ".join(bracket[0].name for bracket in brackets[:4])
         raise BracketError(
             "folder",
             "the frames of one bracket",
-            f"{len(found.brackets)} brackets taken one after the other in {folder} (they begin with {names})",
+            f"{len(brackets)} brackets taken one after the other in {folder} (they begin with {names})",
             "group_folder() tells them apart; override=True merges all as one.",
         )
 
 
-def read_shot(path: str | Path) -> Shot:
-    """Read what grouping needs to know of a file; a damaged one says nothing."""
+def read_shot(path: str | Path) -> Shot | None:
+    """Read what grouping needs to know of a file; ``None`` where it does not say time and exposure, or is damaged."""
     path = Path(path)
+    suffix = path.suffix.lower()
     try:
-        if path.suffix.lower() in RAW_SUFFIXES:
-            return _raw_shot(path)
-        attributes = read_attributes(path)
-    except ImageFileError:
-        return Shot(path, None, None)
-    taken = _moment(attributes)
-    camera = tuple(str(attributes.get(name, "")) for name in ("Make", "Model"))
-    return Shot(path, taken, exposure_from_attributes(attributes), (*camera, path.suffix.lower()))
-
-
-def _raw_shot(path: Path) -> Shot:
-    return Shot(path, read_raw_moment(path), read_raw_exposure(path), (path.suffix.lower(),))
-
-
-def _bursts(shots: Sequence[Shot], pause: float) -> list[list[Shot]]:
-    """Shots of one camera and aperture that follow each other without a pause."""
-    bursts: list[list[Shot]] = []
-    for shot in shots:
-        if bursts and _follows(shot, bursts[-1][-1], pause):
-            bursts[-1].append(shot)
+        if suffix in RAW_SUFFIXES:
+            taken, exposure, camera = read_raw_moment(path), read_raw_exposure(path), ("", "", suffix)
         else:
-            bursts.append([shot])
-    return bursts
+            attributes = read_header(path).attributes
+            taken, exposure = _moment(attributes), exposure_from_attributes(attributes)
+            camera = (str(attributes.get("Make", "")), str(attributes.get("Model", "")), suffix)
+    except ImageFileError:
+        return None
+    return None if taken is None or exposure is None else Shot(path, taken, exposure, camera)
 
 
 def _follows(shot: Shot, last: Shot, pause: float) -> bool:
-    assert shot.taken is not None
-    assert last.taken is not None
-    assert shot.exposure is not None
-    assert last.exposure is not None
+    """Tell a shot of the same camera and aperture without a pause before it."""
     # Cameras note the time at which the exposure began, some at which it ended.
     lasting = max(shot.exposure.seconds, last.exposure.seconds)
     dark_frame = last.exposure.seconds if last.exposure.seconds >= _NOISE_REDUCTION_FROM else 0.0
-    allowed = timedelta(seconds=pause + lasting + dark_frame)
+    at_once = shot.taken - last.taken <= timedelta(seconds=pause + lasting + dark_frame)
     # Within a bracket the aperture stays; a photographer who turns it has begun anew.
-    return (
-        shot.camera == last.camera
-        and shot.taken - last.taken <= allowed
-        and shot.exposure.f_number == last.exposure.f_number
-    )
+    return at_once and shot.camera == last.camera and shot.exposure.f_number == last.exposure.f_number
 
 
 def _sets(burst: Sequence[Shot]) -> list[list[Shot]]:
@@ -166,12 +146,7 @@ def _sets(burst: Sequence[Shot]) -> list[list[Shot]]:
 
 
 def _same_exposure(shot: Shot, other: Shot) -> bool:
-    return abs(_stops(shot) - _stops(other)) < _SAME_EXPOSURE
-
-
-def _stops(shot: Shot) -> float:
-    assert shot.exposure is not None
-    return math.log2(shot.exposure.value)
+    return abs(math.log2(shot.exposure.value / other.exposure.value)) < _SAME_EXPOSURE
 
 
 def _moment(attributes: dict[str, Any]) -> datetime | None:

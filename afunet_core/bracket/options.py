@@ -99,7 +99,7 @@ class BracketOptions:
         },
         is_open=True,
         parse=_response,
-        files="Response curves (*.json *.csv)",
+        files="Response curves (*.json)",
         metavar="FILE|estimate|auto|none",
     )
     black_level: float | str = option(

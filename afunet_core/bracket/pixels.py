@@ -57,7 +57,7 @@ def to_encoded_frames(
     are clipped; NaN, infinities and negative values are replaced, with a warning that counts them. Linear frames from
     which a black level is taken keep what noise pushed below it: cutting that off would raise the mean of dark regions.
     """
-    stored = [_read_stored(frame, name) for frame, name in zip(frames, names, strict=True)]
+    stored = [read_stored(frame, name) for frame, name in zip(frames, names, strict=True)]
     _check_alike(stored, names)
     _warn_of_unstated_bit_depth(stored, pixel_format)
     encoded = [_scale(frame, name, pixel_format) for frame, name in zip(stored, names, strict=True)]
@@ -66,7 +66,8 @@ def to_encoded_frames(
     return frames_of_three, is_grey, _white(stored[0], names[0], pixel_format)
 
 
-def _read_stored(frame: Any, name: str) -> _Stored:
+def read_stored(frame: Any, name: str) -> _Stored:
+    """Read the numbers of an array or tensor of any layout; ``name`` is for messages."""
     stored = _from_tensor(frame, name) if isinstance(frame, Tensor) else _from_array(frame, name)
     if 0 in stored.pixels.shape:
         raise ShapeError(name, "at least one pixel", tuple(np.shape(frame)), "The frame is empty.")

@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,11 +25,11 @@ from torch import Tensor
 
 from afunet_core.camera.curve_fit import fit_curve, most_likely_unit
 from afunet_core.camera.frame_pairs import RECORDED, FramePairs, LogLight, pairs_of_places, pairs_of_ranks
+from afunet_core.camera.levels import SHOULDER
+from afunet_core.camera.response import ResponseCurve, load_response
 from afunet_core.camera.tone_curve import ToneCurve
-from afunet_core.camera.white_level import SHOULDER
+from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA, Scalar, linearize
-
-__all__ = ["Calibration", "calibrate"]
 
 # Stops by which frames must disagree, at most tones, before a curve is looked for. Exact gamma and sRGB frames that are
 # taken for gamma 2.2 stay below 0.1.
@@ -142,6 +143,49 @@ def calibrate(
     missing = MISSING_OF_LINEAR if linear else MISSING
     told = _step_sentences(log_times, places.steps(assumed), names, advice, missing)
     return Calibration(None, stated, before, before, told)
+
+
+@torch.no_grad()
+def estimate_response(frames: Sequence[Tensor], times: Sequence[float] | Tensor) -> ResponseCurve:
+    """Estimate the tone curve under which the frames of a bracket agree, whatever they are taken for.
+
+    Args:
+        frames: two or more, B×3×H×W, as stored, in [0, 1], shortest first; registered if the camera moved.
+        times: exposure times in any unit, rising.
+
+    Returns:
+        One curve of 256 values for all channels, 1 at saturation. Only its shape can be known: what lies beyond the
+        largest value that is recorded unsaturated is extrapolated.
+
+    Raises:
+        ArgumentError: too few pixels are recorded by two frames, or the times do not fit the frames.
+
+    Example:
+        >>> light = torch.rand(1, 3, 64, 64).repeat_interleave(4, -1).repeat_interleave(4, -2) ** 3
+        >>> curve = estimate_response([(light * t).clamp(0, 1) ** (1 / 2.0) for t in (0.25, 0.5, 1.0)], (1, 2, 4))
+        >>> abs(float(curve(torch.tensor(0.5))) - 0.25) < 0.01
+        True
+    """
+    log_times = [math.log(float(time)) for time in times]
+    if len(log_times) != len(frames) or len(frames) < 2:
+        raise ArgumentError("times", f"one for each of two or more frames ({len(frames)})", len(log_times))
+    places = pairs_of_places(frames, log_times)
+    if places is None:
+        advice = "Use frames closer in exposure, or give the curve of the camera."
+        raise ArgumentError("frames", "pixels that two frames record unsaturated", "too few of them", advice)
+    curve = fit_curve(places, pairs_of_ranks(frames, log_times), refine=False)[0]
+    return ResponseCurve(curve.table()[:, ::4], source="estimated")
+
+
+def curve_from(response: Any, frames: Sequence[Tensor], times: Sequence[float]) -> ResponseCurve:
+    """Return a curve in whichever way the caller states it: itself, a file, or ``"estimate"``."""
+    if isinstance(response, ResponseCurve):
+        return response
+    if response == "estimate":
+        return estimate_response(frames, times)
+    if isinstance(response, str | Path):
+        return load_response(response)
+    raise ArgumentError("response", "a ResponseCurve, a file, 'estimate' or 'auto'", repr(response))
 
 
 def _explain(

@@ -16,7 +16,7 @@ Exceptions, each with its reason:
 - `model/heads.py` (0.90–0.985) and `model/afunet.py` (0.97, 0.07): trained weights depend on them.
 - `camera/noise.py` (0.88): the noise itself must fit below `SATURATION_FADE`, or it is cut off and looks smaller.
 - `camera/response.py` (0.05–0.98): a curve is wanted as far up as values are stored.
-- `camera/frame_pairs.py` (0.04–0.94) and `camera/white_level.py` (0.96): a tone curve is fitted between noise and clip,
+- `camera/frame_pairs.py` (0.04–0.94) and `camera/levels.py` (0.96): a tone curve is fitted between noise and clip,
   and bends long before the clip.
 - `motion/rest.py` (0.90–0.97): a channel that is nearly saturated bends those beside it.
 - `bracket/exposure_checks.py` (0.04–0.96): a wide range, so that few frames share too little to be checked.
@@ -40,7 +40,7 @@ SATURATED = 0.998
 BLACK = 1e-3
 
 
-def unsaturated(encoded: Tensor, fade: tuple[float, float] = SATURATION_FADE) -> Tensor:
+def unsaturated(encoded: Tensor) -> Tensor:
     """Weight 1 below the fade to saturation, 0 above it, a smooth step between.
 
     Example:
@@ -48,5 +48,4 @@ def unsaturated(encoded: Tensor, fade: tuple[float, float] = SATURATION_FADE) ->
         >>> unsaturated(torch.tensor([0.5, 1.0]))
         tensor([1., 0.])
     """
-    start, end = fade
-    return smoothstep(encoded, end, start)
+    return smoothstep(encoded, SATURATION_FADE[1], SATURATION_FADE[0])

@@ -18,12 +18,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from afunet_core.camera.levels import SHOULDER
 from afunet_core.camera.response import interpolate
-from afunet_core.camera.white_level import SHOULDER
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import GAMMA, Scalar, encode
-
-__all__ = ["TERMS", "ToneCurve", "basis", "linearized", "with_slope"]
 
 TERMS = 5
 """Functions :math:`z^k \\log z` of a curve. Five describe 400 curves drawn from Grossberg and Nayar's model with a
@@ -97,14 +95,8 @@ def linearized(
     """Frames without their tone curve, encoded with gamma, and the exposure times that go with them.
 
     A tone curve flattens towards white, so that the last values say little: in all but the shortest frame what is above
-    :data:`~afunet_core.camera.white_level.SHOULDER` counts as saturated. They are scaled so that this is 1.0, and their
+    :data:`~afunet_core.camera.levels.SHOULDER` counts as saturated. They are scaled so that this is 1.0, and their
     times with them: their radiance stays what it was.
-
-    Args:
-        frames: as stored, in [0, 1], shortest first.
-        curve: of the camera.
-        times: exposure times of the frames.
-        gamma: for the result.
     """
     light = curve.table()[0]
     shoulder = float(curve.light(torch.tensor(SHOULDER)))

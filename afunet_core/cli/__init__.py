@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options, unknown = build_parser().parse_known_args([_plain(word) for word in words])
         if unknown:
             options.refuse(f"unrecognized arguments: {' '.join(unknown)}")
-        previous = _on_terminate(_interrupt)
+        previous = _on_terminate(signal.default_int_handler)
         with warnings.catch_warnings():
             warnings.showwarning = show_warning
             warnings.simplefilter("always", UserWarning)
@@ -76,17 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (AFUNetError, OSError) as error:
+    except (AFUNetError, OSError, RuntimeError, MemoryError) as error:
         if options is None or options.debug:
             raise
-        complain("error: " + (" ".join(str(error).split()) or type(error).__name__))
-        return 2
-    except (RuntimeError, MemoryError) as error:
-        from afunet_core.utils.device import is_out_of_memory
+        said = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, AFUNetError | OSError):
+            from afunet_core.utils.device import is_out_of_memory
 
-        if options is None or options.debug or not is_out_of_memory(error):
-            raise
-        complain("error: memory ran out. Give a smaller --memory, or use --device cpu.")
+            if not is_out_of_memory(error):
+                raise
+            said = "memory ran out. Give a smaller --memory, or use --device cpu."
+        complain(f"error: {said}")
         return 2
     finally:
         _on_terminate(previous)
@@ -100,10 +100,6 @@ def _plain(word: str) -> str:
         (' -2,0,2', ' -2EV', '-o')
     """
     return f" {word}" if re.match(r"-[.,]?[0-9]", word) else word
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _on_terminate(handler: Any) -> Any:

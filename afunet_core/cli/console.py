@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,7 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
     return "".join(escaped), error.end
 
 
-def show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
-) -> None:
+def show_warning(message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
     """Show a warning to the user in one line; those of libraries, which are for programmers, stay unsaid."""
     if issubclass(category, UserWarning) and Path(filename).is_relative_to(_PACKAGE):
         complain("warning: " + " ".join(str(message).split()))
@@ -90,15 +88,3 @@ def progress_bar(title: str, quiet: bool = False) -> Iterator[Callable[[int, int
             bar.update(done - bar.n)
 
         yield show
-
-
-def table(rows: Sequence[Sequence[object]], header: Sequence[str]) -> str:
-    """Lay out rows in aligned columns: text to the left, numbers to the right."""
-    cells = [list(header), *([str(value) for value in row] for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
-    lines = []
-    for row in cells:
-        padded = [c.rjust(w) if n else c.ljust(w) for c, w, n in zip(row, widths, numeric, strict=True)]
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from afunet_core.evaluation.evaluator import Sample
     from afunet_core.evaluation.paper import TrainingRun
+    from afunet_core.evaluation.scores import Evaluation
     from afunet_core.metrics import Metric
+    from afunet_core.utils.progress import OnProgress
 
 EXAMPLES = """examples:
   afunet evaluate --data Kalantari/Test --model kalantari --beside kalantari -o report/
@@ -83,65 +85,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate."""
     _check(options)
-    if options.real:
-        return _run_on_stacks(options)
+    with progress_bar("Evaluating", options.quiet) as show:
+        on_progress = show if options.quiet or sys.stderr.isatty() else _print_progress
+        table, beside = (_evaluate_stacks if options.real else _evaluate_samples)(options, on_progress)
+    print(table.to_markdown() + beside)
+    if options.output:
+        folder = Path(options.output)
+        folder.mkdir(parents=True, exist_ok=True)
+        table.write(folder / "scenes.csv")
+        table.write(folder / "table.md")
+        if beside:
+            (folder / "beside.md").write_text(beside.lstrip(), encoding="utf-8")
+    return 0
+
+
+def _evaluate_stacks(options: argparse.Namespace, on_progress: OnProgress) -> tuple[Evaluation, str]:
+    """Evaluate on real stacks of a tripod."""
+    from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack_brackets, read_stacks, stack_methods
+
+    folders = read_stacks(options.real)
+    models = [] if options.no_model else options.model or ["default"]
+    methods = stack_methods(models, device=options.device, precision=options.precision)
+    stacks = (stack for folder in folders for stack in read_stack_brackets(folder, options.other_brackets))
+    return evaluate_stacks(methods, stacks, on_progress=on_progress), ""
+
+
+def _evaluate_samples(options: argparse.Namespace, on_progress: OnProgress) -> tuple[Evaluation, str]:
+    """Evaluate on scenes with a truth; also the row of the paper beside the model, as text."""
     from afunet_core.evaluation.evaluator import DEFAULT_METRICS, evaluate
     from afunet_core.evaluation.paper import beside_published
 
     runs = _take_runs(options)
     methods, models = _methods(options)
     samples = _samples(options)
-    folder = Path(options.output) if options.output else None
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    with progress_bar("Evaluating", options.quiet) as show:
-        table = evaluate(
-            methods,
-            samples,
-            metrics=options.metrics or DEFAULT_METRICS,
-            more_metrics=_display_metrics(options),
-            error_maps=folder / "errors" if folder is not None and options.error_maps else None,
-            on_progress=show if options.quiet or sys.stderr.isatty() else _print_progress,
-        )
-    rows = [run.row for run in runs] or [options.beside]
-    beside = beside_published(table, [(model, row) for model, row in zip(models, rows, strict=False) if row])
-    if beside:
-        beside = f"\n{beside}\nThe paper's scores are of its own training and code.\n"
-    print(table.to_markdown() + beside)
-    if folder is None:
-        return 0
-    table.write(folder / "scenes.csv")
-    table.write(folder / "table.md")
-    if beside:
-        (folder / "beside.md").write_text(beside.lstrip(), encoding="utf-8")
+    table = evaluate(
+        methods,
+        samples,
+        metrics=options.metrics or DEFAULT_METRICS,
+        more_metrics=_display_metrics(options),
+        error_maps=Path(options.output) / "errors" if options.error_maps else None,
+        on_progress=on_progress,
+    )
     if options.pictures:
         from afunet_core.evaluation.figures import write_pictures
 
         judged = list(methods)[-1]
         shown = {name: method for name, method in methods.items() if name == judged or name != "Mertens fusion"}
-        write_pictures(folder / "pictures", table, shown, samples, judged=judged)
-    return 0
-
-
-def _run_on_stacks(options: argparse.Namespace) -> int:
-    """Evaluate on real stacks of a tripod."""
-    from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack_brackets, read_stacks, stack_methods
-
-    folders = read_stacks(options.real)
-    models = [] if options.no_model else options.model or ["default"]
-    with progress_bar("Evaluating", options.quiet) as show:
-        table = evaluate_stacks(
-            stack_methods(models, device=options.device, precision=options.precision),
-            (stack for folder in folders for stack in read_stack_brackets(folder, options.other_brackets)),
-            on_progress=show if options.quiet or sys.stderr.isatty() else _print_progress,
-        )
-    print(table.to_markdown())
-    if options.output:
-        folder = Path(options.output)
-        folder.mkdir(parents=True, exist_ok=True)
-        table.write(folder / "scenes.csv")
-        table.write(folder / "table.md")
-    return 0
+        write_pictures(Path(options.output) / "pictures", table, shown, samples, judged=judged)
+    rows = [run.row for run in runs] or [options.beside]
+    beside = beside_published(table, [(model, row) for model, row in zip(models, rows, strict=False) if row])
+    return table, f"\n{beside}\nThe paper's scores are of its own training and code.\n" if beside else ""
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -217,9 +210,9 @@ def _display_metrics(options: argparse.Namespace) -> dict[str, Metric]:
     """Make the metric that depends on a display; its column is named with version and pixels per degree."""
     if not options.cvvdp:
         return {}
-    from afunet_core.evaluation.color_video_vdp import DisplayModel, color_video_vdp
+    from afunet_core.evaluation.color_video_vdp import color_video_vdp
 
-    metric = color_video_vdp(DisplayModel(peak=options.display_peak, pixels_per_degree=options.ppd))
+    metric = color_video_vdp(options.display_peak, options.ppd)
     return {f"{metric.definition.split(',')[0]} at {options.ppd:g} ppd": metric}
 
 
@@ -244,15 +237,13 @@ def _samples(options: argparse.Namespace) -> Sequence[Any]:
 
 
 class _Lazy(Sequence[Any]):
-    """A sequence whose length is known and whose items are read one at a time: a data set does not fit in memory."""
+    """A sequence whose items are read one at a time: a data set does not fit in memory."""
 
     def __init__(self, count: int, item: Callable[[int], Any]) -> None:
-        self._count, self._item = count, item
+        self._range, self._item = range(count), item
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._range)
 
     def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < self._count:
-            raise IndexError(index)
-        return self._item(index)
+        return self._item(self._range[index])

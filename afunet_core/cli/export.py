@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from afunet_core.errors import ArgumentError, ImageFileError
+from afunet_core.errors import ArgumentError
+from afunet_core.merging.output import check_destination
 
 EXAMPLES = """examples:
   afunet export compact
@@ -37,12 +38,7 @@ def run(options: argparse.Namespace) -> int:
         advice = f"Name the model first, for example: afunet export compact -o {options.model}"
         raise ArgumentError("model", "the name of a model or a weights file", repr(options.model), advice)
     target = Path(options.output or f"{Path(options.model).stem}.onnx")
-    if target.suffix not in SUFFIXES:
-        raise ArgumentError("output", "a name that ends in .onnx or .pt2", repr(target.name))
-    if not target.parent.is_dir():
-        raise ImageFileError(f"{target}: the folder {target.parent} does not exist. Create it, or choose another.")
-    if target.exists() and not options.overwrite:
-        raise ImageFileError(f"{target}: exists already. Add --overwrite to replace it.")
+    check_destination(target, options.overwrite, kinds=SUFFIXES)
     from afunet_core.model.checkpoint import load_model
     from afunet_core.model.export import export_model
 

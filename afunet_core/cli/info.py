@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from afunet_core.cli.console import table
 from afunet_core.errors import ArgumentError
 
 EXAMPLES = """examples:
@@ -28,11 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what was asked for."""
     if options.variants:
-        _show_variants(options.size[0], options.size[1], options.json)
-    elif options.file is None:
-        _show_models(options.json)
+        found = _variants(options.size[0], options.size[1], exact=options.json)
     else:
-        _show(_describe(options.file, *options.size), options.json)
+        found = _models() if options.file is None else _describe(options.file, *options.size)
+    if options.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return 0
+    for key, value in found.items():
+        print(f"{key}:" if isinstance(value, dict) else f"{key}: {value}")
+        for name, entry in value.items() if isinstance(value, dict) else ():
+            print(f"  {name}: {json.dumps(entry, ensure_ascii=False)}")
     return 0
 
 
@@ -53,7 +57,7 @@ def _describe(file: str, height: int, width: int) -> dict[str, Any]:
     return {**found, f"GFLOP at {height}×{width}": round(flops / 1e9, 2)}
 
 
-def _show_models(as_json: bool) -> None:
+def _models() -> dict[str, Any]:
     from afunet_core.model.checkpoint import model_path, shipped_models
     from afunet_core.model.pretrained import fetched_models
 
@@ -61,37 +65,18 @@ def _show_models(as_json: bool) -> None:
     if not models:
         raise ArgumentError("file", "a model or a file", "nothing", "No model is shipped or fetched yet.")
     default = model_path("default").stem if shipped_models() else None
-    if as_json:
-        print(json.dumps({"default": default, "models": {name: str(path) for name, path in models.items()}}, indent=2))
-        return
-    rows = [[name + (" (default)" if name == default else ""), path] for name, path in models.items()]
-    print(table(rows, ["model", "file"]))
+    return {"default": default, "models": {name: str(path) for name, path in models.items()}}
 
 
-def _show_variants(height: int, width: int, as_json: bool) -> None:
+def _variants(height: int, width: int, exact: bool) -> dict[str, Any]:
     from afunet_core.model.complexity import PUBLISHED_GFLOP, PUBLISHED_PARAMETERS, complexity
     from afunet_core.model.config import VARIANTS
 
     if min(height, width) < 1:
         raise ArgumentError("size", "a height and width of at least 1", f"{height} {width}")
     costs = {name: complexity(config, height, width) for name, config in VARIANTS.items()}
-    if as_json:
-        print(json.dumps({name: cost._asdict() for name, cost in costs.items()}, indent=2))
-        return
-    rows = [[name, cost.parameters, round(cost.flops / 1e9, 2)] for name, cost in costs.items()]
-    print(table(rows, ["variant", "parameters", f"GFLOP at {height}×{width}"]))
-    print("Operations of matrix products and convolutions, two a multiply-add.")
-    print(f"The paper reports {PUBLISHED_PARAMETERS:,} parameters and {PUBLISHED_GFLOP} GFLOP at 128×128.")
-
-
-def _show(values: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(values, indent=2, ensure_ascii=False))
-        return
-    for key, value in values.items():
-        if isinstance(value, dict):
-            print(f"{key}:")
-            for name, entry in value.items():
-                print(f"  {name}: {json.dumps(entry, ensure_ascii=False)}")
-        else:
-            print(f"{key}: {value}")
+    if exact:
+        return {name: cost._asdict() for name, cost in costs.items()}
+    size = f"GFLOP at {height}×{width}"  # of matrix products and convolutions, two operations a multiply-add
+    found = {name: f"{cost.parameters:,} parameters, {cost.flops / 1e9:.2f} {size}" for name, cost in costs.items()}
+    return found | {"the paper": f"{PUBLISHED_PARAMETERS:,} parameters, {PUBLISHED_GFLOP} GFLOP at 128×128"}

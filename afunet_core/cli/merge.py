@@ -10,15 +10,25 @@ import argparse
 import glob
 from collections.abc import Iterable
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from afunet_core.bracket.folders import find_brackets
 from afunet_core.bracket.options import BracketOptions
 from afunet_core.cli.console import as_options, complain, harmless, progress_bar
-from afunet_core.cli.options import OPERATORS, add_declared_options, declared_options, flat, numbers
+from afunet_core.cli.options import (
+    OPERATORS,
+    add_declared_options,
+    add_exposures,
+    declared_options,
+    stated_exposures,
+)
 from afunet_core.errors import ArgumentError
 from afunet_core.io.formats import WRITABLE
+from afunet_core.io.natural_order import natural_key
 from afunet_core.merging.batch import MergeJob, Outcome, folder_jobs, group_jobs, run_batch, run_job
+from afunet_core.merging.cluster import run_on_cluster, run_on_processes
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.output import check_destination
 
@@ -40,9 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
 
     exposed = parser.add_argument_group("exposures (default: from exposure.txt or EXIF)")
-    exposures = exposed.add_mutually_exclusive_group()
-    exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
-    exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
+    add_exposures(exposed)
     exposed.add_argument("--group", action="store_true", help="find a camera's brackets by time and exposure")
     longest = "with --group: longest pause between frames of a bracket, in seconds (2); 10 for one set by hand"
     exposed.add_argument("--pause", type=float, metavar="S", help=longest)
@@ -72,19 +80,25 @@ def run(options: argparse.Namespace) -> int:
         raise ArgumentError("inputs", "either frames or folders", "both", "Merge them by separate commands.")
     if options.pause is not None and not options.group:
         raise ArgumentError("pause", "--group, which looks for brackets", "no --group", "Add --group.")
+    suffix = "." + options.format.lower().lstrip(".")
     if options.group:
-        return _merge_groups(options, folders)
+        jobs, single = group_jobs(folders, options.output, _job(options), suffix, options.pause)
+        if single:
+            complain(f"{len(single)} pictures belong to no bracket: {', '.join(path.name for path in single[:8])}")
+        return _merge_jobs(options, jobs, suffix)
     if not folders:
-        return _merge_one(options, inputs, None)
-    if _is_file_name(options.output):
-        return _merge_one(options, [], _only_bracket(folders))
-    return _merge_many(options, folders)
+        return _merge_one(options, files=tuple(map(str, inputs)))
+    if Path(options.output).suffix.lower() not in WRITABLE or Path(options.output).is_dir():
+        return _merge_jobs(options, folder_jobs(folders, options.output, _job(options), suffix), suffix)
+    brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
+    if len(brackets) != 1:
+        advice = "Name a folder, without a suffix, as output."
+        raise ArgumentError("output", "a folder for the results", f"a file for {len(brackets)} brackets", advice)
+    return _merge_one(options, folder=str(brackets[0]))
 
 
 def _expanded(word: str) -> list[Path]:
     """The files that a pattern means, where the shell has not expanded it (Windows); any other word as it is."""
-    from afunet_core.io.natural_order import natural_key
-
     path = Path(word)
     if not any(sign in word for sign in "*?[") or path.exists():
         return [path]
@@ -92,27 +106,18 @@ def _expanded(word: str) -> list[Path]:
     return sorted(map(Path, found), key=natural_key) or [path]
 
 
-def _only_bracket(folders: list[Path]) -> Path:
-    """Return the only bracket of the folders, for a result that is one file."""
-    from afunet_core.bracket.folders import find_brackets
-
-    brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
-    if len(brackets) != 1:
-        advice = "Name a folder, without a suffix, as output."
-        raise ArgumentError("output", "a folder for the results", f"a file for {len(brackets)} brackets", advice)
-    return brackets[0]
+def _job(options: argparse.Namespace, **source: Any) -> MergeJob:
+    """Return the job that the options describe."""
+    stated = {each.name: getattr(options, each.name) for each in fields(MergeJob) if hasattr(options, each.name)}
+    bracket = {**stated_exposures(options), **declared_options(options, BracketOptions)}
+    merge = declared_options(options, MergeOptions)
+    return MergeJob(**{"name": Path(options.output).name, **stated, **source, "bracket": bracket, "merge": merge})
 
 
-def _merge_one(options: argparse.Namespace, files: list[Path], folder: Path | None) -> int:
-    for target in filter(None, (options.output, options.tonemapped)):
-        check_destination(target, options.overwrite, files)
-    job = _job(
-        options,
-        name=Path(options.output).name,
-        output=options.output,
-        files=() if folder else tuple(map(str, files)),
-        folder=folder and str(folder),
-    )
+def _merge_one(options: argparse.Namespace, **source: Any) -> int:
+    job = _job(options, **source)
+    for target in job.targets:
+        check_destination(target, options.overwrite, job.files)
     with progress_bar(job.name, options.quiet) as show:
         result = run_job(job, show)
     height, width = result.radiance.shape[:2]
@@ -122,82 +127,38 @@ def _merge_one(options: argparse.Namespace, files: list[Path], folder: Path | No
     return 0
 
 
-def _merge_groups(options: argparse.Namespace, folders: list[Path]) -> int:
-    suffix = "." + options.format.lower().lstrip(".")
-    jobs, single = group_jobs(folders, options.output, _job(options, name="", output=""), suffix, options.pause)
-    if single:
-        complain(f"{len(single)} pictures belong to no bracket: {', '.join(path.name for path in single[:8])}")
-    return _merge_jobs(options, jobs, suffix)
-
-
-def _merge_many(options: argparse.Namespace, folders: list[Path]) -> int:
-    suffix = "." + options.format.lower().lstrip(".")
-    return _merge_jobs(options, folder_jobs(folders, options.output, _job(options, name="", output=""), suffix), suffix)
-
-
 def _merge_jobs(options: argparse.Namespace, jobs: list[MergeJob], suffix: str) -> int:
+    """Merge, print each outcome as it is known and the sums at the end; return 1 if a bracket failed."""
     if Path(options.output).is_file():
         raise ArgumentError("output", "a folder for the results", f"the file {options.output}", "Name another.")
-    Path(options.output).mkdir(parents=True, exist_ok=True)
-    check_destination(Path(options.output) / f"any{suffix}", overwrite=True)
-    with ExitStack() as stack:
-        outcomes = _run(jobs, options, stack)
-        return _report(outcomes, len(jobs))
-
-
-def _run(jobs: list[MergeJob], options: argparse.Namespace, stack: ExitStack) -> Iterable[Outcome]:
     if options.workers is not None and options.scheduler is not None:
         raise ArgumentError("workers", "either workers here or a scheduler", "both")
-    if options.scheduler is not None:
-        from afunet_core.merging.cluster import run_on_cluster
-
-        return run_on_cluster(jobs, options.overwrite, scheduler=options.scheduler)
-    if options.workers is not None:
-        from afunet_core.merging.cluster import run_on_processes
-
-        return run_on_processes(jobs, options.overwrite, options.workers)
-    bars = ExitStack()
-    stack.push(bars)
-
-    def bar(name: str) -> Any:
-        bars.close()
-        return bars.enter_context(progress_bar(name, options.quiet))
-
-    return run_batch(jobs, options.overwrite, bar)
-
-
-def _report(outcomes: Iterable[Outcome], total: int) -> int:
-    """Print each outcome as it is known and the sums at the end; return 1 if a bracket failed."""
+    Path(options.output).mkdir(parents=True, exist_ok=True)
+    check_destination(Path(options.output) / f"any{suffix}", overwrite=True)
     counts = dict.fromkeys(("merged", "skipped", "failed"), 0)
     failed: list[Outcome] = []
-    for number, outcome in enumerate(outcomes, 1):
-        counts[outcome.status] += 1
-        detail = outcome.message or f"{outcome.seconds:.1f} s"
-        print(harmless(f"[{number}/{total}] {outcome.name}: {outcome.status} ({as_options(detail)})"), flush=True)
-        if outcome.status == "failed":
-            failed.append(outcome)
+    with ExitStack() as bars:
+        for number, outcome in enumerate(_outcomes(jobs, options, bars), 1):
+            counts[outcome.status] += 1
+            detail = outcome.message or f"{outcome.seconds:.1f} s"
+            line = f"[{number}/{len(jobs)}] {outcome.name}: {outcome.status} ({as_options(detail)})"
+            print(harmless(line), flush=True)
+            if outcome.status == "failed":
+                failed.append(outcome)
     print(", ".join(f"{count} {status}" for status, count in counts.items()))
     for outcome in failed:
         complain(f"error: {outcome.name}: {outcome.message}")
     return 1 if failed else 0
 
 
-def _job(options: argparse.Namespace, **changes: Any) -> MergeJob:
-    """Return the job that the options describe."""
-    exposures = {"ev": flat(options.ev), "times": flat(options.times)}
-    return MergeJob(
-        tonemapped=options.tonemapped,
-        stages=options.stages,
-        operator=options.operator,
-        exposure=options.exposure,
-        half=options.half,
-        gain_map=options.gain_map,
-        scale_to=options.scale_to,
-        bracket=exposures | declared_options(options, BracketOptions),
-        merge=declared_options(options, MergeOptions),
-        **changes,
-    )
+def _outcomes(jobs: list[MergeJob], options: argparse.Namespace, bars: ExitStack) -> Iterable[Outcome]:
+    if options.scheduler is not None:
+        return run_on_cluster(jobs, options.overwrite, scheduler=options.scheduler)
+    if options.workers is not None:
+        return run_on_processes(jobs, options.overwrite, options.workers)
 
+    def bar(name: str) -> Any:
+        bars.close()
+        return bars.enter_context(progress_bar(name, options.quiet))
 
-def _is_file_name(output: str) -> bool:
-    return Path(output).suffix.lower() in WRITABLE and not Path(output).is_dir()
+    return run_batch(jobs, options.overwrite, bar)

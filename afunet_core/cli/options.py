@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from afunet_core.io.exposure import parse_exposure
@@ -37,9 +38,17 @@ def numbers(text: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def flat(groups: Sequence[Sequence[float]] | None) -> list[float] | None:
-    """Return one list of the groups that :func:`numbers` made, or ``None``."""
-    return None if groups is None else [value for group in groups for value in group]
+def add_exposures(parser: Any) -> None:
+    """Add the arguments that state exposures, in stops or in seconds."""
+    exposures = parser.add_mutually_exclusive_group()
+    exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
+    exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
+
+
+def stated_exposures(arguments: argparse.Namespace) -> dict[str, list[float] | None]:
+    """Return ``ev`` and ``times`` of :func:`add_exposures`, each one list or ``None``."""
+    stated = {"ev": arguments.ev, "times": arguments.times}
+    return {name: groups and [*chain.from_iterable(groups)] for name, groups in stated.items()}
 
 
 def add_declared_options(parser: argparse.ArgumentParser, *classes: type) -> None:

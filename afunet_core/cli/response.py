@@ -10,44 +10,35 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from afunet_core.cli.options import flat, numbers
+from afunet_core.cli.options import add_exposures, stated_exposures
 
 EXAMPLES = """examples:
   afunet response calibration/ -o camera.json
-  afunet response 1.jpg 2.jpg 3.jpg 4.jpg 5.jpg -o camera.csv --shared
+  afunet response 1.jpg 2.jpg 3.jpg 4.jpg 5.jpg -o camera.json
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("inputs", nargs="+", metavar="FRAME|FOLDER", help="frames of one bracket, or its folder")
-    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the curve (.json or .csv)")
-    exposures = parser.add_mutually_exclusive_group()
-    exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
-    exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
-    parser.add_argument("--shared", action="store_true", help="one curve for all three channels")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the curve (.json)")
+    add_exposures(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Estimate and write."""
     import afunet_core as af
-    from afunet_core.camera.response import estimate_response
+    from afunet_core.camera.calibration import estimate_response
     from afunet_core.registration.frames import register
 
     inputs = [Path(path) for path in options.inputs]
-    given: dict[str, Any] = {
-        "ev": flat(options.ev),
-        "times": flat(options.times),
-        "encoding": "gamma",
-        "response": None,
-        "override": True,
-    }
-    one_folder = len(inputs) == 1 and inputs[0].is_dir()
-    read: Any = af.Bracket.from_folder if one_folder else af.Bracket.from_files
-    bracket, _ = register(read(inputs[0] if one_folder else inputs, **given))
-    curve = estimate_response(bracket.frames, bracket.times, shared=options.shared)
+    given: dict[str, Any] = {**stated_exposures(options), "encoding": "gamma", "response": None, "override": True}
+    if len(inputs) == 1 and inputs[0].is_dir():
+        bracket = af.Bracket.from_folder(inputs[0], **given)
+    else:
+        bracket = af.Bracket.from_files(inputs, **given)
+    bracket, _ = register(bracket)
+    curve = estimate_response(bracket.frames, bracket.times)
     curve.save(options.output)
-    rows = len(curve.light)
-    middle = ", ".join(f"{float(row[len(row) // 2]):.3f}" for row in curve.light)
-    print(f"{options.output}: {rows} {'curve' if rows == 1 else 'curves'}; light at half the stored value: {middle}")
+    print(f"{options.output}: light at half the stored value: {float(curve.light[0, 128]):.3f}")
     return 0

@@ -37,9 +37,10 @@ def run(options: argparse.Namespace) -> int:
         raise ArgumentError("size", "a side, or height and width", options.size)
     import torch
 
-    from afunet_core.data.synthesis.brackets import Synthesizer, SyntheticBatch
-    from afunet_core.data.synthesis.export import write_bracket_folder, write_contact_sheet
+    from afunet_core.data.datasets import write_bracket_folder
+    from afunet_core.data.synthesis.brackets import Synthesizer, SyntheticBatch, contact_sheet
     from afunet_core.data.synthesis.scenes import SceneBank
+    from afunet_core.io.write import write_image
 
     maker = Synthesizer(SceneBank.open(options.scenes, options.photos, options.seed))
     generator = torch.Generator().manual_seed(options.seed)
@@ -56,6 +57,6 @@ def run(options: argparse.Namespace) -> int:
             if options.sheet:
                 made.append(batch)
     if made:
-        write_contact_sheet(folder / "sheet.png", SyntheticBatch.concatenate(made))
+        write_image(folder / "sheet.png", contact_sheet(SyntheticBatch.concatenate(made)))
     print(f"{options.output}: {options.count} brackets of {width}×{height}")
     return 0

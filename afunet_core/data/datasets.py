@@ -16,8 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import EllipsisType
-from typing import NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -25,11 +24,13 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError, ShapeError
-from afunet_core.io.exposure_list import read_exposure_file
+from afunet_core.io.exposure_list import read_exposure_list
 from afunet_core.io.natural_order import natural_key
 from afunet_core.io.read import read_image, three_channels
+from afunet_core.io.write import write_image
 
-__all__ = ["LAYOUTS", "BracketDataset", "BracketSample", "SceneFiles", "find_scenes", "read_scene"]
+if TYPE_CHECKING:
+    from afunet_core.data.synthesis.brackets import SyntheticBatch
 
 _FRAMES = 3
 _HU_TRUTHS = ("ref_hdr_aligned_linear.hdr", "ref_hdr_aligned.hdr")
@@ -117,7 +118,8 @@ def _scenes(root: Path, name: str, strict: bool) -> Iterator[SceneFiles]:
         exposures = folder / layout.exposures
         truth = next((folder / truth for truth in layout.truths if (folder / truth).is_file()), None)
         if len(frames) == _FRAMES and truth and exposures.is_file():
-            yield SceneFiles(_name(scene, root), (frames[0], frames[1], frames[2]), exposures, truth)
+            told = scene.relative_to(root).as_posix() if scene != root else root.resolve().name
+            yield SceneFiles(told, (frames[0], frames[1], frames[2]), exposures, truth)
         elif strict and (frames or truth or exposures.is_file()):
             missing = [
                 *([] if exposures.is_file() else [exposures.name]),
@@ -137,13 +139,9 @@ def _folders(root: Path) -> list[Path]:
     return [root, *sorted(inside, key=lambda path: [natural_key(part) for part in path.relative_to(root).parts])]
 
 
-def _name(folder: Path, root: Path) -> str:
-    return folder.relative_to(root).as_posix() if folder != root else root.resolve().name
-
-
 def read_scene(scene: SceneFiles) -> BracketSample:
     """Read a scene: frames sorted shortest first, integers divided by their largest value."""
-    evs = read_exposure_file(scene.exposures)
+    evs = read_exposure_list(scene.exposures).ev
     if len(evs) != _FRAMES:
         raise BracketError("exposures", f"{_FRAMES} EV values in {scene.exposures}", len(evs), "One for each frame.")
     pictures = [_encoded(path) for path in scene.frames]
@@ -198,29 +196,30 @@ class BracketDataset(Dataset[BracketSample]):
 
     def __getitem__(self, index: int) -> BracketSample:
         sample = read_scene(self.scenes[index])
-        frames, truth = sample["frames"], sample["truth"]
+        pictures = [sample["frames"], sample["truth"]]
         if self.crop is not None:
-            window = _random_window(truth, self.crop, sample["name"])
-            frames, truth = frames[window], truth[window]
+            (height, width), (tall, wide) = sample["truth"].shape[-2:], self.crop
+            if tall > height or wide > width:
+                expected = f"at most {height}×{width}, the size of {sample['name']}"
+                raise ShapeError("crop", expected, self.crop, "Use a smaller crop (patch, in a configuration).")
+            top, left = int(torch.randint(height - tall + 1, ())), int(torch.randint(width - wide + 1, ()))
+            pictures = [picture[..., top : top + tall, left : left + wide] for picture in pictures]
         if self.augment:
             turns, mirrored = int(torch.randint(4, ())), bool(torch.randint(2, ()))
-            frames, truth = (_turned(picture, turns, mirrored) for picture in (frames, truth))
-        return {**sample, "frames": frames.contiguous(), "truth": truth.contiguous()}
+            pictures = [torch.rot90(picture, turns, (-2, -1)) for picture in pictures]
+            pictures = [picture.flip(-1) for picture in pictures] if mirrored else pictures
+        frames, truth = (picture.contiguous() for picture in pictures)
+        return {**sample, "frames": frames, "truth": truth}
 
 
-def _random_window(truth: Tensor, crop: tuple[int, int], name: str) -> tuple[EllipsisType, slice, slice]:
-    height, width = truth.shape[-2:]
-    if crop[0] > height or crop[1] > width:
-        raise ShapeError(
-            "crop",
-            f"at most {height}×{width}, the size of {name}",
-            crop,
-            "Use a smaller crop (patch, in a configuration).",
-        )
-    top, left = int(torch.randint(height - crop[0] + 1, ())), int(torch.randint(width - crop[1] + 1, ()))
-    return ..., slice(top, top + crop[0]), slice(left, left + crop[1])
-
-
-def _turned(picture: Tensor, turns: int, mirrored: bool) -> Tensor:
-    picture = torch.rot90(picture, turns, (-2, -1))
-    return picture.flip(-1) if mirrored else picture
+def write_bracket_folder(batch: SyntheticBatch, folder: Path | str) -> Path:
+    """Write the only bracket of a batch in Kalantari's layout: three TIFFs, ``exposure.txt`` and ``HDRImg.hdr``."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in enumerate(batch.frames[0], 1):
+        pixels = (frame.clamp(0, 1) * 65535).round().permute(1, 2, 0).cpu().numpy()
+        write_image(folder / f"{number}.tif", pixels.astype(np.uint16))
+    evs = torch.log2(batch.times[0].double()).tolist()
+    (folder / "exposure.txt").write_text("".join(f"{ev:.6f}\n" for ev in evs), encoding="utf-8")
+    write_image(folder / "HDRImg.hdr", batch.truth[0])
+    return folder

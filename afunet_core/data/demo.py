@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from afunet_core.errors import ArgumentError, DependencyError
 
-__all__ = ["DemoBracket", "demo_bracket"]
-
 Array = NDArray[np.float64]
 
 EV = (-2.0, 0.0, 2.0)

@@ -1,4 +1,3 @@
-from .color_video_vdp import DisplayModel as DisplayModel
 from .evaluator import Sample as Sample
 from .evaluator import baseline_methods as baseline_methods
 from .evaluator import dataset_samples as dataset_samples

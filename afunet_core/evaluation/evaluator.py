@@ -83,6 +83,7 @@ class Sample:
 
 
 Method: TypeAlias = Callable[[Sample], Tensor]
+Progress: TypeAlias = Callable[[int, int, str], None]  # scenes done, scenes in all or 0 if unknown, message
 
 
 def evaluate(
@@ -92,7 +93,7 @@ def evaluate(
     metrics: Sequence[str] = DEFAULT_METRICS,
     more_metrics: Mapping[str, Metric] | None = None,
     error_maps: str | Path | None = None,
-    on_progress: Callable[[int, int, str], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Evaluation:
     """Run every method on every scene and score the results against the truth; the table has a row for each.
 
@@ -103,7 +104,7 @@ def evaluate(
         more_metrics: metrics of other origin under names of their own, such as
             :func:`~afunet_core.evaluation.color_video_vdp.color_video_vdp` makes.
         error_maps: a folder for ``SCENE/METHOD.png``, the absolute error after the μ-law, up to 0.1, as a heat map.
-        on_progress: called with (scenes done, scenes in all or 0 if unknown, message); what it raises stops the run.
+        on_progress: called with scenes done, scenes in all (0 if unknown) and a message; what it raises stops the run.
 
     Example:
         >>> light = torch.full((1, 3, 16, 16), 0.02)
@@ -120,26 +121,31 @@ def evaluate(
     more = dict(more_metrics or {})
     chosen = {name: METRICS[name] for name in metrics} | more
     table = Evaluation((*chosen, INSIDE, OUTSIDE), more_metrics=more)
+    for name, sample, result, seconds in results_of(methods, samples, on_progress):
+        table.rows.append(Row(name, sample.name, sample.kind, _scores(result, sample, chosen), seconds))
+        if error_maps is not None:
+            image, truth = (x[0].permute(1, 2, 0).float().cpu().numpy() for x in (result, sample.truth))
+            write_error_map(Path(error_maps) / _file_name(sample.name) / f"{_file_name(name)}.png", image, truth)
+    return table
+
+
+def results_of(
+    methods: Mapping[str, Callable[[Any], Tensor]], samples: Iterable[Any], on_progress: Progress | None = None
+) -> Iterator[tuple[str, Any, Tensor, float]]:
+    """Run every method on every scene; yield its name, the scene, the result and the seconds it took."""
     total = len(samples) if isinstance(samples, Sequence) else 0
+    tell = on_progress or (lambda *state: None)
     for done, sample in enumerate(samples):
         for name, method in methods.items():
-            if on_progress is not None:
-                on_progress(done, total, f"{sample.name}: {name}")
+            tell(done, total, f"{sample.name}: {name}")
             started = time.perf_counter()
             with torch.no_grad():
                 result = method(sample)
             seconds = time.perf_counter() - started
             if result.shape != sample.truth.shape:
                 raise ShapeError(f"methods[{name!r}]", f"a result of {tuple(sample.truth.shape)}", tuple(result.shape))
-            result = result.to(sample.truth)
-            table.rows.append(Row(name, sample.name, sample.kind, _scores(result, sample, chosen), seconds))
-            if error_maps is not None:
-                image, truth = (x[0].permute(1, 2, 0).float().cpu().numpy() for x in (result, sample.truth))
-                path = Path(error_maps) / _file_name(sample.name) / f"{_file_name(name)}.png"
-                write_error_map(path, image, truth)
-    if on_progress is not None:
-        on_progress(total, total, "done")
-    return table
+            yield name, sample, result.to(sample.truth), seconds
+    tell(total, total, "done")
 
 
 def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,9 +25,18 @@ if TYPE_CHECKING:
 Picture = NDArray[np.float32]
 
 COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")  # frames of the boxes, in turn
+MAX_ERROR = 0.1  # of μ-law values, shown in the brightest colour
 _DPI = 100  # pixels per inch of a figure
 _NARROWEST = 16  # least width of a column in pixels: below it nothing can be seen
 _CAPTION = 40  # height of the captions in pixels, two lines
+
+
+class _Column(NamedTuple):
+    """A picture by its caption, and where it is wrong."""
+
+    name: str
+    picture: Picture
+    error: Picture | None = None
 
 
 class Box(NamedTuple):
@@ -46,65 +57,57 @@ def comparison_figure(
     width: int = 1600,
     operator: str = "mu_law",
     exposure: float = 0.0,
-    max_error: float = 0.1,
 ) -> NDArray[np.uint8]:
-    """Lay out a comparison as H×W×3 uint8.
+    """Lay out a comparison as H×W×3 uint8, ``width`` pixels wide, radiance shown by a tone-mapping operator.
 
-    On top the frames beside the first result with the boxes marked; below, for every box a row of patches from the
-    frames, from each result and from the truth; with a truth, below each result's patch its error after the μ-law, and
-    PSNR-μ of the whole image under its name.
-
-    Args:
-        inputs: the frames as stored, display-encoded ``H×W×3`` in [0, 1], shortest first.
-        results: radiance ``H×W×3`` (1.0 = saturation of the shortest frame) by the name of the method.
-        truth: radiance of the same shape.
-        boxes: ``(top, left, height, width)`` of the patches; by default two are chosen where the results differ.
-        width: of the figure in pixels.
-        operator, exposure: tone mapping of radiance.
-        max_error: the error (of μ-law values) shown as the brightest colour.
+    On top the frames (display-encoded H×W×3 in [0, 1]) beside the first result (radiance) with the boxes marked; below,
+    for every box (top, left, height, width; by default two are chosen) a row of patches from the frames, from each
+    result and from the truth; with a truth, below each result's patch its error after the μ-law, up to 0.1, and PSNR-μ
+    of the whole image under its name.
     """
     if not results:
         raise ArgumentError("results", "at least one named result", "none")
-    if not max_error > 0:
-        raise ArgumentError("max_error", "a number above 0", max_error)
-    frames = {f"inputs[{i}]": _colour(frame, f"inputs[{i}]") for i, frame in enumerate(inputs)}
+    frames = [_colour(frame, f"inputs[{i}]") for i, frame in enumerate(inputs)]
     images = {name: _colour(image, name) for name, image in results.items()}
     target = None if truth is None else _colour(truth, "truth")
-    size = _common_size({**frames, **images, **({} if target is None else {"truth": target})})
+    named = {f"inputs[{i}]": frame for i, frame in enumerate(frames)} | images
+    size = next(iter(named.values())).shape[:2]
+    for name, picture in (named if target is None else named | {"truth": target}).items():
+        if picture.shape[:2] != size:
+            raise ShapeError(name, f"the size of {next(iter(named))}, {size[0]}×{size[1]}", picture.shape[:2])
     chosen = choose_boxes(list(images.values()), target) if boxes is None else [Box(*map(int, box)) for box in boxes]
     for box in chosen:
-        _check_box(box, size)
-    columns = {f"frame {i}": frame for i, frame in enumerate(frames.values(), 1)}
-    shown = {_caption(name, image, target): _display(image, operator, exposure) for name, image in images.items()}
-    columns |= shown | ({} if target is None else {"truth": _display(target, operator, exposure)})
-    errors: list[Picture | None] = [None] * len(columns)
+        if not (0 <= box.top < box.top + box.height <= size[0] and 0 <= box.left < box.left + box.width <= size[1]):
+            advice = "A box is top,left,height,width in pixels."
+            raise ArgumentError("box", f"a rectangle inside {size[0]}×{size[1]}", tuple(box), advice)
+    columns = [_Column(f"frame {i}", frame) for i, frame in enumerate(frames, 1)]
+    for name, image in images.items():
+        error, caption = None, name
+        if target is not None:
+            error = error_map(image, target)
+            caption += f"\n{psnr_mu(_tensor(image), _tensor(target)).item():.2f} dB PSNR-μ"
+        columns.append(_Column(caption, _display(image, operator, exposure), error))
     if target is not None:
-        errors[len(frames) : -1] = [error_map(image, target) for image in images.values()]
+        columns.append(_Column("truth", _display(target, operator, exposure)))
     if width < _NARROWEST * len(columns):
         raise ArgumentError("width", f"at least {_NARROWEST * len(columns)} for {len(columns)} columns", width)
-    return _draw(list(frames.values()), columns, errors, chosen, width, max_error)
+    return _draw(columns, len(frames), chosen, width)
 
 
 def choose_boxes(results: Sequence[np.ndarray], truth: np.ndarray | None = None, count: int = 2) -> list[Box]:
     """Choose squares, apart from each other, where the results differ most from the truth or from their mean."""
     mapped = [_mu(result) for result in results]
     base = _mu(truth) if truth is not None else np.mean(mapped, axis=0, dtype=np.float32)
-    score = np.max([np.abs(image - base).mean(-1) for image in mapped], axis=0)
-    rows, columns = score.shape
-    side = max(min(rows, columns) // 4, min(16, rows, columns))
-    sums = np.pad(score, ((1, 0), (1, 0))).cumsum(0, dtype=np.float64).cumsum(1)
-    inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    score = torch.from_numpy(np.max([np.abs(image - base).mean(-1) for image in mapped], axis=0))
+    side = max(min(score.shape) // 4, min(16, *score.shape))
+    step = max(side // 8, 1)
+    inside = F.avg_pool2d(score[None], side, step)[0]
     boxes: list[Box] = []
-    for _ in range(count):
-        best = inside.max()
-        if not np.isfinite(best):
-            break
-        # Many boxes hold the same spot: the middle one of the best shows it in the middle.
-        ties = np.argwhere(inside >= best - 1e-9 * max(best, 1e-9))
-        middle = ((ties - ties.mean(0)) ** 2).sum(1).argmin()
-        top, left = (int(value) for value in ties[middle])
-        boxes.append(Box(top, left, side, side))
-        inside[max(top - side, 0) : top + side, max(left - side, 0) : left + side] = -np.inf
+    while len(boxes) < count and bool((inside >= 0).any()):
+        top, left = (int(place) for place in np.unravel_index(int(inside.argmax()), inside.shape))
+        boxes.append(Box(top * step, left * step, side, side))
+        reach = -(-side // step)  # steps after which squares no longer overlap
+        inside[max(top - reach + 1, 0) : top + reach, max(left - reach + 1, 0) : left + reach] = -1
     return boxes
 
 
@@ -114,9 +117,9 @@ def error_map(image: np.ndarray, truth: np.ndarray) -> Picture:
 
 
 def write_error_map(path: Path, image: np.ndarray, truth: np.ndarray) -> None:
-    """Write :func:`error_map` as a picture, up to 0.1 with matplotlib's ``inferno``; its folder is made."""
+    """Write :func:`error_map` as a picture in the colours of the figures; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    import_matplotlib().image.imsave(path, error_map(image, truth), vmin=0, vmax=0.1, cmap="inferno")
+    import_matplotlib().image.imsave(path, error_map(image, truth), vmin=0, vmax=MAX_ERROR, cmap="inferno")
 
 
 def choose_scenes(table: Evaluation, method: str) -> dict[str, str]:
@@ -158,68 +161,50 @@ def write_pictures(
     return written
 
 
-def _draw(
-    frames: Sequence[Picture],
-    columns: Mapping[str, Picture],
-    errors: Sequence[Picture | None],
-    boxes: Sequence[Box],
-    width: int,
-    max_error: float,
-) -> NDArray[np.uint8]:
+def _draw(columns: Sequence[_Column], frames: int, boxes: Sequence[Box], width: int) -> NDArray[np.uint8]:
     """Draw the overview, and for each box a row of patches and a row of errors; captions stand under the last row."""
     import_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
-    result = list(columns.values())[len(frames)]
-    count, cell = max(len(frames), 1), width / len(columns)
-    share = count / (count + 1) if frames else 1.0  # of the width, for the result beside the stacked frames
+    result, cell = columns[frames].picture, width / len(columns)
+    share = frames / (frames + 1) if frames else 1.0  # of the width, for the result beside the stacked frames
     overview = min(width * share * result.shape[0] / result.shape[1], 2 * width)
-    kinds = ("patch", "error") if any(error is not None for error in errors) else ("patch",)
-    rows = [(box, kind) for box in boxes for kind in kinds]
-    heights = [overview, *(cell * box.height / box.width for box, _ in rows)]
+    kinds = ("picture", "error") if any(column.error is not None for column in columns) else ("picture",)
+    rows = [(number, kind) for number in range(len(boxes)) for kind in kinds]
+    heights = [overview, *(cell * boxes[number].height / boxes[number].width for number, _ in rows)]
     height = sum(heights) + _CAPTION
     figure = Figure(figsize=(width / _DPI, round(height) / _DPI), dpi=_DPI)
-    grid = figure.add_gridspec(
-        len(heights), 1, height_ratios=heights, left=0.01, right=0.99, top=0.99, bottom=_CAPTION / height, hspace=0.02
-    )
-    _draw_overview(figure, grid[0], frames, result, boxes, share)
-    size = min(9.0, cell * 72 / _DPI / (0.65 * max(len(line) for name in columns for line in name.split("\n"))))
-    for row, (box, kind) in enumerate(rows, 1):
-        cells = grid[row].subgridspec(1, len(columns), wspace=0.03)
-        for column, (name, picture) in enumerate(columns.items()):
-            shown = picture if kind == "patch" else errors[column]
-            axes = _axes(figure, cells[column])
-            axes.spines[:].set(visible=shown is not None, color=COLOURS[boxes.index(box) % len(COLOURS)])
-            if shown is not None:
-                patch = shown[box.top : box.top + box.height, box.left : box.left + box.width]
-                axes.imshow(patch, cmap="inferno", vmin=0, vmax=max_error, interpolation="nearest")
+    margins = {"left": 0.01, "right": 0.99, "top": 0.99, "bottom": _CAPTION / height, "hspace": 0.02}
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, **margins)
+
+    def show(place: Any, picture: Picture) -> Any:
+        axes = figure.add_subplot(place, xticks=[], yticks=[])
+        axes.imshow(picture, cmap="inferno", vmin=0, vmax=MAX_ERROR, interpolation="nearest")
+        return axes
+
+    parts = grid[0].subgridspec(max(frames, 1), 2, width_ratios=[1 - share + 1e-6, share], wspace=0.02, hspace=0.02)
+    for number in range(frames):
+        show(parts[number, 0], columns[number].picture)
+    axes = show(parts[:, 1], result)
+    for box, colour in zip(boxes, cycle(COLOURS), strict=False):
+        corner = (box.left - 0.5, box.top - 0.5)
+        axes.add_patch(Rectangle(corner, box.width, box.height, fill=False, edgecolor=colour))
+    longest = max(len(line) for column in columns for line in column.name.split("\n"))
+    size = min(9.0, cell * 72 / _DPI / (0.65 * longest))
+    for row, (number, kind) in enumerate(rows, 1):
+        cells, box = grid[row].subgridspec(1, len(columns), wspace=0.03), boxes[number]
+        for index, column in enumerate(columns):
+            shown = getattr(column, kind)
+            whole = np.ones_like(column.picture) if shown is None else shown
+            axes = show(cells[index], whole[box.top :, box.left :][: box.height, : box.width])
+            axes.spines[:].set(visible=shown is not None, color=COLOURS[number % len(COLOURS)])
             if row == len(rows):
-                axes.set_xlabel(name, fontsize=size)
+                axes.set_xlabel(column.name, fontsize=size)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.array(canvas.buffer_rgba())[..., :3]
-
-
-def _draw_overview(
-    figure: Any, place: Any, frames: Sequence[Picture], result: Picture, boxes: Sequence[Box], share: float
-) -> None:
-    """Draw the frames in a column, and the result with its boxes beside it."""
-    from matplotlib.patches import Rectangle
-
-    widths = [1 - share, share] if frames else [1.0]
-    parts = place.subgridspec(max(len(frames), 1), len(widths), width_ratios=widths, wspace=0.02, hspace=0.02)
-    for number, frame in enumerate(frames):
-        _axes(figure, parts[number, 0]).imshow(frame)
-    axes = _axes(figure, parts[:, -1])
-    axes.imshow(result)
-    for number, box in enumerate(boxes):
-        corner = (box.left - 0.5, box.top - 0.5)
-        axes.add_patch(Rectangle(corner, box.width, box.height, fill=False, edgecolor=COLOURS[number % len(COLOURS)]))
-
-
-def _axes(figure: Any, place: Any) -> Any:
-    return figure.add_subplot(place, xticks=[], yticks=[])
 
 
 def import_matplotlib() -> Any:
@@ -231,33 +216,12 @@ def import_matplotlib() -> Any:
     return matplotlib
 
 
-def _caption(name: str, image: Picture, truth: Picture | None) -> str:
-    if truth is None:
-        return name
-    return f"{name}\n{psnr_mu(_tensor(image), _tensor(truth)).item():.2f} dB PSNR-μ"
-
-
 def _colour(image: np.ndarray, name: str) -> Picture:
     pixels = np.asarray(image, np.float32)
     pixels = np.repeat(pixels[..., None], 3, -1) if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
         raise ShapeError(name, "an image H×W×3 or H×W", tuple(np.shape(image)))
     return np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
-
-
-def _common_size(pictures: Mapping[str, Picture]) -> tuple[int, int]:
-    first, size = next((name, picture.shape[:2]) for name, picture in pictures.items())
-    for name, picture in pictures.items():
-        if picture.shape[:2] != size:
-            raise ShapeError(name, f"the size of {first}, {size[0]}×{size[1]}", picture.shape[:2])
-    return size
-
-
-def _check_box(box: Box, size: tuple[int, int]) -> None:
-    inside = 0 <= box.top < box.top + box.height <= size[0] and 0 <= box.left < box.left + box.width <= size[1]
-    if not inside:
-        advice = "A box is top,left,height,width in pixels."
-        raise ArgumentError("box", f"a rectangle inside {size[0]}×{size[1]}", tuple(box), advice)
 
 
 def _display(radiance: Picture, operator: str, exposure: float) -> Picture:

@@ -17,8 +17,6 @@ from afunet_core.errors import ArgumentError
 if TYPE_CHECKING:
     from afunet_core.evaluation.scores import Evaluation
 
-__all__ = ["PUBLISHED_ROWS", "PublishedRow", "TrainingRun", "beside_published", "read_run"]
-
 
 class PublishedRow(NamedTuple):
     """One row of a table: averages over the test set (PSNR in dB)."""

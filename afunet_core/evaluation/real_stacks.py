@@ -13,23 +13,21 @@ Journal of Electronic Imaging 2003, for the response; nothing here is shared wit
 
 from __future__ import annotations
 
-import importlib.util
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
+import kornia
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.baselines.noise_optimal import noise_optimal_merge
-from afunet_core.baselines.weighted import reference_only
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.bracket.folders import list_bracket_folder
-from afunet_core.errors import BracketError, MergeCancelled
+from afunet_core.errors import BracketError
+from afunet_core.evaluation.evaluator import Progress, baseline_methods, merge_method, results_of
 from afunet_core.evaluation.scores import Evaluation, Row
 from afunet_core.merging.frame_selection import BRIGHT, DARK
 from afunet_core.metrics import Metric, psnr
@@ -58,11 +56,9 @@ ENCODING_FILE = "encoding.txt"
 COLUMNS = ("PSNR-μ at rest", "PSNR-μ at rest, blurred")
 _AFTER_CURVE = "PSNR-μ over the pixels at rest, after the best monotone curve per channel"
 DEFINITIONS = {
-    COLUMNS[0]: Metric(lambda image, truth: psnr(image, truth), f"{_AFTER_CURVE}", "dB", 1.0),
-    COLUMNS[1]: Metric(lambda image, truth: psnr(image, truth), f"{_AFTER_CURVE} and a blur of σ = 3", "dB", 1.0),
+    COLUMNS[0]: Metric(psnr, _AFTER_CURVE, "dB", 1.0),
+    COLUMNS[1]: Metric(psnr, f"{_AFTER_CURVE} and a blur of σ = 3", "dB", 1.0),
 }
-
-StackMethod: TypeAlias = "Callable[[RealStack], Tensor]"
 
 
 @dataclass(frozen=True)
@@ -74,6 +70,14 @@ class RealStack:
     plain: Bracket  # the same with the encoding believed: no response is looked for
     truth: Tensor  # 1×3×H×W radiance in the unit of the bracket
     at_rest: Tensor  # 1×1×H×W, True where no frame strays
+
+    def to_bracket(self) -> Bracket:
+        """Return the frames as :func:`~afunet_core.merge` takes them."""
+        return self.bracket
+
+    def to_stack(self) -> Bracket:
+        """Return the frames as the baselines take them."""
+        return self.plain
 
 
 def read_stacks(folder: str | Path) -> list[Path]:
@@ -87,11 +91,6 @@ def read_stacks(folder: str | Path) -> list[Path]:
         advice = "Each stack has a folder of its own, with exposures in its EXIF or in an exposure.txt."
         raise BracketError("real", "a folder of stacks of at least 3 frames", str(folder), advice)
     return found
-
-
-def read_stack(folder: str | Path) -> RealStack:
-    """Read a stack, make its truth and choose the three frames."""
-    return next(iter(read_stack_brackets(folder)))
 
 
 def read_stack_brackets(folder: str | Path, others: bool = False) -> Iterator[RealStack]:
@@ -120,69 +119,28 @@ def read_stack_brackets(folder: str | Path, others: bool = False) -> Iterator[Re
         yield RealStack(folder.name + name, bracket, plain, truth * float(stack.times[three[0]]), at_rest)
 
 
-def stack_methods(
-    models: Sequence[str] = ("default",), opencv: bool | None = None, **options: str
-) -> dict[str, StackMethod]:
+def stack_methods(models: Sequence[str] = ("default",), **options: str) -> dict[str, Callable[[Any], Tensor]]:
     """Methods for a table of real stacks: the classics, OpenCV's if it is installed, merge() with each model.
 
-    Args:
-        models: names or files of weights.
-        opencv: include AlignMTB and MergeDebevec; ``None`` does where OpenCV is installed.
-        options: of :func:`~afunet_core.merging.pipeline.merge`, such as ``device``.
+    ``options`` are those of :func:`~afunet_core.merging.pipeline.merge`, such as ``device``.
     """
-    methods: dict[str, StackMethod] = {
-        "reference only": lambda stack: reference_only(stack.plain),
-        "weighted merge, encoding believed": lambda stack: noise_optimal_merge(stack.plain),
-        "weighted merge": _merged(method="weighted", **options),
+    classics = baseline_methods()
+    return {
+        "reference only": classics["reference only"],
+        "weighted merge, encoding believed": lambda stack: noise_optimal_merge(stack.to_stack()),
+        "weighted merge": merge_method(method="weighted", **options),
+        **{name: method for name, method in classics.items() if name.startswith("OpenCV")},
+        **{f"merge(), {model}": merge_method(model=model, **options) for model in models},
     }
-    if opencv or (opencv is None and importlib.util.find_spec("cv2") is not None):
-        from afunet_core.baselines.opencv import opencv_debevec
-
-        methods["OpenCV Debevec"] = lambda stack: opencv_debevec(stack.plain)
-    return methods | {f"merge(), {model}": _merged(model=model, **options) for model in models}
-
-
-def _merged(**options: str) -> StackMethod:
-    from afunet_core.merging.pipeline import merge
-
-    def run(stack: RealStack) -> Tensor:
-        radiance = torch.from_numpy(merge(stack.bracket, **options).radiance)  # type: ignore[arg-type]
-        height, width = stack.truth.shape[-2:]
-        return radiance.view(1, height, width, -1).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
-
-    return run
 
 
 def evaluate_stacks(
-    methods: Mapping[str, StackMethod],
-    stacks: Iterable[RealStack],
-    *,
-    on_progress: Callable[[int, int, str], None] | None = None,
-    should_cancel: Callable[[], bool] | None = None,
+    methods: Mapping[str, Callable[[Any], Tensor]], stacks: Iterable[RealStack], on_progress: Progress | None = None
 ) -> Evaluation:
-    """Run every method on the three frames of every stack and score the results where nothing moved.
-
-    Args:
-        methods: name → function from a :class:`RealStack` to radiance, 1×3×H×W.
-        stacks: from :func:`read_stack`.
-        on_progress: called with (stacks done, 0, message).
-        should_cancel: asked before every method.
-
-    Raises:
-        MergeCancelled: if ``should_cancel`` says so.
-    """
+    """Run every method on the three frames of every stack and score the results where nothing moved."""
     table = Evaluation(COLUMNS, more_metrics=DEFINITIONS)
-    for done, stack in enumerate(stacks):
-        for name, method in methods.items():
-            if should_cancel is not None and should_cancel():
-                raise MergeCancelled(f"Evaluation stopped after {done} stacks.")
-            if on_progress is not None:
-                on_progress(done, 0, f"{stack.name}: {name}")
-            started = time.perf_counter()
-            with torch.no_grad():
-                result = method(stack)
-            seconds = time.perf_counter() - started
-            table.rows.append(Row(name, stack.name, "at rest", score(result, stack), seconds))
+    for name, stack, result, seconds in results_of(methods, stacks, on_progress):
+        table.rows.append(Row(name, stack.name, "at rest", score(result, stack), seconds))
     return table
 
 
@@ -236,7 +194,7 @@ def _truth(stack: Bracket) -> tuple[Tensor, Tensor]:
             step = max(1, codes[0].numel() // SAMPLED)
             curve = robertson_response(codes.flatten(1)[:, ::step], times)
         light = curve[codes] / times[:, None, None]
-        trust = _trust(frames)
+        trust = ((frames - WELL_EXPOSED[0]) / 0.1).clamp(0, 1) * ((WELL_EXPOSED[1] - frames) / 0.1).clamp(0, 1)
         # Where nothing is well exposed, the shortest frame knows most of highlights, the longest of shadows.
         trust[0] += 1e-6 * (frames[0] >= 0.5)
         trust[-1] += 1e-6 * (frames[-1] < 0.5)
@@ -251,11 +209,6 @@ def _truth(stack: Bracket) -> tuple[Tensor, Tensor]:
         counted += good[:, None]
     strays = window_mean(off, 5).abs() / window_mean(counted, 5).clamp(min=0.2)
     return torch.stack(truth)[None].float(), (strays.amax(0, keepdim=True) < STRAYS) & shown
-
-
-def _trust(frames: Tensor) -> Tensor:
-    low, high = WELL_EXPOSED
-    return ((frames - low) / 0.1).clamp(0, 1) * ((high - frames) / 0.1).clamp(0, 1)
 
 
 def _photographers_bracket(stack: Bracket) -> tuple[int, int, int]:
@@ -321,13 +274,9 @@ def _isotonic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _blur_within(image: Tensor, mask: Tensor) -> Tensor:
     """The Gaussian mean of the pixels that count."""
-    radius = int(3 * BLUR)
-    x = torch.arange(-radius, radius + 1, dtype=image.dtype)
-    kernel = torch.exp(-0.5 * (x / BLUR).square())
-    weight = mask.to(image)
 
     def blur(values: Tensor) -> Tensor:
-        rows = F.conv2d(values.flatten(0, 1)[:, None], kernel.view(1, 1, 1, -1), padding=(0, radius))
-        return F.conv2d(rows, kernel.view(1, 1, -1, 1), padding=(radius, 0)).view_as(values)
+        return kornia.filters.gaussian_blur2d(values, 2 * int(3 * BLUR) + 1, (BLUR, BLUR), "constant")
 
+    weight = mask.to(image)
     return blur(image * weight) / blur(weight).clamp(min=1e-9)

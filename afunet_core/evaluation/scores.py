@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import product
 from pathlib import Path
 from typing import TypeAlias
 
@@ -23,8 +24,6 @@ from afunet_core import __version__
 from afunet_core.errors import ArgumentError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.metrics import METRICS, Metric
-
-__all__ = ["INSIDE", "OUTSIDE", "Evaluation", "Row"]
 
 INSIDE, OUTSIDE = "PSNR-μ moved", "PSNR-μ still"
 _GHOST_DEFINITIONS = {
@@ -121,15 +120,11 @@ class Evaluation:
             "|---|---|" + "---:|" * (len(columns) + 1),
         ]
         groups: list[str | None] = [None, *self.kinds] if len(self.kinds) > 1 else [None]
-        for kind in groups:
-            for method in self.methods:
-                rows = [row for row in self.rows if row.method == method and kind in (None, row.kind)]
-                if not rows:
-                    continue
-                means = self.mean(method, kind)
-                cells = [_cell(means[column], column) for column in columns]
-                seconds = statistics.fmean(row.seconds for row in rows)
-                lines.append(f"| {kind or 'all'} ({len(rows)}) | {method} | {' | '.join(cells)} | {seconds:.3g} |")
+        for kind, method in product(groups, self.methods):
+            if rows := [row for row in self.rows if row.method == method and kind in (None, row.kind)]:
+                means, seconds = self.mean(method, kind), statistics.fmean(row.seconds for row in rows)
+                cells = " | ".join(_cell(means[column], column) for column in columns)
+                lines.append(f"| {kind or 'all'} ({len(rows)}) | {method} | {cells} | {seconds:.3g} |")
         lines += ["", "Averages over scenes of the score of each scene.", "", *self._uncertainty(columns)]
         lines += [f"- {column}: {_definition(column, self.more_metrics)}" for column in columns]
         lines += ["", _origin()]

@@ -11,9 +11,6 @@ from .exposure_list import (
     ExposureList as ExposureList,
 )
 from .exposure_list import (
-    read_exposure_file as read_exposure_file,
-)
-from .exposure_list import (
     read_exposure_list as read_exposure_list,
 )
 from .exr_parts import (
@@ -31,6 +28,9 @@ from .formats import (
 from .formats import (
     WRITABLE as WRITABLE,
 )
+from .microscope import (
+    PixelSize as PixelSize,
+)
 from .natural_order import (
     natural_key as natural_key,
 )
@@ -39,9 +39,6 @@ from .photograph import (
 )
 from .photograph import (
     read_photograph as read_photograph,
-)
-from .pixel_size import (
-    PixelSize as PixelSize,
 )
 from .raw import (
     read_raw as read_raw,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 try:
@@ -38,18 +39,11 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 def remove_partial_files(path: str | Path) -> None:
     """Remove what a killed process left of writing ``path``; files that another process is writing stay."""
     path = Path(path)
-    for partial in _partial_files(path):
+    pattern = f".{glob.escape(path.stem[:40])}-{'?' * 8}{glob.escape(path.suffix)}"
+    for partial in list(path.parent.glob(pattern)):
         with contextlib.suppress(OSError), partial.open("rb+") as file:
             if _lock(file.fileno()):
                 partial.unlink()
-
-
-def _partial_files(path: Path) -> Iterator[Path]:
-    start, length = f".{path.stem[:40]}-", len(f".{path.stem[:40]}-{path.suffix}") + 8
-    with contextlib.suppress(OSError):
-        for name in os.listdir(path.parent):
-            if name.startswith(start) and name.endswith(path.suffix) and len(name) == length:
-                yield path.parent / name
 
 
 def _lock(descriptor: int) -> bool:
@@ -58,8 +52,6 @@ def _lock(descriptor: int) -> bool:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
+    except OSError as error:  # or a file system without locks
+        return not isinstance(error, BlockingIOError)
     return True

@@ -70,18 +70,23 @@ def colour_of_camera(colours: Mapping[str, Any] | None) -> ColourEncoding | None
 def colour_from_attributes(attributes: Mapping[str, Any], profile: bytes | None) -> ColourEncoding | None:
     """Find what a file states: its ICC profile, code points (CICP), chunks or EXIF; ``None`` where it is silent."""
     if attributes.get("CICP"):
-        return _from_cicp(tuple(int(code) for code in attributes["CICP"]))
-    if profile:
-        found = _from_profile(profile)
-        if found is not None:
-            return found
+        primaries, transfer = (int(code) for code in attributes["CICP"][:2])
+        matrix = primaries_to_srgb(_CICP_PRIMARIES[primaries]) if primaries in _CICP_PRIMARIES else None
+        decode = _CICP_TRANSFERS.get(transfer, _decode_bt709)
+        return _stated(decode, matrix, f"its code points ({primaries}, {transfer})")
+    found = parse_profile(profile) if profile else None
+    if found is not None:
+        matrix = None if found.to_xyz is None else np.linalg.inv(SRGB_D50) @ found.to_xyz
+        source = f"its ICC profile ({found.name or 'without a name'})"
+        return _stated(_of_channels(found.curves), matrix, source, found.name)
     if "png:srgb" in attributes:
         return ColourEncoding("srgb", "its sRGB chunk")
     if "png:gamma" in attributes:
-        exponent = 1.0 / attributes["png:gamma"]
-        return ColourEncoding(*_named(lambda v: v**exponent, f"its gAMA chunk ({1 / exponent:.4g})"))
+        gamma = attributes["png:gamma"]
+        return _stated(lambda v: v ** (1.0 / gamma), None, f"its gAMA chunk ({gamma:.4g})")
     if "chromaticities" in attributes:
-        return _from_chromaticities(tuple(float(value) for value in attributes["chromaticities"]))
+        values = tuple(float(value) for value in attributes["chromaticities"])
+        return _stated(_as_it_is, primaries_to_srgb(values) if len(values) == 8 else None, "its chromaticities")
     if attributes.get("Exif:ColorSpace") == 1:
         return ColourEncoding("srgb", "EXIF ColorSpace")
     interoperability = str(attributes.get("Exif:InteroperabilityIndex", ""))
@@ -90,16 +95,17 @@ def colour_from_attributes(attributes: Mapping[str, Any], profile: bytes | None)
     return None
 
 
-def _from_profile(profile: bytes) -> ColourEncoding | None:
-    found = parse_profile(profile)
-    if found is None:
-        return None
-    source = f"its ICC profile ({found.name or 'without a name'})"
-    matrix = None if found.to_xyz is None else np.linalg.inv(SRGB_D50) @ found.to_xyz
-    encoding, source, decode = _named(_of_channels(found.curves), source)
+def _stated(decode: Decoder, matrix: np.ndarray | None, source: str, space: str = "") -> ColourEncoding:
+    """The name of a curve where it has one; a matrix where it is not that of sRGB."""
+    values = np.linspace(0.0, 1.0, 256)
+    names = {"linear": values, "gamma": values**2.2, "srgb": decode_srgb(values)}
+    error = {name: np.abs(decode(values) - expected).max() for name, expected in names.items()}
+    # Half a step of 8 bits; Adobe's 2.19921875 is within it.
+    encoding = next((name for name in names if error[name] < 0.002), None)
+    curve = decode if encoding is None else None
     if matrix is None or np.abs(matrix - np.eye(3)).max() < _SAME:
-        return ColourEncoding(encoding, source, decode)
-    return ColourEncoding(encoding, source, decode, matrix, found.name or _space_of(matrix))
+        return ColourEncoding(encoding, source, curve)
+    return ColourEncoding(encoding, source, curve, matrix, space or _space_of(matrix))
 
 
 def _of_channels(curves: tuple[Decoder, ...]) -> Decoder:
@@ -114,38 +120,8 @@ def _of_channels(curves: tuple[Decoder, ...]) -> Decoder:
     return decode
 
 
-def _named(decode: Decoder, source: str) -> tuple[str | None, str, Decoder | None]:
-    """``encoding``, ``source`` and ``decode``: the name of a curve where it has one."""
-    values = np.linspace(0.0, 1.0, 256)
-    light = decode(values)
-    for name, expected in (("linear", values), ("gamma", values**2.2), ("srgb", decode_srgb(values))):
-        if np.abs(light - expected).max() < 0.002:  # half a step of 8 bits; Adobe's 2.19921875 is within it
-            return name, source, None
-    return None, source, decode
-
-
-def _from_chromaticities(values: tuple[float, ...]) -> ColourEncoding | None:
-    if len(values) != 8 or max(abs(a - b) for a, b in zip(values, SRGB_CHROMATICITIES, strict=True)) < 1e-3:
-        return ColourEncoding("linear", "its chromaticities")
-    matrix = primaries_to_srgb(values)
-    if matrix is None:
-        return None
-    return ColourEncoding("linear", "its chromaticities", None, matrix, _space_of(matrix))
-
-
-def _from_cicp(codes: tuple[int, ...]) -> ColourEncoding | None:
-    primaries, transfer = codes[0], codes[1]
-    source = f"its code points ({primaries}, {transfer})"
-    matrix = primaries_to_srgb(_CICP_PRIMARIES[primaries]) if primaries in _CICP_PRIMARIES else None
-    space = "sRGB" if matrix is None else _space_of(matrix)
-    if transfer == 8:
-        return ColourEncoding("linear", source, None, matrix, space)
-    if transfer in (13, 2):
-        return ColourEncoding("srgb", source, None, matrix, space)
-    if transfer == 4:
-        return ColourEncoding("gamma", source, None, matrix, space)
-    decode = {16: _decode_pq, 18: _decode_hlg}.get(transfer, _decode_bt709)
-    return ColourEncoding(None, source, decode, matrix, space)
+def _as_it_is(values: np.ndarray) -> np.ndarray:
+    return values
 
 
 def decode_srgb(values: np.ndarray) -> np.ndarray:
@@ -170,6 +146,10 @@ def _decode_hlg(values: np.ndarray) -> np.ndarray:
 
 def _decode_bt709(values: np.ndarray) -> np.ndarray:
     return np.where(values < 0.081, values / 4.5, ((values + 0.099) / 1.099) ** (1 / 0.45))
+
+
+# ITU-T H.273, table 3; all others are within what BT.709 looks like.
+_CICP_TRANSFERS = {2: decode_srgb, 4: lambda v: v**2.2, 8: _as_it_is, 13: decode_srgb, 16: _decode_pq, 18: _decode_hlg}
 
 
 def primaries_to_srgb(chromaticities: tuple[float, ...]) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import stat
 import tempfile
 import warnings
@@ -14,7 +15,7 @@ import numpy as np
 
 from afunet_core.errors import AFUNetError, ImageFileError
 
-_ADVICE = "Open it in an image viewer; if it is damaged, export or copy it again."
+ADVICE = "Open it in an image viewer; if it is damaged, export or copy it again."
 _MAX_COMPRESSION = 5000  # no format packs photographs anywhere near this tightly: a header that claims more is damaged
 
 
@@ -31,7 +32,7 @@ def opened(path: Path) -> Iterator[Any]:
             source = oiio.ImageInput.open(name, hints)
             if source is None:
                 reason = _reason(oiio.geterror()).replace(name, path.name)
-                raise ImageFileError(f"{path}: is not an image that can be read: {reason}. {_ADVICE}")
+                raise ImageFileError(f"{path}: is not an image that can be read: {reason}. {ADVICE}")
             try:
                 yield source
             finally:
@@ -39,7 +40,7 @@ def opened(path: Path) -> Iterator[Any]:
     except (AFUNetError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything: UnicodeDecodeError, ZeroDivisionError…
-        raise ImageFileError(f"{path}: is damaged: {type(error).__name__}: {error}. {_ADVICE}") from error
+        raise ImageFileError(f"{path}: is damaged: {type(error).__name__}: {error}. {ADVICE}") from error
 
 
 @contextmanager
@@ -57,13 +58,20 @@ def utf8_name(path: Path) -> Iterator[str]:
 
 
 def part_pixels(source: Any, part: int, path: Path, kind: str) -> np.ndarray:
-    """All channels of the part that was sought, ``H×W×C``; ``kind`` is OpenImageIO's name of a type."""
+    """All channels of a part, ``H×W×C``; ``kind`` is OpenImageIO's name of a type.
+
+    A header that claims so many pixels that only damage explains it is refused before the memory is asked for.
+    """
+    source.seek_subimage(part, 0)
     spec = source.spec()
-    _check_size(spec, path)
+    size = spec.image_bytes(True)
+    if size > 2**30 and size > _MAX_COMPRESSION * path.stat().st_size:
+        claim = f"its header claims {spec.width}×{spec.height} pixels, more than it can hold"
+        raise ImageFileError(f"{path}: is damaged: {claim}. {ADVICE}")
     pixels = source.read_image(part, 0, 0, spec.nchannels, kind)
     problem = source.geterror()
     if pixels is None or problem:
-        raise ImageFileError(f"{path}: is truncated or damaged: {_reason(problem)}. {_ADVICE}")
+        raise ImageFileError(f"{path}: is truncated or damaged: {_reason(problem)}. {ADVICE}")
     return np.asarray(pixels).reshape(spec.height, spec.width, -1)
 
 
@@ -81,70 +89,45 @@ def check_file(path: Path) -> None:
         reason = getattr(error, "strerror", None) or error
         raise ImageFileError(f"{path}: cannot be opened: {reason}. Check the path and the permissions.") from error
     if empty:
-        raise ImageFileError(f"{path}: is empty. {_ADVICE}")
-
-
-def _check_size(spec: Any, path: Path) -> None:
-    """Refuse headers that claim so many pixels that only damage explains it, before the memory is asked for."""
-    size = spec.image_bytes(True)
-    if size > 2**30 and size > _MAX_COMPRESSION * path.stat().st_size:
-        raise ImageFileError(
-            f"{path}: is damaged: its header claims {spec.width}×{spec.height} pixels, more than it can hold. {_ADVICE}"
-        )
+        raise ImageFileError(f"{path}: is empty. {ADVICE}")
 
 
 def main_pages(source: Any, path: Path) -> tuple[list[int], list[int]]:
     """Find the pages as large as a file's picture, itself first, and its channels (RGB, RGBA, Y, YA or as stored).
 
-    Thumbnails and reduced copies are passed over, wherever they stand.
+    Thumbnails and reduced copies are passed over, wherever they stand. Of an EXR it is the first part with colours.
     """
-    if source.format_name() == "openexr":
-        part, channels = _colour_part(source, path)
-        return [part], channels
-    sizes: list[tuple[int, int]] = []
-    page = 0
-    while source.seek_subimage(page, 0):
-        spec = source.spec()
-        reduced = spec.get_int_attribute("tiff:subfiletype", 0) & 1
-        sizes.append((0, 0) if reduced else (spec.height, spec.width))
-        page += 1
-        if source.format_name() != "tiff":
+    is_exr = source.format_name() == "openexr"
+    specs: list[Any] = []
+    while source.seek_subimage(len(specs), 0):
+        specs.append(source.spec())
+        if not is_exr and source.format_name() != "tiff":
             break
     source.geterror()  # the last seek failed, as it must; the next reader must not take it for damage
-    if not sizes:
-        raise ImageFileError(f"{path}: holds no picture. {_ADVICE}")
-    largest = max(sizes, key=lambda size: size[0] * size[1])
-    main = sizes.index(largest)
-    source.seek_subimage(main, 0)
-    names = list(source.spec().channelnames)
-    return [page for page, size in enumerate(sizes) if size == largest], _plain_channels(names, path)
-
-
-def _plain_channels(names: list[str], path: Path) -> list[int]:
+    if not specs:
+        raise ImageFileError(f"{path}: holds no picture. {ADVICE}")
+    if is_exr:
+        pages = [part for part, spec in enumerate(specs) if colour_channels(spec.channelnames)][:1]
+    else:
+        reduced = [spec.get_int_attribute("tiff:subfiletype", 0) & 1 for spec in specs]
+        sizes = [(0, 0) if small else (spec.height, spec.width) for spec, small in zip(specs, reduced, strict=True)]
+        largest = max(sizes, key=math.prod)
+        pages = [page for page, size in enumerate(sizes) if size == largest]
+    if not pages:
+        found = ", ".join(specs[-1].channelnames)
+        raise ImageFileError(f"{path}: has no channels R, G, B or Y (the last part has {found}). {ADVICE}")
+    names = list(specs[pages[0]].channelnames)
     channels = colour_channels(names)
-    if not channels or len(names) == 2:
-        return list(range(len(names)))
-    if len(channels) < len(names):
+    if is_exr and {"RY", "BY"} <= set(names):
+        message = f"{path.name} holds luminance and chroma (Y, RY, BY): the luminance alone is read. Export it as RGB."
+        warnings.warn(message, UserWarning, stacklevel=5)
+    elif not is_exr and (not channels or len(names) == 2):
+        channels = list(range(len(names)))
+    elif not is_exr and len(channels) < len(names):
         left = ", ".join(name for index, name in enumerate(names) if index not in channels)
         message = f"{path.name} has more channels than colours and alpha: {left} are not read."
         warnings.warn(message, UserWarning, stacklevel=5)
-    return channels
-
-
-def _colour_part(source: Any, path: Path) -> tuple[int, list[int]]:
-    """Part of an EXR to read and the indices of its channels in the order RGB(A) or Y(A)."""
-    names: list[str] = []
-    part = 0
-    while source.seek_subimage(part, 0):
-        names = list(source.spec().channelnames)
-        channels = colour_channels(names)
-        if channels:
-            if {"RY", "BY"} <= set(names):
-                message = f"{path.name} holds luminance and chroma (Y, RY, BY): the luminance alone is read."
-                warnings.warn(f"{message} Export it as RGB.", UserWarning, stacklevel=5)
-            return part, channels
-        part += 1
-    raise ImageFileError(f"{path}: has no channels R, G, B or Y (the last part has {', '.join(names)}). {_ADVICE}")
+    return pages, channels
 
 
 def colour_channels(names: list[str]) -> list[int]:

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import ShapeError
-from afunet_core.io.metadata import to_xmp
-from afunet_core.io.photograph import Photograph
+from afunet_core.io.photograph import Photograph, TiffTag
 
 _LINEAR_RAW = 34892
 _D65 = 21  # EXIF LightSource of the illuminant that the colour matrix is for
@@ -36,7 +35,7 @@ _BYTE, _ASCII, _SHORT, _LONG, _RATIONAL, _SRATIONAL = 1, 2, 3, 4, 5, 10
 
 
 def write_linear_dng(
-    path: Path, image: np.ndarray, metadata: Mapping[str, Any], photograph: Photograph | None, *, half: bool = False
+    path: Path, image: np.ndarray, metadata: Mapping[str, Any], photograph: Photograph, *, half: bool = False
 ) -> None:
     """Write H×W×3 radiance, linear sRGB, as a linear DNG that converters open like a raw file.
 
@@ -44,8 +43,6 @@ def write_linear_dng(
     balance, with its matrices and the balance as shot. Of pictures it holds linear sRGB. The brightest value becomes
     the white level; BaselineExposure makes converters open it as bright as the reference frame.
     """
-    import tifffile
-
     if image.shape[2] == 1:
         image = np.repeat(image, 3, axis=2)
     if image.shape[2] != 3:
@@ -57,12 +54,9 @@ def write_linear_dng(
     scaled = np.clip(balanced / (peak * gains), 0.0, 1.0)
     pixels = scaled.astype(np.float16) if half else np.rint(scaled * 65535.0).astype(np.uint16)
     stops = math.log2(peak * _brightness_of_reference(metadata))
-    tags = [] if photograph is None else photograph.to_tiff_tags()
-    model = next((value for tag, _, _, value, _ in tags if tag == 0x0110), b"napari-afunet\0")
-    packet = to_xmp(metadata)
-    tags += [
+    model = photograph.model.encode("utf-8", "replace") + b"\0"
+    tags: list[TiffTag] = [
         (274, _SHORT, 1, 1, True),
-        (700, _BYTE, len(packet), packet, True),
         (50706, _BYTE, 4, bytes((1, 4, 0, 0)), True),
         (50707, _BYTE, 4, bytes((1, 4, 0, 0) if half else (1, 1, 0, 0)), True),
         (50708, _ASCII, len(model), model, True),
@@ -75,22 +69,11 @@ def write_linear_dng(
         (50734, _RATIONAL, 1, (1, 1), True),
         *_colour_tags(camera),
     ]
-    tifffile.imwrite(
-        path,
-        pixels,
-        photometric=_LINEAR_RAW,
-        planarconfig="contig",
-        rowsperstrip=min(64, image.shape[0]),
-        metadata=None,
-        software="napari-afunet",
-        description=None if photograph is None else photograph.caption,
-        extratags=sorted({tag[0]: tag for tag in tags}.values()),
-    )
-    if photograph is not None:
-        photograph.attach(path)
+    options = {"photometric": _LINEAR_RAW, "planarconfig": "contig", "rowsperstrip": min(64, image.shape[0])}
+    photograph.write_tiff(path, pixels, metadata, tags, **options)
 
 
-def _colour_tags(camera: Mapping[str, Any]) -> list[tuple[int, int, int, Any, bool]]:
+def _colour_tags(camera: Mapping[str, Any]) -> list[TiffTag]:
     """Matrices of the camera: those of its own DNG, else the one for D65."""
     own = {int(tag): value for tag, value in camera["tags"].items()}
     if 50721 not in own:

@@ -13,7 +13,7 @@ from afunet_core.errors import ImageFileError
 from afunet_core.io.exposure import Exposure, parse_exposure
 from afunet_core.io.formats import READABLE
 
-__all__ = ["ExposureList", "read_exposure_file", "read_exposure_list"]
+__all__ = ["ExposureList", "read_exposure_list"]
 
 _LIST_ADVICE = "Write one exposure value (EV) or time (1/100 s) a line, in the order of the file names."
 _LONGEST_LIST = 2**20  # bytes; lists are short, and a picture of another name is not
@@ -40,14 +40,6 @@ class _Entry:
     value: float
     kind: str  # ``"time"`` with its unit, ``"fraction"``, ``"stops"`` with theirs, or ``"number"``
     name: str = ""
-
-
-def read_exposure_file(path: str | Path) -> list[float]:
-    """Read exposures (EV, stops) from a text file: one a line, in the natural order of the frames' file names.
-
-    See :func:`read_exposure_list` for what may stand in it.
-    """
-    return read_exposure_list(path).ev
 
 
 def read_exposure_list(path: str | Path) -> ExposureList:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,35 +40,21 @@ def read_parts(path: str | Path) -> list[ImagePart]:
         part = 0
         while source.seek_subimage(part, 0):
             spec = source.spec()
-            found += _pictures(_part_name(spec), list(spec.channelnames), part_pixels(source, part, path, "float"))
+            name = spec.get_string_attribute("oiio:subimagename")
+            title = "" if name.lower() in ("rgb", "rgba") else name
+            found += _pictures(title, list(spec.channelnames), part_pixels(source, part, path, "float"))
             part += 1
     return found
 
 
-def _part_name(spec: Any) -> str:
-    name = spec.get_string_attribute("oiio:subimagename")
-    return "" if name.lower() in ("rgb", "rgba") else name
-
-
-def _pictures(part: str, names: list[str], pixels: np.ndarray) -> list[ImagePart]:
+def _pictures(part: str, names: list[str], pixels: np.ndarray) -> Iterator[ImagePart]:
     """The colours of every layer as one picture, what is left over channel by channel."""
-    pictures = []
-    layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
-    for layer in sorted(layers, key=lambda name: name != ""):
-        inside = [i for i, name in enumerate(names) if name.rpartition(".")[0] == layer]
-        colours = [inside[c] for c in colour_channels([names[i].rpartition(".")[2] for i in inside])]
-        title = _join(part, layer)
-        if colours:
-            pictures.append(ImagePart(title, _squeezed(pixels[..., colours])))
-        for i in inside:
-            if i not in colours:
-                pictures.append(ImagePart(_join(title, names[i].rpartition(".")[2]), _squeezed(pixels[..., [i]])))
-    return pictures
-
-
-def _join(*names: str) -> str:
-    return " ".join(name for name in names if name)
-
-
-def _squeezed(pixels: np.ndarray) -> np.ndarray:
-    return pixels[..., 0] if pixels.shape[-1] in (1, 2) else np.ascontiguousarray(pixels)
+    for layer in sorted(dict.fromkeys(name.rpartition(".")[0] for name in names), key=bool):
+        inside = {i: name.rpartition(".")[2] for i, name in enumerate(names) if name.rpartition(".")[0] == layer}
+        places = list(inside)
+        colours = [places[channel] for channel in colour_channels(list(inside.values()))]
+        for chosen in [colours] * bool(colours) + [[place] for place in places if place not in colours]:
+            words = (part, layer, "" if chosen is colours else inside[chosen[0]])
+            single = len(chosen) < 3  # a luminance perhaps with alpha, or any other channel
+            picture = pixels[..., chosen[0]] if single else np.ascontiguousarray(pixels[..., chosen])
+            yield ImagePart(" ".join(filter(None, words)), picture)

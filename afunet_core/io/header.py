@@ -1,25 +1,94 @@
-"""Header fields of a picture, with those that OpenImageIO leaves out: PNG's chunks, DCF, the lines of Radiance."""
+"""Header of a picture: all that its file says beside the pixels, gathered once.
+
+OpenImageIO reads it, but for the chunks of PNG about light, the interoperability index of DCF, and packets of XMP.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import warnings
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
+from afunet_core.io.colour import ColourEncoding, colour_from_attributes
+from afunet_core.io.decode import check_file, main_pages, opened
+from afunet_core.io.formats import HEIF_SUFFIXES
+from afunet_core.io.heif import read_heif
+from afunet_core.io.icc import convert_by_profile, parse_profile, srgb_profile
 
 # Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought.
 LARGEST_HEADER = 2**20
 # EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0).
 _UNCALIBRATED = 65535
-_TAIL = 2**18  # bytes at the end of a file in which an AVIF of ours tells how it was made
+# OpenImageIO's names of the types of integers; all others are read as floats.
+_NUMPY_TYPES = {"uint": "uint32", "int": "int32", **{name: name for name in ("uint8", "uint16", "int8", "int16")}}
+_UNUSUAL = frozenset({"CMYK", "YCCK", "CIELAB", "ICCLAB", "ITULAB", "LOGL", "LOGLUV"})
 
 
-def header_attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | None]:
-    attributes, profile = {}, None
+@dataclass(frozen=True)
+class Header:
+    """All that a picture's file says beside the pixels."""
+
+    path: Path
+    attributes: dict[str, Any]  # by their OpenImageIO names
+    profile: bytes | None  # of the ICC
+    shape: tuple[int, int] = (0, 0)  # H×W as stored
+    kind: str = "uint8"  # numpy's name of the type of a number
+    pages: tuple[int, ...] = (0,)  # those as large as the picture, itself first
+    channels: tuple[int, ...] = (0, 1, 2)  # of the file, in the order R, G, B, A
+    offset: tuple[int, int] = (0, 0)  # row and column of the first pixel in a larger canvas
+    has_gain_map: bool = False  # a JPEG to which OpenImageIO applies it
+
+    @property
+    def orientation(self) -> int:
+        """The EXIF flag, 1 to 8."""
+        found = self.attributes.get("Orientation", 1)
+        return found if found in range(2, 9) else 1
+
+    @cached_property
+    def table(self) -> bytes | None:
+        """A profile of tables by which pixels are converted to sRGB; one that cannot be used is told."""
+        if not self.profile or parse_profile(self.profile) is not None or self.unusual_colours:
+            return None
+        pixel = np.zeros((1, 1, len(self.channels)), self.kind)
+        return None if convert_by_profile(pixel, self.profile, self.path.name) is None else self.profile
+
+    @cached_property
+    def colour(self) -> ColourEncoding | None:
+        """Encoding and colours as the file states them, ``None`` where it is silent."""
+        return colour_from_attributes(self.attributes, srgb_profile() if self.table else self.profile)
+
+    @property
+    def encoding(self) -> str | None:
+        """The name of the encoding, by what is stated or else by the type of numbers; ``None`` when no name fits."""
+        if self.colour is not None:
+            return self.colour.encoding
+        return {"float32": "linear", "uint8": "gamma", "uint16": "gamma"}.get(self.kind)
+
+    @property
+    def unusual_colours(self) -> str | None:
+        """The colour model, where it is neither RGB nor grey."""
+        space = str(self.attributes.get("tiff:ColorSpace") or self.attributes.get("jpeg:ColorSpace") or "")
+        return space if space in _UNUSUAL else None
+
+
+def read_header(path: str | Path) -> Header:
+    """Read what a picture's file says, without its pixels."""
+    path = Path(path)
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        check_file(path)
+        return Header(path, *read_heif(path, with_pixels=False)[1:])
+    with opened(path) as source:
+        pages, channels = main_pages(source, path)
+        source.seek_subimage(pages[0], 0)
+        spec = source.spec()
+        kind = _NUMPY_TYPES.get(str(spec.format), "float32")
+        gain_map = source.format_name() == "jpeg" and kind == "float32"
+    attributes: dict[str, Any] = {}
+    profile = None
     for attribute in spec.extra_attribs:
         if attribute.name == "ICCProfile":
             profile = np.asarray(attribute.value).tobytes()
@@ -29,11 +98,11 @@ def header_attributes(spec: Any, path: Path) -> tuple[dict[str, Any], bytes | No
         attributes |= _png_chunks(path)
     if attributes.get("Exif:ColorSpace") == _UNCALIBRATED and profile is None:
         attributes["Exif:InteroperabilityIndex"] = _interoperability(path)
-    return attributes, profile
+    shape, offset, kind = (spec.height, spec.width), (spec.y, spec.x), "uint8" if gain_map else kind
+    return Header(path, attributes, profile, shape, kind, tuple(pages), tuple(channels), offset, gain_map)
 
 
 def _interoperability(path: Path) -> str:
-    """The interoperability index, which OpenImageIO does not read."""
     from PIL import Image
 
     with contextlib.suppress(Exception), Image.open(path) as picture:  # damage is told by whoever reads pixels
@@ -84,38 +153,3 @@ def xmp_packet(path: Path) -> bytes:
                 packet = picture.info.get("xmp") or picture.info.get("XML:com.adobe.xmp") or b""
         return packet.encode() if isinstance(packet, str) else bytes(packet)
     return b""
-
-
-def unusual_colours(attributes: dict[str, Any]) -> str | None:
-    """The colour model of a picture, where it is neither RGB nor grey."""
-    space = str(attributes.get("tiff:ColorSpace") or attributes.get("jpeg:ColorSpace") or "")
-    return space if space in ("CMYK", "YCCK", "CIELAB", "ICCLAB", "ITULAB", "LOGL", "LOGLUV") else None
-
-
-def warn_of_colours(path: Path, attributes: dict[str, Any]) -> None:
-    """Tell of colours that could not be converted by a profile."""
-    space = unusual_colours(attributes)
-    if space is not None:
-        message = f"{path.name} holds {space} colours, which were converted to RGB without a profile: light and colours"
-        warnings.warn(f"{message} are approximate. Export it as RGB.", UserWarning, stacklevel=5)
-
-
-def ends_of(path: Path) -> tuple[bytes, bytes]:
-    """The beginning and the end of a file, where provenance stands."""
-    with path.open("rb") as file:
-        header = file.read(LARGEST_HEADER)
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - _TAIL))
-        return header, file.read()
-
-
-def own_metadata(path: Path, attributes: dict[str, Any]) -> dict[str, Any]:
-    """Read the dictionary given to :func:`~afunet_core.io.write_image`, by the attributes or elsewhere in the file."""
-    suffix = path.suffix.lower()
-    if suffix in (".hdr", ".pic"):
-        return from_hdr_header(ends_of(path)[0])
-    if suffix in (".jpg", ".jpeg", ".jfif", ".jpe", ".avif"):
-        header, tail = ends_of(path)
-        return from_xmp(tail if suffix == ".avif" else header) or from_attributes(attributes)
-    own = from_xmp(xmp_packet(path)) if suffix in (".tif", ".tiff", ".dng") else {}
-    return own or from_attributes(attributes)

@@ -1,19 +1,25 @@
-"""HEIC and AVIF: the pictures of phones, with Pillow, pillow-heif (the extra ``heif``) and imagecodecs (``hdr``)."""
+"""HEIC and AVIF, also of HDR in PQ, with Pillow, pillow-heif (the extra ``heif``) and imagecodecs (``hdr``)."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from afunet_core.errors import DependencyError, ImageFileError
+from afunet_core.io.colour import PQ, PQ_WHITE, REC2020, primaries_to_srgb
+from afunet_core.io.decode import ADVICE
+from afunet_core.io.metadata import to_xmp
 from afunet_core.io.photograph import named_exif
 
-_ADVICE = "Open it in an image viewer; if it is damaged, export or copy it again."
 _LARGEST_HEADER = 2**16
 _ORIENTATION = 0x0112
+_XMP_BOX = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")  # the UUID of boxes with XMP: ISO 16684-1, part 3
+_BITS = 10
+_REC2020, _PQ, _HLG = 9, 16, 18  # code points of ITU-T H.273: primaries and matrix, transfers
 
 
 def read_heif(path: Path, with_pixels: bool = True) -> tuple[np.ndarray, dict[str, Any], bytes | None]:
@@ -25,9 +31,9 @@ def read_heif(path: Path, with_pixels: bool = True) -> tuple[np.ndarray, dict[st
     except (DependencyError, ImageFileError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything
-        raise ImageFileError(f"{path}: cannot be read: {' '.join(str(error).split())}. {_ADVICE}") from error
+        raise ImageFileError(f"{path}: cannot be read: {' '.join(str(error).split())}. {ADVICE}") from error
     codes = _code_points(path)
-    if codes is not None and (not profile or codes[1] in (16, 18)):
+    if codes is not None and (not profile or codes[1] in (_PQ, _HLG)):
         attributes["CICP"] = codes
     return pixels, attributes, profile
 
@@ -38,11 +44,8 @@ def _read_avif(path: Path, with_pixels: bool) -> tuple[np.ndarray, Any, bytes | 
     if not features.check("avif"):
         raise DependencyError("AVIF files need Pillow 11.3 or newer: pip install --upgrade pillow.")
     with Image.open(path) as picture:
-        pixels = np.empty(0)
-        if with_pixels:
-            deep = _deep_avif(path)
-            pixels = np.array(picture) if deep is None else deep
-        return pixels, picture.getexif(), picture.info.get("icc_profile")
+        deep = _deep_avif(path) if with_pixels else np.empty(0)
+        return np.array(picture) if deep is None else deep, picture.getexif(), picture.info.get("icc_profile")
 
 
 def _deep_avif(path: Path) -> np.ndarray | None:
@@ -85,3 +88,28 @@ def _code_points(path: Path) -> tuple[int, int, int, int] | None:
         return None
     primaries, transfer, matrix, full = struct.unpack(">HHHB", header[place + 8 : place + 15])
     return primaries, transfer, matrix, full >> 7
+
+
+def encode_pq_avif(image: np.ndarray, quality: int = 95, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """Encode linear sRGB, 1.0 diffuse white (203 cd/m²), as an AVIF in PQ and Rec. 2020, limited to 10,000 cd/m²."""
+    try:
+        import imagecodecs
+    except ImportError as error:
+        raise DependencyError("HDR AVIF needs imagecodecs: pip install 'napari-afunet[hdr]'.") from error
+    light = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image[..., :3]
+    matrix = primaries_to_srgb(REC2020)
+    assert matrix is not None
+    light = np.maximum(light @ np.linalg.inv(matrix).T, 0.0)
+    codes = np.rint(encode_pq(light * PQ_WHITE) * (2**_BITS - 1)).astype(np.uint16)
+    points: dict[str, Any] = {"primaries": _REC2020, "transfer": _PQ, "matrix": _REC2020}
+    options = {"level": quality, "bitspersample": _BITS, "pixelformat": "yuv444", **points}
+    encoded = bytes(imagecodecs.avif_encode(np.ascontiguousarray(codes), **options))
+    content = _XMP_BOX + to_xmp(metadata or {})
+    return encoded + (len(content) + 8).to_bytes(4, "big") + b"uuid" + content
+
+
+def encode_pq(candela: np.ndarray) -> np.ndarray:
+    """The PQ code, 0 to 1, of a luminance in cd/m² (SMPTE ST 2084)."""
+    m1, m2, c1, c2, c3 = PQ
+    power = np.clip(candela / 10000.0, 0.0, 1.0) ** m1
+    return np.where(power > 0, ((c1 + c2 * power) / (1 + c3 * power)) ** m2, 0.0)

@@ -1,10 +1,11 @@
-"""ICC profiles: matrix and curves read, small ones made, tables applied by LittleCMS.
+"""ICC profiles: matrix and curves read here, tables applied by LittleCMS.
 
 References: ICC.1:2022, "Image technology colour management: architecture, profile format, and data structure".
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import warnings
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Curve = Callable[[np.ndarray], np.ndarray]
 
-D50 = (0.9642, 1.0, 0.8249)  # white of the profile connection space
 # sRGB to XYZ under D50, as in the profile of the ICC (sRGB2014).
 SRGB_D50 = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
 
@@ -39,7 +39,7 @@ def parse_profile(data: bytes) -> IccProfile | None:
     """Read a profile of matrix and curves, or of grey; ``None`` for tables (printers, scanners) and damaged ones."""
     try:
         tags = _tags(data)
-        name = _description(tags.get(b"desc", b""))
+        name = _description(data)
         if data[16:20] == b"GRAY":
             return IccProfile(name, (_curve(tags[b"kTRC"]),), None)
         if data[16:20] != b"RGB " or data[20:24] != b"XYZ ":
@@ -63,13 +63,11 @@ def _tags(data: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def _description(tag: bytes) -> str:
-    if tag[:4] == b"desc":
-        (length,) = struct.unpack(">I", tag[8:12])
-        return tag[12 : 12 + length].split(b"\0")[0].decode("ascii", "replace")
-    if tag[:4] == b"mluc":
-        length, start = struct.unpack(">II", tag[20:28])
-        return tag[start : start + length].decode("utf-16-be", "replace").rstrip("\0")
+def _description(data: bytes) -> str:
+    from PIL import ImageCms
+
+    with contextlib.suppress(Exception):  # a name that cannot be read is none
+        return ImageCms.getProfileDescription(io.BytesIO(data)).strip(" \0\r\n")
     return ""
 
 
@@ -105,51 +103,22 @@ def _parametric(tag: bytes) -> Curve:
 
 
 @lru_cache
-def linear_srgb_profile() -> bytes:
-    """Make a profile of the working space: sRGB primaries, light as it is."""
-    curve = b"curv\0\0\0\0" + struct.pack(">I", 0)
-    return _profile("Linear sRGB", SRGB_D50, curve)
+def srgb_profile() -> bytes:
+    """Make a profile of sRGB, for pictures that a screen shows: that of LittleCMS, the same at any time."""
+    from PIL import ImageCms
+
+    made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    made[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
+    return bytes(made)
 
 
 @lru_cache
-def srgb_profile() -> bytes:
-    """Make a profile of sRGB, for pictures that a screen shows."""
-    parameters = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # IEC 61966-2-1
-    curve = b"para\0\0\0\0" + struct.pack(">HH", 3, 0) + struct.pack(">5i", *(round(p * 65536) for p in parameters))
-    return _profile("sRGB", SRGB_D50, curve)
-
-
-def _profile(name: str, matrix: np.ndarray, curve: bytes) -> bytes:
-    """A display profile of version 4 from a matrix and one curve."""
-    colours = zip((b"rXYZ", b"gXYZ", b"bXYZ"), matrix.T.tolist(), strict=True)
-    tags = {
-        b"desc": _text(name),
-        b"cprt": _text("No copyright, use freely"),
-        b"wtpt": _xyz(D50),
-        **{tag: _xyz(column) for tag, column in colours},
-        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
-    }
-    start = 132 + 12 * len(tags)
-    table, body = struct.pack(">I", len(tags)), b""
-    for tag, value in tags.items():
-        table += tag + struct.pack(">II", start + len(body), len(value))
-        body += value + bytes(-len(value) % 4)
-    header = bytearray(128)
-    header[8:24] = b"\x04\x40\x00\x00mntrRGB XYZ "
-    header[24:36] = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
-    header[36:40] = b"acsp"
-    header[68:80] = _xyz(D50)[8:]
-    header[0:4] = struct.pack(">I", len(header) + len(table) + len(body))
-    return bytes(header) + table + body
-
-
-def _xyz(values: tuple[float, ...] | list[float]) -> bytes:
-    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in values))
-
-
-def _text(text: str) -> bytes:
-    encoded = text.encode("utf-16-be")
-    return b"mluc\0\0\0\0" + struct.pack(">II2s2sII", 1, 12, b"en", b"US", len(encoded), 28) + encoded
+def linear_srgb_profile() -> bytes:
+    """Make a profile of the working space: the primaries of sRGB, light as it is."""
+    own = srgb_profile()
+    start = own.index(b"para") + 12  # g, a, b, c and d of its only curve
+    as_it_is = own[:start] + struct.pack(">5i", 65536, 65536, 0, 65536, 0) + own[start + 20 :]
+    return as_it_is.replace("sRGB built-in".encode("utf-16-be"), "Linear sRGB  ".encode("utf-16-be"))
 
 
 # --- tables (scanners, printers, sRGB of version 4), by LittleCMS: with Pillow, 16 bits with imagecodecs -------------
@@ -157,30 +126,24 @@ def _text(text: str) -> bytes:
 
 def convert_by_profile(pixels: np.ndarray, profile: bytes, name: str) -> np.ndarray | None:
     """Convert RGB pixels, 8 or 16 bits, to sRGB; ``None``, with a warning, where the profile cannot be used."""
-    found: np.ndarray | None = None
-    is_rgb = pixels.ndim == 3 and pixels.shape[2] >= 3 and profile[16:20] == b"RGB "
-    if is_rgb and pixels.dtype in (np.uint8, np.uint16):
-        found = _converted(np.ascontiguousarray(pixels[..., :3]), profile)
-    if found is None:
+    try:
+        if pixels.ndim < 3 or pixels.dtype not in (np.uint8, np.uint16) or profile[16:20] != b"RGB ":
+            raise ValueError("no colours of 8 or 16 bits")
+        colours = np.ascontiguousarray(pixels[..., :3])
+        if colours.dtype == np.uint8:
+            from PIL import Image
+
+            found = _by_pillow(Image.fromarray(colours), profile)
+        else:
+            import imagecodecs
+
+            spaces: dict[str, Any] = {"colorspace": "rgb", "outcolorspace": "rgb"}
+            found = np.asarray(imagecodecs.cms_transform(colours, profile, srgb_profile(), **spaces))
+    except Exception:  # LittleCMS refuses profiles in many ways, imagecodecs may be missing
         message = f"{name}: its ICC profile cannot be used; its colours are taken for sRGB. Export it with a profile "
         warnings.warn(message + "of matrix and curves, such as sRGB or Adobe RGB.", UserWarning, stacklevel=4)
         return None
     return np.concatenate([found, pixels[..., 3:]], axis=2)
-
-
-def _converted(pixels: np.ndarray, profile: bytes) -> np.ndarray | None:
-    try:
-        if pixels.dtype == np.uint8:
-            from PIL import Image
-
-            return _by_pillow(Image.fromarray(pixels), profile)
-        import imagecodecs
-
-        return np.asarray(
-            imagecodecs.cms_transform(pixels, profile, srgb_profile(), colorspace="rgb", outcolorspace="rgb")
-        )
-    except Exception:  # LittleCMS refuses profiles in many ways, imagecodecs may be missing
-        return None
 
 
 def _by_pillow(picture: Image, profile: bytes) -> np.ndarray:

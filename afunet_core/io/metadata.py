@@ -18,19 +18,13 @@ from typing import Any
 from xml.sax.saxutils import quoteattr, unescape
 
 PREFIX = "afunet:"
-# Attribute (PNG, XMP) that holds the whole dictionary; files of version 0.1 had it in the description.
-BLOCK = "afunet:metadata"
-# The same as deflated JSON in base64, where the plain text would be too long for a segment of a JPEG.
-_PACKED = "afunet:packed"
-
+BLOCK = "afunet:metadata"  # attribute (PNG, XMP) that holds the whole dictionary
+_PACKED = "afunet:packed"  # the same as deflated JSON in base64, where the plain text would be too long
 _NAMESPACE = "urn:napari-afunet:metadata"
 _LONGEST_XMP = 60_000  # bytes; a segment of a JPEG holds 65,533 with the name of its kind
-_HDR_KEY = "AFUNET="  # Radiance headers are lines of ``NAME=value``
-
-_HDR_PACKED_KEY = "AFUNETZ="
+_HDR_KEYS = {BLOCK: "AFUNET=", _PACKED: "AFUNETZ="}  # Radiance headers are lines of ``NAME=value``
 _HDR_LINE = 115  # characters of JSON a header line; readers (OpenCV, stb_image) have buffers of 128 bytes for one
 _HDR_LINES = 90  # lines; OpenImageIO looks for the format in the first hundred
-
 _LARGEST_BLOCK = 2**26
 _QUOTES = {'"': "&quot;"}
 
@@ -45,9 +39,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
-    if isinstance(value, PurePath):
-        return str(value)
-    if hasattr(value, "tolist"):  # numpy and torch, scalars and arrays
+    if hasattr(value, "tolist") and not isinstance(value, PurePath):  # numpy and torch, scalars and arrays
         return plain(value.tolist())
     return str(value)
 
@@ -59,9 +51,7 @@ def to_json(value: Any) -> str:
 
 def to_xmp(metadata: Mapping[str, Any], attributes: str = "", content: str = "") -> bytes:
     """Write an XMP packet that holds the dictionary, if there is one, and further XML of the description."""
-    text, name = to_json(metadata), BLOCK
-    if len(text) > _LONGEST_XMP // 2:  # quotes become six characters each
-        text, name = _deflate(text), _PACKED
+    name, text = _shortened(metadata, _LONGEST_XMP // 2)  # quotes become six characters each
     own = f'xmlns:afunet="{_NAMESPACE}" {name}={quoteattr(text, _QUOTES)}' if metadata else ""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -72,67 +62,54 @@ def to_xmp(metadata: Mapping[str, Any], attributes: str = "", content: str = "")
 
 def from_xmp(packet: bytes) -> dict[str, Any]:
     """Read the dictionary that :func:`to_xmp` wrote; ``{}`` for other programs' packets."""
-    found = re.search(rb'afunet:(metadata|packed)="([^"]*)"', packet)
+    found = re.search(rb'(afunet:(?:metadata|packed))="([^"]*)"', packet)
     if found is None:
         return {}
     text = unescape(found[2].decode("utf-8", errors="replace"), {"&quot;": '"'})
-    block = _decode(_inflate(text) if found[1] == b"packed" else text)
-    return block if isinstance(block, dict) else {}
+    return from_attributes({found[1].decode(): text})
 
 
 def to_hdr_lines(metadata: Mapping[str, Any]) -> bytes:
     """Write the dictionary as short header lines of a Radiance file; too long a one is left out, with a warning."""
-    text, key = json.dumps(plain(metadata), separators=(",", ":")), _HDR_KEY
+    name, text = _shortened(metadata, _HDR_LINE * _HDR_LINES)
     if len(text) > _HDR_LINE * _HDR_LINES:
-        text, key = _deflate(text), _HDR_PACKED_KEY
-    if len(text) > _HDR_LINE * _HDR_LINES:
-        message = (
-            "How this picture was made is too long for a Radiance header and is left out. An EXR or TIFF holds it."
-        )
-        warnings.warn(message, UserWarning, stacklevel=5)
+        message = "How this picture was made is too long for a Radiance header and is left out."
+        warnings.warn(f"{message} An EXR or TIFF holds it.", UserWarning, stacklevel=5)
         return b""
     lines = (text[start : start + _HDR_LINE] for start in range(0, len(text), _HDR_LINE))
-    return b"".join(f"{key}{line}\n".encode("ascii") for line in lines)
+    return b"".join(f"{_HDR_KEYS[name]}{line}\n".encode("ascii") for line in lines)
 
 
 def from_hdr_header(header: bytes) -> dict[str, Any]:
-    """Read the dictionary in the header of a Radiance file."""
-    text, packed = "", ""
-    for line in header.decode("ascii", errors="replace").split("\n"):
-        if not line:
-            break  # the header ends at the first empty line; pixels follow
-        if line.startswith(_HDR_PACKED_KEY):
-            packed += line.removeprefix(_HDR_PACKED_KEY)
-        elif line.startswith(_HDR_KEY):
-            text += line.removeprefix(_HDR_KEY)
-    block = _decode(_inflate(packed) if packed else text)
-    return block if isinstance(block, dict) else {}
-
-
-def _deflate(text: str) -> str:
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
-
-
-def _inflate(text: str) -> str:
-    """Inflate, but no more than so much: a few kilobytes could claim gigabytes."""
-    try:
-        return zlib.decompressobj().decompress(base64.b64decode(text), _LARGEST_BLOCK).decode()
-    except (ValueError, zlib.error):
-        return ""
+    """Read the dictionary in the header of a Radiance file, which ends at the first empty line."""
+    lines = header.decode("ascii", errors="replace").partition("\n\n")[0].split("\n")
+    found = {name: "".join(x.removeprefix(key) for x in lines if x.startswith(key)) for name, key in _HDR_KEYS.items()}
+    return from_attributes(found)
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Read the dictionary given to :func:`afunet_core.io.write_image` from a file's attributes; ``{}`` for others'."""
-    own = {
-        name.removeprefix(PREFIX): _decode(text)
-        for name, text in attributes.items()
-        if name.startswith(PREFIX) and name not in (BLOCK, _PACKED)
-    }
-    description = _decode(attributes.get("ImageDescription"))  # other programs' descriptions are not ours
-    for block in (_decode(attributes.get(BLOCK)), description.get(BLOCK) if isinstance(description, dict) else None):
+    own = {name.removeprefix(PREFIX): _decode(x) for name, x in attributes.items() if name.startswith(PREFIX)}
+    for block in (own.pop("metadata", None), _decode(_inflate(own.pop("packed", "")))):
         if isinstance(block, dict):
-            own.update(block)
+            own |= block
     return own
+
+
+def _shortened(metadata: Mapping[str, Any], longest: int) -> tuple[str, str]:
+    """The name of the attribute and its text, deflated where it would be longer than that."""
+    text = to_json(metadata)
+    return (
+        (BLOCK, text) if len(text) <= longest else (_PACKED, base64.b64encode(zlib.compress(text.encode(), 9)).decode())
+    )
+
+
+def _inflate(text: Any) -> str:
+    """Inflate, but no more than so much: a few kilobytes could claim gigabytes."""
+    try:
+        return zlib.decompressobj().decompress(base64.b64decode(text), _LARGEST_BLOCK).decode()
+    except (TypeError, ValueError, zlib.error):
+        return ""
 
 
 def _decode(text: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Exposure times and pixel sizes as microscopes write them into TIFF: OME-XML and Micro-Manager."""
+"""Exposure times and pixel sizes as microscopes write them into TIFF: OME-XML, Micro-Manager, ImageJ."""
 
 from __future__ import annotations
 
@@ -6,21 +6,36 @@ import contextlib
 import json
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from afunet_core.io.exposure import Exposure
-from afunet_core.io.pixel_size import PixelSize
 
 _SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "μs": 1e-6, "us": 1e-6, "ns": 1e-9, "min": 60.0}
+_IN_CENTIMETRES = {"um": 1e-4, "µm": 1e-4, "μm": 1e-4, "micron": 1e-4, "micrometer": 1e-4, "nm": 1e-7, "mm": 0.1}
+_IN_CENTIMETRES |= {"cm": 1.0, "m": 100.0, "in": 2.54, "inch": 2.54, "nanometer": 1e-7, "millimeter": 0.1}
+_IN_CENTIMETRES |= {"centimeter": 1.0, "meter": 100.0, "micrometre": 1e-4}
+_SMALLEST = 1e-9  # centimetres; the fractions of a TIFF hold no more than its inverse
 _MICRO_MANAGER = 51123  # tag in which Micro-Manager writes JSON about each plane
 _FINEST_PRINT = 25.4 / 1200.1  # millimetres: what a scanner or printer calls a pixel is larger
 
 
-def read_plane_exposure(path: str | Path) -> Exposure | None:
-    """Read the exposure of the first plane of a microscope's TIFF; ``None`` where it states none."""
-    found = read_plane_exposures(path)
-    return found[0] if found else None
+@dataclass(frozen=True)
+class PixelSize:
+    """The size of a pixel, as microscopes state it."""
+
+    height: float
+    width: float
+    unit: str = "um"
+
+    @property
+    def per_centimetre(self) -> tuple[float, float] | None:
+        """Pixels a centimetre along width and height, as TIFF states resolution; ``None`` for other units."""
+        size = _IN_CENTIMETRES.get(self.unit.lower())
+        if size is None or not all(_SMALLEST < size * side < 1 / _SMALLEST for side in (self.height, self.width)):
+            return None
+        return 1 / (size * self.width), 1 / (size * self.height)
 
 
 def read_plane_exposures(path: str | Path) -> list[Exposure]:
@@ -64,10 +79,9 @@ def read_pixel_size(path: str | Path) -> PixelSize | None:
 def _from_ome(xml: str | None) -> list[float | None]:
     found: list[float | None] = []
     for plane in re.findall(r"<(?:\w+:)?Plane\b[^>]*>", xml or ""):
-        value = re.search(r'\bExposureTime="([^"]+)"', plane)
-        unit = re.search(r'\bExposureTimeUnit="([^"]+)"', plane)
-        seconds = _SECONDS.get(unit[1] if unit else "s")
-        found.append(float(value[1]) * seconds if value and seconds else None)
+        stated = dict(re.findall(r'\b(ExposureTime(?:Unit)?)="([^"]+)"', plane))
+        unit = _SECONDS.get(stated.get("ExposureTimeUnit", "s"))
+        found.append(float(stated["ExposureTime"]) * unit if unit and "ExposureTime" in stated else None)
     return found
 
 

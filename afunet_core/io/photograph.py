@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from afunet_core.io.formats import RAW_SUFFIXES
+from afunet_core.io.metadata import to_xmp
 
 __all__ = ["Photograph", "named_exif", "read_photograph"]
 
+SOFTWARE = "napari-afunet"
+TiffTag = tuple[int, int, int, Any, bool]  # as tifffile takes it: number, type, count, value, once
 _EXIF_IFD = 0x8769
 _GPS_IFD = 0x8825
 # Fields of the first directory that tell of the photograph: caption, maker, model, date, artist, copyright, resolution.
@@ -28,6 +33,9 @@ _MACHINE_MADE = ("{", "<?xml", "<OME", "ImageJ=")
 # Fields of the EXIF directory that cameras' TIFF files (TIFF/EP) keep in the first one.
 _EXIF_FIELDS = {0x829A, 0x829D, 0x8822, 0x8827, 0x9003, 0x9004, 0x9201, 0x9202, 0x9204, 0x9207, 0x9209, 0x920A}
 _CLASSIC_TIFF = 42
+_CAPTION = 0x010E
+_XMP_TAG = 700
+_BYTE, _ASCII = 1, 2  # types of TIFF
 # Fractions that may be below 0: shutter speed and brightness in APEX, exposure compensation.
 _SIGNED = {0x9201, 0x9203, 0x9204}
 _SCREEN = {0x011A: 72.0, 0x011B: 72.0, 0x0128: 2}  # resolution of a picture that has none: EXIF requires one
@@ -49,21 +57,35 @@ class Photograph:
         self._fields = {tag: value for tag, value in fields.items() if tag in _KEPT}
         self._exif = {tag: value for tag, value in {**moved, **exif}.items() if tag not in _DROPPED}
         self._gps = dict(gps)
-        caption = str(self._fields.pop(0x010E, "")).strip().strip("\0")
+        caption = str(self._fields.pop(_CAPTION, "")).strip().strip("\0")
         if caption and not caption.startswith(_MACHINE_MADE):
-            self._fields[0x010E] = caption
+            self._fields[_CAPTION] = caption
 
-    def to_exif(self, size: tuple[int, int] | None = None) -> bytes:
+    @property
+    def is_empty(self) -> bool:
+        """True where nothing is known."""
+        return not (self._fields or self._exif)
+
+    @property
+    def model(self) -> str:
+        """The camera, else the name of this program."""
+        return str(self._fields.get(0x0110, SOFTWARE))
+
+    @property
+    def caption(self) -> bytes | None:
+        """The photographer's caption in UTF-8, as tifffile takes what ASCII does not hold."""
+        found = self._fields.get(_CAPTION)
+        return None if found is None else found.encode("utf-8", "replace")
+
+    def to_exif(self, size: tuple[int, int]) -> bytes:
         """Write an EXIF block for a JPEG or PNG of this height and width, which stands upright and shows sRGB."""
         from PIL import Image
 
         block = Image.Exif()
-        fields = {tag: _encoded(value) for tag, value in self._fields.items()}
-        block.update({0x0112: 1, 0x0213: 1, **_SCREEN, **fields, 0x0131: "napari-afunet"})
-        exif = {**_REQUIRED, **self._exif, 0xA001: 1}
-        if size is not None:
-            exif |= {0xA002: size[1], 0xA003: size[0]}
-        block[_EXIF_IFD] = exif
+        # UTF-8 where ASCII does not hold a text: Pillow would write question marks.
+        fields = {t: v.encode() if isinstance(v, str) and not v.isascii() else v for t, v in self._fields.items()}
+        block.update({0x0112: 1, 0x0213: 1, **_SCREEN, **fields, 0x0131: SOFTWARE})
+        block[_EXIF_IFD] = {**_REQUIRED, **self._exif, 0xA001: 1, 0xA002: size[1], 0xA003: size[0]}
         if self._gps:
             block[_GPS_IFD] = self._gps
         return block.tobytes()
@@ -74,17 +96,24 @@ class Photograph:
         taken = self._exif.get(0x9003)
         return {**named, "DateTime": taken} if taken else named  # the moment of the photograph, not of the last edit
 
-    def to_tiff_tags(self) -> list[tuple[int, int, int, Any, bool]]:
-        """Write the texts of a TIFF's first directory as tifffile takes them; :meth:`attach` adds the rest."""
-        tags = []
-        for tag, value in self._fields.items():
-            if isinstance(value, str) and tag != 0x010E:
-                data = value.encode("utf-8", "replace") + b"\0"
-                tags.append((tag, 2, len(data), data, True))
-        return sorted(tags)
+    def write_tiff(
+        self, path: Path, pixels: np.ndarray, metadata: Mapping[str, Any], tags: Iterable[TiffTag] = (), **options: Any
+    ) -> None:
+        """Write a TIFF of one page by tifffile, with provenance as XMP and further tags."""
+        import tifffile
 
-    def attach(self, path: Path) -> None:
-        """Add the EXIF and GPS directories to a TIFF of one page; tifffile writes none.
+        texts = {tag: value for tag, value in self._fields.items() if isinstance(value, str) and tag != _CAPTION}
+        data = {tag: value.encode("utf-8", "replace") + b"\0" for tag, value in texts.items()}
+        packet = to_xmp(metadata) if metadata else b""
+        own = [(tag, _ASCII, len(text), text, True) for tag, text in data.items()]
+        own += [(_XMP_TAG, _BYTE, len(packet), packet, True)] if packet else []
+        found = sorted({tag[0]: tag for tag in (*own, *tags)}.values())
+        stated: dict[str, Any] = {"metadata": None, "software": SOFTWARE, "description": self.caption}
+        tifffile.imwrite(path, pixels, extratags=found, **stated, **options)
+        self._attach(path)
+
+    def _attach(self, path: Path) -> None:
+        """Add the EXIF and GPS directories; tifffile writes none.
 
         They go to the end of the file, behind a copy of the first directory that points to them. A BigTIFF stays as it
         is.
@@ -118,30 +147,15 @@ class Photograph:
             stream.seek(4)
             stream.write(struct.pack(f"{order}I", start))
 
-    @property
-    def caption(self) -> bytes | None:
-        """The photographer's caption in UTF-8, as tifffile takes what ASCII does not hold."""
-        found = self._fields.get(0x010E)
-        return None if found is None else found.encode("utf-8", "replace")
-
 
 def _without_empty(fields: Mapping[int, Any]) -> dict[int, Any]:
-    """Fields as written, but for texts that a program left blank or filled with zeros."""
+    """Fields as written, but for blank texts, and UTF-8 that Pillow read as Latin-1."""
     kept = {tag: value for tag, value in fields.items() if not isinstance(value, str) or value.strip("\0 ")}
-    return {tag: _decoded(value) for tag, value in kept.items()}
-
-
-def _encoded(value: Any) -> Any:
-    """A text in UTF-8 where ASCII does not hold it: Pillow would write question marks."""
-    return value.encode() if isinstance(value, str) and not value.isascii() else value
-
-
-def _decoded(value: Any) -> Any:
-    """A text that phones wrote in UTF-8 and Pillow read as Latin-1."""
-    if isinstance(value, str) and not value.isascii():
-        with contextlib.suppress(UnicodeError):
-            return value.encode("latin-1").decode()
-    return value
+    for tag, value in kept.items():
+        if isinstance(value, str) and not value.isascii():
+            with contextlib.suppress(UnicodeError):
+                kept[tag] = value.encode("latin-1").decode()
+    return kept
 
 
 def _even_end(stream: IO[bytes]) -> int:
@@ -157,7 +171,7 @@ def read_photograph(path: str | Path) -> Photograph | None:
         with path.open("rb") as file:  # directories are read when they are asked for
             exif = _directories(path, file)
             found = Photograph(exif, exif.get_ifd(_EXIF_IFD), exif.get_ifd(_GPS_IFD))
-        return found if found._fields or found._exif else None
+        return None if found.is_empty else found
     return None
 
 
@@ -187,19 +201,15 @@ def _directories(path: Path, file: IO[bytes]) -> Any:
 
 def named_exif(fields: Mapping[int, Any], exif: Mapping[int, Any], gps: Mapping[int, Any]) -> dict[str, Any]:
     """Name the fields of EXIF directories as OpenImageIO does."""
-    from PIL import ExifTags
+    from PIL.ExifTags import GPSTAGS, TAGS
 
-    named = {ExifTags.TAGS.get(tag, ""): value for tag, value in fields.items() if tag in _KEPT - _RESOLUTION}
-    named |= {_exif_name(tag, ExifTags.TAGS.get(tag, "")): value for tag, value in exif.items()}
-    named |= {"GPS:" + ExifTags.GPSTAGS.get(tag, "").removeprefix("GPS"): value for tag, value in gps.items()}
+    # Exposure time and aperture without the word Exif, and the sensitivity by its newer name.
+    special = {0x829A: "ExposureTime", 0x829D: "FNumber", 0x8827: "Exif:PhotographicSensitivity"}
+    named = {TAGS.get(tag, ""): value for tag, value in fields.items() if tag in _KEPT - _RESOLUTION}
+    named |= {special.get(tag, f"Exif:{TAGS.get(tag, '')}"): value for tag, value in exif.items()}
+    named |= {"GPS:" + GPSTAGS.get(tag, "").removeprefix("GPS"): value for tag, value in gps.items()}
     plain = {name: _plain(value) for name, value in named.items() if name and not name.endswith(":")}
     return {name: value for name, value in plain.items() if value is not None}
-
-
-def _exif_name(tag: int, name: str) -> str:
-    """OpenImageIO gives exposure time and aperture without the word Exif, and the sensitivity by its newer name."""
-    special = {0x829A: "ExposureTime", 0x829D: "FNumber", 0x8827: "Exif:PhotographicSensitivity"}
-    return special.get(tag, f"Exif:{name}")
 
 
 def _plain(value: Any) -> Any:
@@ -210,9 +220,6 @@ def _plain(value: Any) -> Any:
         parts = [_plain(part) for part in value]
         numbers = all(isinstance(part, int | float) for part in parts)
         return tuple(float(part) for part in parts) if parts and numbers else None
-    if isinstance(value, bytes):
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
+    with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
+        return None if isinstance(value, bytes) else float(value)
+    return None

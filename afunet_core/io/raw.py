@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,11 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
+from afunet_core.io.decode import check_file
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
 from afunet_core.ops.plateau import find_plateau
 
-__all__ = ["DEMOSAIC", "read_raw", "read_raw_exposure", "read_raw_moment"]
-
-DEMOSAIC = ("ahd", "linear", "vng", "ppg", "dcb", "dht", "aahd", "half")
-"""Ways to fill the colours between the sensor's filters; ``half`` makes one pixel of each 2×2 block, inventing none."""
+__all__ = ["read_raw", "read_raw_exposure", "read_raw_moment"]
 
 _ADVICE = "Open it in a raw converter; if it is damaged, copy it again."
 # Under D65, as LibRaw has it.
@@ -32,72 +32,79 @@ _ISO_TAG, _TIME_TAG, _EXIF_TAG = 34855, 33434, 34665
 
 def read_raw(
     path: str | Path,
-    demosaic: str = "ahd",
     white_balance: str | tuple[float, float, float] = "camera",
     *,
-    black_level: float | None = None,
     white_level: float | None = None,
     primaries: str = "srgb",
 ) -> tuple[np.ndarray, Exposure | None, dict[str, Any]]:
-    """Develop a raw file to linear light, without tone curve, brightening or highlight recovery.
+    """Develop a raw file to linear light (AHD), without tone curve, brightening or highlight recovery.
 
     The black level is taken off and the white level becomes 65535. White balance multiplies colours after that; the
     gains are scaled to be at least 1, so that a colour that saturated on the sensor saturates in the result.
 
     Args:
         path: the file.
-        demosaic: one of `DEMOSAIC`.
         white_balance: ``"camera"`` as shot, ``"daylight"``, ``"none"`` (what the sensor counted), or three gains.
-        black_level, white_level: in counts of the sensor, instead of those that the file states.
+        white_level: in counts of the sensor, instead of the one that the file states.
         primaries: ``"srgb"``, or ``"camera"`` for those of the sensor, which hold colours beyond sRGB.
 
     Returns:
         H×W×3 uint16, upright, in linear sRGB primaries (those of the sensor with white balance ``"none"``, and where
         the file states no colour matrix); the exposure; what the file says of the camera.
     """
-    if demosaic not in DEMOSAIC:
-        raise ArgumentError("demosaic", f"one of {', '.join(DEMOSAIC)}", repr(demosaic))
     if primaries not in ("srgb", "camera"):
         raise ArgumentError("primaries", "srgb or camera", repr(primaries))
-    rawpy = _rawpy()
-    path = Path(path)
+    rawpy, path = _rawpy(), Path(path)
     options = {
         "gamma": (1, 1),
         "no_auto_bright": True,
         "output_bps": 16,
         "adjust_maximum_thr": 0.0,  # or LibRaw stretches each frame whose brightest pixel is near white by itself
         "highlight_mode": rawpy.HighlightMode.Clip,
-        "half_size": demosaic == "half",
-        **({} if demosaic == "half" else {"demosaic_algorithm": getattr(rawpy.DemosaicAlgorithm, demosaic.upper())}),
-        **({} if black_level is None else {"user_black": round(black_level)}),
+        "demosaic_algorithm": rawpy.DemosaicAlgorithm.AHD,
         **_white_balance(rawpy, white_balance),
     }
+    with _opened(path) as raw:
+        camera = _camera(raw, path)
+        if white_level is not None:  # LibRaw takes it for a level above black
+            camera["white_level"] = round(white_level)
+            options["user_sat"] = round(white_level - float(np.mean(camera["black_level"])))
+        if primaries == "camera" and camera["colours"] is not None:
+            options["output_color"] = rawpy.ColorSpace.raw
+        camera["balanced_by"] = white_balance if isinstance(white_balance, str) else list(white_balance)
+        return np.ascontiguousarray(raw.postprocess(**options)), _exposure(raw.other, path), camera
+
+
+def read_camera(path: str | Path) -> dict[str, Any]:
+    """Read what a raw file says of its camera, without developing it. Raises like :func:`read_raw`."""
+    with _opened(Path(path)) as raw:
+        return _camera(raw, Path(path))
+
+
+def _camera(raw: Any, path: Path) -> dict[str, Any]:
+    return {
+        "black_level": [int(level) for level in raw.black_level_per_channel],
+        "white_level": int(raw.white_level),
+        "clips_at": _plateau(raw),
+        "white_balance": [float(gain) for gain in raw.camera_whitebalance],
+        "colours": _colours(raw, path),
+        "orientation": {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1),
+    }
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file with LibRaw; what it raises becomes an ``ImageFileError``."""
+    rawpy = _rawpy()
+    check_file(path)
     try:
         with rawpy.imread(str(path)) as raw:
-            plateau, colours = _plateau(raw), _colours(raw, path)
-            if white_level is not None:  # LibRaw takes it for a level above black
-                black = np.mean(raw.black_level_per_channel) if black_level is None else black_level
-                options["user_sat"] = round(white_level - float(black))
-            if primaries == "camera" and colours is not None:
-                options["output_color"] = rawpy.ColorSpace.raw
-            pixels = raw.postprocess(**options)
-            camera = {
-                "black_level": [int(level) for level in raw.black_level_per_channel],
-                "white_level": int(raw.white_level) if white_level is None else round(white_level),
-                "clips_at": plateau,
-                "white_balance": [float(gain) for gain in raw.camera_whitebalance],
-                "colours": colours,
-                "demosaic": demosaic,
-                "orientation": {3: 3, 5: 8, 6: 6}.get(raw.sizes.flip, 1),
-                "balanced_by": white_balance if isinstance(white_balance, str) else list(white_balance),
-            }
-            other = raw.other
+            yield raw
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be read: {error.strerror or error}. {_ADVICE}") from error
     except rawpy.LibRawError as error:
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
         raise ImageFileError(f"{path}: is no raw file that can be read: {reason}. {_ADVICE}") from error
-    return np.ascontiguousarray(pixels), _exposure(other, path), camera
 
 
 def _colours(raw: Any, path: Path) -> dict[str, Any] | None:
@@ -142,22 +149,15 @@ def _plateau(raw: Any) -> int | None:
 
 def read_raw_exposure(path: str | Path) -> Exposure | None:
     """The exposure in a raw file's metadata, without developing it. Raises like :func:`read_raw`."""
-    return _exposure(_metadata(path), Path(path))
+    with _opened(Path(path)) as raw:
+        return _exposure(raw.other, Path(path))
 
 
 def read_raw_moment(path: str | Path) -> datetime | None:
     """Read the moment at which a raw file was taken, to the second, or ``None``. Raises like :func:`read_raw`."""
-    moment = _metadata(path).timestamp
+    with _opened(Path(path)) as raw:
+        moment = raw.other.timestamp
     return moment if isinstance(moment, datetime) and moment.year > 1970 else None
-
-
-def _metadata(path: str | Path) -> Any:
-    rawpy = _rawpy()
-    try:
-        with rawpy.imread(str(path)) as raw:
-            return raw.other
-    except (OSError, rawpy.LibRawError) as error:
-        raise ImageFileError(f"{path}: is no raw file that can be read: {error}. {_ADVICE}") from error
 
 
 def _exposure(other: Any, path: Path) -> Exposure | None:

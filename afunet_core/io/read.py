@@ -6,52 +6,29 @@ Files that are missing, damaged or no pictures raise :class:`~afunet_core.errors
 from __future__ import annotations
 
 import contextlib
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io.colour import ColourEncoding, colour_from_attributes, colour_of_camera, decode_pixels
-from afunet_core.io.decode import check_file, main_pages, opened, part_pixels
+from afunet_core.io.colour import ColourEncoding, colour_of_camera, decode_pixels
+from afunet_core.io.decode import opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
 from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
-from afunet_core.io.header import (
-    LARGEST_HEADER,
-    ends_of,
-    header_attributes,
-    own_metadata,
-    radiance_scale,
-    unusual_colours,
-    warn_of_colours,
-    xmp_packet,
-)
+from afunet_core.io.header import LARGEST_HEADER, Header, radiance_scale, read_header, xmp_packet
 from afunet_core.io.heif import read_heif
-from afunet_core.io.icc import convert_by_profile, parse_profile, read_by_profile, srgb_profile
-from afunet_core.io.microscope import read_plane_exposure, read_plane_exposures
+from afunet_core.io.icc import convert_by_profile, read_by_profile, srgb_profile
+from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
+from afunet_core.io.microscope import read_plane_exposures
 from afunet_core.io.raw import read_raw, read_raw_exposure
 
-__all__ = [
-    "ImageFile",
-    "count_planes",
-    "read_attributes",
-    "read_exposure",
-    "read_image",
-    "read_own_metadata",
-    "read_planes",
-]
+__all__ = ["ImageFile", "read_exposure", "read_image", "read_own_metadata", "read_planes"]
 
 _SENSOR_MOSAIC = 32803  # TIFF PhotometricInterpretation of a colour filter array (TIFF/EP)
-# OpenImageIO's names of the types of integers; all others are read as floats.
-_NUMPY_TYPES = {
-    "uint8": "uint8",
-    "uint16": "uint16",
-    "uint": "uint32",
-    "int8": "int8",
-    "int16": "int16",
-    "int": "int32",
-}
+_TAIL = 2**18  # bytes at the end of a file in which an AVIF of ours tells how it was made
 
 
 @dataclass(frozen=True)
@@ -94,7 +71,7 @@ def read_image(
 
     Pixels are as stored; only the orientation flag of cameras is applied, and alpha is not multiplied into the colours.
     Of an EXR with several parts or layers the first with colour is read, of a TIFF the first page of full size;
-    channels are found by name. :func:`read_raw` has more options for raw files.
+    channels are found by name. :func:`read_raw` reads raw files in sRGB, or as the sensor counted.
 
     Args:
         path: the file.
@@ -112,115 +89,34 @@ def read_image(
         ((2, 3, 3), 7.5, 'linear', {'model': 'compact'})
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix in RAW_SUFFIXES:
-        check_file(path)
-        developed, exposure, camera = read_raw(
-            path, white_balance=white_balance, white_level=white_level, primaries="camera"
-        )
-        own = own_metadata(path, {}) if suffix == ".dng" else {}
+    if path.suffix.lower() in RAW_SUFFIXES:
+        developed, exposure, camera = read_raw(path, white_balance, white_level=white_level, primaries="camera")
         colour = colour_of_camera(camera["colours"])
-        turn = camera["orientation"]
+        own, turn = read_own_metadata(path), camera["orientation"]
         return ImageFile(developed, "linear", 16, exposure, own, {"raw": camera}, colour, orientation=turn)
-    if suffix in HEIF_SUFFIXES:
-        check_file(path)
-        pixels, attributes, profile = read_heif(path)
-        offset, planes = (0, 0), 1
-    else:
-        pixels, attributes, profile, offset, planes = _read(path, plane)
-    orientation = _orientation(attributes)
-    pixels = turned(_plain_numbers(pixels), orientation)
-    attributes["Orientation"] = 1
-    pixels, profile, _ = _without_table(pixels, profile, path.name)
-    colour = colour_from_attributes(attributes, profile)
-    encoding = _default_encoding(pixels) if colour is None else colour.encoding
+    pixels, header = _upright_pixels(read_header(path), plane)
     return ImageFile(
         pixels=pixels,
-        encoding=encoding,
+        encoding=header.encoding,
         bit_depth=None if pixels.dtype.kind == "f" else pixels.dtype.itemsize * 8,
-        exposure=exposure_from_attributes(attributes) or _elsewhere(path),
-        metadata=own_metadata(path, attributes),
-        attributes=attributes,
-        colour=colour,
-        orientation=orientation,
-        offset=offset,
-        planes=planes,
+        exposure=_exposure(header),
+        metadata=_own_metadata(header),
+        attributes={**header.attributes, "Orientation": 1},
+        colour=header.colour,
+        orientation=header.orientation,
+        offset=header.offset,
+        planes=len(header.pages),
     )
-
-
-class FileFacts(NamedTuple):
-    """Facts of a file's pixels, from its header alone: for pixels that another program has read.
-
-    ``encoding``, ``colour`` and ``orientation`` are those of :class:`ImageFile`, ``shape`` is H×W as stored.
-    ``table`` is an ICC profile of tables, by which :func:`read_image` converts the pixels to sRGB.
-    """
-
-    encoding: str | None
-    colour: ColourEncoding | None
-    orientation: int
-    shape: tuple[int, int]
-    table: bytes | None = None
-
-
-def read_facts(path: str | Path) -> FileFacts:
-    """Read what a picture's header says about light, colours and orientation."""
-    path = Path(path)
-    with opened(path) as source:
-        source.seek_subimage(main_pages(source, path)[0][0], 0)
-        spec = source.spec()
-        attributes, profile = header_attributes(spec, path)
-    pixel = np.zeros((1, 1, spec.nchannels), _NUMPY_TYPES.get(str(spec.format), "float32"))
-    _, profile, table = _without_table(pixel, profile, path.name)
-    colour = colour_from_attributes(attributes, profile)
-    encoding = _default_encoding(pixel) if colour is None else colour.encoding
-    return FileFacts(encoding, colour, _orientation(attributes), (spec.height, spec.width), table)
-
-
-def _without_table(
-    pixels: np.ndarray, profile: bytes | None, name: str
-) -> tuple[np.ndarray, bytes | None, bytes | None]:
-    """Pixels in sRGB where their profile is one of tables; the profile that they have then; the table if it counted."""
-    if not profile or parse_profile(profile) is not None:
-        return pixels, profile, None
-    converted = convert_by_profile(pixels, profile, name)
-    return (pixels, None, None) if converted is None else (converted, srgb_profile(), profile)
-
-
-def _orientation(attributes: dict[str, Any]) -> int:
-    orientation = attributes.get("Orientation", 1)
-    return orientation if orientation in range(2, 9) else 1
-
-
-def count_planes(path: str | Path) -> int:
-    """Count the pages of a file that are as large as the one that :func:`read_image` reads."""
-    path = Path(path)
-    with opened(path) as source:
-        return len(main_pages(source, path)[0])
 
 
 def read_planes(path: str | Path) -> list[ImageFile]:
     """Read all pages of a file that are as large as the first, each with its exposure where the file states it."""
-    path = Path(path)
-    first = read_image(path)
-    planes = [first, *(read_image(path, plane=plane) for plane in range(1, first.planes))]
+    first, header = read_image(path), read_header(path)
+    pixels = [first.pixels, *(_upright_pixels(header, plane)[0] for plane in range(1, first.planes))]
     exposures: list[Exposure | None] = [*read_plane_exposures(path)]
-    if len(exposures) != len(planes):
-        exposures = [None] * len(planes)
-    return [
-        replace(first, pixels=plane.pixels, exposure=exposure, planes=1)
-        for plane, exposure in zip(planes, exposures, strict=True)
-    ]
-
-
-def read_attributes(path: str | Path) -> dict[str, Any]:
-    """Read the header fields of an image file, without its pixels."""
-    path = Path(path)
-    if path.suffix.lower() in HEIF_SUFFIXES:
-        check_file(path)
-        return read_heif(path, with_pixels=False)[1]
-    with opened(path) as source:
-        source.seek_subimage(main_pages(source, path)[0][0], 0)
-        return header_attributes(source.spec(), path)[0]
+    if len(exposures) != len(pixels):
+        exposures = [None] * len(pixels)
+    return [replace(first, pixels=x, exposure=e, planes=1) for x, e in zip(pixels, exposures, strict=True)]
 
 
 def read_own_metadata(path: str | Path) -> dict[str, Any]:
@@ -228,87 +124,85 @@ def read_own_metadata(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         return {}
-    if not any(mark in place for place in ends_of(path) for mark in (b"afunet:", b"AFUNET=")):
+    if not any(mark in place for place in _ends_of(path) for mark in (b"afunet:", b"AFUNET=", b"AFUNETZ=")):
         return {}
     try:
-        return own_metadata(path, {} if path.suffix.lower() in RAW_SUFFIXES else read_attributes(path))
+        return _own_metadata(read_header(path))
     except ImageFileError:
         return {}
 
 
 def read_exposure(path: str | Path) -> Exposure | None:
     """Read exposure time, aperture and sensitivity from a file's metadata; ``None`` where it has no exposure time."""
-    path = Path(path)
-    if path.suffix.lower() in RAW_SUFFIXES:
-        check_file(path)
-        return read_raw_exposure(path)
-    return exposure_from_attributes(read_attributes(path)) or _elsewhere(path)
+    is_raw = Path(path).suffix.lower() in RAW_SUFFIXES
+    return read_raw_exposure(path) if is_raw else _exposure(read_header(path))
 
 
-def _elsewhere(path: Path) -> Exposure | None:
-    """The exposure that a file without EXIF states: as a microscope, in its XMP, or in the XMP file beside it."""
-    is_tiff = path.suffix.lower() in (".tif", ".tiff")
-    found = read_plane_exposure(path) if is_tiff else None
-    if found is not None:
-        return found
-    with path.open("rb") as file:
-        found = exposure_from_xmp(file.read(LARGEST_HEADER) + xmp_packet(path))
+def _exposure(header: Header) -> Exposure | None:
+    """The exposure that a file states: in EXIF, as a microscope, in its XMP, or in the XMP file beside it."""
+    path, found = header.path, exposure_from_attributes(header.attributes)
+    if found is None and path.suffix.lower() in (".tif", ".tiff"):
+        found = next(iter(read_plane_exposures(path)), None)
+    if found is None:
+        found = exposure_from_xmp(_ends_of(path)[0] + xmp_packet(path))
     beside = (path.with_suffix(".xmp"), path.with_name(f"{path.name}.xmp"))
     for sidecar in (*beside, *(file.with_suffix(".XMP") for file in beside)):
         if found is None and sidecar.is_file():
-            with contextlib.suppress(OSError), sidecar.open("rb") as file:
-                found = exposure_from_xmp(file.read(LARGEST_HEADER))
+            with contextlib.suppress(OSError):
+                found = exposure_from_xmp(_ends_of(sidecar)[0])
     return found
 
 
-def _default_encoding(pixels: np.ndarray) -> str | None:
-    if pixels.dtype.kind == "f":
-        return "linear"
-    return "gamma" if pixels.dtype in (np.uint8, np.uint16) else None
+def _own_metadata(header: Header) -> dict[str, Any]:
+    suffix = header.path.suffix.lower()
+    if suffix in (".hdr", ".pic"):
+        return from_hdr_header(_ends_of(header.path)[0])
+    return from_xmp(_ends_of(header.path)[1]) if suffix == ".avif" else from_attributes(header.attributes)
 
 
-def _plain_numbers(pixels: np.ndarray) -> np.ndarray:
-    return pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels
+def _ends_of(path: Path) -> tuple[bytes, bytes]:
+    """The beginning and the end of a file, where provenance stands."""
+    with path.open("rb") as file:
+        header = file.read(LARGEST_HEADER)
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - _TAIL))
+        return header, file.read()
 
 
-# --- pictures that OpenImageIO reads ----------------------------------------------------------------------------------
+def _upright_pixels(header: Header, plane: int) -> tuple[np.ndarray, Header]:
+    """Pixels of a page, half floats as float32, tables of colours applied; and the header that is true of them."""
+    pixels, header = _stored_pixels(header, plane)
+    pixels = turned(pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels, header.orientation)
+    converted = None if header.table is None else convert_by_profile(pixels, header.table, header.path.name)
+    return pixels if converted is None else converted, header
 
 
-def _read(path: Path, plane: int) -> tuple[np.ndarray, dict[str, Any], bytes | None, tuple[int, int], int]:
-    """Pixels, attributes, ICC profile, place on the canvas, and the number of pages."""
-    with opened(path) as source:
-        pages, channels = main_pages(source, path)
-        if not 0 <= plane < len(pages):
-            raise ArgumentError("plane", f"from 0 to {len(pages) - 1} in {path.name}", plane)
-        source.seek_subimage(pages[plane], 0)
-        spec = source.spec()
-        attributes, profile = header_attributes(spec, path)
-        if attributes.get("tiff:PhotometricInterpretation") == _SENSOR_MOSAIC:
-            advice = "If it is a raw file, give it its own suffix (.dng)."
-            raise ImageFileError(f"{path}: holds the mosaic of a sensor, not colours. {advice}")
-        converted = read_by_profile(path, profile, pages[plane]) if unusual_colours(attributes) else None
+def _stored_pixels(header: Header, plane: int) -> tuple[np.ndarray, Header]:
+    path = header.path
+    if not 0 <= plane < len(header.pages):
+        raise ArgumentError("plane", f"from 0 to {len(header.pages) - 1} in {path.name}", plane)
+    if path.suffix.lower() in HEIF_SUFFIXES:
+        return read_heif(path)[0], header
+    if header.attributes.get("tiff:PhotometricInterpretation") == _SENSOR_MOSAIC:
+        advice = "If it is a raw file, give it its own suffix (.dng)."
+        raise ImageFileError(f"{path}: holds the mosaic of a sensor, not colours. {advice}")
+    space, page = header.unusual_colours, header.pages[plane]
+    if space is not None:
+        converted = read_by_profile(path, header.profile, page)
         if converted is not None:
-            return converted, attributes, srgb_profile(), (spec.y, spec.x), len(pages)
-        warn_of_colours(path, attributes)
-        if source.format_name() == "jpeg" and str(spec.format) in ("float", "half"):
-            # OpenImageIO applies the gain map; a frame of a bracket is what the camera took, the picture beneath.
-            pixels = _base_of_gain_map(path)
-            channels = list(range(pixels.shape[2]))
-        else:
-            pixels = part_pixels(source, pages[plane], path, "unknown")[..., channels]
-        if path.suffix.lower() in (".hdr", ".pic"):
-            pixels = (pixels * radiance_scale(path)).astype(np.float32)
-        offset = (spec.y, spec.x)
-        pixels = pixels[..., 0] if len(channels) == 1 else np.ascontiguousarray(pixels)
-        return pixels, attributes, profile, offset, len(pages)
+            return converted, replace(header, profile=srgb_profile())
+        message = f"{path.name} holds {space} colours, which were converted to RGB without a profile: light and colours"
+        warnings.warn(f"{message} are approximate. Export it as RGB.", UserWarning, stacklevel=5)
+    if header.has_gain_map:  # a frame of a bracket is what the camera took, the picture beneath
+        from PIL import Image
 
-
-def _base_of_gain_map(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture)
-    return pixels[..., None] if pixels.ndim == 2 else pixels[..., :3]
+        with Image.open(path) as picture:
+            return np.asarray(picture), header
+    with opened(path) as source:
+        pixels = part_pixels(source, page, path, "unknown")[..., header.channels]
+    if path.suffix.lower() in (".hdr", ".pic"):
+        pixels = (pixels * radiance_scale(path)).astype(np.float32)
+    return pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels), header
 
 
 def three_channels(pixels: np.ndarray, path: str | Path) -> np.ndarray:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import ShapeError
-from afunet_core.io.atomic import write_atomically
 from afunet_core.io.metadata import to_json
-from afunet_core.io.pixel_size import PixelSize
-from afunet_core.io.write import cannot_be_written, resolution_tags, to_finite, write_image
+from afunet_core.io.microscope import PixelSize
+from afunet_core.io.write import replace_file, resolution_tags, to_finite, write_image
 
 _OME_AXES = "TZC"
 
@@ -43,9 +42,18 @@ def write_stack(
     if not planes or 0 in pixels.shape:
         raise ShapeError("pixels", "a stack of images", tuple(pixels.shape), "Use write_image for a single one.")
     if path.suffix.lower() in (".tif", ".tiff"):
+        import tifffile
+
         order = _ome_axes(axes, len(planes))
-        notes = _ome_notes(order, metadata, pixel_size, steps)
-        _write_ome(path, np.asarray(pixels), order + ("YXS" if rgb else "YX"), notes, pixel_size)
+        image = to_finite(np.asarray(pixels), float(np.finfo(np.float32).max))
+        options: dict[str, Any] = {
+            "bigtiff": image.nbytes > 2**31,
+            "photometric": "rgb" if rgb else "minisblack",
+            "compression": "zlib",
+            "metadata": {"axes": order + ("YXS" if rgb else "YX"), **_ome_notes(order, metadata, pixel_size, steps)},
+            **resolution_tags(pixel_size),
+        }
+        replace_file(path, lambda temporary: tifffile.imwrite(temporary, image, ome=True, **options))
         return [path]
     written = []
     for number, index in enumerate(np.ndindex(planes)):
@@ -84,30 +92,3 @@ def _ome_notes(
             elif axis == "T" and step > 0:
                 notes["TimeIncrement"] = float(step)
     return notes
-
-
-def _write_ome(
-    path: Path, pixels: np.ndarray, axes: str, notes: Mapping[str, Any], pixel_size: PixelSize | None
-) -> None:
-    import tifffile
-
-    image = to_finite(pixels, float(np.finfo(np.float32).max))
-
-    def write(temporary: Path) -> None:
-        tifffile.imwrite(
-            temporary,
-            image,
-            ome=True,
-            bigtiff=image.nbytes > 2**31,
-            photometric="rgb" if axes.endswith("S") else "minisblack",
-            compression="zlib",
-            metadata={"axes": axes, **notes},
-            **resolution_tags(pixel_size),
-        )
-
-    try:
-        write_atomically(path, write)
-    except MemoryError:
-        raise
-    except Exception as error:  # codecs raise anything
-        raise cannot_be_written(path, error) from error

@@ -16,17 +16,17 @@ from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.io.colour import SRGB_CHROMATICITIES
 from afunet_core.io.decode import utf8_name
+from afunet_core.io.dng import write_linear_dng
 from afunet_core.io.formats import DISPLAY, WRITABLE
+from afunet_core.io.heif import encode_pq_avif
 from afunet_core.io.icc import linear_srgb_profile, srgb_profile
 from afunet_core.io.metadata import BLOCK, PREFIX, to_hdr_lines, to_json, to_xmp
-from afunet_core.io.photograph import Photograph
-from afunet_core.io.pixel_size import PixelSize
+from afunet_core.io.microscope import PixelSize
+from afunet_core.io.photograph import SOFTWARE, Photograph
 
-__all__ = ["cannot_be_written", "to_finite", "write_image"]
+__all__ = ["write_image"]
 
 _HALF_MAX = 65504.0
-_SOFTWARE = "napari-afunet"
-_XMP_TAG = 700
 _XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 _LARGEST_TIFF = 2**32 - 2**25  # bytes of pixels that the offsets of a plain TIFF reach, with room for the rest
 _LONGEST_SEGMENT = 65533
@@ -39,7 +39,7 @@ class _Options:
     metadata: dict[str, Any] = field(default_factory=dict)
     half: bool = False
     quality: int = 95
-    photograph: Photograph | None = None
+    photograph: Photograph = field(default_factory=lambda: Photograph({}, {}, {}))
     pixel_size: PixelSize | None = None
 
 
@@ -91,30 +91,27 @@ def write_image(
     image = _as_image(pixels)
     shown = suffix in DISPLAY and suffix != ".avif"
     image = _to_display(image, suffix) if shown else _to_radiance(image, suffix, half)
-    writer = _WRITERS[suffix]
-    options = _Options(dict(metadata or {}), half, quality, photograph, pixel_size)
+    options = _Options(dict(metadata or {}), half, quality, photograph or Photograph({}, {}, {}), pixel_size)
+    replace_file(path, lambda temporary: _WRITERS[suffix](temporary, image, options))
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file all or nothing; what codecs raise says what failed in the system's words, and what to do."""
     try:
-        write_atomically(path, lambda temporary: writer(temporary, image, options))
+        write_atomically(path, write)
     except (ArgumentError, ImportError, MemoryError):
         raise
     except Exception as error:  # codecs raise anything
-        raise cannot_be_written(path, error) from error
-
-
-def cannot_be_written(path: Path, error: Exception) -> ImageFileError:
-    """The error of a failed write, in the words of the operating system and with what to do."""
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    advice = "Check that the folder exists, may be written to and has room left, or choose another."
-    return ImageFileError(f"{path}: cannot be written: {reason}. {advice}")
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        advice = "Check that the folder exists, may be written to and has room left, or choose another."
+        raise ImageFileError(f"{path}: cannot be written: {reason}. {advice}") from error
 
 
 def _as_image(pixels: Any) -> np.ndarray:
     """H×W×C array of what was given."""
     if hasattr(pixels, "detach"):
         tensor = pixels.detach().cpu()
-        if tensor.is_floating_point():
-            tensor = tensor.float()
-        image = tensor.numpy()
+        image = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
         image = image[0] if image.ndim == 4 and image.shape[0] == 1 else image
         image = image.transpose(1, 2, 0) if image.ndim == 3 else image
     else:
@@ -129,16 +126,13 @@ def _as_image(pixels: Any) -> np.ndarray:
 
 
 def to_finite(image: np.ndarray, largest: float) -> np.ndarray:
-    """``image`` as float32 without NaN (0) and infinities (the largest value the format holds); a warning says how
-    many."""
+    """``image`` as float32 without NaN (0) and infinities (the largest value of the format); a warning counts them."""
     with np.errstate(over="ignore"):
         image = image.astype(np.float32)
     bad = int(np.count_nonzero(~np.isfinite(image)))
     if bad:
-        message = (
-            f"{bad} of {image.size} values to be written are NaN or infinite; NaN becomes 0, infinity {largest:g}."
-        )
-        warnings.warn(message, UserWarning, stacklevel=4)
+        message = f"{bad} of {image.size} values to be written are NaN or infinite"
+        warnings.warn(f"{message}; NaN becomes 0, infinity {largest:g}.", UserWarning, stacklevel=4)
         image = np.nan_to_num(image, nan=0.0, posinf=largest, neginf=-largest)
     return image
 
@@ -159,8 +153,7 @@ def _to_radiance(image: np.ndarray, suffix: str, half: bool) -> np.ndarray:
         if suffix in (".tif", ".tiff") and image.dtype.itemsize <= 4:
             return image
         raise ArgumentError("pixels", f"floats for {suffix}", image.dtype, "Radiance is floating point; convert it.")
-    largest = _HALF_MAX if half else float(np.finfo(np.float32).max)
-    image = to_finite(image, largest)
+    image = to_finite(image, _HALF_MAX if half else float(np.finfo(np.float32).max))
     if half:
         image = _limited(image, -_HALF_MAX, _HALF_MAX, "a half float")
     if suffix == ".hdr":
@@ -184,7 +177,7 @@ def _limited(image: np.ndarray, low: float, high: float, holder: str) -> np.ndar
 
 
 def _write_exr(path: Path, image: np.ndarray, options: _Options) -> None:
-    attributes: dict[str, Any] = {} if options.photograph is None else options.photograph.to_attributes()
+    attributes = options.photograph.to_attributes()
     attributes |= {PREFIX + str(key): to_json(value) for key, value in options.metadata.items()}
     if image.shape[2] >= 3:
         attributes["chromaticities"] = SRGB_CHROMATICITIES
@@ -205,35 +198,23 @@ def _write_hdr(path: Path, image: np.ndarray, options: _Options) -> None:
 
 
 def _write_tiff(path: Path, image: np.ndarray, options: _Options) -> None:
-    import tifffile
-
     colour = image.shape[2] >= 3
-    photograph = options.photograph
-    tags = [] if photograph is None else photograph.to_tiff_tags()
-    if options.metadata:
-        packet = to_xmp(options.metadata)
-        tags.append((_XMP_TAG, 1, len(packet), packet, True))
     profile = None
     if colour and options.metadata.get("output") == "display":
         profile = srgb_profile()
     elif colour and image.dtype.kind == "f":
         profile = linear_srgb_profile()
-    tifffile.imwrite(
+    options.photograph.write_tiff(
         path,
         image if colour else image[..., 0],
+        options.metadata,
         photometric="rgb" if colour else "minisblack",
         extrasamples=("unassalpha",) if image.shape[2] == 4 else None,
         compression="zlib",
-        description=None if photograph is None else photograph.caption,
-        metadata=None,
-        software=_SOFTWARE,
         iccprofile=profile,
-        extratags=sorted(tags),
         bigtiff=image.nbytes > _LARGEST_TIFF,
         **resolution_tags(options.pixel_size),
     )
-    if photograph is not None:
-        photograph.attach(path)
 
 
 def resolution_tags(pixel_size: PixelSize | None) -> dict[str, Any]:
@@ -248,18 +229,15 @@ def _write_png(path: Path, image: np.ndarray, options: _Options) -> None:
     text = PngInfo()
     if options.metadata:
         text.add_text(BLOCK, to_json(options.metadata))
-    more: dict[str, Any] = {} if image.shape[2] == 1 else {"icc_profile": srgb_profile()}
-    if options.photograph is not None:
-        more["exif"] = options.photograph.to_exif(image.shape[:2])
+    more = {} if options.photograph.is_empty else {"exif": options.photograph.to_exif(image.shape[:2])}
     path.write_bytes(encode_pillow(image, "PNG", pnginfo=text, **more))
 
 
 def _write_jpeg(path: Path, image: np.ndarray, options: _Options) -> None:
-    exif = (options.photograph or Photograph({}, {}, {})).to_exif(image.shape[:2])
-    more: dict[str, Any] = {} if image.shape[2] == 1 else {"icc_profile": srgb_profile()}
-    if options.metadata:
-        more["extra"] = xmp_segment(to_xmp(options.metadata))
-    path.write_bytes(encode_pillow(image, "JPEG", exif=exif, quality=options.quality, subsampling="4:4:4", **more))
+    exif = options.photograph.to_exif(image.shape[:2])
+    extra = xmp_segment(to_xmp(options.metadata)) if options.metadata else b""
+    more = {"quality": options.quality, "subsampling": "4:4:4"}
+    path.write_bytes(encode_pillow(image, "JPEG", exif=exif, extra=extra, **more))
 
 
 def xmp_segment(packet: bytes) -> bytes:
@@ -273,24 +251,14 @@ def xmp_segment(packet: bytes) -> bytes:
 
 
 def encode_pillow(image: np.ndarray, file_format: str, **options: Any) -> bytes:
-    """Encode in memory: on a full disk OpenImageIO ends the process (JPEG) or says nothing (PNG)."""
+    """Encode in memory: on a full disk OpenImageIO ends the process (JPEG) or says nothing (PNG). Colours are sRGB."""
     from PIL import Image
 
     encoded = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(encoded, file_format, **options)
+    grey = image.shape[2] == 1
+    profile = {} if grey else {"icc_profile": srgb_profile()}
+    Image.fromarray(image[..., 0] if grey else image).save(encoded, file_format, **profile, **options)
     return encoded.getvalue()
-
-
-def _write_dng(path: Path, image: np.ndarray, options: _Options) -> None:
-    from afunet_core.io.dng import write_linear_dng
-
-    write_linear_dng(path, image, options.metadata, options.photograph, half=options.half)
-
-
-def _write_avif(path: Path, image: np.ndarray, options: _Options) -> None:
-    from afunet_core.io.hdr_display import encode_pq_avif
-
-    path.write_bytes(encode_pq_avif(image, options.quality, options.metadata))
 
 
 def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapping[str, Any]) -> None:
@@ -299,7 +267,7 @@ def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapp
     spec = oiio.ImageSpec(image.shape[1], image.shape[0], image.shape[2], pixel_type)
     if image.shape[2] == 1:
         spec.channelnames = ("Y",)
-    spec.attribute("Software", _SOFTWARE)
+    spec.attribute("Software", SOFTWARE)
     for name, value in attributes.items():
         if isinstance(value, tuple):
             spec.attribute(name, oiio.TypeDesc(f"float[{len(value)}]"), value)
@@ -316,14 +284,12 @@ def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapp
             raise OSError(output.geterror() or "the file could not be completed")
 
 
-_WRITERS: dict[str, Callable[[Path, np.ndarray, _Options], None]] = {
-    ".avif": _write_avif,
-    ".dng": _write_dng,
+_WRITERS: dict[str, Callable[[Path, np.ndarray, _Options], object]] = {
+    ".avif": lambda path, image, given: path.write_bytes(encode_pq_avif(image, given.quality, given.metadata)),
+    ".dng": lambda path, image, given: write_linear_dng(path, image, given.metadata, given.photograph, half=given.half),
     ".exr": _write_exr,
     ".hdr": _write_hdr,
-    ".jpeg": _write_jpeg,
-    ".jpg": _write_jpeg,
+    **dict.fromkeys((".jpeg", ".jpg"), _write_jpeg),
     ".png": _write_png,
-    ".tif": _write_tiff,
-    ".tiff": _write_tiff,
+    **dict.fromkeys((".tif", ".tiff"), _write_tiff),
 }

@@ -9,8 +9,6 @@ from afunet_core.losses.reduction import paired, reduced
 from afunet_core.ops.arguments import Scalar, hold
 from afunet_core.radiometry import MU
 
-__all__ = ["FourierL1Loss", "fourier_l1_loss"]
-
 
 def fourier_l1_loss(
     prediction: Tensor, target: Tensor, mu: Scalar | None = MU, norm: str = "backward", reduction: str = "mean"

@@ -23,8 +23,6 @@ from afunet_core.losses.reduction import paired, reduced
 from afunet_core.ops.arguments import Scalar, check_positive, hold, is_number
 from afunet_core.radiometry import MU
 
-__all__ = ["HDRLoss"]
-
 
 class HDRLoss(nn.Module):
     """Weighted sum of L1-μ and, where wanted, terms for highlights, structure and texture; always a scalar.

@@ -12,8 +12,6 @@ from afunet_core.losses.reduction import paired, reduced
 from afunet_core.ops.arguments import Scalar, check_positive, hold
 from afunet_core.radiometry import MU
 
-__all__ = ["MuL1Loss", "mu_l1_loss"]
-
 
 def mu_l1_loss(prediction: Tensor, target: Tensor, mu: Scalar = MU, reduction: str = "mean") -> Tensor:
     """Compute the absolute difference after the μ-law, the loss of most HDR merging networks since 2017.

@@ -18,13 +18,16 @@ from afunet_core.losses.reduction import paired, reduced
 from afunet_core.ops.arguments import Scalar, hold
 from afunet_core.radiometry import MU
 
-__all__ = ["LAYERS", "VGGFeatures", "VGGPerceptualLoss", "perceptual_loss"]
-
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """Layers of the AFUNet paper's loss."""
 
-# Channels and number of convolutions of each block of VGG-19.
-_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
+# Of every convolution its index in torchvision's ``features`` and its channels; of a block the first index comes first.
+_BLOCKS = ((0, 64, 2), (5, 128, 2), (10, 256, 4), (19, 512, 4), (28, 512, 4))
+_CONVOLUTIONS = {
+    f"relu{block}_{number + 1}": (first + 2 * number, width)
+    for block, (first, width, depth) in enumerate(_BLOCKS, 1)
+    for number in range(depth)
+}
 _MEAN = (0.485, 0.456, 0.406)  # mean of ImageNet, as torchvision's weights expect it
 _STD = (0.229, 0.224, 0.225)  # standard deviation of ImageNet
 
@@ -108,16 +111,16 @@ class VGGFeatures(nn.Module):
 
     def __init__(self, state: dict[str, Tensor], layers: tuple[str, ...] = LAYERS) -> None:
         super().__init__()
-        available = [name for name, _, _ in _layers()]
+        available = list(_CONVOLUTIONS)
         if not layers or not set(layers) <= set(available):
             raise ArgumentError("layers", f"names from {available[0]} to {available[-1]}", layers)
         self.layers = tuple(layers)
-        last = max(available.index(layer) for layer in layers)
-        self.names = available[: last + 1]
+        self.names = available[: max(available.index(layer) for layer in layers) + 1]
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1))
         channels = 3
-        for name, index, width in _layers()[: last + 1]:
+        for name in self.names:
+            index, width = _CONVOLUTIONS[name]
             # Buffers, not parameters: no optimiser may find them.
             for kind, shape in (("weight", (width, channels, 3, 3)), ("bias", (width,))):
                 values = state.get(f"features.{index}.{kind}")
@@ -129,11 +132,7 @@ class VGGFeatures(nn.Module):
 
     @classmethod
     def from_file(cls, path: str | Path, layers: tuple[str, ...] = LAYERS) -> VGGFeatures:
-        """Load torchvision's ``vgg19-*.pth``; nothing in it is ever executed.
-
-        Args:
-            path: the file.
-            layers: names such as ``"relu2_1"``.
+        """Load torchvision's ``vgg19-*.pth``, of which nothing is ever executed; ``layers`` as in the class.
 
         Raises:
             CheckpointError: if the file cannot be read or is not VGG-19.
@@ -159,18 +158,5 @@ class VGGFeatures(nn.Module):
                 # Rounding up keeps a row of a single pixel.
                 x = F.max_pool2d(x, 2, ceil_mode=min(x.shape[-2:]) < 2)
             weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
-            x = F.relu(F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=1))
-            if name in self.layers:
-                features[name] = x
-        return features
-
-
-def _layers() -> list[tuple[str, int, int]]:
-    """Name, index in torchvision's ``features`` and channels of every convolution."""
-    layers, index = [], 0
-    for block, (width, depth) in enumerate(_BLOCKS, 1):
-        for number in range(1, depth + 1):
-            layers.append((f"relu{block}_{number}", index, width))
-            index += 2  # the convolution and its ReLU
-        index += 1  # pooling
-    return layers
+            features[name] = x = F.relu(F.conv2d(x, weight.to(x.dtype), bias.to(x.dtype), padding=1))
+        return {name: features[name] for name in self.names if name in self.layers}

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 from afunet_core.errors import ArgumentError
 from afunet_core.losses.reduction import paired, reduced
 
-__all__ = ["RadianceLoss", "radiance_loss"]
-
 # Added to the squared error: the root is vertical at 0. Errors below a millionth of saturation are left alone.
 _TINY = 1e-12
 

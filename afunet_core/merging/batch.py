@@ -14,9 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from afunet_core.bracket.folders import find_brackets, list_bracket_folder
+from afunet_core.bracket.grouping import PAUSE, group_folder
 from afunet_core.errors import AFUNetError, ArgumentError, MergeCancelled
 from afunet_core.io.atomic import remove_partial_files
-from afunet_core.io.read import count_planes, read_own_metadata
+from afunet_core.io.header import read_header
+from afunet_core.io.read import read_own_metadata
 from afunet_core.merging.output import check_output_kind, refuse_frames, write_outputs, write_stack_outputs
 
 if TYPE_CHECKING:
@@ -51,6 +54,11 @@ class MergeJob:
     merge: dict[str, Any] = field(default_factory=dict)
     threads: int | None = None  # CPU threads the job may use; ``None`` leaves torch's choice
 
+    @property
+    def targets(self) -> list[str]:
+        """The files to write, but for stages."""
+        return [target for target in (self.output, self.tonemapped) if target is not None]
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -73,11 +81,8 @@ def run_job(
     check_output_kind(job)
     planes = _planes(job)
     if planes > 1:
-        warnings.warn(
-            f"{job.name}: each file holds {planes} planes; they are merged one by one into a stack.",
-            UserWarning,
-            stacklevel=2,
-        )
+        message = f"{job.name}: each file holds {planes} planes; they are merged one by one into a stack."
+        warnings.warn(message, UserWarning, stacklevel=2)
         done = [_merge_plane(job, plane, on_progress, should_cancel) for plane in range(planes)]
         write_stack_outputs(job, [result for result, _ in done], done[0][1])
         return done[0][0]
@@ -88,14 +93,11 @@ def run_job(
 
 def _planes(job: MergeJob) -> int:
     """Pages of each file, where all have as many and the job asks for none of them; else 1."""
-    from afunet_core.bracket.folders import list_bracket_folder
-
     files = [Path(file) for file in job.files] or list_bracket_folder(job.folder or ".")
-    if len(files) < 2 or job.bracket.get("plane") is not None:
+    are_tiff = len(files) > 1 and all(file.suffix.lower() in (".tif", ".tiff") for file in files)
+    if not are_tiff or job.bracket.get("plane") is not None:
         return 1
-    if any(file.suffix.lower() not in (".tif", ".tiff") for file in files):
-        return 1
-    counts = {count_planes(file) for file in files}
+    counts = {len(read_header(file).pages) for file in files}
     return counts.pop() if len(counts) == 1 else 1
 
 
@@ -106,24 +108,22 @@ def _merge_plane(
     import afunet_core as af
 
     options = dict(job.bracket) if plane is None else {**job.bracket, "plane": plane}
-    if job.files:
-        bracket = af.Bracket.from_files(job.files, **options)
-    else:
-        bracket = af.Bracket.from_folder(job.folder or ".", **options)
+    read: Any = af.Bracket.from_files if job.files else af.Bracket.from_folder
+    bracket = read(job.files or job.folder or ".", **options)
     inputs = bracket.metadata.get("files", [])
-    for target in filter(None, (job.output, job.tonemapped)):
+    for target in job.targets:
         refuse_frames(target, inputs)
     stages = job.stages is not None
     result = af.merge(bracket, **{**job.merge, "stages": stages}, on_progress=on_progress, should_cancel=should_cancel)
-    _warn_of_unaligned_frames(result)
+    for entry in result.info["registration"]:
+        if entry["decision"] == "refused":
+            message = f"{entry['name']!r} could not be aligned: {entry['reason']}"
+            what = "Where it differs from the reference, the result follows the reference."
+            warnings.warn(f"{message}. {what}", UserWarning, stacklevel=3)
     if job.scale_to is not None:
         scale_to(result, job.scale_to)
-    return result, _reference_file(inputs, bracket.names[bracket.reference])
-
-
-def _reference_file(files: Sequence[str], name: str) -> str | None:
-    """The file of the frame that the result is aligned to."""
-    return next((file for file in files if name in (file, Path(file).name)), files[0] if files else None)
+    name = bracket.names[bracket.reference]
+    return result, next((file for file in inputs if name in (file, Path(file).name)), inputs[0] if inputs else None)
 
 
 def scale_to(result: MergeResult, file: str) -> None:
@@ -153,17 +153,6 @@ def scale_to(result: MergeResult, file: str) -> None:
     result.info |= {"scaled_to": str(file), "scaled_by": factor}
 
 
-def _warn_of_unaligned_frames(result: MergeResult) -> None:
-    for entry in result.info["registration"]:
-        if entry["decision"] == "refused":
-            warnings.warn(
-                f"{entry['name']!r} could not be aligned: {entry['reason']}. Where it differs from the reference, the "
-                "result follows the reference.",
-                UserWarning,
-                stacklevel=3,
-            )
-
-
 def attempt(
     job: MergeJob,
     overwrite: bool = False,
@@ -176,7 +165,7 @@ def attempt(
     begin = time.perf_counter()
     remove_partial_outputs(job)
     try:
-        for target in filter(None, (job.output, job.tonemapped)):
+        for target in job.targets:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
         run_job(job, on_progress, should_cancel)
     except MergeCancelled:
@@ -194,7 +183,7 @@ def attempt(
 
 def remove_partial_outputs(job: MergeJob) -> None:
     """Remove what a killed process left of writing this job's files."""
-    for target in filter(None, (job.output, job.tonemapped)):
+    for target in job.targets:
         remove_partial_files(target)
 
 
@@ -214,8 +203,6 @@ def folder_jobs(roots: Sequence[str | Path], output: str | Path, template: Merge
 
     ``tonemapped`` and ``stages`` of the template, where given, name folders as well.
     """
-    from afunet_core.bracket.folders import find_brackets
-
     jobs: dict[str, MergeJob] = {}
     for root in (Path(root) for root in roots):
         for folder in find_brackets(root):
@@ -236,8 +223,6 @@ def group_jobs(
 
     Results are named after the first and the last frame. Also returns the pictures that belong to no bracket.
     """
-    from afunet_core.bracket.grouping import PAUSE, group_folder
-
     jobs: dict[str, MergeJob] = {}
     single: list[Path] = []
     for folder in folders:
@@ -247,10 +232,8 @@ def group_jobs(
             name = _free_name(f"{frames[0].stem}-{frames[-1].stem}", Path(folder).resolve(), jobs)
             jobs[name] = _named(template, name, output, suffix, files=tuple(map(str, frames)))
     if not jobs:
-        advice = (
-            "Pictures of one bracket need EXIF with the time and different exposures, moments apart. "
-            "A longer pause= finds frames that were set by hand."
-        )
+        advice = "Pictures of one bracket need EXIF with the time and different exposures, moments apart."
+        advice += " A longer pause= finds frames that were set by hand."
         raise ArgumentError("inputs", "folders with brackets", ", ".join(map(str, folders)) or "files", advice)
     return list(jobs.values()), single
 
@@ -278,15 +261,12 @@ def _shortened(name: str) -> str:
 
 
 def _named(template: MergeJob, name: str, output: str | Path, suffix: str, **source: Any) -> MergeJob:
+    picture = name + (".jpg" if template.gain_map else ".png")
     return replace(
         template,
         name=name,
         output=str(Path(output) / (name + suffix)),
-        tonemapped=template.tonemapped and str(Path(template.tonemapped) / (name + _picture_suffix(template))),
+        tonemapped=template.tonemapped and str(Path(template.tonemapped) / picture),
         stages=template.stages and str(Path(template.stages) / name),
         **source,
     )
-
-
-def _picture_suffix(template: MergeJob) -> str:
-    return ".jpg" if template.gain_map else ".png"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import queue
 import signal
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +21,7 @@ from afunet_core.errors import ArgumentError, DependencyError
 from afunet_core.merging.batch import MergeJob, Outcome, attempt, remove_partial_outputs
 
 ATTEMPTS = 4  # a bracket that takes down this many workers is given up: it does not fit into their memory
-# How long a scheduler may take to answer, and how often a silent one is asked whether it is still there.
-ANSWER_SECONDS = 10
+ANSWER_SECONDS = 10  # how long a scheduler may take to answer
 
 
 def run_on_processes(
@@ -30,21 +29,26 @@ def run_on_processes(
 ) -> Iterator[Outcome]:
     """Run jobs on processes of this machine, by default one for every two cores; outcomes come as they are known.
 
-    The job of a worker that died is run again, alone; a bracket that brings down worker after worker is given up.
+    What was under way when a worker died is run again, alone; a bracket that brings down worker after worker is given
+    up.
     """
     if workers is not None and workers < 1:
         raise ArgumentError("workers", "at least 1", workers)
-    return _on_processes(jobs, overwrite, workers)
-
-
-def run_on_cluster(jobs: Sequence[MergeJob], overwrite: bool = False, *, scheduler: str) -> Iterator[Outcome]:
-    """Run jobs on the workers of the dask scheduler at an address; outcomes come as they are known.
-
-    Where the scheduler is lost, the jobs that it had not finished come out as failed.
-    """
     waiting = yield from _without_finished(jobs, overwrite)
-    if waiting:
-        yield from _on_cluster([_for_elsewhere(job) for job in waiting], overwrite, scheduler)
+    cores = os.cpu_count() or 1
+    count = min(workers or max(cores // 2, 1), max(len(waiting), 1))
+    waiting = [replace(job, threads=max(cores // count, 1)) for job in waiting]
+    deaths: Counter[str] = Counter()
+    while waiting:
+        together = [job for job in waiting if deaths[job.name]][:1] or waiting
+        lost = yield from _run_once(together, overwrite, min(count, len(together)))
+        deaths.update(job.name for job in lost[:count])  # jobs begin in this order
+        waiting = lost if together is waiting else [job for job in waiting if job not in together or job in lost]
+        for job in [job for job in waiting if deaths[job.name] >= ATTEMPTS]:
+            waiting.remove(job)
+            remove_partial_outputs(job)
+            reason = f"{ATTEMPTS} workers were lost on it; give a smaller --memory or fewer workers"
+            yield Outcome(job.name, "failed", reason)
 
 
 def _without_finished(jobs: Sequence[MergeJob], overwrite: bool) -> Generator[Outcome, None, list[MergeJob]]:
@@ -57,111 +61,73 @@ def _without_finished(jobs: Sequence[MergeJob], overwrite: bool) -> Generator[Ou
     return waiting  # taken by ``yield from``
 
 
-# --- processes of this machine ---------------------------------------------------------------------------------------
-
-
-def _on_processes(jobs: Sequence[MergeJob], overwrite: bool, workers: int | None) -> Iterator[Outcome]:
-    waiting = yield from _without_finished(jobs, overwrite)
-    if not waiting:
-        return
-    cores = os.cpu_count() or 1
-    count = min(workers or max(cores // 2, 1), len(waiting))
-    waiting = [replace(job, threads=max(cores // count, 1)) for job in waiting]
-    for turn in range(ATTEMPTS):
-        if waiting:  # what took down its worker beside others may fit into the memory alone
-            waiting = yield from _run_once(waiting, overwrite, 1 if turn else count)
-    for job in waiting:
-        remove_partial_outputs(job)
-        reason = f"{ATTEMPTS} workers were lost on it; give a smaller --memory or fewer workers"
-        yield Outcome(job.name, "failed", reason)
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # "spawn": torch's threads do not survive a fork. Ctrl-C reaches the workers too; the parent decides what to do.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
 
 
 def _run_once(jobs: Sequence[MergeJob], overwrite: bool, workers: int) -> Generator[Outcome, None, list[MergeJob]]:
-    """Run each job on one of so many workers; returns those whose worker died."""
-    idle: queue.SimpleQueue[ProcessPoolExecutor] = queue.SimpleQueue()
-    pools = [_pool() for _ in range(workers)]  # of one process each, which takes no other job along when it dies
-    for pool in pools:
-        idle.put(pool)
-
-    def run(job: MergeJob) -> Outcome | None:
-        pool = idle.get()
-        try:
-            return pool.submit(attempt, job, overwrite).result()
-        except BrokenProcessPool:
-            pool = _pool()
-            pools.append(pool)
-            return None
-        except Exception as error:
-            return Outcome(job.name, "failed", _reason(error))
-        finally:
-            idle.put(pool)
-
-    threads = ThreadPoolExecutor(workers)
-    running = {threads.submit(run, job): job for job in jobs}
-    lost = []
+    """Run the jobs until a worker dies; returns those without an outcome, in their order."""
+    pool = _pool(workers)
+    left = list(jobs)
     try:
+        running = {pool.submit(attempt, job, overwrite): job for job in jobs}
         for future in as_completed(running):
-            outcome = future.result()
-            if outcome is None:
-                lost.append(running[future])
-            else:
-                yield outcome
-    except BaseException:  # interrupted, or nobody wants the rest: the workers need not finish their jobs
-        threads.shutdown(wait=False, cancel_futures=True)
-        for pool in list(pools):
-            running_now = list((pool._processes or {}).values())
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in running_now:
-                process.terminate()  # terminate_workers() comes with Python 3.14
-        threads.shutdown()
-        for job in jobs:
+            job, failure = running[future], future.exception()
+            if not isinstance(failure, BrokenProcessPool):
+                left.remove(job)
+                yield future.result() if failure is None else Outcome(job.name, "failed", _reason(failure))
+    finally:  # if interrupted, or nobody wants the rest, the workers need not finish their jobs
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()  # terminate_workers() comes with Python 3.14
+            process.join()
+        for job in left:
             remove_partial_outputs(job)
-        raise
-    finally:
-        threads.shutdown()
-        for pool in pools:
-            pool.shutdown()
-    return lost
-
-
-def _pool() -> ProcessPoolExecutor:
-    # "spawn": torch's threads do not survive a fork. Ctrl-C reaches the workers too; the parent decides what to do.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    return left
 
 
 # --- a dask cluster --------------------------------------------------------------------------------------------------
 
 
-def _on_cluster(jobs: Sequence[MergeJob], overwrite: bool, scheduler: str) -> Iterator[Outcome]:
+def run_on_cluster(jobs: Sequence[MergeJob], overwrite: bool = False, *, scheduler: str) -> Iterator[Outcome]:
+    """Run jobs on the workers of the dask scheduler at an address; outcomes come as they are known.
+
+    Where the scheduler is lost, the jobs that it had not finished come out as failed.
+    """
+    waiting = yield from _without_finished(jobs, overwrite)
+    if not waiting:
+        return
     try:
         import distributed
+
+        client = distributed.Client(scheduler, timeout=ANSWER_SECONDS)
     except ImportError as error:
         advice = "pip install 'napari-afunet[cluster]'"
         raise DependencyError(f"Merging on several machines needs dask.distributed: {advice}.") from error
-    try:
-        client = distributed.Client(scheduler, timeout=ANSWER_SECONDS)
     except (OSError, ValueError, TimeoutError) as error:
         advice = "Start one with `dask scheduler` and workers with `dask worker ADDRESS`."
         raise ArgumentError("scheduler", "the address of a running dask scheduler", repr(scheduler), advice) from error
     with client:
         futures: dict[Any, MergeJob] = {}
+        reason = "FutureCancelledError"
         try:
-            futures.update((client.submit(attempt, job, overwrite, pure=False, retries=1), job) for job in jobs)
+            for job in map(_for_elsewhere, waiting):
+                futures[client.submit(attempt, job, overwrite, pure=False, retries=1)] = job
             for future in distributed.as_completed(list(futures)):
-                job = futures[future]
                 failure = future.exception()
-                if type(failure).__name__ == "FutureCancelledError":
-                    continue  # the scheduler is gone; told for all jobs below
-                del futures[future]
-                yield future.result() if failure is None else Outcome(job.name, "failed", _reason(failure))
+                if (
+                    type(failure).__name__ != "FutureCancelledError"
+                ):  # or the scheduler is gone; told for all jobs below
+                    job = futures.pop(future)
+                    yield future.result() if failure is None else Outcome(job.name, "failed", _reason(failure))
         except Exception as error:
-            lost = _reason(error)
-        else:
-            lost = "FutureCancelledError"
+            reason = _reason(error)
+        advice = "run the same command again, it goes on with what is missing"
         for job in futures.values():
-            advice = "run the same command again, it goes on with what is missing"
-            yield Outcome(job.name, "failed", f"the connection to the scheduler was lost ({lost}); {advice}")
+            yield Outcome(job.name, "failed", f"the connection to the scheduler was lost ({reason}); {advice}")
 
 
 def _reason(error: BaseException) -> str:
@@ -171,24 +137,16 @@ def _reason(error: BaseException) -> str:
 
 
 def _for_elsewhere(job: MergeJob) -> MergeJob:
-    """The job with absolute paths: workers have folders of their own."""
+    """The job with absolute paths: workers have folders of their own. Words and numbers stay as they are."""
 
-    def absolute(path: str | None) -> str | None:
-        return None if path is None else str(Path(path).absolute())
+    def absolute(path: Any) -> Any:
+        return path and str(Path(path).absolute())
 
-    return replace(
-        job,
-        output=str(Path(job.output).absolute()),
-        files=tuple(str(Path(file).absolute()) for file in job.files),
-        folder=absolute(job.folder),
-        tonemapped=absolute(job.tonemapped),
-        stages=absolute(job.stages),
-        scale_to=_file_or_word(job.scale_to),
-        merge={**job.merge, "model": _file_or_word(job.merge.get("model", "default"))},
-        bracket={**job.bracket, "black_level": _file_or_word(job.bracket.get("black_level", 0.0))},
-    )
+    def with_files(options: dict[str, Any], *names: str) -> dict[str, Any]:
+        files = {name: options[name] for name in names if isinstance(options.get(name), str)}
+        return {**options, **{name: absolute(file) for name, file in files.items() if Path(file).is_file()}}
 
-
-def _file_or_word(value: Any) -> Any:
-    """A file (weights, a dark frame) by its absolute path; names and numbers as they are."""
-    return str(Path(value).absolute()) if isinstance(value, str) and Path(value).is_file() else value
+    paths = {name: absolute(getattr(job, name)) for name in ("output", "folder", "tonemapped", "stages")}
+    paths |= with_files({"scale_to": job.scale_to}, "scale_to")
+    merge, bracket = with_files(job.merge, "model"), with_files(job.bracket, "black_level", "response")
+    return replace(job, **paths, files=tuple(map(absolute, job.files)), merge=merge, bracket=bracket)

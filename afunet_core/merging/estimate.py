@@ -29,7 +29,6 @@ class Estimate:
     # share of the picture that the network saw; less than 1 where it was asked about some parts only
     looked_at: float | None = None
     at_rest: bool | None = None  # nothing moved; ``None`` where that was not asked
-    short_frame_mended: float | None = None  # share of the pixels of the short frame that another frame replaced
     # name of an outer frame → share of its pixels that were moved to where the reference shows them
     followed: dict[str, float] | None = None
     noise: NoiseModel | str | None = None  # the noise model that weighed the frames, or ``"photons"``

@@ -16,8 +16,6 @@ from afunet_core.bracket.bracket import Bracket
 from afunet_core.errors import BracketError
 from afunet_core.radiometry import linearize
 
-__all__ = ["FrameSelection", "choose_reference", "select_frames"]
-
 OUTER_STOPS = 2.0  # stops from the reference to the outer frames: the network's training saw mostly these
 # Stops from the reference within which the network is asked to guess what nothing recorded: as far as it learned.
 WIDEST_STOPS = 4.0
@@ -50,12 +48,7 @@ class FrameSelection:
 def select_frames(bracket: Bracket, everything: bool = True) -> FrameSelection:
     """Choose the reference, unless the caller did, and the outer frames for the network.
 
-    Args:
-        bracket: two or more frames.
-        everything: let frames join afterwards; three frames, which the network weighs itself, never do.
-
-    Raises:
-        BracketError: a chosen reference has only frames of its own exposure beside it.
+    With ``everything`` frames join afterwards; three frames, which the network weighs itself, never do.
 
     Example:
         >>> frames = [torch.full((1, 3, 8, 8), min(1.0, 0.02 * 2.0**k) ** (1 / 2.2)) for k in range(7)]
@@ -82,8 +75,6 @@ def select_frames(bracket: Bracket, everything: bool = True) -> FrameSelection:
 @torch.no_grad()
 def choose_reference(bracket: Bracket) -> int:
     """Return the frame that records most of the scene between shadows and saturation, or a sharper one nearly as good.
-
-    What is clipped counts more than what is dark.
 
     Of three frames and more, the shortest and the longest are not considered: they lack a neighbour.
 

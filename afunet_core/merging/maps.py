@@ -49,10 +49,12 @@ def build_maps(
         makers["network"] = partial(_as_planes, estimate.network_share)
     if estimate.rest is not None:
         makers["rest"] = partial(_as_planes, estimate.rest)
-    if stages and network is not None and estimate.three is not None:
-        makers["stages_hdr"] = partial(stages_hdr, network.model, estimate.three, stages, scale / estimate.unit)
-        if network.model.config.head == "anchored":
-            makers["source"] = partial(source_map, network.model, estimate.three, stages)
+    three = estimate.three
+    if stages and network is not None and three is not None:
+        model = network.model
+        makers["stages_hdr"] = lambda: _stages_hdr(model, three, stages, scale / estimate.unit)
+        if model.config.head == "anchored":
+            makers["source"] = lambda: source_shares(on_device(model, CPU), three.to_tensor(), stages)
     return LazyMaps(makers)
 
 
@@ -62,15 +64,10 @@ def ghost_maps(bracket: Bracket) -> np.ndarray:
     return maps[0] if len(maps) == 1 else np.stack(maps)
 
 
-def stages_hdr(model: AFUNet, bracket: Bracket, stages: list[StageState], scale: float) -> np.ndarray:
+def _stages_hdr(model: AFUNet, three: Bracket, stages: list[StageState], scale: float) -> np.ndarray:
     """Return the image decoded after every stage, in the unit of the result."""
-    images = np.stack(decode_stages(on_device(model, CPU), bracket.to_tensor(), stages))
-    return (images.mean(-1) if bracket.is_grey else images) * np.float32(scale)
-
-
-def source_map(model: AFUNet, bracket: Bracket, stages: list[StageState]) -> np.ndarray:
-    """Return the shares of the three frames and of the network's own picture, see `inspection.source_shares`."""
-    return source_shares(on_device(model, CPU), bracket.to_tensor(), stages)
+    images = np.stack(decode_stages(on_device(model, CPU), three.to_tensor(), stages))
+    return (images.mean(-1) if three.is_grey else images) * np.float32(scale)
 
 
 def _as_planes(mask: Tensor) -> np.ndarray:

@@ -15,28 +15,21 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel, dependable_noise
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
-from afunet_core.motion.consistency import HALO, agreement, contradiction, samples, spread_over, where_clipped
-from afunet_core.ops.box_filter import window_max
-from afunet_core.ops.slope import central_differences
+from afunet_core.motion.consistency import agreement, samples
 from afunet_core.ops.smoothstep import smoothstep
-from afunet_core.ops.strips import HALOED_PIXELS, enlarged_rows, in_haloed_strips, row_strips, with_halo
+from afunet_core.ops.strips import enlarged_rows, row_strips
 from afunet_core.radiometry import encode, linearize
-
-__all__ = ["Combination", "combine_frames", "join_frames", "short_frame_reliability"]
 
 # Weight of the network's picture over that of the frames it was made of: they are more precise wherever they agree.
 PRIOR_SHARE = 0.1
-# Pixels by which a warped frame may be off or blurred: what it says along edges counts the less.
-REGISTERED_WITHIN = 0.1
 # Radiance over the limit of the shortest frame seen from which it begins to be taken for clipped, and is.
 AT_LIMIT = (0.85, 0.95)
 # Precision of the frames that agree over that which the network's frames should have: below it, and where the reference
@@ -61,9 +54,7 @@ class Combination(NamedTuple):
 
 def join_frames(estimate: Estimate, aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise) -> Estimate:
     """Let all frames join that agree with the network's estimate."""
-    combined = combine_frames(
-        estimate.image.cpu(), aligned.bracket, frames, noise.dependable, estimate.three, aligned.covered()
-    )
+    combined = combine_frames(estimate.image.cpu(), aligned.bracket, frames, noise.dependable, aligned.covered())
     return replace(
         estimate,
         image=combined.image,
@@ -79,109 +70,74 @@ def combine_frames(
     bracket: Bracket,
     frames: FrameSelection,
     noise: NoiseModel,
-    three: Bracket | None = None,
     covered: Mapping[int, Tensor] = _NOTHING,
 ) -> Combination:
-    """Hold every frame against the network's picture and average what agrees with it.
+    """Hold every frame against the network's picture, in the bracket's unit, and average what agrees with it.
 
-    Args:
-        image: B×3×H×W radiance that the network made of ``frames.three``, in the unit of the bracket's shortest frame.
-        bracket: all frames, registered.
-        frames: what the network saw, and what joins.
-        noise: of the camera.
-        three: the bracket the network saw, where a frame of it was mended; by default the one of ``frames``.
-        covered: for each frame that registration moved, B×1×H×W, where it has content of its own. Elsewhere its weight
-            is zero, for what stands in is the reference again; and it is uncertain along edges.
-
-    Returns:
-        The radiance in the same unit, and where nothing recorded it.
+    ``covered`` tells for each frame that registration moved where it has content of its own, B×1×H×W. Elsewhere its
+    weight is zero, for what stands in is the reference again.
     """
-    noise = dependable_noise(bracket, noise)  # without read noise, the weight of black would be one over nothing
-    short = (three or frames.for_network(bracket)).frames[0].to(image)
     small = bracket.with_frames([samples(frame) for frame in bracket.frames])
-    reliability = short_frame_reliability(image, short, bracket, frames, noise)
     areas = {index: samples(area) for index, area in covered.items()}
-    prior = _prior(samples(image), samples(short), samples(reliability), small, frames, noise)
-    agreed = _weigh_frames(prior, small, frames, noise, areas).agreed
+    agreed = _combine_rows(samples(image), small, frames, noise, areas)[1]
     height, width = bracket.shape
     combined = image.new_empty(len(image), 5, height, width)
-    for rows in row_strips(height, width, HALOED_PIXELS):
-        wide, inner = with_halo(rows, HALO, height)
-        part = bracket.with_frames([frame[..., wide, :] for frame in bracket.frames])
-        areas = {index: area[..., wide, :] for index, area in covered.items()}
-        known = {index: enlarged_rows(found, wide, height, width) for index, found in agreed.items()}
-        prior = _prior(image[..., wide, :], short[..., wide, :], reliability[..., wide, :], part, frames, noise)
-        weighed = _weigh_frames(prior, part, frames, noise, areas, known)
-        combined[..., rows, :] = torch.cat(_combine_rows(prior, weighed, part, frames), 1)[..., inner, :]
+    for rows in row_strips(height, width):
+        part = bracket.with_frames([frame[..., rows, :] for frame in bracket.frames])
+        areas = {index: area[..., rows, :] for index, area in covered.items()}
+        known = {index: enlarged_rows(found, rows, height, width) for index, found in agreed.items()}
+        combined[..., rows, :] = _combine_rows(image[..., rows, :], part, frames, noise, areas, known)[0]
     return Combination(*combined.split((3, 1, 1), 1))
 
 
-class _Prior(NamedTuple):
-    """Picture that frames are held against: the network's, or the short frame where that is reliable."""
-
-    picture: Tensor
-    variance: Tensor
-    precision: Tensor  # that the network's frames should have
-    reliability: Tensor  # of the short frame
-    shortest: float  # exposure time of the shortest frame that the network saw
-
-
-class _Weighed(NamedTuple):
-    """Frames that agree with the prior."""
-
-    prior: Tensor  # extended by shorter frames
-    ceiling: Tensor  # radiance from which it is clipped
-    total: Tensor  # weighted sum
-    weight: Tensor
-    agreed: dict[int, Tensor]  # of each frame, in [0, 1]
-
-
-def _prior(
-    image: Tensor, short: Tensor, reliability: Tensor, bracket: Bracket, frames: FrameSelection, noise: NoiseModel
-) -> _Prior:
-    times = [float(t) for t in bracket.times]
-    seen = [times[i] for i in sorted(set(frames.three))]
-    # The network may have looked at the reference alone: a frame must not be distrusted for the reference's noise.
-    precision, until_reference = _precision(image, seen, noise, bracket, times[frames.reference])
-    prior_variance = 1 / until_reference
-    radiance, time = linearize(short, bracket.encoding, bracket.gamma) / seen[0], seen[0]
-    reliability = reliability * unsaturated(short)
-    variance = torch.lerp(prior_variance, noise.variance(radiance * time) / time**2, reliability)
-    return _Prior(torch.lerp(image, radiance, reliability), variance, precision, reliability, seen[0])
-
-
 def _combine_rows(
-    known: _Prior, weighed: _Weighed, bracket: Bracket, frames: FrameSelection
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what :class:`Combination` holds of some rows."""
-    prior, ceiling, total, weight, _ = weighed
-    prior_precision, shortest = known.precision, float(bracket.times[0])
-    # Where frames drop out, the picture also gets the weight that they lost: the network knew more than what is left.
-    prior_weight = PRIOR_SHARE * prior_precision + (prior_precision - weight).clamp_min(0.0)
-    combined = (total + prior_weight * prior) / (weight + prior_weight)
-    network_share = (prior_weight / (weight + prior_weight) * (1 - known.reliability)).mean(1, keepdim=True)
-    at_limit = smoothstep(prior / ceiling, *AT_LIMIT) * (ceiling * shortest < 0.99)
-    clipped = 1 - unsaturated(bracket.frames[frames.reference].to(prior))
-    support = weight / (weight + prior_precision)
-    unsupported = smoothstep(support, UNSUPPORTED[1], UNSUPPORTED[0]) * clipped
-    unrecorded = torch.maximum(at_limit, UNSUPPORTED_SHARE * unsupported).amax(1, keepdim=True)
-    return combined, unrecorded, network_share
-
-
-def _weigh_frames(
-    known: _Prior,
+    image: Tensor,
     bracket: Bracket,
     frames: FrameSelection,
     noise: NoiseModel,
     covered: Mapping[int, Tensor],
-    agreements: Mapping[int, Tensor] = _NOTHING,
-) -> _Weighed:
-    """Compare the frames with the prior, the longest first, unless their agreements are known; sum what agrees."""
-    prior, prior_variance, seen_shortest = known.picture, known.variance, known.shortest
+    known: Mapping[int, Tensor] = _NOTHING,
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """Do :func:`combine_frames` for some rows, unless it is ``known`` where frames agree; return that, too."""
+    times = [float(t) for t in bracket.times]
+    seen = [times[i] for i in sorted(set(frames.three))]
+    prior_precision = precision_of(image, seen, noise, bracket)
+    # The network may have looked at the reference alone: a frame must not be distrusted for the reference's noise.
+    until_reference = [time for time in seen if time <= times[frames.reference]]
+    prior_variance = 1 / precision_of(image, until_reference, noise, bracket)
+    prior, ceiling, total, weight, agreed = _weigh_frames(
+        image, prior_variance, seen[0], bracket, frames, noise, covered, known
+    )
+    # Where frames drop out, the picture also gets the weight that they lost: the network knew more than what is left.
+    prior_weight = PRIOR_SHARE * prior_precision + (prior_precision - weight).clamp_min(0.0)
+    combined = (total + prior_weight * prior) / (weight + prior_weight)
+    network_share = (prior_weight / (weight + prior_weight)).mean(1, keepdim=True)
+    at_limit = smoothstep(prior / ceiling, *AT_LIMIT) * (ceiling * times[0] < 0.99)
+    clipped = 1 - unsaturated(bracket.frames[frames.reference].to(image))
+    support = weight / (weight + prior_precision)
+    unsupported = smoothstep(support, UNSUPPORTED[1], UNSUPPORTED[0]) * clipped
+    unrecorded = torch.maximum(at_limit, UNSUPPORTED_SHARE * unsupported).amax(1, keepdim=True)
+    return torch.cat((combined, unrecorded, network_share), 1), agreed
+
+
+def _weigh_frames(
+    prior: Tensor,
+    prior_variance: Tensor,
+    seen_shortest: float,
+    bracket: Bracket,
+    frames: FrameSelection,
+    noise: NoiseModel,
+    covered: Mapping[int, Tensor],
+    known: Mapping[int, Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[int, Tensor]]:
+    """Compare the frames with the prior, the longest first, and sum what agrees.
+
+    Returns the prior, extended by shorter frames; the radiance from which it is clipped; weighted sum and weights; and
+    for each frame where it agrees.
+    """
     found: dict[int, Tensor] = {}
     times = [float(t) for t in bracket.times]
-    steepness = _squared_slope(prior) if covered else torch.zeros_like(prior)
-    ceiling = torch.full_like(prior, 1.0 / seen_shortest)  # from which the network saw nothing recorded
+    ceiling = torch.full_like(prior, 1.0 / seen_shortest)  # at which the shortest frame the network saw saturates
     everywhere = torch.ones_like(prior[:1, :1], dtype=torch.bool)
     total, weight = torch.zeros_like(prior), torch.zeros_like(prior)
     for index in sorted(frames.joining, key=times.__getitem__, reverse=True):
@@ -191,10 +147,9 @@ def _weigh_frames(
         variance = noise.variance(prior * time) / time**2
         if index in covered:
             trust = trust * covered[index]
-            variance = variance + REGISTERED_WITHIN**2 * steepness
         share = trust / variance
         if index != frames.reference:  # which shows what is to be shown
-            agreed = agreements.get(index)
+            agreed = known.get(index)
             if agreed is None:
                 agreed = agreement(prior, radiance, prior_variance + variance, ceiling, trust)
             found[index] = agreed
@@ -206,47 +161,14 @@ def _weigh_frames(
                 prior_variance = torch.where(update, variance, prior_variance)
                 ceiling = torch.where(update, 1.0 / time, ceiling)
         total, weight = total + share * radiance, weight + share
-    return _Weighed(prior, ceiling, total, weight, found)
+    return prior, ceiling, total, weight, found
 
 
-def short_frame_reliability(
-    image: Tensor, short: Tensor, bracket: Bracket, frames: FrameSelection, noise: NoiseModel
-) -> Tensor:
-    """Return where frames are better held against the short frame than against the network's picture, B×1×H×W.
-
-    Where the reference is clipped the network had nothing but the short frame. If that contradicts nothing, what the
-    network made of it is no better.
-    """
-    if frames.three[0] == frames.reference:
-        return torch.zeros_like(image[:, :1])
-    seen = [float(bracket.times[i]) for i in frames.three[:2]]
-    size, time, reference = bracket.shape, seen[0], bracket.frames[frames.reference]
-    image, short, bracket = samples(image), samples(short), bracket.with_frames([*map(samples, bracket.frames)])
-    radiance = linearize(short, bracket.encoding, bracket.gamma) / time
-    variance = noise.variance(radiance * time) / time**2 + 1 / _precision(image, seen, noise, bracket)[0]
-    clipped, wrong = contradiction(bracket, short, time, noise, frames.reference)
-    differs = (1 - agreement(image, radiance, variance, 1 / time, unsaturated(short))) * clipped
-    right = F.interpolate(1 - spread_over(wrong, differs), size=size, mode="bilinear")
-    return in_haloed_strips(where_clipped, HALO, reference) * right
-
-
-def _squared_slope(image: Tensor) -> Tensor:
-    """Return the square of the steepest slope in the 3×3 pixels around each, per pixel."""
-    across, down = (part / 2 for part in central_differences(image))
-    return window_max(across.square() + down.square(), 3)
-
-
-def _precision(
-    image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket, until: float = 0.0
-) -> tuple[Tensor, Tensor]:
-    """Return how well frames of these times determine the picture: little where all of them are clipped.
-
-    The second is that of the frames up to the time ``until`` alone.
-    """
-    precision = shorter = torch.zeros_like(image)
+def precision_of(image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket) -> Tensor:
+    """Return how well frames of these times determine the picture: little where all of them are clipped."""
+    precision = torch.zeros_like(image)
     for time in times:
         expected = encode((image * time).clamp(0.0, 1.0), bracket.encoding, bracket.gamma)
         precision = precision + unsaturated(expected) * time**2 / noise.variance(image * time)
-        shorter = precision if time <= until else shorter
     floor = 1e-3 * times[0] ** 2 / noise.variance(torch.ones_like(image[:1, :1, :1, :1]))
-    return precision + floor, shorter + floor
+    return precision + floor

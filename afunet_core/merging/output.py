@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,8 @@ from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.io.formats import DISPLAY, WRITABLE
 
 if TYPE_CHECKING:
+    from afunet_core.io.microscope import PixelSize
     from afunet_core.io.photograph import Photograph
-    from afunet_core.io.pixel_size import PixelSize
     from afunet_core.merging.batch import MergeJob
     from afunet_core.merging.result import MergeResult
 
@@ -99,11 +99,13 @@ def _pixel_size(reference: str) -> PixelSize | None:
     return read_pixel_size(reference) if Path(reference).suffix.lower() in (".tif", ".tiff") else None
 
 
-def check_destination(path: str | Path, overwrite: bool, inputs: Iterable[str | Path] = ()) -> None:
+def check_destination(
+    path: str | Path, overwrite: bool, inputs: Iterable[str | Path] = (), kinds: Collection[str] = WRITABLE
+) -> None:
     """Refuse a destination that cannot be written, or is one of the inputs, before the work and not after it."""
     path = Path(path)
-    if path.suffix.lower() not in WRITABLE:
-        known = ", ".join(sorted(WRITABLE))
+    if path.suffix.lower() not in kinds:
+        known = ", ".join(sorted(kinds))
         raise ImageFileError(f"{path}: files of type {path.suffix or '(none)'} are not written. Use one of {known}.")
     if not path.parent.is_dir():
         raise ImageFileError(f"{path}: the folder {path.parent} does not exist. Create it, or choose another.")

@@ -17,7 +17,6 @@ from afunet_core.errors import ArgumentError
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise, align_frames, camera_noise
 from afunet_core.merging.classic import merge_classic
 from afunet_core.merging.estimate import Estimate
-from afunet_core.merging.evidence import nothing_moved
 from afunet_core.merging.frame_selection import FrameSelection, select_frames
 from afunet_core.merging.inference import Network, load_network
 from afunet_core.merging.moving_scene import guess_unrecorded, merge_moving
@@ -27,7 +26,7 @@ from afunet_core.merging.recorded import find_recorded, is_inexact, keep_recorde
 from afunet_core.merging.regions import Region
 from afunet_core.merging.report import build_result
 from afunet_core.merging.result import MergeResult
-from afunet_core.merging.static_scene import merge_static
+from afunet_core.merging.static_scene import merge_static, nothing_moved
 from afunet_core.merging.working_scale import choose_scale
 from afunet_core.model.afunet import AFUNet
 from afunet_core.motion.shadows import complete_shadows

@@ -150,7 +150,7 @@ def _describe_frames(frames: FrameSelection, bracket: Bracket) -> dict[str, Any]
 
 def _describe_estimate(estimate: Estimate, bracket: Bracket) -> dict[str, Any]:
     """Return what is known of the estimate; steps that did not take place leave nothing."""
-    names = ("at_rest", "short_frame_mended", "followed", "guessed", "noise", "working_scale", "looked_at")
+    names = ("at_rest", "followed", "guessed", "noise", "working_scale", "looked_at")
     info = {name: getattr(estimate, name) for name in names}
     if isinstance(estimate.noise, NoiseModel):
         info["noise"] = {

@@ -19,20 +19,6 @@ from afunet_core.ops.box_filter import window_max, window_mean
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.radiometry import linearize
 
-__all__ = [
-    "AGREEMENT_DEVIATIONS",
-    "GHOST_DEVIATIONS",
-    "HALO",
-    "agreement",
-    "contradiction",
-    "inexactness",
-    "radiance_gap",
-    "samples",
-    "spread_over",
-    "variance_between",
-    "where_clipped",
-]
-
 # Exposure times, camera curves and white balance are never exact; a scene at rest disagrees by a few percent.
 RELATIVE_ERROR = 0.04
 AGREEMENT_DEVIATIONS = (2.0, 4.0)
@@ -57,8 +43,8 @@ def samples(image: Tensor) -> Tensor:
     """Take the pixels of a large image at which frames are compared; all of a small one.
 
     Example:
-        >>> samples(torch.zeros(1, 1, 600, 800)).shape, samples(torch.zeros(1, 3, 1000, 1500)).shape
-        (torch.Size([1, 1, 600, 800]), torch.Size([1, 3, 500, 750]))
+        >>> samples(torch.zeros(1, 1, 600, 700)).shape, samples(torch.zeros(1, 3, 1000, 1500)).shape
+        (torch.Size([1, 1, 600, 700]), torch.Size([1, 3, 500, 750]))
     """
     height, width = image.shape[-2:]
     return image[..., 1::2, 1::2] if height * width > COMPARED_PIXELS else image
@@ -86,18 +72,10 @@ def variance_between(picture: Tensor, shown: Tensor, time: float, noise: NoiseMo
 
 
 def agreement(image: Tensor, radiance: Tensor, variance: Tensor, ceiling: Tensor | float, recorded: Tensor) -> Tensor:
-    """Degree to which a frame shows what a picture shows; a small window and the channels decide together.
+    """Degree to which a frame shows what a picture shows, B×1×H×W; a small window and the channels decide together.
 
-    Args:
-        image: B×C×H×W radiance of the picture.
-        radiance: B×C×H×W of the frame, in the same unit.
-        variance: of their difference, B×C×H×W.
-        ceiling: the most that the picture can say, a number or broadcastable: where it is that bright, anything at
-            least as bright agrees.
-        recorded: B×C×H×W, 1 where the frame records the scene, 0 where it is saturated and its value does not count.
-
-    Returns:
-        B×1×H×W: 1 where they agree, 0 where something moved.
+    ``variance`` is that of their difference; where the picture reaches its ``ceiling``, anything at least as bright
+    agrees; ``recorded`` is 0 where the frame is saturated and its value does not count.
 
     Example:
         >>> image, one = torch.full((1, 3, 8, 8), 0.5), torch.ones(1, 3, 8, 8)
@@ -120,36 +98,19 @@ def agreement(image: Tensor, radiance: Tensor, variance: Tensor, ceiling: Tensor
 def contradiction(
     bracket: Bracket, frame: Tensor, time: float, noise: NoiseModel, reference: int
 ) -> tuple[Tensor, Tensor]:
-    """Find where the reference is clipped, and where a shorter frame is too dark for that.
+    """Find where the reference is clipped, and where a shorter frame is too dark for that, both B×1×H×W in [0, 1].
 
-    Args:
-        bracket: holds the reference.
-        frame: B×3×H×W, the shorter frame, encoded as those of the bracket.
-        time: its exposure time, in the unit of ``bracket.times``.
-        noise: of the camera.
-        reference: index of the reference.
-
-    Returns:
-        Both B×1×H×W in [0, 1]. Where the reference is not clipped it shows what there is, and nothing contradicts it.
+    Where the reference is not clipped it shows what there is, and nothing contradicts it.
     """
-    clipped = where_clipped(bracket.frames[reference])
+    clipped = window_max(1 - unsaturated(bracket.frames[reference]).amin(1, keepdim=True), 5)
     picture, shown = bracket.radiance(reference), linearize(frame, bracket.encoding, bracket.gamma) / time
     variance, limit = variance_between(picture, shown, time, noise), 1 / float(bracket.times[reference])
     wrong = 1 - agreement(picture, shown, variance, limit, unsaturated(frame))
     return clipped, window_max(wrong, 5) * clipped
 
 
-def where_clipped(frame: Tensor) -> Tensor:
-    """Map of what is clipped in a frame, B×1×H×W in [0, 1], and of two pixels around it."""
-    return window_max(1 - unsaturated(frame).amin(1, keepdim=True), 5)
-
-
 def spread_over(wrong: Tensor, differs: Tensor) -> Tensor:
     """Grow what is wrong over what differs and is connected with it, fading with distance: things move as wholes.
-
-    Args:
-        wrong: B×1×H×W in [0, 1].
-        differs: likewise.
 
     Example:
         >>> wrong, differs = torch.zeros(2, 1, 1, 9, 40)

@@ -42,32 +42,26 @@ def ghost_map(
     batch = bracket.frames[0].shape[0]
     if not -batch <= sample < batch:
         raise ArgumentError("sample", f"an index from 0 to {batch - 1}", sample)
-    with torch.no_grad():
-        scales = _noise_scales(bracket, sample, block)
-        return _in_haloed_strips(bracket, sample, scales, check, block).cpu().numpy()
-
-
-def _in_haloed_strips(
-    bracket: ExposureStack, sample: int, scales: list[Tensor], check: Callable[[], None], block: int
-) -> Tensor:
-    """The map, H×W, from strips of rows with what the windows see beyond them: a few megabytes whatever the size."""
     frame = bracket.frames[0][sample]
     height, width = (size // block for size in frame.shape[-2:])
     result = torch.empty(height, width, device=frame.device)
     pixels = STRIP_PIXELS if frame.device.type == "cpu" else height * width * block**2
-    for rows in row_strips(height, width * block**2, pixels):
-        check()
-        wide, inner = with_halo(rows, WINDOW // 2, height)
-        worst = torch.zeros(rows.stop - rows.start, width, device=frame.device)
-        full = slice(wide.start * block, wide.stop * block)
-        for squared, scale in zip(_disagreements(bracket, sample, full, block), scales, strict=True):
-            local = window_mean(squared.mean(0)[None, None], WINDOW)[0, 0, inner]
-            worst = torch.maximum(worst, local / scale)
-        result[rows] = smoothstep(worst.sqrt_(), *GHOST_DEVIATIONS)
-    return result
+    with torch.no_grad():
+        scales = _noise_scales(bracket, sample, block)
+        # Strips of rows with what the windows see beyond them: a few megabytes whatever the size.
+        for rows in row_strips(height, width * block**2, pixels):
+            check()
+            wide, inner = with_halo(rows, WINDOW // 2, height)
+            worst = torch.zeros(rows.stop - rows.start, width, device=frame.device)
+            full = slice(wide.start * block, wide.stop * block)
+            for squared, scale in zip(_disagreements(bracket, sample, full, block), scales, strict=True):
+                local = window_mean(squared.mean(0)[None, None], WINDOW)[0, 0, inner]
+                worst = torch.maximum(worst, local / scale)
+            result[rows] = smoothstep(worst.sqrt_(), *GHOST_DEVIATIONS)
+    return result.cpu().numpy()
 
 
-def _noise_scales(bracket: ExposureStack, sample: int, block: int = 1) -> list[Tensor]:
+def _noise_scales(bracket: ExposureStack, sample: int, block: int) -> list[Tensor]:
     """For each pair of frames the factor by which its variance exceeds that expected.
 
     Only a noisier camera is believed; a cleaner one gains nothing. Of a large image every so many rows tell it well
@@ -98,8 +92,13 @@ def _disagreements(bracket: ExposureStack, sample: int, rows: slice, block: int)
     if block > 1:  # a block with one clipped pixel has no upper limit: the mean of what is infinite
         means = [[block_mean(part, block) for part in recording] for recording in recordings]
         recordings = [_Recording(low, high, variance / block**2) for low, high, variance in means]
-    reference = recordings.pop(bracket.reference)
-    return [_squared_deviation(recording, reference) for recording in recordings]
+    other = recordings.pop(bracket.reference)
+    deviations = []
+    for one in recordings:
+        gap = radiance_gap(one.low, one.high, other.low, other.high)
+        variance = inexactness(one.low, other.low).add_(one.variance).add_(other.variance)
+        deviations.append(gap.square_().div_(variance))
+    return deviations
 
 
 def _recording(bracket: ExposureStack, index: int, sample: int, rows: slice) -> _Recording:
@@ -114,9 +113,3 @@ def _recording(bracket: ExposureStack, index: int, sample: int, rows: slice) -> 
     variance.addcmul_(step, step, value=1 / (12 * time**2))
     radiance = light / time
     return _Recording(radiance, radiance.masked_fill(encoded >= CLIPPED, torch.inf), variance)
-
-
-def _squared_deviation(first: _Recording, second: _Recording) -> Tensor:
-    """Disagreement of two frames, squared, in variances, C×rows×W."""
-    gap = radiance_gap(first.low, first.high, second.low, second.high)
-    return gap.square_().div_(inexactness(first.low, second.low).add_(first.variance).add_(second.variance))

@@ -16,8 +16,7 @@ from torch import Tensor
 from afunet_core.errors import ShapeError
 from afunet_core.ops.box_filter import block_mean, window_mean
 from afunet_core.ops.slope import central_differences
-
-__all__ = ["flow_inconsistency", "optical_flow", "sample_at"]
+from afunet_core.ops.warp import sample
 
 # Side of the windows that are matched, in pixels of each level. Smaller ones lose what is clipped, without texture.
 WINDOW = 11
@@ -76,42 +75,24 @@ def optical_flow(reference: Tensor, moving: Tensor) -> Tensor:
 
 @torch.no_grad()
 def flow_inconsistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """Measure by how many pixels motion there and back misses its start: near 0 where both motions are true.
-
-    Args:
-        forward: B×2×H×W from :func:`optical_flow`.
-        backward: the same with the pictures exchanged.
-
-    Returns:
-        B×1×H×W.
+    """Measure by how many pixels motion there and back misses its start, B×1×H×W: near 0 where both are true.
 
     Example:
         >>> flow = torch.ones(1, 2, 8, 8)
         >>> float(flow_inconsistency(flow, -flow).max())
         0.0
     """
-    missed = forward + sample_at(backward, forward)
+    missed = forward + _sample_at(backward, forward)
     return torch.hypot(missed[:, :1], missed[:, 1:])
 
 
 # kornia's remap takes 1.2 times as long.
-def sample_at(picture: Tensor, flow: Tensor) -> Tensor:
-    """Sample ``picture(p + flow(p))`` between pixels (bilinear), its border repeated.
-
-    Args:
-        picture: B×C×H×W.
-        flow: B×2×H×W in pixels.
-
-    Example:
-        >>> picture = torch.arange(4.0).expand(1, 1, 4, 4)
-        >>> sample_at(picture, torch.ones(1, 2, 4, 4))[0, 0, 0].tolist()
-        [1.0, 2.0, 3.0, 3.0]
-    """
+def _sample_at(picture: Tensor, flow: Tensor) -> Tensor:
+    """``picture(p + flow(p))`` between pixels, its border repeated."""
     height, width = picture.shape[-2:]
     x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
-    grid = torch.stack((2 * x / max(width - 1, 1) - 1, 2 * y / max(height - 1, 1) - 1), dim=-1)
-    return F.grid_sample(picture, grid.to(picture), mode="bilinear", padding_mode="border", align_corners=True)
+    return sample(picture, torch.stack((x, y), dim=-1), "bilinear")
 
 
 def _with_slopes(picture: Tensor) -> Tensor:
@@ -125,7 +106,7 @@ def _best_known(here: Tensor, there: Tensor, flow: Tensor) -> Tensor:
     wide = F.pad(flow, (step,) * 4, mode="replicate")
     shifts = ((step, 2 * step), (step, 0), (2 * step, step), (0, step))
     neighbours = [wide[..., top : top + height, left : left + width] for top, left in shifts]
-    pictures = [*(sample_at(there, motion) for motion in (flow, *neighbours)), there]
+    pictures = [*(_sample_at(there, motion) for motion in (flow, *neighbours)), there]
     costs = window_mean(torch.cat([_difference(here, picture) for picture in pictures], dim=1), WINDOW)
     costs[:, 1:] += LENGTH_COST
     best = costs.min(1, keepdim=True).indices  # argmin would do the same four times as slowly
@@ -137,7 +118,7 @@ def _search(here: Tensor, there: Tensor, flow: Tensor, radius: int) -> Tensor:
     """The best whole shift within ``radius`` of each pixel's motion, refined between pixels, then smoothed."""
     height, width = here.shape[-2:]
     side = 2 * radius + 1
-    moved = F.pad(sample_at(there, flow), (radius,) * 4, mode="replicate")
+    moved = F.pad(_sample_at(there, flow), (radius,) * 4, mode="replicate")
     costs = [
         _difference(here, moved[..., top : top + height, left : left + width])
         for top in range(side)

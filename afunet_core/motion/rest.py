@@ -16,7 +16,7 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import NoiseModel
-from afunet_core.motion.consistency import spread_over
+from afunet_core.motion.consistency import radiance_gap, spread_over
 from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_mean
 from afunet_core.ops.slope import central_differences
 from afunet_core.ops.smoothstep import smoothstep
@@ -82,20 +82,15 @@ def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) 
 
 @torch.no_grad()
 def disagreement(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> Tensor:
-    """:func:`deviation` of a frame from the reference, B×1×h×w, at most at the working size."""
+    """Difference of a frame and the reference in units of what cameras get wrong, B×1×h×w, at most at the working size.
+
+    ``noise`` as for :func:`rest_map`.
+    """
     height, width = stack.frames[index].shape[-2:]
     factor = reduction(height, width, WORKING_PIXELS)
-    chosen = index, stack.reference
-    small = [block_mean(stack.frames[i].float(), factor) for i in chosen]
-    times = [float(stack.times[i]) for i in chosen]
-    shown = [encode(linearize(part.clamp(0, 1), stack.encoding, stack.gamma)) for part in small]
-    return deviation(shown[0], shown[1], times[0], times[1], noise)
-
-
-def deviation(
-    frame: Tensor, reference: Tensor, time: float, reference_time: float, noise: NoiseModel | None = None
-) -> Tensor:
-    """Difference of two frames, encoded with gamma 2.2, in units of what cameras get wrong, B×1×H×W."""
+    small = [block_mean(stack.frames[i].float(), factor).clamp(0, 1) for i in (index, stack.reference)]
+    frame, reference = (encode(linearize(part, stack.encoding, stack.gamma)) for part in small)
+    time, reference_time = float(stack.times[index]), float(stack.times[stack.reference])
     x, y = linearize(frame) / time, linearize(reference) / reference_time
     variance = _variance(frame, time, noise) + _variance(reference, reference_time, noise)
     at_limit, reference_at_limit = frame > LIMIT[0], reference > LIMIT[0]
@@ -103,7 +98,9 @@ def deviation(
     known = both.to(x)
     x = x / _tone_factor(x, y, reference, known)
     level = torch.minimum(x, y)
-    gap = torch.where(both, x - y, _gap_at_limit(x, y, at_limit, reference_at_limit))
+    # A frame at its limit says "at least".
+    most, reference_most = x.masked_fill(at_limit, torch.inf), y.masked_fill(reference_at_limit, torch.inf)
+    gap = radiance_gap(y, reference_most, x, most)
     relative = (gap * known / (level + 2 * variance.sqrt() + 1e-9)).clamp(-LARGEST_FACTOR, LARGEST_FACTOR)
     share = _slow(known).clamp(min=1e-3)
     shorter = (frame if time < reference_time else reference).clamp(min=0.01)
@@ -113,10 +110,14 @@ def deviation(
     gap = gap - torch.maximum(torch.minimum(_slow(relative) / share, limit), -limit) * level * known
     bent = smoothstep(torch.maximum(frame, reference).amax(1, keepdim=True), *LIMIT)
     bent = window_max(torch.where(both, bent, 0.0), 3)
-    bent = torch.where(both, bent, _beyond_limit(x, y, at_limit, reference_at_limit))
+    # Excess of most channels over the limit of the other frame: cameras draw what is so bright to white.
+    above = torch.where(reference_at_limit, x / y.clamp(min=1e-9), 0.0)
+    above = torch.maximum(above, torch.where(at_limit, y / x.clamp(min=1e-9), 0.0))
+    bent = torch.where(both, bent, (above.median(1, keepdim=True).values - 1).clamp(0, 1))
     inexact = RELATIVE_ERROR + ((SHADOWS if curve_found else SHADOWS_OF_EXACT) / shorter).square() + BENT * bent
     misplaced = MISPLACED * window_max(torch.maximum(_slope(x), _slope(y)), 3)
-    mixed = MIXED * _at_least(x, y, at_limit, reference_at_limit).amax(1, keepdim=True)
+    allowed = torch.minimum(most, reference_most)
+    mixed = MIXED * torch.where(allowed.isinf(), torch.maximum(x, y), allowed).amax(1, keepdim=True)
     systematic = (inexact * level).square() + misplaced.square() + mixed.square()
     together = window_mean(gap, 5).square() / (window_mean(variance / CORRELATED + systematic, 5) + 1e-14)
     single = window_mean(gap.square() / (variance + systematic + 1e-14), 3)
@@ -152,25 +153,6 @@ def _tone_factor(x: Tensor, y: Tensor, reference: Tensor, known: Tensor) -> Tens
                 curve = curve * reference[sample, channel].clamp(min=DARKEST) + coefficient
             factors[sample, channel] = curve.clamp(-LARGEST_TONE_FACTOR, LARGEST_TONE_FACTOR).exp().to(x)
     return torch.where(known > 0, factors, 1.0)
-
-
-def _gap_at_limit(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Tensor) -> Tensor:
-    """Difference of radiances of which at least one says "at least": only what is darker contradicts it."""
-    gap = torch.where(reference_at_limit, (x - y).clamp(max=0), (x - y).clamp(min=0))
-    return torch.where(at_limit & reference_at_limit, torch.zeros_like(gap), gap)
-
-
-def _at_least(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Tensor) -> Tensor:
-    """Radiance that both frames allow: a frame at its limit says "at least", so that the other one tells more."""
-    known = torch.where(reference_at_limit, x, torch.where(at_limit, y, torch.minimum(x, y)))
-    return torch.where(at_limit & reference_at_limit, torch.maximum(x, y), known)
-
-
-def _beyond_limit(x: Tensor, y: Tensor, at_limit: Tensor, reference_at_limit: Tensor) -> Tensor:
-    """Excess of most channels over the limit of the other frame: cameras draw what is so bright to white."""
-    above = torch.where(reference_at_limit, x / y.clamp(min=1e-9), 0.0)
-    above = torch.maximum(above, torch.where(at_limit, y / x.clamp(min=1e-9), 0.0))
-    return (above.median(1, keepdim=True).values - 1).clamp(0, 1)
 
 
 def _variance(encoded: Tensor, time: float, noise: NoiseModel | None) -> Tensor:

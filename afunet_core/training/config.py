@@ -15,8 +15,6 @@ from afunet_core.errors import ArgumentError
 from afunet_core.evaluation.paper import PUBLISHED_ROWS
 from afunet_core.model.config import VARIANTS, AFUNetConfig
 
-__all__ = ["TrainingConfig", "check_names", "learning_rate", "load_config", "shipped_recipes"]
-
 RECIPES = Path(__file__).resolve().parent / "recipes"
 
 # What TOML may hold for a field, by the first word of its annotation.

@@ -29,8 +29,6 @@ from afunet_core.training.config import TrainingConfig, check_names, learning_ra
 from afunet_core.training.sources import Batch, data_source, training_batches, validate
 from afunet_core.utils.device import choose_training_precision
 
-__all__ = ["TrainingObjective", "train"]
-
 
 class TrainingObjective(nn.Module):
     """The network with its loss on top: what is compiled, distributed and differentiated.

@@ -28,56 +28,57 @@ if TYPE_CHECKING:
 Batch: TypeAlias = tuple[Tensor, Tensor]  # network input B×18×H×W and truth B×3×H×W
 
 
-def training_batches(source: SyntheticSource | FolderSource, steps: range, rank: int) -> Iterator[Batch]:
+def training_batches(source: Source, steps: range, rank: int) -> Iterator[Batch]:
     """Yield the batches of these steps, made in advance by other processes; each depends on its step alone."""
-    for batch in DataLoader(_Steps(source, steps, rank), batch_size=None, num_workers=source.workers):
+    source.rank = rank
+    for batch in DataLoader(source, batch_size=None, sampler=steps, num_workers=source.workers):
         if isinstance(batch, AFUNetError):
             raise batch
         yield batch
 
 
-def data_source(config: TrainingConfig, device: torch.device) -> SyntheticSource | FolderSource:
+def data_source(config: TrainingConfig, device: torch.device) -> Source:
     """Open the source that ``config.data`` names."""
-    kinds: dict[str, type[SyntheticSource] | type[FolderSource]] = {
-        "synthetic": SyntheticSource,
-        "folder": FolderSource,
-    }
+    kinds: dict[str, type[Source]] = {"synthetic": SyntheticSource, "folder": FolderSource}
     kind = config.data.get("kind", "synthetic")
     if kind not in kinds:
         raise ArgumentError("data.kind", f"one of {', '.join(kinds)}", kind)
     return kinds[kind](config, device)
 
 
-class _Steps(Dataset["Batch | AFUNetError"]):
-    """Batches of a source in the order of the steps; an error is an entry, since torch would make it a traceback."""
+class Source(Dataset["Batch | AFUNetError"]):
+    """Batches by the number of their step; an error is an entry, since torch would make it a traceback."""
 
-    def __init__(self, source: SyntheticSource | FolderSource, steps: range, rank: int) -> None:
-        self.source, self.steps, self.rank = source, steps, rank
+    rank = 0
 
-    def __len__(self) -> int:
-        return len(self.steps)
+    def __init__(self, config: TrainingConfig, device: torch.device) -> None:
+        self.config, self.device = config, device
+        cores = os.cpu_count() or 2
+        # Processes that prepare batches; on a CPU the network needs cores as well.
+        self.workers = max(1, min(4, cores // 2) if device.type == "cpu" else cores - 1)
 
-    def __getitem__(self, index: int) -> Batch | AFUNetError:
+    def __getitem__(self, step: int) -> Batch | AFUNetError:
+        # The generator depends on nothing else, so that a resumed run repeats the step.
+        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 64 + self.rank + 1)
         try:
-            return self.source.batches(self.steps[index], self.rank)
+            return self.make(generator)
         except AFUNetError as error:
             return AFUNetError(str(error))
 
+    def make(self, generator: torch.Generator) -> Batch:
+        """Make a batch: network input ``B×18×H×W`` and truth ``B×3×H×W``."""
+        raise NotImplementedError
 
-def worker_count() -> int:
-    """Return how many processes prepare batches: half of the cores, at most four."""
-    return max(1, min(4, (os.cpu_count() or 2) // 2))
-
-
-def step_generator(seed: int, step: int, rank: int) -> torch.Generator:
-    """Return the generator of one step; it depends on nothing else, so that a resumed run repeats the step."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 64 + rank + 1)
+    def samples(self) -> Iterable[Sample]:
+        """Return the scenes to validate on."""
+        raise NotImplementedError
 
 
-class SyntheticSource:
+class SyntheticSource(Source):
     """Brackets synthesised on the fly from HDR scenes and photographs (or from procedural scenes without any)."""
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
+        super().__init__(config, device)
         options = {key: value for key, value in config.data.items() if key != "kind"}
         known = [entry.name for entry in fields(SynthesisConfig)]
         check_names("data", options, ["kind", "hdr", "photos", "holdout", "split_seed", *known])
@@ -89,19 +90,14 @@ class SyntheticSource:
         else:  # none of these few scenes need be held out: others can be had
             training, held_out = (SceneBank.procedural(config.seed + other) for other in (0, 1_000_000))
         options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-        self.config = config
-        self.device = device
-        # Processes of their own cannot share a GPU's memory; there the device renders while the CPU goes on.
-        self.workers = worker_count() if device.type == "cpu" else 0
-        self.synthesizer = Synthesizer(training, SynthesisConfig(**options), device)
+        self.synthesizer = Synthesizer(training, SynthesisConfig(**options))
         self.validation: list[Sample] = []
         if config.validate_every:
             brackets = validation_brackets(held_out, config.validation_count, config.validation_size, seed=1)
             self.validation = list(synthetic_samples(brackets))
 
-    def batches(self, step: int, rank: int) -> Batch:
-        """Make the batch of a step: network input ``B×18×H×W`` and truth ``B×3×H×W``."""
-        generator = step_generator(self.config.seed, step, rank)
+    def make(self, generator: torch.Generator) -> Batch:
+        """Synthesise a batch."""
         batch = self.synthesizer.sample(self.config.batch, self.config.patch, generator)
         return batch.network_input(), batch.truth
 
@@ -110,25 +106,22 @@ class SyntheticSource:
         return self.validation
 
 
-class FolderSource:
+class FolderSource(Source):
     """Brackets of a data set on disk, in any layout of the field: random windows, turned and mirrored."""
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
+        super().__init__(config, device)
         options = config.data
         check_names("data", options, ["kind", "root", "layout", "validation"])
         if "root" not in options:
             raise ArgumentError("data.root", "the folder of a data set", "none")
         layout = options.get("layout", "auto")
-        self.config = config
-        self.device = device
-        self.workers = worker_count()
         self.scenes = BracketDataset(options["root"], layout, crop=config.patch, augment=True)
         held_out = options.get("validation")
         self.validation = BracketDataset(held_out, layout) if held_out and config.validate_every else None
 
-    def batches(self, step: int, rank: int) -> Batch:
-        """Read the batch of a step; which scenes, windows and turns depends on (seed, step, rank) alone."""
-        generator = step_generator(self.config.seed, step, rank)
+    def make(self, generator: torch.Generator) -> Batch:
+        """Read a batch; which scenes, windows and turns depends on the generator alone."""
         chosen = torch.randint(len(self.scenes), (self.config.batch,), generator=generator).tolist()
         # The data set draws from torch's global generator, as its workers' seeds expect.
         with torch.random.fork_rng(devices=[]):

@@ -13,41 +13,28 @@ from afunet_core.errors import ArgumentError
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
-# What libraries and systems say when memory runs out, in lower case.
-_OUT_OF_MEMORY = (
-    "out of memory",  # CUDA, MPS, Metal, XPU
-    "can't allocate memory",  # torch on Linux
-    "cannot allocate memory",  # the C library: errno ENOMEM
-    "not enough memory",  # torch and the system on Windows
-    "insufficient memory",
-    "unable to allocate",  # numpy
-    "failed to allocate",
-    "could not allocate",  # MPS, oneDNN
-    "bad_alloc",  # the C++ library
-    "bad allocation",  # that of Microsoft
-    "alloc_failed",  # cuBLAS, cuDNN, cuFFT and cuSPARSE status codes
-    "allocation_failed",  # cuDNN 9
-    "memoryallocation",  # cudaErrorMemoryAllocation
-    "cublas_status_not_initialized",  # what cuBLAS says when its first workspace does not fit
-    "exceed allowed memory",  # torch's allocator with a limit
-    "invalid buffer size",  # MPS
-    "resource_exhausted",  # Triton, XLA
-    "mkldnn_memory",
-    "paging file is too small",
+# What libraries and systems say when memory runs out: torch on Linux and Windows, CUDA and its libraries, MPS, numpy,
+# C and C++, oneDNN, Triton. cuBLAS is not initialized when its first workspace does not fit.
+_OUT_OF_MEMORY = re.compile(
+    r"(?:out of|not enough|insufficient|exceed allowed) memory"
+    r"|(?:can't|cannot|unable to|failed to|could not) allocate|bad.alloc|alloc(?:ation)?_failed|memoryallocation"
+    r"|cublas_status_not_initialized|invalid buffer size|resource_exhausted|mkldnn_memory|paging file is too small",
+    re.IGNORECASE,
 )
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
     """Choose the device to compute on: ``"auto"`` is the first of CUDA, MPS, CPU that is there."""
+    has_mps = getattr(torch.backends, "mps", None) is not None and torch.backends.mps.is_available()
+    there = {"cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0, "mps": int(has_mps), "cpu": 1}
     if isinstance(name, str) and name.strip().lower() == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+        return torch.device(next(kind for kind, count in there.items() if count))
     try:
         device = torch.device(name)
-    except (RuntimeError, TypeError) as error:
-        raise ArgumentError("device", "auto, cpu, cuda, cuda:N or mps", repr(name)) from error
-    if device.type not in ("cpu", "cuda", "mps"):
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in there:
         raise ArgumentError("device", "auto, cpu, cuda, cuda:N or mps", repr(str(name)))
-    there = {"cpu": 1, "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0, "mps": int(_has_mps())}
     if (device.index or 0) >= there[device.type]:
         advice = "Use device='auto' or 'cpu', or install a torch build for that device."
         raise ArgumentError("device", "a device of this machine", repr(str(name)), advice)
@@ -124,8 +111,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return True if an exception means that memory ran out, on any device."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    text = str(error).lower()
-    return isinstance(error, RuntimeError | OSError) and any(sign in text for sign in _OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError | OSError) and _OUT_OF_MEMORY.search(str(error)) is not None
 
 
 def release_memory(device: torch.device) -> None:
@@ -141,8 +127,3 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return str(device)
-
-
-def _has_mps() -> bool:
-    backend = getattr(torch.backends, "mps", None)
-    return bool(backend is not None and backend.is_available())

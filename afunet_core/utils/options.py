@@ -6,7 +6,7 @@ A preference stores a closed choice or a flag as it is, a number as it is shown,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -68,13 +68,6 @@ class Option:
             return "number"
         return "choice" if self.choices and not self.is_open else "text"
 
-    @property
-    def tooltip(self) -> str:
-        """The help in lines of at most 90 characters."""
-        import textwrap
-
-        return "\n".join(textwrap.wrap(self.help, 90))
-
     def value_of(self, text: str) -> Any:
         """The value for a text: of the choice so called, else what ``parse`` reads, which may raise ``ValueError``."""
         text = text.strip()
@@ -109,25 +102,3 @@ def check_choices(options: Any) -> None:
         value = getattr(options, name)
         if each.kind == "choice" and not (isinstance(value, str | int | None) and value in each.choices):
             raise ArgumentError(name, "one of " + ", ".join(map(str, each.choices)), repr(value))
-
-
-def options_table(classes: Iterable[type]) -> str:
-    """Format a Markdown table of the options: the documentation's."""
-    lines = ["| Python | Command line | Widget | Default | Meaning |", "|---|---|---|---|---|"]
-    for each in (entry for cls in classes for entry in options_of(cls).values()):
-        command_line = f"`{each.flag or '--' + each.name.replace('_', '-')}`" if each.command_line else ""
-        choices = ", ".join(f"`{_literal(value)}` ({text})" for value, text in each.choices.items())
-        meaning = f"{each.help} Choices: {choices}." if choices else each.help
-        cells = (
-            f"`{each.name}`",
-            command_line,
-            each.label if each.form else "",
-            f"`{_literal(each.default)}`",
-            meaning,
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _literal(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else repr(value)

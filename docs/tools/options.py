@@ -16,6 +16,20 @@ def on_page_markdown(markdown: str, **kwargs: Any) -> str:
         return markdown
     from afunet_core.bracket.options import BracketOptions
     from afunet_core.merging.options import MergeOptions
-    from afunet_core.utils.options import options_table
+    from afunet_core.utils.options import options_of
 
-    return markdown.replace("{{ options }}", options_table([BracketOptions, MergeOptions]))
+    rows = [_row(each) for cls in (BracketOptions, MergeOptions) for each in options_of(cls).values()]
+    table = ["| Python | Command line | Widget | Default | Meaning |", "|---|---|---|---|---|", *rows]
+    return markdown.replace("{{ options }}", "\n".join(table) + "\n")
+
+
+def _row(option: Any) -> str:
+    command_line = f"`{option.flag or '--' + option.name.replace('_', '-')}`" if option.command_line else ""
+    choices = ", ".join(f"`{_literal(value)}` ({text})" for value, text in option.choices.items())
+    meaning = f"{option.help} Choices: {choices}." if choices else option.help
+    default, shown = f"`{_literal(option.default)}`", option.label if option.form else ""
+    return f"| `{option.name}` | {command_line} | {shown} | {default} | {meaning} |"
+
+
+def _literal(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else repr(value)

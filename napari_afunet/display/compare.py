@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-# value → what the user reads
+# value → what the user reads, tip
 COMPARISONS = {
-    "reference": "Reference frame",
-    "side by side": "Side by side",
-    "frames": "Frames and result",
-    "stages": "Stages",
+    "reference": ("Reference frame", "Before and after: the reference frame in the place of the result."),
+    "side by side": ("Side by side", "The reference frame and the result, moved and zoomed together."),
+    "frames": ("Frames and result", "All frames and the result, moved and zoomed together."),
+    "stages": ("Stages", "What was aligned: the shorter side, the reference and the longer side of the chosen stage."),
 }
 _BEFORE = "before_comparing"  # note on a layer: how things were
 
@@ -29,7 +29,7 @@ def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None)
     ``radiance`` is the HDR layer of the result; the topmost that is no preview by default.
     """
     stop_comparing(viewer)
-    result = radiance if radiance is not None and _is_comparable(radiance) else _newest_result(viewer)
+    result = radiance if radiance is not None and _is_comparable(radiance) else newest_result(viewer)
     wanted = [] if result is None else _wanted(viewer, comparison, result)
     if result is None or not wanted:
         return False
@@ -49,11 +49,6 @@ def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None)
             viewer.scene.camera.zoom /= columns  # what filled the canvas now fills a cell
             grid.enabled = True
     return True
-
-
-def has_result(viewer: ViewerModel) -> bool:
-    """Return True if there is a result to compare."""
-    return _newest_result(viewer) is not None
 
 
 def stop_comparing(viewer: ViewerModel) -> None:
@@ -97,7 +92,7 @@ def _is_comparable(layer: Layer) -> bool:
     return note.get("role") in ("radiance", "fused") and "reference" in (note.get("info") or {})
 
 
-def _newest_result(viewer: ViewerModel) -> Image | None:
+def newest_result(viewer: ViewerModel) -> Image | None:
     """Return the topmost result, previews last."""
     found = [layer for layer in reversed(viewer.layers) if _is_comparable(layer)]
     return min(found, key=lambda layer: bool(layer.metadata[KEY].get("preview")), default=None)

@@ -17,20 +17,6 @@ if TYPE_CHECKING:
 
     from afunet_core.tonemap_lut import LivePicture
 
-__all__ = [
-    "OPERATORS",
-    "DisplaySettings",
-    "base_exposure",
-    "display_options",
-    "is_hdr",
-    "prepare",
-    "reference_exposure",
-    "render",
-    "set_display",
-    "show_in_thumbnail",
-    "unit_exposure",
-]
-
 # value → what the user reads
 OPERATORS = {
     "reinhard": "Reinhard (photographic)",
@@ -61,14 +47,8 @@ def render(
 ) -> Any:
     """Radiance ``(…, H, W[, 3])`` as a ``uint8`` picture ``(…, H, W, 3)``; planes of a stack are computed when shown.
 
-    Grey becomes colour too, because the highlight warning is one.
-
-    Args:
-        radiance: linear light, NumPy or dask.
-        settings: how to show it.
-        base_ev: what exposure 0 means to the operator that compresses nothing; see :func:`base_exposure`.
-        unit_ev: what it means to the others; see :func:`unit_exposure`.
-        rgb: whether the last axis is colour (a grey image may be three pixels wide).
+    Grey becomes colour too: the highlight warning is one. ``base_ev`` and ``unit_ev`` are what exposure 0 means,
+    see :func:`base_exposure` and :func:`unit_exposure`; a grey image (not ``rgb``) may be three pixels wide.
     """
     grey = not rgb
     settings = replace(settings, ev=settings.ev + (base_ev if settings.operator == "exposure" else unit_ev))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
@@ -13,26 +12,18 @@ from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_afunet.display.tone_view import DisplaySettings
+from afunet_core.errors import AFUNetError, MergeCancelled
+from napari_afunet.display.tone_view import DisplaySettings, prepare
 from napari_afunet.jobs.forecast import remember_pace
-from napari_afunet.jobs.merge_job import Outcome, Step
+from napari_afunet.jobs.merge_job import Outcome, merge_source, with_regions
 from napari_afunet.jobs.summary import in_widget_words, result_warnings, what_happened
-from napari_afunet.jobs.worker import (
-    BracketDone,
-    Failed,
-    MergeWorker,
-    batch_events,
-    merge_events,
-    run_in_background,
-)
+from napari_afunet.jobs.worker import Run, merge_folders, run_in_background
 from napari_afunet.layers.results import add_in_steps, remove_preview, update_result
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-
-    from afunet_core.merging.result import MergeResult
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +32,8 @@ _PAUSE = 1  # milliseconds between two layers of a result
 KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
 
 
-def _quit_all(workers: list[MergeWorker], *_: object) -> None:
-    for worker in workers:
-        worker.quit()
-
-
 class MergeController(QObject):
-    """Starts workers, follows them, and shows what they bring."""
+    """Starts what runs in the background, follows it, and shows what it brings."""
 
     started = Signal()
     progressed = Signal(float, str)  # fraction, message
@@ -59,123 +45,95 @@ class MergeController(QObject):
     def __init__(self, viewer: ViewerModel, display: Callable[[], DisplaySettings], parent: QWidget) -> None:
         super().__init__(parent)
         self._viewer, self._display = viewer, display
-        self.worker: MergeWorker | None = None
+        self.run: Run | None = None  # under way
         self.outcome: Outcome | None = None  # a preview only where there is no merge of the same frames
         self.preview: Outcome | None = None
         self._begun = 0.0
-        self._message = (0.0, "")
-        self._batch: list[BracketDone] = []
         self._activity: progress | None = None
-        self._showing: Iterator[None] | None = None  # a result, layer by layer
-        self._has_finished = False
+        self._showing: Generator[None, None, str] | None = None  # a result, layer by layer
         self._next_layer = QTimer(self)  # between two layers the window draws and answers
         self._next_layer.setSingleShot(True)
         self._next_layer.timeout.connect(self._show_next)
-        self._running: list[MergeWorker] = []
-        running = self._running  # the controller itself is gone when its window is
-        self.destroyed.connect(partial(_quit_all, running))
-
-    def is_running(self) -> bool:
-        """Return True while a merge or a batch runs."""
-        return self.worker is not None
 
     def merge(self, source: BracketSource, settings: MergeSettings) -> None:
         """Merge, and show the result."""
-        self._start(MergeWorker(partial(merge_events, source, settings)), "Merging")
+        self._start("Merging", _merge, source, settings)
 
     def merge_folders(self, root: str, output: str, settings: MergeSettings, group: bool = False) -> None:
         """Merge every bracket folder at or below ``root``, or the brackets among its pictures, into ``output``."""
-        self._start(MergeWorker(partial(batch_events, root, output, settings, group)), "Merging files")
+        self._start("Merging files", merge_folders, root, output, settings, group)
 
     def cancel(self) -> None:
-        """Ask the worker to stop; it does within a second."""
-        if self.worker is not None:
-            self.worker.quit()
+        """Ask what runs to stop; it does within a second."""
+        if self.run is not None:
+            self.run.stop.set()
 
     def retake(self, regions: tuple[Any, ...]) -> None:
         """Take regions of the last result from other frames, and show it anew."""
         outcome = self.outcome
-        if outcome is None or outcome.result is None or self.worker is not None:
+        if outcome is None or outcome.result is None or self.run is not None:
             return
-        result = outcome.result
+        if outcome.source.planes:
+            self.progressed.emit(0.0, "Merging the plane again …")
 
-        def show(changed: MergeResult) -> None:
-            if self.outcome is not outcome or self.worker is not None:
+        def show(changed: Outcome) -> None:
+            if self.outcome is not outcome or self.run is not None:
                 return
-            outcome.result, outcome.radiance, outcome.info = changed, changed.radiance, changed.info
-            outcome.settings = outcome.settings.replace(regions=regions)
+            vars(outcome).update(vars(changed))
+            if outcome.source.planes:
+                self.progressed.emit(1.0, "Merged the plane again.")
             update_result(self._viewer, outcome, self._display())
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
 
-        run_in_background(
-            self, result.with_regions, regions, done=show, failed=lambda error: show_error(in_widget_words(str(error)))
-        )
+        def failed(error: Exception) -> None:
+            message = in_widget_words(str(error))
+            self.progressed.emit(0.0, message)
+            show_error(message)
 
-    def _start(self, worker: MergeWorker, title: str) -> None:
-        self.worker = worker
-        self._running[:] = [worker]
-        self._activity = progress(total=STEPS, desc=title)
-        self._begun, self._message, self._batch = time.monotonic(), (0.0, ""), []
-        self._has_finished = False
+        run_in_background(self, with_regions, outcome, regions, done=show, failed=failed)
+
+    def _start(self, title: str, function: Callable[..., Outcome | str], *arguments: Any) -> None:
+        self.run = run = Run(self)
+        run.progressed.connect(self._on_progress)
+        run.bracket_done.connect(self.bracket_done)
+        self._activity, self._begun = progress(total=STEPS, desc=title), time.monotonic()
         self.started.emit()
-        worker.progressed.connect(self._on_progress)
-        worker.yielded.connect(self._on_yield)
-        worker.errored.connect(self._on_error)
-        worker.finished.connect(self._on_finished)
-        worker.start()
 
-    # -------------------------------------------------------------------------------------------- the worker reports
+        def done(value: Outcome | str | Exception) -> None:
+            if run is not self.run:
+                return  # the panel was closed meanwhile
+            if isinstance(value, str):
+                self._end(0.0 if run.stop.is_set() else 1.0, value)
+            elif isinstance(value, Exception) or run.stop.is_set():
+                self._on_failed(value if isinstance(value, Exception) else MergeCancelled())
+            else:
+                self._show(value)
+
+        run_in_background(self, function, *arguments, run, done=done, failed=done)
 
     def _on_progress(self, fraction: float, message: str) -> None:
-        if self.worker is not None and not self.worker.abort_requested:
+        if self.run is not None and not self.run.stop.is_set():
             self.progressed.emit(fraction, message)
             if self._activity is not None:
                 self._activity.update(round(fraction * STEPS) - self._activity.n)
 
-    def _on_yield(self, event: Step | BracketDone | Failed) -> None:
-        if self.worker is None or self.worker.abort_requested:
-            return
-        if isinstance(event, Failed):
-            self._fail(in_widget_words(event.message))
-        elif isinstance(event, BracketDone):
-            self._batch.append(event)
-            self.bracket_done.emit(event)
-        elif event.done == event.total:
-            self._show(event.outcome)
-
-    def _on_error(self, error: Exception) -> None:
-        """Keep what the worker itself could not turn into a sentence."""
-        logger.info("unexpected error in a worker", exc_info=error)
-        self._fail(f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this.")
-
-    def _fail(self, message: str) -> None:
-        self._message = 0.0, message
-        show_error(message)
-
-    def _on_finished(self) -> None:
-        """End the run, here only: of a worker that has finished no signal can come into the next one's run."""
-        self._has_finished = True
-        if self.worker is None or self._showing is not None:
-            return  # the panel was closed meanwhile, or its result is being shown
-        if self._batch:
-            self._end(0.0 if self.worker.abort_requested else 1.0, self._summary())
-        elif self.worker.abort_requested and not any(self._message):
+    def _on_failed(self, error: Exception) -> None:
+        """End with a sentence on what went wrong."""
+        if isinstance(error, MergeCancelled):
             self._end(0.0, "Cancelled. Nothing was changed.")
-        else:
-            self._end(*self._message)
-
-    def _summary(self) -> str:
-        """Return a summary of the batch."""
-        count = {kind: sum(done.status == kind for done in self._batch) for kind in ("merged", "skipped", "failed")}
-        text = f"{count['merged']} of {self._batch[0].total} brackets merged"
-        text += f", {count['skipped']} were there already" if count["skipped"] else ""
-        text += f", {count['failed']} failed" if count["failed"] else ""
-        single = [f"In no bracket: {done.message}." for done in self._batch if done.status == "single"]
-        return "\n".join([f"{text}.", *single])
+            return
+        message = f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this."
+        if isinstance(error, MemoryError):
+            message = "Not enough memory for this merge. Set a memory budget, or switch off the alignment stages."
+        elif isinstance(error, AFUNetError):
+            message = in_widget_words(str(error))
+        show_error(message)
+        self._end(0.0, message)
 
     def _end(self, fraction: float, message: str) -> None:
-        self.worker = None
-        self._running.clear()
+        if self.run is not None:
+            self.run.deleteLater()
+            self.run = None
         if self._activity is not None:
             self._activity.close()
             self._activity = None
@@ -185,8 +143,8 @@ class MergeController(QObject):
         """Stop what runs and forget it: the panel is closed."""
         self._next_layer.stop()
         self._showing = None
-        if self.worker is not None:
-            self.worker.quit()
+        if self.run is not None:
+            self.run.stop.set()
             self._end(0.0, "Cancelled. Nothing was changed.")
         self.outcome = self.preview = None
 
@@ -196,8 +154,6 @@ class MergeController(QObject):
         if preview is not None:
             self.outcome = None if self.outcome is preview else self.outcome
             remove_preview(self._viewer, preview)
-
-    # -------------------------------------------------------------------------------------------- showing the result
 
     def _is_merged(self, source: BracketSource) -> bool:
         """Return True if the last merge was of the same frames."""
@@ -220,16 +176,15 @@ class MergeController(QObject):
             next(self._showing)
             self._next_layer.start(_PAUSE)
             return
-        except StopIteration:
-            pass
+        except StopIteration as end:
+            self._end(1.0, end.value)
         except Exception as error:  # the result is not lost: it stays in ``outcome``
             logger.info("unexpected error while showing a result", exc_info=True)
-            self._fail(f"The result could not be shown ({type(error).__name__}: {error}). Please report this.")
+            self._on_failed(error)
         self._showing = None
-        if self._has_finished:
-            self._on_finished()
 
-    def _show_in_steps(self, outcome: Outcome) -> Iterator[None]:
+    def _show_in_steps(self, outcome: Outcome) -> Generator[None, None, str]:
+        """Show a result layer by layer; return a sentence about the merge."""
         for layers in add_in_steps(self._viewer, outcome, self._display):
             added = layers
             yield
@@ -240,11 +195,16 @@ class MergeController(QObject):
         remember_pace(outcome, seconds)
         self.summarised.emit(what_happened(outcome), result_warnings(outcome))
         device = outcome.info.get("device", "")
-        self._message = 1.0, f"{_done(outcome)} in {seconds:.1f} s" + (f" on {device}." if device else ".")
+        done = "Preview" if outcome.is_preview else "Merged"
+        return f"{done} in {seconds:.1f} s" + (f" on {device}." if device else ".")
 
 
-def _done(outcome: Outcome) -> str:
-    return "Preview" if outcome.is_preview else "Merged"
+def _merge(source: BracketSource, settings: MergeSettings, run: Run) -> Outcome:
+    run.report(0.0, "Loading")
+    outcome = merge_source(source, settings, run.report, run.stop.is_set)
+    if outcome.linear and settings.tone_mapped and not source.planes:
+        prepare(outcome.radiance)  # or the first drawing does it, in the window's own thread
+    return outcome
 
 
 def _limit_features(outcome: Outcome) -> None:

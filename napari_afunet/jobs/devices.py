@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-GIGABYTE = 1024**3
+_GIGABYTE = 1024**3
 
 
-@dataclass(frozen=True)
-class Devices:
+class Devices(NamedTuple):
     """Devices and models a user can choose."""
 
     names: tuple[str, ...]  # of the devices, ``auto`` first
@@ -20,35 +19,23 @@ class Devices:
 
 def query_devices() -> Devices:
     """Ask torch for devices and the package for its models (this loads torch: seconds, the first time)."""
+    import psutil
     import torch
 
     from afunet_core.model.checkpoint import model_path, shipped_models
     from afunet_core.utils.device import choose_device
 
-    best = choose_device("auto")
-    devices = ["auto", "cpu"]
+    best = choose_device("auto").type
+    devices = ["auto", "cpu", *(["mps"] if best == "mps" else [])]
     if torch.cuda.is_available():
         devices += ["cuda", *(f"cuda:{index}" for index in range(1, torch.cuda.device_count()))]
-    if best.type == "mps":
-        devices.append("mps")
-    if best.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(best)
-        badge = f"GPU: {torch.cuda.get_device_name(best)}, {free / GIGABYTE:.0f} GB free"
-    elif best.type == "mps":
+    if best == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        badge = f"GPU: {torch.cuda.get_device_name()}, {free / _GIGABYTE:.0f} GB free"
+    elif best == "mps":
         badge = "GPU: Apple Metal"
     else:
         threads = torch.get_num_threads()
-        badge = f"CPU, {threads} thread{'s' * (threads > 1)}{_free_memory()}"
-    return Devices(
-        tuple(devices), badge, ("default", *shipped_models()), model_path("default").stem, best.type != "cpu"
-    )
-
-
-def _free_memory() -> str:
-    import os
-
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # not on every system
-        return ""
-    return f", {free / GIGABYTE:.0f} GB free" if free > 0 else ""
+        free = psutil.virtual_memory().available
+        badge = f"CPU, {threads} thread{'s' * (threads > 1)}, {free / _GIGABYTE:.0f} GB free"
+    return Devices(tuple(devices), badge, ("default", *shipped_models()), model_path("default").stem, best != "cpu")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from afunet_core.merging.options import MergeOptions
 from afunet_core.utils.options import options_of
 from napari_afunet.jobs.summary import duration
 from napari_afunet.layers.source import BracketSource
-from napari_afunet.settings import PREFERENCES, MergeSettings
+from napari_afunet.settings import MergeSettings, preferences
 
 if TYPE_CHECKING:
     from napari_afunet.jobs.merge_job import Outcome
@@ -77,42 +77,28 @@ def _memory(source: BracketSource) -> int:
     return height * width * 3 * 4 * (2 * len(source.frames) + 1)
 
 
-# -------------------------------------------------------------------------------------------- former merges
-
-
 def remember_pace(outcome: Outcome, seconds: float) -> None:
     """Learn from a merge that is done, now and for later sessions; small ones say little."""
     source, on_gpu = outcome.source, str(outcome.info.get("device", "cpu")) != "cpu"
     height, width = source.shape
-    preferences = _preferences()
-    if height * width / 1e6 < _LEAST or preferences is None:
+    stored = getattr(preferences(), "forecast", None)
+    if height * width / 1e6 < _LEAST or stored is None:
         return
     paces, kind = _paces(), _kind(outcome.settings, on_gpu)
     paces.pop(kind, None)
     paces[kind] = round(seconds / _documented(source, outcome.settings, on_gpu), 3)
-    preferences.paces = json.dumps(dict([*paces.items()][-_MOST_KINDS:]))
+    stored.paces = json.dumps(dict([*paces.items()][-_MOST_KINDS:]))
 
 
 def _kind(settings: MergeSettings, on_gpu: bool) -> str:
-    model = "" if settings.method in _CPU else str(settings.model)
-    words = (settings.method, model, settings.working_scale if model else "", "gpu" if on_gpu else "cpu")
-    return " ".join([word for word in words if word] + ["stages"] * settings.stages)
+    return _documented_kind(settings) + " gpu" * on_gpu + " stages" * settings.stages
 
 
 def _paces() -> dict[str, float]:
     """Return kind → pace of this computer beside the documented one, from napari's preferences."""
-    preferences = _preferences()
+    stored = getattr(preferences(), "forecast", None)
     try:
-        stored = json.loads(preferences.paces) if preferences is not None else {}
-        return {str(kind): float(pace) for kind, pace in stored.items()}
+        paces = json.loads(stored.paces) if stored is not None else {}
+        return {str(kind): float(pace) for kind, pace in paces.items()}
     except (ValueError, AttributeError, TypeError):  # edited by hand
         return {}
-
-
-def _preferences() -> Any:
-    try:
-        from napari.settings import get_plugin_settings
-
-        return getattr(get_plugin_settings(PREFERENCES), "forecast", None)
-    except (ImportError, KeyError):  # napari before 0.9, or the plugin is not registered
-        return None

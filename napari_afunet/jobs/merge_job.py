@@ -1,15 +1,15 @@
-"""One merge from start to end, without a viewer: step by step, so that it can be watched and stopped."""
+"""One merge from start to end, without a viewer."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from afunet_core.errors import ArgumentError, MergeCancelled
+from afunet_core.errors import MergeCancelled
 from napari_afunet.layers.source import BracketSource, Placement
 from napari_afunet.settings import MergeSettings
 
@@ -39,18 +39,12 @@ class Outcome:
     info: dict[str, Any] = field(default_factory=dict)  # provenance, of the first plane
     warnings: list[str] = field(default_factory=list)  # what the core warned of, each once
     result: MergeResult | None = None  # the core's own result of the last plane
-    area: Area | None = None  # top, left, height and width of ``radiance`` and ``maps`` within the source's planes
-    stage_area: Area | None = None  # the same of ``stages``
+    area: Area | None = None  # top, left, height and width of what is held within the source's planes
 
     @property
     def placement(self) -> Placement:
-        """Placement of ``radiance`` and ``maps``."""
+        """Placement of what is held; of ``stages`` without their stage axis, at the resolution of the frames."""
         return self.source.placement.shifted(self.area[:2] if self.area else (0, 0))
-
-    @property
-    def stage_placement(self) -> Placement:
-        """Placement of ``stages``, without their stage axis, at the resolution of the frames."""
-        return self.source.placement.shifted(self.stage_area[:2] if self.stage_area else (0, 0))
 
     @property
     def grey(self) -> bool:
@@ -68,34 +62,26 @@ class Outcome:
         return self.info.get("output") != "display"
 
 
-@dataclass(frozen=True)
-class Step:
-    """One plane is done; ``outcome`` holds all planes so far."""
-
-    done: int
-    total: int
-    outcome: Outcome
-
-
 def merge_source(
     source: BracketSource,
     settings: MergeSettings,
     on_progress: Progress | None = None,
     should_cancel: Callable[[], bool] | None = None,
-) -> Iterator[Step]:
-    """Merge plane after plane, yielding after each; progress comes from this thread, a cancel raises."""
+) -> Outcome:
+    """Merge plane after plane; progress comes from this thread, a cancel raises."""
     source = source.of_channel(settings.channel)
     total = source.plane_count
     outcome: Outcome | None = None
     basis: FeatureBasis | None = None  # of the first plane, so that a colour means the same in every plane
-    areas: list[Area] = []
-    # Planes of a stack are cropped together at the end: each for itself they would differ in size.
+    cropped = settings.border == "crop"
+    # Cropped each for itself, the planes of a stack would differ in size.
     plane_settings = settings.replace(border="fill") if source.planes else settings
     for number, (index, frames) in enumerate(source):
         report = _plane_progress(on_progress, number, total)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            result, maps = _merge_plane(frames, source, plane_settings, report, should_cancel)
+            of_plane = plane_settings.replace(regions=_regions_of(index, settings.regions))
+            result, maps = _merge_plane(frames, source, of_plane, report, should_cancel)
             views, basis = _stage_views(result, settings, basis)
         if outcome is None:
             outcome = Outcome(source, settings, np.zeros((*source.planes, *result.radiance.shape), np.float32))
@@ -103,17 +89,42 @@ def merge_source(
         outcome.radiance[index] = result.radiance
         outcome.result = result
         _store(outcome.maps, maps, source.planes, index)
-        _store_stages(outcome.stages, views, source.planes, index)
-        for warning in caught:
-            if issubclass(warning.category, UserWarning) and str(warning.message) not in outcome.warnings:
-                outcome.warnings.append(str(warning.message))
-        if settings.border == "crop" and source.planes:
-            areas.append(_covered(result, source.shape))
-            if number + 1 == total:
-                _crop_together(outcome, areas)
-        elif settings.border == "crop":
-            outcome.area = outcome.stage_area = tuple(result.info["area"])
-        yield Step(number + 1, total, outcome)
+        _store(outcome.stages, views, source.planes, index, before=1)
+        texts = [str(warning.message) for warning in caught if issubclass(warning.category, UserWarning)]
+        outcome.warnings = list(dict.fromkeys(outcome.warnings + texts))
+    assert outcome is not None, "a bracket source has at least one plane"
+    if source.planes and settings.regions:
+        outcome.info["regions"] = settings.regions
+    if source.planes and cropped:
+        outcome.warnings.append("Stacks are not cropped: at the border the reference stands in.")
+    elif cropped:
+        outcome.area = tuple(outcome.info["area"])
+    return outcome
+
+
+def with_regions(outcome: Outcome, regions: tuple[Any, ...]) -> Outcome:
+    """Return an outcome with other regions from single frames; of a stack, planes they differ in are merged again."""
+    settings, result = outcome.settings.replace(regions=regions), outcome.result
+    if not outcome.source.planes:
+        assert result is not None
+        result = result.with_regions(regions)
+        return replace(outcome, settings=settings, result=result, radiance=result.radiance, info=result.info)
+    radiance = outcome.radiance.copy()
+    for index in np.ndindex(outcome.source.planes):
+        wanted = _regions_of(index, regions)
+        if wanted != _regions_of(index, outcome.settings.regions):
+            of_plane = settings.replace(regions=wanted, stages=False, ghost_map=False, border="fill")
+            radiance[index] = merge_source(outcome.source.at(index), of_plane).radiance
+    return replace(outcome, settings=settings, radiance=radiance, info=outcome.info | {"regions": regions})
+
+
+def _regions_of(index: tuple[int, ...], regions: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the regions of one plane: those of its index, and those that name no plane."""
+    return tuple(
+        (frame, tuple(tuple(corner[-2:]) for corner in corners))
+        for frame, corners in regions
+        if tuple(corners[0][:-2]) in ((), index)
+    )
 
 
 def _merge_plane(
@@ -145,36 +156,6 @@ def _merge_plane(
     return result, maps
 
 
-def _covered(result: MergeResult, shape: tuple[int, int]) -> Area:
-    """Return the area that all frames of a plane show, from their registration."""
-    import torch
-
-    from afunet_core.ops.warp import valid_area
-    from afunet_core.registration.align import largest_rectangle
-
-    covered = torch.ones(shape, dtype=torch.bool)
-    for entry in result.info.get("registration") or []:
-        if entry["decision"] == "warped":
-            covered &= valid_area(torch.tensor(entry["homography"], dtype=torch.float64), *shape)[0, 0]
-    return largest_rectangle(covered)
-
-
-def _crop_together(outcome: Outcome, areas: list[Area]) -> None:
-    """Cut the planes of a stack to the rectangle that all of them cover."""
-    top, left = (max(area[side] for area in areas) for side in (0, 1))
-    height = min(area[0] + area[2] for area in areas) - top
-    width = min(area[1] + area[3] for area in areas) - left
-    if min(height, width) <= 0:
-        advice = "Fill the border from the reference, or switch the alignment off."
-        raise ArgumentError("border", "planes whose frames share an area", "none", advice)
-    outcome.area = (top, left, height, width)
-    planes = (slice(None),) * len(outcome.source.planes)
-    window = (*planes, slice(top, top + height), slice(left, left + width))
-    outcome.radiance = np.ascontiguousarray(outcome.radiance[window])
-    outcome.maps = {name: np.ascontiguousarray(values[window]) for name, values in outcome.maps.items()}
-    outcome.info |= {"border": "crop", "area": list(outcome.area), "shape": list(outcome.radiance.shape)}
-
-
 def _stage_views(
     result: MergeResult, settings: MergeSettings, basis: FeatureBasis | None
 ) -> tuple[dict[str, np.ndarray], FeatureBasis | None]:
@@ -199,23 +180,18 @@ def _plane_progress(on_progress: Progress | None, number: int, total: int) -> Ca
 
 
 def _store(
-    kept: dict[str, np.ndarray], new: dict[str, np.ndarray], planes: tuple[int, ...], index: tuple[int, ...]
+    kept: dict[str, np.ndarray],
+    new: dict[str, np.ndarray],
+    planes: tuple[int, ...],
+    index: tuple[int, ...],
+    before: int = 0,
 ) -> None:
+    """Keep the arrays of a plane; the plane axes follow the first axes, as many as ``before``."""
     for name, value in new.items():
         if name not in kept:
-            kept[name] = np.zeros((*planes, *value.shape), value.dtype)
-        kept[name][index] = value
-
-
-def _store_stages(
-    kept: dict[str, np.ndarray], new: dict[str, np.ndarray], planes: tuple[int, ...], index: tuple[int, ...]
-) -> None:
-    """As :func:`_store`, with the stage axis in front of the plane axes."""
-    for name, value in new.items():
-        if name not in kept:
-            kept[name] = np.zeros((value.shape[0], *planes, *value.shape[1:]), value.dtype)
-        for stage, picture in enumerate(value):
-            kept[name][(stage, *index)] = picture
+            kept[name] = np.zeros((*value.shape[:before], *planes, *value.shape[before:]), value.dtype)
+        place: tuple[Any, ...] = (*[slice(None)] * before, *index)
+        kept[name][place] = value
 
 
 def map_picture(name: str, values: np.ndarray) -> np.ndarray:

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QObject, QTimer, Signal
-from qtpy.QtWidgets import QWidget
 
-from afunet_core.errors import AFUNetError
-from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
     from afunet_core.registration.frames import Registration
 
-Request = tuple[Hashable, BracketSource, MergeSettings]
-
-_DELAY = 400  # milliseconds without a change before a check begins
 _SIDE = 320  # pixels along the longer side of the copies
 _FOLLOWED = 32  # pixels of motion that the network follows by itself
 _SHARP = 1.5  # pixels of motion that a mean of the frames forgives
@@ -30,78 +22,10 @@ _SAMPLE = 200  # pixels along each side of the grid that is looked at
 _OFFSET = 0.003
 
 
-class AlignmentPrecheck(QObject):
-    """Background pre-merge alignment check; a newer request cancels the older."""
-
-    answered = Signal()
-
-    def __init__(self, request: Callable[[], Request | None], parent: QWidget) -> None:
-        super().__init__(parent)
-        self.warnings: list[str] = []
-        self._request = request  # what identifies the pixels as long as they are the same, their source, the settings
-        self._checked: Hashable = None
-        self._stop = threading.Event()
-        self._ready = False
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_DELAY)
-        self._timer.timeout.connect(self._check)
-        self.destroyed.connect(lambda *_: self._stop.set())
-
-    def begin(self) -> None:
-        """Check from now on: torch is loaded."""
-        self._ready = True
-        self.schedule()
-
-    def schedule(self) -> None:
-        """Check soon: frames or settings changed."""
-        if self._ready:
-            self._timer.start()
-
-    def stop(self) -> None:
-        """Stop what runs: a merge begins."""
-        self._timer.stop()
-        self._stop.set()
-        self._checked = None
-
-    def _check(self) -> None:
-        try:
-            request = self._request()
-        except AFUNetError:
-            request = None
-        checked = None if request is None else (request[0], request[1].names, *_relevant(request[2]))
-        if checked == self._checked:
-            return
-        self._stop.set()
-        self._stop = stop = threading.Event()
-        self._checked = checked
-        self._set_warnings([])
-        if request is None:
-            return
-
-        def answer(warnings: list[str]) -> None:
-            if not stop.is_set():
-                self._set_warnings(warnings)
-
-        run_in_background(self, alignment_warnings, *request[1:], stop.is_set, done=answer)
-
-    def _set_warnings(self, warnings: list[str]) -> None:
-        if warnings != self.warnings:
-            self.warnings = warnings
-            self.answered.emit()
-
-
-def _relevant(settings: MergeSettings) -> tuple[Hashable, ...]:
-    """Return the settings that the answer depends on."""
-    exposures = settings.ev or settings.times
-    pixels = settings.encoding, settings.bit_depth, settings.channel
-    return exposures, settings.reference, settings.align, settings.method, *pixels
-
-
 def alignment_warnings(source: BracketSource, settings: MergeSettings, should_cancel: Callable[[], bool]) -> list[str]:
     """Return sentences about frames that lie too far apart, for the method and alignment chosen.
 
-    Loads torch and reads the middle plane: for the background. It takes a fraction of a second whatever the size.
+    Loads torch and reads the middle plane: for the background.
     """
     from afunet_core.bracket.bracket import Bracket
     from afunet_core.errors import AFUNetError, MergeCancelled
@@ -141,16 +65,14 @@ def _warning(entry: Registration, reference: str, settings: MergeSettings, step:
 
 def _reduced(plane: Any, step: int) -> np.ndarray:
     """Return the mean of every block of pixels, in the type of the data; of large blocks a grid of their pixels."""
+    from skimage.measure import block_reduce
+
     stride = max(1, step // 4)
-    pixels = (
-        np.asarray(plane[::stride, ::stride])[..., :3] if plane.ndim == 3 else np.asarray(plane[::stride, ::stride])
-    )
+    pixels = np.asarray(plane[::stride, ::stride])
     side = step // stride
-    rows, columns = (size // side * side for size in pixels.shape[:2])
-    if side <= 1 or not rows or not columns:
-        return pixels
-    blocks = pixels[:rows, :columns].reshape(rows // side, side, columns // side, side, *pixels.shape[2:])
-    means = blocks.mean((1, 3), dtype=np.float32)
+    rows, columns = (max(1, size // side) * side for size in pixels.shape[:2])
+    pixels = pixels[:rows, :columns, :3] if pixels.ndim == 3 else pixels[:rows, :columns]
+    means = block_reduce(pixels, (side, side, 1)[: pixels.ndim], np.mean)
     return np.round(means).astype(pixels.dtype) if pixels.dtype.kind == "u" else means
 
 

@@ -90,27 +90,23 @@ def file_exposure(path: Path) -> LayerExposure:
 
     try:
         listed = find_exposure_file(path.parent)
-        changed = path.stat().st_mtime_ns, listed.stat().st_mtime_ns if listed else 0
-    except (OSError, AFUNetError):
+        changed = [file.stat().st_mtime_ns for file in (path, listed) if file is not None]
+        return _read_file_exposure(path, listed, *changed)
+    except (OSError, AFUNetError, ValueError, IndexError):
         return LayerExposure()
-    return _read_file_exposure(path, listed, changed)
 
 
 @lru_cache(maxsize=256)
-def _read_file_exposure(path: Path, listed: Path | None, changed: tuple[int, int]) -> LayerExposure:
+def _read_file_exposure(path: Path, listed: Path | None, *changed: int) -> LayerExposure:
     """Read once, until a file changes: the view asks often."""
     from afunet_core.bracket.folders import list_bracket_folder
-    from afunet_core.errors import AFUNetError
-    from afunet_core.io.exposure_list import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_list
     from afunet_core.io.read import read_exposure
 
-    try:
-        if listed is not None:  # written for this bracket, so it knows better than the camera
-            frames = [frame.name for frame in list_bracket_folder(path.parent)]
-            return LayerExposure(ev=read_exposure_file(listed)[frames.index(path.name)], origin=listed.name)
-        exposure = read_exposure(path)
-    except (AFUNetError, OSError, ValueError, IndexError):
-        return LayerExposure()
+    if listed is not None:  # written for this bracket, so it knows better than the camera
+        frames = [frame.name for frame in list_bracket_folder(path.parent)]
+        return LayerExposure(ev=read_exposure_list(listed).ev[frames.index(path.name)], origin=listed.name)
+    exposure = read_exposure(path)
     return LayerExposure() if exposure is None else LayerExposure(None, exposure.seconds, "EXIF", exposure)
 
 
@@ -151,11 +147,11 @@ def _listed_beside(path: Path) -> list[float]:
     """EV from the exposure list in a file's folder; empty where there is none."""
     from afunet_core.bracket.folders import find_exposure_file
     from afunet_core.errors import AFUNetError
-    from afunet_core.io.exposure_list import read_exposure_file
+    from afunet_core.io.exposure_list import read_exposure_list
 
     try:
         listed = find_exposure_file(path.parent)
-        return read_exposure_file(listed) if listed else []
+        return read_exposure_list(listed).ev if listed else []
     except (OSError, AFUNetError):
         return []
 

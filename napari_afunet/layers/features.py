@@ -47,17 +47,12 @@ def quantity_values(outcome: Outcome, quantity: str, channel: int = 0) -> dict[s
     stages = outcome.result.stages if outcome.result is not None else None
     if not stages:
         return None
-    values: dict[str, np.ndarray] = {}
-    for side in SIDES:
-        if quantity == "energy":
-            values[side] = inspection.stage_energy(stages, side)
-        elif quantity == "similarity":
-            values[side] = inspection.stage_similarity(stages, side)
-        elif quantity == "movement":
-            values[side] = inspection.stage_movement(stages, side)
-        elif quantity == "channel":
-            values[side] = inspection.stage_channel(stages, side, channel)
-    return values
+    if quantity == "rgb":
+        return {}
+    if quantity == "channel":
+        return {side: inspection.stage_channel(stages, side, channel) for side in SIDES}
+    measure = getattr(inspection, f"stage_{quantity}")
+    return {side: measure(stages, side) for side in SIDES}
 
 
 def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray] | None) -> list[Image]:

@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-    from afunet_core.io.read import FileFacts
+    from afunet_core.io.header import Header
 
 NAPARI = "napari"  # the reader that comes with napari: it leaves photographs lying and does not tell their encoding
 
@@ -24,7 +24,7 @@ class LayerFacts:
 
     encoding: str | None = None  # ``gamma``, ``srgb`` or ``linear``; ``None`` where nothing states it
     colour: dict[str, Any] | None = None  # name and matrix to linear sRGB, ``None`` for sRGB
-    file: FileFacts | None = None  # of a layer that napari's own reader opened, what its file says
+    file: Header | None = None  # of a layer that napari's own reader opened, what its file says
 
     def as_core_reads(self, pixels: Any) -> Any:
         """Pixels of the layer as the core would have read its file: upright, and light where the curve has no name."""
@@ -53,7 +53,7 @@ def layer_facts(layer: Layer) -> LayerFacts:
     path = layer_path(layer)
     if path is None or getattr(layer.source, "reader_plugin", None) != NAPARI:
         return LayerFacts()
-    file = _facts_of(path)
+    file = _read_facts(path, Path(path).stat().st_mtime_ns) if Path(path).exists() else None
     if file is None:
         return LayerFacts()
     known = file.colour
@@ -76,21 +76,13 @@ def layer_path(layer: Layer) -> str | None:
     return str(path) if path else None
 
 
-def _facts_of(path: str) -> FileFacts | None:
-    try:
-        changed = Path(path).stat().st_mtime_ns
-    except OSError:
-        return None
-    return _read_facts(path, changed)
-
-
 @lru_cache(maxsize=256)
-def _read_facts(path: str, changed: int) -> FileFacts | None:
+def _read_facts(path: str, changed: int) -> Header | None:
     """Read once, until the file changes: the view asks often."""
     from afunet_core.errors import AFUNetError
-    from afunet_core.io.read import read_facts
+    from afunet_core.io.header import read_header
 
     try:
-        return read_facts(path)
+        return read_header(path)
     except (AFUNetError, OSError):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -87,18 +87,13 @@ def base_name(names: Sequence[str]) -> str:
     return common if len(common) > 1 else "bracket"
 
 
-def find_layer(viewer: ViewerModel, result: ResultId, role: str) -> Layer | None:
+def find_result(viewer: ViewerModel, result: ResultId, role: str) -> Image | None:
     """Return the layer with this part of a result, if the user has not deleted it."""
     for layer in viewer.layers:
         note = layer.metadata.get(KEY)
         if isinstance(note, dict) and note.get("key") == result.key and note.get("role") == role:
             return layer
     return None
-
-
-def find_result(viewer: ViewerModel, result: ResultId, role: str) -> Image | None:
-    """Return the image layer with this part of a result, if the user has not deleted it."""
-    return find_layer(viewer, result, role)
 
 
 def find_whole(viewer: ViewerModel, layer: Image) -> Image | None:
@@ -144,10 +139,11 @@ def put_layer(
         )
 
 
-def bring_to_front(viewer: ViewerModel, layer: Layer) -> None:
-    """Show a layer above all others."""
-    layer.visible = True
-    move_to_front(viewer, layer)
+def remove_layers(viewer: ViewerModel, is_unwanted: Callable[[dict[str, Any]], bool]) -> None:
+    """Remove the layers of which our notes say that they are unwanted."""
+    for layer in list(viewer.layers):
+        if is_unwanted(layer.metadata.get(KEY, {})):
+            viewer.layers.remove(layer)
 
 
 def move_to_front(viewer: ViewerModel, layer: Layer) -> None:
@@ -181,7 +177,7 @@ def link_display(viewer: ViewerModel, layers: Sequence[Image]) -> None:
 
 def stage_placement(outcome: Outcome, coarse: bool = False) -> Placement:
     """Return the place with a stage axis in front; features may be coarser than the image, by ``downscale``."""
-    place = outcome.stage_placement
+    place = outcome.placement
     config = (outcome.info.get("model") or {}).get("config") or {}
     factor = int(config.get("downscale", 1)) if coarse else 1
     if factor > 1:  # the centre of the first coarse pixel lies (factor - 1) / 2 fine pixels inside the image

@@ -26,9 +26,9 @@ from napari_afunet.layers.result_layer import (
     move_to_front,
     provenance_of,
     put_layer,
+    remove_layers,
     stage_placement,
 )
-from napari_afunet.layers.selection import KEY
 from napari_afunet.layers.source import Placement
 
 if TYPE_CHECKING:
@@ -41,15 +41,8 @@ def add_result_layers(
 ) -> dict[str, Image]:
     """Add the results to the viewer, or update those of an earlier run on the same bracket, and bring them into view.
 
-    Args:
-        viewer: of the frames.
-        outcome: of a merge.
-        display: how the light is shown.
-        name: of the result; from the frames' names by default.
-
-    Returns:
-        role → layer, for the roles of :data:`~napari_afunet.layers.result_layer.ROLES` that this outcome has, and any
-        map the core reports.
+    Returns role → layer, for the roles of :data:`~napari_afunet.layers.result_layer.ROLES` that this outcome has, and
+    any map the core reports. Without a name, the result has that of its frames.
     """
     *_, layers = add_in_steps(viewer, outcome, lambda: display, name)
     return layers
@@ -81,7 +74,9 @@ def add_in_steps(
         light.visible = True
     for _ in chain(_add_stages(viewer, outcome, display(), result, layers), _add_maps(viewer, outcome, result, layers)):
         yield layers
-    _remove_stale(viewer, result, layers)
+    # Maps and stages of an earlier merge that this one did not make anew would show another merge.
+    stale = set(ROLES).difference(layers, ("radiance", "fused", "tone_mapped"))
+    remove_layers(viewer, lambda note: note.get("key") == result.key and note.get("role") in stale)
     regions = region_layer(viewer, result)
     # Above the result: whoever makes one of them visible sees it.
     _raise_to_front(viewer, [*layers.values(), *([] if regions is None else [regions])])
@@ -110,20 +105,10 @@ def _raise_to_front(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
             move_to_front(viewer, layer)
 
 
-def _remove_stale(viewer: ViewerModel, result: ResultId, layers: dict[str, Image]) -> None:
-    """Remove maps and stages of an earlier merge that this one did not make anew: they would show another merge."""
-    stale = set(ROLES).difference(layers, ("radiance", "fused", "tone_mapped"))
-    for layer in list(viewer.layers):
-        note = layer.metadata.get(KEY, {})
-        if note.get("key") == result.key and note.get("role") in stale:
-            viewer.layers.remove(layer)
-
-
 def remove_preview(viewer: ViewerModel, outcome: Outcome) -> None:
     """Remove the layers of a preview."""
     key = ResultId.of_outcome(outcome).key
-    for layer in [layer for layer in viewer.layers if layer.metadata.get(KEY, {}).get("key") == key]:
-        viewer.layers.remove(layer)
+    remove_layers(viewer, lambda note: note.get("key") == key)
 
 
 def _add_maps(viewer: ViewerModel, outcome: Outcome, result: ResultId, layers: dict[str, Image]) -> Iterator[None]:

@@ -41,7 +41,7 @@ def guess_layers(layers: Iterable[Layer], selected: Iterable[Layer] = ()) -> lis
         brackets = [group for group in groups.values() if len(group) >= 3 or _is_pair(group)]
         if not brackets:
             return []
-        newest = max(brackets, key=lambda group: (_knows_exposures(group), candidates.index(group[-1])))
+        newest = max(brackets, key=lambda group: (knows_exposures(group), candidates.index(group[-1])))
         chosen = list(_newest_bracket(newest))
     return by_exposure(chosen[-MOST_FRAMES:])
 
@@ -96,7 +96,8 @@ def _is_pair(layers: Sequence[Image]) -> bool:
     return len(layers) == len(exposures) == 2 and None not in exposures
 
 
-def _knows_exposures(layers: Sequence[Image]) -> bool:
+def knows_exposures(layers: Sequence[Image]) -> bool:
+    """Return True if the exposure of every layer is known."""
     return all(layer_exposure(layer).value is not None for layer in layers)
 
 

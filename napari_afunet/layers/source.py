@@ -14,7 +14,11 @@ from napari_afunet.layers.file_facts import common_facts, layer_facts, layer_pat
 from napari_afunet.layers.selection import full_resolution
 
 if TYPE_CHECKING:
+    from napari.components import ViewerModel
     from napari.layers import Image, Layer
+
+_LARGEST_PREVIEW = 512  # pixels along the longer side
+_SMALLEST = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +38,7 @@ class Placement:
         matrix[:-1, -1] = corner
         for axis, unit in enumerate(np.eye(layer.ndim)):
             matrix[:-1, axis] = np.asarray(layer.data_to_world(unit), float) - corner
-        matrix = np.delete(np.delete(matrix, range(drop), 0), range(drop), 1)
-        return cls(matrix, tuple(str(unit) for unit in layer.units)[drop:], tuple(layer.axis_labels)[drop:])
+        return cls(matrix, tuple(map(str, layer.units)), tuple(layer.axis_labels)).without_first(drop)
 
     @property
     def scale(self) -> tuple[float, ...]:
@@ -155,26 +158,40 @@ class BracketSource:
         single = self.placement.without_first(len(self.planes))
         return replace(self, frames=frames, planes=(), placement=single)
 
+    def seen(self, viewer: ViewerModel, layer: Image) -> BracketSource:
+        """Only the plane and the window of a layer that are on the canvas, coarse enough to merge in a moment."""
+        height, width = self.shape
+        corners = np.asarray(layer.corner_pixels)[:, -2:]
+        factor = layer.downsample_factors[layer.data_level][-2:] if layer.multiscale else (1, 1)
+        top, left = np.floor(corners[0] * factor).astype(int)
+        bottom, right = np.ceil(corners[1] * factor).astype(int) + 1
+        rows, columns = _within(top, bottom, height), _within(left, right, width)
+        step = max(1, math.ceil(max(rows.stop - rows.start, columns.stop - columns.start) / _LARGEST_PREVIEW))
+        source = self
+        if self.planes:
+            position = layer.world_to_data(viewer.dims.point[-layer.ndim :])[-len(self.planes) - 2 : -2]
+            source = self.at([int(np.clip(round(p), 0, n - 1)) for p, n in zip(position, self.planes, strict=True)])
+        return source.cropped(slice(rows.start, rows.stop, step), slice(columns.start, columns.stop, step))
 
-def bracket_source(layers: Sequence[Image], reference: int | None = None) -> BracketSource:
-    """The frames of layers that lie on the same grid; those moved by whole pixels are cropped to what all cover.
 
-    The result takes the place of the ``reference``; of the middle layer by default.
-    """
+def _within(start: int, stop: int, size: int) -> slice:
+    """At least a few pixels, inside the image."""
+    start, stop = max(0, min(start, size - _SMALLEST)), min(size, max(stop, start + _SMALLEST, _SMALLEST))
+    return slice(start, stop)
+
+
+def bracket_source(layers: Sequence[Image]) -> BracketSource:
+    """The frames of layers that lie on the same grid; the result takes the place of the middle one."""
     advice = "Choose one layer per frame."
     if len(layers) < 2:
         raise BracketError("layers", "three image layers", f"{len(layers)}", advice)
     if len({id(layer) for layer in layers}) < len(layers):
         raise BracketError("layers", "three different layers", "the same layer twice", advice)
-    chosen = layers[len(layers) // 2 if reference is None else reference]
+    chosen = layers[len(layers) // 2]
     _require_same_grid(layers, chosen)
     facts = [layer_facts(layer) for layer in layers]
     frames = [fact.as_core_reads(full_resolution(layer)) for fact, layer in zip(facts, layers, strict=True)]
     planes = chosen.ndim - 2
-    offsets = np.array([_pixel_offset(layer, chosen) for layer in layers])
-    start = np.zeros(2, dtype=int)
-    if offsets.any():
-        start, frames = _crop_to_common(frames, offsets, planes)
     for layer, frame in zip(layers, frames, strict=True):
         if frame.shape[:planes] != frames[0].shape[:planes]:
             expected = f"{frames[0].shape[:planes]} planes as in {layers[0].name!r}"
@@ -190,7 +207,7 @@ def bracket_source(layers: Sequence[Image], reference: int | None = None) -> Bra
         tuple(layer.name for layer in layers),
         tuple(frames),
         tuple(frames[0].shape[:planes]),
-        Placement.of(chosen).shifted(start.tolist()),
+        Placement.of(chosen),
         tuple(layer_path(layer) for layer in layers),
         tuple(str(layer.unique_id) for layer in layers),
         *common_facts(facts),
@@ -222,42 +239,12 @@ def _require_same_grid(layers: Sequence[Image], reference: Image) -> None:
             expected = f"{reference.ndim} dimensions, {'colour' if reference.rgb else 'grey'}, as {reference.name!r}"
             actual = f"{layer.ndim} dimensions, {'colour' if layer.rgb else 'grey'}"
             raise ShapeError(f"layer {layer.name!r}", expected, actual, "Convert or split the layer so that all agree.")
-        ours, theirs = (Placement.of(each).matrix[:-1, :-1] for each in (layer, reference))
+        ours, theirs = (Placement.of(each).matrix for each in (layer, reference))
         if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max()):
             raise BracketError(
                 f"layer {layer.name!r}",
-                f"the scale, rotation and shear of {reference.name!r}, scale {tuple(map(float, reference.scale))}",
-                f"others, scale {tuple(map(float, layer.scale))}",
-                "Copy the transform (layer list › right click › Copy scale, rotate, shear or affine) if it is wrong, "
-                "or resample the layer; the merge aligns hand-held frames by itself.",
+                f"the scale, translation, rotation and shear of {reference.name!r}",
+                f"others, scale {tuple(map(float, layer.scale))}, translation {tuple(map(float, layer.translate))}",
+                "Copy the transform (layer list › right click › Copy scale, translate, rotate, shear or affine) if it "
+                "is wrong, or resample the layer; the merge aligns hand-held frames by itself.",
             )
-
-
-def _pixel_offset(layer: Image, reference: Image) -> np.ndarray:
-    """Rows and columns from the reference's corner to the layer's."""
-    ours, theirs = (Placement.of(each).matrix for each in (layer, reference))
-    pixels = np.linalg.solve(theirs, ours[:, -1])[:-1]
-    whole = np.round(pixels)
-    if not np.allclose(pixels, whole, atol=0.01) or whole[:-2].any():
-        raise BracketError(
-            f"layer {layer.name!r}",
-            f"a translation by whole pixels in the plane of {reference.name!r}",
-            tuple(np.round(pixels, 3).tolist()),
-            "Reset the layer's translation; the merge aligns hand-held frames by itself.",
-        )
-    return whole[-2:].astype(int)
-
-
-def _crop_to_common(frames: list[Any], offsets: np.ndarray, planes: int) -> tuple[np.ndarray, list[Any]]:
-    """Cut every frame to the rectangle all of them cover, in the reference's pixels."""
-    sizes = np.array([frame.shape[planes : planes + 2] for frame in frames])
-    start, stop = offsets.max(0), (offsets + sizes).min(0)
-    if (stop <= start).any():
-        raise BracketError(
-            "layers", "frames that overlap", "translations further apart than the frames are wide", "Reset them."
-        )
-    cut = []
-    for frame, offset in zip(frames, offsets, strict=True):
-        rows, columns = (slice(a, b) for a, b in zip(start - offset, stop - offset, strict=True))
-        cut.append(frame[(slice(None),) * planes + (rows, columns)])
-    return start, cut

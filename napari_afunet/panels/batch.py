@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
@@ -16,13 +17,14 @@ from qtpy.QtWidgets import (
     QListWidgetItem,
     QMenu,
     QPushButton,
-    QVBoxLayout,
     QWidget,
 )
 
 from napari_afunet.jobs.summary import in_widget_words
-from napari_afunet.jobs.worker import BracketDone, FoundBracket
 from napari_afunet.panels.layout import reveal
+
+if TYPE_CHECKING:
+    from afunet_core.merging.batch import Outcome
 
 # text, find brackets by time and exposure, tip
 _BATCHES = (
@@ -34,7 +36,7 @@ _BATCHES = (
     ),
 )
 _MARKS = {"merged": "✓", "skipped": "✓", "failed": "⚠"}
-_BRACKET = Qt.ItemDataRole.UserRole
+_NAME, _FILES = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
 _LOWEST = 120  # pixels of the list
 
 
@@ -69,17 +71,13 @@ class BatchPanel(QWidget):
         self.merge_button.setToolTip("Merge all of them with the settings above, into a folder that you choose.")
         self.folder_button = QPushButton("Open folder")
         self.folder_button.setToolTip("Show the merged files.")
-        self._found = QWidget()
-        inside = QGridLayout(self._found)
+        inside = QGridLayout(self)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addWidget(self.label, 0, 0, 1, 3)
         inside.addWidget(self.list, 1, 0, 1, 3)
         for column, button in enumerate((self.open_button, self.merge_button, self.folder_button)):
             inside.addWidget(button, 2, column)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._found)
-        self._found.setVisible(False)
+        self.setVisible(False)
         self.folder_button.setVisible(False)
         self.open_button.clicked.connect(self._open)
         self.list.itemDoubleClicked.connect(self._open)
@@ -93,31 +91,30 @@ class BatchPanel(QWidget):
         if root:
             self.search_wanted.emit(root, group)
 
-    def show_found(self, root: str, group: bool, found: Sequence[FoundBracket]) -> None:
+    def show_found(self, root: str, group: bool, found: Sequence[tuple[str, list[str]]]) -> None:
         """List the brackets of a folder."""
         self._root, self._group, self._output = root, group, ""
         self.list.clear()
-        for bracket in found:
-            self._add(bracket).setText(f"{bracket.name} · {len(bracket.files)} frames")
+        for name, files in found:
+            self._add(name, files).setText(f"{name} · {len(files)} frames")
         self.folder_button.setVisible(False)
         self.label.setText(f"{len(found)} bracket{'s' * (len(found) != 1)} in “{Path(root).name}”")
         self.label.setToolTip(root)
         self.show_idle()
-        reveal(self._found)
+        reveal(self)
 
-    def _add(self, bracket: FoundBracket) -> QListWidgetItem:
+    def _add(self, name: str, files: Sequence[str] = ()) -> QListWidgetItem:
         item = QListWidgetItem(self.list)
-        item.setData(_BRACKET, bracket)
-        item.setToolTip("\n".join(Path(file).name for file in bracket.files))
+        item.setData(_NAME, name)
+        item.setData(_FILES, list(files))
+        item.setToolTip("\n".join(Path(file).name for file in files))
         return item
 
-    def show_done(self, done: BracketDone) -> None:
+    def show_done(self, done: Outcome) -> None:
         """Mark what became of a bracket, with the reason where it failed."""
-        if not done.name:
-            return
-        items = [item for row in range(self.list.count()) if (item := self.list.item(row)) is not None]
-        same = [item for item in items if item.data(_BRACKET).name == done.name]
-        item = same[0] if same else self._add(FoundBracket(done.name, ()))
+        items = (self.list.item(row) for row in range(self.list.count()))
+        same = [item for item in items if item is not None and item.data(_NAME) == done.name]
+        item = same[0] if same else self._add(done.name)
         message = in_widget_words(done.message)
         reason = f": {message.replace(f'{self._root}/', '')}" if done.status == "failed" else ""  # it fits the line
         item.setText(f"{_MARKS.get(done.status, '')} {done.name}{reason}")
@@ -135,20 +132,20 @@ class BatchPanel(QWidget):
     def show_idle(self) -> None:
         """Offer the next batch, and the folder of the last."""
         self.button.setEnabled(True)
-        self._found.setVisible(self.list.count() > 0 or bool(self._output))
+        self.setVisible(self.list.count() > 0 or bool(self._output))
         if self._output and self.folder_button.isHidden():
             self.folder_button.setVisible(True)
             reveal(self.folder_button)
         self._show_buttons()
 
     def _show_buttons(self) -> None:
-        self.open_button.setEnabled(any(item.data(_BRACKET).files for item in self.list.selectedItems()))
+        self.open_button.setEnabled(any(item.data(_FILES) for item in self.list.selectedItems()))
         self.merge_button.setEnabled(bool(self._root) and self.list.count() > 0 and self.button.isEnabled())
 
     def _open(self) -> None:
         items = self.list.selectedItems()
         if items:
-            self.open_wanted.emit(list(items[0].data(_BRACKET).files))
+            self.open_wanted.emit(items[0].data(_FILES))
 
     def _merge(self) -> None:
         output = QFileDialog.getExistingDirectory(self, "Folder for the merged images", self._root)

@@ -9,7 +9,14 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_afunet.layers.exposures import layer_exposure
-from napari_afunet.layers.selection import MOST_FRAMES, candidate_layers, full_resolution, guess_layers, guess_stack
+from napari_afunet.layers.selection import (
+    MOST_FRAMES,
+    candidate_layers,
+    full_resolution,
+    guess_layers,
+    guess_stack,
+    knows_exposures,
+)
 from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
 from napari_afunet.panels.frame_table import EV, FrameTable
 from napari_afunet.panels.layout import let_shrink
@@ -91,6 +98,8 @@ class BracketPanel(QWidget):
         self.estimate_button.setToolTip("Estimate the exposures from the brightness of the pictures.")
         for button in (self.spacing_button, self.estimate_button):
             unknown.addWidget(button)
+        self.newer_button = QPushButton()
+        self.newer_button.clicked.connect(lambda: self.set_layers(self._newer()))
         buttons = QHBoxLayout()
         buttons.addWidget(QLabel("Reference"))
         buttons.addWidget(self.reference_box, 1)
@@ -101,11 +110,10 @@ class BracketPanel(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
         layout.addLayout(top)
+        layout.addWidget(self.newer_button)
         layout.addWidget(self.table)
         layout.addWidget(self._unknown)
         layout.addLayout(buttons)
-
-    # -------------------------------------------------------------------------------------------- what the widget asks
 
     @property
     def is_stack(self) -> bool:
@@ -148,8 +156,6 @@ class BracketPanel(QWidget):
             return "All exposures are equal: that is not a bracket."
         return ""
 
-    # -------------------------------------------------------------------------------------------- following the viewer
-
     def refresh(self) -> None:
         """Follow the layer list: keep what was chosen or typed, else choose."""
         chosen, candidates = self.layers(), candidate_layers(self._viewer.layers)
@@ -185,27 +191,28 @@ class BracketPanel(QWidget):
         middle = self.table.count // 2
         self.table.type_values([step * (index - middle) for index in range(self.table.count)], EV)
 
-    def set_exposures(self, ev: Sequence[float]) -> None:
-        """Type these exposures in EV."""
-        self.table.type_values(ev, EV)
-
-    @property
-    def left_out(self) -> int:
-        """Number of layers like the chosen ones that are too many for one bracket."""
-        layers = self.layers()
-        if self.is_stack or self._chosen_by_user or len(layers) < MOST_FRAMES:
-            return 0
-        shape = full_resolution(layers[0]).shape
-        return sum(full_resolution(layer).shape == shape for layer in self._candidates) - len(layers)
-
-    @property
-    def passed_over(self) -> list[str]:
-        """Names of layers among the chosen ones that have an exposure, but another size or other channels."""
+    def warnings(self) -> list[str]:
+        """Return sentences on layers that are left out, though they look like frames."""
         layers = self.layers()
         if self.is_stack or self._chosen_by_user or not layers:
             return []
+        said, shape = [], full_resolution(layers[0]).shape
+        alike = sum(full_resolution(layer).shape == shape for layer in self._candidates)
+        if alike > len(layers) == MOST_FRAMES:
+            said.append(f"The last {MOST_FRAMES} of {alike} layers are taken. Select others and press “Find again”.")
         beside = self._candidates[min(map(self._candidates.index, layers)) :]
-        return [each.name for each in beside if each not in layers and layer_exposure(each).value is not None]
+        names = [each.name for each in beside if each not in layers and layer_exposure(each).value is not None]
+        if names:
+            advice = "All frames need one size, and all be colour or all be grey."
+            said.append(f"Not taken: {', '.join(names)}. {advice}")
+        return said
+
+    def _newer(self) -> list[Image]:
+        """Return a bracket that was opened after the one chosen by the user; an empty list where there is none."""
+        layers = self.layers()
+        newest = max((self._candidates.index(layer) for layer in layers), default=len(self._candidates))
+        found = guess_layers(self._candidates[newest + 1 :])
+        return found if knows_exposures(found) else []
 
     def _guess(self, selected: Sequence[Image] | object) -> None:
         chosen = guess_layers(self._viewer.layers, selected)  # type: ignore[arg-type]
@@ -243,11 +250,13 @@ class BracketPanel(QWidget):
         for widget in (self.kind_box, self.guess_button):
             widget.setVisible(bool(self._candidates))
         self.table.setEnabled(bool(self._candidates))
+        newer = self._newer()
+        self.newer_button.setText(f"Use the {len(newer)} new frames as bracket")
+        self.newer_button.setToolTip(", ".join(layer.name for layer in newer))
+        self.newer_button.setVisible(bool(newer))
         self._unknown.setVisible(complete and self.table.values() is None)
         self.add_button.setVisible(not self.is_stack and self.table.count < MOST_FRAMES)
         self.remove_button.setVisible(not self.is_stack and self.table.count > 2)
-
-    # -------------------------------------------------------------------------------------------- the user acts
 
     def _on_exposures(self) -> None:
         self._show_state()

@@ -27,9 +27,8 @@ class ControlsPanel(QWidget):
     def __init__(self, save_button: QPushButton, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._begun = 0.0
-        self.merge_button = QPushButton(IDLE)
+        self.merge_button = QPushButton()
         self.merge_button.setObjectName("merge")
-        self.merge_button.setAccessibleName("Merge the bracket")
         self.merge_button.setToolTip("Merge the frames into one HDR image.")
         font = self.merge_button.font()
         font.setPointSizeF(font.pointSizeF() * 1.25)
@@ -41,8 +40,7 @@ class ControlsPanel(QWidget):
             "Merge only what the canvas shows, coarsely, into layers of its own.\n"
             "The network looks at the whole image, so the full merge differs a little."
         )
-        for button in (self.merge_button, self.save_button, self.preview_button):
-            button.setMinimumHeight(_HEIGHT)
+        self._set_mode(IDLE, "Merge the bracket")
         self.progress_bar = QProgressBar()
         self.progress_bar.setAccessibleName("Progress of the merge")
         self.progress_bar.setRange(0, STEPS)
@@ -52,13 +50,12 @@ class ControlsPanel(QWidget):
         self.status_label.setMinimumHeight(self.status_label.fontMetrics().height() + 4)
         self.summary_label.setVisible(False)
         self.warnings_label.setVisible(False)
-        self.warnings_label.setStyleSheet(
-            "QLabel { border-left: 3px solid #e0a030; padding-left: 4px; }"
-        )  # in any theme
+        # Of one colour in any theme.
+        self.warnings_label.setStyleSheet("QLabel { border-left: 3px solid #e0a030; padding-left: 4px; }")
         buttons = QHBoxLayout()
-        buttons.addWidget(self.merge_button, 3)
-        buttons.addWidget(self.save_button, 1)
-        buttons.addWidget(self.preview_button, 1)
+        for button, share in ((self.merge_button, 3), (self.save_button, 1), (self.preview_button, 1)):
+            button.setMinimumHeight(_HEIGHT)
+            buttons.addWidget(button, share)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addLayout(buttons)
@@ -92,10 +89,7 @@ class ControlsPanel(QWidget):
     def show_running(self) -> None:
         """Offer to cancel what runs."""
         self._begun = time.monotonic()
-        self.merge_button.setText(RUNNING)
-        self.merge_button.setAccessibleName("Cancel the merge")
-        self.merge_button.setEnabled(True)
-        self.preview_button.setEnabled(False)
+        self._set_mode(RUNNING, "Cancel the merge")
         self.show_progress(0.0, "Starting …")
 
     def show_cancelling(self) -> None:
@@ -106,11 +100,14 @@ class ControlsPanel(QWidget):
     def show_idle(self, fraction: float, message: str) -> None:
         """Offer the next merge."""
         self._begun = 0.0
-        self.merge_button.setText(IDLE)
-        self.merge_button.setAccessibleName("Merge the bracket")
-        self.merge_button.setEnabled(True)
-        self.preview_button.setEnabled(True)
+        self._set_mode(IDLE, "Merge the bracket")
         self.show_progress(fraction, message)
+
+    def _set_mode(self, text: str, name: str) -> None:
+        self.merge_button.setText(text)
+        self.merge_button.setAccessibleName(name)
+        self.merge_button.setEnabled(True)
+        self.preview_button.setEnabled(text == IDLE)
 
     def _on_click(self) -> None:
         (self.merge_wanted if self.merge_button.text() == IDLE else self.cancel_wanted).emit()

@@ -39,16 +39,8 @@ class DisplayPanel(QWidget):
         for value, text in OPERATORS.items():
             self.operator_box.addItem(text, value)
         self.operator_box.setToolTip("How the range is compressed for the screen. The HDR data stays as it is.")
-        self.ev_slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-        self.ev_slider.setRange(-8, 12)
-        self.ev_slider.setSingleStep(0.1)  # type: ignore[arg-type]  # superqt's stub says int
-        self.ev_slider.setDecimals(1)
-        self.ev_slider.setToolTip("Exposure in EV: +1 is twice as bright. Double-click the number to type.")
-        self.gamma_slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
-        self.gamma_slider.setRange(1.2, 4)
-        self.gamma_slider.setSingleStep(0.1)  # type: ignore[arg-type]
-        self.gamma_slider.setDecimals(1)
-        self.gamma_slider.setToolTip("Gamma of the screen: 2.2 is neutral, more brightens the mid-tones.")
+        self.ev_slider = _slider(-8, 12, "Exposure in EV: +1 is twice as bright. Double-click the number to type.")
+        self.gamma_slider = _slider(1.2, 4, "Gamma of the screen: 2.2 is neutral, more brightens the mid-tones.")
         self.warn_check = QCheckBox("Highlight warning")
         self.warn_check.setToolTip("Paint what is brighter than white at this exposure.")
         self.reset_button = QPushButton("Reset")
@@ -60,10 +52,15 @@ class DisplayPanel(QWidget):
         row.addWidget(self.reset_button)
         form = panel_form()
         self.setLayout(form)
-        form.addRow("HDR layer", self.layer_box)
-        form.addRow("Exposure", self.ev_slider)
-        form.addRow("Gamma", self.gamma_slider)
-        form.addRow("Operator", self.operator_box)
+        for label, control in (
+            ("HDR layer", self.layer_box),
+            ("Exposure", self.ev_slider),
+            ("Gamma", self.gamma_slider),
+            ("Operator", self.operator_box),
+        ):
+            form.addRow(label, control)
+            for part in (control, *control.findChildren(QWidget)):
+                part.setAccessibleName(label)  # for screen readers
         form.addRow("", row)
 
         self._settled = QTimer(self)
@@ -71,7 +68,7 @@ class DisplayPanel(QWidget):
         self._settled.setInterval(_SETTLED)
         self._settled.timeout.connect(self._settle)
         self.ev_slider.valueChanged.connect(lambda: self.apply())
-        self.gamma_slider.valueChanged.connect(self._apply_gamma)
+        self.gamma_slider.valueChanged.connect(lambda: self.apply(gamma_only=True))
         self.operator_box.activated.connect(lambda: self.apply(create=True))
         self.warn_check.clicked.connect(lambda: self.apply(create=True))
         self.reset_button.clicked.connect(self._reset)
@@ -96,11 +93,6 @@ class DisplayPanel(QWidget):
             slider.blockSignals(False)
         self.operator_box.setCurrentIndex(self.operator_box.findData(settings.operator))
         self.warn_check.setChecked(settings.warn)
-
-    def choose_operator(self, operator: str) -> None:
-        """Pick an operator, as the user does."""
-        self.operator_box.setCurrentIndex(self.operator_box.findData(operator))
-        self.apply(create=True)
 
     def layer(self) -> Image | None:
         """The chosen HDR layer."""
@@ -129,13 +121,15 @@ class DisplayPanel(QWidget):
             self.layer_box.setCurrentIndex(len(self._layers) - 1)
         self.setEnabled(bool(self._layers))
 
-    def apply(self, create: bool = False) -> None:
+    def apply(self, create: bool = False, gamma_only: bool = False) -> None:
         """Draw the chosen layer and its tone-mapped view with the present settings; ``create`` adds a missing view."""
         layer = self.layer()
         if layer is None or layer not in self._viewer.layers:
             return
-        view = self._view(layer)
-        if create or view is not None:
+        view = find_result(self._viewer, ResultId.of_layer(layer), "tone_mapped")
+        if gamma_only and view is not None:
+            set_view_gamma(view, self.settings())  # the shader does it: no pixel is computed anew
+        elif create or view is not None:
             view = show_tone_mapped(self._viewer, layer, self.settings())
         if view is not None and self._covers(view, layer):
             self._settled.start()  # drawing two layers, of which one is not seen, would take twice as long
@@ -153,23 +147,15 @@ class DisplayPanel(QWidget):
         if layer is not None and layer in self._viewer.layers:
             set_display(layer, self.settings())
 
-    def _apply_gamma(self) -> None:
-        """The shader does it: no pixel is computed anew."""
-        layer = self.layer()
-        if layer is None or layer not in self._viewer.layers:
-            return
-        if (view := self._view(layer)) is not None:
-            set_view_gamma(view, self.settings())
-        if view is not None and self._covers(view, layer):
-            self._settled.start()
-        else:
-            set_display(layer, self.settings())
-        self.applied.emit()
-
-    def _view(self, layer: Image) -> Image | None:
-        """The tone-mapped view of an HDR layer."""
-        return find_result(self._viewer, ResultId.of_layer(layer), "tone_mapped")
-
     def _reset(self) -> None:
         self.set_settings(DisplaySettings())
         self.apply()
+
+
+def _slider(least: float, most: float, tip: str) -> QLabeledDoubleSlider:
+    slider = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
+    slider.setRange(least, most)
+    slider.setSingleStep(0.1)  # type: ignore[arg-type]  # superqt's stub says int
+    slider.setDecimals(1)
+    slider.setToolTip(tip)
+    return slider

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -41,12 +40,6 @@ def format_exposure(value: float, unit: str) -> str:
     return f"{value:.7g}"
 
 
-@dataclass(frozen=True)
-class _Typed:
-    text: str
-    unit: str
-
-
 class FrameTable(QWidget):
     """Layers and exposures of the frames."""
 
@@ -58,7 +51,7 @@ class FrameTable(QWidget):
         self.is_stack = False
         self._guard = ControlGuard(self)
         self._candidates: list[Image] = []
-        self._typed: WeakKeyDictionary[Image, dict[int, _Typed]] = WeakKeyDictionary()
+        self._typed: WeakKeyDictionary[Image, dict[int, tuple[str, str]]] = WeakKeyDictionary()
         self.layer_boxes: list[QComboBox] = []
         self.exposure_edits: list[QLineEdit] = []
         self.unit_box = QComboBox()
@@ -102,8 +95,6 @@ class FrameTable(QWidget):
         self.sort_rows()
         self.changed.emit()
 
-    # -------------------------------------------------------------------------------------------- what is shown
-
     def show_candidates(self, candidates: Sequence[Image], count: int, chosen: Sequence[Image]) -> None:
         """Show a number of rows with these layers to choose from, and these chosen."""
         self._candidates = list(candidates)
@@ -133,7 +124,7 @@ class FrameTable(QWidget):
         known = self._known()
         typed = [self._typed_at(index) for index in range(self.count)]
         ev, times = common_exposures(known) if len(known) == self.count else (None, None)
-        units = [entry.unit for entry in typed if entry is not None]
+        units = [entry[1] for entry in typed if entry is not None]
         if units:
             self._set_unit(units[0])
         elif ev is not None or times is not None:
@@ -143,7 +134,7 @@ class FrameTable(QWidget):
         for index, edit in enumerate(self.exposure_edits):
             entry, value = typed[index], values[index] if values is not None else None
             text = format_exposure(value, unit) if value is not None else ""
-            edit.setText(entry.text if entry is not None else text)
+            edit.setText(entry[0] if entry is not None else text)
             origin = known[index].origin if index < len(known) else ""
             if entry is None and origin:
                 edit.setToolTip(f"From {origin}. Type to change.")
@@ -161,8 +152,6 @@ class FrameTable(QWidget):
             edit.setText(texts[layer])
         self.layers_changed.emit()
 
-    # -------------------------------------------------------------------------------------------- rows
-
     def _known(self) -> list[LayerExposure]:
         layers = self.layers()
         if self.is_stack and layers:
@@ -177,14 +166,15 @@ class FrameTable(QWidget):
         box = self.layer_boxes[index]
         return (self._candidates[box.currentIndex() - 1] if box.currentIndex() > 0 else None), 0
 
-    def _typed_at(self, index: int) -> _Typed | None:
+    def _typed_at(self, index: int) -> tuple[str, str] | None:
+        """Return what was typed in a row, and in which unit."""
         layer, key = self._owner(index)
         return self._typed.get(layer, {}).get(key) if layer is not None else None
 
     def _remember(self, index: int, text: str) -> None:
         layer, key = self._owner(index)
         if layer is not None:
-            self._typed.setdefault(layer, {})[key] = _Typed(text, self.unit_box.currentText())
+            self._typed.setdefault(layer, {})[key] = text, self.unit_box.currentText()
 
     def _add_row(self, index: int) -> None:
         box = QComboBox()
@@ -203,10 +193,11 @@ class FrameTable(QWidget):
         edit.editingFinished.connect(self.sort_rows)
         self._grid.addWidget(box, index + 1, 0)
         self._grid.addWidget(edit, index + 1, 1)
+        self._guard.protect(box)
+        QWidget.setTabOrder(self.exposure_edits[index - 1] if index else self.unit_box, box)
+        QWidget.setTabOrder(box, edit)
         self.layer_boxes.append(box)
         self.exposure_edits.append(edit)
-        self._guard.protect(box)
-        QWidget.setTabOrder(box, edit)
 
     def _fill(self, box: QComboBox) -> None:
         box.clear()
@@ -218,8 +209,6 @@ class FrameTable(QWidget):
         self.unit_box.blockSignals(True)
         self.unit_box.setCurrentText(unit)
         self.unit_box.blockSignals(False)
-
-    # -------------------------------------------------------------------------------------------- the user acts
 
     def _on_layer(self) -> None:
         self.show_exposures()

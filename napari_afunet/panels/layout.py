@@ -15,9 +15,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QGroupBox,
     QHBoxLayout,
-    QLabel,
-    QLayoutItem,
-    QLineEdit,
     QScrollArea,
     QScrollBar,
     QSizePolicy,
@@ -32,9 +29,6 @@ _FOCUS = ", ".join(
     f"{kind}:focus"
     for kind in ("QPushButton", "QToolButton", "QComboBox", "QLineEdit", "QAbstractSpinBox", "QCheckBox", "QSlider")
 )
-_LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
-
-
 _KEYS = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
 
 
@@ -74,18 +68,12 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
     layout = QVBoxLayout(widget)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(area)
-    prepare_controls(inside)
-    needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
-    widget.setMinimumWidth(max(needed, _MINIMUM_WIDTH))
-
-
-def prepare_controls(inside: QWidget) -> None:
-    """Name the controls for screen readers, and guard them."""
-    _name_controls(inside)
     guard = ControlGuard(inside)
     for kind in (QComboBox, QAbstractSpinBox, QAbstractSlider):
         for control in inside.findChildren(kind):
             guard.protect(control)
+    needed = inside.minimumSizeHint().width() + area.verticalScrollBar().sizeHint().width()
+    widget.setMinimumWidth(max(needed, _MINIMUM_WIDTH))
 
 
 def panel_form() -> QFormLayout:
@@ -114,28 +102,6 @@ def reveal(widget: QWidget) -> None:
             parent.ensureWidgetVisible(widget, 0, 8)
 
     QTimer.singleShot(50, scroll)
-
-
-def _name_controls(inside: QWidget) -> None:
-    """Give the controls of forms the names of their labels, for screen readers."""
-    for form in inside.findChildren(QFormLayout):
-        for row in range(form.rowCount()):
-            label, field = _widget_of(form.itemAt(row, _LABEL)), _widget_of(form.itemAt(row, _FIELD))
-            if isinstance(label, QLabel) and label.text() and field is not None and not field.accessibleName():
-                field.setAccessibleName(label.text())
-    numbers = [*inside.findChildren(QAbstractSpinBox), *inside.findChildren(QLineEdit)]
-    for control in numbers:  # beside a slider
-        parent = control.parent()
-        if not control.accessibleName() and isinstance(parent, QWidget) and parent.accessibleName():
-            control.setAccessibleName(parent.accessibleName())
-
-
-def _widget_of(item: QLayoutItem | None) -> QWidget | None:
-    """Return the widget of an item, or the first in its layout."""
-    if item is None:
-        return None
-    layout = item.layout()
-    return item.widget() if layout is None else _widget_of(layout.itemAt(0))
 
 
 def _group(title: str, contents: Iterable[QWidget]) -> QWidget:

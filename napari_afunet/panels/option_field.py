@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
     QHBoxLayout,
+    QLineEdit,
     QSizePolicy,
     QToolButton,
     QWidget,
@@ -24,11 +25,9 @@ from napari_afunet.panels.layout import let_shrink
 
 
 class OptionField(QObject):
-    """The control of an option: its value in, its value out. It is made when it is first asked for.
+    """The control of an option: its value in, its value out. ``widget`` is what stands in the form.
 
-    Attributes:
-        option: the declaration.
-        changed: emitted after every change, by the user or not.
+    ``changed`` is emitted after every change, by the user or not.
     """
 
     changed = Signal()
@@ -36,45 +35,17 @@ class OptionField(QObject):
     def __init__(self, declared: Option, parent: QWidget) -> None:
         super().__init__(parent)
         self.option = declared
-        self._control: Any = None
-        self._value, self._enabled = declared.default, True  # until there is a control
-        self._texts: tuple[str, ...] = ()
-
-    @property
-    def control(self) -> Any:
-        """The combo box, spin box or check box."""
-        if self._control is None:
-            control, declared = self._build(), self.option
-            control.setToolTip(declared.tooltip)
-            control.setObjectName(declared.name)
-            control.setAccessibleName(declared.label)
-            control.setAccessibleDescription(declared.help)
-            self._control = control
-            self.blockSignals(True)
-            if self._texts:
-                self.offer(self._texts)
-            self.set_value(self._value)
-            self.blockSignals(False)
-        return self._control
-
-    @cached_property
-    def widget(self) -> QWidget:
-        """Control in the form, with a browse button where a file is a possible value."""
-        widget = self._with_browse_button() if self.option.files else self.control
-        widget.setEnabled(self._enabled)
-        return widget
-
-    def set_enabled(self, enabled: bool) -> None:
-        """Grey the field out where it does not apply."""
-        self._enabled = enabled
-        if "widget" in vars(self):
-            self.widget.setEnabled(enabled)
+        self.control: Any = self._build()  # a combo box, spin box or check box
+        self.control.setToolTip("\n".join(textwrap.wrap(declared.help, 90)))
+        self.control.setObjectName(declared.name)
+        for part in (self.control, *self.control.findChildren(QLineEdit)):
+            part.setAccessibleName(declared.label)
+        self.control.setAccessibleDescription(declared.help)
+        self.widget = self._with_browse_button() if declared.files else self.control
 
     def value(self) -> Any:
         """Return what the control says."""
-        control, declared = self._control, self.option
-        if control is None:
-            return self._value
+        control, declared = self.control, self.option
         if isinstance(control, QCheckBox):
             return control.isChecked()
         if isinstance(control, QDoubleSpinBox):
@@ -91,12 +62,7 @@ class OptionField(QObject):
 
     def set_value(self, value: Any) -> None:
         """Show a value."""
-        control, declared = self._control, self.option
-        if control is None:
-            is_new, self._value = value != self._value, value
-            if is_new:
-                self.changed.emit()
-            return
+        control, declared = self.control, self.option
         if isinstance(control, QCheckBox):
             control.setChecked(bool(value))
         elif isinstance(control, QDoubleSpinBox):
@@ -107,6 +73,7 @@ class OptionField(QObject):
             self.set_file(value)
         else:
             control.setCurrentText(declared.text_of(value))
+            control.lineEdit().home(False)  # a long text is read from its beginning
 
     def set_file(self, path: str) -> None:
         """Choose a file; its name is shown."""
@@ -118,9 +85,6 @@ class OptionField(QObject):
 
     def offer(self, texts: Sequence[str]) -> None:
         """Offer these texts; what is chosen stays."""
-        self._texts = tuple(texts)
-        if self._control is None:
-            return
         file, text = self.control.currentData(), self.control.currentText()
         self.control.blockSignals(True)
         self.control.clear()

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QFormLayout, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
 from afunet_core.errors import ArgumentError
 from afunet_core.utils.options import GROUPS
-from napari_afunet.panels.layout import panel_form, prepare_controls
+from napari_afunet.panels.layout import panel_form
 from napari_afunet.panels.option_field import OptionField
 from napari_afunet.settings import MergeSettings, form_options
 
@@ -83,25 +83,26 @@ class SettingsPanel(QWidget):
                     form.addRow("", self._hint(hint))
 
     def _folded(self, group: str) -> QCollapsible:
-        """Return a group that is folded away; its controls are made when it is first unfolded."""
+        """Return a group that is folded away."""
         inside, form = QWidget(), _form()
         inside.setLayout(form)
-
-        def fill() -> None:
-            if form.rowCount() == 0:
-                self._add_rows(form, group)
-                prepare_controls(inside)
-                fold.expand(animate=False)  # to its height
-
+        self._add_rows(form, group)
         fold: Any = QCollapsible(GROUPS[group])
         self.groups[group] = fold
         fold.setDuration(0)
         fold.setContent(inside)
         fold.layout().setContentsMargins(0, 0, 0, 0)
         fold.layout().setSpacing(0)
-        fold.content().layout().setContentsMargins(8, 0, 0, 4)
+        form.setContentsMargins(8, 0, 0, 4)
         fold.collapse(animate=False)
-        fold.toggled.connect(fill)
+        inside.hide()  # napari's style is applied to its controls when they are first seen: the panel opens sooner
+
+        def show(is_open: bool) -> None:
+            if is_open and inside.isHidden():
+                inside.show()
+                QTimer.singleShot(0, lambda: fold.expand(animate=False))  # to its height
+
+        fold.toggled.connect(show)
         fold.toggleButton().setAccessibleName(f"{GROUPS[group]} options")
         return fold
 
@@ -112,8 +113,6 @@ class SettingsPanel(QWidget):
         button.setVisible(False)
         button.clicked.connect(lambda: self.choose(name, button.property("value")))
         return button
-
-    # -------------------------------------------------------------------------------------------- values
 
     def set_settings(self, settings: MergeSettings) -> None:
         """Show these settings."""
@@ -144,10 +143,6 @@ class SettingsPanel(QWidget):
         """Choose a value of an option, as the user does."""
         self.fields[name].set_value(value)
 
-    def set_devices(self, devices: Sequence[str]) -> None:
-        """Offer these devices; what is chosen stays."""
-        self.fields["device"].offer(devices)
-
     def set_models(self, models: Sequence[str], default: str = "") -> None:
         """Offer these models, and say which is the default; what is chosen stays."""
         field = self.fields["model"]
@@ -164,8 +159,6 @@ class SettingsPanel(QWidget):
         button.setAccessibleName(text or "Suggestion")
         button.setProperty("value", value)
         button.setVisible(bool(text))
-
-    # -------------------------------------------------------------------------------------------- consequences
 
     def _on_changed(self, name: str) -> None:
         if self._showing:
@@ -193,7 +186,7 @@ class SettingsPanel(QWidget):
         except ArgumentError:
             return
         for name, applies in _APPLIES.items():
-            self.fields[name].set_enabled(applies(settings))
+            self.fields[name].widget.setEnabled(applies(settings))
 
 
 def _form() -> QFormLayout:

@@ -30,7 +30,8 @@ def states(count=3, shape=(2, 8, 21, 34), dtype=torch.float32, seed=0):
 
 
 def as_arrays(stages):
-    return [SimpleNamespace(**{side: getattr(s, side).float().numpy() for side in inspection.SIDES}) for s in stages]
+    sides = inspection.SIDES
+    return [SimpleNamespace(**{side: getattr(s, side).detach().float().numpy() for side in sides}) for s in stages]
 
 
 class TestBasis:
@@ -46,14 +47,6 @@ class TestBasis:
         _, _, expected = np.linalg.svd(alike, full_matrices=False)
         np.testing.assert_allclose(np.abs((basis.components * expected[:3]).sum(1)), 1, rtol=1e-6)
         np.testing.assert_allclose(basis.components @ basis.components.T, np.eye(3), atol=1e-10)
-
-    def test_signs_do_not_depend_on_luck(self):
-        stages = states()
-        basis = inspection.feature_basis(stages)
-        largest = np.take_along_axis(basis.components, np.abs(basis.components).argmax(1)[:, None], 1)
-        assert (largest > 0).all()
-        brighter = [SimpleNamespace(**{side: 1.3 * getattr(s, side) for side in inspection.SIDES}) for s in stages]
-        np.testing.assert_allclose(inspection.feature_basis(brighter).components, basis.components, atol=1e-4)
 
 
 class TestRGB:
@@ -149,17 +142,12 @@ FUNCTIONS = {
 class TestEveryMap:
     def test_arrays_tensors_and_half_precision_agree(self, name):
         stages = states()
+        stages[0].under.requires_grad_()
         expected = FUNCTIONS[name](stages, "under")
         np.testing.assert_array_equal(FUNCTIONS[name](as_arrays(stages), "under"), expected)
         half = FUNCTIONS[name](states(dtype=torch.bfloat16), "under")
         assert half.dtype == np.float32
         assert np.abs(half - expected).max() < 0.05 * max(1, np.abs(expected).max())
-
-    def test_gradients_do_not_get_in_the_way(self, name):
-        stages = states()
-        for stage in stages:
-            stage.under.requires_grad_()
-        assert FUNCTIONS[name](stages, "under").shape[:3] == (3, 21, 34)
 
     def test_undefined_features_stay_where_they_are(self, name):
         clean, dirty = states(), states()
@@ -169,11 +157,6 @@ class TestEveryMap:
         assert np.isfinite(result).all()
         if name != "rgb":  # there the basis moves a little with every pixel
             np.testing.assert_array_equal(result[:, 10:], FUNCTIONS[name](clean, "under")[:, 10:])
-
-    def test_strips_do_not_show(self, name, monkeypatch):
-        expected = FUNCTIONS[name](states(), "over")
-        monkeypatch.setattr(inspection, "_STRIP_PIXELS", 100)
-        np.testing.assert_allclose(FUNCTIONS[name](states(), "over"), expected, atol=1e-6)
 
     def test_errors(self, name):
         with pytest.raises(ShapeError, match="stages: expected at least one stage"):
@@ -186,11 +169,8 @@ class TestEveryMap:
         odd[1].over = odd[1].over[..., 1:]
         with pytest.raises(ShapeError, match=r"stages\[1\]\.over"):
             FUNCTIONS[name](odd, "under")
-
-
-def test_channel_that_does_not_exist():
-    with pytest.raises(ArgumentError, match="channel: expected an index from 0 to 7, got 8"):
-        inspection.stage_channel(states(), "under", 8)
+        with pytest.raises(ArgumentError, match="channel: expected an index from 0 to 7, got 8"):
+            inspection.stage_channel(states(), "under", 8)
 
 
 class TestDecodedStages:
@@ -286,17 +266,10 @@ class TestGhostMap:
         ghosts[16:44, 26:54] = 0
         assert ghosts.max() < 0.1
 
-    def test_saturation_is_not_disagreement(self):
-        bright = torch.full((1, 3, 20, 20), 0.7)  # clips the second and the third frame, to different radiances
-        assert inspection.ghost_map(self.bracket([bright] * 3)).max() < 0.05
-
-    def test_something_dark_behind_a_saturated_reference(self):
+    def test_saturation_disagrees_with_what_is_darker_alone(self):
         bright, dark = torch.full((1, 3, 20, 20), 0.7), torch.full((1, 3, 20, 20), 0.05)
+        assert inspection.ghost_map(self.bracket([bright] * 3)).max() < 0.05  # the frames clip at different radiances
         assert inspection.ghost_map(self.bracket([dark, bright, bright])).min() > 0.9
-
-    def test_an_inexact_camera_is_forgiven(self):
-        scene = self.scene()
-        assert inspection.ghost_map(self.bracket([scene, scene * 1.05, scene * 0.95])).mean() < 0.02
 
     def test_errors_and_dirt(self):
         bracket = self.bracket([self.scene()] * 3)

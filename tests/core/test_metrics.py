@@ -53,9 +53,6 @@ class TestPSNR:
         image[truth > 0.9], truth[truth > 0.9] = 1.0, 1.0
         checks.close(metric(outside_image, outside_truth), metric(image, truth))
 
-    def test_equal_images_are_infinitely_good(self, pair):
-        assert (metrics.psnr(pair[1], pair[1]) == math.inf).all()
-
     def test_masks_split_the_error(self, checks, pair):
         image, truth = pair
         mask = torch.zeros(2, 1, 33, 40, dtype=torch.bool)
@@ -69,7 +66,8 @@ class TestPSNR:
         )
         checks.close(metrics.psnr_mu(image, truth, mask=mask[:1]), metrics.psnr_mu(image, truth, mask=mask))
 
-    def test_a_mask_of_nothing_says_so(self, pair):
+    def test_equal_images_are_infinitely_good_and_a_mask_of_nothing_says_so(self, pair):
+        assert (metrics.psnr(pair[1], pair[1]) == math.inf).all()
         assert metrics.psnr(*pair, mask=torch.zeros(2, 1, 33, 40)).isnan().all()
 
     def test_errors(self, pair):
@@ -78,13 +76,12 @@ class TestPSNR:
             metrics.psnr(image[..., 1:], truth)
         with pytest.raises(ShapeError, match="mask"):
             metrics.psnr(image, truth, mask=torch.ones(2, 1, 3, 3))
-        with pytest.raises(ArgumentError, match="peak"):
-            metrics.psnr(image, truth, peak=0.0)
+        with pytest.raises(ArgumentError, match="max_val"):
+            metrics.psnr(image, truth, 0.0)
 
 
 class TestSSIM:
     def test_agrees_with_scikit_image(self, checks, pair):
-        checks.close(metrics.ssim(*pair), skimage_ssim(*pair), tolerance=1e-6)
         image, truth = pair
         checks.close(metrics.ssim_mu(*pair), skimage_ssim(mu_law(image), mu_law(truth)), tolerance=1e-6)
         checks.close(metrics.ssim_linear(*pair), skimage_ssim(*pair), tolerance=1e-6)
@@ -123,8 +120,6 @@ class TestSSIM:
     def test_too_small_for_the_window(self):
         with pytest.raises(ShapeError, match="at least 11×11"):
             metrics.ssim(torch.zeros(1, 3, 10, 40), torch.zeros(1, 3, 10, 40))
-        with pytest.raises(ArgumentError, match="peak"):
-            metrics.ssim(torch.zeros(1, 3, 11, 11), torch.zeros(1, 3, 11, 11), peak=-1.0)
 
 
 @pytest.mark.parametrize("name", metrics.METRICS)

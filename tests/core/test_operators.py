@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +24,7 @@ from afunet_core.data.synthesis.sensor import add_sensor_noise
 from afunet_core.errors import AFUNetError
 from afunet_core.losses.perceptual import VGGFeatures
 from afunet_core.ops.warp import WarpHomography
+from contract import Contract
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "support.md"
 IMAGE = (2, 3, 4, 6)
@@ -57,25 +59,18 @@ class Case:
     takes_numbers: bool = False
     slow: frozenset[str] = frozenset()
 
-
-def _three_frames(under: Tensor, reference: Tensor, over: Tensor, **options: Any) -> Tensor:
-    return radiometry.network_input([under, reference, over], TIMES, **options)
-
-
-def _merged(under: Tensor, over: Tensor, **options: Any) -> Tensor:
-    return merge_frames([under, over], TIMES[:2], **options)
+    def with_numbers(self) -> Callable[..., Tensor]:
+        """The function with the first value of every number."""
+        return partial(self.function, **{name: values[0] for name, values in self.numbers.items()})
 
 
-def _weights(under: Tensor, over: Tensor) -> Tensor:
-    return merge_weights([under, over], TIMES[:2])[1]
+def of_frames(function: Callable[..., Tensor], *more: Any) -> Callable[..., Tensor]:
+    """A function of a sequence of frames as one of tensors."""
+    return lambda *frames, **options: function(list(frames), *more, **options)
 
 
 def _noisy(exposed: Tensor, noise: Tensor, gain: Any = 1e-2, read: Any = 0.05) -> Tensor:
     return add_sensor_noise(exposed, gain, read, noise)
-
-
-def _fused(under: Tensor, over: Tensor, **options: Any) -> Tensor:
-    return fuse_frames([under, over], **options)
 
 
 class _Warp(WarpHomography):
@@ -108,24 +103,25 @@ def _model(config: af.AFUNetConfig) -> af.AFUNet:
     return af.AFUNet(config).double().eval()
 
 
-def _network(frames: Tensor, model: af.AFUNet) -> Tensor:
-    """The network in the dtype and on the device of the frames; of no particular weights where there are no values."""
-    given = getattr(frames, "dtype", None), str(getattr(frames, "device", ""))
-    if given == (torch.float64, "cpu") or given[0] not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        return model(frames)
-    if frames.device.type == "cpu":
-        return copy.deepcopy(model).to(frames.dtype)(frames)
-    return _elsewhere(model, frames)
+def of_module(module: nn.Module) -> Callable[..., Tensor]:
+    """A module in double precision as a function in the dtype and on the device of its input."""
 
+    def run(images: Tensor) -> Tensor:
+        given = getattr(images, "dtype", None), str(getattr(images, "device", ""))
+        if given == (torch.float64, "cpu") or given[0] not in (
+            torch.float16,
+            torch.bfloat16,
+            torch.float32,
+            torch.float64,
+        ):
+            return module(images)
+        if images.device.type == "cpu":
+            return copy.deepcopy(module).to(images.dtype)(images)
+        empty = partial(torch.empty, dtype=images.dtype, device=images.device)  # there are no values there
+        state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        return torch.func.functional_call(module, {name: empty(value.shape) for name, value in state.items()}, images)
 
-def _elsewhere(module: nn.Module, images: Tensor) -> Tensor:
-    """The module on a device where there are no values."""
-    empty = partial(torch.empty, dtype=images.dtype, device=images.device)
-    state = dict(module.named_parameters()) or dict(module.named_buffers())
-    return torch.func.functional_call(module, {name: empty(value.shape) for name, value in state.items()}, images)
-
-
-PERCEPTUAL = _Perceptual()
+    return run
 
 
 class _ToRadiance(radiometry.ToRadiance):
@@ -142,12 +138,7 @@ class _Expose(radiometry.Expose):
         return super().forward(radiance, 4.0)
 
 
-def _perceptual(prediction: Tensor) -> Tensor:
-    if str(getattr(prediction, "device", "cpu")) == "cpu":
-        return PERCEPTUAL(prediction)
-    return _elsewhere(PERCEPTUAL, prediction)
-
-
+FRAMES = {"shapes": (IMAGE, IMAGE), "names": ("frames.0.", "frames.1.")}
 PAIR = {"shapes": (IMAGE, IMAGE), "names": ("prediction", "target")}
 SCORES = {"shapes": (LARGE, LARGE), "names": ("image", "target")}
 TERMS, EACH = {"fourier": 0.005, "decibel": 0.01}, {"reduction": "none"}
@@ -158,39 +149,30 @@ CASES: dict[str, Case] = {
     "linearize, srgb": Case(partial(radiometry.linearize, encoding="srgb"), names=("image",)),
     "encode": Case(radiometry.encode, names=("linear",), numbers=GAMMA, module=radiometry.Encode),
     "encode, srgb": Case(partial(radiometry.encode, encoding="srgb"), names=("linear",)),
-    "to_radiance": Case(radiometry.to_radiance, names=("image",), numbers=TIME | GAMMA),
-    "expose": Case(partial(radiometry.expose, clip=False), numbers=TIME | GAMMA),
+    "to_radiance": Case(partial(radiometry.to_radiance, time=4.0), names=("image",), numbers=TIME | GAMMA),
+    "expose": Case(partial(radiometry.expose, time=4.0, clip=False), numbers=TIME | GAMMA),
     "ToRadiance": Case(partial(radiometry.to_radiance, time=4.0), names=("image",), numbers=GAMMA, module=_ToRadiance),
     "Expose": Case(
         partial(radiometry.expose, time=4.0, clip=False), numbers=GAMMA, module=partial(_Expose, clip=False)
     ),
-    "mu_law": Case(
-        radiometry.mu_law, names=("x",), numbers={"mu": (5000.0, 100.0)}, module=radiometry.MuLaw, takes_numbers=True
-    ),
+    "mu_law": Case(radiometry.mu_law, names=("x",), numbers=STRENGTH, module=radiometry.MuLaw, takes_numbers=True),
     "inverse_mu_law": Case(
-        radiometry.inverse_mu_law,
-        names=("y",),
-        numbers={"mu": (5000.0, 100.0)},
-        module=radiometry.InverseMuLaw,
-        takes_numbers=True,
+        radiometry.inverse_mu_law, names=("y",), numbers=STRENGTH, module=radiometry.InverseMuLaw, takes_numbers=True
     ),
-    "network_input": Case(_three_frames, (IMAGE,) * 3, tuple(f"frames.{index}." for index in range(3)), numbers=GAMMA),
-    "tone_map, mu_law": Case(
-        tonemap.mu_law, numbers=EV | {"mu": (5000.0, 100.0)}, module=partial(tonemap.ToneMap, "mu_law")
+    "network_input": Case(
+        of_frames(radiometry.network_input, TIMES), (IMAGE,) * 3, ("frames.0.", "frames.1.", "frames.2."), numbers=GAMMA
     ),
-    "tone_map, reinhard": Case(
-        tonemap.reinhard,
-        numbers=EV | {"gain": (16.0, 4.0), "white": (1.0, 2.0)},
-        module=partial(tonemap.ToneMap, "reinhard"),
-    ),
-    "tone_map, filmic": Case(
-        tonemap.filmic, numbers=EV | {"gain": (8.0, 4.0)}, module=partial(tonemap.ToneMap, "filmic")
-    ),
-    "tone_map, exposure": Case(
-        partial(tonemap.exposure, encoding="gamma"),
-        numbers=EV | GAMMA,
-        module=partial(tonemap.ToneMap, "exposure", encoding="gamma"),
-    ),
+    **{
+        f"tone_map, {name}": Case(
+            partial(tonemap.OPERATORS[name], **mode), numbers=EV | numbers, module=partial(af.ToneMap, name, **mode)
+        )
+        for name, numbers, mode in (
+            ("mu_law", STRENGTH, {}),
+            ("reinhard", {"gain": (16.0, 4.0), "white": (1.0, 2.0)}, {}),
+            ("filmic", {"gain": (8.0, 4.0)}, {}),
+            ("exposure", GAMMA, {"encoding": "gamma"}),
+        )
+    },
     "mu_l1_loss": Case(
         partial(losses.mu_l1_loss, **EACH), **PAIR, numbers=STRENGTH, module=partial(losses.MuL1Loss, **EACH)
     ),
@@ -199,20 +181,17 @@ CASES: dict[str, Case] = {
         partial(losses.fourier_l1_loss, **EACH), **PAIR, numbers=STRENGTH, module=partial(losses.FourierL1Loss, **EACH)
     ),
     "decibel_loss": Case(
-        partial(losses.decibel_loss, **EACH),
-        **PAIR,
-        numbers=STRENGTH | {"linear": (0.5, 0.25), "floor": (1e-5, 1e-3)},
-        module=partial(losses.DecibelLoss, **EACH),
+        partial(losses.decibel_loss, **EACH), **PAIR, numbers=STRENGTH, module=partial(losses.DecibelLoss, **EACH)
     ),
     "HDRLoss": Case(losses.HDRLoss(**TERMS), **PAIR, module=partial(losses.HDRLoss, **TERMS)),
     "psnr": Case(metrics.psnr, **SCORES, numbers=MAX_VAL),
     "psnr_mu": Case(metrics.psnr_mu, **SCORES, numbers=STRENGTH),
     "ssim": Case(metrics.ssim, **SCORES, numbers=MAX_VAL),
-    "merge_frames": Case(_merged, (IMAGE,) * 2, ("frames.0.", "frames.1."), numbers=GAMMA),
-    "merge_weights": Case(_weights, (IMAGE,) * 2, ("frames.0.", "frames.1.")),
+    "merge_frames": Case(of_frames(merge_frames, TIMES[:2]), **FRAMES, numbers=GAMMA),
+    "merge_weights": Case(of_frames(lambda *of: merge_weights(*of)[1], TIMES[:2]), **FRAMES),
     **{
         f"AFUNet, {config.head}": Case(
-            partial(_network, model=_model(config)),
+            of_module(_model(config)),
             ((2, 18, 4, 6),),
             ("frames",),
             module=partial(af.AFUNet, config),
@@ -220,18 +199,12 @@ CASES: dict[str, Case] = {
         )
         for config in (TINY, ANCHORED)
     },
-    "fuse_frames": Case(
-        _fused,
-        (LOW,) * 2,
-        ("frames.0.", "frames.1."),
-        numbers={"contrast": (1.0, 0.5), "saturation": (1.0, 2.0), "exposedness": (1.0, 0.5)},
-        slow=frozenset({"exported"}),
-    ),
+    "fuse_frames": Case(of_frames(fuse_frames), (LOW,) * 2, ("frames.0.", "frames.1."), slow=frozenset({"exported"})),
     "add_sensor_noise": Case(
         _noisy, (IMAGE,) * 2, ("exposed", "noise"), numbers={"gain": (1e-2, 1e-3), "read": (0.05, 0.02)}
     ),
     "WarpHomography": Case(_Warp("bilinear"), (IMAGE, (2, 3, 3)), ("image",), module=partial(_Warp, "bilinear")),
-    "VGGPerceptualLoss": Case(_perceptual, names=("prediction",), module=_Perceptual),
+    "VGGPerceptualLoss": Case(of_module(_Perceptual().double()), names=("prediction",), module=_Perceptual),
 }
 CHECKS = {
     "smoke": "float16 to float64",
@@ -254,8 +227,9 @@ CHECKS = {
 """Methods of the contract, and how the table of the documentation calls them."""
 OLDER = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 13)
 """Older PyTorch than the support table is made with, and older kornia beside it, have other exceptions."""
-WITH_NUMBERS = {"compiled_numbers", "per_sample"}
+WITH_NUMBERS = {"compiled_numbers", "per_sample", "held_tensors"}
 OF_MODULES = {"held_tensors", "copies"}
+OF_CASES = {"refusals", *WITH_NUMBERS, *OF_MODULES}
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("fuse_frames", "exported"): "the size determines the number of scales; a program serves one size",
     ("WarpHomography", "jvp"): "torch's grid_sample has no forward-mode derivative",
@@ -273,34 +247,11 @@ TorchScript (`torch.jit`), which PyTorch has deprecated, and `torch.fx.symbolic_
 `torch.export`. `fuse_frames` and `AFUNet` compile slowly, because the compiler unrolls their scales and stages.
 `psnr_linear`, `ssim_linear`, `ssim_mu` and `ssim_authors` are `psnr` and `ssim` of images that were clipped or curved.
 """
-COLUMNS = {
-    "smoke": "all four floating dtypes give a finite result in the dtype of the input, near that of float64;"
-    " inputs stay as they are",
-    "refusals": "arrays, `None`, text, integer tensors and plain numbers in place of a tensor raise `TensorTypeError`"
-    " (a `TypeError` and a `ValueError`) naming the argument, and so do numbers that are none",
-    "gradcheck": "gradients agree with differences",
-    "gradgradcheck": "second derivatives agree with differences",
-    "jvp": "forward-mode derivatives agree with differences",
-    "vmap": "`torch.func.vmap`, of the operator and of its gradient",
-    "layouts": "channels-last and other strided tensors",
-    "meta": "shapes and dtypes without values",
-    "empty": "a batch of no samples, with its gradient",
-    "compiled": "`torch.compile(fullgraph=True, dynamic=True)` on two sizes",
-    "compiled_numbers": "`torch.compile(fullgraph=True)` called with three values of each number",
-    "exported": "`torch.export` with a symbolic width, run on two",
-    "per_sample": "each number may be a tensor (B,), one value a sample",
-    "held_tensors": "an `nn.Parameter` given to the module trains, another tensor is a buffer; both are in its state",
-    "copies": "`deepcopy`, `pickle`, `functional_call`, and `to_empty` with `load_state_dict` give the same result,"
-    " that of the function",
-    "fake_cuda": "on pretended CUDA tensors nothing stays on the CPU and no value is waited for",
-}
 
 
 def applies(name: str, check: str) -> bool:
     case = CASES[name]
-    if (check in WITH_NUMBERS or check == "held_tensors") and not case.numbers:
-        return False
-    return case.module is not None if check in OF_MODULES else True
+    return bool(case.numbers or check not in WITH_NUMBERS) and bool(case.module or check not in OF_MODULES)
 
 
 def drawn(case: Case, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
@@ -313,26 +264,8 @@ def drawn(case: Case, device: torch.device, dtype: torch.dtype) -> list[Tensor]:
 
 
 def subject(case: Case, check: str, inputs: list[Tensor]) -> Callable[..., Any]:
-    """The function, module or maker of modules that a check is about."""
-    if check == "held_tensors":
-        assert case.module is not None
-        return case.module
-    if check == "copies":
-        assert case.module is not None
-        return case.module(**{key: torch.tensor(values[0]) for key, values in case.numbers.items()}).to(inputs[0])
-    if check in case.slow and case.module is not None:
-        return case.module().to(inputs[0])
-    needed = {key: values[0] for key, values in case.numbers.items() if key == "time"}
-    return partial(case.function, **needed) if needed and check not in WITH_NUMBERS else case.function
-
-
-def further(case: Case, check: str) -> tuple[Any, ...]:
-    """Facts that a check asks for beside the operator and its inputs."""
-    if check == "copies":
-        return (partial(case.function, **{name: values[0] for name, values in case.numbers.items()}),)
-    if check in WITH_NUMBERS or check == "held_tensors":
-        return (case.numbers,)
-    return (case.names, not case.takes_numbers, case.numbers) if check == "refusals" else ()
+    """The function, or for what takes long the network itself."""
+    return case.module().to(inputs[0]) if check in case.slow and case.module is not None else case.function
 
 
 def parameters() -> list[Any]:
@@ -345,9 +278,10 @@ def parameters() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "check"), parameters())
-def test_contract(contract: Any, device: torch.device, dtype: torch.dtype, name: str, check: str) -> None:
+def test_contract(device: torch.device, dtype: torch.dtype, name: str, check: str) -> None:
     case, inputs = CASES[name], drawn(CASES[name], device, dtype)
-    run = partial(getattr(contract, check), subject(case, check, inputs), inputs, *further(case, check))
+    facts = (case,) if check in OF_CASES else ()
+    run = partial(getattr(Contract(), check), subject(case, check, inputs), inputs, *facts)
     if OLDER and (name, check) == ("WarpHomography", "gradgradcheck"):
         pytest.skip("grid_sample has no second derivative in older PyTorch")
     if (name, check) in EXCEPTIONS and not OLDER:
@@ -364,11 +298,15 @@ def test_anything_but_a_sequence_of_frames_is_refused(function: Callable[..., Te
         function(frames, TIMES)
 
 
-def test_a_compiled_network_serves_any_width(contract: Any, device: torch.device, dtype: torch.dtype) -> None:
+def test_a_compiled_network_serves_any_width(device: torch.device, dtype: torch.dtype) -> None:
     """The anchored one, which has all that the other has but the sigmoid at its end; both with --slow."""
     case = CASES["AFUNet, anchored"]
     inputs = drawn(case, device, dtype)
-    contract.compiled(subject(case, "compiled", inputs), inputs, axis=3)
+    Contract().compiled(subject(case, "compiled", inputs), inputs, axis=3)
+
+
+def about(check: str) -> str:
+    return " ".join((inspect.getdoc(getattr(Contract, check)) or "").split())
 
 
 def table() -> str:
@@ -383,7 +321,7 @@ def table() -> str:
     lines = [INTRODUCTION, "| | " + " | ".join(CHECKS.values()) + " |", "|---" * (len(CHECKS) + 1) + "|"]
     lines += [f"| `{name}` | " + " | ".join(cell(name, check) for check in CHECKS) + " |" for name in CASES]
     lines += ["", *(f"{mark}: {text}." for text, mark in marks.items()), "", "## Columns", ""]
-    lines += [f"- **{CHECKS[check]}**: {COLUMNS[check]}." for check in CHECKS]
+    lines += [f"- **{title}**: {about(check)}" for check, title in CHECKS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -91,34 +92,31 @@ class TestValues:
         checks.close(tonemap.filmic(torch.linspace(0, 1, 50, dtype=torch.float64)), expected, tolerance=1e-9)
 
 
-class TestAutomaticEV:
-    @pytest.mark.parametrize("gain", [1.0, 16.0])
-    def test_brings_the_average_to_grey(self, checks, gain):
-        radiance = checks.uniform(1, 1, 32, 32, low=0.001, high=0.05)
-        ev = tonemap.automatic_ev(radiance, gain=gain)
-        assert torch.log(radiance * 2**ev * gain).mean().exp().item() == pytest.approx(0.18)
-
-    def test_darkness_and_dirt(self):
-        assert tonemap.automatic_ev(torch.zeros(1, 3, 2, 2)) == 0
-        dirty = torch.full((1, 1, 1, 4), 0.09)
-        dirty[..., 0], dirty[..., 1] = math.nan, math.inf
-        assert tonemap.automatic_ev(dirty) == pytest.approx(1.0)
-
-    def test_errors(self):
-        with pytest.raises(ArgumentError, match="key"):
-            tonemap.automatic_ev(torch.ones(1, 3, 2, 2), key=0.0)
+@pytest.mark.parametrize("gain", [1.0, 16.0])
+def test_automatic_ev_brings_the_average_to_grey(checks, gain):
+    radiance = checks.uniform(1, 1, 32, 32, low=0.001, high=0.05)
+    ev = tonemap.automatic_ev(radiance, gain=gain)
+    assert torch.log(radiance * 2**ev * gain).mean().exp().item() == pytest.approx(0.18)
+    dirty = torch.tensor([math.nan, math.inf, 0.09, 0.09]).view(1, 1, 1, 4)
+    assert tonemap.automatic_ev(dirty) == pytest.approx(1.0)
+    assert tonemap.automatic_ev(torch.zeros(1, 3, 2, 2)) == 0
 
 
-def test_errors():
-    with pytest.raises(
-        ArgumentError, match=r"operator: expected one of mu_law, reinhard, filmic, exposure, got 'gamma'"
-    ):
-        tonemap.tone_map(torch.zeros(1, 3, 2, 2), "gamma")
-    with pytest.raises(ArgumentError, match="operator"):
-        tonemap.ToneMap("gamma")
-    with pytest.raises(ShapeError, match="1 or 3 channels"):
-        tonemap.reinhard(torch.zeros(1, 4, 2, 2))
-    with pytest.raises(ArgumentError, match="white"):
-        tonemap.reinhard(torch.zeros(1, 3, 2, 2), white=0.0)
-    with pytest.raises(ArgumentError, match="gain"):
-        tonemap.filmic(torch.zeros(1, 3, 2, 2), gain=-1.0)
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            partial(tonemap.tone_map, operator="gamma"),
+            ArgumentError,
+            "operator: expected one of mu_law, .* got 'gamma'",
+        ),
+        (lambda x: tonemap.ToneMap("gamma"), ArgumentError, "operator"),
+        (lambda x: tonemap.reinhard(x[:, :2]), ShapeError, "1 or 3 channels"),
+        (partial(tonemap.reinhard, white=0.0), ArgumentError, "white"),
+        (partial(tonemap.filmic, gain=-1.0), ArgumentError, "gain"),
+        (partial(tonemap.automatic_ev, key=0.0), ArgumentError, "key"),
+    ],
+)
+def test_what_cannot_be_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call(torch.zeros(1, 3, 2, 2))

@@ -1,9 +1,8 @@
 """Shared by the plugin's tests: the manifest, tiny brackets with a known truth, and a tiny network."""
 
-from __future__ import annotations
-
 import time
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,13 @@ MANIFEST = Path(__file__).parents[2] / "napari.yaml"
 EV = (-2.0, 0.0, 2.0)
 WAIT = 300_000
 """Milliseconds, far above what any wait here needs: an upper bound, never a measurement."""
+
+
+@pytest.fixture
+def qtbot(qtbot):
+    """As ever, but what is waited for may take its time."""
+    qtbot.waitUntil = partial(qtbot.waitUntil, timeout=WAIT)
+    return qtbot
 
 
 @pytest.fixture
@@ -39,46 +45,46 @@ def tiny_model(tmp_path_factory):
 @pytest.fixture(scope="session")
 def make_frames():
     """``make_frames(height, width, channels, seed, ev, dtype, encoding)`` → frames, radiance."""
-    return _make_frames
 
+    def make_frames(height=24, width=32, channels=3, seed=0, ev=EV, dtype=np.uint8, encoding="gamma"):
+        """Frames of a scene at rest, and its radiance in the unit of the shortest frame's saturation."""
+        random = np.random.default_rng(seed)
+        coarse = random.uniform(0.0, 1.0, (height // 4 + 2, width // 4 + 2, channels))
+        smooth = coarse.repeat(4, 0).repeat(4, 1)[:height, :width]
+        radiance = 0.002 + 0.7 * smooth**3
+        if channels == 1:
+            radiance = radiance[..., 0]
+        frames = []
+        for value in ev:
+            exposed = np.clip(radiance * 2.0 ** (value - min(ev)), 0, 1)
+            encoded = exposed ** (1 / 2.2) if encoding == "gamma" else exposed
+            top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+            frames.append((np.round(encoded * top) if top > 1 else encoded).astype(dtype))
+        return frames, radiance.astype(np.float32)
 
-def _make_frames(height=24, width=32, channels=3, seed=0, ev=EV, dtype=np.uint8, encoding="gamma"):
-    """Frames of a scene at rest, and its radiance in the unit of the shortest frame's saturation."""
-    random = np.random.default_rng(seed)
-    coarse = random.uniform(0.0, 1.0, (height // 4 + 2, width // 4 + 2, channels))
-    smooth = coarse.repeat(4, 0).repeat(4, 1)[:height, :width]
-    radiance = 0.002 + 0.7 * smooth**3
-    if channels == 1:
-        radiance = radiance[..., 0]
-    frames = []
-    for value in ev:
-        exposed = np.clip(radiance * 2.0 ** (value - min(ev)), 0, 1)
-        encoded = exposed ** (1 / 2.2) if encoding == "gamma" else exposed
-        top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
-        frames.append((np.round(encoded * top) if top > 1 else encoded).astype(dtype))
-    return frames, radiance.astype(np.float32)
+    return make_frames
 
 
 @pytest.fixture
-def frames():
-    return _make_frames()[0]
+def frames(make_frames):
+    return make_frames()[0]
 
 
 @pytest.fixture(scope="session")
 def add_bracket():
     """``add_bracket(viewer, frames, ev, name, **options)`` → the layers, shortest first."""
-    return _add_bracket
 
+    def add_bracket(viewer, frames, ev=EV, name="scene", **options):
+        """Three layers with exposure metadata, longest first so that the order means nothing."""
+        if frames[0].shape[-1] == 3:
+            options.setdefault("rgb", True)  # napari does not guess it for pictures this small
+        layers = [
+            viewer.add_image(frame, name=f"{name} {value:+.0f}", metadata={"ev": value}, **options)
+            for frame, value in reversed(list(zip(frames, ev, strict=True)))
+        ]
+        return layers[::-1]
 
-def _add_bracket(viewer, frames, ev=EV, name="scene", **options):
-    """Three layers with exposure metadata, longest first so that the order means nothing."""
-    if frames[0].shape[-1] == 3:
-        options.setdefault("rgb", True)  # napari does not guess it for pictures this small
-    layers = [
-        viewer.add_image(frame, name=f"{name} {value:+.0f}", metadata={"ev": value}, **options)
-        for frame, value in reversed(list(zip(frames, ev, strict=True)))
-    ]
-    return layers[::-1]
+    return add_bracket
 
 
 @pytest.fixture
@@ -98,9 +104,6 @@ def take_photographs(tmp_path, make_frames):
 def photographs(take_photographs):
     """A bracket with nothing in the names of its files to sort them by."""
     return take_photographs("bca", (1, 4, 16))
-
-
-# --- the widget, as its users meet it ---
 
 
 @pytest.fixture
@@ -139,7 +142,7 @@ def widget(viewer, open_widget):
 @pytest.fixture
 def finish(qtbot):
     """``finish(widget)`` waits for the end of what runs."""
-    return lambda widget: qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    return lambda widget: qtbot.waitUntil(lambda: not widget.is_running)
 
 
 @pytest.fixture
@@ -149,11 +152,20 @@ def click_merge(qtbot, finish):
 
     def click(widget):
         button = widget.controls.merge_button
-        qtbot.waitUntil(lambda: widget.worker is None and button.isEnabled() and button.text() == "Merge", timeout=WAIT)
+        qtbot.waitUntil(lambda: not widget.is_running and button.isEnabled() and button.text() == "Merge")
         qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
         finish(widget)
 
     return click
+
+
+@pytest.fixture
+def merged_widget(widget, add_bracket, frames, click_merge):
+    """The widget after a weighted merge of ``frames``."""
+    add_bracket(widget.viewer, frames)
+    widget.options.choose("method", "weighted")
+    click_merge(widget)
+    return widget
 
 
 @pytest.fixture
@@ -162,12 +174,6 @@ def messages():
     from napari.utils.notifications import notification_manager
 
     return lambda: [record.message for record in notification_manager.records]
-
-
-@pytest.fixture
-def names():
-    """``names(viewer)`` → the names of all layers."""
-    return lambda viewer: [layer.name for layer in viewer.layers]
 
 
 @pytest.fixture
@@ -207,28 +213,25 @@ def merged():
 
     def merge(viewer, layers, settings=None):
         settings = settings or MergeSettings(ev=EV, method="weighted", align="off")
-        *_, step = merge_source(bracket_source(layers), settings)
-        return step.outcome, add_result_layers(viewer, step.outcome, DisplaySettings())
+        outcome = merge_source(bracket_source(layers), settings)
+        return outcome, add_result_layers(viewer, outcome, DisplaySettings())
 
     return merge
-
-
-# --- scenes ---
 
 
 @pytest.fixture(scope="session")
 def textured():
     """``textured(seed)`` → a grey scene with detail at every size."""
-    return _textured
 
+    def textured(seed, height=240, width=360):
+        from scipy.ndimage import gaussian_filter
 
-def _textured(seed, height=240, width=360):
-    from scipy.ndimage import gaussian_filter
+        random = np.random.default_rng(seed)
+        layers = [gaussian_filter(random.uniform(size=(height, width)), sigma) * sigma for sigma in (1, 3, 9)]
+        scene = sum(layers)
+        return 0.01 + 0.2 * (scene - scene.min()) / np.ptp(scene)
 
-    random = np.random.default_rng(seed)
-    layers = [gaussian_filter(random.uniform(size=(height, width)), sigma) * sigma for sigma in (1, 3, 9)]
-    scene = sum(layers)
-    return 0.01 + 0.2 * (scene - scene.min()) / np.ptp(scene)
+    return textured
 
 
 @pytest.fixture(scope="session")
@@ -242,17 +245,17 @@ def photographed():
 @pytest.fixture(scope="session")
 def hand_held():
     """``hand_held(shift)`` → linear 12-bit frames of a scene with texture, the outer ones moved by whole pixels."""
-    return _hand_held
 
+    def hand_held(shift=3, seed=0):
+        from scipy.ndimage import gaussian_filter
 
-def _hand_held(shift=3, seed=0):
-    from scipy.ndimage import gaussian_filter
+        random = np.random.default_rng(seed)
+        scene = gaussian_filter(random.uniform(size=(140, 180)), 1.5)
+        scene = 0.02 + 0.2 * (scene - scene.min()) / np.ptp(scene)
+        views = [np.roll(scene, (offset, -offset), (0, 1))[20:120, 20:160] for offset in (shift, 0, -shift)]
+        counts = [
+            np.round(4095 * view * 2.0 ** (value - EV[0])).clip(0, 4095) for view, value in zip(views, EV, strict=True)
+        ]
+        return [frame.astype(np.uint16) for frame in counts]
 
-    random = np.random.default_rng(seed)
-    scene = gaussian_filter(random.uniform(size=(140, 180)), 1.5)
-    scene = 0.02 + 0.2 * (scene - scene.min()) / np.ptp(scene)
-    views = [np.roll(scene, (offset, -offset), (0, 1))[20:120, 20:160] for offset in (shift, 0, -shift)]
-    counts = [
-        np.round(4095 * view * 2.0 ** (value - EV[0])).clip(0, 4095) for view, value in zip(views, EV, strict=True)
-    ]
-    return [frame.astype(np.uint16) for frame in counts]
+    return hand_held

@@ -1,10 +1,9 @@
 """The widget's job without the widget, and the script of a merge."""
 
-from __future__ import annotations
-
 import gc
 import weakref
 
+import dask.array as da
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -13,7 +12,6 @@ from afunet_core.errors import AFUNetError
 from napari_afunet import merge_layers
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 300_000
 FAST = {"method": "weighted", "align": "off"}
 
 
@@ -35,36 +33,35 @@ def test_layers_by_name_in_any_order_and_given_exposures(make_frames):
     assert len(viewer.layers) == 3
 
 
-def test_grey_in_grey_out_and_stacks_plane_by_plane(add_bracket, make_frames):
+@pytest.mark.parametrize("kind", ["plain", "lazy", "pyramid"])
+def test_grey_in_grey_out_and_stacks_plane_by_plane(add_bracket, make_frames, kind):
     viewer = ViewerModel()
     planes = [make_frames(channels=1, seed=seed)[0] for seed in range(3)]
-    add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)], scale=(5, 1, 1))
-    result = merge_layers(viewer, ghost_map=True, **FAST)
+    stacks = [np.stack([plane[i] for plane in planes]) for i in range(3)]
+    if kind == "lazy":
+        stacks = [da.from_array(stack, chunks=(1, 24, 32)) for stack in stacks]
+    elif kind == "pyramid":
+        stacks = [[stack, stack[..., ::2, ::2]] for stack in stacks]
+    layers = [viewer.add_image(each, metadata={"ev": ev}, scale=(5, 1, 1)) for each, ev in zip(stacks, EV, strict=True)]
+    result = merge_layers(viewer, layers, ghost_map=True, name="scene", **FAST)
     assert result.radiance.shape == (3, 24, 32)
     for index, frames in enumerate(planes):
         single = ViewerModel()
         add_bracket(single, frames)
         np.testing.assert_array_equal(merge_layers(single, **FAST).radiance, result.radiance[index])
     assert tuple(viewer.layers["scene HDR"].scale) == (5, 1, 1)
-    assert "scene ghost map" in viewer.layers
     assert viewer.layers["scene ghost map"].data.shape == (3, 24, 32)
 
 
 @pytest.mark.parametrize("layers", [None, ["a"], ["a", "b", "nobody"]])
-def test_what_cannot_be_merged_is_refused(layers, frames):
+def test_what_cannot_be_merged_is_refused_and_unknown_exposures_asked_for(layers, frames):
     viewer = ViewerModel()
-    viewer.add_image(frames[0], name="a")
-    viewer.add_image(frames[1], name="b")
+    for name, frame in zip("ab", frames, strict=False):
+        viewer.add_image(frame, name=name)
     with pytest.raises((AFUNetError, KeyError)):
         merge_layers(viewer, layers, ev=EV)
-
-
-def test_unknown_exposures_are_asked_for(frames):
-    viewer = ViewerModel()
-    for frame in frames:
-        viewer.add_image(frame)
     with pytest.raises(AFUNetError, match=r"ev=\(-2, 0, 2\)"):
-        merge_layers(viewer, **FAST)
+        merge_layers(viewer, ["a", "b"], **FAST)
 
 
 def test_twenty_merges_keep_only_the_last_result(add_bracket, frames):

@@ -1,9 +1,5 @@
 """Menu commands, through napari's own registry."""
 
-from __future__ import annotations
-
-WAIT = 300_000
-
 
 def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):
     """Through napari's own registry, as a click on Layers › Register does."""
@@ -12,7 +8,7 @@ def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):
     viewer, commands = widget.viewer, get_app_model().commands
     layers = add_bracket(viewer, frames)
     commands.execute_command("napari-afunet.merge_layers").result()
-    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not widget.is_running)
     assert viewer.layers["scene HDR"].visible
     commands.execute_command("napari-afunet.compare").result()
     assert not viewer.layers["scene HDR"].visible
@@ -42,16 +38,5 @@ def test_one_command_one_panel_whichever_comes_first(viewer, qtbot, add_bracket,
     commands.execute_command("napari-afunet.merge_layers").result()
     assert panels() == [panel]
     assert not panel.parentWidget().isHidden()
-    qtbot.waitUntil(lambda: panel.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not panel.is_running)
     assert viewer.layers["scene HDR"].metadata["afunet"]["settings"]["method"] == "weighted"  # as the panel says
-
-
-def test_the_menu_s_panel_is_the_one_that_commands_use(viewer, add_bracket, frames):
-    from napari._app_model import get_app_model
-
-    from napari_afunet.widget import MergeWidget
-
-    commands = get_app_model().commands
-    commands.execute_command("napari-afunet.merge_widget").result()
-    commands.execute_command("napari-afunet.merge_layers").result()
-    assert sum(isinstance(each, MergeWidget) for each in viewer.window.dock_widgets.values()) == 1

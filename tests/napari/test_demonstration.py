@@ -1,7 +1,5 @@
 """The demonstration."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

@@ -1,7 +1,5 @@
 """Files dropped on the canvas or the widget: the frames of one bracket."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -9,7 +7,6 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
-from napari.layers import Image
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
@@ -17,8 +14,8 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from afunet_core.errors import AFUNetError
 from afunet_core.io.icc import SRGB_D50
 from afunet_core.io.read import read_image
-from napari_afunet.dropped_files import dropped_frames, new_bracket, open_frames
 from napari_afunet.layers.file_facts import layer_facts
+from napari_afunet.readers import dropped_frames, open_frames
 from scenes import table_profile
 
 EV = (-2.0, 0.0, 2.0)
@@ -44,7 +41,7 @@ def drop(qtbot):
         event = QDropEvent(QPointF(5, 5), action, data, button, key)
         done = []
         QTimer.singleShot(0, lambda: done.append(viewer.window._qt_viewer.dropEvent(event)))
-        qtbot.waitUntil(lambda: bool(done), timeout=300_000)
+        qtbot.waitUntil(lambda: bool(done))
         qtbot.wait(20)
 
     return drop
@@ -58,62 +55,24 @@ def test_the_first_bracket_that_is_dropped_is_simply_taken(widget, drop, photogr
     drop(widget.viewer, sorted(photographs))
     assert names(widget.bracket.layers()) == ["b", "c", "a"]
     assert widget.bracket.exposures() == (None, (1 / 400, 1 / 100, 1 / 25))
-    assert not widget.suggestion.isVisibleTo(widget)
+    assert not widget.bracket.newer_button.isVisibleTo(widget)
 
 
 def test_another_bracket_is_offered_and_taken_at_a_click(widget, drop, qtbot, photographs, take_photographs):
-    viewer = widget.viewer
+    viewer, button = widget.viewer, widget.bracket.newer_button
     drop(viewer, photographs)
     chosen = widget.bracket.layers()
     widget.bracket.set_layers(chosen)  # by the user
+    viewer.add_image(np.zeros((40, 48)))
+    assert not button.isVisibleTo(widget)
     drop(viewer, take_photographs("zyxwv", (16, 8, 4, 2, 1), seed=1))
-    assert widget.suggestion.isVisibleTo(widget)
     assert widget.bracket.layers() == chosen
-    assert "5 frames" in widget.suggestion.label.text()
-    qtbot.mouseClick(widget.suggestion.use_button, Qt.MouseButton.LeftButton)
+    assert "5 new frames" in button.text()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     assert names(widget.bracket.layers()) == list("vwxyz")
     assert widget.bracket.exposures()[1] == pytest.approx([n / 400 for n in (1, 2, 4, 8, 16)])
-    assert not widget.suggestion.isVisibleTo(widget)
+    assert not button.isVisibleTo(widget)
     assert notification_manager.records == []
-
-
-def test_an_offer_can_be_declined_and_ends_with_its_layers(widget, drop, qtbot, photographs, take_photographs):
-    viewer = widget.viewer
-    drop(viewer, photographs)
-    chosen = widget.bracket.layers()
-    widget.bracket.set_layers(chosen)
-    for end in ("decline", "remove", "choose"):
-        before = set(viewer.layers)
-        drop(viewer, take_photographs("zy", (4, 1), seed=1))
-        assert widget.suggestion.isVisibleTo(widget)
-        new = [layer for layer in viewer.layers if layer not in before]
-        if end == "decline":
-            qtbot.mouseClick(widget.suggestion.decline_button, Qt.MouseButton.LeftButton)
-        elif end == "remove":
-            viewer.layers.remove(new[0])
-        else:
-            widget.bracket.set_layers(new)
-        assert not widget.suggestion.isVisibleTo(widget)
-        assert (widget.bracket.layers() == chosen) == (end != "choose")
-
-
-@pytest.mark.parametrize("kind", ["size", "exposure", "none known", "one file", "with another", "too many"])
-def test_what_is_no_bracket_is_not_offered(photographs, kind):
-    def frame(path, shape=(8, 9, 3), **metadata):
-        return Image(np.zeros(shape, np.uint8), rgb=True, metadata={"path": path, **metadata})
-
-    frames = [frame(f"{ev}.png", ev=ev) for ev in (2, 0, -2)]
-    assert new_bracket(frames) == frames[::-1]
-    assert new_bracket(frames[:2]) == frames[1::-1]
-    others = {
-        "size": [*frames[:2], frame("x.png", (8, 7, 3), ev=-2)],
-        "exposure": [frame(name, ev=0) for name in "abc"],
-        "none known": [frame(name) for name in "abc"],
-        "one file": [frame("stack.tif", ev=ev) for ev in (0, 2)],
-        "with another": [*frames, Image(np.zeros((8, 9)))],
-        "too many": [frame(f"{ev}.png", ev=ev) for ev in range(16)],
-    }
-    assert new_bracket(others[kind]) == []
 
 
 def test_files_dropped_on_the_widget_become_its_bracket(viewer, widget, frames, tmp_path, add_bracket, messages):

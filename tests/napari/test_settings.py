@@ -1,7 +1,5 @@
 """Settings and preferences."""
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 

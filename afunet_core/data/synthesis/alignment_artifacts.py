@@ -5,7 +5,6 @@ The camera's motion is undone by its true inverse and a drawn error; that of thi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +13,8 @@ from torch import Tensor
 
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import per_entry, select, tensor, uniform
 from afunet_core.data.synthesis.motion import OUTER, REFERENCE
-from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_fields, warp
+from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_field, tensor, uniform, warp
 from afunet_core.motion.compensation import follow_motion
 from afunet_core.radiometry import encode, linearize
 from afunet_core.registration.frames import unseen_content
@@ -57,63 +55,47 @@ def _draw_strip(rng: np.random.Generator, size: tuple[int, int]) -> UnseenStrip 
     return UnseenStrip(np.array([np.cos(angle), np.sin(angle)]), depth, bool(rng.random() < 0.15))
 
 
-def aligned_positions(misalignments: Sequence[Misalignment], camera: Tensor) -> Tensor:
-    """Find where misalignments look for each pixel of the reference in the outer frames: B×2×H×W×2, in pixels.
-
-    ``camera``, B×3×H×W×2, is what the frames were taken with: small enough to be undone by its negative.
-    """
-    size = (camera.shape[2], camera.shape[3])
-    residual = smooth_fields([one.residual for one in misalignments], size, camera.device)
-    residual = residual * per_entry((one.amplitude for one in misalignments), residual)
-    return pixel_grid(*size, camera.device) - camera[:, OUTER] + residual.unflatten(1, (2, 2)).movedim(2, -1)
-
-
 def simulate_alignment(
-    frames: Tensor, radiance: Tensor, misalignments: Sequence[Misalignment], positions: Tensor, times: Tensor
+    frames: Tensor, radiance: Tensor, misalignment: Misalignment, camera: Tensor, times: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Resample the outer frames of B×3×3×H×W onto the reference, noise and all, in linear light.
+    """Resample the outer frames of 3×3×H×W onto the reference, noise and all, in linear light.
 
-    Strips that a frame did not see are filled as `afunet_core.registration.frames` does it, now and then by the
-    repeated edge alone. Returns the outer frames, encoded, and the radiance seen in their places, strips not filled.
+    ``camera``, 3×H×W×2, is what the frames were taken with: small enough to be undone by its negative. Strips that a
+    frame did not see are filled as `afunet_core.registration.frames` does it, now and then by the repeated edge alone.
+    Returns the frames, encoded, and the radiance seen in their places, strips not filled.
     """
-    pictures = torch.cat([linearize(frames[:, OUTER]), radiance[:, OUTER]], dim=2).flatten(0, 1)
-    linear, seen = warp(pictures, positions.flatten(0, 1)[:, None])[:, 0].chunk(2, dim=1)
-    strips = [strip for one in misalignments for strip in one.unseen]
-    shares = (times[:, OUTER] / times[:, REFERENCE, None]).flatten()
-    filled = _fill_unseen(strips, linear, frames[:, REFERENCE], shares)
-    return encode(filled.clamp(0, 1)).unflatten(0, (-1, 2)), seen.unflatten(0, (-1, 2))
-
-
-def _fill_unseen(strips: Sequence[UnseenStrip | None], pictures: Tensor, references: Tensor, shares: Tensor) -> Tensor:
-    """Fill strips of 2B×3×H×W linear pictures; ``shares`` are their times over the reference's."""
-    drawn = {place: strip for place, strip in enumerate(strips) if strip is not None}
-    if not drawn:
-        return pictures
-    index = torch.tensor(list(drawn)).to(pictures.device)
-    some, reference = pictures[index], references[index // 2]
-    right, down = tensor(np.stack([strip.outward for strip in drawn.values()])).to(some).T[..., None, None, None]
-    depth, repeated = (
-        per_entry((getattr(strip, name) for strip in drawn.values()), some) for name in ("depth", "repeated")
+    size, device = (frames.shape[2], frames.shape[3]), frames.device
+    residual = smooth_field(misalignment.residual, size, device) * misalignment.amplitude
+    positions = pixel_grid(*size, device) - camera[OUTER] + residual.unflatten(0, (2, 2)).movedim(1, -1)
+    pictures = torch.cat([linearize(frames[OUTER]), radiance[OUTER]], dim=1)
+    linear, shown = warp(pictures, positions[:, None])[:, 0].chunk(2, dim=1)
+    shares = (times.astype(np.float32)[OUTER] / np.float32(times[REFERENCE])).tolist()
+    linear = torch.stack(
+        [
+            _filled(strip, picture, frames[REFERENCE], share)
+            for strip, picture, share in zip(misalignment.unseen, linear, shares, strict=True)
+        ]
     )
-    x, y = pixel_grid(some.shape[-2], some.shape[-1], some.device).unbind(-1)
-    along = x * right + y * down
-    beyond = (along - (along.amax(dim=(-2, -1), keepdim=True) - depth)).clamp_min(0)
-    edge = warp(some, torch.stack([x - beyond * right, y - beyond * down], dim=-1))[:, 0]
-    told = (linearize(reference) * shares[index][:, None, None, None]).clamp(0, 1)
-    content = torch.where(repeated > 0, edge, unseen_content(edge, told, reference))
-    return pictures.index_copy(0, index, torch.where(beyond > 0, content, some))
+    frames, seen = frames.clone(), radiance.clone()
+    frames[OUTER], seen[OUTER] = encode(linear.clamp(0, 1)), shown
+    return frames, seen
 
 
-def follow_things(frames: Tensor, times: Mapping[int, tuple[float, ...]]) -> None:
-    """Bring what moved in outer frames, B×3×3×H×W, to where the reference shows it, in place, as `merge()` does.
+def _filled(strip: UnseenStrip | None, picture: Tensor, reference: Tensor, share: float) -> Tensor:
+    """Fill the strip that a 3×H×W linear picture did not see; ``share`` is its time over the reference's."""
+    if strip is None:
+        return picture
+    grid, outward = pixel_grid(picture.shape[-2], picture.shape[-1], picture.device), tensor(strip.outward).to(picture)
+    along = grid[..., 0] * outward[0] + grid[..., 1] * outward[1]
+    beyond = (along - (along.amax() - strip.depth)).clamp_min(0)
+    content = warp(picture[None], (grid - beyond[..., None] * outward)[None, None])[0, 0]
+    if not strip.repeated:
+        told = (linearize(reference) * share).clamp(0, 1)
+        content = unseen_content(content[None], told[None], reference[None])[0]
+    return torch.where(beyond > 0, content, picture)
 
-    Only in brackets of which ``times`` has the exposures; those with the same times are followed together.
-    """
-    for exposures in dict.fromkeys(times.values()):
-        places = [place for place, own in times.items() if own == exposures]
-        index = select(places, frames.device)
-        seconds = torch.tensor(exposures, dtype=torch.float64)
-        stack = ExposureStack(frames[index].unbind(1), seconds, reference=REFERENCE)
-        for instant, followed in enumerate(follow_motion(stack)[0]):
-            if followed is not stack.frames[instant]:
-                frames[index, instant] = followed
+
+def follow_things(frames: Tensor, times: np.ndarray) -> Tensor:
+    """Bring what moved in the outer of 3×3×H×W frames to where the reference shows it, as `merge()` does."""
+    stack = ExposureStack(frames[:, None].unbind(0), torch.from_numpy(times), reference=REFERENCE)
+    return torch.cat(list(follow_motion(stack)[0]))

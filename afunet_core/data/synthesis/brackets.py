@@ -1,15 +1,15 @@
 """Exposure brackets with motion and exact truth, synthesised from HDR scenes and photographs.
 
-Brackets are drawn first (`plan`), each from a generator of its own, then made together on any device: lit
-(`lighting`), seen by moving cameras (`motion`, `displacement`), crossed by objects (`objects`, `painting`,
-`rendering`), recorded (`sensor`, `camera`), and some of them aligned (`alignment_artifacts`). The truth is the
-radiance of the reference instant before any noise.
+Each bracket is drawn from a generator of its own: lit (`lighting`), seen by a moving camera (`motion`), crossed by
+objects (`objects`, `painting`, `rendering`), recorded (`sensor`, `camera`), and sometimes aligned
+(`alignment_artifacts`). The truth is the radiance of the reference instant before any noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,24 +17,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.data.synthesis.alignment_artifacts import aligned_positions, follow_things, simulate_alignment
-from afunet_core.data.synthesis.camera import photograph, through_lens
+from afunet_core.data.synthesis.alignment_artifacts import draw_misalignment, follow_things, simulate_alignment
+from afunet_core.data.synthesis.camera import draw_camera, photograph, through_lens
 from afunet_core.data.synthesis.config import KINDS, Kind, SynthesisConfig
-from afunet_core.data.synthesis.displacement import displacement_range, displacements
-from afunet_core.data.synthesis.draws import select
-from afunet_core.data.synthesis.motion import OUTER, REFERENCE
-from afunet_core.data.synthesis.plan import BracketPlan, draw_plan, draw_shot
+from afunet_core.data.synthesis.lighting import draw_background
+from afunet_core.data.synthesis.motion import REFERENCE, draw_motion, draw_shake
+from afunet_core.data.synthesis.objects import draw_objects
 from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
 from afunet_core.data.synthesis.scenes import SceneBank
-from afunet_core.data.synthesis.sensor import draw_noise, record
+from afunet_core.data.synthesis.sensor import draw_noise, draw_sensor, record
 from afunet_core.errors import ArgumentError
-from afunet_core.radiometry import GAMMA
-
-__all__ = ["KINDS", "SynthesisConfig", "Synthesizer", "SyntheticBatch", "validation_brackets"]
+from afunet_core.radiometry import GAMMA, encode, mu_law
 
 _SMALLEST = 16
-# On a CPU so many pixels at a time: their three frames stay in the cache of a core. Elsewhere, all of a batch.
-_CACHED_PIXELS = 1 << 15
 
 
 @dataclass
@@ -65,23 +60,23 @@ class SyntheticBatch:
 
     def to(self, device: torch.device | str) -> SyntheticBatch:
         """The batch on another device."""
-        names = [entry.name for entry in fields(self) if isinstance(getattr(self, entry.name), Tensor)]
-        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+        columns: dict[str, Any] = vars(self)
+        moved = {name: value.to(device) for name, value in columns.items() if isinstance(value, Tensor)}
+        return SyntheticBatch(**(columns | moved))
 
     def __getitem__(self, index: int) -> SyntheticBatch:
         """One bracket, as a batch of one."""
         one = slice(index, index + 1) if index != -1 else slice(-1, None)
-        return replace(self, **{entry.name: getattr(self, entry.name)[one] for entry in fields(self)})
+        return SyntheticBatch(**{name: value[one] for name, value in vars(self).items()})
 
     @staticmethod
     def concatenate(batches: Sequence[SyntheticBatch]) -> SyntheticBatch:
         """One batch from several with pictures of the same size."""
-        columns = {entry.name: [getattr(batch, entry.name) for batch in batches] for entry in fields(SyntheticBatch)}
-        joined: dict[str, Any] = {
-            name: torch.cat(parts) if isinstance(parts[0], Tensor) else [value for part in parts for value in part]
-            for name, parts in columns.items()
-        }
-        return replace(batches[0], **joined)
+        joined: dict[str, Any] = {}
+        for name, first in vars(batches[0]).items():
+            parts = [getattr(batch, name) for batch in batches]
+            joined[name] = torch.cat(parts) if isinstance(first, Tensor) else list(chain(*parts))
+        return SyntheticBatch(**joined)
 
 
 class Synthesizer:
@@ -90,8 +85,8 @@ class Synthesizer:
     Args:
         bank: where the light comes from.
         config: all ranges and probabilities.
-        device: where pictures are computed, all brackets of a batch together. Everything but the noise is drawn on the
-            CPU, so that the same generator gives the same scene on every device.
+        device: where pictures are computed. Everything but the noise is drawn on the CPU, so that the same generator
+            gives the same scene on every device.
 
     Example:
         >>> maker = Synthesizer(SceneBank.procedural(seed=0))
@@ -128,95 +123,67 @@ class Synthesizer:
         if batch < 1:
             raise ArgumentError("batch", "at least 1", batch)
         if min(height, width) < _SMALLEST * enlarge or height % enlarge or width % enlarge:
-            raise ArgumentError(
-                "size",
-                f"multiples of {enlarge} of at least {_SMALLEST * enlarge} pixels",
-                size,
-                "Motion needs some room.",
-            )
+            expected = f"multiples of {enlarge} of at least {_SMALLEST * enlarge} pixels"
+            raise ArgumentError("size", expected, size, "Motion needs some room.")
         if kind is not None and kind not in KINDS:
             raise ArgumentError("kind", f"one of {', '.join(KINDS)}", kind)
         seeds = torch.randint(2**62, (batch,), generator=generator).tolist()
-        together = max(1, _CACHED_PIXELS // (height * width)) if self.device.type == "cpu" else batch
-        pieces = [seeds[start : start + together] for start in range(0, batch, together)]
-        return SyntheticBatch.concatenate([self._make(piece, (height, width), kind, enlarge) for piece in pieces])
+        return SyntheticBatch.concatenate([self._make(seed, (height, width), kind, enlarge) for seed in seeds])
 
     @torch.no_grad()
-    def _make(self, seeds: Sequence[int], full: tuple[int, int], kind: Kind | None, enlarge: int) -> SyntheticBatch:
-        """Brackets of some seeds: drawn one by one, then rendered, recorded and aligned together."""
-        rngs = [np.random.default_rng(seed) for seed in seeds]
+    def _make(self, seed: int, full: tuple[int, int], kind: Kind | None, enlarge: int) -> SyntheticBatch:
+        """Make the bracket of a seed; the order of the draws decides what it is."""
+        rng, config = np.random.default_rng(seed), self.config
         size = (full[0] // enlarge, full[1] // enlarge)
-        shots = [draw_shot(rng, self.config, size, kind) for rng in rngs]
-        motions, banks = [shot.motion for shot in shots], (self._backgrounds, self.bank)
-        displacement, cameras = displacements(motions, size, self.device)
-        ranges = displacement_range(displacement, motions)
-        plans = [
-            draw_plan(rng, self.config, banks, size, *drawn) for rng, *drawn in zip(rngs, shots, ranges, strict=True)
-        ]
-        radiance, passed = render_radiance(plans, displacement)
+        if kind is None:
+            kind = KINDS[rng.choice(len(KINDS), p=np.array(config.kind_weights) / sum(config.kind_weights))]
+        hand_held, crossed = kind in ("camera", "both"), kind in ("objects", "both")
+        first, second = config.ev_steps[rng.integers(len(config.ev_steps))]
+        times = np.array([1.0, 2.0**first, 2.0 ** (first + second)])
+        registered = hand_held and bool(rng.random() < config.registered_share)
+        motion = draw_motion(rng, config, size, kind, registered, self.device)
+        canvas_size = (size[0] + 2 * motion.margin, size[1] + 2 * motion.margin)
+        canvas = draw_background(rng, config, self._backgrounds, canvas_size, times, self.device)
+        objects = draw_objects(rng, config, self.bank, size, times) if crossed else []
+        shake = draw_shake(rng, config) if hand_held and rng.random() < config.blur_share else None
+        sensor = draw_sensor(rng, config, times)
+        misalignment = draw_misalignment(rng, config, size) if registered else None
+        followed = (registered or kind == "objects") and rng.random() < config.followed_share
+        # Drawn last, and only where asked for: without cameras a seed gives the bracket that it always gave.
+        real = config.camera_share > 0 and rng.random() < config.camera_share
+        camera = draw_camera(rng, config.camera_curves) if real else None
+
+        radiance, passed = render_radiance(canvas, motion, objects, shake)
         if enlarge > 1:
-            radiance, passed = _enlarged(radiance, full), _enlarged(passed[:, None], full)[:, 0]
-            cameras = {place: _enlarged_displacement(field, enlarge) for place, field in cameras.items()}
-        radiance, frames = _record(plans, radiance)
-        times = torch.tensor([plan.shot.times for plan in plans]).to(radiance)
-        seen = _register(plans, frames, radiance, cameras, times)
-        follow_things(frames, {place: plan.shot.times for place, plan in enumerate(plans) if plan.followed})
+            radiance, passed = _enlarged(radiance, full), _enlarged(passed[None], full)[0]
+        noise = draw_noise(sensor, radiance)
+        if camera is None:
+            frames = record(radiance, sensor, noise)
+        else:
+            radiance = through_lens(radiance, camera)
+            frames = photograph(radiance, sensor, camera, noise)
+        seen = radiance
+        if misalignment is not None and motion.camera is not None:
+            displaced = motion.camera.movedim(-1, 1) * enlarge
+            undone = displaced if enlarge == 1 else _enlarged(displaced, full)
+            frames, seen = simulate_alignment(frames, radiance, misalignment, undone.movedim(1, -1), times)
+        if followed:
+            frames = follow_things(frames, times)
         return SyntheticBatch(
-            frames=frames,
-            times=times,
-            truth=radiance[:, REFERENCE].clamp(0, 1),
-            moved=moved_mask(seen, passed),
-            radiance=radiance,
-            kind=[plan.shot.kind for plan in plans],
-            registered=[plan.shot.registered for plan in plans],
-            bit_depth=[plan.sensor.bits for plan in plans],
+            frames=frames[None],
+            times=torch.from_numpy(times)[None].to(radiance),
+            truth=radiance[None, REFERENCE].clamp(0, 1),
+            moved=moved_mask(seen, passed)[None],
+            radiance=radiance[None],
+            kind=[kind],
+            registered=[registered],
+            bit_depth=[sensor.bits],
         )
 
 
-def _record(plans: Sequence[BracketPlan], radiance: Tensor) -> tuple[Tensor, Tensor]:
-    """The radiance behind each bracket's lens, and the frames that its camera makes of it."""
-    sensors, noise = [plan.sensor for plan in plans], draw_noise([plan.sensor for plan in plans], radiance)
-    cameras = {place: plan.camera for place, plan in enumerate(plans) if plan.camera is not None}
-    exact = [place for place in range(len(plans)) if place not in cameras]
-    radiance, frames = radiance.clone(), torch.empty_like(radiance)
-    for places in (exact, list(cameras)):
-        if not places:
-            continue
-        index, some = select(places, radiance.device), [sensors[place] for place in places]
-        own = None if noise is None else noise[index]
-        if places is exact:
-            frames[index] = record(radiance[index], some, own)
-        else:
-            radiance[index] = through_lens(radiance[index], list(cameras.values()))
-            frames[index] = photograph(radiance[index], some, list(cameras.values()), own)
-    return radiance, frames
-
-
 def _enlarged(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """B×N×C×h×w at another size, without ringing."""
-    flat = F.interpolate(pictures.flatten(0, 1), size, mode="bilinear", align_corners=False)
-    return flat.unflatten(0, pictures.shape[:2])
-
-
-def _enlarged_displacement(field: Tensor, factor: int) -> Tensor:
-    """3×h×w×2 displacements in pixels for pictures `factor` times as large."""
-    fine = F.interpolate(field.movedim(-1, 1) * factor, scale_factor=factor, mode="bilinear", align_corners=False)
-    return fine.movedim(1, -1)
-
-
-def _register(
-    plans: Sequence[BracketPlan], frames: Tensor, radiance: Tensor, cameras: Mapping[int, Tensor], times: Tensor
-) -> Tensor:
-    """Register frames, in place, where that is planned. Returns the radiance that they then show."""
-    misalignments = {place: plan.misalignment for place, plan in enumerate(plans) if plan.misalignment is not None}
-    if not misalignments:
-        return radiance
-    index, drawn = select(list(misalignments), frames.device), list(misalignments.values())
-    positions = aligned_positions(drawn, torch.stack([cameras[place] for place in misalignments]))
-    registered, shown = simulate_alignment(frames[index], radiance[index], drawn, positions, times[index])
-    seen = radiance.clone()
-    frames[index, OUTER], seen[index, OUTER] = registered, shown
-    return seen
+    """N×C×h×w at another size, without ringing."""
+    return F.interpolate(pictures, size, mode="bilinear", align_corners=False)
 
 
 def validation_brackets(
@@ -236,3 +203,14 @@ def validation_brackets(
     return [
         makers[index // len(KINDS) % 2].sample(1, size, generator, KINDS[index % len(KINDS)]) for index in range(count)
     ]
+
+
+def contact_sheet(batch: SyntheticBatch) -> np.ndarray:
+    """Lay out a row for each bracket, H×W×3 uint8: the frames, the truth (μ-law, then plain gamma), the moved mask."""
+    gap, columns = (
+        4,
+        [*batch.frames.unbind(1), mu_law(batch.truth), encode(batch.truth), batch.moved.expand(-1, 3, -1, -1)],
+    )
+    rows = torch.cat([F.pad(picture.cpu(), (gap, 0, gap, 0), value=1.0) for picture in columns], dim=-1)
+    sheet = F.pad(torch.cat(list(rows), dim=-2), (0, gap, 0, gap), value=1.0)
+    return (sheet.clamp(0, 1) * 255).round().permute(1, 2, 0).byte().numpy()

@@ -6,7 +6,6 @@ file do to the exposures, and how nearly `merge()` undoes the response curve aft
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,13 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.data.synthesis.draws import log_uniform, per_entry, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
+from afunet_core.data.synthesis.sampling import log_uniform, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.sensor import Sensor, add_sensor_noise, jpeg_artefacts, quantize
 from afunet_core.errors import ImageFileError
 from afunet_core.radiometry import GAMMA
-
-__all__ = ["Camera", "draw_camera", "photograph", "response_table", "through_lens"]
 
 _NODES = 513  # nodes of a response curve, evenly spaced in light to the power of 1/2.2: shadows need the most
 _FREQUENCIES = 4  # cosines that make up the error of a linearisation: calibrated curves err smoothly
@@ -130,115 +127,69 @@ def response_table(path: str) -> np.ndarray:
     return np.stack([np.interp(nodes, light, row) for row in rows])
 
 
-def through_lens(radiance: Tensor, cameras: Sequence[Camera]) -> Tensor:
-    """Vignetting and glare: B×3×3×H×W radiance as it falls on the sensor."""
+def through_lens(radiance: Tensor, camera: Camera) -> Tensor:
+    """Vignetting and glare: …×3×H×W radiance as it falls on the sensor."""
     height, width = radiance.shape[-2:]
     longest = max(height, width)
     x = (torch.arange(width, device=radiance.device) - (width - 1) / 2) / longest
     y = (torch.arange(height, device=radiance.device) - (height - 1) / 2) / longest
-    right, down = (per_entry((camera.axis[axis] for camera in cameras), radiance) for axis in (0, 1))
-    squared = (x - right).square() + (y[:, None] - down).square()
-    loss = per_entry((camera.vignetting for camera in cameras), radiance)
-    lit = radiance * (1 - loss * squared.clamp_max(2.0))
-    return lit + per_entry((camera.glare for camera in cameras), radiance) * _spread(lit.clamp_max(_LATITUDE))
+    squared = (x - camera.axis[0]).square() + (y[:, None] - camera.axis[1]).square()
+    lit = radiance * (1 - camera.vignetting * squared.clamp_max(2.0))
+    return lit + camera.glare * _spread(lit.clamp_max(_LATITUDE))
 
 
 def _spread(light: Tensor) -> Tensor:
     """Light scattered over a window: half of it evenly, half of it near where it came from."""
-    size, pictures = light.shape[-2:], light.flatten(0, -4)
-    coarse = F.adaptive_avg_pool2d(pictures, _GLARE_CELLS)
+    coarse = F.adaptive_avg_pool2d(light, _GLARE_CELLS)
     coarse = (coarse + coarse.mean((-2, -1), keepdim=True)) / 2
-    return F.interpolate(coarse, size, mode="bilinear", align_corners=False).view_as(light)
+    return F.interpolate(coarse, light.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def photograph(radiance: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor | None) -> Tensor:
-    """Photograph three instants, B×3×3×H×W (frame, RGB) from `through_lens`, and linearise them to gamma 2.2."""
-    scale = np.stack([sensor.gains * camera.gains for sensor, camera in zip(sensors, cameras, strict=True)])
-    exposed = radiance * tensor(scale).to(radiance)[..., None, None]
-    strayed = [camera.glare_long for camera in cameras]
-    if any(strayed):
-        long = exposed[:, 2]
-        veil = per_entry(strayed, long) * _spread(long.clamp_max(_LATITUDE))
-        exposed = torch.cat([exposed[:, :2], (long + veil)[:, None]], dim=1)
+def photograph(radiance: Tensor, sensor: Sensor, camera: Camera, noise: Tensor | None) -> Tensor:
+    """Photograph three instants, 3×3×H×W (frame, RGB) from `through_lens`, and linearise them to gamma 2.2."""
+    exposed = radiance * tensor(sensor.gains * camera.gains).to(radiance)[..., None, None]
+    if camera.glare_long:
+        long = exposed[2:]
+        exposed = torch.cat([exposed[:2], long + camera.glare_long * _spread(long.clamp_max(_LATITUDE))])
     if noise is not None:
-        exposed = exposed + _processed_noise(exposed, sensors, cameras, noise)
-    level, bend = (
-        _channels([camera.saturation for camera in cameras], exposed),
-        per_entry((camera.shoulder for camera in cameras), exposed),
-    )
+        exposed = exposed + _processed_noise(exposed, sensor, camera, noise)
+    level, bend = tensor(camera.saturation).to(exposed)[:, None, None], exposed.new_tensor(camera.shoulder)
     light = (level - bend * F.softplus((level - exposed) / bend)).clamp(0, 1)
-    table = tensor(np.stack([camera.response for camera in cameras])).to(light)
-    encoded = _look_up(table, light ** (1 / GAMMA))
-    encoded = _sharpened(encoded, [camera.sharpening for camera in cameras])
-    stored = quantize(encoded, [_bits(sensor, camera) for sensor, camera in zip(sensors, cameras, strict=True)])
-    stored = _compressed(stored, cameras)
-    return _linearized(stored, cameras)
+    encoded = _look_up(tensor(camera.response).to(light), light ** (1 / GAMMA))
+    if camera.sharpening:
+        encoded = (encoded + camera.sharpening * (encoded - _blurred(encoded, 1.0))).clamp(0, 1)
+    stored = quantize(encoded, 8 if camera.quality is not None else sensor.bits)
+    if camera.quality is not None:
+        stored = jpeg_artefacts(stored, camera.quality, camera.subsampled)
+    return _linearized(stored, camera)
 
 
-def _bits(sensor: Sensor, camera: Camera) -> int | None:
-    return 8 if camera.quality is not None else sensor.bits
-
-
-def _channels(values: Sequence[np.ndarray], like: Tensor) -> Tensor:
-    """B×3 values ready to be combined with B×3×3×H×W (frame, channel)."""
-    return tensor(np.stack(values)).to(like)[:, None, :, None, None]
-
-
-def _processed_noise(exposed: Tensor, sensors: Sequence[Sensor], cameras: Sequence[Camera], noise: Tensor) -> Tensor:
+def _processed_noise(exposed: Tensor, sensor: Sensor, camera: Camera, noise: Tensor) -> Tensor:
     """Noise of the sensor, in part smoothed as cameras do it: weaker, and alike in neighbouring pixels."""
-    photons = per_entry((sensor.photon_noise for sensor in sensors), exposed)
-    read = per_entry((sensor.read_noise for sensor in sensors), exposed)
+    photons, read = exposed.new_tensor([sensor.photon_noise, sensor.read_noise])
     own = add_sensor_noise(exposed, photons, read, noise) - exposed
-    share = [camera.denoising for camera in cameras]
-    if not any(share):
-        return own
-    smooth = _blurred(own, [camera.denoising_radius for camera in cameras])
-    return torch.lerp(own, smooth, per_entry(share, own).expand_as(own))
+    return torch.lerp(own, _blurred(own, camera.denoising_radius), camera.denoising) if camera.denoising else own
 
 
-def _blurred(pictures: Tensor, radii: Sequence[float]) -> Tensor:
-    """Gaussian blur of B×3×3×H×W pictures, one standard deviation for each bracket."""
-    sigmas = torch.tensor(radii, dtype=pictures.dtype).to(pictures.device)[:, None].expand(-1, 2)
-    return kornia.filters.gaussian_blur2d(pictures.flatten(1, 2), 7, sigmas, "replicate").view_as(pictures)
-
-
-def _sharpened(encoded: Tensor, gains: Sequence[float]) -> Tensor:
-    if not any(gains):
-        return encoded
-    detail = encoded - _blurred(encoded, [1.0] * len(gains))
-    return (encoded + per_entry(gains, encoded) * detail).clamp(0, 1)
-
-
-def _compressed(stored: Tensor, cameras: Sequence[Camera]) -> Tensor:
-    places = [place for place, camera in enumerate(cameras) if camera.quality is not None]
-    if not places:
-        return stored
-    chosen = [cameras[place] for place in places for _ in range(3)]
-    index = torch.tensor(places).to(stored.device)
-    files = jpeg_artefacts(
-        stored[index].flatten(0, 1), [one.quality or 100 for one in chosen], [one.subsampled for one in chosen]
+def _blurred(pictures: Tensor, sigma: float) -> Tensor:
+    return kornia.filters.gaussian_blur2d(pictures.flatten(0, 1)[None], 7, (sigma, sigma), "replicate").view_as(
+        pictures
     )
-    return stored.index_copy(0, index, files.unflatten(0, (-1, 3)))
 
 
-def _linearized(stored: Tensor, cameras: Sequence[Camera]) -> Tensor:
+def _linearized(stored: Tensor, camera: Camera) -> Tensor:
     """Undo the curve as far as a calibration knows it: values encoded with gamma 2.2, a smooth error left."""
     steps = np.linspace(0, 1, _NODES)
-    inverse = np.stack([[np.interp(steps, row, steps) for row in camera.response] for camera in cameras])
-    recovered = np.array([camera.recovered for camera in cameras])[:, None, None]
-    inverse = steps + recovered * (inverse - steps)
-    waves = np.cos(np.pi * np.arange(_FREQUENCIES)[:, None] * steps)
-    error = np.stack([camera.residual for camera in cameras]) @ waves
-    table = inverse * (1 + error) ** (1 / GAMMA)
-    return _look_up(tensor(table).to(stored), stored).clamp(0, 1)
+    inverse = np.stack([np.interp(steps, row, steps) for row in camera.response])
+    inverse = steps + camera.recovered * (inverse - steps)
+    error = camera.residual @ np.cos(np.pi * np.arange(_FREQUENCIES)[:, None] * steps)
+    return _look_up(tensor(inverse * (1 + error) ** (1 / GAMMA)).to(stored), stored).clamp(0, 1)
 
 
 def _look_up(table: Tensor, places: Tensor) -> Tensor:
-    """Linear interpolation in B×3×513 tables at B×3×3×H×W places in [0, 1] (frame, channel)."""
-    position = places * (_NODES - 1)
+    """Linear interpolation in 3×513 tables at 3×3×H×W places in [0, 1] (frame, channel)."""
+    position = places.transpose(0, 1) * (_NODES - 1)
     below = position.detach().floor().clamp(0, _NODES - 2)
-    index = below.long().transpose(1, 2).flatten(2)
-    low, high = table.gather(2, index), table.gather(2, index + 1)
-    shape = places.transpose(1, 2).shape
-    low, high = low.view(shape).transpose(1, 2), high.view(shape).transpose(1, 2)
-    return torch.lerp(low, high, position - below)
+    index = below.long().flatten(1)
+    low, high = (table.gather(1, index + step).view_as(position) for step in (0, 1))
+    return torch.lerp(low, high, position - below).transpose(0, 1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from afunet_core.data.synthesis.draws import Range
 from afunet_core.errors import ArgumentError
 
 Kind = Literal["static", "camera", "objects", "both"]
+Range = tuple[float, float]
 KINDS: tuple[Kind, ...] = ("static", "camera", "objects", "both")
 _SIGNED = ("camera_angle", "camera_zoom", "camera_tilt", "black_level")
 _POSITIVE = ("clip", "source_scale", "scene_gamma", "white_balance", "object_radius", "object_displacement")

@@ -2,72 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import log_uniform, per_entry, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
-from afunet_core.data.synthesis.sampling import draw_coarse_field, smooth_fields
+from afunet_core.data.synthesis.sampling import (
+    draw_coarse_field,
+    log_uniform,
+    smooth_field,
+    tensor,
+    uniform,
+    uniform_array,
+)
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.radiometry import GAMMA
 
 _PROBES = 1500
 
 
-@dataclass(frozen=True)
-class Background:
-    """A piece of a scene, and how it is lit and exposed."""
-
-    source: Tensor  # 3×h×w linear light at any scale
-    size: tuple[int, int]  # height and width of the canvas it is resampled to
-    gains: np.ndarray  # 3, white balance
-    saturation: float  # 1 leaves colours as they are
-    power: float  # contrast
-    scale: float  # from graded light to radiance
-    clip: float  # radiance is cut here
-
-
 def draw_background(
-    rng: np.random.Generator, config: SynthesisConfig, bank: SceneBank, size: tuple[int, int], times: np.ndarray
-) -> Background:
-    """A piece of a scene for a canvas of `size`, exposed so that the white of the short frame is 1."""
+    rng: np.random.Generator,
+    config: SynthesisConfig,
+    bank: SceneBank,
+    size: tuple[int, int],
+    times: np.ndarray,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """A piece of a scene as 3×H×W radiance of `size`, exposed so that the white of the short frame is 1."""
     from_photo = not bank.hdr or (len(bank.photos) > 0 and rng.random() < config.photo_share)
     source = _interesting_crop(rng, config, bank.photos if from_photo else bank.hdr, size)
     source = _expand_photo(rng, config, source) if from_photo else source.float()
-    gains = uniform_array(rng, config.white_balance, 3)
+    gains = tensor(uniform_array(rng, config.white_balance, 3))[:, None, None]
     saturation, power = uniform(rng, config.saturation), uniform(rng, config.scene_gamma)
     probe = source.flatten(1)[:, :: max(1, source[0].numel() // _PROBES), None]
-    scale = choose_exposure(rng, config, _grade(probe, tensor(gains)[:, None, None], saturation, power), times)
-    return Background(source, size, gains, saturation, power, scale, uniform(rng, config.clip))
-
-
-def render_backgrounds(backgrounds: Sequence[Background], device: torch.device | str = "cpu") -> Tensor:
-    """Render B×3×H×W radiance; H and W those of the largest canvas, beyond the others there is nothing."""
-    height, width = (max(background.size[axis] for background in backgrounds) for axis in (0, 1))
-    canvases = torch.zeros(len(backgrounds), 3, height, width, device=device)
-    for canvas, background in zip(canvases, backgrounds, strict=True):
-        # Cut the sun before it is resampled, roughly since grading follows, and exactly afterwards.
-        brightest = (2 * background.clip / background.scale) ** (1 / background.power)
-        light = background.source.to(device).clamp_max(max(brightest, 1e-6))
-        resampled = F.interpolate(light[None], background.size, mode="bilinear", align_corners=False, antialias=True)
-        canvas[:, : background.size[0], : background.size[1]] = resampled[0]
-
-    gains = tensor(np.stack([background.gains for background in backgrounds])).to(device)[..., None, None]
-    saturation, power, scale, clip = (
-        per_entry((getattr(background, name) for background in backgrounds), canvases)
-        for name in ("saturation", "power", "scale", "clip")
+    scale, clip = (
+        choose_exposure(rng, config, _grade(probe, gains, saturation, power), times),
+        uniform(rng, config.clip),
     )
-    return torch.minimum(_grade(canvases, gains, saturation, power) * scale, clip)
+    # Cut the sun before it is resampled, roughly since grading follows, and exactly afterwards.
+    light = source.to(device).clamp_max(max((2 * clip / scale) ** (1 / power), 1e-6))
+    canvas = F.interpolate(light[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
+    return (_grade(canvas, gains.to(device), saturation, power) * scale).clamp_max(clip)
 
 
-def _grade(light: Tensor, gains: Tensor, saturation: float | Tensor, power: float | Tensor) -> Tensor:
-    """White balance, saturation and contrast of …×3×H×W linear light."""
+def _grade(light: Tensor, gains: Tensor, saturation: float, power: float) -> Tensor:
+    """White balance, saturation and contrast of 3×H×W linear light."""
     light = light * gains
     grey = light.mean(dim=-3, keepdim=True)
     return (grey + saturation * (light - grey)).clamp_min(0) ** power
@@ -120,7 +102,7 @@ def _expand_photo(rng: np.random.Generator, config: SynthesisConfig, photo: Tens
     linear = (photo.float() / 255) ** GAMMA
     boost, knee = uniform(rng, config.highlight_boost), rng.uniform(2, 8)
     size = (photo.shape[1], photo.shape[2])
-    light = smooth_fields([draw_coarse_field(rng, 1, 2, size)], size)[0] * (uniform(rng, config.light_field_stops) / 2)
+    light = smooth_field(draw_coarse_field(rng, 1, 2, size), size) * (uniform(rng, config.light_field_stops) / 2)
     return linear * (1 + boost * linear.mean(dim=0, keepdim=True) ** knee) * torch.exp2(light)
 
 

@@ -1,87 +1,80 @@
-"""Motion of the camera, layers of the scene and soft things in the wind between the three instants.
-
-What is drawn is small: homographies, and coarse fields that `displacement` turns into a displacement of every pixel.
-"""
+"""Motion of the camera, layers of the scene and soft things in the wind between the three instants."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import kornia
 import numpy as np
+import torch
 from torch import Tensor
 
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import log_uniform, uniform, uniform_array
-from afunet_core.data.synthesis.sampling import draw_coarse_field
+from afunet_core.data.synthesis.sampling import (
+    draw_coarse_field,
+    log_uniform,
+    pixel_grid,
+    smooth_field,
+    tensor,
+    uniform,
+    uniform_array,
+)
 
 REFERENCE = 1
 OUTER = slice(0, 3, 2)
 _OUTER_ONLY = np.array([1.0, 0.0, 1.0])
 # Blur shorter than this, in pixels, is not seen.
 _SHORTEST_BLUR = 0.3
+# Bicubic interpolation reaches two pixels around a position, which may lie between pixels.
+_CUBIC_REACH = 3
 # Perspective brings nothing nearer than to this share of its distance.
 _NEAREST = 0.2
 
 
 @dataclass(frozen=True)
-class Parallax:
-    """Near things shift more than far ones."""
+class Motion:
+    """Displacements (x, y) in pixels at the three instants: a frame shows at p what the scene has at p + displacement.
 
-    depth: Tensor  # 1×h×w, coarse
-    steepness: float | None  # of the steps between layers; None where depth changes smoothly
-    vectors: np.ndarray  # 3×2, shift (x, y) of what is near, in pixels
+    Of camera and scene, not of objects.
+    """
 
-
-@dataclass(frozen=True)
-class Sway:
-    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant."""
-
-    field: Tensor  # 4×h×w, coarse: (x, y) before and (x, y) after the reference instant
-    region: Tensor  # 1×h×w, coarse: where things sway
-    bias: float  # added to the region; more makes it larger
-    amplitude: float  # in pixels
-    # the share of the displacement before that is undone and repeated after; None where both are independent
-    swing: float | None
-
-
-@dataclass(frozen=True)
-class SceneMotion:
-    """Motion of camera and scene (not of objects); each part None where there is none."""
-
-    # 3×3×3, for each instant one of `centred_homographies`. In a bracket that is to be registered, the part of the
-    # motion that registration will undo
-    camera: np.ndarray | None = None
-    parallax: Parallax | None = None  # of layers of the scene
-    sway: Sway | None = None  # of soft things
-
-    @property
-    def moves(self) -> bool:
-        """True if anything need be resampled."""
-        return self.camera is not None or self.sway is not None
+    total: Tensor  # 3×H×W×2, of all that moves
+    # 3×H×W×2, of the camera alone, None where it does not move. In a bracket that is to be registered, the part of the
+    # motion that registration undoes
+    camera: Tensor | None
+    ranges: np.ndarray  # 3×2×2, for each instant and axis the smallest and the largest displacement
+    margin: int  # pixels by which a canvas that holds all that is seen is larger than the frames on every side
 
 
 def draw_motion(
-    rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], kind: str, registered: bool
-) -> SceneMotion:
+    rng: np.random.Generator,
+    config: SynthesisConfig,
+    size: tuple[int, int],
+    kind: str,
+    registered: bool = False,
+    device: torch.device | str = "cpu",
+) -> Motion:
     """Draw the motion of camera and scene; of a bracket to be registered, only the sub-pixel part."""
-    camera: np.ndarray | None = None
-    parallax: Parallax | None = None
+    total, camera = torch.zeros(3, *size, 2, device=device), None
     if kind in ("camera", "both"):
-        if registered:
-            camera = _registrable_motion(rng, size)
-            if rng.random() < config.parallax_share:  # which no homography takes away
-                heading = rng.uniform(0, 2 * np.pi)
-                reach = np.array([-rng.random(), 0.0, rng.random()]) * uniform(rng, config.parallax)
-                parallax = _draw_parallax(rng, size, reach[:, None] * np.array([np.cos(heading), np.sin(heading)]))
-        else:
-            camera, parallax = _camera_motion(rng, config, size)
+        homographies, near = (_registrable_motion if registered else _camera_motion)(rng, config, size)
+        camera = camera_displacement(homographies, size, device)
+        total += camera
+        if near is not None:
+            total += _draw_parallax(rng, size, near, device)
     sways = kind in ("objects", "both") and rng.random() < config.flow_share
-    return SceneMotion(camera, parallax, _draw_sway(rng, config, size) if sways else None)
+    if sways:
+        total += _draw_sway(rng, config, size, device)
+    along_axes = total.flatten(1, 2).transpose(1, 2).contiguous()  # where extremes are found faster
+    ranges = torch.stack([along_axes.amin(dim=-1), along_axes.amax(dim=-1)], dim=-1).cpu().numpy()
+    moves = camera is not None or sways
+    return Motion(total, camera, ranges, int(np.ceil(np.abs(ranges).max())) + _CUBIC_REACH if moves else 0)
 
 
 def _camera_motion(
     rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int]
-) -> tuple[np.ndarray, Parallax | None]:
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Homographies of a hand, and 3×2 shifts of what is near where depth shows."""
     reach = log_uniform(rng, config.camera_translation)
     # Hands drift more than they tremble: the outer frames often lie on opposite sides of the reference.
     direction, tremble = rng.uniform(0, 2 * np.pi), rng.random()
@@ -104,26 +97,44 @@ def _camera_motion(
     if rng.random() >= config.parallax_share:
         return camera, None
     vectors = shifts / max(np.abs(shifts).max(), 1e-6) * min(uniform(rng, config.parallax), reach)
-    return camera, _draw_parallax(rng, size, vectors * _OUTER_ONLY[:, None])
+    return camera, vectors * _OUTER_ONLY[:, None]
 
 
-def _registrable_motion(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Sub-pixel phases that change across the picture: what registration resamples away again."""
+def _registrable_motion(
+    rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Sub-pixel phases that change across the picture, which registration resamples away; parallax it does not."""
     shifts = rng.uniform(-1.0, 1.0, (3, 2)) * _OUTER_ONLY[:, None]
     angles = rng.uniform(-0.01, 0.01, 3) * _OUTER_ONLY
-    return centred_homographies(size, shifts, angles, np.zeros(3), np.zeros((3, 2)))
+    camera = centred_homographies(size, shifts, angles, np.zeros(3), np.zeros((3, 2)))
+    if rng.random() >= config.parallax_share:
+        return camera, None
+    heading = rng.uniform(0, 2 * np.pi)
+    reach = np.array([-rng.random(), 0.0, rng.random()]) * uniform(rng, config.parallax)
+    return camera, reach[:, None] * np.array([np.cos(heading), np.sin(heading)])
 
 
-def _draw_parallax(rng: np.random.Generator, size: tuple[int, int], vectors: np.ndarray) -> Parallax:
-    depth = draw_coarse_field(rng, 1, int(rng.integers(2, 5)), size)
-    return Parallax(depth, rng.uniform(3, 12) if rng.random() < 0.5 else None, vectors)
+def _draw_parallax(
+    rng: np.random.Generator, size: tuple[int, int], near: np.ndarray, device: torch.device | str
+) -> Tensor:
+    """Near things shift by 3×2 vectors, others less: over smooth depth, or over layers with soft steps between."""
+    depth = smooth_field(draw_coarse_field(rng, 1, int(rng.integers(2, 5)), size), size, device)[..., None]
+    if rng.random() < 0.5:
+        depth = torch.sigmoid(depth * rng.uniform(3, 12)) * 2 - 1
+    return depth * tensor(near).to(device)[:, None, None]
 
 
-def _draw_sway(rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int]) -> Sway:
+def _draw_sway(
+    rng: np.random.Generator, config: SynthesisConfig, size: tuple[int, int], device: torch.device | str
+) -> Tensor:
+    """Foliage, water, people: smooth displacements in a part of the picture, none at the reference instant."""
     amplitude = log_uniform(rng, config.flow)
-    field = draw_coarse_field(rng, 4, int(rng.integers(2, 9)), size)
-    swing = rng.uniform(0.5, 1.0) if rng.random() < 0.5 else None
-    return Sway(field, draw_coarse_field(rng, 1, 3, size), rng.uniform(-0.6, 0.6), amplitude, swing)
+    before, after = smooth_field(draw_coarse_field(rng, 4, int(rng.integers(2, 9)), size), size, device).chunk(2)
+    if rng.random() < 0.5:  # what swings comes back
+        after = -before * rng.uniform(0.5, 1.0)
+    region = smooth_field(draw_coarse_field(rng, 1, 3, size), size, device)
+    region = torch.sigmoid((region + rng.uniform(-0.6, 0.6)) * 6) * amplitude
+    return torch.stack([before * region, torch.zeros_like(before), after * region]).movedim(1, -1)
 
 
 def draw_shake(rng: np.random.Generator, config: SynthesisConfig) -> np.ndarray:
@@ -157,3 +168,11 @@ def centred_homographies(
     matrices[:, 2, :2] = tilt / np.maximum(centre, 1)
     matrices[:, 2, 2] = 1
     return matrices
+
+
+def camera_displacement(homographies: np.ndarray, size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+    """Compute K×H×W×2 displacements in pixels under K×3×3 homographies of (x, y, 1) about the centre."""
+    grid = pixel_grid(*size, device=device)
+    points = (grid - grid[-1, -1] / 2).flatten(0, 1).expand(len(homographies), -1, -1)
+    moved = kornia.geometry.transform_points(tensor(homographies).to(device), points) - points
+    return moved.unflatten(1, size)

@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import log_uniform, uniform
 from afunet_core.data.synthesis.lighting import object_texture
+from afunet_core.data.synthesis.sampling import log_uniform, uniform
 from afunet_core.data.synthesis.scenes import SceneBank
 
 _INSTANTS = np.array([-1.0, 0.0, 1.0])

@@ -1,7 +1,7 @@
-"""Moving objects put before the instants of a batch of brackets, in place and in linear light.
+"""Moving objects put before the instants of a bracket, in place and in linear light.
 
-An object at one instant of one bracket is a *sighting*, rendered in a window that holds it. Sightings of about the
-same size are rendered together, whatever bracket they are of; then they are laid over their frames in order.
+An object at one instant is a *sighting*, rendered in a window that holds it. Sightings of about the same size are
+rendered together; then they are laid over their frames in order.
 """
 
 from __future__ import annotations
@@ -18,118 +18,74 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from afunet_core.data.synthesis.draws import tensor
 from afunet_core.data.synthesis.objects import FAR_AWAY, MovingObject
-from afunet_core.data.synthesis.sampling import pixel_grid
+from afunet_core.data.synthesis.sampling import pixel_grid, tensor
 
 # Sightings are rendered together while the largest window has at most this many times the pixels of the smallest.
 _ALIKE = 2.0
 
 
 class Sighting(NamedTuple):
-    """An object at one instant (0 to 2) of a bracket, and the window of the frame that holds it."""
+    """An object at one instant (0 to 2), and the rows and columns of the frame that hold it."""
 
     thing: MovingObject
-    bracket: int
     instant: int
-    top: int
-    left: int
-    height: int
-    width: int
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """Its rows and columns."""
-        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+    rows: slice
+    columns: slice
 
 
-def find_sightings(
-    objects: Sequence[Sequence[MovingObject]],
-    ranges: Sequence[np.ndarray],
-    margins: Sequence[int],
-    size: tuple[int, int],
-) -> list[Sighting]:
-    """Find where the objects of each bracket are seen, those further behind first.
-
-    ``ranges`` and ``margins`` bound the displacements of each bracket (see `displacement_range`).
-    """
-    return [
-        seen
-        for bracket, things in enumerate(objects)
-        for thing in things
-        for seen in _sightings(thing, bracket, ranges[bracket].tolist(), margins[bracket], size)
-    ]
-
-
-def _sightings(
-    thing: MovingObject, bracket: int, ranges: list[list[list[float]]], margin: int, size: tuple[int, int]
-) -> Iterator[Sighting]:
+def find_sightings(thing: MovingObject, ranges: np.ndarray, margin: int, size: tuple[int, int]) -> Iterator[Sighting]:
+    """Find where an object is seen; ``ranges`` and ``margin`` bound displacements (see `Motion`)."""
     # A pixel that shows a place p of the scene is at p minus its displacement.
-    centres = thing.centres.tolist()
+    centres, reach = thing.centres.tolist(), thing.reach() + margin
     visible = [centre for centre in centres if max(map(abs, centre)) < FAR_AWAY / 2]
-    reach = thing.reach() + margin
     limits = [(min(places) - reach, math.ceil(max(places) + reach)) for places in zip(*visible, strict=True)]
     for instant, centre in enumerate(centres):
-        half = thing.half_extent(instant)
-        starts, lengths = [], []
+        half, window = thing.half_extent(instant), []
         for axis in (1, 0):
-            nearest, furthest = ranges[instant][axis]
+            nearest, furthest = ranges[instant, axis].tolist()
             start = math.floor(max(centre[axis] - half[axis] - furthest, limits[axis][0], 0.0))
             stop = min(math.floor(centre[axis] + half[axis] - nearest) + 1, limits[axis][1], size[1 - axis])
-            starts.append(start)
-            lengths.append(stop - start)
-        if min(lengths) > 0:
-            yield Sighting(thing, bracket, instant, *starts, *lengths)
+            window.append(slice(start, stop))
+        if all(side.start < side.stop for side in window):
+            yield Sighting(thing, instant, *window)
 
 
 def paint(radiance: Tensor, displacement: Tensor, sightings: Sequence[Sighting]) -> Tensor:
-    """Put objects, those further behind first, before B×3×3×H×W instants, in place; return their coverage B×1×H×W.
+    """Put objects, those further behind first, before 3×3×H×W instants, in place; return their coverage 1×H×W.
 
-    A pixel shows the scene at its place plus the displacement, B×3×H×W×2.
+    A pixel shows the scene at its place plus the displacement, 3×H×W×2.
     """
     height, width = radiance.shape[-2:]
-    passed = radiance.new_zeros(len(radiance), 1, height, width)
-    if not sightings:
-        return passed
-    grid = pixel_grid(height, width, radiance.device)
+    passed, seen_at = radiance.new_zeros(1, height, width), pixel_grid(height, width, radiance.device) + displacement
+    windows = [seen_at[seen.instant, seen.rows, seen.columns] for seen in sightings]
     rendered: dict[int, tuple[Tensor, Tensor]] = {}
-    for places in _alike(sightings):
-        group = [sightings[place] for place in places]
-        rendered.update(zip(places, _render_windows(grid, displacement, group), strict=True))
-    for place, seen in enumerate(sightings):
-        colour, coverage = rendered[place]
-        rows, columns = seen.window
-        radiance[seen.bracket, seen.instant, :, rows, columns].lerp_(colour, coverage.expand_as(colour))
-        covered = passed[seen.bracket, :, rows, columns]
+    for places in _alike(windows):
+        group = sorted(places, key=lambda place: sightings[place].thing.shape)
+        positions = pad_sequence([windows[place].flatten(0, 1) for place in group], batch_first=True)
+        colours, coverages = render_objects(
+            positions, [sightings[place].thing for place in group], [sightings[place].instant for place in group]
+        )
+        rendered.update(zip(group, zip(colours, coverages, strict=True), strict=True))
+    for place, (seen, window) in enumerate(zip(sightings, windows, strict=True)):
+        shape, count = window.shape[:2], window.shape[0] * window.shape[1]  # its pixels form one long row
+        colour, coverage = (values[:, :count].unflatten(1, shape) for values in rendered[place])
+        radiance[seen.instant, :, seen.rows, seen.columns].lerp_(colour, coverage.expand_as(colour))
+        covered = passed[:, seen.rows, seen.columns]
         torch.maximum(covered, coverage, out=covered)
     return passed
 
 
-def _alike(sightings: Sequence[Sighting]) -> Iterator[list[int]]:
-    """The places of sightings in groups of similar size, in each group shape by shape."""
-    areas = [seen.height * seen.width for seen in sightings]
+def _alike(windows: Sequence[Tensor]) -> Iterator[list[int]]:
+    """The places of windows in groups of similar size."""
     group: list[int] = []
-    for place in sorted(range(len(sightings)), key=areas.__getitem__):
-        if group and areas[place] > _ALIKE * areas[group[0]]:
-            yield sorted(group, key=lambda member: sightings[member].thing.shape)
+    for place in sorted(range(len(windows)), key=lambda place: windows[place].numel()):
+        if group and windows[place].numel() > _ALIKE * windows[group[0]].numel():
+            yield group
             group = []
         group.append(place)
     if group:
-        yield sorted(group, key=lambda member: sightings[member].thing.shape)
-
-
-def _render_windows(
-    grid: Tensor, displacement: Tensor, sightings: Sequence[Sighting]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Render 3×h×w radiance and 1×h×w coverage of each sighting in its window; its pixels form one long row."""
-    seen_there = [grid[seen.window] + displacement[seen.bracket, seen.instant, *seen.window] for seen in sightings]
-    positions = pad_sequence([window.flatten(0, 1) for window in seen_there], batch_first=True)
-    colours, coverages = render_objects(
-        positions, [seen.thing for seen in sightings], [seen.instant for seen in sightings]
-    )
-    for index, seen in enumerate(sightings):
-        shape, count = (seen.height, seen.width), seen.height * seen.width
-        yield colours[index, :, :count].unflatten(1, shape), coverages[index, :, :count].unflatten(1, shape)
+        yield group
 
 
 def render_objects(positions: Tensor, things: Sequence[MovingObject], instants: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -213,11 +169,9 @@ def _radius(x: Tensor, y: Tensor) -> Tensor:
 def _sample_textures(textures: Sequence[Tensor], places: Tensor) -> Tensor:
     """Sample N textures 3×h×w at N×2×P places, where ±1 are their edges and beyond them their mirror images: N×3×P."""
     height, width = (max(texture.shape[axis] for texture in textures) + 1 for axis in (1, 2))
-    padded = {
-        id(texture): F.pad(texture, (0, width - texture.shape[2], 0, height - texture.shape[1]), mode="replicate")
-        for texture in {id(texture): texture for texture in textures}.values()
-    }
-    stack = torch.stack([padded[id(texture)] for texture in textures]).to(places.device)
+    rest = ((0, width - texture.shape[2], 0, height - texture.shape[1]) for texture in textures)
+    padded = [F.pad(texture, sides, mode="replicate") for texture, sides in zip(textures, rest, strict=True)]
+    stack = torch.stack(padded).to(places.device)
     # There and back in four units; the distance from a whole number of turns leads from edge to edge.
     turns = places / 4 + 0.25
     scale = [(4 * texture.shape[2] / (width - 1), 4 * texture.shape[1] / (height - 1)) for texture in textures]

@@ -1,64 +1,47 @@
-"""From plans to the radiance of three instants: scenes seen from where the camera was, crossed by objects, blurred."""
+"""Radiance of three instants: a scene seen from where the camera was, crossed by objects, blurred."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import kornia
 import numpy as np
 import torch
 from torch import Tensor
 
-from afunet_core.data.synthesis.draws import per_entry, select, tensor
-from afunet_core.data.synthesis.lighting import render_backgrounds
-from afunet_core.data.synthesis.motion import OUTER, REFERENCE
+from afunet_core.data.synthesis.motion import OUTER, REFERENCE, Motion
+from afunet_core.data.synthesis.objects import MovingObject
 from afunet_core.data.synthesis.painting import find_sightings, paint
-from afunet_core.data.synthesis.plan import BracketPlan
-from afunet_core.data.synthesis.sampling import pixel_grid, warp
+from afunet_core.data.synthesis.sampling import pixel_grid, tensor, warp
 from afunet_core.ops.box_filter import window_max
 
 
-def render_radiance(plans: Sequence[BracketPlan], displacement: Tensor) -> tuple[Tensor, Tensor]:
-    """Render the three instants of B brackets before any noise: B×3×3×H×W, and where objects pass, B×1×H×W."""
-    size = (displacement.shape[2], displacement.shape[3])
-    radiance = displacement.new_empty(len(plans), 3, 3, *size)
-    for instants in sorted({plan.displaced for plan in plans}):
-        chosen = {place: plan for place, plan in enumerate(plans) if plan.displaced == instants}
-        index = select(list(chosen), displacement.device)
-        canvases = render_backgrounds([plan.background for plan in chosen.values()], displacement.device)
-        if instants:
-            views = index, select(instants)
-            margin = per_entry((plan.margin for plan in chosen.values()), displacement)
-            positions = displacement[views] + (pixel_grid(*size, displacement.device) + margin)
-            radiance[views] = warp(canvases, positions)
-        if len(instants) < 3:
-            straight = select([instant for instant in range(3) if instant not in instants])
-            for canvas, (place, plan) in zip(canvases, chosen.items(), strict=True):
-                rows, columns = (slice(plan.margin, plan.margin + side) for side in size)
-                radiance[place, straight] = canvas[:, rows, columns]
-    objects, ranges, margins = zip(*((plan.objects, plan.ranges, plan.margin) for plan in plans), strict=True)
-    passed = paint(radiance, displacement, find_sightings(objects, ranges, margins, size))
-    return shake(radiance, [plan.shake for plan in plans]), passed
+def render_radiance(
+    canvas: Tensor, motion: Motion, objects: Sequence[MovingObject], shake: np.ndarray | None
+) -> tuple[Tensor, Tensor]:
+    """Render the three instants before any noise, 3×3×H×W, and where objects pass, 1×H×W."""
+    size, margin = (motion.total.shape[1], motion.total.shape[2]), motion.margin
+    radiance = canvas[:, margin:, margin:][:, : size[0], : size[1]].repeat(3, 1, 1, 1)
+    displaced = [instant for instant in range(3) if motion.ranges[instant].any()]  # not seen straight on
+    if displaced:
+        positions = motion.total[displaced] + (pixel_grid(*size, canvas.device) + margin)
+        radiance[displaced] = warp(canvas[None], positions[None])[0]
+    places = (find_sightings(thing, motion.ranges, margin, size) for thing in objects)
+    passed = paint(radiance, motion.total, list(chain.from_iterable(places)))
+    if shake is not None and shake.any():  # a blurred reference has a blurred truth
+        shaken = [instant for instant in range(3) if shake[instant].any()]
+        radiance[shaken] = blur_along(radiance[shaken], shake[shaken])
+    return radiance, passed
 
 
 def moved_mask(radiance: Tensor, passed: Tensor) -> Tensor:
-    """Mask, B×1×H×W, where an object passes or radiance changes by more than 5 % of itself and 0.002 of white."""
-    reference = radiance[:, REFERENCE]
-    before, after = (radiance[:, OUTER] - reference[:, None]).abs().unbind(1)
-    mask = (torch.maximum(before, after) / (0.05 * reference + 0.002)).amax(dim=1, keepdim=True).clamp(0, 1)
+    """Mask, 1×H×W, where an object passes or radiance changes by more than 5 % of itself and 0.002 of white."""
+    reference = radiance[REFERENCE]
+    before, after = (radiance[OUTER] - reference).abs()
+    mask = (torch.maximum(before, after) / (0.05 * reference + 0.002)).amax(dim=0, keepdim=True).clamp(0, 1)
     # `kornia.morphology.dilation` finds the same at six times the cost on a CPU.
-    return torch.maximum(window_max(mask, 3), passed)
-
-
-def shake(radiance: Tensor, vectors: Sequence[np.ndarray | None]) -> Tensor:
-    """Blur B×3×C×H×W frames along what `draw_shake` drew for each bracket; a blurred reference has a blurred truth."""
-    lines = [line for drawn in vectors for line in (np.zeros((3, 2)) if drawn is None else drawn)]
-    places = [place for place, line in enumerate(lines) if line.any()]
-    if not places:
-        return radiance
-    frames, index = radiance.flatten(0, 1), torch.tensor(places, device=radiance.device)
-    blurred = blur_along(frames[index], np.stack([lines[place] for place in places]))
-    return frames.index_copy(0, index, blurred).view_as(radiance)
+    return torch.maximum(window_max(mask[None], 3)[0], passed)
 
 
 def blur_along(pictures: Tensor, vectors: np.ndarray) -> Tensor:

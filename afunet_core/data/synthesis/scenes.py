@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +48,8 @@ def split_scenes(names: Iterable[str], holdout: int = 12, seed: int = 0) -> tupl
     """Split scene names into training and at most ``holdout`` held-out ones, both sorted, relatives on one side."""
     ordered = sorted(set(names))
     if not 0 <= holdout < max(len(ordered), 1):
-        raise ArgumentError(
-            "holdout",
-            f"0 to {len(ordered) - 1}",
-            holdout,
-            "Hold out fewer scenes: data.holdout in training, --held-out in evaluate.",
-        )
+        advice = "Hold out fewer scenes: data.holdout in training, --held-out in evaluate."
+        raise ArgumentError("holdout", f"0 to {len(ordered) - 1}", holdout, advice)
     groups: dict[str, list[str]] = {}
     for name in ordered:
         groups.setdefault(scene_group(name), []).append(name)
@@ -70,8 +67,8 @@ class SceneBank:
 
     hdr: tuple[Tensor, ...]
     photos: tuple[Tensor, ...] = ()
-    hdr_names: tuple[str, ...] = field(default=())
-    photo_names: tuple[str, ...] = field(default=())
+    hdr_names: tuple[str, ...] = ()
+    photo_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.hdr and not self.photos:
@@ -126,14 +123,11 @@ class SceneBank:
         """A bank with the named scenes only (and the named photographs, all of them when None), sharing memory."""
         wanted = set(hdr_names)
         if missing := wanted - set(self.hdr_names):
-            raise ArgumentError(
-                "hdr_names", f"names among {list(self.hdr_names)}", sorted(missing), "Check the spelling."
-            )
-        kept = set(self.photo_names) if photo_names is None else set(photo_names)
-        scenes = [(scene, name) for scene, name in zip(self.hdr, self.hdr_names, strict=True) if name in wanted]
-        photos = [(photo, name) for photo, name in zip(self.photos, self.photo_names, strict=True) if name in kept]
-        (hdr, names), (ldr, titles) = (zip(*pairs, strict=True) if pairs else ((), ()) for pairs in (scenes, photos))
-        return SceneBank(tuple(hdr), tuple(ldr), tuple(names), tuple(titles))
+            raise ArgumentError("hdr_names", f"names among {list(self.hdr_names)}", sorted(missing))
+        shown = set(self.photo_names) if photo_names is None else set(photo_names)
+        scenes, photos = [name in wanted for name in self.hdr_names], [name in shown for name in self.photo_names]
+        pictures = tuple(compress(self.hdr, scenes)), tuple(compress(self.photos, photos))
+        return SceneBank(*pictures, tuple(compress(self.hdr_names, scenes)), tuple(compress(self.photo_names, photos)))
 
     def without_noise(self) -> SceneBank:
         """A bank without `NOISY_SCENES`, or this one where nothing else would be left."""
@@ -165,9 +159,7 @@ def _pack_photo(photo: Tensor) -> Tensor:
 
 def _middle_of_sphere(panorama: Tensor) -> Tensor:
     height, width = panorama.shape[1:]
-    if width != 2 * height:
-        return panorama
-    return panorama[:, height // 6 : height - height // 6]
+    return panorama[:, height // 6 : height - height // 6] if width == 2 * height else panorama
 
 
 def _shrink(photo: Tensor, max_side: int) -> Tensor:
@@ -179,8 +171,6 @@ def _shrink(photo: Tensor, max_side: int) -> Tensor:
 
 
 def _list_pictures(entries: Sequence[Path | str], suffixes: tuple[str, ...]) -> list[Path]:
-    if isinstance(entries, (str, Path)):
-        entries = [entries]
     files: list[Path] = []
     for entry in map(Path, entries):
         if entry.is_dir():

@@ -7,7 +7,6 @@ through the rounding to a file's levels and through JPEG as if they were not the
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from afunet_core.data.synthesis.config import SynthesisConfig
-from afunet_core.data.synthesis.draws import log_uniform, per_entry, tensor, uniform, uniform_array
 from afunet_core.data.synthesis.motion import REFERENCE
+from afunet_core.data.synthesis.sampling import log_uniform, tensor, uniform, uniform_array
 from afunet_core.errors import ArgumentError
 from afunet_core.ops.arguments import Scalar, check_not_negative, check_tensor, per_sample
 from afunet_core.radiometry import GAMMA, encode
-
-__all__ = ["Sensor", "add_sensor_noise", "draw_noise", "draw_sensor", "jpeg_artefacts", "quantize", "record"]
 
 Bits = int | None
 # Keeps the gradient of the noise finite where there is neither light nor read noise.
@@ -49,7 +46,12 @@ class Sensor:
 
 def draw_sensor(rng: np.random.Generator, config: SynthesisConfig, times: np.ndarray) -> Sensor:
     """A random camera for the three nominal exposure times."""
-    gains = _draw_gains(rng, config, times)
+    errors = np.ones((3, 3))
+    if rng.random() < config.exposure_error_share:
+        errors *= 1 + uniform_array(rng, (-config.exposure_error, config.exposure_error), 3, 1)
+    if rng.random() < config.white_balance_drift_share:
+        errors *= 1 + uniform_array(rng, (-config.white_balance_drift, config.white_balance_drift), 3, 3)
+    errors[REFERENCE] = 1  # its exposure defines the unit of the truth
     photon_noise, read_noise = log_uniform(rng, config.gain), log_uniform(rng, config.read_noise)
     seed = int(rng.integers(2**62)) if photon_noise > 0 or read_noise > 0 else None
     black_level = uniform(rng, config.black_level) if rng.random() < config.black_level_share else 0.0
@@ -61,78 +63,42 @@ def draw_sensor(rng: np.random.Generator, config: SynthesisConfig, times: np.nda
     quality: int | None = None
     if bits == 8 and rng.random() < config.jpeg_share:
         quality = int(rng.integers(config.jpeg_quality[0], config.jpeg_quality[1] + 1))
-    return Sensor(gains, photon_noise, read_noise, seed, black_level, gamma, srgb, bits, quality)
+    return Sensor(errors * times[:, None], photon_noise, read_noise, seed, black_level, gamma, srgb, bits, quality)
 
 
-def _draw_gains(rng: np.random.Generator, config: SynthesisConfig, times: np.ndarray) -> np.ndarray:
-    errors = np.ones((3, 3))
-    if rng.random() < config.exposure_error_share:
-        errors *= 1 + uniform_array(rng, (-config.exposure_error, config.exposure_error), 3, 1)
-    if rng.random() < config.white_balance_drift_share:
-        errors *= 1 + uniform_array(rng, (-config.white_balance_drift, config.white_balance_drift), 3, 3)
-    errors[REFERENCE] = 1  # its exposure defines the unit of the truth
-    return errors * times[:, None]
-
-
-def draw_noise(sensors: Sequence[Sensor], radiance: Tensor) -> Tensor | None:
-    """Standard normal values of the shape B×3×3×H×W of `radiance`, each bracket's from the generator of its sensor.
-
-    None if no sensor has noise.
-    """
-    if all(sensor.noise_seed is None for sensor in sensors):
+def draw_noise(sensor: Sensor, radiance: Tensor) -> Tensor | None:
+    """Standard normal values of the shape of `radiance`, from the generator of a sensor; None if it has no noise."""
+    if sensor.noise_seed is None:
         return None
-    noise = torch.empty_like(radiance)
-    for values, sensor in zip(noise, sensors, strict=True):
-        if sensor.noise_seed is None:
-            values.zero_()
-        else:
-            values.normal_(generator=torch.Generator(radiance.device).manual_seed(sensor.noise_seed))
-    return noise
+    return torch.empty_like(radiance).normal_(generator=torch.Generator(radiance.device).manual_seed(sensor.noise_seed))
 
 
-def record(radiance: Tensor, sensors: Sequence[Sensor], noise: Tensor | None, gains: Tensor | None = None) -> Tensor:
-    """Record three instants as cameras store them: B×3×3×H×W encoded with gamma 2.2 in [0, 1].
+def record(radiance: Tensor, sensor: Sensor, noise: Tensor | None, gains: Tensor | None = None) -> Tensor:
+    """Record three instants as a camera stores them: 3×3×H×W encoded with gamma 2.2 in [0, 1].
 
     An sRGB file is decoded and encoded again, as its reader would; a curve that deviates from gamma 2.2 is not known
     to any.
 
     Args:
-        radiance: B×3×3×H×W (frame, RGB), saturating at 1 / time.
-        sensors: B cameras.
+        radiance: 3×3×H×W (frame, RGB), saturating at 1 / time.
+        sensor: the camera.
         noise: from `draw_noise`.
-        gains: B×3×3 (frame, channel) exposures in place of those of the sensors, for example to differentiate.
+        gains: 3×3 (frame, channel) exposures in place of those of the sensor, for example to differentiate.
     """
-    gains = tensor(np.stack([sensor.gains for sensor in sensors])).to(radiance) if gains is None else gains
+    gains = tensor(sensor.gains).to(radiance) if gains is None else gains
     exposed = radiance * gains[..., None, None]
     if noise is not None:
-        photons = per_entry((sensor.photon_noise for sensor in sensors), radiance)
-        read = per_entry((sensor.read_noise for sensor in sensors), radiance)
+        photons, read = radiance.new_tensor([sensor.photon_noise, sensor.read_noise])
         exposed = add_sensor_noise(exposed, photons, read, noise)
-    if any(sensor.black_level for sensor in sensors):
-        exposed = exposed + per_entry((sensor.black_level for sensor in sensors), radiance)
-    linear = exposed.clamp(0, 1)
-    encoded = _replace(
-        encode(linear),
-        [sensor.gamma != GAMMA for sensor in sensors],
-        lambda some: encode(linear[some], gamma=per_entry((sensors[place].gamma for place in some), linear[some])),
-    )
-    srgb = [sensor.srgb for sensor in sensors]
-    encoded = _replace(encoded, srgb, lambda some: kornia.color.linear_rgb_to_rgb(linear[some]))
-    stored = quantize(encoded, [sensor.bits for sensor in sensors])
-    compressed = [sensor.jpeg_quality is not None for sensor in sensors]
-    stored = _replace(stored, compressed, lambda some: _as_jpeg(stored[some], [sensors[place] for place in some]))
-    return _replace(stored, srgb, lambda some: encode(kornia.color.rgb_to_linear_rgb(stored[some])))
-
-
-def _replace(pictures: Tensor, wanted: Sequence[bool], make: Callable[[list[int]], Tensor]) -> Tensor:
-    """Brackets with those that are wanted replaced by what `make` makes of their places."""
-    places = [place for place, chosen in enumerate(wanted) if chosen]
-    return pictures.index_copy(0, torch.tensor(places).to(pictures.device), make(places)) if places else pictures
-
-
-def _as_jpeg(frames: Tensor, sensors: Sequence[Sensor]) -> Tensor:
-    qualities = [sensor.jpeg_quality or 100 for sensor in sensors for _ in range(3)]
-    return jpeg_artefacts(frames.flatten(0, 1), qualities).view_as(frames)
+    linear = (exposed + sensor.black_level).clamp(0, 1)
+    if sensor.srgb:
+        encoded = kornia.color.linear_rgb_to_rgb(linear)
+    else:
+        encoded = encode(linear, gamma=GAMMA if sensor.gamma == GAMMA else linear.new_full((1, 1, 1, 1), sensor.gamma))
+    stored = quantize(encoded, sensor.bits)
+    if sensor.jpeg_quality is not None:
+        stored = jpeg_artefacts(stored, sensor.jpeg_quality)
+    return encode(kornia.color.rgb_to_linear_rgb(stored)) if sensor.srgb else stored
 
 
 def add_sensor_noise(exposed: Tensor, gain: Scalar, read: Scalar, noise: Tensor) -> Tensor:
@@ -169,29 +135,22 @@ def add_sensor_noise(exposed: Tensor, gain: Scalar, read: Scalar, noise: Tensor)
     return torch.addcmul(light, noise.to(light), variance.sqrt()).to(exposed.dtype)
 
 
-def quantize(encoded: Tensor, bits: Bits | Sequence[Bits]) -> Tensor:
-    """Round encoded values in [0, 1] to the levels of ``bits`` bits, for all or for each entry of the first axis.
+def quantize(encoded: Tensor, bits: Bits) -> Tensor:
+    """Round encoded values in [0, 1] to the levels of ``bits`` bits; ``None`` leaves them as they are.
 
-    ``None`` leaves them as they are. The gradient passes as if nothing were rounded ("straight through"; Bengio et al.,
-    arXiv:1308.3432): the true one is zero nearly everywhere.
+    The gradient passes as if nothing were rounded ("straight through"; Bengio et al., arXiv:1308.3432): the true one
+    is zero nearly everywhere.
 
     Example:
-        >>> quantize(torch.tensor([0.4, 0.4]), [1, None])
-        tensor([0.0000, 0.4000])
+        >>> quantize(torch.tensor([0.4]), 1)
+        tensor([0.])
     """
     check_tensor("encoded", encoded)
-    depths = list(bits) if isinstance(bits, Sequence) else [bits]
-    if any(depth is not None and not (isinstance(depth, int | np.integer) and depth > 0) for depth in depths):
-        raise ArgumentError("bits", "whole numbers above 0, or None", repr(bits))
-    if len(set(depths)) == 1:
-        return encoded if depths[0] is None else _rounded(encoded, 2 ** depths[0] - 1)
-    rounded = _rounded(encoded, per_entry((2 ** (depth or 1) - 1 for depth in depths), encoded))
-    if None not in depths:
-        return rounded
-    return torch.where(per_entry((depth is None for depth in depths), encoded) > 0, encoded, rounded)
-
-
-def _rounded(encoded: Tensor, levels: Tensor | int) -> Tensor:
+    if bits is None:
+        return encoded
+    if not (isinstance(bits, int | np.integer) and bits > 0):
+        raise ArgumentError("bits", "a whole number above 0, or None", repr(bits))
+    levels = 2**bits - 1
     return _Stored.apply(encoded, (encoded.detach() * levels).round_().div_(levels))
 
 
@@ -207,22 +166,22 @@ class _Stored(torch.autograd.Function):
         return gradients[0], None
 
 
-def jpeg_artefacts(encoded: Tensor, quality: Sequence[int], subsampled: Sequence[bool] | None = None) -> Tensor:
+def jpeg_artefacts(encoded: Tensor, quality: int, subsampled: bool = True) -> Tensor:
     """Store N×3×H×W encoded pictures in [0, 1] as JPEG files and read them; the gradient passes as if it were exact.
 
     Args:
         encoded: the pictures.
-        quality: of each, as libjpeg counts it.
-        subsampled: keep a quarter of the chroma of each (4:2:0), as is usual; None for all.
+        quality: as libjpeg counts it.
+        subsampled: keep a quarter of the chroma (4:2:0), as is usual.
 
     Example:
-        >>> jpeg_artefacts(torch.full((1, 3, 16, 16), 0.5), [90])[0, 0, 0, :2] * 255
+        >>> jpeg_artefacts(torch.full((1, 3, 16, 16), 0.5), 90)[0, 0, 0, :2] * 255
         tensor([128., 128.])
     """
     files = []
-    pixels = (encoded.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    for picture, own, quarter in zip(pixels, quality, subsampled or [True] * len(quality), strict=True):
+    for picture in (encoded.detach().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy():
         with io.BytesIO() as file:
-            Image.fromarray(picture).save(file, "JPEG", quality=own, subsampling="4:2:0" if quarter else "4:4:4")
+            chroma = "4:2:0" if subsampled else "4:4:4"
+            Image.fromarray(picture).save(file, "JPEG", quality=quality, subsampling=chroma)
             files.append(np.asarray(Image.open(file)))
     return _Stored.apply(encoded, torch.from_numpy(np.stack(files)).permute(0, 3, 1, 2).to(encoded) / 255)

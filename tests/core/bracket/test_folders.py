@@ -31,21 +31,19 @@ def test_natural_order() -> None:
     [
         ("10.tif 9.TIF .hidden.tif ._9.tif notes.md truth.hdr merged.exr exposure.txt", "9.TIF 10.tif"),
         ("1.exr 2.exr", "1.exr 2.exr"),  # radiance alone
+        ("1.tif 2.tif 3.tif merged.png", "1.tif 2.tif 3.tif"),
         ("a.DNG a.JPG b.dng b.jpg c.jpg", "a.DNG b.dng c.jpg"),  # raw and JPEG
         ("1.jpg 2.jpg 1.tif 2.tif", "1.tif 2.tif"),  # one shot in two formats
         ("1.jpg 2.jpg 1.png 2.png", "1.png 2.png"),
         ("1.jpg 2.jpg 1.avif 2.avif", "1.avif 2.avif"),
+        ("1.webp 2.jfif 3.pfm 4.jxl", "1.webp 2.jfif 3.pfm 4.jxl"),
     ],
 )
 def test_frames_among_other_files(tmp_path: Path, names: str, frames: str) -> None:
     touch(tmp_path, *names.split())
+    if "merged.png" in names:  # the list tells frames from results
+        (tmp_path / "exposure.txt").write_text("-2\n0\n2\n")
     assert [path.name for path in list_bracket_folder(tmp_path)] == frames.split()
-
-
-def test_an_exposure_list_tells_frames_from_results(tmp_path: Path) -> None:
-    touch(tmp_path, "1.tif", "2.tif", "3.tif", "merged.png")
-    (tmp_path / "exposure.txt").write_text("-2\n0\n2\n")
-    assert [path.name for path in list_bracket_folder(tmp_path)] == ["1.tif", "2.tif", "3.tif"]
 
 
 def test_own_results_are_no_frames(tmp_path: Path) -> None:
@@ -79,26 +77,20 @@ def test_folders_of_drives_and_programs(tmp_path: Path, junk: str) -> None:
     assert find_brackets(tmp_path / junk) == [tmp_path / junk]  # named by the user
 
 
-def test_links_to_folders(tmp_path: Path) -> None:
-    touch(tmp_path / "elsewhere", "1.png", "2.png")
-    (tmp_path / "set").mkdir()
-    (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "set" / "loop").symlink_to(tmp_path / "set")
-    assert find_brackets(tmp_path / "set") == [tmp_path / "set" / "linked"]
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_links_and_pipes_in_a_folder(tmp_path: Path) -> None:
+def test_links_and_pipes(tmp_path: Path) -> None:
     touch(tmp_path / "real", "0.png", "1.png", "2.png")
-    folder = tmp_path / "links"
-    folder.mkdir()
+    folder = tmp_path / "set" / "links"
+    folder.mkdir(parents=True)
     for frame in (tmp_path / "real").iterdir():
         (folder / frame.name).symlink_to(frame)
     (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
     os.mkfifo(folder / "pipe.png")
     os.mkfifo(folder / "exposure.txt")
     assert [path.name for path in list_bracket_folder(folder)] == ["0.png", "1.png", "2.png"]
-    assert find_brackets(folder) == [folder]
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "set" / "loop").symlink_to(tmp_path / "set")
+    assert find_brackets(tmp_path / "set") == [tmp_path / "set" / "linked", folder]
 
 
 @pytest.mark.parametrize("function", [list_bracket_folder, find_brackets])

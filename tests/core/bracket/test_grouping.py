@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL.TiffImagePlugin import IFDRational
 
-from afunet_core.bracket.grouping import group_folder, read_shot
+from afunet_core.bracket.grouping import Shot, group_folder, group_shots, read_shot
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.io.exposure import Exposure
 from scenes import save_photo
@@ -29,9 +29,9 @@ def shoot(path: Path, at: float, seconds: float | None, *, f_number: float = 8.0
     save_photo(path, np.full((8, 12, 3), level, np.uint8), time, fields, model=model)
 
 
-def found(folder: Path, **options: float) -> tuple[list[str], str]:
+def found(folder: Path) -> tuple[list[str], str]:
     """Names without suffix: brackets, then singles."""
-    grouping = group_folder(folder, **options)
+    grouping = group_folder(folder)
     *brackets, single = ("".join(path.stem for path in group) for group in [*grouping.brackets, grouping.single])
     return brackets, single
 
@@ -46,17 +46,26 @@ def test_mixed_folder(tmp_path: Path) -> None:
     assert found(tmp_path) == (["abc", "def", "hi"], "gj")
 
 
-def test_a_pause_separates(tmp_path: Path) -> None:
-    for name, at, seconds in (("a", 0, 0.01), ("b", 1, 0.04), ("c", 8, 0.16)):
-        shoot(tmp_path / f"{name}.jpg", at, seconds)
-    assert found(tmp_path) == (["ab"], "c")
-    assert found(tmp_path, pause=10) == (["abc"], "")
+LIMITS = (0.004, 0.001, 0.000125, 0.000125, 0.016)
 
 
-def test_long_exposures_take_their_time(tmp_path: Path) -> None:
-    for name, at, seconds in (("a", 0, 2.0), ("b", 3, 8.0), ("c", 12, 32.0)):
-        shoot(tmp_path / f"{name}.jpg", at, seconds)
-    assert found(tmp_path) == (["abc"], "")
+@pytest.mark.parametrize(
+    ("moments", "pause", "sizes"),
+    [
+        (((0, 0.01), (1, 0.04), (8, 0.16)), 2, [2]),  # a pause separates
+        (((0, 0.01), (1, 0.04), (8, 0.16)), 10, [3]),
+        (((0, 2), (3, 8), (12, 32)), 2, [3]),  # long exposures take their time
+        (((0, 8), (16, 2), (20, 30)), 2, [3]),  # dark frames double it
+        ([(i * 0.5, t) for i, t in enumerate(LIMITS)], 2, [5]),  # the camera could not go shorter than 1/8000 s
+        ([(i * 0.2, 0.01) for i in range(6)], 2, []),  # a burst of one exposure
+    ],
+)
+def test_pauses_and_repeated_exposures(moments: list[tuple[float, float]], pause: float, sizes: list[int]) -> None:
+    shots = [
+        Shot(Path(f"{i:02d}.jpg"), NOON + timedelta(seconds=start), Exposure(seconds))
+        for i, (start, seconds) in enumerate(moments)
+    ]
+    assert [len(bracket) for bracket in group_shots(shots, pause)] == sizes
 
 
 @pytest.mark.parametrize("change", [{"f_number": 4.0}, {"model": "Two"}])
@@ -73,19 +82,12 @@ def test_order_of_names_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_what_a_shot_says(tmp_path: Path) -> None:
+    """Damaged pictures stand alone."""
     shoot(tmp_path / "a.jpg", 0.25, 0.01)
     shot = read_shot(tmp_path / "a.jpg")
-    assert shot.taken == NOON + timedelta(seconds=0.25)
-    assert shot.exposure == Exposure(0.01, 8.0, 100.0)
-
-
-def test_damaged_pictures_stand_alone(tmp_path: Path) -> None:
-    shoot(tmp_path / "a.jpg", 0, 0.01)
+    assert (shot.taken, shot.exposure) == (NOON + timedelta(seconds=0.25), Exposure(0.01, 8.0, 100.0))
     (tmp_path / "b.jpg").write_bytes(b"nothing")
     assert found(tmp_path) == ([], "ab")
-
-
-def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ImageFileError):
         group_folder(tmp_path / "missing")
     with pytest.raises(ArgumentError, match="pause"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -69,6 +68,15 @@ def test_linear_frames_are_left_alone() -> None:
     frames = photograph(lambda light: light, (1.0, 4.0, 16.0))
     bracket = af.Bracket(frames, times=(1, 4, 16), encoding="linear")
     assert all(torch.equal(kept, frame) for kept, frame in zip(bracket.frames, frames, strict=True))
+
+
+def test_frames_are_believed_where_nothing_is_to_be_found() -> None:
+    """Asked not to, or where gradients must pass."""
+    frames = photograph(s_curve, (1.0, 4.0, 16.0))
+    plain = af.Bracket(frames, times=(1, 4, 16), response=None, override=True)
+    assert all(torch.equal(kept, frame) for kept, frame in zip(plain.frames, frames, strict=True))
+    learning = af.Bracket([frame.requires_grad_() for frame in frames], times=(1, 4, 16), override=True)
+    assert learning.frames[0].requires_grad
 
 
 def test_motion_is_no_tone_curve() -> None:
@@ -153,23 +161,3 @@ def test_pictures_that_tell_nothing() -> None:
     for size in ((1, 1), (8, 8), (3, 500), (64, 64)):
         assert calibrate([torch.zeros(1, 3, *size)] * 2, (1, 4)).curve is None
         assert calibrate([torch.ones(1, 3, *size)] * 2, (1, 4)).curve is None
-
-
-def test_frames_with_gradients_are_believed() -> None:
-    frames = [frame.requires_grad_() for frame in photograph(s_curve, (1.0, 4.0, 16.0))]
-    bracket = af.Bracket(frames, times=(1, 4, 16), override=True)
-    assert bracket.frames[0].requires_grad
-
-
-def test_a_curve_is_monotone_and_ends_at_one() -> None:
-    table = ToneCurve(torch.tensor([0.3, -0.4, 0.2, 0.1, -0.1])).table()[0]
-    assert bool((table.diff() > 0).all())
-    assert (float(table[0]), float(table[-1])) == pytest.approx((0, 1))
-
-
-def test_the_default_can_be_refused() -> None:
-    frames = [
-        (frame[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8) for frame in photograph(s_curve, (1, 4, 16))
-    ]
-    plain = af.Bracket(frames, ev=(0, 2, 4), response=None, override=True)
-    np.testing.assert_array_equal((plain.frames[0][0].permute(1, 2, 0).numpy() * 255).round(), frames[0])

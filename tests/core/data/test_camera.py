@@ -37,7 +37,7 @@ def s_curve() -> np.ndarray:
 def light(seed: int = 0, side: int = 32) -> torch.Tensor:
     """One scene without detail, three instants."""
     ramp = torch.logspace(-3, 0.2, side)
-    return ramp.expand(1, 3, 3, side, side).clone() * torch.linspace(0.7, 1.0, side)[:, None]
+    return ramp.expand(3, 3, side, side).clone() * torch.linspace(0.7, 1.0, side)[:, None]
 
 
 @pytest.fixture
@@ -68,46 +68,34 @@ def test_a_file_without_curves_is_refused(tmp_path):
         response_table(str(path))
 
 
-def test_a_perfect_camera_encodes_the_clipped_exposure():
-    scene = light()
-    frames = photograph(scene, [SENSOR], [perfect()], None)
-    exposures = scene * torch.tensor([1.0, 4.0, 16.0]).view(1, 3, 1, 1, 1)
-    torch.testing.assert_close(frames, encode(exposures.clamp(0, 1)), rtol=0, atol=1e-3)
-
-
-def test_a_curve_that_is_known_is_undone():
-    scene = light()
-    found = photograph(scene, [SENSOR], [perfect(response=s_curve())], None)
-    torch.testing.assert_close(found, photograph(scene, [SENSOR], [perfect()], None), rtol=0, atol=2e-3)
-
-
-def test_a_curve_that_is_not_known_stays():
-    scene = light()
-    camera = perfect(response=s_curve(), recovered=0.0)
-    found = photograph(scene, [SENSOR], [camera], None)
-    exact = photograph(scene, [SENSOR], [perfect()], None)
-    expected = np.interp(exact.numpy(), np.linspace(0, 1, 513), s_curve()[0])
-    torch.testing.assert_close(found, torch.from_numpy(expected).float(), rtol=0, atol=1e-3)
+@pytest.mark.parametrize(("curved", "recovered"), [(False, 1.0), (True, 1.0), (True, 0.0)])
+def test_frames_are_the_clipped_exposure_but_for_a_curve_that_is_not_known(curved, recovered):
+    camera = perfect(response=s_curve(), recovered=recovered) if curved else perfect()
+    frames = photograph(light(), SENSOR, camera, None)
+    expected = encode((light() * torch.tensor([1.0, 4.0, 16.0]).view(3, 1, 1, 1)).clamp(0, 1))
+    if recovered == 0.0:
+        expected = torch.from_numpy(np.interp(expected.numpy(), np.linspace(0, 1, 513), s_curve()[0])).float()
+    torch.testing.assert_close(frames, expected, rtol=0, atol=2e-3)
 
 
 def test_what_is_left_of_the_curve_is_a_relative_error_of_the_light():
     scene = light() / 40  # nothing clips
     camera = perfect(residual=np.array([[0.1, 0, 0, 0], [0, 0, 0, 0], [-0.05, 0, 0, 0]]))
-    ratio = (photograph(scene, [SENSOR], [camera], None) / photograph(scene, [SENSOR], [perfect()], None)) ** 2.2
+    ratio = (photograph(scene, SENSOR, camera, None) / photograph(scene, SENSOR, perfect(), None)) ** 2.2
     for channel, expected in enumerate((1.1, 1.0, 0.95)):
-        assert float(ratio[:, :, channel].median()) == pytest.approx(expected, abs=1e-3)
+        assert float(ratio[:, channel].median()) == pytest.approx(expected, abs=1e-3)
 
 
 def test_channels_clip_where_the_camera_says():
     camera = perfect(saturation=np.array([0.9, 0.95, 1.0]))
-    frames = photograph(light() * 10, [SENSOR], [camera], None)
-    assert frames[0, 2].amax((1, 2)).pow(2.2).tolist() == pytest.approx([0.9, 0.95, 1.0], abs=2e-3)
+    frames = photograph(light() * 10, SENSOR, camera, None)
+    assert frames[2].amax((1, 2)).pow(2.2).tolist() == pytest.approx([0.9, 0.95, 1.0], abs=2e-3)
 
 
 def test_denoising_leaves_less_noise_that_is_alike_in_neighbours():
-    scene = torch.full((1, 3, 3, 64, 64), 0.02)
-    noise = draw_noise([NOISY], scene)
-    raw, smooth = (photograph(scene, [NOISY], [perfect(denoising=share)], noise)[0, 2, 0] for share in (0.0, 0.9))
+    scene = torch.full((3, 3, 64, 64), 0.02)
+    noise = draw_noise(NOISY, scene)
+    raw, smooth = (photograph(scene, NOISY, perfect(denoising=share), noise)[2, 0] for share in (0.0, 0.9))
 
     def neighbours(picture: torch.Tensor) -> float:
         centred = picture - picture.mean()
@@ -121,61 +109,41 @@ def test_denoising_leaves_less_noise_that_is_alike_in_neighbours():
 def test_sharpening_overshoots_at_edges():
     scene = light()
     scene[..., 16:] = scene[..., 16:] * 3
-    plain, sharp = (photograph(scene, [SENSOR], [perfect(sharpening=gain)], None)[0, 0, 0] for gain in (0.0, 0.8))
+    plain, sharp = (photograph(scene, SENSOR, perfect(sharpening=gain), None)[0, 0] for gain in (0.0, 0.8))
     assert float((sharp[:, 16] - plain[:, 16]).mean()) > 0.01
     assert float((sharp[:, 15] - plain[:, 15]).mean()) < -0.01
 
 
 def test_a_lens_darkens_the_corners_and_veils_the_dark():
-    dark = torch.zeros(1, 3, 3, 32, 32)
+    dark = torch.zeros(3, 3, 32, 32)
     dark[..., 12:20, 12:20] = 2.0
-    veiled = through_lens(dark, [perfect(glare=0.01)])
+    veiled = through_lens(dark, perfect(glare=0.01))
     assert float(veiled[..., 0, 0].min()) > 0
-    corner = through_lens(torch.ones(1, 3, 3, 32, 32), [perfect(vignetting=0.2)])
+    corner = through_lens(torch.ones(3, 3, 32, 32), perfect(vignetting=0.2))
     assert float(corner[..., 16, 16].mean()) == pytest.approx(1.0, abs=0.01)
     assert float(corner[..., 0, 0].mean()) == pytest.approx(0.9, abs=0.01)
 
 
-def test_a_batch_is_its_brackets_one_by_one():
-    rng = np.random.default_rng(4)
-    cameras, scenes = [draw_camera(rng) for _ in range(3)], torch.cat([light(), light() * 2, light() / 3])
-    together = photograph(through_lens(scenes, cameras), [SENSOR] * 3, cameras, None)
-    for index, camera in enumerate(cameras):
-        one = scenes[index : index + 1]
-        alone = photograph(through_lens(one, [camera]), [SENSOR], [camera], None)
-        torch.testing.assert_close(alone[0], together[index], rtol=0, atol=5e-3)
+def sample(size: int = 64, enlarge: int = 1, **changes):
+    maker = Synthesizer(SceneBank.procedural(0), SynthesisConfig(**changes))
+    return maker.sample(4, size, torch.Generator().manual_seed(2), enlarge=enlarge)
 
 
-class TestInBrackets:
-    @pytest.fixture
-    def bank(self) -> SceneBank:
-        return SceneBank.procedural(0)
+def test_cameras_photograph_the_same_scenes():
+    plain, real = sample(), sample(camera_share=1.0)
+    assert plain.kind == real.kind
+    assert not torch.equal(plain.frames, real.frames)
+    assert float((plain.truth - real.truth).abs().max()) < 0.4  # the lens: vignetting and glare
+    assert 0 <= real.frames.min() <= real.frames.max() <= 1
 
-    def sample(self, bank: SceneBank, size: int = 64, enlarge: int = 1, **changes):
-        maker = Synthesizer(bank, SynthesisConfig(**changes))
-        return maker.sample(4, size, torch.Generator().manual_seed(2), enlarge=enlarge)
 
-    def test_without_cameras_nothing_changes(self, bank):
-        assert torch.equal(self.sample(bank).frames, self.sample(bank, camera_share=0.0).frames)
+def test_enlarged_scenes_are_soft():
+    def detail(truth: torch.Tensor) -> float:
+        return float((truth[..., 1:] - truth[..., :-1]).abs().mean() / truth.mean())
 
-    def test_cameras_photograph_the_same_scenes(self, bank):
-        plain, real = self.sample(bank), self.sample(bank, camera_share=1.0)
-        assert plain.kind == real.kind
-        assert not torch.equal(plain.frames, real.frames)
-        assert float((plain.truth - real.truth).abs().max()) < 0.4  # the lens: vignetting and glare
-        assert real.frames.min() >= 0
-        assert real.frames.max() <= 1
-
-    def test_enlarged_scenes_are_soft_and_move_further(self, bank):
-        still = {"followed_share": 0.0, "kind_weights": (1.0, 0.0, 0.0, 0.0)}
-
-        def detail(truth: torch.Tensor) -> float:
-            return float((truth[..., 1:] - truth[..., :-1]).abs().mean() / truth.mean())
-
-        sharp, soft = self.sample(bank, 64, **still), self.sample(bank, 64, 2, **still)
-        assert soft.frames.shape == sharp.frames.shape
-        assert detail(soft.truth) < 0.8 * detail(sharp.truth)
-
-    def test_enlarging_wants_multiples(self, bank):
-        with pytest.raises(ArgumentError, match="multiples of 2"):
-            self.sample(bank, 65, 2)
+    still = {"followed_share": 0.0, "kind_weights": (1.0, 0.0, 0.0, 0.0)}
+    sharp, soft = sample(64, **still), sample(64, 2, **still)
+    assert soft.frames.shape == sharp.frames.shape
+    assert detail(soft.truth) < 0.8 * detail(sharp.truth)
+    with pytest.raises(ArgumentError, match="multiples of 2"):
+        sample(65, 2)

@@ -131,14 +131,12 @@ class TestBase:
 
 class TestRuns:
     def test_folders_that_are_no_run_are_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ArgumentError, match=r"run: .*config\.json"):
-            read_run(tmp_path)
-        (tmp_path / "config.json").write_text('{"data": {"kind": "synthetic"}}')
-        with pytest.raises(ArgumentError, match=r"model\.safetensors"):
-            read_run(tmp_path)
-        (tmp_path / "model.safetensors").write_bytes(b"")
-        with pytest.raises(ArgumentError, match="test set"):
-            read_run(tmp_path)
+        files = ((None, ""), ("config.json", '{"data": {"kind": "synthetic"}}'), ("model.safetensors", ""))
+        for (name, text), message in zip(files, (r"config\.json", r"model\.safetensors", "test set"), strict=True):
+            if name:
+                (tmp_path / name).write_text(text)
+            with pytest.raises(ArgumentError, match=f"run: .*{message}"):
+                read_run(tmp_path)
 
     def test_runs_stand_alone(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for name in ("a", "b"):
@@ -146,11 +144,10 @@ class TestRuns:
             data = f'{{"kind": "folder", "root": "r", "validation": "{name}"}}'
             (tmp_path / name / "config.json").write_text(f'{{"data": {data}}}')
             (tmp_path / name / "model.safetensors").write_bytes(b"")
-        runs = ["--run", str(tmp_path / "a"), "--run", str(tmp_path / "b")]
-        assert main(["evaluate", *runs, "-q"]) == 2
-        assert "same test set" in capsys.readouterr().err
-        assert main(["evaluate", *runs[:2], "--beside", "M1", "-q"]) == 2
-        assert "runs alone" in capsys.readouterr().err
+        first, second = (["--run", str(tmp_path / name)] for name in ("a", "b"))
+        for words, message in ((second, "same test set"), (["--beside", "M1"], "runs alone")):
+            assert main(["evaluate", *first, *words, "-q"]) == 2
+            assert message in capsys.readouterr().err
 
     def test_differences_have_the_sign_of_an_improvement(self) -> None:
         paper = PUBLISHED_ROWS["FA"]

@@ -14,7 +14,6 @@ from afunet_core.cli import main
 from afunet_core.errors import BracketError
 from afunet_core.evaluation.real_stacks import (
     evaluate_stacks,
-    read_stack,
     read_stack_brackets,
     read_stacks,
     robertson_response,
@@ -46,7 +45,7 @@ def stacks(tmp_path: Path) -> Path:
 
 
 def test_the_truth_is_of_all_frames_and_leaves_out_what_moved(stacks: Path) -> None:
-    stack = read_stack(read_stacks(stacks)[0])
+    stack = next(read_stack_brackets(*read_stacks(stacks)))
     assert len(stack.bracket) == 3
     assert stack.plain.ev.diff().tolist() == pytest.approx([2, 2])
     assert float(stack.at_rest[..., 44:56, 54:76].float().mean()) < 0.2
@@ -64,7 +63,7 @@ def test_other_brackets_of_a_stack(stacks: Path) -> None:
 
 
 def test_scores_rank_methods(stacks: Path) -> None:
-    table = evaluate_stacks(stack_methods([], opencv=False), [read_stack(stacks / "room")])
+    table = evaluate_stacks(stack_methods([]), read_stack_brackets(stacks / "room"))
     both, alone = (table.mean(name)["PSNR-μ at rest"] for name in ("weighted merge", "reference only"))
     assert both > alone
     assert both > 35

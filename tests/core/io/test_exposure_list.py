@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 import afunet_core as af
 from afunet_core.errors import ImageFileError
-from afunet_core.io import Exposure, read_exposure, read_exposure_file, read_exposure_list
+from afunet_core.io import Exposure, read_exposure, read_exposure_list
 
 STOPS = (
     "-2\n0\n2",
@@ -61,7 +61,6 @@ def test_in_the_order_of_the_names(tmp_path: Path, text: str) -> None:
     found = read_exposure_list(tmp_path / "exposure.txt")
     assert found.names is None
     assert np.diff(found.ev).tolist() == pytest.approx([2, 2], abs=1e-9)
-    assert read_exposure_file(tmp_path / "exposure.txt") == found.ev
 
 
 @pytest.mark.parametrize("text", NAMED)

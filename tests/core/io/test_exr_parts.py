@@ -36,21 +36,17 @@ def test_parts(tmp_path: Path, values: np.ndarray) -> None:
         np.testing.assert_array_equal(beauty, values[..., 1:4])
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_an_ordinary_file_has_one(tmp_path: Path, values: np.ndarray, channels: int) -> None:
-    pixels = values[..., 0] if channels == 1 else values[..., :channels]
-    write_image(tmp_path / "a.exr", pixels)
-    [(name, found)] = read_parts(tmp_path / "a.exr")
-    assert name == ""
-    np.testing.assert_array_equal(found, read_image(tmp_path / "a.exr").pixels)
+def test_an_ordinary_file_has_one(tmp_path: Path, values: np.ndarray) -> None:
+    for pixels in (values[..., 0], values[..., :3], values[..., :4]):
+        write_image(tmp_path / "a.exr", pixels)
+        [(name, found)] = read_parts(tmp_path / "a.exr")
+        assert name == ""
+        np.testing.assert_array_equal(found, pixels)
 
 
-@pytest.mark.parametrize("kept", [0, 100, 0.6])
-def test_damaged_files_are_refused(tmp_path: Path, values: np.ndarray, kept: float) -> None:
-    write_oiio(tmp_path / "a.exr", ("", "RGB", values[..., :3]))
-    data = (tmp_path / "a.exr").read_bytes()
-    (tmp_path / "a.exr").write_bytes(data[: int(kept * len(data)) if kept < 1 else int(kept)])
-    with pytest.raises(ImageFileError, match=r"a\.exr"):
-        read_parts(tmp_path / "a.exr")
-    with pytest.raises(ImageFileError, match="cannot be opened"):
-        read_parts(tmp_path / "none.exr")
+def test_damaged_files_are_refused(tmp_path: Path, values: np.ndarray) -> None:
+    data = write_oiio(tmp_path / "a.exr", ("", "RGB", values[..., :3])).read_bytes()
+    for kept in (0, 100, int(0.6 * len(data))):
+        (tmp_path / "a.exr").write_bytes(data[:kept])
+        with pytest.raises(ImageFileError, match=r"a\.exr"):
+            read_parts(tmp_path / "a.exr")

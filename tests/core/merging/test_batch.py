@@ -19,7 +19,7 @@ from afunet_core.io import read_image, write_image
 from afunet_core.io.atomic import remove_partial_files, write_atomically
 from afunet_core.merging import batch
 from afunet_core.merging.batch import MergeJob, attempt, folder_jobs, group_jobs, run_batch, run_job
-from scenes import save_photo
+from scenes import save_photo, write_bracket
 
 PLAIN = {"method": "weighted", "align": "off", "noise": "photons"}
 
@@ -30,22 +30,7 @@ def light() -> np.ndarray:
 
 
 def write_frames(folder: Path, light: np.ndarray, ev: tuple[float, ...] = (0, 2)) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for i, stops in enumerate(ev):
-        paths.append(str(folder / f"{i}.tif"))
-        tifffile.imwrite(paths[-1], light * np.float32(2.0**stops), photometric="rgb")
-    (folder / "exposure.txt").write_text("\n".join(map(str, ev)))
-    return paths
-
-
-def write_planes(folder: Path, planes: np.ndarray, *times: float) -> list[str]:
-    """Stacks of grey planes, one for each frame."""
-    folder.mkdir(exist_ok=True)
-    files = [str(folder / f"{i}.tif") for i in range(len(times))]
-    for file, time in zip(files, times, strict=True):
-        tifffile.imwrite(file, planes * np.float32(time), photometric="minisblack")
-    return files
+    return write_bracket(folder, [light * np.float32(2.0**stops) for stops in ev], ev)
 
 
 def job_of(files: list[str], output: Path, **more: object) -> MergeJob:
@@ -139,7 +124,9 @@ class TestOutputs:
 
     @pytest.mark.parametrize("named", ["files", "folder"])
     def test_pictures_and_stages_of_a_stack(self, tmp_path: Path, light: np.ndarray, named: str) -> None:
-        files = write_planes(tmp_path / "a", np.stack([light[..., 0], light[::-1, :, 0]]), 1, 2, 4)
+        files = write_bracket(
+            tmp_path / "a", [np.stack([light[..., 0], light[::-1, :, 0]]) * np.float32(t) for t in (1, 2, 4)]
+        )
         job = MergeJob(
             "a",
             str(tmp_path / "out.png"),
@@ -159,7 +146,8 @@ class TestOutputs:
     def test_stacks_are_merged_plane_by_plane(self, tmp_path: Path, light: np.ndarray) -> None:
         grey = light[..., 0]
         planes = np.stack([grey, grey[::-1], grey[:, ::-1]])
-        job = job_of(write_planes(tmp_path, planes, 1, 4), tmp_path / "out.tif", bracket={"ev": (0, 2)})
+        files = write_bracket(tmp_path, [planes, planes * np.float32(4)])
+        job = job_of(files, tmp_path / "out.tif", bracket={"ev": (0, 2)})
         with pytest.warns(UserWarning, match="3 planes; they are merged one by one"):
             run_job(job)
         merged = tifffile.imread(tmp_path / "out.tif")
@@ -178,10 +166,10 @@ class TestOutputs:
                 assert picture.getexif()[0x0110] == "Camera X"
         assert read_image(tmp_path / name).metadata["method"] == "weighted"
 
-    def test_info_is_json(self, light: np.ndarray) -> None:
-        dark = light * 0.1
-        bracket = af.Bracket([dark, np.ones_like(dark)], ev=(-3, 6), encoding="linear", override=True)
-        json.dumps(af.merge(bracket, method="weighted").info, allow_nan=False)
+
+def test_info_is_json(light: np.ndarray) -> None:
+    bracket = af.Bracket([light * 0.1, np.ones_like(light)], ev=(-3, 6), encoding="linear", override=True)
+    json.dumps(af.merge(bracket, method="weighted").info, allow_nan=False)
 
 
 class TestNames:
@@ -216,25 +204,22 @@ class TestNames:
         assert len(os.fsencode(Path(job.output).name)) < 255
 
 
-class TestLeftovers:
-    def test_of_a_killed_batch_go(self, tmp_path: Path, light: np.ndarray) -> None:
-        job = job_of(write_frames(tmp_path / "a", light), tmp_path / "out" / "a.exr")
-        (tmp_path / "out").mkdir()
-        for name in (".a-0123abcd.exr", ".ab-0123abcd.exr", ".a-0123abcd.tif"):
-            (tmp_path / "out" / name).write_bytes(b"half a picture")
-        assert [outcome.status for outcome in run_batch([job])] == ["merged"]
-        left = {path.name for path in (tmp_path / "out").iterdir()}
-        assert left == {"a.exr", ".ab-0123abcd.exr", ".a-0123abcd.tif"}  # the others are not this job's
+def test_leftovers_of_a_killed_batch_go(tmp_path: Path, light: np.ndarray) -> None:
+    job = job_of(write_frames(tmp_path / "a", light), tmp_path / "out" / "a.exr")
+    (tmp_path / "out").mkdir()
+    for name in (".a-0123abcd.exr", ".ab-0123abcd.exr", ".a-0123abcd.tif"):
+        (tmp_path / "out" / name).write_bytes(b"half a picture")
+    assert [outcome.status for outcome in run_batch([job])] == ["merged"]
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert left == {"a.exr", ".ab-0123abcd.exr", ".a-0123abcd.tif"}  # the others are not this job's
 
-    @pytest.mark.skipif(os.name != "posix", reason="locks as POSIX has them")
-    def test_of_somebody_at_work_stay(self, tmp_path: Path) -> None:
-        seen = []
 
-        def write(temporary: Path) -> None:
-            remove_partial_files(tmp_path / "a.txt")
-            seen.append(temporary.exists())
-            temporary.write_text("whole")
+@pytest.mark.skipif(os.name != "posix", reason="locks as POSIX has them")
+def test_files_of_somebody_at_work_stay(tmp_path: Path) -> None:
+    def write(temporary: Path) -> None:
+        remove_partial_files(tmp_path / "a.txt")
+        assert temporary.exists()
+        temporary.write_text("whole")
 
-        write_atomically(tmp_path / "a.txt", write)
-        assert seen == [True]
-        assert (tmp_path / "a.txt").read_text() == "whole"
+    write_atomically(tmp_path / "a.txt", write)
+    assert (tmp_path / "a.txt").read_text() == "whole"

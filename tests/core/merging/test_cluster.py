@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 
 import afunet_core as af
-from afunet_core.cli import main
 from afunet_core.errors import ArgumentError
-from afunet_core.merging import batch, cluster
+from afunet_core.merging import cluster
 from afunet_core.merging.batch import MergeJob, Outcome, attempt, folder_jobs
+from scenes import write_bracket
 
 COUNT = 4
 
@@ -26,11 +25,7 @@ def brackets(tmp_path: Path) -> Path:
     light = np.linspace(0.01, 0.9, 24 * 30 * 3).reshape(24, 30, 3)
     frames = [np.rint(255 * np.clip(light * time, 0, 1) ** (1 / 2.2)).astype(np.uint8) for time in (1, 4, 16)]
     for number in range(COUNT):
-        folder = tmp_path / "brackets" / f"scene{number}"
-        folder.mkdir(parents=True)
-        for index, frame in enumerate(frames):
-            tifffile.imwrite(folder / f"{index}.tif", frame, photometric="rgb")
-        (folder / "exposure.txt").write_text("-2 0 2")
+        write_bracket(tmp_path / "brackets" / f"scene{number}", frames, (-2, 0, 2))
     (tmp_path / "brackets" / "scene2" / "1.tif").write_bytes(b"spoilt")
     return tmp_path / "brackets"
 
@@ -40,83 +35,49 @@ def weighted_jobs(root: Path, out: Path) -> list[MergeJob]:
     return folder_jobs([root], out, template, ".exr")
 
 
-def kill_one_worker_once(job: MergeJob, overwrite: bool = False) -> Outcome:
-    """A stand-in for `attempt`: the first to arrive at scene 1 dies in the middle of writing it."""
-    marker = Path(job.output).parent / "killed"
-    if job.name == "scene1" and not marker.exists():
-        marker.touch()
-        (Path(job.output).parent / ".scene1-0123abcd.exr").write_bytes(b"half a picture")
+def deadly(job: MergeJob, overwrite: bool = False) -> Outcome:
+    """A stand-in for `attempt`: the first to arrive at scene 1 dies while writing it, and each at the deadly one."""
+    out = Path(job.output).parent
+    if job.name == "deadly" or (job.name == "scene1" and not (out / "killed").exists()):
+        (out / "killed").touch()
+        (out / f".{job.name}-0123abcd.exr").write_bytes(b"half a picture")
         os.kill(os.getpid(), signal.SIGKILL)
     return attempt(job, overwrite)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="processes killed as POSIX does")
-def test_a_killed_worker_loses_nothing(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_workers_lose_nothing(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither their own bracket, where it can be merged, nor a neighbour's."""
     out = tmp_path / "out"
     out.mkdir()
+    shutil.copytree(brackets / "scene0", brackets / "deadly")
     jobs = weighted_jobs(brackets, out)
     af.write_image(out / "scene3.exr", np.zeros((2, 2, 3), np.float32))  # done by an earlier run
-    monkeypatch.setattr(cluster, "attempt", kill_one_worker_once)
+    monkeypatch.setattr(cluster, "attempt", deadly)
+    monkeypatch.setattr(cluster, "ATTEMPTS", 2)  # each costs a process
     outcomes = {outcome.name: outcome for outcome in cluster.run_on_processes(jobs, workers=2)}
-    assert (out / "killed").exists()
     statuses = {name: outcome.status for name, outcome in outcomes.items()}
-    assert statuses == {"scene0": "merged", "scene1": "merged", "scene2": "failed", "scene3": "skipped"}
+    expected = {"scene0": "merged", "scene1": "merged", "scene2": "failed", "scene3": "skipped", "deadly": "failed"}
+    assert statuses == expected
     assert "1.tif" in outcomes["scene2"].message
-    expected = af.merge(af.Bracket.from_folder(brackets / "scene1"), method="weighted", align="off").radiance
+    assert "2 workers were lost" in outcomes["deadly"].message
+    light = af.merge(af.Bracket.from_folder(brackets / "scene1"), method="weighted", align="off").radiance
     for number in (0, 1):
-        np.testing.assert_array_equal(af.read_image(out / f"scene{number}.exr").pixels, expected)
+        np.testing.assert_array_equal(af.read_image(out / f"scene{number}.exr").pixels, light)
     assert sorted(path.name for path in out.iterdir()) == ["killed", "scene0.exr", "scene1.exr", "scene3.exr"]
 
 
-def test_the_command_line_merges_on_a_worker_and_resumes(
-    brackets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    words = ["merge", str(brackets), "-o", str(out), "--workers", "1", "--method", "weighted", "--align", "off"]
-    assert main(words) == 1
-    said = capsys.readouterr()
-    assert f"{COUNT - 1} merged, 0 skipped, 1 failed" in said.out
-    assert said.err.startswith("afunet: error: scene2: ")
-    shutil.rmtree(brackets / "scene2")
-    assert main(words) == 0
-    assert f"0 merged, {COUNT - 1} skipped, 0 failed" in capsys.readouterr().out
-
-
-def test_nothing_to_do_starts_nothing(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_to_do_and_refusals(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = weighted_jobs(brackets, tmp_path)
+    with pytest.raises(ArgumentError, match=r"^workers: expected at least 1"):
+        list(cluster.run_on_processes(jobs, workers=0))
+    with pytest.raises(ArgumentError, match=r"^scheduler: expected the address"):
+        list(cluster.run_on_cluster(jobs, scheduler="nowhere at all"))
     for job in jobs:
         Path(job.output).touch()
     monkeypatch.setattr(cluster, "_pool", lambda *_: pytest.fail("workers were started"))
     assert {outcome.status for outcome in cluster.run_on_processes(jobs, workers=2)} == {"skipped"}
     assert {outcome.status for outcome in cluster.run_on_cluster(jobs, scheduler="nowhere at all")} == {"skipped"}
-
-
-def test_refusals(brackets: Path, tmp_path: Path) -> None:
-    jobs = weighted_jobs(brackets, tmp_path)
-    with pytest.raises(ArgumentError, match=r"^workers: expected at least 1"):
-        cluster.run_on_processes(jobs, workers=0)
-    with pytest.raises(ArgumentError, match=r"^scheduler: expected the address"):
-        list(cluster.run_on_cluster(jobs, scheduler="nowhere at all"))
-
-
-def die_on_scene_1(job: MergeJob, overwrite: bool = False) -> Outcome:
-    """A stand-in for `attempt`: scene 1 needs more memory than there is, each time; for the others nothing is done."""
-    if job.name == "scene1":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return Outcome(job.name, "merged", "")
-
-
-@pytest.mark.skipif(os.name != "posix", reason="processes killed as POSIX does")
-def test_a_deadly_bracket_takes_no_neighbour_with_it(
-    brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jobs = weighted_jobs(brackets, tmp_path / "out")[:3]
-    monkeypatch.setattr(cluster, "attempt", die_on_scene_1)
-    monkeypatch.setattr(cluster, "ATTEMPTS", 2)  # each costs a process
-    outcomes = {outcome.name: outcome for outcome in cluster.run_on_processes(jobs, workers=2)}
-    statuses = {name: outcome.status for name, outcome in outcomes.items()}
-    assert statuses == {"scene0": "merged", "scene1": "failed", "scene2": "merged"}
-    assert "2 workers were lost" in outcomes["scene1"].message
 
 
 def test_jobs_travel_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,4 +89,3 @@ def test_jobs_travel_with_absolute_paths(tmp_path: Path, monkeypatch: pytest.Mon
     assert there.folder == str(tmp_path / "in" / "a")
     assert there.tonemapped == str(tmp_path / "png" / "a.png")
     assert there.merge["model"] == str(tmp_path / "mine.safetensors")
-    assert cluster._for_elsewhere(batch.MergeJob("a", "a.exr")).merge["model"] == "default"

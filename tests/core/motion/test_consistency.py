@@ -1,10 +1,9 @@
-"""Agreement of frames that may be clipped, and what stands in for a short frame that contradicts the reference."""
+"""Agreement of frames that may be clipped."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -13,10 +12,7 @@ from afunet_core.camera.noise import NoiseModel
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.frame_selection import select_frames
 from afunet_core.merging.multi_frame import combine_frames
-from afunet_core.metrics import psnr_mu
 from afunet_core.motion.consistency import agreement, contradiction, radiance_gap, spread_over
-from afunet_core.motion.short_frame import consistent_short_frame
-from afunet_core.radiometry import linearize
 
 SIZE, NOISE = 96, NoiseModel(1e-4, 1e-3)
 TIMES = (1.0, 2.0, 4.0, 8.0)
@@ -47,10 +43,6 @@ def shoot(views: list[Tensor]) -> af.Bracket:
         noise = torch.randn(light.shape, generator=generator) * NOISE.variance(light).sqrt()
         frames.append((light + noise).clamp(0, 1) ** (1 / 2.2))
     return af.Bracket(frames, times=TIMES, reference=REFERENCE, override=True)
-
-
-def shown_by(bracket: af.Bracket, frame: Tensor) -> Tensor:
-    return linearize(frame, bracket.encoding, bracket.gamma) / TIMES[UNDER]
 
 
 def test_the_gap_between_intervals_is_signed_and_vanishes_where_they_overlap(checks: Any) -> None:
@@ -92,38 +84,6 @@ class TestAgreement:
         assert float(reached[..., 40:50].max()) == 0
         assert float(reached[..., 30:, :].max()) == 0
 
-
-class TestStandIn:
-    def test_a_walker_leaves_with_his_shirt(self) -> None:
-        scene = plaza()
-        bracket = shoot([scene, walker(scene, 40), walker(scene, 60), scene])
-        mended = consistent_short_frame(bracket, UNDER, REFERENCE, [0, 2], NOISE)
-        person = (..., slice(28, 68), slice(41, 51))
-        torch.testing.assert_close(shown_by(bracket, mended)[person], scene[person], rtol=0.12, atol=0.02)
-        elsewhere = (..., slice(0, 90), slice(0, 30))
-        torch.testing.assert_close(mended[elsewhere], bracket.frames[UNDER][elsewhere])
-
-    def test_another_walker_does_not_take_his_place(self) -> None:
-        """Nobody else's frame shows the ground there: what is left is not somebody."""
-        scene = plaza()
-        bracket = shoot([walker(scene, 40), walker(scene, 40), walker(scene, 40), scene])
-        mended = consistent_short_frame(bracket, UNDER, REFERENCE, [0, 2], NOISE)
-        torch.testing.assert_close(mended, bracket.frames[UNDER])
-
-    def test_a_saturated_frame_says_only_at_least(self) -> None:
-        """If it is all that stands in, what is dark becomes as bright as its limit, and what is brighter stays."""
-        scene = plaza()
-        bracket = shoot([walker(scene, 40), walker(scene, 40), scene, scene])
-        mended = shown_by(bracket, consistent_short_frame(bracket, UNDER, REFERENCE, [0, 2], NOISE))
-        limit = 1 / TIMES[2]
-        assert float(mended[..., 52:66, 43:49].amin()) > 0.9 * limit
-        assert float(mended[..., 30:42, 43:49].amin()) > 0.4  # the shirt
-
-    @pytest.mark.parametrize("others", [[], [0, 2]])
-    def test_a_scene_at_rest_is_left_alone(self, others: list[int]) -> None:
-        bracket = shoot([plaza()] * 4)
-        assert consistent_short_frame(bracket, UNDER, REFERENCE, others, NOISE) is bracket.frames[UNDER]
-
     def test_contradiction_needs_a_clipped_reference(self) -> None:
         scene = plaza()
         bracket = shoot([scene, walker(scene, 40), scene, scene])
@@ -152,20 +112,3 @@ class TestCombination:
         away, inside = ((y - 48).square() + (x - 48).square()).sqrt().sub(12).gt(3), truth[1] > 0.8
         assert float((combined - 0.3)[..., away].abs().amax()) < 0.03  # no trace of the first frame's lamp
         assert float(combined[inside].amin()) > 0.49  # the second frame's, as bright at least as it could record
-
-    def test_two_frames_four_stops_apart_lose_nothing_to_the_weighted_mean(self) -> None:
-        """In what the longer reference clips, the short frame is worth more than what the network makes of it."""
-        generator = torch.Generator().manual_seed(2)
-        scene, times = plaza() * 2, (1.0, 16.0)
-        frames = []
-        for time in times:
-            light = scene * time
-            light = light + torch.randn(light.shape, generator=generator) * NOISE.variance(light).sqrt()
-            frames.append(light.clamp(0, 1) ** (1 / 2.2))
-        bracket = af.Bracket(frames, times=times, reference=1, override=True)
-        plan = select_frames(bracket)
-        hazy = torch.where(bracket.frames[1] > 0.99, 0.9 * scene, scene)
-        combined = combine_frames(hazy, bracket, plan, NOISE).image
-        weighted = af.merge(bracket, method="weighted", align="off").radiance
-        expected = float(psnr_mu(torch.from_numpy(weighted).permute(2, 0, 1)[None], scene))
-        assert float(psnr_mu(combined, scene)) > expected - 0.3

@@ -77,14 +77,6 @@ def test_what_is_hidden_is_inconsistent(texture: Tensor) -> None:
     assert missed[..., 50:70, 70:90].mean() > 5 * missed[..., :20, :].mean()
 
 
-def test_a_batch_is_its_samples(texture: Tensor) -> None:
-    """Samples do not see each other."""
-    second = texture.flip(-1)
-    both = optical_flow(torch.cat((texture, second)), torch.cat((rolled(texture, 3, 0), rolled(second, 0, -5))))
-    assert torch.allclose(both[:1], optical_flow(texture, rolled(texture, 3, 0)), atol=1e-4)
-    assert torch.allclose(both[1:], optical_flow(second, rolled(second, 0, -5)), atol=1e-4)
-
-
 @pytest.mark.parametrize("size", [(1, 1), (5, 40), (33, 31), (64, 17)])
 def test_odd_sizes(checks: Any, size: tuple[int, int]) -> None:
     """Every size has an answer of its size, finite, and none where nothing moved."""

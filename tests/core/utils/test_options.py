@@ -8,7 +8,7 @@ import afunet_core as af
 from afunet_core.bracket.options import BracketOptions
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.options import MergeOptions
-from afunet_core.utils.options import GROUPS, Option, options_of, options_table
+from afunet_core.utils.options import GROUPS, Option, options_of
 
 OPTIONS = [(cls, each) for cls in (BracketOptions, MergeOptions) for each in options_of(cls).values()]
 
@@ -67,8 +67,3 @@ def test_a_text_is_read(cls: type, name: str, text: str, value: object) -> None:
 def test_what_is_no_choice_is_refused(name: str, value: object) -> None:
     with pytest.raises(ArgumentError, match=f"{name}: expected "):
         MergeOptions(**{name: value})
-
-
-def test_the_table_has_a_row_for_every_option() -> None:
-    rows = options_table([BracketOptions, MergeOptions]).splitlines()[2:]
-    assert [row.split("`")[1] for row in rows] == [each.name for _, each in OPTIONS]

@@ -1,7 +1,5 @@
 """Ways to look at a result beside its frames, and back."""
 
-from __future__ import annotations
-
 import pytest
 from napari.components import ViewerModel
 

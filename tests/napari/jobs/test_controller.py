@@ -1,64 +1,30 @@
 """A merge under way: cancel, close, delete, at any moment."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt, QThreadPool, QTimer
 
-EV = (-2.0, 0.0, 2.0)
-WAIT = 300_000
-
-
-@pytest.fixture
-def hold(monkeypatch):
-    """``hold(until)`` makes every merge of the core wait for ``until()``."""
-    import afunet_core.merging.pipeline
-
-    real = afunet_core.merging.pipeline.merge
-
-    def hold(until):
-        def held(bracket, **options):
-            assert until()
-            return real(bracket, **options)
-
-        monkeypatch.setattr(afunet_core.merging.pipeline, "merge", held)
-
-    return hold
+from afunet_core.merging import pipeline
 
 
-def test_cancel_stops_the_merge_and_leaves_the_layers(
-    viewer, widget, qtbot, frames, add_bracket, messages, names, slow_down
+def test_deleting_an_input_layer_during_a_merge_changes_nothing(
+    viewer, widget, qtbot, frames, finish, add_bracket, monkeypatch
 ):
-    started = threading.Event()
-    slow_down(started)
-    add_bracket(viewer, frames)
-    before = names(viewer)
-    qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
-    assert widget.controls.merge_button.text() == "Cancel"
-    qtbot.waitUntil(lambda: started.is_set() and widget.controls.progress_bar.value() > 3, timeout=WAIT)
-    assert "Step" in widget.controls.status_label.text()
-    qtbot.mouseClick(widget.controls.merge_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
-    assert widget.controls.merge_button.text() == "Merge"
-    assert widget.controls.progress_bar.value() == 0
-    assert "Cancelled" in widget.controls.status_label.text()
-    assert names(viewer) == before
-    assert messages() == []
+    inside, go_on, real = threading.Event(), threading.Event(), pipeline.merge
 
+    def held(bracket, **options):
+        assert inside.set() or go_on.wait(300)
+        return real(bracket, **options)
 
-def test_deleting_an_input_layer_during_a_merge_changes_nothing(viewer, widget, qtbot, frames, hold, add_bracket):
-    inside, go_on = threading.Event(), threading.Event()
-    hold(lambda: inside.set() or go_on.wait(300))
+    monkeypatch.setattr(pipeline, "merge", held)
     layers = add_bracket(viewer, frames)
     widget.merge()
-    qtbot.waitUntil(inside.is_set, timeout=WAIT)
+    qtbot.waitUntil(inside.is_set)
     viewer.layers.remove(layers[0])
     go_on.set()
-    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
-    assert "scene HDR" in viewer.layers
+    finish(widget)
     assert viewer.layers["scene HDR"].data.shape == frames[0].shape
     assert widget.bracket.layers() == layers[1:]
 
@@ -69,11 +35,11 @@ def test_a_second_click_and_another_model_meanwhile_change_nothing(
     viewer, widget = open_widget()
     add_bracket(viewer, frames)
     widget.merge()
-    worker = widget.worker
+    run = widget.controller.run
     widget.merge()
     widget.preview()
     widget.merge_folders("/nowhere", "/nowhere")
-    assert widget.worker is worker
+    assert widget.controller.run is run
     widget.options.choose("model", "compact")
     finish(widget)
     assert viewer.layers["scene HDR"].metadata["afunet"]["settings"]["model"] == tiny_model
@@ -81,7 +47,7 @@ def test_a_second_click_and_another_model_meanwhile_change_nothing(
 
 
 def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(
-    open_widget, finish, make_frames, add_bracket, results, messages, monkeypatch
+    open_widget, finish, qtbot, make_frames, add_bracket, results, messages, monkeypatch
 ):
     """Cancelled at the first report, the second, the fourth … until a run is over before its turn comes."""
     from napari_afunet.jobs import worker
@@ -90,7 +56,7 @@ def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(
     viewer, widget = open_widget()
     widget.options.set_settings(widget.options.settings().replace(align="auto"))
     add_bracket(viewer, make_frames(64, 64)[0])
-    phases = set()
+    phases, button = set(), widget.controls.merge_button
     for power in range(20):
         seen = []
 
@@ -98,29 +64,26 @@ def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(
             seen.append(message)
             if len(seen) == wanted:
                 phases.add(message)
-                widget.cancel()
+                assert button.text() == "Cancel"
+                qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
         widget.controller.progressed.connect(on_progress)
         widget.merge()
         finish(widget)
         widget.controller.progressed.disconnect(on_progress)
-        assert widget.controls.merge_button.text() == "Merge"
+        assert button.text() == "Merge"
         if len(seen) < 2**power:
             break
         assert "Cancelled" in widget.controls.status_label.text()
+        assert widget.controls.progress_bar.value() == 0
         assert results(viewer) == []
     assert len(phases) >= 2
     assert "scene HDR" in results(viewer)
     assert messages() == []
 
 
-def test_a_merge_begun_as_soon_as_the_last_one_ended_runs_to_its_end(
-    open_widget, qtbot, finish, frames, add_bracket, hold
-):
-    """The end of a worker is told late; it is the end of its own run, whatever has begun meanwhile."""
-    go_on = threading.Event()
-    merges, ends, finished = [], [], []
-    hold(lambda: merges.append(1) or len(merges) == 1 or go_on.wait(300))
+def test_a_merge_begun_as_soon_as_the_last_one_ended_runs_to_its_end(open_widget, qtbot, frames, add_bracket):
+    ends = []
     viewer, widget = open_widget(method="weighted")
     add_bracket(viewer, frames)
 
@@ -131,12 +94,7 @@ def test_a_merge_begun_as_soon_as_the_last_one_ended_runs_to_its_end(
 
     widget.controller.ended.connect(on_ended)
     widget.merge()
-    first = widget.worker
-    first.finished.connect(lambda: finished.append(first))  # after the controller has heard of it
-    qtbot.waitUntil(lambda: bool(finished) and len(merges) == 2, timeout=WAIT)
-    assert widget.worker not in (None, first)
-    go_on.set()
-    finish(widget)
+    qtbot.waitUntil(lambda: len(ends) == 2)
     assert [message.split()[0] for message in ends] == ["Merged", "Merged"]
 
 
@@ -149,16 +107,17 @@ def test_what_is_closed_takes_its_merge_with_it_and_says_nothing(
     viewer, widget = open_widget(show=True)
     add_bracket(viewer, make_frames(96, 96)[0])
     widget.merge()
-    worker = widget.worker
-    qtbot.waitUntil(started.is_set, timeout=WAIT)
+    run = widget.controller.run
+    qtbot.waitUntil(started.is_set)
     if what == "widget":
         viewer.window.remove_dock_widget(widget)
         viewer.add_image(np.zeros((5, 5)))  # nobody listens any more
-        assert widget.worker is None
+        assert not widget.is_running
     else:
         viewer.close()
         assert len(viewer.layers) == 0
-    qtbot.waitUntil(lambda: not worker.is_running, timeout=WAIT)
+    assert run.stop.is_set()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0)
     assert results(viewer) == []
     assert messages() == []
 
@@ -191,7 +150,7 @@ def test_maps_and_stages_of_an_earlier_merge_go_with_it(open_widget, click_merge
     viewer, widget = open_widget(stages=True, ghost_map=True)
     add_bracket(viewer, frames)
     click_merge(widget)
-    widget.features.quantity_box.setCurrentIndex(1)
+    widget.views.quantity_box.setCurrentIndex(1)
     assert "scene stages · under" in results(viewer)
     assert "scene ghost map" in results(viewer)
     widget.options.choose("stages", False)
@@ -252,20 +211,5 @@ def test_the_window_answers_between_the_layers_of_a_result_and_nobody_sees_half_
     close = [lambda: viewer.window.remove_dock_widget(widget)]
     viewer.layers.events.inserted.connect(lambda event: close and QTimer.singleShot(0, close.pop()))
     widget.merge()
-    qtbot.waitUntil(lambda: not close and widget.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not close and not widget.is_running)
     assert [(layer.name, layer.visible) for layer in viewer.layers[3:]] == [("scene HDR", True)]
-
-
-def test_two_viewers_merge_at_the_same_time_each_its_own(open_widget, finish, make_frames, add_bracket, messages):
-    both = [open_widget(), open_widget()]
-    for number, (viewer, widget) in enumerate(both):
-        add_bracket(viewer, make_frames(seed=number)[0], name=f"scene {'ab'[number]}")
-        widget.merge()
-    for _, widget in both:
-        finish(widget)
-    first, second = (viewer.layers[f"scene {name} HDR"].data for (viewer, _), name in zip(both, "ab", strict=True))
-    assert not np.array_equal(first, second)
-    both[0][0].close()
-    both[1][1].merge()
-    finish(both[1][1])
-    assert messages() == []

@@ -1,7 +1,5 @@
 """Forecast of a merge: time and memory."""
 
-from __future__ import annotations
-
 import dask.array as da
 import numpy as np
 import pytest

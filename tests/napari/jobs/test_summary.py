@@ -1,7 +1,5 @@
 """Summary of a merge in one line, and the core's messages in the widget's words."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import pytest

@@ -1,11 +1,17 @@
 """Batches in the background."""
 
-from __future__ import annotations
+import threading
+import weakref
 
 import imageio.v3 as iio
+import pytest
+from qtpy.QtCore import QObject
+
+from afunet_core.errors import MergeCancelled
+from napari_afunet.jobs import worker
+from napari_afunet.settings import MergeSettings
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 300_000
 
 
 def write_bracket(folder, frames):
@@ -23,7 +29,7 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
         write_bracket(tmp_path / "in" / f"bracket {number}", make_frames(seed=number)[0])
     (tmp_path / "in" / "bracket 1" / "2.png").write_bytes(b"damaged")
     widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"))
-    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not widget.is_running)
     text = widget.controls.status_label.text()
     assert text == "2 of 3 brackets merged, 1 failed."
     rows = [widget.batch.list.item(row).text() for row in range(3)]
@@ -34,19 +40,16 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
     assert made == ["bracket 0.exr", "bracket 2.exr"]
     assert read_image(tmp_path / "out" / made[0]).pixels.shape == frames[0].shape[:2]
     widget.merge_folders(str(tmp_path / "out"), str(tmp_path / "other"))
-    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not widget.is_running)
 
 
-def test_a_batch_is_cancelled_within_a_merge_and_says_nothing_more(make_frames, tmp_path):
-    from napari_afunet.jobs.worker import batch_events
-    from napari_afunet.settings import MergeSettings
-
+def test_a_batch_is_cancelled_within_a_merge_and_leaves_no_file(qtbot, make_frames, tmp_path, monkeypatch):
     write_bracket(tmp_path, make_frames()[0])
-    asked = iter(range(10**6))
-    plain = MergeSettings(method="weighted")
-    events = batch_events(str(tmp_path), str(tmp_path / "out"), plain, False, lambda *_: None, lambda: next(asked) > 3)
-    assert list(events) == []
-    assert next(asked) == 5
+    monkeypatch.setattr(worker, "_REPORT_INTERVAL", 0.0)
+    run = worker.Run()
+    run.progressed.connect(lambda fraction, _: fraction > 0 and run.stop.set())
+    with pytest.raises(MergeCancelled):
+        worker.merge_folders(str(tmp_path), str(tmp_path / "out"), MergeSettings(method="weighted"), False, run)
     assert not list(tmp_path.rglob("*.exr"))
 
 
@@ -62,7 +65,7 @@ def test_what_is_found_is_listed_opened_as_any_bracket_and_merged_from_the_list(
     chosen = [str(tmp_path / "in"), str(tmp_path / "out")]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: chosen.pop(0))
     batch.button.menu().actions()[0].trigger()
-    qtbot.waitUntil(lambda: batch.list.count() == 2, timeout=WAIT)
+    qtbot.waitUntil(lambda: batch.list.count() == 2)
     assert batch.list.item(1).text() == "bracket 1 · 3 frames"
     assert not batch.open_button.isEnabled()
     batch.list.setCurrentRow(1)
@@ -70,48 +73,32 @@ def test_what_is_found_is_listed_opened_as_any_bracket_and_merged_from_the_list(
     assert [layer.name for layer in widget.bracket.layers()] == ["0", "1", "2"]
     assert widget.bracket.exposures() == (EV, None)
     widget.preview()
-    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not widget.is_running)
     assert widget.controls.status_label.text().startswith("Preview")
     qtbot.mouseClick(batch.merge_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not widget.is_running)
     assert [batch.list.item(row).text() for row in range(2)] == ["✓ bracket 0", "✓ bracket 1"]
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 def test_a_folder_without_brackets_is_said(widget, qtbot, tmp_path):
     widget.find_brackets(str(tmp_path))
-    qtbot.waitUntil(lambda: "exposure.txt" in widget.controls.warnings_label.text(), timeout=WAIT)
+    qtbot.waitUntil(lambda: "exposure.txt" in widget.controls.warnings_label.text())
     assert "Looking" not in widget.controls.status_label.text()
-    widget.readiness.precheck.answered.emit()  # what is found in the background takes no message away
+    widget.readiness.update_unless_kept()  # what is found in the background takes no message away
     assert "exposure.txt" in widget.controls.warnings_label.text()
 
 
-def test_a_panel_closed_before_an_answer_is_not_told(viewer, open_widget, qtbot, monkeypatch, messages):
-    """Devices are asked for in the background: nobody may be told who is gone."""
-    import threading
-
-    import napari_afunet.readiness
-
-    asked, go_on, done = threading.Event(), threading.Event(), threading.Event()
-    real = napari_afunet.readiness.query_devices
-
-    def held():
-        asked.set()
-        go_on.wait(60)
-        answer = real()
-        done.set()
-        return answer
-
-    monkeypatch.setattr(napari_afunet.readiness, "query_devices", held)
-    _, widget = open_widget(viewer=viewer)
-    qtbot.waitUntil(asked.is_set, timeout=WAIT)
-    viewer.window.remove_dock_widget(widget)
-    widget.deleteLater()
-    qtbot.wait(50)
+def test_nobody_is_told_who_is_gone_and_nothing_is_kept(qtbot):
+    owner, go_on, told = QObject(), threading.Event(), []
+    run, kept = worker.Run(owner), weakref.ref(go_on)
+    worker.run_in_background(owner, go_on.wait, 60, done=told.append, failed=told.append)
+    owner.deleteLater()
+    qtbot.waitUntil(run.stop.is_set)
     go_on.set()
-    qtbot.waitUntil(done.is_set, timeout=WAIT)
-    qtbot.wait(200)
-    assert messages() == []
+    del go_on
+    qtbot.waitUntil(lambda: kept() is None)
+    assert told == []
 
 
 def test_a_camera_folder_of_mixed_pictures_is_grouped_into_brackets(widget, qtbot, make_frames, tmp_path):
@@ -127,7 +114,7 @@ def test_a_camera_folder_of_mixed_pictures_is_grouped_into_brackets(widget, qtbo
         exif[0x8769] = {0x829A: IFDRational(seconds, 400), 0x9003: f"2026:06:21 12:00:{moment:02d}"}
         Picture.fromarray(frames[index]).save(tmp_path / "in" / f"IMG_{number}.jpg", exif=exif, quality=95)
     widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"), group=True)
-    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not widget.is_running)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["IMG_0-IMG_2.exr", "IMG_3-IMG_5.exr"]
     text = widget.controls.status_label.text()
     assert "2 of 2" in text

@@ -1,7 +1,5 @@
 """The network's features as layers."""
 
-from __future__ import annotations
-
 import threading
 
 import numpy as np
@@ -15,7 +13,6 @@ from napari_afunet.settings import MergeSettings
 from scenes import tiny_network
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 300_000
 
 
 def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_frames, tiny_model, merged):
@@ -83,7 +80,7 @@ def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, fram
     widget.options.choose("method", "afunet")
     widget.options.choose("stages", True)
     widget.merge()
-    qtbot.waitUntil(lambda: widget.worker is None, timeout=WAIT)
+    qtbot.waitUntil(lambda: not widget.is_running)
     inside, go_on, real = threading.Event(), threading.Event(), inspection.stage_energy
 
     def held(*arguments):
@@ -92,14 +89,14 @@ def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, fram
         return real(*arguments)
 
     monkeypatch.setattr(inspection, "stage_energy", held)
-    panel = widget.features
+    panel = widget.views
     panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("energy"))
     panel.quantity_box.activated.emit(0)
-    qtbot.waitUntil(inside.is_set, timeout=WAIT)
+    qtbot.waitUntil(inside.is_set)
     assert "scene values · under" not in viewer.layers
     panel.quantity_box.setCurrentIndex(panel.quantity_box.findData("movement"))
     panel.quantity_box.activated.emit(0)
     go_on.set()
-    qtbot.waitUntil(lambda: "scene values · over" in viewer.layers, timeout=WAIT)
+    qtbot.waitUntil(lambda: "scene values · over" in viewer.layers)
     expected = inspection.stage_movement(widget.outcome.result.stages, "under")
     np.testing.assert_array_equal(viewer.layers["scene values · under"].data, expected)

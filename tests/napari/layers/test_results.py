@@ -1,35 +1,16 @@
 """The layers that a merge leaves."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from napari.components import ViewerModel
 
 from napari_afunet import merge_layers
-from napari_afunet.display.tone_view import DisplaySettings, is_hdr
-from napari_afunet.jobs.merge_job import merge_source
+from napari_afunet.display.tone_view import is_hdr
 from napari_afunet.layers.result_layer import base_name
-from napari_afunet.layers.results import add_result_layers
-from napari_afunet.layers.source import bracket_source
-from napari_afunet.settings import MergeSettings
 
 EV = (-2.0, 0.0, 2.0)
 FAST = {"method": "weighted", "align": "off"}
 CAMERA = {"encoding": "linear", "bit_depth": 12, "method": "weighted"}
-
-
-def test_a_named_result_is_updated_in_place_and_another_name_adds(add_bracket, frames):
-    viewer = ViewerModel()
-    add_bracket(viewer, frames)
-    merge_layers(viewer, name="first", **FAST)
-    count = len(viewer.layers)
-    layer = viewer.layers["first HDR"]
-    layer.name = "renamed by the user"
-    merge_layers(viewer, name="first", **FAST)
-    assert len(viewer.layers) == count
-    merge_layers(viewer, name="second", **FAST)
-    assert len(viewer.layers) > count
 
 
 def test_exposure_fusion_is_shown_as_the_picture_it_is(add_bracket, frames):
@@ -99,24 +80,6 @@ def test_a_cropped_result_is_the_cores_and_lies_where_it_belongs(add_bracket, ha
     np.testing.assert_allclose(whole.radiance[top : top + height, left : left + width], result.radiance, rtol=0.02)
 
 
-def test_planes_of_a_stack_are_cropped_to_what_all_of_them_cover(add_bracket, tiny_model, hand_held):
-    viewer = ViewerModel()
-    planes = [hand_held(shift, seed=seed) for shift, seed in ((2, 0), (5, 1))]  # their long frames record something
-    stacks = [np.stack([plane[index] for plane in planes]) for index in range(3)]
-    layers = add_bracket(viewer, stacks, scale=(5, 2, 2))
-    result = merge_layers(viewer, layers, border="crop", ghost_map=True, **CAMERA)
-    whole = merge_layers(viewer, layers, border="fill", name="whole", **CAMERA)
-    top, left, height, width = result.info["area"]
-    assert result.radiance.shape == (2, height, width)
-    np.testing.assert_array_equal(result.radiance, whole.radiance[:, top : top + height, left : left + width])
-    assert height <= 92  # the outer frames of the second plane lie five rows away, to both sides
-    np.testing.assert_allclose(viewer.layers["scene HDR"].translate, (0, 2 * top, 2 * left))
-    options = CAMERA | {"method": "afunet", "model": tiny_model, "device": "cpu", "stages": True}
-    merge_layers(viewer, layers, border="crop", name="stages", **options)
-    np.testing.assert_allclose(viewer.layers["stages stages · HDR"].translate, 0)
-    assert viewer.layers["stages stages · HDR"].data.shape[-2:] == (100, 140)
-
-
 @pytest.mark.parametrize(
     ("names", "base"),
     [
@@ -131,18 +94,6 @@ def test_results_are_called_after_what_the_frames_share(names, base):
     assert base_name(names) == base
 
 
-@pytest.fixture
-def outcome_of(tiny_model):
-    """Layers → the outcome of the tiny network, with its stages."""
-
-    def merge(layers):
-        settings = MergeSettings(ev=EV, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
-        *_, step = merge_source(bracket_source(layers), settings)
-        return step.outcome
-
-    return merge
-
-
 def sliders(viewer):
     """Sliders below the canvas: name and number of steps."""
     widgets = viewer.window._qt_viewer.dims.slider_widgets
@@ -150,11 +101,11 @@ def sliders(viewer):
 
 
 @pytest.mark.parametrize("planes", [0, 3])
-def test_the_stage_slider_comes_with_the_stages(make_napari_viewer, add_bracket, make_frames, outcome_of, planes):
+def test_the_stage_slider_comes_with_the_stages(make_napari_viewer, add_bracket, make_frames, tiny_model, planes):
     viewer = make_napari_viewer()
     frames = make_frames(16, 20)[0]
     layers = add_bracket(viewer, [np.stack([frame] * planes) for frame in frames] if planes else frames)
-    add_result_layers(viewer, outcome_of(layers), DisplaySettings())
+    merge_layers(viewer, layers, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
     viewer.screenshot(flash=False)
     assert sliders(viewer) == [("stage", 2), *([("-3", planes)] if planes else [])]
     assert viewer.dims.current_step[0] == 1

@@ -1,7 +1,5 @@
 """The layers that are taken for a bracket."""
 
-from __future__ import annotations
-
 import dask.array as da
 import numpy as np
 from napari.layers import Image, Labels
@@ -13,12 +11,9 @@ def image(value=0, shape=(6, 8, 3), **options):
     return Image(np.full(shape, value, np.uint8), **options)
 
 
-def test_frames_are_found_by_exposure_even_when_brightness_says_otherwise():
+def test_frames_are_found_by_exposure_even_when_brightness_says_otherwise_else_by_brightness():
     layers = [image(10, metadata={"ev": 2}), image(200, metadata={"ev": -2}), image(90, metadata={"ev": 0})]
     assert guess_layers(layers) == [layers[1], layers[2], layers[0]]
-
-
-def test_frames_are_found_by_brightness_without_exposures():
     layers = [image(90), image(10), image(200)]
     assert guess_layers(layers) == [layers[1], layers[0], layers[2]]
 
@@ -49,11 +44,8 @@ def test_results_and_labels_are_no_frames():
     assert candidate_layers([result, Labels(np.zeros((4, 4), int)), frame]) == [frame]
 
 
-def test_too_few_layers_of_a_shape_make_no_bracket():
+def test_too_few_layers_of_a_shape_make_no_bracket_and_a_stack_of_three_planes_is_one():
     assert guess_layers([image(), image(), image(shape=(5, 5, 3))]) == []
-
-
-def test_a_stack_of_three_planes_is_found():
     stack, plane = Image(np.zeros((3, 8, 9))), Image(np.zeros((8, 9)))
     assert guess_stack([plane, stack]) is stack
     assert guess_stack([plane]) is None

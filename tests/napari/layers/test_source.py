@@ -1,28 +1,19 @@
 """Pixels out of layers: planes, places, windows, and layers that do not go together."""
 
-from __future__ import annotations
-
 import dask.array as da
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image
 
 from afunet_core.errors import BracketError, ShapeError
+from napari_afunet import merge_layers
 from napari_afunet.layers.source import bracket_source, stack_source
 
 
 def images(shape=(6, 8), count=3, **options):
     random = np.random.default_rng(1)
     return [Image(random.integers(0, 255, shape, dtype=np.uint8), name=f"f{i}", **options) for i in range(count)]
-
-
-def test_a_single_image_is_one_plane():
-    layers = images((6, 8, 3), rgb=True)
-    source = bracket_source(layers)
-    [(index, planes)] = list(source)
-    assert (index, source.planes, source.shape, source.plane_count) == ((), (), (6, 8), 1)
-    for plane, layer in zip(planes, layers, strict=True):
-        np.testing.assert_array_equal(plane, layer.data)
 
 
 @pytest.mark.parametrize("lazy", [False, True])
@@ -52,34 +43,11 @@ def test_a_stack_layer_is_a_bracket_along_its_first_axis():
         stack_source(Image(np.zeros((5, 6))))
 
 
-def test_layers_moved_by_whole_pixels_are_cropped_to_what_all_cover():
-    field = np.random.default_rng(0).integers(0, 255, (20, 30))
-    spots = [(2, 3), (4, 5), (5, 1)]
-    layers = [
-        Image(field[r : r + 10, c : c + 12], scale=(0.5, 0.5), translate=(r / 2, c / 2), name=str(i))
-        for i, (r, c) in enumerate(spots)
-    ]
-    source = bracket_source(layers)
-    [(_, planes)] = list(source)
-    for plane in planes:
-        np.testing.assert_array_equal(plane, field[5:12, 5:13])
-    assert source.placement.translate == (2.5, 2.5)
-
-
-def test_a_window_of_the_source_lies_where_it_was_cut():
-    layers = images((20, 30), scale=(2, 2), translate=(100, 200))
-    window = bracket_source(layers).cropped(slice(5, 15), slice(10, 30))
-    assert window.shape == (10, 20)
-    assert window.placement.translate == (110, 220)
-    np.testing.assert_array_equal(next(iter(window))[1][2], layers[2].data[5:15, 10:30])
-
-
 @pytest.mark.parametrize(
     ("change", "error", "word"),
     [
         ({"scale": (2, 2)}, BracketError, "scale"),
         ({"translate": (0.5, 0)}, BracketError, "translation"),
-        ({"translate": (50, 0)}, BracketError, "overlap"),
         ({"rotate": 10}, BracketError, "rotation"),
     ],
 )
@@ -92,6 +60,10 @@ def test_layers_on_other_grids_are_refused_with_advice(change, error, word):
 def test_layers_of_other_kinds_are_refused():
     with pytest.raises(ShapeError, match="colour"):
         bracket_source([*images(count=2), Image(np.zeros((6, 8, 3)), rgb=True, name="rgb")])
+    with pytest.raises(ShapeError, match="6×5"):
+        bracket_source([*images(count=2), Image(np.zeros((6, 5)), name="narrow")])
+    with pytest.raises(ShapeError, match="3 dimensions"):
+        bracket_source([*images(count=2), Image(np.zeros((2, 6, 8)), name="stack")])
     with pytest.raises(ShapeError, match="planes"):
         bracket_source([*images((4, 6, 8), count=2), Image(np.zeros((5, 6, 8)), name="longer")])
     with pytest.raises(BracketError, match="twice"):
@@ -109,10 +81,6 @@ def test_layers_of_other_kinds_are_refused():
     ],
 )
 def test_rotated_sheared_and_affine_layers_are_merged_where_they_lie(place):
-    from napari.components import ViewerModel
-
-    from napari_afunet import merge_layers
-
     viewer = ViewerModel()
     frames = [np.full((20, 30), value, np.float32) for value in (0.1, 0.4)]
     layers = [
@@ -124,5 +92,35 @@ def test_rotated_sheared_and_affine_layers_are_merged_where_they_lie(place):
         for point in ((0, 0), (19, 0), (3, 29)):
             expected = layers[0].data_to_world(point)
             np.testing.assert_allclose(viewer.layers[name].data_to_world(point), expected, atol=1e-6)
+    viewer.layers["merged tone mapped"].name = "mine"
     merge_layers(viewer, layers, encoding="linear", method="weighted", align="off", name="merged")  # in place, too
+    assert len(viewer.layers) == 4
     np.testing.assert_allclose(viewer.layers["merged HDR"].data_to_world((3, 29)), layers[0].data_to_world((3, 29)))
+
+
+def seen(layers, corners, viewer=None):
+    """The part of a bracket that the canvas shows."""
+    layers[1].corner_pixels = np.array([[0] * (layers[1].ndim - 2) + list(corner) for corner in corners])
+    return bracket_source(layers).seen(viewer or ViewerModel(), layers[1])
+
+
+def test_a_preview_is_what_the_canvas_shows_coarse_where_it_is_large():
+    layers = images((80, 90), scale=(2, 2))
+    part = seen(layers, [(10, 20), (49, 69)])
+    assert part.shape == (40, 50)
+    assert part.placement.translate == (20, 40)
+    np.testing.assert_array_equal(next(iter(part))[1][0], layers[0].data[10:50, 20:70])
+    part = seen(images((40, 2048)), [(0, 0), (39, 2047)])
+    assert part.shape == next(iter(part))[1][0].shape == (10, 512)
+    assert part.placement.scale == (4, 4)
+    viewer = ViewerModel()
+    layers = [viewer.add_layer(layer) for layer in images((5, 30, 40))]
+    viewer.dims.set_current_step(0, 3)
+    part = seen(layers, [(0, 0), (29, 39)], viewer)
+    assert part.planes == ()
+    np.testing.assert_array_equal(next(iter(part))[1][2], layers[2].data[3])
+
+
+@pytest.mark.parametrize("view", [(-50, -50, -40, -40), (500, 500, 600, 600), (5, 5, 5, 5)])
+def test_a_canvas_that_shows_little_or_nothing_still_gives_a_preview(view):
+    assert min(seen(images((80, 90)), [view[:2], view[2:]]).shape) >= 16

@@ -1,12 +1,9 @@
 """Frames and exposures in the panel."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 300_000
 
 
 def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, frames, click_merge, messages):
@@ -15,7 +12,7 @@ def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, 
     assert widget.bracket.exposures() == (None, None)
     assert "Type the exposure" in widget.controls.status_label.text()
     click_merge(widget)
-    assert widget.worker is None
+    assert not widget.is_running
     assert "Type the exposure" in widget.controls.warnings_label.text()
     assert messages() == []  # what is to be done stands in the panel
     widget.bracket.unit_box.setCurrentText("seconds")
@@ -27,19 +24,6 @@ def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, 
     assert any(layer.metadata.get("afunet", {}).get("role") == "radiance" for layer in viewer.layers)
     widget.bracket.unit_box.setCurrentText("EV")
     assert widget.bracket.exposures()[0] == pytest.approx((-2, 0, 2), abs=1e-3)
-
-
-def test_a_bracket_that_contradicts_itself_is_refused_with_a_sentence(
-    viewer, widget, qtbot, frames, add_bracket, click_merge, messages
-):
-    layers = add_bracket(viewer, frames)
-    layers[0].metadata["ev"], layers[2].metadata["ev"] = 2.0, -2.0
-    widget.bracket.find_frames()
-    click_merge(widget)
-    [message] = messages()
-    assert "scene" in message
-    assert "Traceback" not in message
-    assert "scene HDR" not in viewer.layers
 
 
 @pytest.mark.parametrize("ev", [EV, (-4.0, -2.0, 0.0, 2.0, 4.0)])
@@ -61,56 +45,21 @@ def test_one_stack_layer_is_a_bracket_like_any_other(viewer, widget, qtbot, make
     assert plain.shape == stack.data.shape[1:]
     viewer.dims.set_point(0, 0)
     for comparison in ("reference", "side by side", "frames"):
-        widget.compare.buttons[comparison].click()
+        widget.views.comparisons[comparison].click()
         assert stack.visible
         assert viewer.dims.point[0] == reference
-        widget.compare.buttons[comparison].click()
+        widget.views.comparisons[comparison].click()
         assert viewer.dims.point[0] == 0
-    widget.look_closer.draw_button.click()
+    widget.views.tools["add_rectangle"].click()
     regions = viewer.layers["stack regions"]
     regions.add_rectangles(np.array([(2, 2), (2, 9), (9, 9), (9, 2)]))
-    qtbot.waitUntil(lambda: result.data is not plain, timeout=WAIT)
+    qtbot.waitUntil(lambda: result.data is not plain)
     click_merge(widget)
     assert result.metadata["afunet"]["info"]["regions"]
     assert viewer.layers[-1] is regions  # seen above the result that they changed
     widget.bracket.set_layers([add()])  # another one, called alike
     click_merge(widget)
     assert sum(layer.metadata.get("afunet", {}).get("role") == "radiance" for layer in viewer.layers) == 2
-
-
-def test_frames_chosen_by_hand_stay_chosen(viewer, widget, frames, add_bracket):
-    add_bracket(viewer, frames)
-    other = [viewer.add_image(frame, name=f"other {i}") for i, frame in enumerate(frames)]
-    widget.bracket.set_layers(other)
-    viewer.add_image(np.zeros((5, 5)), name="unrelated")
-    assert widget.bracket.layers() == other
-    viewer.layers.remove(other[0])
-    assert widget.bracket.layers() == other[1:]
-
-
-def test_frames_that_do_not_go_together_are_named_before_merging(open_widget, frames, messages):
-    viewer, widget = open_widget()
-    for count, (last, word) in enumerate(
-        [
-            (frames[2][:, :30], "24×30"),
-            (frames[2][:20], "20×32"),
-            (frames[2][..., 0], "grey"),
-            (np.stack([frames[2]] * 2), "3 dimensions"),
-        ],
-        1,
-    ):
-        viewer.layers.clear()
-        layers = [
-            viewer.add_image(frame, name=f"f{index}", metadata={"ev": 2.0 * index}, rgb=frame.shape[-1] == 3)
-            for index, frame in enumerate([*frames[:2], last])
-        ]
-        widget.bracket.set_layers(layers)
-        assert word in widget.controls.status_label.text()
-        widget.merge()
-        assert widget.worker is None
-        assert len(messages()) == count
-        assert "f2" in messages()[-1]
-        assert "f2" in widget.controls.warnings_label.text()
 
 
 def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(
@@ -125,7 +74,7 @@ def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(
     assert [box.currentText() for box in widget.bracket.layer_boxes] == ["renamed 0", "renamed 1", "renamed 2"]
     viewer.layers["scene HDR"].name = "mine"
     assert widget.display.layer_box.currentText() == "mine"
-    widget.compare.buttons["frames"].click()
+    widget.views.comparisons["frames"].click()
     assert [layer.visible for layer in layers] == [True] * 3
     assert messages() == []
 

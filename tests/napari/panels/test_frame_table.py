@@ -1,7 +1,5 @@
 """Typed exposures are sacred, whatever happens to layers."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -33,28 +31,6 @@ def test_typed_seconds_stay_when_layers_come_and_go(widget, qtbot, frames):
     viewer.layers.remove(layers[1])
     assert bracket.layers() == [layers[0], layers[2]]
     assert bracket.exposures()[1] == pytest.approx((0.01, 0.16))
-
-
-def test_a_typed_value_outlives_find_again(widget, qtbot, add_bracket, frames):
-    add_bracket(widget.viewer, frames)
-    type_in(qtbot, widget.bracket.exposure_edits[2], "1.5")
-    widget.bracket.find_frames()
-    assert widget.bracket.exposures() == ((-2.0, 0.0, 1.5), None)
-
-
-def test_all_frames_of_a_burst_are_taken_and_shown_in_their_order(widget, make_frames, add_bracket):
-    ev = (-4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0)
-    layers = add_bracket(widget.viewer, make_frames(ev=ev)[0], ev=ev)
-    assert widget.bracket.layers() == layers
-    assert widget.bracket.exposures() == (ev, None)
-
-
-def test_selected_layers_are_taken_all_of_them(widget, make_frames, add_bracket):
-    ev = (-4.0, -2.0, 0.0, 2.0, 4.0)
-    layers = add_bracket(widget.viewer, make_frames(ev=ev)[0], ev=ev)
-    widget.viewer.layers.selection = set(layers[1:])
-    widget.bracket.find_frames()
-    assert widget.bracket.layers() == layers[1:]
 
 
 def test_rows_sort_themselves_by_what_is_typed(widget, qtbot, frames):

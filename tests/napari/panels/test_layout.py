@@ -1,12 +1,12 @@
 """The scrolling column: wheel, keyboard, and names for screen readers."""
 
-from __future__ import annotations
+from itertools import pairwise
 
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QKeySequence, QShortcut, QWheelEvent
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QScrollArea
 
-from napari_afunet.jobs.worker import BracketDone
+from afunet_core.merging.batch import Outcome
 
 
 def turn_wheel(control):
@@ -27,7 +27,7 @@ def test_the_wheel_changes_only_the_control_that_has_the_focus(open_widget, add_
     box = widget.options.fields["method"].control
     widget.activateWindow()
     box.setFocus()
-    qtbot.waitUntil(box.hasFocus, timeout=300_000)
+    qtbot.waitUntil(box.hasFocus)
     turn_wheel(box)
     assert widget.settings().method != before[0].method
 
@@ -39,6 +39,21 @@ def test_every_control_has_a_name_for_screen_readers(widget):
                 continue  # a part of another control
             text = control.text() if isinstance(control, QAbstractButton) else ""
             assert len(control.accessibleName()) > 1 or len(text.strip("…✕+− ")) > 1, (kind, control.objectName())
+
+
+def test_tab_goes_through_the_panel_as_one_reads(open_widget, add_bracket, make_frames, qtbot):
+    viewer, widget = open_widget(show=True)
+    add_bracket(viewer, make_frames(ev=(-4, -2, 0, 2, 4))[0], ev=(-4, -2, 0, 2, 4))
+    inside = widget.findChild(QScrollArea).widget()
+
+    def lines():
+        found, control = [], widget.bracket.open_button
+        while inside.isAncestorOf(control := control.nextInFocusChain()):
+            if control.isVisible() and control.focusPolicy() & Qt.FocusPolicy.TabFocus:
+                found.append(control.mapTo(inside, QPoint(0, control.height() // 2)).y())
+        return found
+
+    qtbot.waitUntil(lambda: len(lines()) > 30 and all(after > before - 9 for before, after in pairwise(lines())))
 
 
 def test_the_keyboard_merges_and_compares(open_widget, add_bracket, frames, finish, qtbot):
@@ -58,7 +73,7 @@ def test_the_keyboard_merges_and_compares(open_widget, add_bracket, frames, fini
     window, pressed = viewer.window._qt_window, []
     shortcut = QShortcut(QKeySequence("Ctrl+Shift+R"), window, activated=lambda: pressed.append(1))
     window.activateWindow()
-    qtbot.waitUntil(window.isActiveWindow, timeout=300_000)
+    qtbot.waitUntil(window.isActiveWindow)
     qtbot.keyClick(field, Qt.Key.Key_R, both)
     assert pressed == [1]
     assert viewer.layers["scene HDR"].visible
@@ -74,16 +89,16 @@ def test_the_focus_is_seen(open_widget, add_bracket, frames, qtbot):
     field, button = widget.bracket.exposure_edits[0], widget.controls.merge_button
     for control in (button, widget.options.fields["method"].control, field, widget.options.defaults_button):
         widget.setFocus()
-        qtbot.waitUntil(lambda control=control: not control.hasFocus(), timeout=300_000)
+        qtbot.waitUntil(lambda control=control: not control.hasFocus())
         before = control.grab().toImage()
         control.setFocus(Qt.FocusReason.TabFocusReason)
-        qtbot.waitUntil(control.hasFocus, timeout=300_000)
+        qtbot.waitUntil(control.hasFocus)
         line = [control.grab().toImage().pixelColor(x, 0) for x in (20, 40, 60)]
         assert line != [before.pixelColor(x, 0) for x in (20, 40, 60)]
 
 
-def test_nothing_is_cut_off_at_the_right_whatever_is_shown(open_widget, make_frames, add_bracket, click_merge):
-    viewer, widget = open_widget(method="weighted")
+def test_nothing_is_cut_off_at_the_right_whatever_is_shown(open_widget, make_frames, add_bracket, click_merge, qtbot):
+    viewer, widget = open_widget(show=True, method="weighted")
     area = widget.findChild(QScrollArea)
     inside = area.widget()
 
@@ -94,11 +109,12 @@ def test_nothing_is_cut_off_at_the_right_whatever_is_shown(open_widget, make_fra
     add_bracket(viewer, make_frames()[0], name="a bracket with a name that is far longer than a line of the panel " * 3)
     assert fits()
     click_merge(widget)
-    widget.look_closer.show_map("source", "source")
+    widget.views.mark_map("source", "source")
     for fold in widget.options.groups.values():
-        fold.expand(animate=False)
+        qtbot.mouseClick(fold.toggleButton(), Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda fold=fold: fold.content().height() >= fold.content().sizeHint().height() > 60)  # whole
     assert fits()
-    done = BracketDone(1, 1, "bracket", "failed", "/a/path/that/is/far/longer/than/a/line/of/the/panel" * 3)
+    done = Outcome("bracket", "failed", "/a/path/that/is/far/longer/than/a/line/of/the/panel" * 3)
     widget.batch.show_done(done)
     widget.batch.show_idle()
     assert fits()

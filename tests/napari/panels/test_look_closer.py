@@ -1,14 +1,12 @@
 """Maps over the result, and regions taken from other frames."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
-WAIT = 300_000
+from napari_afunet import merge_layers
 
 
 @pytest.fixture
@@ -27,24 +25,24 @@ def test_show_ghosts_changes_what_is_seen_at_that_click_and_back(open_widget, cl
     viewer, widget = open_widget(show=True, method="weighted")
     add_bracket(viewer, moved)
     click_merge(widget)
-    count, before, button = len(viewer.layers), shot(viewer), widget.look_closer.buttons["ghost"]
+    count, before, button = len(viewer.layers), shot(viewer), widget.views.maps["ghost"]
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: len(viewer.layers) == count + 1, timeout=WAIT)
+    qtbot.waitUntil(lambda: len(viewer.layers) == count + 1)
     ghosts = viewer.layers["scene ghost map"]
     assert viewer.layers.index(ghosts) == count
     assert ghosts.visible
     assert ghosts.colorbar.visible
     assert button.isChecked()
-    assert "disagree" in widget.look_closer.legend.text()
+    assert "disagree" in widget.views.legend.text()
     assert np.abs(shot(viewer) - before).max() > 20
     assert viewer.layers.selection.active.name == "scene tone mapped"
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     assert not ghosts.visible
-    assert not widget.look_closer.legend.isVisibleTo(widget)
+    assert not widget.views.legend.isVisibleTo(widget)
     widget.views.show_comparison("side by side")
     assert viewer.canvas.grid.enabled
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)  # over the result, not in a cell of its own
-    qtbot.waitUntil(lambda: ghosts.visible, timeout=WAIT)
+    qtbot.waitUntil(lambda: ghosts.visible)
     assert not viewer.canvas.grid.enabled
     assert viewer.layers["scene tone mapped"].visible
 
@@ -55,9 +53,9 @@ def test_what_the_merge_did_not_keep_is_merged_again_and_shown(widget, click_mer
     widget.options.choose("method", "weighted")
     click_merge(widget)
     assert "scene ghost map" not in viewer.layers
-    qtbot.mouseClick(widget.look_closer.buttons["ghost"], Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "scene ghost map" in viewer.layers and widget.worker is None, timeout=WAIT)
-    qtbot.waitUntil(lambda: viewer.layers["scene ghost map"].visible, timeout=WAIT)
+    qtbot.mouseClick(widget.views.maps["ghost"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "scene ghost map" in viewer.layers and not widget.is_running)
+    qtbot.waitUntil(lambda: viewer.layers["scene ghost map"].visible)
     assert viewer.layers["scene ghost map"].data.shape == (2, *frames[0].shape[:2])
 
 
@@ -66,8 +64,8 @@ def test_stages_are_made_when_they_are_asked_for(widget, click_merge, qtbot, add
     add_bracket(viewer, frames)
     click_merge(widget)
     assert "scene stages · under" not in viewer.layers
-    qtbot.mouseClick(widget.compare.buttons["stages"], Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: widget.worker is None and "scene stages · under" in viewer.layers, timeout=WAIT)
+    qtbot.mouseClick(widget.views.comparisons["stages"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not widget.is_running and "scene stages · under" in viewer.layers)
     assert {layer.name for layer in viewer.layers if layer.visible} == {
         f"scene stages · {side}" for side in ("under", "reference", "over")
     }
@@ -81,13 +79,13 @@ def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(
     click_merge(widget)
     layer = viewer.layers["scene HDR"]
     plain = layer.data.copy()
-    widget.look_closer.frame_box.setCurrentIndex(2)
-    qtbot.mouseClick(widget.look_closer.draw_button, Qt.MouseButton.LeftButton)
+    widget.views.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(widget.views.tools["add_rectangle"], Qt.MouseButton.LeftButton)
     shapes = viewer.layers["scene regions"]
     assert shapes.mode == "add_rectangle"
     corners = np.array([(4, 60), (4, 89), (27, 89), (27, 60)])
     shapes.add_rectangles(corners)
-    qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
+    qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain))
     light = (moved[2] / 255.0) ** 2.2 / 16
     inside = (slice(12, 20), slice(68, 82))
     unsaturated = moved[2][inside] < 240
@@ -98,8 +96,8 @@ def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(
     assert note["info"]["regions"][0][0] == 2
     assert "regions=((2, (" in widget.copy_script()
     assert "region taken" in widget.controls.summary_label.text()
-    qtbot.mouseClick(widget.look_closer.undo_button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
+    qtbot.mouseClick(widget.views.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain))
     assert "regions" not in widget.copy_script()
 
 
@@ -131,31 +129,35 @@ def drag(qtbot):
     return drag
 
 
-@pytest.mark.parametrize("freehand", [False, True])
+@pytest.mark.parametrize("tool", ["add_rectangle", "add_polygon_lasso", "add_path"])
 def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
-    open_widget, click_merge, qtbot, add_bracket, moved, drag, freehand
+    open_widget, click_merge, qtbot, add_bracket, moved, drag, tool
 ):
     viewer, widget = open_widget(show=True, method="weighted")
     add_bracket(viewer, moved)
     click_merge(widget)
     viewer.reset_view()
-    plain, panel = viewer.layers["scene HDR"].data.copy(), widget.look_closer
-    qtbot.mouseClick(panel.buttons["ghost"], Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: "scene ghost map" in viewer.layers, timeout=WAIT)
+    plain, panel = viewer.layers["scene HDR"].data.copy(), widget.views
+    qtbot.mouseClick(panel.maps["ghost"], Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "scene ghost map" in viewer.layers)
     widget.display.ev_slider.setValue(1.0)
     panel.frame_box.setCurrentIndex(2)
-    qtbot.mouseClick(panel.lasso_button if freehand else panel.draw_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(panel.tools[tool], Qt.MouseButton.LeftButton)
     around = [(6, 62), (6, 74), (6, 88), (16, 88), (26, 88), (26, 74), (26, 62), (14, 62)]
-    drag(viewer, around if freehand else [(6, 62), (20, 80), (26, 88)])
-    qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain), timeout=WAIT)
+    drag(viewer, around if tool == "add_polygon_lasso" else list(zip(range(6, 28, 2), range(62, 95, 3), strict=True)))
+    qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain))
     changed = np.abs(viewer.layers["scene HDR"].data - plain).max(-1) > 0.01
-    assert changed[8:24, 64:86].mean() > 0.3
+    assert changed[8:24, 64:86].mean() > (0.1 if tool == "add_path" else 0.3)
+    assert changed[14:18, 73:77].mean() > 0.3
     assert not changed[40:].any()
     regions = viewer.layers["scene regions"]
+    assert len(regions.data) == 1
+    assert "path" not in regions.shape_type
+    assert set(regions.edge_width) == {2}
     assert viewer.layers.index(regions) == len(viewer.layers) - 1  # it is seen, and the next can be drawn
     assert regions.mode == "pan_zoom"
     assert panel.frame_box.currentIndex() == 2
-    assert panel.buttons["ghost"].isChecked()
+    assert panel.maps["ghost"].isChecked()
     assert viewer.layers["scene ghost map"].visible
     assert viewer.layers["scene HDR"].contrast_limits[1] == pytest.approx(0.125)  # as the slider says, not as before
     before = viewer.layers["scene HDR"].data
@@ -165,13 +167,39 @@ def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
 
 
 def test_where_no_region_can_be_taken_the_buttons_are_grey_and_say_why(widget, click_merge, add_bracket, frames):
-    add_bracket(widget.viewer, [np.stack([frame] * 2) for frame in frames])
+    add_bracket(widget.viewer, frames)
+    widget.options.choose("method", "mertens")
+    click_merge(widget)
+    panel = widget.views
+    assert not any(button.isEnabled() for button in panel.tools.values())
+    assert panel.reason_label.isVisibleTo(widget)
+    assert "exposure fusion" in panel.reason_label.text()
+
+
+def test_in_a_stack_a_region_is_of_the_plane_shown(widget, click_merge, qtbot, add_bracket, moved):
+    viewer = widget.viewer
+    layers = add_bracket(viewer, [np.stack([frame] * 3) for frame in moved])
     widget.options.choose("method", "weighted")
     click_merge(widget)
-    panel = widget.look_closer
-    assert not panel.draw_button.isEnabled()
-    assert panel.reason_label.isVisibleTo(widget)
-    assert "stack" in panel.reason_label.text()
+    plain = viewer.layers["scene HDR"].data.copy()
+    viewer.dims.set_point(0, 1)
+    widget.views.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(widget.views.tools["add_rectangle"], Qt.MouseButton.LeftButton)
+    corners = np.array([(1, 4, 60), (1, 4, 89), (1, 27, 89), (1, 27, 60)])
+    viewer.layers["scene regions"].add_rectangles(corners)
+    qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain))
+    changed = viewer.layers["scene HDR"].data
+    np.testing.assert_array_equal(changed[::2], plain[::2])
+    np.testing.assert_array_equal(changed[1, 40:], plain[1, 40:])
+    regions = viewer.layers["scene HDR"].metadata["afunet"]["info"]["regions"]
+    assert regions[0][1][0] == (1, 4, 60)
+    assert "1 region taken" in widget.controls.summary_label.text()
+    again = merge_layers(
+        viewer, layers, method="weighted", align="off", regions=regions, show=False
+    )  # as the script does
+    np.testing.assert_array_equal(again.radiance, changed)
+    qtbot.mouseClick(widget.views.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain))
 
 
 def test_one_click_removes_everything_but_frames_and_results(widget, click_merge, qtbot, add_bracket, frames, results):
@@ -181,5 +209,5 @@ def test_one_click_removes_everything_but_frames_and_results(widget, click_merge
     widget.options.choose("ghost_map", True)
     click_merge(widget)
     assert len(viewer.layers) > 8
-    qtbot.mouseClick(widget.look_closer.tidy_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.views.tidy_button, Qt.MouseButton.LeftButton)
     assert set(viewer.layers) == {*layers, viewer.layers["scene HDR"], viewer.layers["scene tone mapped"]}

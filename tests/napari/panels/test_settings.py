@@ -1,14 +1,11 @@
 """The settings form."""
 
-from __future__ import annotations
-
 import numpy as np
 from qtpy.QtCore import Qt
 
 from napari_afunet.settings import MergeSettings
 
 EV = (-2.0, 0.0, 2.0)
-WAIT = 300_000
 
 
 def test_exposures_of_a_stack_can_be_typed_and_the_camera_be_told(viewer, widget, qtbot, frames, click_merge):
@@ -52,7 +49,7 @@ def test_every_control_reaches_the_settings_and_says_what_it_is(widget):
     assert widget.options.settings() == wanted
     widget.bracket.reference_box.setCurrentIndex(2)
     assert widget.settings().reference == 1
-    for panel in (widget.options, widget.display, widget.features):
+    for panel in (widget.options, widget.display, widget.views):
         for kind in (QComboBox, QAbstractSpinBox):
             for control in panel.findChildren(kind):
                 if not control.objectName().startswith("qt_") and control.parent().parent() is not None:
@@ -64,7 +61,7 @@ def test_what_is_chosen_stays_when_the_devices_and_models_of_the_machine_are_kno
     assert options.settings().model == tiny_model  # a file, shown by its name
     options.choose("device", "cuda:1")
     options.set_models(["default", "full"])
-    options.set_devices(["auto", "cpu"])
+    options.fields["device"].offer(["auto", "cpu"])
     assert options.settings().model == tiny_model
     assert options.fields["model"].control.currentText() == "tiny.safetensors"
     assert options.settings().device == "cuda:1"
@@ -101,14 +98,3 @@ def test_defaults_are_restored_and_the_default_model_has_a_name(widget):
     options.set_models(["default", "full", "compact"], "compact")
     assert options.fields["model"].control.currentText() == "default (compact)"
     assert options.settings().model == "default"
-
-
-def test_twelve_bits_are_offered_beside_the_bit_depth_and_taken_at_a_click(widget, qtbot, make_frames, add_bracket):
-    linear = make_frames(dtype=np.float64, encoding="linear")[0]
-    add_bracket(widget.viewer, [np.round(frame * 4095).astype(np.uint16) for frame in linear])
-    hint = widget.options.hints["bit_depth"]
-    assert hint.isVisibleTo(widget)
-    assert "4095" in hint.text()
-    qtbot.mouseClick(hint, Qt.MouseButton.LeftButton)
-    assert widget.settings().bit_depth == 12
-    assert not hint.isVisibleTo(widget)

@@ -1,0 +1,1 @@
+from .api import merge_layers as merge_layers
