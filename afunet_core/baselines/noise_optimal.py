@@ -13,7 +13,7 @@ from torch import Tensor
 
 from afunet_core.baselines.weighted import merge_weights
 from afunet_core.bracket.stack import ExposureStack
-from afunet_core.camera.noise import NoiseModel, estimate_noise, photon_noise
+from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
 from afunet_core.radiometry import Scalar, linearize
@@ -46,7 +46,8 @@ def noise_optimal_merge(bracket: ExposureStack, noise: NoiseModel | None = None)
         >>> noise_optimal_merge(stack, NoiseModel(1e-4, 1e-3)).unique()
         tensor([0.1000])
     """
-    noise = noise or estimate_noise(bracket) or photon_noise()
+    # A noise of photons alone makes weights of exposure times.
+    noise = noise or estimate_noise(bracket) or NoiseModel(gain=1.0, read_noise=1e-6)
 
     def merge_rows(*rows: Tensor) -> Tensor:
         return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, bracket.reference)[0]

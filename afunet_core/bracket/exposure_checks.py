@@ -113,7 +113,7 @@ def check_brightness(
             f"The brightness of the frames contradicts their exposures: {'; '.join(doubtful)}. Check the exposures; if "
             "they are right, the frames are not encoded as stated."
         )
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _steps(samples: Sequence[Tensor], encoding: str, gamma: Scalar) -> list[float | None]:

@@ -14,8 +14,6 @@ from afunet_core.radiometry import encode, linearize
 if TYPE_CHECKING:
     from afunet_core.bracket.bracket import Bracket
 
-__all__ = ["Drift", "compensate_drift", "estimate_drift"]
-
 _ENOUGH = 500  # pixels that two frames must both record
 _SAMPLES = 2**18  # pixels looked at, about
 _LARGEST = 0.5  # stops. More is no drift but a wrong exposure, or a scene that changed.

@@ -23,14 +23,6 @@ from afunet_core.errors import ArgumentError
 from afunet_core.ops.robust import median_deviation
 from afunet_core.radiometry import linearize
 
-__all__ = [
-    "ORDINARY_CAMERA",
-    "NoiseModel",
-    "dependable_noise",
-    "estimate_noise",
-    "photon_noise",
-]
-
 _RECORDED = 0.88  # encoded value up to which noise is measured; lower than `BRIGHT`, see `saturation`
 # Fraction of saturation; clipped black looks free of noise, and a weight of one over nothing would follow.
 _LEAST_READ_NOISE = 2e-4
@@ -144,11 +136,6 @@ def dependable_noise(bracket: ExposureStack, noise: NoiseModel | None = None) ->
     """
     noise = noise or estimate_noise(bracket) or ORDINARY_CAMERA
     return NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
-
-
-def photon_noise() -> NoiseModel:
-    """A camera whose noise is all photons: weights are then exposure times."""
-    return NoiseModel(gain=1.0, read_noise=1e-6)
 
 
 def _weighted_mean(encoded: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float]) -> Tensor:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -126,30 +126,24 @@ def linear_srgb_profile() -> bytes:
 
 def convert_by_profile(pixels: np.ndarray, profile: bytes, name: str) -> np.ndarray | None:
     """Convert RGB pixels, 8 or 16 bits, to sRGB; ``None``, with a warning, where the profile cannot be used."""
-    found: np.ndarray | None = None
-    is_rgb = pixels.ndim == 3 and pixels.shape[2] >= 3 and profile[16:20] == b"RGB "
-    if is_rgb and pixels.dtype in (np.uint8, np.uint16):
-        found = _converted(np.ascontiguousarray(pixels[..., :3]), profile)
-    if found is None:
+    try:
+        if pixels.ndim < 3 or pixels.dtype not in (np.uint8, np.uint16) or profile[16:20] != b"RGB ":
+            raise ValueError("no colours of 8 or 16 bits")
+        colours = np.ascontiguousarray(pixels[..., :3])
+        if colours.dtype == np.uint8:
+            from PIL import Image
+
+            found = _by_pillow(Image.fromarray(colours), profile)
+        else:
+            import imagecodecs
+
+            spaces: dict[str, Any] = {"colorspace": "rgb", "outcolorspace": "rgb"}
+            found = np.asarray(imagecodecs.cms_transform(colours, profile, srgb_profile(), **spaces))
+    except Exception:  # LittleCMS refuses profiles in many ways, imagecodecs may be missing
         message = f"{name}: its ICC profile cannot be used; its colours are taken for sRGB. Export it with a profile "
         warnings.warn(message + "of matrix and curves, such as sRGB or Adobe RGB.", UserWarning, stacklevel=4)
         return None
     return np.concatenate([found, pixels[..., 3:]], axis=2)
-
-
-def _converted(pixels: np.ndarray, profile: bytes) -> np.ndarray | None:
-    try:
-        if pixels.dtype == np.uint8:
-            from PIL import Image
-
-            return _by_pillow(Image.fromarray(pixels), profile)
-        import imagecodecs
-
-        return np.asarray(
-            imagecodecs.cms_transform(pixels, profile, srgb_profile(), colorspace="rgb", outcolorspace="rgb")
-        )
-    except Exception:  # LittleCMS refuses profiles in many ways, imagecodecs may be missing
-        return None
 
 
 def _by_pillow(picture: Image, profile: bytes) -> np.ndarray:
