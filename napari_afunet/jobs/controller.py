@@ -132,6 +132,7 @@ class MergeController(QObject):
 
     def _end(self, fraction: float, message: str) -> None:
         if self.run is not None:
+            self.run.destroyed.disconnect()  # its result asks it to stop when regions are taken: it must not
             self.run.deleteLater()
             self.run = None
         if self._activity is not None:
