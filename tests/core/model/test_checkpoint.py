@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -87,6 +88,7 @@ def test_any_configuration_comes_back_from_its_file(config: AFUNetConfig, tmp_pa
     frames = torch.rand(1, 18, 11, 13, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(again(frames), model(frames))
+    assert {value.dtype for value in load_model(path, dtype=torch.float64).parameters()} == {torch.float64}
     # What leaves no trace in the shapes of a network that lacks the module may differ; nothing else.
     ignored = set() if config.channel_fusion else {"channel_heads"}
     ignored |= set() if config.alignment else {"alignment_heads"}
@@ -224,6 +226,9 @@ def test_other_files(tmp_path: Path) -> None:
     save_file({}, tmp_path / "empty.safetensors")
     with pytest.raises(CheckpointError, match="no parameters"):
         load_model(tmp_path / "empty.safetensors")
+    (tmp_path / "lie.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{}")  # the size of its header
+    with pytest.raises(CheckpointError, match="not a readable safetensors"):
+        load_model(tmp_path / "lie.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from afunet_core.data.synthesis.brackets import Synthesizer
+from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.metrics import psnr_mu
 from afunet_core.model.afunet import AFUNet
+from afunet_core.model.checkpoint import load_model
 from afunet_core.model.config import COMPACT, AFUNetConfig
 from afunet_core.model.streaming.buffers import Scratch
 from afunet_core.model.streaming.folded_layers import _fused_linear
@@ -243,6 +247,14 @@ def test_without_the_fused_product_the_result_is_the_same(monkeypatch):
     monkeypatch.setattr("afunet_core.model.streaming.folded_layers._fused_linear", lambda device, dtype: None)
     torch.testing.assert_close(stream(model, frames), fused, rtol=0, atol=2e-5)
     torch.testing.assert_close(stream(model, frames, precision=torch.bfloat16), narrow, rtol=0, atol=2e-2)
+
+
+@pytest.mark.parametrize("kind", ["static", "both"])
+def test_bfloat16_stays_at_least_55_decibel_from_float32_with_weights_that_people_use(kind):
+    model, maker = load_model("compact"), Synthesizer(SceneBank.procedural(seed=5))
+    frames = maker.sample(1, (128, 128), torch.Generator().manual_seed(7), kind).network_input()
+    exact, fast = (stream(model, frames, precision=precision) for precision in (torch.float32, torch.bfloat16))
+    assert 55 <= psnr_mu(fast, exact).item() < 120  # infinite, if bfloat16 were silently not used
 
 
 def test_a_bracket_gives_its_rows_when_they_are_asked_for():
