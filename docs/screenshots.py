@@ -7,6 +7,7 @@ they cannot differ from what users see.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -88,8 +89,9 @@ def take_pictures(model: str) -> None:
     widget.merge()
     if not wait_for_merge(widget, timeout=3000):
         raise SystemExit(f"The merge did not succeed: {widget.controls.status_label.text()}")
-    with tempfile.TemporaryDirectory() as folder:  # beside the merge, this is what a person does
-        widget.save_button.save(str(Path(folder) / "garage.exr"))
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # beside the merge, what a person does
+        Path("Pictures").mkdir()
+        widget.save_button.save("Pictures/garage.exr")
         while not widget.controls.status_label.text().startswith("Saved"):
             wait(100)
     photographer.window("merged")
