@@ -22,7 +22,7 @@ from afunet_core.merging.working_scale import finer_scale, where_needed
 from afunet_core.motion.compensation import follow_motion
 from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over
 from afunet_core.ops.box_filter import block_mean, window_max, window_mean, window_min
-from afunet_core.ops.strips import enlarged_rows, in_haloed_strips, row_strips
+from afunet_core.ops.strips import enlarged_rows, in_haloed_strips, in_strips, row_strips
 from afunet_core.radiometry import encode, linearize
 
 FOLLOWING = ("auto", "on")  # choices of ``align`` that also follow what moved on its own
@@ -68,12 +68,11 @@ def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: 
         return estimate
     share = window_mean(window_max(where, FADE), FADE)
     # What was moved in the short frame is never exact.
-    moved = window_mean(
-        window_max((three.frames[0] - short).abs().amax(1, keepdim=True).gt(0).to(short), 3 * FADE), FADE
-    )
+    changed = in_strips(lambda a, b: (a - b).abs().amax(1, keepdim=True).gt(0).to(a), three.frames[0], short)
+    moved = window_mean(window_max(changed, 3 * FADE), FADE)
     known = _short_frame_reliability(estimate.image * estimate.unit, short, three, noise.dependable)
     # Both other frames are white there: one that still shows a colour may show what moved.
-    white = torch.minimum(*(1 - unsaturated(three.frames[i]).amax(1, keepdim=True) for i in (three.reference, 2)))
+    white = in_strips(_both_white, three.frames[three.reference], three.frames[2])
     known = known * (1 - moved) * window_mean(window_min(white, FADE), FADE)
     height, width = three.shape
     for rows in row_strips(height, width, STRIP_PIXELS):
@@ -82,6 +81,10 @@ def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: 
             classic[..., rows, :] / estimate.unit, estimate.image[..., rows, :], part
         )
     return estimate
+
+
+def _both_white(frame: Tensor, other: Tensor) -> Tensor:
+    return 1 - torch.maximum(unsaturated(frame), unsaturated(other)).amax(1, keepdim=True)
 
 
 def _short_frame_reliability(image: Tensor, short: Tensor, three: Bracket, noise: NoiseModel) -> Tensor:
