@@ -119,7 +119,7 @@ def test_the_address_can_come_from_the_environment(
 
 
 def test_another_file_is_refused(server: Server, cache: Path, content: bytes) -> None:
-    with pytest.raises(FetchError, match=f"expected git blob {PUBLISHED['kalantari'].blob}.*nothing was kept"):
+    with pytest.raises(FetchError, match=f"expected git blob {PUBLISHED['kalantari'][1]}.*nothing was kept"):
         fetch("kalantari", base_url=server.url)
     assert kept(cache) == []
 
