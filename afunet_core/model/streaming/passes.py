@@ -22,9 +22,9 @@ from afunet_core.model.streaming.folded_layers import (
     FoldedChannelFusion,
     FoldedConsistency,
     FoldedMLP,
-    Numerics,
     convolution,
     depthwise,
+    wide,
 )
 from afunet_core.model.streaming.threads import Workers
 from afunet_core.model.streaming.tiling import Tiling
@@ -45,20 +45,19 @@ class Features:
 class FoldedStage:
     """The folded layers of one stage."""
 
-    def __init__(self, stage: Stage, numerics: Numerics) -> None:
-        dtype = numerics.product
+    def __init__(self, stage: Stage, dtype: torch.dtype) -> None:
         self.align: FoldedAlignment | None = None
         if stage.align_under is not None and stage.align_over is not None:
             under, over = stage.align_under, stage.align_over
-            self.align = FoldedAlignment(under, over, numerics)
-            self.align_refine = depthwise([under.refine, over.refine], numerics.feature)
-        self.blocks = [FoldedSwinBlock(cast(SwinBlock, block), numerics) for block in stage.fuse.blocks]
+            self.align = FoldedAlignment(under, over, dtype)
+            self.align_refine = depthwise([under.refine, over.refine], wide(dtype))
+        self.blocks = [FoldedSwinBlock(cast(SwinBlock, block), dtype) for block in stage.fuse.blocks]
         self.conv = convolution(stage.fuse.conv, dtype)
         self.fuse: list[FoldedChannelFusion] = []
         if stage.fuse_under is not None and stage.fuse_over is not None:
             fusions = [stage.fuse_under, stage.fuse_over]
-            self.fuse = [FoldedChannelFusion(fusion, numerics) for fusion in fusions]
-            self.fuse_refine = depthwise([fusion.refine for fusion in fusions], numerics.feature)
+            self.fuse = [FoldedChannelFusion(fusion, dtype) for fusion in fusions]
+            self.fuse_refine = depthwise([fusion.refine for fusion in fusions], wide(dtype))
         self.consistency = None if stage.consistency is None else FoldedConsistency(stage.consistency, dtype)
         self.update = FoldedMLP(stage.update, dtype)
 

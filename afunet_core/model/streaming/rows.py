@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.model.heads import AnchoredHead, anchored_merge, estimate_times
-from afunet_core.model.streaming.folded_layers import convolution
+from afunet_core.model.streaming.folded_layers import convolution, normalised
 
 if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
@@ -70,9 +70,7 @@ class FrameRows:
             layer(self._pad(image[0], first == start, last == stop))
             for layer, image in zip(self.convolutions, images, strict=True)
         ]
-        joined, norm = torch.cat(parts, dim=-1), self.model.embed.norm
-        weight, bias = norm.weight.to(self.dtype), norm.bias.to(self.dtype)
-        return *F.layer_norm(joined, joined.shape[-1:], weight, bias, norm.eps).chunk(3, dim=-1), parts[1]
+        return *normalised(self.model.embed.norm, torch.cat(parts, dim=-1)).chunk(3, dim=-1), parts[1]
 
     def radiance(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
         """Compute ``3×rows×W`` of the image from x, one row more on either side, and y₂ before the norm, two more."""

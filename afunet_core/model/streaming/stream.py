@@ -24,7 +24,7 @@ from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.heads import AnchoredHead
 from afunet_core.model.stages import Stage
 from afunet_core.model.streaming.buffers import Scratch
-from afunet_core.model.streaming.folded_layers import Numerics
+from afunet_core.model.streaming.folded_layers import wide
 from afunet_core.model.streaming.passes import Features, FoldedStage, PassContext, align, fuse, update
 from afunet_core.model.streaming.rows import FrameRows, FrameSource
 from afunet_core.model.streaming.threads import Workers
@@ -91,7 +91,7 @@ def stream(
     if not dtype.is_floating_point:
         raise ArgumentError("precision", "a floating dtype such as torch.bfloat16", dtype)
     batch, _, height, width = source.shape
-    outer = _wide(next(model.parameters()).dtype)
+    outer = wide(next(model.parameters()).dtype)
     if maps and not isinstance(model.head, AnchoredHead):
         raise ArgumentError("maps", "a network with an anchored head", model.config.head, "Use compact or full.")
     make = torch.empty if where is None else torch.zeros
@@ -105,10 +105,6 @@ def stream(
                     source, index, radiance[index], scratch, [[part[index] for part in state] for state in states]
                 )
     return (radiance, states) if stages else radiance
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
 
 
 class _Run:
@@ -125,7 +121,7 @@ class _Run:
         where: Tensor | None,
     ) -> None:
         self.model, self.config = model, model.config
-        self.dtype = _wide(dtype)  # of features; only products are narrower
+        self.dtype = wide(dtype)  # of features; only products are narrower
         self.device = next(model.parameters()).device
         batch, self.image_height, self.image_width = shape
         config, window = self.config, self.config.window_size
@@ -140,8 +136,7 @@ class _Run:
         self.on_progress, self.should_cancel = on_progress, should_cancel
         passes = 2 + sum(2 + config.alignment for _ in config.depths)
         self.done, self.total = 0, batch * passes * len(self.tiling.strips)
-        numerics = Numerics(dtype, self.dtype)
-        self.folded = [FoldedStage(cast(Stage, stage), numerics) for stage in model.stages]
+        self.folded = [FoldedStage(cast(Stage, stage), dtype) for stage in model.stages]
         sums = torch.float32 if self.device.type == "mps" else torch.float64
         # Channel statistics are those of what is computed: of features that no attention saw they would be other ones.
         counted = None if active is None else torch.from_numpy(active)[..., None].to(self.device, self.dtype)

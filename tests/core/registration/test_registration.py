@@ -19,8 +19,8 @@ from torch import Tensor
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
 from afunet_core.ops.warp import displacement, transfer_points, valid_area, warp_homography
-from afunet_core.radiometry import expose
-from afunet_core.registration.align import homographies, largest_rectangle
+from afunet_core.radiometry import expose, to_radiance
+from afunet_core.registration.align import align_frame, homographies, largest_rectangle
 from afunet_core.registration.frames import common_area, estimate_homography, register
 
 HEIGHT, WIDTH = 280, 400
@@ -378,6 +378,25 @@ class TestEstimateHomography:
             estimate_homography(torch.rand(2, 3, 40, 40), torch.rand(2, 3, 40, 40))
         with pytest.raises(ShapeError, match="valid"):
             estimate_homography(torch.rand(3, 40, 40), torch.rand(3, 40, 40), torch.ones(7, 7))
+
+
+class TestBorders:
+    """Borders of an aligned frame, where it has nothing of its own."""
+
+    @pytest.mark.parametrize(
+        ("reference", "own", "expected"),
+        [(0.6, 0.9, None), (1.0, 0.9, 0.9), (1.0, 0.1, None)],
+        ids=["told by the reference", "brighter than a clipped reference says", "darker than that"],
+    )
+    def test_a_reference_fills_them_and_a_clipped_one_only_bounds_them_from_below(
+        self, reference: float, own: float, expected: float | None
+    ) -> None:
+        frame, other = torch.full((1, 3, 8, 16), own), torch.full((1, 3, 8, 16), reference)
+        aligned, valid = align_frame(frame, similarity(4.0, 0.0), other, 1.0, 4.0)
+        assert not valid[..., :4].any()
+        assert valid[..., 4:].all()
+        told = expose(to_radiance(other, 4.0), 1.0)
+        assert float(aligned[0, 0, 4, 1]) == pytest.approx(expected or float(told[0, 0, 4, 1]), abs=1e-6)
 
 
 class TestWarp:
