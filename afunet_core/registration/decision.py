@@ -82,7 +82,9 @@ class FitEvidence:
 def decide(evidence: FitEvidence, frame: CentredFrame, mode: str, name: str) -> Registration:
     """Weigh what was found: leave, warp or refuse."""
     fit = evidence.fit
-    estimate = _to_pixels(fit, frame)
+    to_pixels = frame.to_pixels()
+    estimate = torch.linalg.inv_ex(to_pixels @ fit.homography[0] @ torch.linalg.inv(to_pixels)).inverse
+    estimate = estimate / estimate[2, 2]
     moved = displacement(estimate, frame.height, frame.width)
     found = Registration(
         name=name,
@@ -166,13 +168,6 @@ def _plausible(homography: Tensor, frame: CentredFrame) -> bool:
         return False
     stretches = torch.linalg.svdvals(homography[:2, :2])
     return bool((stretches > STRETCHES[0]).all() and (stretches < STRETCHES[1]).all())
-
-
-def _to_pixels(fit: Fit, frame: CentredFrame) -> Tensor:
-    """The fit as a matrix from the moving frame's pixels to the reference's."""
-    to_pixels = frame.to_pixels()
-    inverse = torch.linalg.inv_ex(to_pixels @ fit.homography[0] @ torch.linalg.inv(to_pixels)).inverse
-    return inverse / inverse[2, 2]
 
 
 def _identity() -> Tensor:

@@ -149,7 +149,13 @@ def estimate_homography(
     if moving.shape != reference.shape:
         raise ShapeError("moving", f"the shape of the reference, {tuple(reference.shape)}", tuple(moving.shape))
     height, width = reference.shape[-2:]
-    masks = [_as_mask(mask, reference) for mask in (valid_moving, valid_reference)]
+    full = torch.ones_like(reference[:, :1], dtype=torch.float32)
+    given = [full if mask is None else mask for mask in (valid_moving, valid_reference)]
+    try:
+        masks = [full * mask for mask in given]
+    except RuntimeError:
+        shapes = [tuple(mask.shape) for mask in given]
+        raise ShapeError("valid", f"{(height, width)} or broadcastable", shapes) from None
     with torch.no_grad():
         peaks = [float(x.nan_to_num(0.0, 0.0, 0.0).amax()) for x in (moving, reference)]
         ceiling = BRIGHT * min(peaks) if ceiling is None else ceiling
@@ -172,7 +178,7 @@ def _find(
     direct = _register_pair(bracket, frames, (index, bracket.reference), mode, check)
     if direct.certain:
         return direct
-    between = range(*sorted((index, bracket.reference)))[1:] if bracket.reference != index else ()
+    between = range(*sorted((index, bracket.reference)))[1:]
     for via in sorted((i for i in between if known[i].certain), key=lambda i: abs(i - index)):
         step = _register_pair(bracket, frames, (index, via), "auto", check)
         if step.certain:
@@ -270,13 +276,3 @@ def _as_picture(argument: str, picture: Tensor) -> Tensor:
             argument, "C×H×W or 1×C×H×W", tuple(picture.shape), "Register the frames of a batch one by one."
         )
     return picture
-
-
-def _as_mask(mask: Tensor | None, picture: Tensor) -> Tensor:
-    ones = torch.ones_like(picture[:, :1], dtype=torch.float32)
-    if mask is None:
-        return ones
-    try:
-        return ones * mask
-    except RuntimeError:
-        raise ShapeError("valid", f"{tuple(picture.shape[-2:])} or broadcastable", tuple(mask.shape)) from None

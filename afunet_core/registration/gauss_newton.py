@@ -43,10 +43,6 @@ class Template:
     slopes: Tensor  # N×8 derivative of the feature along each parameter
     cells: Tensor  # N, the cell of the frame that each pixel was chosen from
 
-    @property
-    def count(self) -> int:
-        return self.values.shape[0]
-
     @classmethod
     def of(cls, level: Level, frame: CentredFrame, most: int) -> Template:
         """Choose the strongest gradients of every small cell, so that no part of the frame goes unheard."""
@@ -69,7 +65,7 @@ class Template:
 
     def cell_means(self, x: Tensor) -> Tensor:
         """For K×N values the mean over the cell of each pixel, K×N."""
-        total = int(self.cells[-1]) + 1 if self.count else 1
+        total = int(self.cells[-1]) + 1 if len(self.cells) else 1
         index = self.cells.expand(x.shape[0], -1)
         sums = x.new_zeros(x.shape[0], total).scatter_add_(1, index, x)
         counts = torch.bincount(self.cells, minlength=total).clamp(min=1)
@@ -82,8 +78,6 @@ class Fit:
 
     homography: Tensor  # K×3×3, float64, centred, reference to moving
     agreement: Tensor  # K, share of the reference pixels that agree, in [0, 1]; those outside the moving frame do not
-    residual: Tensor  # K, robust standard deviation of the feature difference where the frames overlap
-    inliers: Tensor  # K, weighted share of the overlapping pixels that follow the transform
     # K, of the features where the frames overlap: 1 for the same picture, about 0 for unrelated ones
     correlation: Tensor
     uncertainty: Tensor  # K, predicted standard deviation of the worst corner, full-resolution pixels
@@ -139,12 +133,11 @@ def refine(
     spreads = corner_spread(hessian, corners, parameters) * frame.unit
     # One scale for all starts: a wrong transform must not look good because it expects little of itself.
     common = 2.5 * float(sigma.amin().clamp(0.1, 1.0))
-    agreement = (inside / (1 + (error / common).square()).square()).sum(dim=1) / template.count
-    inliers = weight.sum(dim=1) / inside.sum(dim=1).clamp(min=1.0)
+    agreement = (inside / (1 + (error / common).square()).square()).sum(dim=1) / len(template.values)
     # The error is gain · moving − wanted, both scaled to one energy: its energy tells the correlation.
     energy = (inside * template.values.square()).sum(dim=1).clamp(min=1e-6)
     correlation = 1 - error.square().sum(dim=1) / (2 * energy)
-    return Fit(homography, agreement, sigma, inliers, correlation, spreads)
+    return Fit(homography, agreement, correlation, spreads)
 
 
 def shared_agreement(moving: Level, template: Template, frame: CentredFrame, homography: Tensor) -> Tensor:

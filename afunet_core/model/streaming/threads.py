@@ -61,24 +61,22 @@ class Workers:
         """Run every task; returns when all are done. The first error is raised after the others have stopped."""
         pending = list(tasks)
         queue = iter(pending)
-        helpers = self.pool, min(self.count, len(pending)) - 1
-        futures = [helpers[0].submit(_drain, queue) for _ in range(helpers[1])] if helpers[0] is not None else []
+        pool, others = self.pool, min(self.count, len(pending)) - 1
+        futures = [pool.submit(_drain, queue, lambda: None) for _ in range(others)] if pool is not None else []
         try:
-            for task in queue:
-                self.check()
-                task()
+            _drain(queue, self.check)
         finally:
-            for _ in queue:  # after an error, what has not started does not start
-                pass
             errors = [error for future in futures if (error := future.exception()) is not None]
         if errors:
             raise errors[0]
 
 
-def _drain(queue: Iterator[Callable[[], object]]) -> None:
+def _drain(queue: Iterator[Callable[[], object]], check: Callable[[], None]) -> None:
+    """Compute what is left, asking before each; after an error, what has not started does not start."""
     with torch.inference_mode():
         try:
             for task in queue:
+                check()
                 task()
         finally:
             for _ in queue:
