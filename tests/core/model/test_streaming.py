@@ -18,7 +18,6 @@ from afunet_core.metrics import psnr_mu
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.config import COMPACT, AFUNetConfig
-from afunet_core.model.streaming.buffers import Scratch
 from afunet_core.model.streaming.folded_layers import _fused_linear
 from afunet_core.model.streaming.stream import stream
 from afunet_core.model.streaming.threads import Workers
@@ -135,7 +134,8 @@ def test_progress_is_monotone_complete_and_reported_in_the_calling_thread():
 
 
 @pytest.mark.parametrize("after", [0, 1, 7, 30])
-def test_cancel_between_tiles(after):
+def test_cancel_between_tiles(after, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     calls = []
 
     def cancel() -> bool:
@@ -146,6 +146,7 @@ def test_cancel_between_tiles(after):
     with pytest.raises(MergeCancelled):
         stream(network(TINY), bracket(1, 18, 40, 40), tile_windows=1, should_cancel=cancel, memory_budget=0)
     assert len(calls) == after + 1
+    assert list(tmp_path.iterdir()) == []  # of the scratch file
     assert torch.get_num_threads() == before
 
 
@@ -155,21 +156,6 @@ def test_wrong_inputs_are_refused():
         stream(model, bracket(1, 17, 8, 8))
     with pytest.raises(ArgumentError, match="precision"):
         stream(model, bracket(1, 18, 8, 8), precision=torch.int8)
-
-
-def test_scratch_file_keeps_rows_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    rows = bracket(7, 5, 3)
-    with Scratch(100, torch.device("cpu"), torch.float32) as scratch:
-        first, second = scratch.store(7, 5, 3), scratch.store(7, 5, 3)
-        first.write(0, rows)
-        second.write(0, -rows)
-        second.write(2, rows[:2])
-        assert torch.equal(first.read(1, 6), rows[1:6])
-        assert torch.equal(second.read(1, 6), torch.cat([-rows[1:2], rows[:2], -rows[4:6]]))
-        assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match="closed"):
-        first.read(0, 1)
 
 
 def test_workers_pass_the_first_error_on_and_start_nothing_after_it():
