@@ -143,19 +143,13 @@ class Stage(nn.Module):
 
     def forward(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """α₁, x, α₃ and y₂, ``B×H×W×C`` each → the new α₁, x, α₃."""
-        if self.order == "AF":
-            under, over = self.align(under, estimate, over)
+        if self.order == "FA":
             estimate = self.fuse_all(under, estimate, over, observed)
-        else:
-            estimate = self.fuse_all(under, estimate, over, observed)
-            under, over = self.align(under, estimate, over)
-        return under, estimate, over
-
-    def align(self, under: Tensor, estimate: Tensor, over: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 11 for both sides."""
-        if self.align_under is not None and self.align_over is not None:
+        if self.align_under is not None and self.align_over is not None:  # Eq. 11 for both sides
             under, over = self.align_under(under, estimate), self.align_over(over, estimate)
-        return under, over
+        if self.order == "AF":
+            estimate = self.fuse_all(under, estimate, over, observed)
+        return under, estimate, over
 
     def fuse_all(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> Tensor:
         """Eq. 13 to 15: the new estimate."""
