@@ -101,7 +101,11 @@ def decide(evidence: FitEvidence, frame: CentredFrame, mode: str, name: str) -> 
         parallax=evidence.local.distance if evidence.local else math.nan,
         parallax_share=evidence.local.share if evidence.local else 0.0,
     )
-    if not _plausible(estimate, frame):
+    plausible = moved < LARGEST_MOTION * max(frame.height, frame.width)
+    if plausible:
+        stretches = torch.linalg.svdvals(estimate[:2, :2])
+        plausible = bool((stretches > STRETCHES[0]).all() and (stretches < STRETCHES[1]).all())
+    if not plausible:
         return replace(found, parallax=math.nan, parallax_share=0.0, reason="no camera motion explains what was found")
     confidence, doubt = _confidence(evidence, moved)
     if moved < max(STILL, min(2 * found.uncertainty, 0.5)):
@@ -159,15 +163,6 @@ def _belief(value: float, even: float) -> float:
     """0 at 0, 0.5 at ``even``, towards 1 beyond."""
     squared = max(value, 0.0) ** 2
     return squared / (squared + even**2)
-
-
-def _plausible(homography: Tensor, frame: CentredFrame) -> bool:
-    """Return True if a hand-held camera could have moved like that."""
-    moved = displacement(homography, frame.height, frame.width)
-    if not moved < LARGEST_MOTION * max(frame.height, frame.width):
-        return False
-    stretches = torch.linalg.svdvals(homography[:2, :2])
-    return bool((stretches > STRETCHES[0]).all() and (stretches < STRETCHES[1]).all())
 
 
 def _identity() -> Tensor:

@@ -69,7 +69,6 @@ class PassContext:
     tiling: Tiling  # strips and tiles
     workers: Workers  # run the tiles of a strip
     dtype: torch.dtype  # of features
-    sums: torch.dtype  # dtype of sums over the whole image
     device: torch.device  # where tiles are computed
     tick: Callable[[str], None]  # called with the name of the pass after every strip
     counted: Tensor | None = None  # height×width×1, 1.0 where channel statistics are taken; None for everywhere
@@ -174,6 +173,7 @@ def _finish_fusion(
     joined = [store.read(start, stop) for store in features.state]
     out = [store.output(start, stop) for store in features.fused]
     columns, dim = context.tiling.columns(start, stop), features.under.channels
+    exact = torch.float32 if context.device.type == "mps" else torch.float64  # of sums over the whole image
     found: list[list[Tensor]] = [[] for _ in columns]
 
     def convolve(index: int, left: int, right: int) -> None:
@@ -184,7 +184,7 @@ def _finish_fusion(
         parts = [part[:, left:right] for part in (joined[1], out[0], out[2])]
         estimate, *sides = ((part if counted is None else part * counted).reshape(-1, dim) for part in parts)
         for fusion, side in zip(folded.fuse, sides, strict=False):
-            found[index] += [value.to(context.sums) for value in fusion.statistics(side, estimate)]
+            found[index] += [value.to(exact) for value in fusion.statistics(side, estimate)]
 
     context.workers.run(partial(convolve, index, *ends) for index, ends in enumerate(columns))
     for store, rows in zip(features.fused, out, strict=True):
