@@ -29,6 +29,7 @@ from afunet_core.registration.homography import (
 SHEAR_SPREAD = 0.02  # rare in pictures taken by hand
 PERSPECTIVE_SPREAD = 0.03  # comes with turning the camera
 CORRELATED_PIXELS = 8.0  # neighbouring feature pixels share their noise; so many of them count as one observation
+STILL = 0.01  # pixels of the level, by which no corner moves any more when the refinement ends
 CELL = 16  # side of the cells whose strongest pixels are looked at, pixels of a level
 # Squared slope of a feature, whose contrast is about 1, from which a pixel tells something about where it is.
 TEXTURE = 1e-3
@@ -87,19 +88,13 @@ class Fit:
 
 
 def refine(
-    moving: Level,
-    template: Template,
-    frame: CentredFrame,
-    start: Tensor,
-    parameters: int,
-    iterations: int,
-    tolerance: float = 0.01,
+    moving: Level, template: Template, frame: CentredFrame, start: Tensor, parameters: int, iterations: int
 ) -> Fit:
     """Refine K centred homographies at once by robust inverse-compositional Gauss–Newton; ``parameters`` is 4, 6 or 8.
 
     Baker and Matthews, "Lucas–Kanade 20 Years On", 2004, with Geman–McClure weights renewed at every step, so that a
     pixel that follows another motion loses its say, and with a weak prior on shear and perspective. It stops when no
-    corner moves by more than ``tolerance`` pixels of the level.
+    corner moves by more than `STILL` pixels of the level.
     """
     homography = start.clone()
     slopes = template.slopes[:, :parameters]
@@ -129,7 +124,7 @@ def refine(
         homography = homography / homography[:, 2:, 2:]
         moved = (transfer_centred(update, corners) - corners).norm(dim=-1).amax(dim=1) * frame.unit / moving.factor
         # After the last step the loop looks once more, so that the statistics belong to the result.
-        remaining = 0 if float(moved.amax()) < tolerance else remaining - 1
+        remaining = 0 if float(moved.amax()) < STILL else remaining - 1
     spreads = corner_spread(hessian, corners, parameters) * frame.unit
     # One scale for all starts: a wrong transform must not look good because it expects little of itself.
     common = 2.5 * float(sigma.amin().clamp(0.1, 1.0))
