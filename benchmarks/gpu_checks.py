@@ -35,7 +35,7 @@ from afunet_core.model.afunet import AFUNet
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import count_flops
 from afunet_core.model.config import PUBLISHED
-from afunet_core.model.streaming import stream
+from afunet_core.model.streaming.stream import stream
 from afunet_core.model.working_scale import decode_at_scale
 
 NETWORKS = ("full", "compact", "published")

@@ -41,13 +41,6 @@ def shift_mask(height: int, width: int, window: int, shift: int, device: torch.d
     return different.to(dtype) * -100.0
 
 
-def _relative_index(window: int, device: torch.device) -> Tensor:
-    """Row of the position table for each pair of pixels in a window, ``window⁴`` values."""
-    pixel = torch.arange(window, device=device)
-    offset = pixel[:, None] - pixel[None, :] + window - 1
-    return (offset[:, None, :, None] * (2 * window - 1) + offset[None, :, None, :]).flatten()
-
-
 class _WindowAttention(nn.Module):
     """Scaled dot-product attention with a learned relative position bias."""
 
@@ -63,7 +56,9 @@ class _WindowAttention(nn.Module):
 
         Its index is made anew: a buffer that no checkpoint holds would be lost by ``to_empty``.
         """
-        index = _relative_index(self.window, self.position_bias.device)
+        pixel = torch.arange(self.window, device=self.position_bias.device)
+        offset = pixel[:, None] - pixel[None, :] + self.window - 1
+        index = (offset[:, None, :, None] * (2 * self.window - 1) + offset[None, :, None, :]).flatten()
         return self.position_bias[index].T.reshape(self.heads, self.window**2, self.window**2)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -135,17 +130,17 @@ class ChannelCrossAttention(nn.Module):
         query, key = self.query(source), self.key(context)
         wide = torch.promote_types(query.dtype, torch.float32)
         with full_precision(source.device):
-            query = query.reshape(batch, -1, self.heads, dim // self.heads).permute(0, 2, 3, 1).to(wide)
-            key = key.reshape(batch, -1, self.heads, dim // self.heads).permute(0, 2, 3, 1).to(wide)
+            shape = batch, -1, self.heads, dim // self.heads
+            query, key = (part.reshape(shape).permute(0, 2, 3, 1).to(wide) for part in (query, key))
             return query @ key.transpose(-2, -1), query.square().sum(-1), key.square().sum(-1)
 
     def mixing(self, statistics: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         """One ``B×C×C`` matrix per image from context to output: value, attention and projection in one."""
         gram, query_square, key_square = statistics
         with full_precision(gram.device):
-            epsilon = 1e-12
-            query_norm = (query_square + _tiny(query_square)).sqrt().clamp_min(epsilon)
-            key_norm = (key_square + _tiny(key_square)).sqrt().clamp_min(epsilon)
+            # Keeps the gradient of the root finite at zero without changing any value that matters.
+            tiny = 1e-30 if gram.dtype == torch.float32 else 1e-60
+            query_norm, key_norm = ((square + tiny).sqrt().clamp_min(1e-12) for square in (query_square, key_square))
             logits = gram / (query_norm[..., :, None] * key_norm[..., None, :]) * self.temperature
             attention = logits.softmax(dim=-1)
             dim = self.value.weight.shape[0]
@@ -166,8 +161,3 @@ class ChannelCrossAttention(nn.Module):
 def full_precision(device: torch.device) -> AbstractContextManager[object]:
     """Switch autocast off, where the device has one (``meta`` has none)."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
-
-
-def _tiny(x: Tensor) -> float:
-    """Keeps the gradient of the root finite at zero without changing any value that matters (norm 1e-15 in float32)."""
-    return 1e-30 if x.dtype == torch.float32 else 1e-60

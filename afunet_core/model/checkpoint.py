@@ -7,7 +7,6 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from afunet_core.errors import ArgumentError, CheckpointError
 from afunet_core.io.atomic import write_atomically
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AGREEMENT_MAPS, AFUNetConfig
-from afunet_core.model.published_names import from_published, to_published
+from afunet_core.model.published_names import is_published, to_published
 from afunet_core.utils.device import choose_device
 
 __all__ = [
@@ -56,10 +55,8 @@ def model_path(name_or_path: str | os.PathLike[str]) -> Path:
         return models[name]
     if re.fullmatch(r"[\w-]+", name) and (cached := fetched_file(name)) is not None:
         return cached
-    path = _home(Path(name))
-    with suppress(OSError):  # of a name that no file can have
-        if path is not None and path.is_file():
-            return path
+    if os.path.isfile(path := os.path.expanduser(name)):
+        return Path(path)
     from afunet_core.model.pretrained import PUBLISHED
 
     if name in PUBLISHED:
@@ -70,20 +67,14 @@ def model_path(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def cache_folder() -> Path:
-    """Return the folder of fetched weights (``AFUNET_CACHE``, else the user's cache folder).
-
-    Empty variables count as unset, and a relative ``XDG_CACHE_HOME`` is ignored, as its standard says.
-
-    Raises:
-        CheckpointError: no variable names a folder and the user has no home.
-    """
+    """Return the folder of fetched weights: ``AFUNET_CACHE``, else the user's cache folder, if there is one."""
     if own := os.environ.get("AFUNET_CACHE"):
         return Path(own).absolute()
-    stated = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    folder = _home(stated if stated.is_absolute() else Path("~/.cache"))
-    if folder is None:
+    stated = os.environ.get("XDG_CACHE_HOME", "")
+    folder = stated if os.path.isabs(stated) else os.path.expanduser("~/.cache")  # as its standard says
+    if not os.path.isabs(folder):
         raise CheckpointError("model: this user has no home folder for fetched weights. Name one in AFUNET_CACHE.")
-    return folder / "afunet"
+    return Path(folder, "afunet")
 
 
 def fetched_file(name: str) -> Path | None:
@@ -93,14 +84,6 @@ def fetched_file(name: str) -> Path | None:
     except CheckpointError:
         return None
     return path if path.is_file() else None
-
-
-def _home(path: Path) -> Path | None:
-    """The path with ``~`` replaced, or ``None`` where that user has no home."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return None
 
 
 def load_model(
@@ -126,11 +109,11 @@ def load_model(
     """
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ArgumentError("dtype", "a floating dtype such as torch.float16", repr(dtype))
-    tensors, metadata = read_checkpoint(model_path(name_or_path))
-    config = infer_config(tensors, metadata)
-    _compare(config, tensors)
+    tensors, _, config = _read_network(model_path(name_or_path))
     model = AFUNet(config)
-    _fill(model, tensors)
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            parameter.copy_(tensors[to_published(key)].reshape(parameter.shape))
     where = device if isinstance(device, torch.device) else choose_device(device)
     return model.to(device=where, dtype=dtype).eval()
 
@@ -159,12 +142,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], di
         raise CheckpointError(f"model: there is no file {path}.")
     content, metadata = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_torch(path), {})
     tensors: dict[str, Tensor] = {}
-    for key, value in _unwrap(content, path).items():
+    for key, value in content.items():
         name = str(key).removeprefix("module.").removeprefix("_orig_mod.")
         if not name.endswith(_DERIVED):
             _check_plain(value, str(key), path)
             tensors[name] = value
-    foreign = [name for name in tensors if from_published(name) is None]
+    foreign = [name for name in tensors if not is_published(name)]
     if foreign or not tensors:
         found = f"unknown parameters such as {', '.join(foreign[:3])}" if foreign else "no parameters"
         raise CheckpointError(f"model: {path.name} is not an AFUNet checkpoint ({found}).")
@@ -194,25 +177,21 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"model: {path.name} is not a readable safetensors file ({error}).") from error
 
 
-def _read_torch(path: Path) -> object:
+def _read_torch(path: Path) -> Mapping[str, Any]:
+    """Return the innermost dictionary, of parameters, of what a trainer saved."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         advice = "It is truncated, not a PyTorch file, or holds code, which is never run."
         raise CheckpointError(f"model: {path.name} cannot be loaded safely. {advice}") from error
-
-
-def _unwrap(content: object, path: Path) -> Mapping[str, Any]:
     for _ in range(_DEEPEST):
         if not isinstance(content, Mapping):
-            break
+            raise CheckpointError(f"model: {path.name} holds a {type(content).__name__}, not named parameters.")
         inner = next((content[name] for name in _WRAPPERS if isinstance(content.get(name), Mapping)), None)
         if inner is None:
             return content
         content = inner
-    if isinstance(content, Mapping):
-        raise CheckpointError(f"model: {path.name} holds dictionaries within dictionaries without end.")
-    raise CheckpointError(f"model: {path.name} holds a {type(content).__name__}, not named parameters.")
+    raise CheckpointError(f"model: {path.name} holds dictionaries within dictionaries without end.")
 
 
 def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> AFUNetConfig:
@@ -236,8 +215,9 @@ def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | No
 
 def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     branch, inputs = shapes["conv1.0.weight"][:2]
-    outputs = shapes["out.0.weight"][0]
-    head, fold = _head(outputs)
+    outputs = shapes["out.0.weight"][0]  # 3 or 7 maps, fold × fold pixels each
+    head = "direct" if 3 * math.isqrt(outputs // 3) ** 2 == outputs else "anchored"
+    fold = math.isqrt(outputs // (3 if head == "direct" else 7))
     stages = 1 + max(int(key.split(".")[1]) for key in shapes if key.startswith("mlps_end."))
     if stages > len(shapes):
         raise ValueError(f"{len(shapes)} parameters for {stages} stages")
@@ -271,17 +251,10 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     return sizes
 
 
-def _head(outputs: int) -> tuple[str, int]:
-    """Kind of head and fold from the channels of the last convolution: 3 or 7 maps, fold × fold pixels each."""
-    for name, maps in (("direct", 3), ("anchored", 7)):
-        fold = math.isqrt(outputs // maps)
-        if fold > 0 and maps * fold**2 == outputs:
-            return name, fold
-    raise ValueError(f"the last convolution has {outputs} channels")
-
-
-def _compare(config: AFUNetConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse parameters that are missing, left over, of another shape, not finite or absurd; nothing is built."""
+def _read_network(path: Path) -> tuple[dict[str, Tensor], dict[str, str], AFUNetConfig]:
+    """Read tensors, metadata and configuration; parameters that do not fit, or are absurd, are refused first."""
+    tensors, metadata = read_checkpoint(path)
+    config = infer_config(tensors, metadata)
     depths = sum(config.depths)
     if depths > len(tensors):
         raise CheckpointError(f"model: {len(tensors)} parameters cannot fill {depths} blocks.")
@@ -301,13 +274,7 @@ def _compare(config: AFUNetConfig, tensors: Mapping[str, Tensor]) -> None:
     for problem, found in problems.items():
         if keys := found():
             raise CheckpointError(f"model: {len(keys)} parameters are {problem}, the first is {keys[0]}.")
-
-
-def _fill(model: AFUNet, tensors: Mapping[str, Tensor]) -> None:
-    """Copy every parameter."""
-    with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            parameter.copy_(tensors[to_published(key)].reshape(parameter.shape))
+    return tensors, metadata, config
 
 
 def _shape(parameter: Tensor, value: Tensor) -> torch.Size:
@@ -320,9 +287,7 @@ def _shape(parameter: Tensor, value: Tensor) -> torch.Size:
 def describe_checkpoint(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
     """Describe a checkpoint: file, parameters, configuration, metadata; CheckpointError if it is none."""
     path = model_path(name_or_path)
-    tensors, metadata = read_checkpoint(path)
-    config = infer_config(tensors, metadata)
-    _compare(config, tensors)
+    tensors, metadata, config = _read_network(path)
     notes = {key: value for key, value in metadata.items() if key != "afunet_config"}
     card = path.with_suffix(".md")
     return {

@@ -14,7 +14,6 @@ AGREEMENT_MAPS = 5
 
 Order = Literal["AF", "FA"]
 Head = Literal["direct", "anchored"]
-_PLAIN = {"alignment": False, "channel_fusion": False, "data_consistency": False}
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,8 @@ class AFUNetConfig:
         )
         _check("embed_dim", self.embed_dim > 0 and self.embed_dim % 3 == 0, "a positive multiple of 3", self.embed_dim)
         _check("window_size", self.window_size >= 2 and self.window_size % 2 == 0, "even, at least 2", self.window_size)
-        for name, width in (
-            ("alignment_heads", self.branch_dim),
-            ("channel_heads", self.branch_dim),
-            ("fusion_heads", self.embed_dim),
-        ):
+        widths = {"alignment_heads": self.branch_dim, "channel_heads": self.branch_dim, "fusion_heads": self.embed_dim}
+        for name, width in widths.items():
             heads = getattr(self, name)
             _check(name, heads >= 1 and width % heads == 0, f"a divisor of {width}", heads)
         _check("mlp_ratio", self.mlp_ratio > 0, "above 0", self.mlp_ratio)
@@ -157,14 +153,16 @@ COMPACT = AFUNetConfig(
 FULL = replace(COMPACT, embed_dim=72, depths=(5, 5, 5, 5), fusion_heads=4)
 """The published sizes (four stages of five blocks, 72 channels) in the compact design: folded frames, anchored head."""
 
+_PLAIN = replace(PUBLISHED, alignment=False, channel_fusion=False, data_consistency=False)
+
 VARIANTS: dict[str, AFUNetConfig] = {
     "published": PUBLISHED,
     "compact": COMPACT,
     "full": FULL,
-    "M1": replace(PUBLISHED, **_PLAIN),  # type: ignore[arg-type]
-    "M2": replace(PUBLISHED, **{**_PLAIN, "alignment": True}),  # type: ignore[arg-type]
-    "M3": replace(PUBLISHED, **{**_PLAIN, "channel_fusion": True}),  # type: ignore[arg-type]
-    "M4": replace(PUBLISHED, **{**_PLAIN, "data_consistency": True}),  # type: ignore[arg-type]
+    "M1": _PLAIN,
+    "M2": replace(_PLAIN, alignment=True),
+    "M3": replace(_PLAIN, channel_fusion=True),
+    "M4": replace(_PLAIN, data_consistency=True),
     "FA": replace(PUBLISHED, order="FA"),
     **{f"stages-{count}": replace(PUBLISHED, depths=(5,) * count) for count in (2, 3, 4, 5, 6)},
 }

@@ -56,9 +56,7 @@ class AnchoredHead(nn.Module):
             self.conv.weight.mul_(0.1)
             bias = self.conv.bias
             assert bias is not None
-            bias.zero_()
-            for index, value in enumerate(self.initial_trust):
-                bias[(3 + index) * self.fold**2 : (4 + index) * self.fold**2] = value
+            bias.copy_(torch.tensor((0.0, 0.0, 0.0, *self.initial_trust)).repeat_interleave(self.fold**2))
 
     def decode(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Prior ``B×3×H×W`` in (0, 1) and log-trust ``B×4×H×W`` of under, reference, over and prior."""

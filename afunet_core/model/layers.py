@@ -26,24 +26,13 @@ class MLP(nn.Module):
 
 
 class Conv3x3(nn.Conv2d):
-    """Dense 3×3 convolution with reflected borders on channels-last features."""
+    """3×3 convolution, dense or of each channel by itself, with reflected borders on channels-last features."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 3, padding=1, padding_mode="reflect")
+    def __init__(self, inputs: int, outputs: int, groups: int = 1) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, padding_mode="reflect", groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
         """``B×H×W×inputs`` → ``B×H×W×outputs``."""
-        return super().forward(contiguous_if_exporting(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
-
-
-class Depthwise3x3(nn.Conv2d):
-    """Depthwise 3×3 convolution with reflected borders on channels-last features."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, 3, padding=1, padding_mode="reflect", groups=channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``B×H×W×C`` → the same."""
         return super().forward(contiguous_if_exporting(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
 
 
@@ -54,17 +43,11 @@ class DropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def draw(self, batch: int, device: torch.device) -> Tensor | None:
-        """A factor for each sample: 0 if dropped, else such that the mean is 1; ``None`` when nothing is dropped."""
-        if not self.training or self.rate == 0.0:
-            return None
-        keep = 1.0 - self.rate
-        return (torch.rand(batch, device=device) < keep) / keep
-
     def forward(self, residual: Tensor, batch: int) -> Tensor:
-        """``(batch·n)×…`` → the same; the ``n`` windows of a sample are kept or dropped together."""
-        factors = self.draw(batch, residual.device)
-        if factors is None:
+        """``(batch·n)×…`` → the same, of the same mean; the ``n`` windows of a sample are kept or dropped together."""
+        if not self.training or self.rate == 0.0:
             return residual
-        scale = factors.to(residual.dtype).repeat_interleave(residual.shape[0] // batch)
+        keep = 1.0 - self.rate
+        factors = ((torch.rand(batch, device=residual.device) < keep) / keep).to(residual.dtype)
+        scale = factors.repeat_interleave(residual.shape[0] // batch)
         return residual * scale.reshape(-1, *([1] * (residual.dim() - 1)))

@@ -15,14 +15,14 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from afunet_core.errors import AFUNetError, ArgumentError, CheckpointError
 
 if TYPE_CHECKING:
     from afunet_core.utils.progress import OnProgress
 
-__all__ = ["LICENCE_STATEMENT", "PUBLISHED", "FetchError", "PublishedWeights", "fetch", "fetched_models", "git_blob_id"]
+__all__ = ["LICENCE_STATEMENT", "PUBLISHED", "FetchError", "fetch", "fetched_models", "git_blob_id"]
 
 COMMIT = "d57f7832f2d2a7d6d654a1d7f5668828d375c7dd"
 BASE_URL = f"https://raw.githubusercontent.com/eezkni/AFUNet/{COMMIT}/pretrain_model/"
@@ -40,17 +40,11 @@ class FetchError(AFUNetError, OSError):
     """A download that did not succeed or is not what it should be. Nothing is kept of it."""
 
 
-class PublishedWeights(NamedTuple):
-    """A file in the authors' repository and its git blob id at the pinned commit."""
-
-    file: str
-    blob: str
-
-
+# Files in the authors' repository, and their git blob ids at the pinned commit.
 PUBLISHED = {
-    "kalantari": PublishedWeights("Kalantari.pth", "9e4cd349b7508d819554609c2aab6f92eeacf394"),
-    "tel": PublishedWeights("Tel.pth", "e373e5d26a5edbb07dac2785f26a6cf65a51570b"),
-    "hu": PublishedWeights("Hu.pth", "9dcc2ff4cdeaa195331b740886ba43b91569cd04"),
+    "kalantari": ("Kalantari.pth", "9e4cd349b7508d819554609c2aab6f92eeacf394"),
+    "tel": ("Tel.pth", "e373e5d26a5edbb07dac2785f26a6cf65a51570b"),
+    "hu": ("Hu.pth", "9dcc2ff4cdeaa195331b740886ba43b91569cd04"),
 }
 
 
@@ -90,20 +84,20 @@ def fetch(
 
     if name not in PUBLISHED:
         raise ArgumentError("name", "one of " + ", ".join(PUBLISHED), repr(name))
-    weights = PUBLISHED[name]
+    file, published = PUBLISHED[name]
     target = cache_folder() / f"{name}.safetensors"
     if target.is_file() and not again:
         return target
-    url = (base_url or os.environ.get("AFUNET_FETCH_URL") or BASE_URL).rstrip("/") + "/" + weights.file
+    url = (base_url or os.environ.get("AFUNET_FETCH_URL") or BASE_URL).rstrip("/") + "/" + file
     content = _download(url, timeout, on_progress)
-    expected, actual = blob or weights.blob, git_blob_id(content)
+    expected, actual = blob or published, git_blob_id(content)
     if actual != expected:
         advice = "It is not the published file; nothing was kept."
         raise FetchError(f"{url}: expected git blob {expected}, got {actual} ({len(content)} bytes). {advice}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            original = Path(folder) / weights.file
+            original = Path(folder) / file
             original.write_bytes(content)
             model = load_model(original)
         save_model(model, target, {"source": url, "git_blob": actual, "licence": LICENCE_STATEMENT})

@@ -14,7 +14,7 @@ from afunet_core.model.attention import (
     split_windows,
 )
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.model.layers import MLP, Conv3x3, Depthwise3x3, DropPath
+from afunet_core.model.layers import MLP, Conv3x3, DropPath
 
 __all__ = ["ChannelFusion", "DataConsistency", "SpatialAlignment", "SpatialFusion", "Stage", "SwinBlock"]
 
@@ -32,26 +32,15 @@ class SpatialAlignment(nn.Module):
         self.window = config.window_size
         self.degrade = MLP(dim, int(dim * config.mlp_ratio), dim)
         self.attention = WindowCrossAttention(dim, config.alignment_heads, config.window_size)
-        self.refine = Depthwise3x3(dim)
+        self.refine = Conv3x3(dim, dim, groups=dim)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, side: Tensor, estimate: Tensor) -> Tensor:
         """Align ``side`` (α_i) to ``estimate`` (x); both ``B×H×W×C``, height and width multiples of the window."""
-        degraded, attended = self.attend(side, estimate)
-        return self.refine_aligned(degraded, attended)
-
-    def attend(self, side: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor]:
-        """The part that stays inside windows: ``d = D_i(x)`` and ``r = d + attention(α; d + α)``."""
         batch, height, width, _ = side.shape
         degraded = self.degrade(estimate)
-        query = split_windows(side, self.window)
-        context = split_windows(degraded + side, self.window)
-        attended = merge_windows(self.attention(query, context), self.window, height, width)
-        return degraded, degraded + self.drop_path(attended, batch)
-
-    def refine_aligned(self, degraded: Tensor, aligned: Tensor) -> Tensor:
-        """The part with a 3×3 neighbourhood: ``r + depthwise(r) + d``."""
-        batch = aligned.shape[0]
+        windows = self.attention(split_windows(side, self.window), split_windows(degraded + side, self.window))
+        aligned = degraded + self.drop_path(merge_windows(windows, self.window, height, width), batch)
         return aligned + self.drop_path(self.refine(aligned), batch) + degraded
 
 
@@ -112,7 +101,7 @@ class ChannelFusion(nn.Module):
     def __init__(self, config: AFUNetConfig) -> None:
         super().__init__()
         self.attention = ChannelCrossAttention(config.branch_dim, config.channel_heads)
-        self.refine = Depthwise3x3(config.branch_dim)
+        self.refine = Conv3x3(config.branch_dim, config.branch_dim, groups=config.branch_dim)
 
     def forward(self, side: Tensor, estimate: Tensor) -> Tensor:
         """``side`` (u_s or v_s) and ``estimate`` (x), ``B×H×W×C`` each → u or v."""
@@ -154,19 +143,13 @@ class Stage(nn.Module):
 
     def forward(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """α₁, x, α₃ and y₂, ``B×H×W×C`` each → the new α₁, x, α₃."""
-        if self.order == "AF":
-            under, over = self.align(under, estimate, over)
+        if self.order == "FA":
             estimate = self.fuse_all(under, estimate, over, observed)
-        else:
-            estimate = self.fuse_all(under, estimate, over, observed)
-            under, over = self.align(under, estimate, over)
-        return under, estimate, over
-
-    def align(self, under: Tensor, estimate: Tensor, over: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 11 for both sides."""
-        if self.align_under is not None and self.align_over is not None:
+        if self.align_under is not None and self.align_over is not None:  # Eq. 11 for both sides
             under, over = self.align_under(under, estimate), self.align_over(over, estimate)
-        return under, over
+        if self.order == "AF":
+            estimate = self.fuse_all(under, estimate, over, observed)
+        return under, estimate, over
 
     def fuse_all(self, under: Tensor, estimate: Tensor, over: Tensor, observed: Tensor) -> Tensor:
         """Eq. 13 to 15: the new estimate."""

@@ -45,8 +45,7 @@ class HeadMaps(NamedTuple):
 class LinearMaps(NamedTuple):
     """Seven maps as linear functions of three guides, at the coarse scale."""
 
-    slopes: Tensor  # ``B×3×7×h×w``
-    offsets: Tensor  # ``B×7×h×w``
+    coefficients: Tensor  # ``B×28×h×w``: for each guide seven slopes, then seven offsets
     scale: int  # fine pixels per coarse pixel
 
 
@@ -110,10 +109,7 @@ def fit_linear_maps(maps: HeadMaps, coarse: Tensor, scale: int) -> LinearMaps:
     covariance = together - mean_guide[:, :, None] * mean_values[:, None]
     slopes = torch.einsum("bijhw,bjkhw->bikhw", _inverse(variance), covariance)
     offsets = mean_values + level - (slopes * mean_guide[:, :, None]).sum(1)
-    smooth = _mean_of_nine(torch.cat([slopes.flatten(1, 2), offsets], dim=1))
-    return LinearMaps(
-        smooth[:, : slopes[0].shape[:2].numel()].unflatten(1, (3, -1)), smooth[:, -values.shape[1] :], scale
-    )
+    return LinearMaps(_mean_of_nine(torch.cat([slopes.flatten(1, 2), offsets], dim=1)), scale)
 
 
 def apply_linear_maps(found: LinearMaps, frames: Tensor, rows: tuple[int, int] | None = None) -> HeadMaps:
@@ -126,14 +122,13 @@ def apply_linear_maps(found: LinearMaps, frames: Tensor, rows: tuple[int, int] |
     """
     height, width = frames.shape[-2:]
     start, stop = rows or (0, height)
-    coefficients = torch.cat([found.slopes.flatten(1, 2), found.offsets], dim=1)
     # Rows of coarse pixels that linear interpolation of the strip reaches.
-    first, last = max(start // found.scale - 1, 0), min(-(-stop // found.scale) + 1, coefficients.shape[-2])
+    first, last = max(start // found.scale - 1, 0), min(-(-stop // found.scale) + 1, found.coefficients.shape[-2])
     fine = F.interpolate(
-        coefficients[..., first:last, :], scale_factor=found.scale, mode="bilinear", align_corners=False
+        found.coefficients[..., first:last, :], scale_factor=found.scale, mode="bilinear", align_corners=False
     )[..., start - first * found.scale : stop - first * found.scale, :width]
-    slopes, offsets = fine[:, : -found.offsets.shape[1]].unflatten(1, (3, -1)), fine[:, -found.offsets.shape[1] :]
-    values = (slopes * _guides(frames).to(fine.dtype)[:, :, None]).sum(1) + offsets
+    slopes, offsets = fine.unflatten(1, (4, 7)).split((3, 1), dim=1)
+    values = (slopes * _guides(frames).to(fine.dtype)[:, :, None]).sum(1) + offsets[:, 0]
     return HeadMaps(values[:, :3].clamp(0, 1) ** GAMMA, values[:, 3:])
 
 

@@ -82,7 +82,9 @@ class FitEvidence:
 def decide(evidence: FitEvidence, frame: CentredFrame, mode: str, name: str) -> Registration:
     """Weigh what was found: leave, warp or refuse."""
     fit = evidence.fit
-    estimate = _to_pixels(fit, frame)
+    to_pixels = frame.to_pixels()
+    estimate = torch.linalg.inv_ex(to_pixels @ fit.homography[0] @ torch.linalg.inv(to_pixels)).inverse
+    estimate = estimate / estimate[2, 2]
     moved = displacement(estimate, frame.height, frame.width)
     found = Registration(
         name=name,
@@ -99,7 +101,11 @@ def decide(evidence: FitEvidence, frame: CentredFrame, mode: str, name: str) -> 
         parallax=evidence.local.distance if evidence.local else math.nan,
         parallax_share=evidence.local.share if evidence.local else 0.0,
     )
-    if not _plausible(estimate, frame):
+    plausible = moved < LARGEST_MOTION * max(frame.height, frame.width)
+    if plausible:
+        stretches = torch.linalg.svdvals(estimate[:2, :2])
+        plausible = bool((stretches > STRETCHES[0]).all() and (stretches < STRETCHES[1]).all())
+    if not plausible:
         return replace(found, parallax=math.nan, parallax_share=0.0, reason="no camera motion explains what was found")
     confidence, doubt = _confidence(evidence, moved)
     if moved < max(STILL, min(2 * found.uncertainty, 0.5)):
@@ -157,22 +163,6 @@ def _belief(value: float, even: float) -> float:
     """0 at 0, 0.5 at ``even``, towards 1 beyond."""
     squared = max(value, 0.0) ** 2
     return squared / (squared + even**2)
-
-
-def _plausible(homography: Tensor, frame: CentredFrame) -> bool:
-    """Return True if a hand-held camera could have moved like that."""
-    moved = displacement(homography, frame.height, frame.width)
-    if not moved < LARGEST_MOTION * max(frame.height, frame.width):
-        return False
-    stretches = torch.linalg.svdvals(homography[:2, :2])
-    return bool((stretches > STRETCHES[0]).all() and (stretches < STRETCHES[1]).all())
-
-
-def _to_pixels(fit: Fit, frame: CentredFrame) -> Tensor:
-    """The fit as a matrix from the moving frame's pixels to the reference's."""
-    to_pixels = frame.to_pixels()
-    inverse = torch.linalg.inv_ex(to_pixels @ fit.homography[0] @ torch.linalg.inv(to_pixels)).inverse
-    return inverse / inverse[2, 2]
 
 
 def _identity() -> Tensor:

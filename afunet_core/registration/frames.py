@@ -9,7 +9,7 @@ did not move stays as it is, bit for bit, and one whose motion is not certain is
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -95,20 +95,19 @@ def register(
     samples: list[list[Tensor]] = []
     total, done = bracket.batch_size * (len(bracket) - 1), 0
     for sample in range(bracket.batch_size):
-        frames = [frame[sample : sample + 1] for frame in bracket.frames]
-        known = {bracket.reference: unmoved(bracket.names[bracket.reference], "the reference frame")}
+        one = bracket.with_frames([frame[sample : sample + 1] for frame in bracket.frames])
+        known = {one.reference: unmoved(one.names[one.reference], "the reference frame")}
         # From the reference outwards, so that a frame may be found by way of those before it.
-        for index in sorted(range(len(frames)), key=lambda i: abs(i - bracket.reference))[1:]:
+        for index in sorted(range(len(one)), key=lambda i: abs(i - bracket.reference))[1:]:
             if mode == "off":
-                known[index] = unmoved(bracket.names[index], "registration is off")
+                known[index] = unmoved(one.names[index], "registration is off")
                 continue
             if on_progress is not None:
                 on_progress(done, total, f"Registering frame {done + 1} of {total}")
-            known[index] = _find(bracket, frames, index, known, mode, check)
+            known[index] = _find(one, index, known, mode, check)
             done += 1
-        entries = [known[index] for index in range(len(frames))]
-        found += entries
-        samples.append([_applied(bracket, frames, index, entry, check) for index, entry in enumerate(entries)])
+        found += [known[index] for index in range(len(one))]
+        samples.append([_applied(one, index, known[index], check) for index in range(len(one))])
     warped = {i % len(bracket) for i, entry in enumerate(found) if entry.decision == "warped"}
     check()
     if not warped:
@@ -149,7 +148,13 @@ def estimate_homography(
     if moving.shape != reference.shape:
         raise ShapeError("moving", f"the shape of the reference, {tuple(reference.shape)}", tuple(moving.shape))
     height, width = reference.shape[-2:]
-    masks = [_as_mask(mask, reference) for mask in (valid_moving, valid_reference)]
+    full = torch.ones_like(reference[:, :1], dtype=torch.float32)
+    given = [full if mask is None else mask for mask in (valid_moving, valid_reference)]
+    try:
+        masks = [full * mask for mask in given]
+    except RuntimeError:
+        shapes = [tuple(mask.shape) for mask in given]
+        raise ShapeError("valid", f"{(height, width)} or broadcastable", shapes) from None
     with torch.no_grad():
         peaks = [float(x.nan_to_num(0.0, 0.0, 0.0).amax()) for x in (moving, reference)]
         ceiling = BRIGHT * min(peaks) if ceiling is None else ceiling
@@ -161,48 +166,32 @@ def estimate_homography(
 
 
 def _find(
-    bracket: Bracket,
-    frames: Sequence[Tensor],
-    index: int,
-    known: Mapping[int, Registration],
-    mode: str,
-    check: Callable[[], None],
+    bracket: Bracket, index: int, known: Mapping[int, Registration], mode: str, check: Callable[[], None]
 ) -> Registration:
     """Register a frame with the reference, or, where that is not certain, by way of a frame between them."""
-    direct = _register_pair(bracket, frames, (index, bracket.reference), mode, check)
+    direct = _register_pair(bracket, (index, bracket.reference), mode, check)
     if direct.certain:
         return direct
-    between = range(*sorted((index, bracket.reference)))[1:] if bracket.reference != index else ()
+    between = range(*sorted((index, bracket.reference)))[1:]
     for via in sorted((i for i in between if known[i].certain), key=lambda i: abs(i - index)):
-        step = _register_pair(bracket, frames, (index, via), "auto", check)
+        step = _register_pair(bracket, (index, via), "auto", check)
         if step.certain:
             return chained(step, known[via], *bracket.shape)
     return direct
 
 
-def _applied(
-    bracket: Bracket, frames: Sequence[Tensor], index: int, entry: Registration, check: Callable[[], None]
-) -> Tensor:
+def _applied(bracket: Bracket, index: int, entry: Registration, check: Callable[[], None]) -> Tensor:
     """The frame itself, or warped."""
+    frame, reference = bracket.frames[index], bracket.frames[bracket.reference]
     if entry.decision != "warped":
-        return frames[index]
+        return frame
     check()
     time, reference_time = (float(bracket.times[i]) for i in (index, bracket.reference))
-    return align_frame(
-        frames[index],
-        entry.homography,
-        frames[bracket.reference],
-        time,
-        reference_time,
-        bracket.encoding,
-        bracket.gamma,
-        check,
-    )[0]
+    encoding, gamma = bracket.encoding, bracket.gamma
+    return align_frame(frame, entry.homography, reference, time, reference_time, encoding, gamma, check)[0]
 
 
-def _register_pair(
-    bracket: Bracket, frames: Sequence[Tensor], pair: tuple[int, int], mode: str, check: Callable[[], None]
-) -> Registration:
+def _register_pair(bracket: Bracket, pair: tuple[int, int], mode: str, check: Callable[[], None]) -> Registration:
     """Estimate from one frame of a bracket to another, on reduced pictures: the full ones are looked at lightly."""
     times = [float(time) for time in bracket.times]
     gamma = float(bracket.gamma)
@@ -217,7 +206,7 @@ def _register_pair(
             # Clipping must come before averaging; the average of gamma-encoded values scales with exposure as well as
             # that of linear ones does, and needs no power function on the full frame.
             top = float(encode(torch.tensor(ceiling * times[i], dtype=torch.float64), bracket.encoding, gamma))
-            small = _clipped_and_reduced(frames[i], top, factor).to("cpu", torch.float32)
+            small = _clipped_and_reduced(bracket.frames[i], top, factor).to("cpu", torch.float32)
             radiance.append(to_radiance(small, times[i], bracket.encoding, gamma))
         full = torch.ones_like(radiance[0][:, :1])
         reduced = _Pair(radiance[0], radiance[1], full, full, ceiling, floor, factor, (height, width))
@@ -270,13 +259,3 @@ def _as_picture(argument: str, picture: Tensor) -> Tensor:
             argument, "C×H×W or 1×C×H×W", tuple(picture.shape), "Register the frames of a batch one by one."
         )
     return picture
-
-
-def _as_mask(mask: Tensor | None, picture: Tensor) -> Tensor:
-    ones = torch.ones_like(picture[:, :1], dtype=torch.float32)
-    if mask is None:
-        return ones
-    try:
-        return ones * mask
-    except RuntimeError:
-        raise ShapeError("valid", f"{tuple(picture.shape[-2:])} or broadcastable", tuple(mask.shape)) from None

@@ -29,6 +29,7 @@ from afunet_core.registration.homography import (
 SHEAR_SPREAD = 0.02  # rare in pictures taken by hand
 PERSPECTIVE_SPREAD = 0.03  # comes with turning the camera
 CORRELATED_PIXELS = 8.0  # neighbouring feature pixels share their noise; so many of them count as one observation
+STILL = 0.01  # pixels of the level, by which no corner moves any more when the refinement ends
 CELL = 16  # side of the cells whose strongest pixels are looked at, pixels of a level
 # Squared slope of a feature, whose contrast is about 1, from which a pixel tells something about where it is.
 TEXTURE = 1e-3
@@ -42,10 +43,6 @@ class Template:
     values: Tensor  # N feature values
     slopes: Tensor  # N×8 derivative of the feature along each parameter
     cells: Tensor  # N, the cell of the frame that each pixel was chosen from
-
-    @property
-    def count(self) -> int:
-        return self.values.shape[0]
 
     @classmethod
     def of(cls, level: Level, frame: CentredFrame, most: int) -> Template:
@@ -69,7 +66,7 @@ class Template:
 
     def cell_means(self, x: Tensor) -> Tensor:
         """For K×N values the mean over the cell of each pixel, K×N."""
-        total = int(self.cells[-1]) + 1 if self.count else 1
+        total = int(self.cells[-1]) + 1 if len(self.cells) else 1
         index = self.cells.expand(x.shape[0], -1)
         sums = x.new_zeros(x.shape[0], total).scatter_add_(1, index, x)
         counts = torch.bincount(self.cells, minlength=total).clamp(min=1)
@@ -82,8 +79,6 @@ class Fit:
 
     homography: Tensor  # K×3×3, float64, centred, reference to moving
     agreement: Tensor  # K, share of the reference pixels that agree, in [0, 1]; those outside the moving frame do not
-    residual: Tensor  # K, robust standard deviation of the feature difference where the frames overlap
-    inliers: Tensor  # K, weighted share of the overlapping pixels that follow the transform
     # K, of the features where the frames overlap: 1 for the same picture, about 0 for unrelated ones
     correlation: Tensor
     uncertainty: Tensor  # K, predicted standard deviation of the worst corner, full-resolution pixels
@@ -93,19 +88,13 @@ class Fit:
 
 
 def refine(
-    moving: Level,
-    template: Template,
-    frame: CentredFrame,
-    start: Tensor,
-    parameters: int,
-    iterations: int,
-    tolerance: float = 0.01,
+    moving: Level, template: Template, frame: CentredFrame, start: Tensor, parameters: int, iterations: int
 ) -> Fit:
     """Refine K centred homographies at once by robust inverse-compositional Gauss–Newton; ``parameters`` is 4, 6 or 8.
 
     Baker and Matthews, "Lucas–Kanade 20 Years On", 2004, with Geman–McClure weights renewed at every step, so that a
     pixel that follows another motion loses its say, and with a weak prior on shear and perspective. It stops when no
-    corner moves by more than ``tolerance`` pixels of the level.
+    corner moves by more than `STILL` pixels of the level.
     """
     homography = start.clone()
     slopes = template.slopes[:, :parameters]
@@ -135,16 +124,15 @@ def refine(
         homography = homography / homography[:, 2:, 2:]
         moved = (transfer_centred(update, corners) - corners).norm(dim=-1).amax(dim=1) * frame.unit / moving.factor
         # After the last step the loop looks once more, so that the statistics belong to the result.
-        remaining = 0 if float(moved.amax()) < tolerance else remaining - 1
+        remaining = 0 if float(moved.amax()) < STILL else remaining - 1
     spreads = corner_spread(hessian, corners, parameters) * frame.unit
     # One scale for all starts: a wrong transform must not look good because it expects little of itself.
     common = 2.5 * float(sigma.amin().clamp(0.1, 1.0))
-    agreement = (inside / (1 + (error / common).square()).square()).sum(dim=1) / template.count
-    inliers = weight.sum(dim=1) / inside.sum(dim=1).clamp(min=1.0)
+    agreement = (inside / (1 + (error / common).square()).square()).sum(dim=1) / len(template.values)
     # The error is gain · moving − wanted, both scaled to one energy: its energy tells the correlation.
     energy = (inside * template.values.square()).sum(dim=1).clamp(min=1e-6)
     correlation = 1 - error.square().sum(dim=1) / (2 * energy)
-    return Fit(homography, agreement, sigma, inliers, correlation, spreads)
+    return Fit(homography, agreement, correlation, spreads)
 
 
 def shared_agreement(moving: Level, template: Template, frame: CentredFrame, homography: Tensor) -> Tensor:

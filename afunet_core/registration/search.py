@@ -32,7 +32,7 @@ def coarse_to_fine(
 ) -> FitEvidence | None:
     """Find the best fit between levels, finest first, and what speaks for it; None when there is too little texture."""
     templates = [Template.of(level, frame, most) for level, most in zip(reference, _points(reference), strict=True)]
-    if templates[0].count < 64 or templates[-1].count < 32:
+    if len(templates[0].values) < 64 or len(templates[-1].values) < 32:
         return None
     second = max(len(moving) - 2, 0)
     check()

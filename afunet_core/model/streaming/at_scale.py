@@ -8,7 +8,7 @@ the edges that the frames have.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -87,18 +87,18 @@ def _maps(
     model: AFUNet, coarse: Tensor, times: Tensor, wanted: Tensor | None, options: dict[str, Any]
 ) -> tuple[Tensor, float]:
     """Maps that the head decodes, ``1×7×h×w``, from the network where it is wanted; and the share that it looked at."""
-    if wanted is None:
-        return _decoded(model, coarse, times, options), 1.0
-    height, width = coarse.shape[-2:]
-    asked = bool(wanted.any())
-    seen = window_max(wanted, CONTEXT)
+    asked = wanted is None or bool(wanted.any())
+    seen = None if wanted is None else window_max(wanted, CONTEXT)
     if asked:
-        maps = _decoded(model, coarse, times, {**options, "where": seen[0, 0]})
+        options = options if seen is None else {**options, "where": seen[0, 0]}
+        maps = cast(Tensor, stream(model, coarse, times=times, maps=True, **options)).to(coarse)
     else:
-        maps = coarse.new_empty(1, 7, height, width)
+        maps = coarse.new_empty(1, 7, *coarse.shape[-2:])
+    if wanted is None or seen is None:
+        return maps, 1.0
     # Dilated before it fades, so that what is wanted is the network's wholly.
     share = window_mean(window_max(wanted, FADE), FADE)
-    for start, stop in row_ranges(height, max(1, STRIP_PIXELS // width)):
+    for start, stop in row_ranges(coarse.shape[-2], max(1, STRIP_PIXELS // coarse.shape[-1])):
         rows = slice(start, stop)
         neutral = _neutral(coarse[..., rows, :], times)
         maps[..., rows, :] = torch.lerp(neutral, maps[..., rows, :], share[..., rows, :]) if asked else neutral
@@ -111,12 +111,6 @@ def _neutral(frames: Tensor, times: Tensor) -> Tensor:
     shares = anchored_weights(frames, times, trust)[:, :3]
     radiance = frames.unflatten(1, (3, 6))[:, :, :3]
     return torch.cat([((shares * radiance).sum(1) / shares.sum(1)).clamp(0, 1), trust], 1)
-
-
-def _decoded(model: AFUNet, coarse: Tensor, times: Tensor, options: dict[str, Any]) -> Tensor:
-    maps = stream(model, coarse, times=times, maps=True, **options)
-    assert isinstance(maps, Tensor)
-    return maps.to(coarse)
 
 
 def _enlarging(

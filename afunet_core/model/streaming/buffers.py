@@ -43,8 +43,7 @@ class Scratch:
             os.posix_fallocate(self.file.fileno(), offset, size)  # a full disk shows now, not after minutes of work
         elif self.partly:
             self.file.truncate(self.end)
-        shape = height, width, channels
-        return FileRowStore(self.file, self.lock, offset, shape, self.device, self.dtype, self.partly)
+        return FileRowStore(self, self.file, offset, (height, width, channels))
 
     def __enter__(self) -> Scratch:
         return self
@@ -89,35 +88,25 @@ class RowStore:
 class FileRowStore(RowStore):
     """A whole feature in the scratch file; :meth:`read` gives a copy."""
 
-    def __init__(
-        self,
-        file: FileIO,
-        lock: threading.Lock,
-        offset: int,
-        shape: tuple[int, int, int],
-        device: torch.device,
-        dtype: torch.dtype,
-        partly: bool,
-    ) -> None:
-        self.file, self.lock, self.offset, self.device, self.dtype = file, lock, offset, device, dtype
-        self.partly = partly
+    def __init__(self, scratch: Scratch, file: FileIO, offset: int, shape: tuple[int, int, int]) -> None:
+        self.scratch, self.file, self.offset = scratch, file, offset
         self.height, self.width, self.channels = shape
-        self.row_bytes = self.width * self.channels * dtype.itemsize
+        self.row_bytes = self.width * self.channels * scratch.dtype.itemsize
 
     def read(self, start: int, stop: int) -> Tensor:
         """Return rows ``start`` to ``stop``, ``rows×W×C``."""
-        rows = torch.empty(stop - start, self.width, self.channels, dtype=self.dtype)
+        rows = torch.empty(stop - start, self.width, self.channels, dtype=self.scratch.dtype)
         self._transfer(self.file.readinto, rows, start)
-        return rows.to(self.device)
+        return rows.to(self.scratch.device)
 
     def write(self, start: int, rows: Tensor) -> None:
         """Store ``rows×W×C`` from row ``start`` on; OSError if the disk is full."""
-        self._transfer(self.file.write, rows.to("cpu", self.dtype).contiguous(), start)
+        self._transfer(self.file.write, rows.to("cpu", self.scratch.dtype).contiguous(), start)
 
     def _transfer(self, move: Callable[[memoryview], int | None], rows: Tensor, start: int) -> None:
         """Move all of ``rows`` between memory and file; the system may do it in parts."""
         data = memoryview(rows.flatten().view(torch.uint8).numpy().data)
-        with self.lock:
+        with self.scratch.lock:
             self.file.seek(self.offset + start * self.row_bytes)
             while len(data):
                 done = move(data)
@@ -127,9 +116,11 @@ class FileRowStore(RowStore):
 
     def output(self, start: int, stop: int) -> Tensor:
         """Return the tensor in which to compute rows ``start`` to ``stop``; hand it to :meth:`write`."""
-        if self.partly:
+        if self.scratch.partly:
             return self.read(start, stop)
-        return torch.empty(stop - start, self.width, self.channels, dtype=self.dtype, device=self.device)
+        return torch.empty(
+            stop - start, self.width, self.channels, dtype=self.scratch.dtype, device=self.scratch.device
+        )
 
 
 class RowBuffer:

@@ -6,7 +6,6 @@ Each works on contiguous ``…×C`` rows of one tile and computes what its modul
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -14,18 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from afunet_core.model.attention import ChannelCrossAttention
-from afunet_core.model.layers import MLP, Depthwise3x3
+from afunet_core.model.layers import MLP, Conv3x3
 from afunet_core.model.stages import ChannelFusion, DataConsistency
 
 Affine = tuple[Tensor, Tensor]  # weight and bias of a linear layer
 
 
-@dataclass(frozen=True)
-class Numerics:
-    """The dtypes of a run."""
-
-    product: torch.dtype  # dtype of matrix products and convolutions
-    feature: torch.dtype  # dtype of everything between them
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of features and sums: of those given, only products are narrower than float32."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 class FoldedLinear:
@@ -75,14 +71,9 @@ class FoldedMLP:
         return self.second(self.first(x))
 
 
-class FoldedNorm:
-    """LayerNorm of rows."""
-
-    def __init__(self, norm: nn.LayerNorm, dtype: torch.dtype) -> None:
-        self.weight, self.bias, self.eps = norm.weight.detach().to(dtype), norm.bias.detach().to(dtype), norm.eps
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+def normalised(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """Apply a LayerNorm in the dtype of its input."""
+    return F.layer_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps)
 
 
 def stacked(*layers: Affine) -> Affine:
@@ -95,7 +86,7 @@ def side_by_side(layers: Sequence[nn.Linear]) -> Affine:
     return torch.block_diag(*(layer.weight for layer in layers)), torch.cat([layer.bias for layer in layers])
 
 
-def depthwise(layers: list[Depthwise3x3], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+def depthwise(layers: list[Conv3x3], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     """Fold ``x + depthwise(x)`` of several layers side by side, for ``(rows+2)×(columns+2)×C`` with its halo."""
     weight = torch.cat([layer.weight.detach() for layer in layers])
     weight[:, :, 1, 1] += 1.0
@@ -127,14 +118,11 @@ def _bias(layer: nn.Conv2d) -> Tensor:
 class FoldedChannelFusion:
     """Channel fusion on rows of pixels: sums for the whole image first, then a map per pixel."""
 
-    def __init__(self, fusion: ChannelFusion, numerics: Numerics) -> None:
+    def __init__(self, fusion: ChannelFusion, dtype: torch.dtype) -> None:
         self.attention: ChannelCrossAttention = fusion.attention
-        dtype = numerics.product
         self.query = FoldedLinear(self.attention.query.weight, None, dtype)
         self.key = FoldedLinear(self.attention.key.weight, None, dtype)
-        self.dtype = dtype
-        self.wide = torch.promote_types(dtype, torch.float32)
-        self.sums: list[Tensor] | None = None
+        self.dtype, self.wide = dtype, wide(dtype)
         self.mix: FoldedLinear | None = None
 
     def statistics(self, side: Tensor, estimate: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -22,9 +22,9 @@ from afunet_core.model.streaming.folded_layers import (
     FoldedChannelFusion,
     FoldedConsistency,
     FoldedMLP,
-    Numerics,
     convolution,
     depthwise,
+    wide,
 )
 from afunet_core.model.streaming.threads import Workers
 from afunet_core.model.streaming.tiling import Tiling
@@ -45,20 +45,19 @@ class Features:
 class FoldedStage:
     """The folded layers of one stage."""
 
-    def __init__(self, stage: Stage, numerics: Numerics) -> None:
-        dtype = numerics.product
+    def __init__(self, stage: Stage, dtype: torch.dtype) -> None:
         self.align: FoldedAlignment | None = None
         if stage.align_under is not None and stage.align_over is not None:
             under, over = stage.align_under, stage.align_over
-            self.align = FoldedAlignment(under, over, numerics)
-            self.align_refine = depthwise([under.refine, over.refine], numerics.feature)
-        self.blocks = [FoldedSwinBlock(cast(SwinBlock, block), numerics) for block in stage.fuse.blocks]
+            self.align = FoldedAlignment(under, over, dtype)
+            self.align_refine = depthwise([under.refine, over.refine], wide(dtype))
+        self.blocks = [FoldedSwinBlock(cast(SwinBlock, block), dtype) for block in stage.fuse.blocks]
         self.conv = convolution(stage.fuse.conv, dtype)
         self.fuse: list[FoldedChannelFusion] = []
         if stage.fuse_under is not None and stage.fuse_over is not None:
             fusions = [stage.fuse_under, stage.fuse_over]
-            self.fuse = [FoldedChannelFusion(fusion, numerics) for fusion in fusions]
-            self.fuse_refine = depthwise([fusion.refine for fusion in fusions], numerics.feature)
+            self.fuse = [FoldedChannelFusion(fusion, dtype) for fusion in fusions]
+            self.fuse_refine = depthwise([fusion.refine for fusion in fusions], wide(dtype))
         self.consistency = None if stage.consistency is None else FoldedConsistency(stage.consistency, dtype)
         self.update = FoldedMLP(stage.update, dtype)
 
@@ -70,7 +69,6 @@ class PassContext:
     tiling: Tiling  # strips and tiles
     workers: Workers  # run the tiles of a strip
     dtype: torch.dtype  # of features
-    sums: torch.dtype  # dtype of sums over the whole image
     device: torch.device  # where tiles are computed
     tick: Callable[[str], None]  # called with the name of the pass after every strip
     counted: Tensor | None = None  # height×width×1, 1.0 where channel statistics are taken; None for everywhere
@@ -175,6 +173,7 @@ def _finish_fusion(
     joined = [store.read(start, stop) for store in features.state]
     out = [store.output(start, stop) for store in features.fused]
     columns, dim = context.tiling.columns(start, stop), features.under.channels
+    exact = torch.float32 if context.device.type == "mps" else torch.float64  # of sums over the whole image
     found: list[list[Tensor]] = [[] for _ in columns]
 
     def convolve(index: int, left: int, right: int) -> None:
@@ -185,7 +184,7 @@ def _finish_fusion(
         parts = [part[:, left:right] for part in (joined[1], out[0], out[2])]
         estimate, *sides = ((part if counted is None else part * counted).reshape(-1, dim) for part in parts)
         for fusion, side in zip(folded.fuse, sides, strict=False):
-            found[index] += [value.to(context.sums) for value in fusion.statistics(side, estimate)]
+            found[index] += [value.to(exact) for value in fusion.statistics(side, estimate)]
 
     context.workers.run(partial(convolve, index, *ends) for index, ends in enumerate(columns))
     for store, rows in zip(features.fused, out, strict=True):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from afunet_core.model.heads import AnchoredHead, anchored_merge, estimate_times
-from afunet_core.model.streaming.folded_layers import convolution
+from afunet_core.model.streaming.folded_layers import convolution, normalised
 
 if TYPE_CHECKING:
     from afunet_core.model.afunet import AFUNet
@@ -70,31 +70,24 @@ class FrameRows:
             layer(self._pad(image[0], first == start, last == stop))
             for layer, image in zip(self.convolutions, images, strict=True)
         ]
-        joined, norm = torch.cat(parts, dim=-1), self.model.embed.norm
-        weight, bias = norm.weight.to(self.dtype), norm.bias.to(self.dtype)
-        return *F.layer_norm(joined, joined.shape[-1:], weight, bias, norm.eps).chunk(3, dim=-1), parts[1]
+        return *normalised(self.model.embed.norm, torch.cat(parts, dim=-1)).chunk(3, dim=-1), parts[1]
 
-    def radiance(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
-        """Compute ``3×rows×W`` of the image from x, one row more on either side, and y₂ before the norm, two more."""
-        maps = self._decoded(start, stop, estimate, skipped)
-        image = torch.sigmoid(maps[:, :3])
-        if self.times is not None:
-            frames = self.rows(start * self.fold, stop * self.fold)
-            image = anchored_merge(frames, self.times, image, maps[:, 3:])
-        return image[0]
+    def decoded(self, start: int, stop: int, estimate: Tensor, skipped: Tensor, maps: bool) -> Tensor:
+        """Compute rows of the image from x, one row more on either side, and y₂ before the norm, two more.
 
-    def maps(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
-        """The same rows → what the anchored head decodes, ``7×rows×W``: the prior, and the log-trusts."""
-        maps = self._decoded(start, stop, estimate, skipped)
-        return torch.cat([torch.sigmoid(maps[:, :3]), maps[:, 3:]], dim=1)[0]
-
-    def _decoded(self, start: int, stop: int, estimate: Tensor, skipped: Tensor) -> Tensor:
-        """Apply the head's convolution to some rows, ``1×channels×rows×W`` of the padded image."""
+        ``3×rows×W``; with ``maps`` the prior and the log-trusts of the anchored head instead, ``7×rows×W``.
+        """
         first, last = max(start - 1, 0), min(stop + 1, self.height)
         wide, narrow = (max(start - 2, 0) == first, min(stop + 2, self.height) == last), (first == start, last == stop)
         features = self.skip(self._pad(skipped, *wide)) + estimate
-        maps = self.head(self._pad(features, *narrow))
-        return F.pixel_shuffle(maps.permute(2, 0, 1)[None], self.fold)
+        found = self.head(self._pad(features, *narrow))
+        found = F.pixel_shuffle(found.permute(2, 0, 1)[None], self.fold)
+        image, trust = torch.sigmoid(found[:, :3]), found[:, 3:]
+        if maps:
+            image = torch.cat([image, trust], dim=1)
+        elif self.times is not None:
+            image = anchored_merge(self.rows(start * self.fold, stop * self.fold), self.times, image, trust)
+        return image[0]
 
     @staticmethod
     def _pad(rows: Tensor, top: bool, bottom: bool) -> Tensor:

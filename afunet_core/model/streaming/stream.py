@@ -24,12 +24,13 @@ from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.heads import AnchoredHead
 from afunet_core.model.stages import Stage
 from afunet_core.model.streaming.buffers import Scratch
-from afunet_core.model.streaming.folded_layers import Numerics
+from afunet_core.model.streaming.folded_layers import wide
 from afunet_core.model.streaming.passes import Features, FoldedStage, PassContext, align, fuse, update
 from afunet_core.model.streaming.rows import FrameRows, FrameSource
 from afunet_core.model.streaming.threads import Workers
 from afunet_core.model.streaming.tiling import Tiling, row_ranges
 from afunet_core.radiometry import exposure_times
+from afunet_core.utils.progress import OnProgress, ShouldCancel
 
 __all__ = ["stream"]
 
@@ -38,8 +39,6 @@ CACHE_BYTES = 3 << 20
 # In one strip: more of them shorten the wait for the last tile of a step, fewer fit the caches better.
 TILES_PER_WORKER = 4
 MOST_WORKERS = 8  # more would wait for Python's lock between their operations
-
-Progress = Callable[[int, int, str], None]
 
 
 def stream(
@@ -51,8 +50,8 @@ def stream(
     stages: bool = False,
     maps: bool = False,
     where: Tensor | None = None,
-    on_progress: Progress | None = None,
-    should_cancel: Callable[[], bool] | None = None,
+    on_progress: OnProgress | None = None,
+    should_cancel: ShouldCancel | None = None,
     precision: torch.dtype | None = None,
     tile_windows: int | None = None,
 ) -> Tensor | tuple[Tensor, list[StageState]]:
@@ -91,7 +90,7 @@ def stream(
     if not dtype.is_floating_point:
         raise ArgumentError("precision", "a floating dtype such as torch.bfloat16", dtype)
     batch, _, height, width = source.shape
-    outer = _wide(next(model.parameters()).dtype)
+    outer = wide(next(model.parameters()).dtype)
     if maps and not isinstance(model.head, AnchoredHead):
         raise ArgumentError("maps", "a network with an anchored head", model.config.head, "Use compact or full.")
     make = torch.empty if where is None else torch.zeros
@@ -107,10 +106,6 @@ def stream(
     return (radiance, states) if stages else radiance
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
-
-
 class _Run:
     """One call of :func:`stream`: sizes, folded layers, workers and progress."""
 
@@ -120,32 +115,32 @@ class _Run:
         dtype: torch.dtype,
         shape: tuple[int, int, int],
         tile_windows: int | None,
-        on_progress: Progress | None,
-        should_cancel: Callable[[], bool] | None,
+        on_progress: OnProgress | None,
+        should_cancel: ShouldCancel | None,
         where: Tensor | None,
     ) -> None:
         self.model, self.config = model, model.config
-        self.dtype = _wide(dtype)  # of features; only products are narrower
+        self.dtype = wide(dtype)  # of features; only products are narrower
         self.device = next(model.parameters()).device
         batch, self.image_height, self.image_width = shape
         config, window = self.config, self.config.window_size
         height, width = (-(-size // config.multiple) * window for size in shape[1:])
         self.crop = -(-self.image_height // config.downscale), -(-self.image_width // config.downscale)
         tile = tile_windows or _best_tile(self.device, dtype, config)
-        threads = _workers(self.device) if height * width > 2 * tile * window**2 else 1
-        strip = tile * (TILES_PER_WORKER * threads if self.device.type == "cpu" else 1)
+        on_cpu = self.device.type == "cpu"  # there one worker a core that PyTorch may use, elsewhere one
+        large = on_cpu and height * width > 2 * tile * window**2
+        threads = min(torch.get_num_threads(), MOST_WORKERS) if large else 1
+        strip = tile * (TILES_PER_WORKER * threads if on_cpu else 1)
         active = None if where is None else _active(where, config.downscale, height, width)
         self.tiling = Tiling(height, width, window, tile, strip, active)
         self.workers = Workers(threads, self.check)
         self.on_progress, self.should_cancel = on_progress, should_cancel
         passes = 2 + sum(2 + config.alignment for _ in config.depths)
         self.done, self.total = 0, batch * passes * len(self.tiling.strips)
-        numerics = Numerics(dtype, self.dtype)
-        self.folded = [FoldedStage(cast(Stage, stage), numerics) for stage in model.stages]
-        sums = torch.float32 if self.device.type == "mps" else torch.float64
+        self.folded = [FoldedStage(cast(Stage, stage), dtype) for stage in model.stages]
         # Channel statistics are those of what is computed: of features that no attention saw they would be other ones.
         counted = None if active is None else torch.from_numpy(active)[..., None].to(self.device, self.dtype)
-        self.context = PassContext(self.tiling, self.workers, self.dtype, sums, self.device, self.tick, counted)
+        self.context = PassContext(self.tiling, self.workers, self.dtype, self.device, self.tick, counted)
 
     def empty_state(self, batch: int, dtype: torch.dtype, device: torch.device) -> StageState:
         shape = (batch, self.config.branch_dim, *self.crop)
@@ -206,8 +201,7 @@ class _Run:
                 store.read(max(start - reach, 0), min(stop + reach, self.tiling.height))
                 for store, reach in ((features.estimate, 1), (features.skipped, 2))
             )
-            decode = source.radiance if len(radiance) == 3 else source.maps
-            image = decode(start, stop, estimate, skipped)
+            image = source.decoded(start, stop, estimate, skipped, maps=len(radiance) == 7)
             kept = max(min(stop * fold, self.image_height) - start * fold, 0)
             radiance[:, start * fold : start * fold + kept] = image[:, :kept, : self.image_width]
 
@@ -228,11 +222,6 @@ def _active(where: Tensor, fold: int, height: int, width: int) -> NDArray[np.boo
     """Reduce a mask of the picture to one of the padded features."""
     mask = F.max_pool2d((where[None, None] > 0).float(), fold, ceil_mode=True)[0, 0].bool().cpu().numpy()
     return np.pad(mask, ((0, height - mask.shape[0]), (0, width - mask.shape[1])))
-
-
-def _workers(device: torch.device) -> int:
-    """Number of single-threaded workers: the cores that PyTorch may use on a CPU, 1 on other devices."""
-    return min(torch.get_num_threads(), MOST_WORKERS) if device.type == "cpu" else 1
 
 
 def _best_tile(device: torch.device, product: torch.dtype, config: AFUNetConfig) -> int:

@@ -80,17 +80,13 @@ class Tiling:
             spans.append((size - tail, size, tail))
         return spans
 
-    def boxes(self, rows: int, columns: int, height: int, width: int) -> list[Box]:
-        """Cut ``rows×columns`` into tiles, cut between windows of ``height×width``."""
-        across = columns // width
-        lefts = column_ranges(0, columns, width, self.tile)
-        tops = column_ranges(0, rows, height, max(1, self.tile // across) if across else 1)
-        return [(slice(*y), slice(*x)) for y in tops for x in lefts]
-
     def tiles(self, top: int, left: int, rows: int, columns: int, height: int, width: int) -> list[Box]:
-        """Like :meth:`boxes`, of an area that begins at ``top`` and ``left``, without windows that are not active."""
+        """Cut ``rows×columns`` at ``top`` and ``left`` into tiles of active windows, which are ``height×width``."""
         if self.active is None:
-            return self.boxes(rows, columns, height, width)
+            across = columns // width
+            lefts = column_ranges(0, columns, width, self.tile)
+            tops = column_ranges(0, rows, height, max(1, self.tile // across) if across else 1)
+            return [(slice(*y), slice(*x)) for y in tops for x in lefts]
         area = self.active[top : top + rows, left : left + columns]
         windows = np.asarray(area.reshape(rows // height, height, columns // width, width).any((1, 3)))
         boxes = []

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from afunet_core.model.attention import _WindowAttention
 from afunet_core.model.stages import SpatialAlignment, SwinBlock
-from afunet_core.model.streaming.folded_layers import Affine, FoldedLinear, FoldedNorm, Numerics, side_by_side, stacked
+from afunet_core.model.streaming.folded_layers import Affine, FoldedLinear, FoldedMLP, normalised, side_by_side, stacked
 
 
 class FoldedWindowAttention:
@@ -21,17 +21,17 @@ class FoldedWindowAttention:
     """
 
     def __init__(
-        self, attentions: Sequence[_WindowAttention], query: Affine, key: Affine, value: Affine, numerics: Numerics
+        self, attentions: Sequence[_WindowAttention], query: Affine, key: Affine, value: Affine, dtype: torch.dtype
     ) -> None:
         self.heads, self.window = sum(attention.heads for attention in attentions), attentions[0].window
         self.size = query[0].shape[0] // self.heads
-        self.numerics = numerics
+        self.dtype = dtype
         scale = attentions[0].scale
         query = query[0] * scale, query[1] * scale
         self.full_bias = torch.cat([attention.bias().detach() for attention in attentions])
         self.biases: dict[tuple[int, int], Tensor] = {}
-        self.parts = FoldedLinear(*stacked(query, key, value), numerics.product)
-        self.project = FoldedLinear(*side_by_side([attention.project for attention in attentions]), numerics.product)
+        self.parts = FoldedLinear(*stacked(query, key, value), dtype)
+        self.project = FoldedLinear(*side_by_side([attention.project for attention in attentions]), dtype)
 
     def bias(self, height: int, width: int) -> Tensor:
         """Position bias ``heads×tokens×tokens`` of a window of this size."""
@@ -39,12 +39,12 @@ class FoldedWindowAttention:
             index = torch.arange(self.window**2, device=self.full_bias.device).reshape(self.window, self.window)
             kept = index[:height, :width].flatten()
             part = self.full_bias[:, kept][..., kept]
-            self.biases[height, width] = part.to(self.numerics.product).contiguous()
+            self.biases[height, width] = part.to(self.dtype).contiguous()
         return self.biases[height, width]
 
     def attend(self, tokens: Tensor, height: int, width: int) -> Tensor:
         """``(windows·tokens)×inputs`` → ``(windows·tokens)×C``, projected."""
-        parts = self.parts(tokens.to(self.numerics.product)).view(-1, height * width, 3, self.heads, self.size)
+        parts = self.parts(tokens.to(self.dtype)).view(-1, height * width, 3, self.heads, self.size)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         logits = query @ key.transpose(-1, -2)
         mixed = torch.softmax(logits.add_(self.bias(height, width)), -1) @ value
@@ -54,21 +54,19 @@ class FoldedWindowAttention:
 class FoldedSwinBlock(FoldedWindowAttention):
     """A Swin block on one tile, in place."""
 
-    def __init__(self, block: SwinBlock, numerics: Numerics) -> None:
+    def __init__(self, block: SwinBlock, dtype: torch.dtype) -> None:
         qkv = block.attention.qkv
         query, key, value = zip(qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True)
-        super().__init__([block.attention], query, key, value, numerics)
+        super().__init__([block.attention], query, key, value, dtype)
         self.shift = block.shift
-        self.norms = [FoldedNorm(norm, numerics.feature) for norm in (block.norm1, block.norm2)]
-        self.first = FoldedLinear(block.mlp.fc1.weight, block.mlp.fc1.bias, numerics.product, gelu=True)
-        self.second = FoldedLinear(block.mlp.fc2.weight, block.mlp.fc2.bias, numerics.product)
+        self.norms, self.mlp = (block.norm1, block.norm2), FoldedMLP(block.mlp, dtype)
 
     def __call__(self, tile: Tensor, height: int, width: int) -> None:
         """Transform ``rows×columns×C`` in windows of ``height×width``, in place."""
         windows = in_windows(tile, height, width)
         x = windows.reshape(-1, tile.shape[-1])
-        x = x + self.attend(self.norms[0](x), height, width)
-        x += self.second(self.first(self.norms[1](x)))
+        x = x + self.attend(normalised(self.norms[0], x), height, width)
+        x += self.mlp(normalised(self.norms[1], x))
         windows.copy_(x.view(windows.shape))
 
 
@@ -79,7 +77,7 @@ class FoldedAlignment(FoldedWindowAttention):
     the size, half of it zeros, takes no longer than two of these small ones.
     """
 
-    def __init__(self, under: SpatialAlignment, over: SpatialAlignment, numerics: Numerics) -> None:
+    def __init__(self, under: SpatialAlignment, over: SpatialAlignment, dtype: torch.dtype) -> None:
         sides = (under, over)
         attentions = [side.attention for side in sides]
         # The input of attention is [α₁, α₃, d₁, d₃]: queries are made of α, keys and values of α + d.
@@ -93,9 +91,8 @@ class FoldedAlignment(FoldedWindowAttention):
             (torch.cat([query, torch.zeros_like(query)], dim=1), query_bias),
             (torch.cat([key, key], dim=1), key_bias),
             (torch.cat([value, value], dim=1), value_bias),
-            numerics,
+            dtype,
         )
-        dtype = numerics.product
         first, second = [side.degrade.fc1 for side in sides], [side.degrade.fc2 for side in sides]
         bias = torch.cat([layer.bias for layer in first])
         self.first = FoldedLinear(torch.cat([layer.weight for layer in first]), bias, dtype, gelu=True)

@@ -70,21 +70,6 @@ def test_unknown_formats_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch):
-    old = tmp_path / "model.pt2"
-    old.write_text("old")
-
-    def full_disk(*_: object) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("afunet_core.model.export.export_program", lambda model: None)
-    monkeypatch.setattr(torch.export, "save", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        export_model(drawn_network(TINY), old)
-    assert old.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [old]
-
-
 def test_autocast_stays_close_to_float32_and_differentiable():
     model, frames = drawn_network(TINY), bracket(12, 20).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,3 +1,0 @@
-from .stream import (
-    stream as stream,
-)
