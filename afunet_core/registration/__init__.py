@@ -1,1 +1,5 @@
 """Registration of hand-held frames: homographies, residual parallax, alignment of a bracket."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

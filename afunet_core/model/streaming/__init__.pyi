@@ -1,0 +1,3 @@
+from .stream import (
+    stream as stream,
+)
