@@ -39,8 +39,12 @@ def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] = lambda: 
     """
     if bracket.encoding != "linear":
         return fuse_frames(bracket.frames, check)
-    encoded = (in_strips(lambda rows: encode(rows, "gamma", bracket.gamma), frame) for frame in bracket.frames)
-    return fuse_frames(list(encoded), check)
+
+    def encoded(rows: Tensor) -> Tensor:
+        check()
+        return encode(rows, "gamma", bracket.gamma)
+
+    return fuse_frames([in_strips(encoded, frame) for frame in bracket.frames], check)
 
 
 def fuse_frames(frames: Tensor | Sequence[Tensor], check: Callable[[], None] = lambda: None) -> Tensor:
@@ -79,8 +83,8 @@ def fuse_frames(frames: Tensor | Sequence[Tensor], check: Callable[[], None] = l
         levels = [level + more for level, more in zip(levels, own, strict=True)] if levels else own
     picture = levels[-1]
     for detail in levels[-2::-1]:
+        picture = detail + _double(picture, detail.shape, check)
         check()
-        picture = detail + _double(picture, detail.shape)
     return picture.clamp(0.0, 1.0)
 
 
@@ -97,30 +101,37 @@ def _weighted_pyramid(image: Tensor, weight: Tensor, check: Callable[[], None]) 
     """Laplacian pyramid of the image times the Gaussian pyramid of the weight, finest level first."""
     levels = []
     while min(image.shape[-2:]) >= 2:
+        smaller = _halve(image, check)
+        detail = image - _double(smaller, image.shape, check)
         check()
-        smaller = _halve(image)
-        levels.append(weight * (image - _double(smaller, image.shape)))
-        image, weight = smaller, _halve(weight)
+        levels.append(weight * detail)
+        image, weight = smaller, _halve(weight, check)
     return [*levels, weight * image]
 
 
-def _halve(x: Tensor) -> Tensor:
+def _halve(x: Tensor, check: Callable[[], None]) -> Tensor:
     """Binomial blur along rows and columns, then every second pixel; an odd size rounds up."""
-    planes, kernel = x.flatten(0, 1)[:, None], x.new_tensor(BINOMIAL)
-    for axis, shape, stride in PASSES:
-        planes = F.conv2d(_mirrored(planes, 2, axis), kernel.view(shape), stride=stride)
-    return planes[:, 0].unflatten(0, x.shape[:2])
+    kernel, halved = x.new_tensor(BINOMIAL), []
+    for plane in x.flatten(0, 1)[:, None].split(1):  # plane by plane, so that cancelling does not wait
+        for axis, shape, stride in PASSES:
+            check()
+            plane = F.conv2d(_mirrored(plane, 2, axis), kernel.view(shape), stride=stride)
+        halved.append(plane)
+    return torch.cat(halved)[:, 0].unflatten(0, x.shape[:2])
 
 
-def _double(x: Tensor, size: torch.Size) -> Tensor:
+def _double(x: Tensor, size: torch.Size, check: Callable[[], None]) -> Tensor:
     """The interpolation that belongs to :func:`_halve`, cut to a size."""
-    planes, kernel = x.flatten(0, 1)[:, None], 2 * x.new_tensor(BINOMIAL)
-    for axis, shape, stride in PASSES:
-        count = x.shape[axis]
-        around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
-        planes = F.conv_transpose2d(planes.index_select(axis, around), kernel.view(shape), stride=stride)
-        planes = planes.narrow(axis, 4, size[axis])
-    return planes[:, 0].unflatten(0, x.shape[:2])
+    kernel, doubled = 2 * x.new_tensor(BINOMIAL), []
+    for plane in x.flatten(0, 1)[:, None].split(1):
+        for axis, shape, stride in PASSES:
+            check()
+            count = x.shape[axis]
+            around = torch.arange(-1, count + 1, device=x.device).abs().clamp(max=count - 1)
+            plane = F.conv_transpose2d(plane.index_select(axis, around), kernel.view(shape), stride=stride)
+            plane = plane.narrow(axis, 4, size[axis])
+        doubled.append(plane)
+    return torch.cat(doubled)[:, 0].unflatten(0, x.shape[:2])
 
 
 def _mirrored(x: Tensor, margin: int, axis: int) -> Tensor:

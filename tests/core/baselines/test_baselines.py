@@ -124,6 +124,13 @@ class TestExposureFusion:
         assert torch.isfinite(fused).all()
         assert 0 <= fused.min() <= fused.max() <= 1
 
+    def test_asks_before_every_pass_over_a_plane(self):
+        """Of 12 megapixels all planes together take seconds, and a cancel must not wait for them."""
+        asked = []
+        baselines.fuse_frames([torch.rand(1, 3, 8, 8)] * 2, lambda: asked.append(1))
+        levels, frames, passes = 3, 2, 2
+        assert len(asked) >= levels * frames * passes * (3 + 3 + 1)  # halved, doubled, weights halved
+
     def test_linear_brackets_are_encoded_first(self, checks, scene):
         linear, gamma = shoot(scene, encoding="linear"), shoot(scene)
         checks.close(baselines.exposure_fusion(linear), baselines.exposure_fusion(gamma), tolerance=1e-6)
