@@ -58,11 +58,8 @@ def merge_moving(
         if options.working_scale == "auto":
             network = replace(network, scale=finer_scale(network.scale, three, where))
         estimate = network.estimate(three, unit, where)
-        estimate = (
-            estimate
-            if recorded is not None
-            else _static_elsewhere(estimate, three, where, noise, taken, network.reporter.check)
-        )
+        if recorded is None:
+            estimate = _static_elsewhere(estimate, three, where, noise, taken, network.reporter.check)
     return replace(estimate, at_rest=False, followed=followed)
 
 
