@@ -8,6 +8,7 @@ every second: another pyramid.)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -40,11 +41,8 @@ def exposure_fusion(bracket: ExposureStack, check: Callable[[], None] = lambda: 
     if bracket.encoding != "linear":
         return fuse_frames(bracket.frames, check)
 
-    def encoded(rows: Tensor) -> Tensor:
-        check()
-        return encode(rows, "gamma", bracket.gamma)
-
-    return fuse_frames([in_strips(encoded, frame) for frame in bracket.frames], check)
+    encoded = partial(encode, encoding="gamma", gamma=bracket.gamma)
+    return fuse_frames([in_strips(encoded, frame, check=check) for frame in bracket.frames], check)
 
 
 def fuse_frames(frames: Tensor | Sequence[Tensor], check: Callable[[], None] = lambda: None) -> Tensor:
@@ -70,12 +68,7 @@ def fuse_frames(frames: Tensor | Sequence[Tensor], check: Callable[[], None] = l
         tensor(True)
     """
     check_frames(frames)
-
-    def quality(rows: Tensor) -> Tensor:
-        check()
-        return _quality(rows)
-
-    qualities = [in_haloed_strips(quality, 1, frame) for frame in frames]
+    qualities = [in_haloed_strips(_quality, 1, frame, check=check) for frame in frames]
     total = torch.stack(qualities).sum(0)
     levels: list[Tensor] = []
     for frame, own_quality in zip(frames, qualities, strict=True):

@@ -53,10 +53,8 @@ def resolve_black_level(
         from afunet_core.io.read import read_image
 
         black_level = read_image(black_level).pixels
-    dark, size = (
-        read_stored(black_level, "black_level").pixels.float(),
-        read_stored(frames[0], names[0]).pixels.shape[-2:],
-    )
+    dark = read_stored(black_level, "black_level").pixels.float()
+    size = read_stored(frames[0], names[0]).pixels.shape[-2:]
     if not bool(torch.isfinite(dark).all()):
         raise ArgumentError("black_level", "a dark frame of finite values", "NaN or infinite values")
     if dark.shape[-2:] != size:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,21 +86,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Evaluate."""
     _check(options)
+    folder = Path(options.output) if options.output else None
+    if folder is not None:  # one that cannot be made is refused now, not after hours
+        folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("Evaluating", options.quiet) as show:
         on_progress = show if options.quiet or sys.stderr.isatty() else _print_progress
-        table, beside = (_evaluate_stacks if options.real else _evaluate_samples)(options, on_progress)
+        table, beside, draw = (_evaluate_stacks if options.real else _evaluate_samples)(options, on_progress)
     print(table.to_markdown() + beside)
-    if options.output:
-        folder = Path(options.output)
-        folder.mkdir(parents=True, exist_ok=True)
+    if folder is not None:
         table.write(folder / "scenes.csv")
         table.write(folder / "table.md")
         if beside:
             (folder / "beside.md").write_text(beside.lstrip(), encoding="utf-8")
+    if draw is not None:
+        draw()
     return 0
 
 
-def _evaluate_stacks(options: argparse.Namespace, on_progress: OnProgress) -> tuple[Evaluation, str]:
+def _evaluate_stacks(options: argparse.Namespace, on_progress: OnProgress) -> tuple[Evaluation, str, None]:
     """Evaluate on real stacks of a tripod."""
     from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack_brackets, read_stacks, stack_methods
 
@@ -107,11 +111,13 @@ def _evaluate_stacks(options: argparse.Namespace, on_progress: OnProgress) -> tu
     models = [] if options.no_model else options.model or ["default"]
     methods = stack_methods(models, device=options.device, precision=options.precision)
     stacks = (stack for folder in folders for stack in read_stack_brackets(folder, options.other_brackets))
-    return evaluate_stacks(methods, stacks, on_progress=on_progress), ""
+    return evaluate_stacks(methods, stacks, on_progress=on_progress), "", None
 
 
-def _evaluate_samples(options: argparse.Namespace, on_progress: OnProgress) -> tuple[Evaluation, str]:
-    """Evaluate on scenes with a truth; also the row of the paper beside the model, as text."""
+def _evaluate_samples(
+    options: argparse.Namespace, on_progress: OnProgress
+) -> tuple[Evaluation, str, Callable[[], object] | None]:
+    """Evaluate on scenes with a truth; also the row of the paper beside the model, as text, and what draws pictures."""
     from afunet_core.evaluation.evaluator import DEFAULT_METRICS, evaluate
     from afunet_core.evaluation.paper import beside_published
 
@@ -126,15 +132,20 @@ def _evaluate_samples(options: argparse.Namespace, on_progress: OnProgress) -> t
         error_maps=Path(options.output) / "errors" if options.error_maps else None,
         on_progress=on_progress,
     )
-    if options.pictures:
-        from afunet_core.evaluation.figures import write_pictures
-
-        judged = list(methods)[-1]
-        shown = {name: method for name, method in methods.items() if name == judged or name != "Mertens fusion"}
-        write_pictures(Path(options.output) / "pictures", table, shown, samples, judged=judged)
     rows = [run.row for run in runs] or [options.beside]
     beside = beside_published(table, [(model, row) for model, row in zip(models, rows, strict=False) if row])
-    return table, f"\n{beside}\nThe paper's scores are of its own training and code.\n" if beside else ""
+    beside = f"\n{beside}\nThe paper's scores are of its own training and code.\n" if beside else ""
+    if not options.pictures:
+        return table, beside, None
+    from afunet_core.evaluation.figures import write_pictures
+
+    judged = list(methods)[-1]
+    shown = {name: method for name, method in methods.items() if name == judged or name != "Mertens fusion"}
+    return (
+        table,
+        beside,
+        partial(write_pictures, Path(options.output) / "pictures", table, shown, samples, judged=judged),
+    )
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -99,9 +99,9 @@ def from_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
 def _shortened(metadata: Mapping[str, Any], longest: int) -> tuple[str, str]:
     """The name of the attribute and its text, deflated where it would be longer than that."""
     text = to_json(metadata)
-    return (
-        (BLOCK, text) if len(text) <= longest else (_PACKED, base64.b64encode(zlib.compress(text.encode(), 9)).decode())
-    )
+    if len(text) <= longest:
+        return BLOCK, text
+    return _PACKED, base64.b64encode(zlib.compress(text.encode(), 9)).decode()
 
 
 def _inflate(text: Any) -> str:

@@ -193,12 +193,12 @@ def _stored_pixels(header: Header, plane: int) -> tuple[np.ndarray, Header]:
             return converted, replace(header, profile=srgb_profile())
         message = f"{path.name} holds {space} colours, which were converted to RGB without a profile: light and colours"
         warnings.warn(f"{message} are approximate. Export it as RGB.", UserWarning, stacklevel=5)
-    if header.has_gain_map:  # a frame of a bracket is what the camera took, the picture beneath
-        from PIL import Image
-
-        with Image.open(path) as picture:
-            return np.asarray(picture), header
     with opened(path) as source:
+        if header.has_gain_map:  # a frame of a bracket is what the camera took, the picture beneath
+            from PIL import Image
+
+            with Image.open(path) as picture:
+                return np.asarray(picture), header
         pixels = part_pixels(source, page, path, "unknown")[..., header.channels]
     if path.suffix.lower() in (".hdr", ".pic"):
         pixels = (pixels * radiance_scale(path)).astype(np.float32)

@@ -37,11 +37,10 @@ def _weighted(bracket: Bracket, noise: NoiseModel | None, reporter: ProgressRepo
     """Return the mean weighted by one over the variance, or by exposure time where the noise is not known."""
 
     def rows(*frames: Tensor) -> Tensor:
-        reporter.check()
         part = bracket.with_frames(frames)
         return weighted_merge(part) if noise is None else noise_optimal_merge(part, noise)
 
-    return in_strips(rows, *bracket.frames)
+    return in_strips(rows, *bracket.frames, check=reporter.check)
 
 
 def _calibrated(bracket: Bracket, reporter: ProgressReporter) -> Tensor:
@@ -52,7 +51,6 @@ def _calibrated(bracket: Bracket, reporter: ProgressReporter) -> Tensor:
     times, darkest = bracket.times.tolist(), darkest_light(bracket) * FADE**GAMMA
 
     def rows(*frames: Tensor) -> Tensor:
-        reporter.check()
         shares = [unsaturated(frame) if i else torch.ones_like(frame) for i, frame in enumerate(frames)]
         linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in frames]
         return 1 - where_moved(shares, linear, times, darkest)
@@ -61,6 +59,7 @@ def _calibrated(bracket: Bracket, reporter: ProgressReporter) -> Tensor:
         light = linearize(reference, bracket.encoding, bracket.gamma) / times[bracket.reference]
         return torch.lerp(light, mean, rest)
 
-    rest = in_strips(rows, *bracket.frames)
-    mean = recorded_mean(bracket, Recorded(range(len(bracket)), [torch.ones_like(rest)] * len(bracket), rest))
-    return in_strips(of_one_moment, bracket.frames[bracket.reference], mean, rest)
+    rest = in_strips(rows, *bracket.frames, check=reporter.check)
+    everywhere = Recorded(range(len(bracket)), [torch.ones_like(rest)] * len(bracket), rest)
+    mean = recorded_mean(bracket, everywhere, None, reporter.check)
+    return in_strips(of_one_moment, bracket.frames[bracket.reference], mean, rest, check=reporter.check)

@@ -86,7 +86,7 @@ def choose_reference(bracket: Bracket) -> int:
     candidates = range(len(bracket))[1:-1] or range(len(bracket))
     if len(candidates) == 1:
         return candidates[0]
-    step = max(1, max(bracket.shape) // 512)
+    step = max(1, min(max(bracket.shape) // 512, *bracket.shape))
     small = [F.avg_pool2d(frame.float(), step) if step > 1 else frame.float() for frame in bracket.frames]
     recorded = [((frame > DARK) & (frame < BRIGHT)).all(1, keepdim=True) for frame in small]
     clipped = [float((frame >= BRIGHT).any(1).float().mean()) for frame in small]
@@ -103,6 +103,8 @@ def choose_reference(bracket: Bracket) -> int:
 
 def _relative_sharpness(bracket: Bracket, small: list[Tensor], mask: Tensor, first: int, second: int) -> float:
     """Return the ratio of two frames' energies of gradients, in radiance, where both record the scene."""
+    if min(small[0].shape[-2:]) < 2:
+        return 1.0  # a line has no slopes across it
     energies = []
     for index in (first, second):
         radiance = linearize(small[index], bracket.encoding, bracket.gamma) / float(bracket.times[index])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -57,25 +58,34 @@ def merge_moving(
         if options.working_scale == "auto":
             network = replace(network, scale=finer_scale(network.scale, three, where))
         estimate = network.estimate(three, unit, where)
-        estimate = estimate if recorded is not None else _static_elsewhere(estimate, three, where, noise, taken)
+        if recorded is None:
+            estimate = _static_elsewhere(estimate, three, where, noise, taken, network.reporter.check)
     return replace(estimate, at_rest=False, followed=followed)
 
 
-def _static_elsewhere(estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise, short: Tensor) -> Estimate:
+def _static_elsewhere(
+    estimate: Estimate,
+    three: Bracket,
+    where: Tensor,
+    noise: CameraNoise,
+    short: Tensor,
+    check: Callable[[], None],
+) -> Estimate:
     """Let the classical merge, denoised, stand where the network was not needed or guessed what ``short`` recorded."""
-    classic = denoise_classic(three, noise.model)
+    classic = denoise_classic(three, noise.model, check)
     if classic is None:
         return estimate
     share = window_mean(window_max(where, FADE), FADE)
     # What was moved in the short frame is never exact.
     changed = in_strips(lambda a, b: (a - b).abs().amax(1, keepdim=True).gt(0).to(a), three.frames[0], short)
     moved = window_mean(window_max(changed, 3 * FADE), FADE)
-    known = _short_frame_reliability(estimate.image * estimate.unit, short, three, noise.dependable)
+    known = _short_frame_reliability(estimate.image * estimate.unit, short, three, noise.dependable, check)
     # Both other frames are white there: one that still shows a colour may show what moved.
     white = in_strips(_both_white, three.frames[three.reference], three.frames[2])
     known = known * (1 - moved) * window_mean(window_min(white, FADE), FADE)
     height, width = three.shape
     for rows in row_strips(height, width, STRIP_PIXELS):
+        check()
         part = enlarged_rows(share, rows, height, width) * (1 - known[..., rows, :])
         estimate.image[..., rows, :] = torch.lerp(
             classic[..., rows, :] / estimate.unit, estimate.image[..., rows, :], part
@@ -87,7 +97,9 @@ def _both_white(frame: Tensor, other: Tensor) -> Tensor:
     return 1 - torch.maximum(unsaturated(frame), unsaturated(other)).amax(1, keepdim=True)
 
 
-def _short_frame_reliability(image: Tensor, short: Tensor, three: Bracket, noise: NoiseModel) -> Tensor:
+def _short_frame_reliability(
+    image: Tensor, short: Tensor, three: Bracket, noise: NoiseModel, check: Callable[[], None]
+) -> Tensor:
     """Return where the short frame is a better record than the network's picture, B×1×H×W.
 
     Where the reference is clipped the network had nothing but the short frame. If that contradicts nothing, what the
@@ -104,7 +116,7 @@ def _short_frame_reliability(image: Tensor, short: Tensor, three: Bracket, noise
         differs = (1 - agreement(image, radiance, variance, 1.0, unsaturated(short))) * clipped
         return torch.cat((clipped, wrong, differs), 1)
 
-    clipped, wrong, differs = in_haloed_strips(rows, HALO, image, short, *three.frames).split(1, 1)
+    clipped, wrong, differs = in_haloed_strips(rows, HALO, image, short, *three.frames, check=check).split(1, 1)
     return clipped * (1 - spread_over(wrong, differs))
 
 
@@ -132,11 +144,23 @@ def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelectio
     where = share if network.model.config.head == "anchored" else None
     wider = bracket.select(frames.wider, reference=1)
     if network.scale > 1:
-        factor = max(network.scale, GUESSED_AT)
-        lights = [block_mean(linearize(frame, wider.encoding, wider.gamma), factor) for frame in wider.frames]
-        wider = wider.with_frames([encode(light, wider.encoding, wider.gamma) for light in lights])
+        factor = min(max(network.scale, GUESSED_AT), 2 ** (min(wider.shape).bit_length() - 1))  # at least a block
+        wider = wider.with_frames([_reduced(wider, frame, factor, network.reporter.check) for frame in wider.frames])
     network = replace(network, scale=1, keep_stages=False)
     guess = network.estimate(wider, float(bracket.times[frames.wider[0]]), where).image
     guess = F.interpolate(guess, size=bracket.shape, mode="bilinear")
-    image = estimate.image + share * (guess.to(estimate.image) - estimate.image).clamp(min=0.0)
+
+    def brightened(image: Tensor, share: Tensor, guess: Tensor) -> Tensor:
+        return image + share * (guess.to(image) - image).clamp(min=0.0)
+
+    image = in_strips(brightened, estimate.image, share, guess, check=network.reporter.check)
     return replace(estimate, image=image, guessed=float((image > estimate.image).any(1).float().mean()))
+
+
+def _reduced(wider: Bracket, frame: Tensor, factor: int, check: Callable[[], None]) -> Tensor:
+    """Average a frame in linear light over blocks of ``factor`` × ``factor`` pixels, strip by strip."""
+    lights = []
+    for rows in row_strips(*wider.shape, STRIP_PIXELS, multiple=factor):
+        check()
+        lights.append(block_mean(linearize(frame[..., rows, :], wider.encoding, wider.gamma), factor))
+    return encode(torch.cat(lights, -2), wider.encoding, wider.gamma)

@@ -9,7 +9,7 @@ See ``docs/decisions/0003-any-number-of-frames.md``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
@@ -52,9 +52,16 @@ class Combination(NamedTuple):
     network_share: Tensor
 
 
-def join_frames(estimate: Estimate, aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise) -> Estimate:
+def join_frames(
+    estimate: Estimate,
+    aligned: AlignedBracket,
+    frames: FrameSelection,
+    noise: CameraNoise,
+    check: Callable[[], None],
+) -> Estimate:
     """Let all frames join that agree with the network's estimate."""
-    combined = combine_frames(estimate.image.cpu(), aligned.bracket, frames, noise.dependable, aligned.covered())
+    image, covered = estimate.image.cpu(), aligned.covered()
+    combined = combine_frames(image, aligned.bracket, frames, noise.dependable, covered, check)
     return replace(
         estimate,
         image=combined.image,
@@ -71,6 +78,7 @@ def combine_frames(
     frames: FrameSelection,
     noise: NoiseModel,
     covered: Mapping[int, Tensor] = _NOTHING,
+    check: Callable[[], None] = lambda: None,
 ) -> Combination:
     """Hold every frame against the network's picture, in the bracket's unit, and average what agrees with it.
 
@@ -79,14 +87,14 @@ def combine_frames(
     """
     small = bracket.with_frames([samples(frame) for frame in bracket.frames])
     areas = {index: samples(area) for index, area in covered.items()}
-    agreed = _combine_rows(samples(image), small, frames, noise, areas)[1]
+    agreed = _combine_rows(samples(image), small, frames, noise, areas, check)[1]
     height, width = bracket.shape
     combined = image.new_empty(len(image), 5, height, width)
     for rows in row_strips(height, width):
         part = bracket.with_frames([frame[..., rows, :] for frame in bracket.frames])
         areas = {index: area[..., rows, :] for index, area in covered.items()}
         known = {index: enlarged_rows(found, rows, height, width) for index, found in agreed.items()}
-        combined[..., rows, :] = _combine_rows(image[..., rows, :], part, frames, noise, areas, known)[0]
+        combined[..., rows, :] = _combine_rows(image[..., rows, :], part, frames, noise, areas, check, known)[0]
     return Combination(*combined.split((3, 1, 1), 1))
 
 
@@ -96,6 +104,7 @@ def _combine_rows(
     frames: FrameSelection,
     noise: NoiseModel,
     covered: Mapping[int, Tensor],
+    check: Callable[[], None],
     known: Mapping[int, Tensor] = _NOTHING,
 ) -> tuple[Tensor, dict[int, Tensor]]:
     """Do :func:`combine_frames` for some rows, unless it is ``known`` where frames agree; return that, too."""
@@ -106,7 +115,7 @@ def _combine_rows(
     until_reference = [time for time in seen if time <= times[frames.reference]]
     prior_variance = 1 / precision_of(image, until_reference, noise, bracket)
     prior, ceiling, total, weight, agreed = _weigh_frames(
-        image, prior_variance, seen[0], bracket, frames, noise, covered, known
+        image, prior_variance, seen[0], bracket, frames, noise, covered, check, known
     )
     # Where frames drop out, the picture also gets the weight that they lost: the network knew more than what is left.
     prior_weight = PRIOR_SHARE * prior_precision + (prior_precision - weight).clamp_min(0.0)
@@ -128,6 +137,7 @@ def _weigh_frames(
     frames: FrameSelection,
     noise: NoiseModel,
     covered: Mapping[int, Tensor],
+    check: Callable[[], None],
     known: Mapping[int, Tensor],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[int, Tensor]]:
     """Compare the frames with the prior, the longest first, and sum what agrees.
@@ -141,6 +151,7 @@ def _weigh_frames(
     everywhere = torch.ones_like(prior[:1, :1], dtype=torch.bool)
     total, weight = torch.zeros_like(prior), torch.zeros_like(prior)
     for index in sorted(frames.joining, key=times.__getitem__, reverse=True):
+        check()
         encoded, time = bracket.frames[index].to(prior), times[index]
         radiance = linearize(encoded, bracket.encoding, bracket.gamma) / time
         trust = unsaturated(encoded) if time > times[0] else torch.ones_like(prior)

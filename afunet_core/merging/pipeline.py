@@ -159,20 +159,20 @@ def _merge_by_network(
 ) -> Estimate:
     """Compare the frames, merge the network's three accordingly, and let further frames join."""
     network = replace(network, scale=choose_scale(options, network.model, *aligned.bracket.shape))
-    recorded, original = None, aligned.bracket
+    recorded, original, check = None, aligned.bracket, network.reporter.check
     if options.method == "auto" and is_inexact(original):
-        aligned = replace(aligned, bracket=complete_shadows(original))
-        recorded = find_recorded(aligned, frames, noise)
+        aligned = replace(aligned, bracket=complete_shadows(original, check))
+        recorded = find_recorded(aligned, frames, noise, check)
         if recorded.everywhere and not options.stages:
-            return merge_recorded(original, frames, recorded, noise)
-    elif nothing_moved(aligned, frames, options, network.reporter.check):
+            return merge_recorded(original, frames, recorded, noise, check)
+    elif nothing_moved(aligned, frames, options, check):
         estimate = merge_static(aligned, frames, noise, network, options)
-        return join_frames(estimate, aligned, frames, noise) if frames.joining else estimate
+        return join_frames(estimate, aligned, frames, noise, check) if frames.joining else estimate
     estimate = merge_moving(aligned, frames, noise, network, options, recorded.share if recorded else None)
     if frames.joining:
-        estimate = join_frames(estimate, aligned, frames, noise)
+        estimate = join_frames(estimate, aligned, frames, noise, check)
         estimate = guess_unrecorded(estimate, aligned.bracket, frames, network)
-    return keep_recorded(estimate, original, recorded, noise) if recorded else estimate
+    return keep_recorded(estimate, original, recorded, noise, check) if recorded else estimate
 
 
 def _checked(bracket: Any) -> Bracket:

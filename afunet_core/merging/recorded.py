@@ -8,7 +8,7 @@ three.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -55,7 +55,9 @@ class Recorded:
         return float(self.share.mean()) > least
 
 
-def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise) -> Recorded:
+def find_recorded(
+    aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise, check: Callable[[], None] = lambda: None
+) -> Recorded:
     """Compare every frame that takes part with the reference."""
     bracket = aligned.bracket.with_reference(frames.reference)
     model = None if is_calibrated(bracket) else noise.dependable
@@ -63,18 +65,27 @@ def find_recorded(aligned: AlignedBracket, frames: FrameSelection, noise: Camera
     used = sorted(set(frames.joining or frames.three))
     rest, certain = [], 0.0
     for index in used:
+        check()
         found, moved = rest_map(bracket, index, model)
         certain = max(certain, moved if index in frames.three else 0.0)
         rest.append(found * covered[index].to(found) if index in covered else found)
-    share = torch.minimum(*(_side(bracket, frames, used, rest, side) for side in (0, 2)))
+    share = torch.minimum(*(_side(bracket, frames, used, rest, side, check) for side in (0, 2)))
     return Recorded(used, rest, share, certain)
 
 
-def _side(bracket: Bracket, frames: FrameSelection, used: Sequence[int], rest: Sequence[Tensor], side: int) -> Tensor:
+def _side(
+    bracket: Bracket,
+    frames: FrameSelection,
+    used: Sequence[int],
+    rest: Sequence[Tensor],
+    side: int,
+    check: Callable[[], None],
+) -> Tensor:
     """Map of places where the outer frame of a side is at rest, or one that reaches as far is and records them."""
     outer = frames.three[side]
     found = rest[used.index(outer)]
     for index, other in zip(used, rest, strict=True):
+        check()
         further = float(bracket.times[index] - bracket.times[outer]) * (side - 1)
         if further > 0:
             recorded = window_min(unsaturated(bracket.frames[index]).amin(1, keepdim=True), BLURRED)
@@ -93,24 +104,28 @@ def is_inexact(bracket: Bracket) -> bool:
     return is_calibrated(bracket) or (found.get("disagreement_after_stops") or 0.0) > UNFIT
 
 
-def keep_recorded(estimate: Estimate, bracket: Bracket, recorded: Recorded, noise: CameraNoise) -> Estimate:
+def keep_recorded(
+    estimate: Estimate, bracket: Bracket, recorded: Recorded, noise: CameraNoise, check: Callable[[], None]
+) -> Estimate:
     """Let recorded values take the network's place where nothing moved."""
-    mean = recorded_mean(bracket, recorded, noise)
-    image = estimate.image.to(mean)
-    return replace(estimate, image=torch.lerp(image, mean, recorded.share.to(mean)), rest=recorded.share)
+    mean = recorded_mean(bracket, recorded, noise, check)
+    image = in_strips(torch.lerp, estimate.image.to(mean), mean, recorded.share.to(mean), check=check)
+    return replace(estimate, image=image, rest=recorded.share)
 
 
-def merge_recorded(bracket: Bracket, frames: FrameSelection, recorded: Recorded, noise: CameraNoise) -> Estimate:
+def merge_recorded(
+    bracket: Bracket, frames: FrameSelection, recorded: Recorded, noise: CameraNoise, check: Callable[[], None]
+) -> Estimate:
     """Merge a scene in which nothing moved, without the network."""
     # Doubt about a scene at rest is mostly the camera's: only what certainly differs loses its say.
     sure = replace(recorded, rest=[smoothstep(rest, 0.0, DOUBTED) for rest in recorded.rest])
-    image = recorded_mean(bracket, sure, noise)
+    image = recorded_mean(bracket, sure, noise, check)
     three = frames.for_network(bracket)
     unit = float(bracket.times[frames.three[0]])
     return replace(Estimate.of_classic(image), three=three, unit=unit, at_rest=True, rest=recorded.share)
 
 
-def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise | None = None) -> Tensor:
+def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise | None, check: Callable[[], None]) -> Tensor:
     """Average the frames, each as far as it is at rest, unsaturated and not too dark, in the bracket's unit."""
     times = [float(bracket.times[index]) for index in recorded.frames]
     model = None if noise is None or is_calibrated(bracket) else noise.model
@@ -132,7 +147,7 @@ def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise | Non
         precise = [say * t / model.variance(mean * t).clamp(min=1e-10) for say, t in zip(says, times, strict=True)]
         return mean_radiance(linear, precise, times)
 
-    return in_strips(rows, *(bracket.frames[index] for index in recorded.frames), *recorded.rest)
+    return in_strips(rows, *(bracket.frames[index] for index in recorded.frames), *recorded.rest, check=check)
 
 
 def _sure(linear: Sequence[Tensor], says: Sequence[Tensor], times: Sequence[float], offset: float) -> list[Tensor]:

@@ -72,7 +72,7 @@ def merge_static(
     three = frames.for_network(aligned.bracket)
     unit = float(aligned.bracket.times[frames.three[0]])
     ran = network.estimate(three) if options.stages else None
-    image = None if options.units == "counts" else denoise_classic(three, noise.model)
+    image = None if options.units == "counts" else denoise_classic(three, noise.model, network.reporter.check)
     image = weighted_merge(three) if image is None else image
     image = image if unit == 1.0 else image / unit
     if ran is None:
@@ -80,7 +80,9 @@ def merge_static(
     return replace(ran, image=image, unit=unit, at_rest=True)
 
 
-def denoise_classic(bracket: ExposureStack, noise: NoiseModel | None) -> Tensor | None:
+def denoise_classic(
+    bracket: ExposureStack, noise: NoiseModel | None, check: Callable[[], None] = lambda: None
+) -> Tensor | None:
     """Return the classical merge of a scene at rest, denoised by a guided filter as far as it is within the noise.
 
     ``None`` where the noise is not known: then the classic should stand alone.
@@ -93,7 +95,7 @@ def denoise_classic(bracket: ExposureStack, noise: NoiseModel | None) -> Tensor 
         return within_noise(denoise_guided(classic, variance), classic, variance)
 
     halo = max(NEIGHBOURHOODS) // 2 + 2 * (WINDOW // 2)
-    return in_haloed_strips(rows, halo, *bracket.frames, pixels=_STRIP_PIXELS)
+    return in_haloed_strips(rows, halo, *bracket.frames, pixels=_STRIP_PIXELS, check=check)
 
 
 def denoise_guided(radiance: Tensor, variance: Tensor) -> Tensor:

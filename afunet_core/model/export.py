@@ -41,14 +41,14 @@ def export_model(model: AFUNet, path: str | os.PathLike[str], verbose: bool = Fa
         DependencyError: with a PyTorch older than 2.13, and for ``.onnx`` without the extra ``onnx``.
     """
     target = Path(path)
-    if target.suffix not in FORMATS:
+    if target.suffix.lower() not in FORMATS:
         raise ArgumentError("path", f"a file name ending in {' or '.join(FORMATS)}", target.name)
     if tuple(map(int, torch.__version__.split(".")[:2])) < EXPORTS_SINCE:
         needed = ".".join(map(str, EXPORTS_SINCE))
         raise DependencyError(
             f"Export needs PyTorch {needed} or later, and {torch.__version__} is installed. Update it."
         )
-    write = _onnx(model, verbose) if target.suffix == ".onnx" else _program(model)
+    write = _onnx(model, verbose) if target.suffix.lower() == ".onnx" else _program(model)
     write_atomically(target, write)
     return target
 

@@ -10,6 +10,7 @@ light than the dark value allows, where other channels disagree, and in the dark
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -37,7 +38,7 @@ def darkest_light(bracket: Bracket) -> float:
 
 
 @torch.no_grad()
-def complete_shadows(bracket: Bracket) -> Bracket:
+def complete_shadows(bracket: Bracket, check: Callable[[], None] = lambda: None) -> Bracket:
     """Let registered frames show, where they are too dark to tell, what the next longer one shows, if they allow it."""
     most = darkest_light(bracket)
     if most <= 0:
@@ -45,16 +46,16 @@ def complete_shadows(bracket: Bracket) -> Bracket:
     frames = list(bracket.frames)
     for index in reversed(range(len(bracket) - 1)):
         pair = bracket.select((index, index + 1), reference=1).with_frames(frames[index : index + 2])
-        frames[index] = _completed(pair, most)
+        frames[index] = _completed(pair, most, check)
     return bracket.with_frames(frames)
 
 
-def _completed(pair: Bracket, most: float) -> Tensor:
+def _completed(pair: Bracket, most: float, check: Callable[[], None]) -> Tensor:
     """The first of two frames with what the second, longer one shows in its dark."""
     darkest = float(encode(torch.tensor(most), pair.encoding, pair.gamma))
     rows = partial(_within, ratio=float(pair.times[0] / pair.times[1]), least=most, darkest=darkest, pair=pair)
     frame = pair.frames[0]
-    dark, within = in_haloed_strips(rows, WINDOW // 2, *pair.frames).split((1, 3), 1)
+    dark, within = in_haloed_strips(rows, WINDOW // 2, *pair.frames, check=check).split((1, 3), 1)
     if not bool((dark > 0).any()):
         return frame
     found = disagreement(pair.with_frames((within, pair.frames[1])), 0)
@@ -63,7 +64,7 @@ def _completed(pair: Bracket, most: float) -> Tensor:
     moved = spread_over(smoothstep(window_mean(found, 3), *MOVED), mask)
     moved = window_mean(window_max(moved, WINDOW), WINDOW)
     moved = F.interpolate(moved, size=frame.shape[-2:], mode="bilinear", align_corners=False)
-    return in_strips(torch.lerp, within, frame, moved)
+    return in_strips(torch.lerp, within, frame, moved, check=check)
 
 
 def _within(frame: Tensor, longer: Tensor, ratio: float, least: float, darkest: float, pair: Bracket) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
@@ -33,34 +34,51 @@ def with_halo(rows: slice, halo: int, height: int) -> tuple[slice, slice]:
     return slice(first, min(rows.stop + halo, height)), slice(rows.start - first, rows.stop - first)
 
 
-def in_strips(function: Callable[..., Tensor], *images: Tensor, pixels: int = PIXELS) -> Tensor:
+def in_strips(
+    function: Callable[..., Tensor],
+    *images: Tensor,
+    pixels: int = PIXELS,
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
     """Apply a pixelwise function to strips of rows, which fit the cache, instead of to whole images B×C×H×W.
 
     A chain of cheap operations on a large image spends its time waiting for memory; in strips it runs about twice as
     fast, with the same result and the same gradients. On a GPU the image stays whole.
+    ``check`` is called before each strip; it raises when the caller no longer wants the result.
     """
-    return in_haloed_strips(function, 0, *images, pixels=pixels)
+    return in_haloed_strips(function, 0, *images, pixels=pixels, check=check)
 
 
 def in_haloed_strips(
-    function: Callable[..., Tensor], halo: int, *images: Tensor, pixels: int = HALOED_PIXELS
+    function: Callable[..., Tensor],
+    halo: int,
+    *images: Tensor,
+    pixels: int = HALOED_PIXELS,
+    check: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Apply a function that looks at neighbours up to ``halo`` rows away, strip by strip with those rows beyond it."""
     # Strips pay on a CPU, and not while a compiler fuses operations and keeps sizes symbolic.
     if images[0].device.type != "cpu" or torch.compiler.is_compiling():
+        check()
         return function(*images)
     height, width = images[0].shape[-2:]
     cuts = list(row_strips(height, width, max(pixels, LEAST_HALOS * halo * width)))
     if len(cuts) <= 1 or height <= cuts[0].stop + 2 * halo:
+        check()
         return function(*images)
-    result: Tensor | None = None
-    for rows in cuts:
+
+    def computed(rows: slice) -> Tensor:
+        check()
         wide, inner = with_halo(rows, halo, height)
-        strip = function(*(image[..., wide, :] for image in images))
-        if result is None:
-            result = strip.new_empty(*strip.shape[:-2], height, strip.shape[-1])
-        result[..., rows, :] = strip[..., inner, :]
-    assert result is not None
+        return function(*(image[..., wide, :] for image in images))[..., inner, :]
+
+    strips = map(computed, cuts)
+    first = next(strips)
+    if first.requires_grad:  # written into its place, every strip would copy the gradient of the whole
+        return torch.cat([first, *strips], -2)
+    result = first.new_empty(*first.shape[:-2], height, first.shape[-1])
+    for rows, strip in zip(cuts, chain((first,), strips), strict=True):
+        result[..., rows, :] = strip
     return result
 
 

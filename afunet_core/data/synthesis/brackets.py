@@ -207,10 +207,8 @@ def validation_brackets(
 
 def contact_sheet(batch: SyntheticBatch) -> np.ndarray:
     """Lay out a row for each bracket, H×W×3 uint8: the frames, the truth (μ-law, then plain gamma), the moved mask."""
-    gap, columns = (
-        4,
-        [*batch.frames.unbind(1), mu_law(batch.truth), encode(batch.truth), batch.moved.expand(-1, 3, -1, -1)],
-    )
+    gap, moved = 4, batch.moved.expand(-1, 3, -1, -1)
+    columns = [*batch.frames.unbind(1), mu_law(batch.truth), encode(batch.truth), moved]
     rows = torch.cat([F.pad(picture.cpu(), (gap, 0, gap, 0), value=1.0) for picture in columns], dim=-1)
     sheet = F.pad(torch.cat(list(rows), dim=-2), (0, gap, 0, gap), value=1.0)
     return (sheet.clamp(0, 1) * 255).round().permute(1, 2, 0).byte().numpy()

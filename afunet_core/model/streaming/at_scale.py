@@ -17,10 +17,11 @@ from torch import Tensor
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.heads import anchored_merge, anchored_weights
 from afunet_core.model.streaming.rows import FrameSource
-from afunet_core.model.streaming.stream import stream
+from afunet_core.model.streaming.stream import check_cancel, stream
 from afunet_core.model.streaming.tiling import row_ranges
 from afunet_core.model.working_scale import REACH, HeadMaps, apply_linear_maps, fit_linear_maps, reduce_frames
 from afunet_core.ops.box_filter import window_max, window_mean
+from afunet_core.utils.progress import ShouldCancel
 
 STRIP_PIXELS = 1 << 16  # pixels of a strip of the frames: what is computed of them stays in the processor's cache
 # Pixels of the frames for which the enlarging is fitted at once: many beside the rows beyond them.
@@ -33,7 +34,12 @@ PRIOR_TRUST = 1.0
 
 
 def stream_at_scale(
-    model: AFUNet, frames: Tensor | FrameSource, scale: int, where: Tensor | None = None, **options: Any
+    model: AFUNet,
+    frames: Tensor | FrameSource,
+    scale: int,
+    where: Tensor | None = None,
+    should_cancel: ShouldCancel | None = None,
+    **options: Any,
 ) -> tuple[Tensor, float]:
     """Merge by a network with an anchored head that looks at frames reduced by ``scale``, without gradients, in pieces.
 
@@ -42,7 +48,8 @@ def stream_at_scale(
     """
     source = FrameSource(frames) if isinstance(frames, Tensor) else frames
     batch, _, height, width = source.shape
-    coarse = _reduced(source, scale)
+    coarse = _reduced(source, scale, should_cancel)
+    options["should_cancel"] = should_cancel
     image = torch.empty(batch, 3, height, width, dtype=torch.float32, device=source.device)
     looked_at = 0.0
     with torch.inference_mode():
@@ -55,6 +62,7 @@ def stream_at_scale(
             for start, stop in row_ranges(height, scale * max(1, FITTED_PIXELS // (width * scale))):
                 enlarge = _enlarging(small, maps, (start, stop), scale)
                 for top, bottom in row_ranges(stop - start, scale * max(1, STRIP_PIXELS // (width * scale))):
+                    check_cancel(should_cancel)
                     strip = source.rows(index, start + top, start + bottom)[None].to(maps.dtype)
                     found = enlarge(strip, (top, bottom))
                     merged = anchored_merge(strip, times.to(strip), found.prior, found.trust)
@@ -62,7 +70,7 @@ def stream_at_scale(
     return image, looked_at
 
 
-def _reduced(source: FrameSource, scale: int) -> Tensor:
+def _reduced(source: FrameSource, scale: int, should_cancel: ShouldCancel | None) -> Tensor:
     """:func:`reduce_frames` of a source, strip by strip."""
     batch, channels, height, width = source.shape
     shape = (batch, channels, -(-height // scale), -(-width // scale))
@@ -70,6 +78,7 @@ def _reduced(source: FrameSource, scale: int) -> Tensor:
     with torch.inference_mode():
         for index in range(batch):
             for start, stop in row_ranges(height, scale * max(1, STRIP_PIXELS // (width * scale))):
+                check_cancel(should_cancel)
                 rows = reduce_frames(source.rows(index, start, stop)[None].float(), scale)[0]
                 coarse[index, :, start // scale : start // scale + rows.shape[1]] = rows
     return coarse

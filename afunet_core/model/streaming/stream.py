@@ -106,6 +106,12 @@ def stream(
     return (radiance, states) if stages else radiance
 
 
+def check_cancel(should_cancel: ShouldCancel | None) -> None:
+    """Raise :class:`MergeCancelled` if the caller asked for it."""
+    if should_cancel is not None and should_cancel():
+        raise MergeCancelled("The merge was cancelled.")
+
+
 class _Run:
     """One call of :func:`stream`: sizes, folded layers, workers and progress."""
 
@@ -148,8 +154,7 @@ class _Run:
 
     def check(self) -> None:
         """Raise :class:`MergeCancelled` if the caller asked for it."""
-        if self.should_cancel is not None and self.should_cancel():
-            raise MergeCancelled("The merge was cancelled.")
+        check_cancel(self.should_cancel)
 
     def tick(self, message: str) -> None:
         """Report that one more strip of one pass is done."""

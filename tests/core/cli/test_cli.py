@@ -404,6 +404,23 @@ def test_evaluate_synthetic_brackets(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == ""
 
 
+def test_an_evaluation_keeps_its_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluate", "--synthetic", "1", "--size", "32", "--no-model", "--baselines", "weighted", "--pictures"]
+    (tmp_path / "file").touch()
+    assert main([*words, "-o", str(tmp_path / "file")]) == 2
+    assert "scenes" not in capsys.readouterr().err, "a folder that cannot be made is refused before the work"
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("no room left")
+
+    monkeypatch.setattr("afunet_core.evaluation.figures.write_pictures", fail)
+    assert main([*words, "-o", str(tmp_path / "report")]) == 2
+    assert (tmp_path / "report" / "scenes.csv").is_file(), "written before the pictures"
+    assert "weighted merge" in (tmp_path / "report" / "table.md").read_text(encoding="utf-8")
+
+
 def test_pictures_are_refused_before_the_work_without_matplotlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,6 +121,14 @@ class TestGainMap:
         image = read_image(tmp_path / "a.jpg")  # OpenImageIO applies the map; what the camera took is the 8-bit picture
         assert (image.pixels.dtype, image.encoding, image.metadata) == (np.uint8, "srgb", INFO)
 
+    def test_a_picture_that_pillow_refuses(
+        self, tmp_path: Path, radiance: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_gain_map_jpeg(tmp_path / "a.jpg", self.picture_of(radiance), radiance)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+        with pytest.raises(ImageFileError, match=r"a\.jpg: is damaged"):
+            read_image(tmp_path / "a.jpg")
+
     def test_reads_those_of_libultrahdr(self, tmp_path: Path, radiance: np.ndarray) -> None:
         codecs = pytest.importorskip("imagecodecs")
         light = np.dstack([radiance, np.ones(radiance.shape[:2])]).astype(np.float16)

@@ -55,6 +55,12 @@ def test_the_best_exposed_frame_is_the_reference() -> None:
     assert choose_reference(af.Bracket(frames, ev=range(7), encoding="linear")) == 3
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 2000)])
+def test_a_picture_without_slopes_has_a_reference(size: tuple[int, int]) -> None:
+    frames = [torch.full((1, 3, *size), 0.02 * 2.0**stop) for stop in range(5)]
+    assert choose_reference(af.Bracket(frames, ev=range(5), encoding="linear")) in (1, 2, 3)
+
+
 def test_a_shaken_frame_gives_way_to_a_sharp_one() -> None:
     generator = torch.Generator().manual_seed(0)
     light = 0.1 + 0.05 * torch.rand(1, 3, 64, 64, generator=generator)

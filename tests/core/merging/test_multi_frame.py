@@ -25,6 +25,7 @@ from afunet_core.metrics import psnr_mu
 from afunet_core.motion import consistency
 from afunet_core.ops.strips import row_strips
 from afunet_core.radiometry import encode
+from afunet_core.utils.progress import ProgressReporter
 from scenes import ANCHORED, tiny_network
 
 SIZE, DISC = 96, 14
@@ -251,6 +252,21 @@ def test_clipped_black_without_any_noise_is_no_accident() -> None:
         torch.testing.assert_close(combined, radiance, atol=1e-3, rtol=0.01)
 
 
+def asked_at(scale: int) -> Network:
+    model, reporter = tiny_network(**ANCHORED), ProgressReporter()
+    return Network(model, {}, torch.device("cpu"), torch.float32, None, False, reporter, scale)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (1, 9)])
+def test_a_picture_smaller_than_a_block_can_be_guessed(size: tuple[int, int]) -> None:
+    frames = [torch.full((1, 3, *size), min(1.0, 0.05 * 2.0**k)) for k in range(5)]
+    bracket = af.Bracket(frames, ev=range(0, 10, 2), reference=2, response=None, override=True)
+    known = Estimate(torch.zeros(1, 3, *size), "cpu", "float32", unrecorded=torch.ones(1, 1, *size))
+    found = guess_unrecorded(known, bracket, select_frames(bracket), asked_at(2))
+    assert found.image.shape == known.image.shape
+    assert found.guessed == 1
+
+
 @pytest.mark.parametrize(("scale", "guessed_at"), [(1, 1), (2, 4), (8, 8)])
 def test_a_guess_is_asked_for_where_it_counts_and_is_never_darker(
     scale: int, guessed_at: int, monkeypatch: pytest.MonkeyPatch
@@ -269,7 +285,7 @@ def test_a_guess_is_asked_for_where_it_counts_and_is_never_darker(
         return Estimate(torch.full((1, 3, *three.shape), 0.5), "cpu", "float32")
 
     monkeypatch.setattr(Network, "estimate", estimate)
-    network = Network(tiny_network(**ANCHORED), {}, torch.device("cpu"), torch.float32, None, False, None, scale)
+    network = asked_at(scale)
     known = Estimate(image, "cpu", "float32", unrecorded=unrecorded)
     found = guess_unrecorded(known, bracket, select_frames(bracket), network)
     assert asked == [((64 // guessed_at, 64 // guessed_at), unrecorded)]

@@ -159,7 +159,7 @@ def test_what_the_short_frame_records_of_a_clipped_wall_is_not_guessed() -> None
     guess = torch.full_like(bracket.frames[0], 0.7)
     noise = CameraNoise(bracket, ORDINARY_CAMERA)
     mended = _static_elsewhere(
-        Estimate.of_classic(guess.clone()), bracket, torch.ones(1, 1, 96, 96), noise, bracket.frames[0]
+        Estimate.of_classic(guess.clone()), bracket, torch.ones(1, 1, 96, 96), noise, bracket.frames[0], lambda: None
     ).image
     wall, square = (..., slice(60, 90), slice(10, 80)), (..., slice(11, 17), slice(9, 12))
     recorded = bracket.radiance(0)

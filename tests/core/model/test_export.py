@@ -80,7 +80,7 @@ def test_autocast_stays_close_to_float32_and_differentiable():
     assert torch.isfinite(frames.grad).all()
 
 
-@pytest.mark.parametrize("suffix", [".pt2", ".onnx"])
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx", ".ONNX"])
 def test_an_older_exporter_is_refused(suffix, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.7.1+cpu")
     with pytest.raises(DependencyError, match=r"needs PyTorch 2\.13 or later, and 2\.7\.1\+cpu is installed"):
