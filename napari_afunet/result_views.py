@@ -1,11 +1,11 @@
-"""Looking closer at a result: comparisons, maps, regions from other frames, and the stages of the network."""
+"""Looking closer at a result: comparisons, maps, and the stages of the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from napari_afunet.display.compare import COMPARISONS, compare, newest_result, stop_comparing
@@ -13,30 +13,14 @@ from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
-from napari_afunet.layers.overlays import (
-    LEGENDS,
-    TOOLS,
-    compute_map,
-    draw_regions,
-    find_regions,
-    frame_ids,
-    hide_map,
-    outline_strokes,
-    region_layer,
-    remove_extra_layers,
-    remove_last_region,
-    show_map,
-)
-from napari_afunet.layers.result_layer import ResultId
-from napari_afunet.layers.selection import MOST_FRAMES
+from napari_afunet.layers.overlays import LEGENDS, compute_map, hide_map, remove_extra_layers, show_map
 from napari_afunet.panels.layout import let_shrink, reveal
+from napari_afunet.region_tools import RegionTools
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image
 
-_FINISHED = ("added", "removed", "changed")
-_REGION_DELAY = 250  # milliseconds without a change after which regions are taken
 _MAPS = {
     "ghost": ("Show ghosts", "Overlay where the frames disagree, because something moved."),
     "source": ("Show sources", "Overlay which frame each pixel came from, or how much the network decided."),
@@ -61,32 +45,21 @@ class ResultViews(QWidget):
         self._after_merge: Callable[[], None] | None = None
         self.comparisons: dict[str, QPushButton] = {}
         self.maps: dict[str, QPushButton] = {}
-        self.tools: dict[str, QPushButton] = {}
         for name, (text, tip) in COMPARISONS.items():
-            self.comparisons[name] = self._button(
-                text, tip, lambda on, name=name: self.show_comparison(name if on else "")
-            )
+            self.comparisons[name] = _button(text, tip, lambda on, name=name: self.show_comparison(name if on else ""))
         for name, (text, tip) in _MAPS.items():
-            self.maps[name] = self._button(text, tip, lambda on, name=name: self._on_map(name, on))
+            self.maps[name] = _button(text, tip, lambda on, name=name: self._on_map(name, on))
         for button in (*self.comparisons.values(), *self.maps.values()):
             button.setCheckable(True)
-        for mode, (text, tip) in TOOLS.items():
-            tip = f"{tip}: it is taken from the frame chosen, at once."
-            self.tools[mode] = self._button(text, tip, lambda _, mode=mode: self._on_draw(mode))
-        self.undo_button = self._button("Undo", "Take the last region back.", self._on_undo)
-        self.undo_button.setAccessibleName("Undo the last region")
-        tip = "Remove previews, maps, stages and regions; results and frames stay."
-        self.tidy_button = self._button("Remove extra layers", tip, self._on_tidy)
-        self.legend, self.reason_label = QLabel(), QLabel()
+        self.regions = RegionTools(viewer, controller, self._uncovered)
+        tip = "Remove previews, maps and stages, and hide regions; results and frames stay."
+        self.tidy_button = _button("Remove extra layers", tip, self._on_tidy)
+        self.legend = QLabel()
         self.legend.setAccessibleName("Legend of the map")
         self.legend.setTextFormat(Qt.TextFormat.RichText)
-        self.reason_label.setAccessibleName("Why no region can be taken")
-        for label in (self.legend, self.reason_label):
-            label.setWordWrap(True)
-            label.setVisible(False)
-        self.frame_box, self.quantity_box, self.channel_box = QComboBox(), QComboBox(), QSpinBox()
-        self.frame_box.setAccessibleName("Frame that a region is taken from")
-        self.frame_box.setToolTip("Where something moved the result shows the reference's moment: choose another's.")
+        self.legend.setWordWrap(True)
+        self.legend.setVisible(False)
+        self.quantity_box, self.channel_box = QComboBox(), QSpinBox()
         self.quantity_box.setAccessibleName("Stages as")
         self.quantity_box.setToolTip("What the layers 'stages' show of the network's features, along the stage slider.")
         self.channel_box.setAccessibleName("Channel of the features")
@@ -94,23 +67,12 @@ class ResultViews(QWidget):
         for value, text in QUANTITIES.items():
             self.quantity_box.addItem(text, value)
         self._lay_out()
-        self._regions_timer = QTimer(self)
-        self._regions_timer.setSingleShot(True)
-        self._regions_timer.setInterval(_REGION_DELAY)
-        self._regions_timer.timeout.connect(self._take_regions)
         self.quantity_box.activated.connect(self._on_features)
         self.channel_box.valueChanged.connect(self._on_features)
         controller.started.connect(lambda: self.show_comparison(""))
         controller.merged.connect(self._on_merged)
         controller.ended.connect(self._on_ended)
         self.refresh()
-
-    @staticmethod
-    def _button(text: str, tip: str, clicked: Callable[..., None]) -> QPushButton:
-        button = QPushButton(text)
-        button.setToolTip(tip)
-        button.clicked.connect(clicked)
-        return button
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -120,9 +82,7 @@ class ResultViews(QWidget):
         for widgets in (
             *zip(shown[::2], shown[1::2], strict=True),
             (self.legend,),
-            (QLabel("Take from"), self.frame_box),
-            (*self.tools.values(), self.undo_button),
-            (self.reason_label,),
+            (self.regions,),
             (self.tidy_button,),
             (QLabel("Stages as"), self.quantity_box, self.channel_box),
         ):
@@ -130,8 +90,7 @@ class ResultViews(QWidget):
             for widget in widgets:
                 row.addWidget(widget, 0 if isinstance(widget, QLabel) and len(widgets) > 1 else 1)
             column.addLayout(row)
-        for box in (self.frame_box, self.quantity_box):
-            let_shrink(box)
+        let_shrink(self.quantity_box)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -141,34 +100,27 @@ class ResultViews(QWidget):
     def _on_merged(self, layers: dict[str, Image]) -> None:
         outcome = self.outcome
         if outcome is not None:
-            self._offer(outcome.info.get("frames") or outcome.source.names, _no_regions(outcome))
+            self._offer_maps(True)
             self._offer_channels(0 if outcome.source.planes else channel_count(outcome))
             self._release_maps()
 
     def _on_ended(self, fraction: float, message: str) -> None:
-        self._regions_timer.start()  # what was drawn while it ran
         wish, self._after_merge = self._after_merge, None
         if wish is not None and fraction == 1.0:
             wish()
 
     def refresh(self) -> None:
-        """Offer comparisons where there is a result."""
+        """Follow the layer list: offer comparisons where there is a result."""
         for button in self.comparisons.values():
             button.setEnabled(newest_result(self._viewer) is not None)
+        self.regions.refresh()
         if self.outcome is None:
-            self._offer([])
+            self._offer_maps(False)
             self._offer_channels(0)
 
-    def _offer(self, names: Sequence[str], reason: str = "") -> None:
-        """Offer the frames of a result; none where there is no result, and no regions for a reason."""
-        self.frame_box.clear()
-        self.frame_box.addItems([f"frame {index + 1} · {name}" for index, name in enumerate(names)])
+    def _offer_maps(self, there_are: bool) -> None:
         for button in self.maps.values():
-            button.setEnabled(bool(names))
-        self.reason_label.setText(reason)
-        self.reason_label.setVisible(bool(reason))
-        for widget in (self.frame_box, *self.tools.values(), self.undo_button):
-            widget.setEnabled(bool(names) and not reason)
+            button.setEnabled(there_are)
 
     def _uncovered(self) -> Outcome | None:
         """Return the last merge; a preview in front of it is removed, a comparison that shows it elsewhere is ended."""
@@ -249,39 +201,6 @@ class ResultViews(QWidget):
         for button in self.maps:
             self.mark_map(button)
 
-    def _on_draw(self, tool: str) -> None:
-        outcome, frame = self._uncovered(), self.frame_box.currentIndex()
-        if outcome is not None and frame >= 0:
-            layer = draw_regions(self._viewer, outcome, frame, tool)
-            layer.events.data.disconnect(self._on_regions)
-            layer.events.data.connect(self._on_regions)
-
-    def _on_regions(self, event: Any) -> None:
-        if event.action in _FINISHED:  # not while a shape is drawn
-            self._regions_timer.start()
-
-    def _on_undo(self) -> None:
-        if self.outcome is not None and (layer := region_layer(self._viewer, ResultId.of_outcome(self.outcome))):
-            remove_last_region(layer)
-
-    def _take_regions(self) -> None:
-        outcome = self.outcome
-        if outcome is None:
-            return
-        layer = region_layer(self._viewer, ResultId.of_outcome(outcome))
-        if layer is not None:
-            outline_strokes(layer)
-        regions = find_regions(layer, frame_ids(outcome))
-        if regions != tuple(outcome.settings.regions):
-            if layer is not None and str(layer.mode).startswith("add"):
-                layer.mode = "pan_zoom"  # one press of the button draws one region
-            self._controller.retake(regions)
-
-    def drawn_regions(self, layers: Sequence[Image]) -> tuple[Any, ...]:
-        """Return the regions drawn over the result of these frames, shortest exposure first."""
-        ids = [str(layer.unique_id) for layer in layers] if len(layers) > 1 else list(map(str, range(MOST_FRAMES)))
-        return find_regions(region_layer(self._viewer, ResultId.of_frames(layers)), ids)
-
     def _offer_channels(self, count: int) -> None:
         """Offer the channels of the features; 0 when there are none to look at."""
         self.quantity_box.setEnabled(count > 0)
@@ -306,10 +225,8 @@ class ResultViews(QWidget):
         run_in_background(self, quantity_values, outcome, *wish, done=show)
 
 
-def _no_regions(outcome: Outcome) -> str:
-    """Return why no region of a result can be taken from another frame; nothing where one can."""
-    if outcome.is_preview:
-        return "Regions are taken in a result, not in a preview: press Merge."
-    if outcome.linear:
-        return ""
-    return "Regions are taken in light, and exposure fusion gives none: choose another method."
+def _button(text: str, tip: str, clicked: Callable[..., None]) -> QPushButton:
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.clicked.connect(clicked)
+    return button

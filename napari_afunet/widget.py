@@ -154,7 +154,7 @@ class MergeWidget(QWidget):
         """Return the settings shown now, exposures and regions included."""
         ev, times = self.bracket.exposures()
         settings = self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
-        return settings.replace(regions=self.views.drawn_regions(self.bracket.layers()))
+        return settings.replace(regions=self.views.regions.drawn(self.bracket.layers()))
 
     def merge(self) -> None:
         """Start merging; what is wrong with the settings becomes a notification."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
@@ -32,6 +34,14 @@ _PAUSE = 1  # milliseconds between two layers of a result
 KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
 
 
+@dataclass(frozen=True, eq=False)
+class _Retaking:
+    """Regions that are just being taken."""
+
+    regions: tuple[Any, ...]
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
 class MergeController(QObject):
     """Starts what runs in the background, follows it, and shows what it brings."""
 
@@ -48,6 +58,7 @@ class MergeController(QObject):
         self.run: Run | None = None  # under way
         self.outcome: Outcome | None = None  # a preview only where there is no merge of the same frames
         self.preview: Outcome | None = None
+        self._retaking: _Retaking | None = None
         self._begun = 0.0
         self._activity: progress | None = None
         self._showing: Generator[None, None, str] | None = None  # a result, layer by layer
@@ -68,17 +79,27 @@ class MergeController(QObject):
         if self.run is not None:
             self.run.stop.set()
 
+    @property
+    def regions(self) -> tuple[Any, ...]:
+        """Regions of the last result from other frames, those included that are just being taken."""
+        if self._retaking is not None:
+            return self._retaking.regions
+        return () if self.outcome is None else self.outcome.settings.regions
+
     def retake(self, regions: tuple[Any, ...]) -> None:
-        """Take regions of the last result from other frames, and show it anew."""
+        """Take regions of the last result from other frames, and show it anew; an older wish is forgotten."""
         outcome = self.outcome
         if outcome is None or outcome.result is None or self.run is not None:
             return
+        self._stop_retaking()
+        self._retaking = wish = _Retaking(regions)
         if outcome.source.planes:
             self.progressed.emit(0.0, "Merging the plane again …")
 
         def show(changed: Outcome) -> None:
-            if self.outcome is not outcome or self.run is not None:
+            if self._retaking is not wish:
                 return
+            self._retaking = None
             vars(outcome).update(vars(changed))
             if outcome.source.planes:
                 self.progressed.emit(1.0, "Merged the plane again.")
@@ -86,13 +107,22 @@ class MergeController(QObject):
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
 
         def failed(error: Exception) -> None:
+            if self._retaking is not wish:
+                return
+            self._retaking = None
             message = in_widget_words(str(error))
             self.progressed.emit(0.0, message)
             show_error(message)
 
-        run_in_background(self, with_regions, outcome, regions, done=show, failed=failed)
+        run_in_background(self, with_regions, outcome, regions, wish.stop.is_set, done=show, failed=failed)
+
+    def _stop_retaking(self) -> None:
+        if self._retaking is not None:
+            self._retaking.stop.set()
+            self._retaking = None
 
     def _start(self, title: str, function: Callable[..., Outcome | str], *arguments: Any) -> None:
+        self._stop_retaking()
         self.run = run = Run(self)
         run.progressed.connect(self._on_progress)
         run.bracket_done.connect(self.bracket_done)
@@ -144,6 +174,7 @@ class MergeController(QObject):
         """Stop what runs and forget it: the panel is closed."""
         self._next_layer.stop()
         self._showing = None
+        self._stop_retaking()
         if self.run is not None:
             self.run.stop.set()
             self._end(0.0, "Cancelled. Nothing was changed.")

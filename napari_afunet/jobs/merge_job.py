@@ -102,7 +102,9 @@ def merge_source(
     return outcome
 
 
-def with_regions(outcome: Outcome, regions: tuple[Any, ...]) -> Outcome:
+def with_regions(
+    outcome: Outcome, regions: tuple[Any, ...], should_cancel: Callable[[], bool] | None = None
+) -> Outcome:
     """Return an outcome with other regions from single frames; of a stack, planes they differ in are merged again."""
     settings, result = outcome.settings.replace(regions=regions), outcome.result
     if not outcome.source.planes:
@@ -114,7 +116,7 @@ def with_regions(outcome: Outcome, regions: tuple[Any, ...]) -> Outcome:
         wanted = _regions_of(index, regions)
         if wanted != _regions_of(index, outcome.settings.regions):
             of_plane = settings.replace(regions=wanted, stages=False, ghost_map=False, border="fill")
-            radiance[index] = merge_source(outcome.source.at(index), of_plane).radiance
+            radiance[index] = merge_source(outcome.source.at(index), of_plane, should_cancel=should_cancel).radiance
     return replace(outcome, settings=settings, radiance=radiance, info=outcome.info | {"regions": regions})
 
 

@@ -37,7 +37,7 @@ _REGIONS = "regions"
 _SMALLEST = 2  # pixels along the shorter side of a shape that counts
 _EDGE = 2  # pixels of the lines around regions
 _BRUSH = 24  # pixels of the screen that a stroke is wide: zoomed in, the brush is finer
-_KEPT = ("radiance", "fused", "tone_mapped")
+_KEPT = ("radiance", "fused", "tone_mapped", _REGIONS)
 _STROKE = "add_path"
 # mode of napari's shapes → what the user reads, tip
 TOOLS = {
@@ -87,8 +87,11 @@ def hide_map(viewer: ViewerModel, outcome: Outcome, name: str) -> None:
 
 
 def remove_extra_layers(viewer: ViewerModel) -> None:
-    """Remove previews, maps, stages and regions; results and frames stay."""
+    """Remove previews, maps and stages, and hide regions: they are part of a result. Results and frames stay."""
     remove_layers(viewer, lambda note: note.get("role", _KEPT[0]) not in _KEPT or bool(note.get("preview")))
+    for layer in viewer.layers:
+        if layer.metadata.get(KEY, {}).get("role") == _REGIONS:
+            layer.visible = False
 
 
 def region_layer(viewer: ViewerModel, result: ResultId) -> Shapes | None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _LARGEST_PREVIEW = 512  # pixels along the longer side
 _SMALLEST = 16
+_TURNED = 1e-4  # part of a pixel a pixel, by which frames on one grid may differ in scale and rotation
+_SHIFTED = 0.01  # of a pixel
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,10 @@ class Placement:
     def translate(self) -> tuple[float, ...]:
         """World position of the first pixel's centre."""
         return tuple(float(value) for value in self.matrix[:-1, -1])
+
+    def __str__(self) -> str:
+        scale, translation = (", ".join(f"{value:.6g}" for value in values) for values in (self.scale, self.translate))
+        return f"scale ({scale}), translation ({translation})" + ("" if self.is_upright else ", rotation or shear")
 
     @property
     def is_upright(self) -> bool:
@@ -239,12 +245,13 @@ def _require_same_grid(layers: Sequence[Image], reference: Image) -> None:
             expected = f"{reference.ndim} dimensions, {'colour' if reference.rgb else 'grey'}, as {reference.name!r}"
             actual = f"{layer.ndim} dimensions, {'colour' if layer.rgb else 'grey'}"
             raise ShapeError(f"layer {layer.name!r}", expected, actual, "Convert or split the layer so that all agree.")
-        ours, theirs = (Placement.of(each).matrix for each in (layer, reference))
-        if not np.allclose(ours, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max()):
+        ours, theirs = (Placement.of(each) for each in (layer, reference))
+        moved = np.linalg.solve(theirs.matrix, ours.matrix) - np.eye(len(ours.matrix))  # in pixels of the reference
+        if np.abs(moved[:, :-1]).max() > _TURNED or np.abs(moved[:, -1]).max() > _SHIFTED:
             raise BracketError(
                 f"layer {layer.name!r}",
-                f"the scale, translation, rotation and shear of {reference.name!r}",
-                f"others, scale {tuple(map(float, layer.scale))}, translation {tuple(map(float, layer.translate))}",
-                "Copy the transform (layer list › right click › Copy scale, translate, rotate, shear or affine) if it "
-                "is wrong, or resample the layer; the merge aligns hand-held frames by itself.",
+                f"the place of {reference.name!r}, {theirs}",
+                f"{ours}",
+                "Give all frames one place (right click a layer › Copy scale and transforms › Copy all to clipboard, "
+                "then Apply on the others), or crop them alike; the merge aligns hand-held frames by itself.",
             )

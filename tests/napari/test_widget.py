@@ -64,6 +64,11 @@ def test_from_sample_frames_to_layers_and_again(viewer, widget, qtbot, frames, a
 
 def test_mistakes_are_said_in_the_panel(viewer, widget, frames, add_bracket, click_merge):
     layers, settings = add_bracket(viewer, frames), widget.options.settings()
+
+    def refill(frames):
+        viewer.layers.clear()
+        widget.bracket.set_layers(add_bracket(viewer, frames))
+
     for prepare, word in (
         (lambda: widget.options.choose("model", "/nowhere/model.safetensors"), "model.safetensors"),
         (lambda: widget.options.choose("device", "quantum"), "device"),
@@ -72,6 +77,9 @@ def test_mistakes_are_said_in_the_panel(viewer, widget, frames, add_bracket, cli
             lambda: widget.bracket.set_layers([*layers[:2], viewer.add_image(frames[2][..., 0], metadata={"ev": 2.0})]),
             "grey",
         ),
+        (lambda: refill([frame[..., 0] > 9 for frame in frames]), "bool"),
+        (lambda: refill([frame[..., 0].astype(np.int16) for frame in frames]), "signed integers"),
+        (lambda: refill([frames[2], frames[1], frames[0]]), "exposures: expected"),  # they contradict themselves
     ):
         widget.options.set_settings(settings)
         prepare()
@@ -181,7 +189,7 @@ def test_a_preview_goes_when_it_is_out_of_date_and_never_takes_the_place_of_the_
     expect_removed()
     widget.bracket.set_layers(layers)
     preview()
-    widget.views.tools["add_rectangle"].click()
+    widget.views.regions.tools["add_rectangle"].click()
     assert [layer.name for layer in viewer.layers if "preview" in layer.name] == []
     viewer.layers.remove("scene regions")
     widget.preview()

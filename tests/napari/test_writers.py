@@ -39,6 +39,18 @@ def test_what_is_written_is_read_back(plugin, tmp_path, suffix, tolerance, shape
     assert np.max(np.abs(pixels - radiance)) <= tolerance * radiance.max()
 
 
+@pytest.mark.parametrize("suffix", [".exr", ".hdr"])
+def test_a_stack_is_written_as_numbered_files_where_a_file_holds_one_image(plugin, tmp_path, suffix):
+    values = np.random.default_rng(0).uniform(0, 40, (3, 9, 7, 3)).astype(np.float32)
+    stack = Image(values, rgb=True, metadata={"afunet": {"role": "radiance", "info": {"method": "weighted"}}})
+    written = write(str(tmp_path / f"s{suffix}"), [stack.as_layer_data_tuple()], plugin_name="napari-afunet")
+    assert [Path(name).name for name in written] == [f"s_000{number}{suffix}" for number in range(3)]
+    for name, plane in zip(written, values, strict=True):
+        image = read_image(name)
+        np.testing.assert_allclose(image.pixels, plane, atol=0 if suffix == ".exr" else 0.01 * plane.max())
+        assert image.metadata["method"] == "weighted"
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize(("shape", "axes"), [((4, 9, 7), "ZYX"), ((2, 3, 9, 7, 3), "TZYXS")])
 def test_a_stack_is_written_as_one_tiff_that_others_understand(plugin, tmp_path, shape, axes, lazy):

@@ -213,3 +213,18 @@ def test_the_window_answers_between_the_layers_of_a_result_and_nobody_sees_half_
     widget.merge()
     qtbot.waitUntil(lambda: not close and not widget.is_running)
     assert [(layer.name, layer.visible) for layer in viewer.layers[3:]] == [("scene HDR", True)]
+
+
+def test_two_viewers_merge_at_the_same_time_each_its_own(open_widget, finish, make_frames, add_bracket, messages):
+    both = [open_widget(), open_widget()]
+    for number, (viewer, widget) in enumerate(both):
+        add_bracket(viewer, make_frames(seed=number)[0])
+        widget.merge()
+    for _, widget in both:
+        finish(widget)
+    assert not np.array_equal(*(viewer.layers["scene HDR"].data for viewer, _ in both))
+    both[0][0].close()
+    both[1][1].merge()
+    finish(both[1][1])
+    assert both[1][1].controls.status_label.text().startswith("Merged")
+    assert messages() == []

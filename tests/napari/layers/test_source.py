@@ -57,6 +57,14 @@ def test_layers_on_other_grids_are_refused_with_advice(change, error, word):
         bracket_source(layers)
 
 
+@pytest.mark.parametrize("change", [{"scale": (0.2, 0.2)}, {"translate": (5e4, 5e4 + 0.1)}, {"rotate": 1}])
+def test_grids_are_compared_in_pixels_however_far_the_stage_has_moved(change):
+    place = {"scale": (0.1, 0.1), "translate": (5e4, 5e4)}
+    assert bracket_source(images(**place)).placement.translate == (5e4, 5e4)
+    with pytest.raises(BracketError, match="odd one"):
+        bracket_source([*images(count=2, **place), Image(np.zeros((6, 8)), name="odd one", **place | change)])
+
+
 def test_layers_of_other_kinds_are_refused():
     with pytest.raises(ShapeError, match="colour"):
         bracket_source([*images(count=2), Image(np.zeros((6, 8, 3)), rgb=True, name="rgb")])

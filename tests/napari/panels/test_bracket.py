@@ -50,7 +50,7 @@ def test_one_stack_layer_is_a_bracket_like_any_other(viewer, widget, qtbot, make
         assert viewer.dims.point[0] == reference
         widget.views.comparisons[comparison].click()
         assert viewer.dims.point[0] == 0
-    widget.views.tools["add_rectangle"].click()
+    widget.views.regions.tools["add_rectangle"].click()
     regions = viewer.layers["stack regions"]
     regions.add_rectangles(np.array([(2, 2), (2, 9), (9, 9), (9, 2)]))
     qtbot.waitUntil(lambda: result.data is not plain)

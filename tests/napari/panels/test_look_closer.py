@@ -1,11 +1,14 @@
 """Maps over the result, and regions taken from other frames."""
 
+import threading
+
 import numpy as np
 import pytest
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
+from afunet_core.merging import pipeline
 from napari_afunet import merge_layers
 
 
@@ -79,8 +82,8 @@ def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(
     click_merge(widget)
     layer = viewer.layers["scene HDR"]
     plain = layer.data.copy()
-    widget.views.frame_box.setCurrentIndex(2)
-    qtbot.mouseClick(widget.views.tools["add_rectangle"], Qt.MouseButton.LeftButton)
+    widget.views.regions.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(widget.views.regions.tools["add_rectangle"], Qt.MouseButton.LeftButton)
     shapes = viewer.layers["scene regions"]
     assert shapes.mode == "add_rectangle"
     corners = np.array([(4, 60), (4, 89), (27, 89), (27, 60)])
@@ -96,7 +99,7 @@ def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(
     assert note["info"]["regions"][0][0] == 2
     assert "regions=((2, (" in widget.copy_script()
     assert "region taken" in widget.controls.summary_label.text()
-    qtbot.mouseClick(widget.views.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.views.regions.undo_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain))
     assert "regions" not in widget.copy_script()
 
@@ -141,8 +144,8 @@ def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
     qtbot.mouseClick(panel.maps["ghost"], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "scene ghost map" in viewer.layers)
     widget.display.ev_slider.setValue(1.0)
-    panel.frame_box.setCurrentIndex(2)
-    qtbot.mouseClick(panel.tools[tool], Qt.MouseButton.LeftButton)
+    panel.regions.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(panel.regions.tools[tool], Qt.MouseButton.LeftButton)
     around = [(6, 62), (6, 74), (6, 88), (16, 88), (26, 88), (26, 74), (26, 62), (14, 62)]
     drag(viewer, around if tool == "add_polygon_lasso" else list(zip(range(6, 28, 2), range(62, 95, 3), strict=True)))
     qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain))
@@ -156,7 +159,7 @@ def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
     assert set(regions.edge_width) == {2}
     assert viewer.layers.index(regions) == len(viewer.layers) - 1  # it is seen, and the next can be drawn
     assert regions.mode == "pan_zoom"
-    assert panel.frame_box.currentIndex() == 2
+    assert panel.regions.frame_box.currentIndex() == 2
     assert panel.maps["ghost"].isChecked()
     assert viewer.layers["scene ghost map"].visible
     assert viewer.layers["scene HDR"].contrast_limits[1] == pytest.approx(0.125)  # as the slider says, not as before
@@ -171,9 +174,9 @@ def test_where_no_region_can_be_taken_the_buttons_are_grey_and_say_why(widget, c
     widget.options.choose("method", "mertens")
     click_merge(widget)
     panel = widget.views
-    assert not any(button.isEnabled() for button in panel.tools.values())
-    assert panel.reason_label.isVisibleTo(widget)
-    assert "exposure fusion" in panel.reason_label.text()
+    assert not any(button.isEnabled() for button in panel.regions.tools.values())
+    assert panel.regions.reason_label.isVisibleTo(widget)
+    assert "exposure fusion" in panel.regions.reason_label.text()
 
 
 def test_in_a_stack_a_region_is_of_the_plane_shown(widget, click_merge, qtbot, add_bracket, moved):
@@ -183,8 +186,8 @@ def test_in_a_stack_a_region_is_of_the_plane_shown(widget, click_merge, qtbot, a
     click_merge(widget)
     plain = viewer.layers["scene HDR"].data.copy()
     viewer.dims.set_point(0, 1)
-    widget.views.frame_box.setCurrentIndex(2)
-    qtbot.mouseClick(widget.views.tools["add_rectangle"], Qt.MouseButton.LeftButton)
+    widget.views.regions.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(widget.views.regions.tools["add_rectangle"], Qt.MouseButton.LeftButton)
     corners = np.array([(1, 4, 60), (1, 4, 89), (1, 27, 89), (1, 27, 60)])
     viewer.layers["scene regions"].add_rectangles(corners)
     qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain))
@@ -198,8 +201,70 @@ def test_in_a_stack_a_region_is_of_the_plane_shown(widget, click_merge, qtbot, a
         viewer, layers, method="weighted", align="off", regions=regions, show=False
     )  # as the script does
     np.testing.assert_array_equal(again.radiance, changed)
-    qtbot.mouseClick(widget.views.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.views.regions.undo_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain))
+
+
+def test_of_regions_drawn_while_others_are_taken_each_is_taken_once_and_none_is_lost(
+    open_widget, click_merge, qtbot, add_bracket, moved, monkeypatch
+):
+    viewer, widget = open_widget(method="weighted")
+    add_bracket(viewer, [np.stack([frame] * 3) for frame in moved])
+    click_merge(widget)
+    plain, asked, go_on, real = viewer.layers["scene HDR"].data.copy(), [], threading.Event(), pipeline.merge
+
+    def held(bracket, should_cancel, **options):
+        asked.append(should_cancel)
+        assert go_on.wait(300)
+        return real(bracket, should_cancel=should_cancel, **options)
+
+    monkeypatch.setattr(pipeline, "merge", held)
+    widget.views.regions.frame_box.setCurrentIndex(2)
+    brush, rectangle = (widget.views.regions.tools[tool] for tool in ("add_path", "add_rectangle"))
+    qtbot.mouseClick(brush, Qt.MouseButton.LeftButton)
+    shapes = viewer.layers["scene regions"]
+    shapes.add_paths(np.array([(0, 6, 62), (0, 26, 86)]), edge_width=4)
+    qtbot.waitUntil(lambda: len(asked) == 1)
+    qtbot.mouseClick(rectangle, Qt.MouseButton.LeftButton)
+    qtbot.wait(400)
+    assert shapes.mode == "add_rectangle"  # the end of the stroke before does not take the tool away
+    assert len(asked) == 1
+    shapes.add_rectangles(np.array([(2, 4, 60), (2, 4, 89), (2, 27, 89), (2, 27, 60)]))
+    qtbot.waitUntil(lambda: asked[0]())  # the newer wish holds both
+    go_on.set()
+    regions = widget.views.regions.drawn(widget.bracket.layers())
+    assert len(regions) == 2
+    qtbot.waitUntil(lambda: widget.outcome.settings.regions == regions)
+    changed = [bool((now != before).any()) for now, before in zip(widget.outcome.radiance, plain, strict=True)]
+    assert changed == [True, False, True]
+    go_on.clear()
+    asked.clear()
+    widget.views.regions.undo_button.click()
+    qtbot.waitUntil(lambda: len(asked) == 1)
+    viewer.window.remove_dock_widget(widget)
+    assert asked[0]()  # a closed panel leaves nothing behind that computes
+    go_on.set()
+
+
+def test_regions_stay_in_result_and_script_until_their_layer_is_deleted(
+    open_widget, click_merge, qtbot, add_bracket, moved
+):
+    viewer, widget = open_widget(method="weighted")
+    add_bracket(viewer, moved)
+    click_merge(widget)
+    hdr = viewer.layers["scene HDR"]
+    plain = hdr.data.copy()
+    widget.views.regions.frame_box.setCurrentIndex(2)
+    widget.views.regions.tools["add_rectangle"].click()
+    shapes = viewer.layers["scene regions"]
+    shapes.add_rectangles(np.array([(4, 60), (4, 89), (27, 89), (27, 60)]))
+    qtbot.waitUntil(lambda: not np.array_equal(hdr.data, plain))
+    widget.views.tidy_button.click()
+    assert not shapes.visible
+    assert "regions=" in widget.copy_script()
+    viewer.layers.remove(shapes)
+    qtbot.waitUntil(lambda: np.array_equal(hdr.data, plain))
+    assert "regions=" not in widget.copy_script()
 
 
 def test_one_click_removes_everything_but_frames_and_results(widget, click_merge, qtbot, add_bracket, frames, results):
