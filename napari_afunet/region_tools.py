@@ -71,7 +71,8 @@ class RegionTools(QWidget):
         self._settled.setInterval(_DELAY)
         self._settled.timeout.connect(self._take)
         controller.merged.connect(self._offer)
-        controller.ended.connect(self._settled.start)  # what was drawn while it ran
+        controller.ended.connect(self._settle)  # what was drawn while it ran
+        self._is_drawing = False  # the mouse is down, or a shape waits for its next corner
 
     def _offer(self, layers: Any = None) -> None:
         """Offer the frames of the last merge; say why where none can be taken."""
@@ -87,9 +88,12 @@ class RegionTools(QWidget):
 
     def refresh(self) -> None:
         """Follow the layer list: a layer of regions that is deleted takes its regions with it."""
-        self._settled.start()
-        if self._controller.outcome is None:
+        outcome = self._controller.outcome
+        if outcome is None:
             self._offer()
+        elif region_layer(self._viewer, ResultId.of_outcome(outcome)) is None:
+            self._is_drawing = False
+        self._settle()
 
     def drawn(self, layers: Sequence[Image]) -> tuple[Any, ...]:
         """Return the regions drawn over the result of these frames, shortest exposure first."""
@@ -100,11 +104,19 @@ class RegionTools(QWidget):
         outcome, frame = self._uncovered(), self.frame_box.currentIndex()
         if outcome is not None and frame >= 0:
             layer = draw_regions(self._viewer, outcome, frame, tool)
+            self._is_drawing = False
             layer.events.data.disconnect(self._on_data)
             layer.events.data.connect(self._on_data)
 
     def _on_data(self, event: Any) -> None:
-        if event.action in _FINISHED:  # not while a shape is drawn
+        self._is_drawing = event.action not in _FINISHED
+        self._settle()
+
+    def _settle(self, *args: object) -> None:
+        """Take the regions after a moment without a change; what is being drawn is left alone until it is done."""
+        if self._is_drawing:
+            self._settled.stop()
+        else:
             self._settled.start()
 
     def _on_undo(self) -> None:

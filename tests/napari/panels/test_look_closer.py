@@ -126,7 +126,7 @@ def drag(qtbot):
             )
             qtbot.wait(30)  # vispy and napari pass over moves that follow each other faster
             QApplication.sendEvent(canvas, event)
-        qtbot.wait(30)
+        qtbot.wait(400)  # a hand that rests: what is not drawn to its end is left alone
         qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=positions[-1])
 
     return drag
