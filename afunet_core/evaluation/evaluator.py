@@ -28,15 +28,6 @@ if TYPE_CHECKING:
     from afunet_core.data.datasets import BracketSample
     from afunet_core.data.synthesis.brackets import SyntheticBatch
 
-__all__ = [
-    "Sample",
-    "baseline_methods",
-    "dataset_samples",
-    "evaluate",
-    "fusion_radiance",
-    "merge_method",
-    "synthetic_samples",
-]
 
 DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
 
