@@ -93,7 +93,7 @@ def check_file(path: Path) -> None:
 
 
 def main_pages(source: Any, path: Path) -> tuple[dict[int, Any], list[int]]:
-    """Find the specs of the pages as large as a file's picture, itself first, and its channels (RGB, RGBA, Y, YA or as stored).
+    """Find the pages as large as a file's picture, itself first, and its channels (RGB, RGBA, Y, YA or as stored).
 
     Thumbnails and reduced copies are passed over, wherever they stand. Of an EXR it is the first part with colours.
     """
