@@ -134,13 +134,6 @@ class TestFiles:
         assert ghost[12:18, 12:18].mean() > ghost[25:, 25:].mean() + 50
 
 
-def test_progress_is_told():
-    seen = []
-    samples = [make_sample("a"), make_sample("b")]
-    evaluate({"w": weighted_merge}, samples, on_progress=lambda *state: seen.append(state))
-    assert seen == [(0, 2, "a: w"), (1, 2, "b: w"), (2, 2, "done")]
-
-
 @pytest.mark.parametrize(
     ("method", "metrics", "error", "message"),
     [

@@ -19,11 +19,12 @@ from afunet_core.errors import BracketError
 from afunet_core.io import read_image, write_image
 from afunet_core.io.colour import SRGB_CHROMATICITIES, primaries_to_srgb
 from afunet_core.io.header import read_header
-from afunet_core.io.icc import SRGB_D50, linear_srgb_profile, srgb_profile
+from afunet_core.io.icc import SRGB_D50
 from afunet_core.io.read import read_planes
 from scenes import exif_of, icc_profile, table_profile, write_oiio
 
 ADOBE = np.array([[0.60976, 0.20524, 0.14922], [0.31112, 0.62566, 0.06322], [0.01948, 0.06089, 0.74484]])
+CORNERS = np.array([[r, g, b] for r in (0, 1) for g in (0, 1) for b in (0, 1)]) @ ADOBE.T
 REC2020 = (0.708, 0.292, 0.170, 0.797, 0.131, 0.046, 0.3127, 0.3290)
 
 
@@ -49,43 +50,32 @@ def pixels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 65536, (8, 9, 3), np.uint16)
 
 
-class TestProfiles:
-    @pytest.mark.parametrize(
-        ("curve", "encoding"),
-        [
-            (exponent(1.0), "linear"), (b"curv\0\0\0\0" + struct.pack(">I", 0), "linear"),
-            (exponent(2.2), "gamma"), (exponent(563 / 256), "gamma"), (SRGB_CURVE, "srgb"),
-            (exponent(1.8), lambda v: v ** (round(1.8 * 256) / 256)),
-            (parametric(0, 3.0), lambda v: v**3),
-            (parametric(1, 2.0, 0.9, 0.1), lambda v: (0.9 * v + 0.1) ** 2),
-            (b"curv\0\0\0\0" + struct.pack(">I5H", 5, 0, 1000, 9000, 30000, 65535),
-             lambda v: np.interp(v, np.linspace(0, 1, 5), np.array([0, 1000, 9000, 30000, 65535]) / 65535)),
-        ],
-    )  # fmt: skip
-    def test_a_curve_has_a_name_or_is_decoded(self, tmp_path: Path, pixels: np.ndarray, curve: bytes, encoding) -> None:
-        image = read_image(write_rgb(tmp_path / "a.tif", pixels, icc_profile(SRGB_D50, curve)))
-        np.testing.assert_array_equal(image.pixels, pixels)
-        if isinstance(encoding, str):
-            assert image.encoding == encoding
-            return
-        assert image.encoding is None
-        light = image.to_light()
-        assert (light.encoding, light.bit_depth, light.pixels.dtype) == ("linear", None, np.float32)
-        np.testing.assert_allclose(light.pixels, encoding(pixels / 65535), atol=2e-5)
-
-    def test_floats_and_grey(self, tmp_path: Path) -> None:
-        floats, grey = np.full((4, 4, 3), 0.5, np.float32), np.full((4, 4), 100, np.uint8)
-        write_rgb(tmp_path / "a.tif", floats, srgb_profile())
-        tifffile.imwrite(tmp_path / "b.tif", grey, iccprofile=icc_profile(SRGB_D50, exponent(1.0), b"GRAY"))
-        assert [read_image(tmp_path / name).encoding for name in ("a.tif", "b.tif")] == ["srgb", "linear"]
-
-    def test_ours_are_profiles_to_others(self) -> None:
-        """LittleCMS takes them: middle grey of the linear profile is 188 in sRGB."""
-        grey = Image.new("RGB", (1, 1), (128, 128, 128))
-        for made, expected in ((linear_srgb_profile(), 188), (srgb_profile(), 128)):
-            mine = ImageCms.ImageCmsProfile(io.BytesIO(made))
-            shown = ImageCms.profileToProfile(grey, mine, ImageCms.createProfile("sRGB"))
-            assert shown.getpixel((0, 0)) == pytest.approx((expected,) * 3, abs=1)
+@pytest.mark.parametrize(
+    ("curve", "encoding"),
+    [
+        (exponent(1.0), "linear"), (b"curv\0\0\0\0" + struct.pack(">I", 0), "linear"),
+        (exponent(2.2), "gamma"), (exponent(563 / 256), "gamma"), (SRGB_CURVE, "srgb"),
+        (exponent(1.8), lambda v: v ** (round(1.8 * 256) / 256)),
+        (parametric(0, 3.0), lambda v: v**3),
+        (parametric(1, 2.0, 0.9, 0.1), lambda v: (0.9 * v + 0.1) ** 2),
+        (b"curv\0\0\0\0" + struct.pack(">I5H", 5, 0, 1000, 9000, 30000, 65535),
+         lambda v: np.interp(v, np.linspace(0, 1, 5), np.array([0, 1000, 9000, 30000, 65535]) / 65535)),
+    ],
+)  # fmt: skip
+def test_a_curve_has_a_name_or_is_decoded(tmp_path: Path, pixels: np.ndarray, curve: bytes, encoding) -> None:
+    image = read_image(write_rgb(tmp_path / "a.tif", pixels, icc_profile(SRGB_D50, curve)))
+    np.testing.assert_array_equal(image.pixels, pixels)
+    if isinstance(encoding, str):
+        assert image.encoding == encoding
+        tifffile.imwrite(tmp_path / "b.tif", pixels[..., 0], iccprofile=icc_profile(SRGB_D50, curve, b"GRAY"))
+        assert read_image(tmp_path / "b.tif").encoding == encoding
+        floats = write_rgb(tmp_path / "c.tif", np.float32(pixels), icc_profile(SRGB_D50, curve))
+        assert read_image(floats).encoding == encoding
+        return
+    assert image.encoding is None
+    light = image.to_light()
+    assert (light.encoding, light.bit_depth, light.pixels.dtype) == ("linear", None, np.float32)
+    np.testing.assert_allclose(light.pixels, encoding(pixels / 65535), atol=2e-5)
 
 
 class TestTables:
@@ -93,10 +83,9 @@ class TestTables:
 
     @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
     def test_rgb(self, tmp_path: Path, kind: type) -> None:
-        corners = np.array([[r, g, b] for r in (0, 1) for g in (0, 1) for b in (0, 1)]) @ ADOBE.T
         inside = np.random.default_rng(0).uniform(0.2, 0.8, (8, 9, 3))
         top = np.iinfo(kind).max
-        data = table_profile(b"RGB ", corners, 2.2)
+        data = table_profile(b"RGB ", CORNERS, 2.2)
         codes = np.rint(inside ** (1 / 2.2) * top).astype(kind)
         write_rgb(tmp_path / "a.tif", codes, data)
         image = read_image(tmp_path / "a.tif")
@@ -119,8 +108,7 @@ class TestTables:
         np.testing.assert_allclose(image.pixels / 255, 1.055 * (128 / 255) ** (1 / 2.4) - 0.055, atol=0.02)
 
     def test_every_page_is_converted(self, tmp_path: Path, pixels: np.ndarray) -> None:
-        corners = np.array([[r, g, b] for r in (0, 1) for g in (0, 1) for b in (0, 1)]) @ ADOBE.T
-        data = table_profile(b"RGB ", corners, 2.2)
+        data = table_profile(b"RGB ", CORNERS, 2.2)
         for name, pages in {"all": np.stack([pixels[:, ::-1], pixels]), "last": pixels}.items():
             write_rgb(tmp_path / f"{name}.tif", pages, data)
         paper = table_profile(b"CMYK", np.repeat(np.linspace(1, 0, 16)[:, None], 3, axis=1), 1.0)
@@ -262,8 +250,12 @@ class TestColours:
             write_image(tmp_path / name, image)
         exr = OpenImageIO.ImageInput.open(str(tmp_path / "a.exr")).spec()
         assert tuple(exr.getattribute("chromaticities")) == pytest.approx(SRGB_CHROMATICITIES)
-        linear = ImageCms.ImageCmsProfile(io.BytesIO(tifffile.TiffFile(tmp_path / "a.tif").pages.first.iccprofile))
-        assert ImageCms.getProfileDescription(linear).strip() == "Linear sRGB"
-        for name in ("a.png", "a.jpg"):
-            stated = ImageCms.ImageCmsProfile(io.BytesIO(Image.open(tmp_path / name).info["icc_profile"]))
-            assert ImageCms.getProfileDescription(stated).strip() == "sRGB built-in"
+        stated = {"Linear sRGB": (tifffile.TiffFile(tmp_path / "a.tif").pages.first.iccprofile, 188)}
+        stated["sRGB built-in"] = (Image.open(tmp_path / "a.png").info["icc_profile"], 128)
+        assert Image.open(tmp_path / "a.jpg").info["icc_profile"] == stated["sRGB built-in"][0]
+        for name, (data, middle) in stated.items():  # as LittleCMS takes them: 128 of each is so much of sRGB
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+            assert ImageCms.getProfileDescription(profile).strip() == name
+            grey = Image.new("RGB", (1, 1), (128, 128, 128))
+            shown = ImageCms.profileToProfile(grey, profile, ImageCms.createProfile("sRGB"))
+            assert shown.getpixel((0, 0)) == pytest.approx((middle,) * 3, abs=1)
