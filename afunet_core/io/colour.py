@@ -60,13 +60,6 @@ class ColourEncoding:
         return found if self.camera is None else {**found, "camera": dict(self.camera)}
 
 
-def colour_of_camera(colours: Mapping[str, Any] | None) -> ColourEncoding | None:
-    """State the colours of a raw file, as :func:`~afunet_core.io.raw.read_raw` found them."""
-    if colours is None:
-        return None
-    return ColourEncoding("linear", "its raw file", None, np.array(colours["to_srgb"]), "the camera's RGB", colours)
-
-
 def colour_from_attributes(attributes: Mapping[str, Any], profile: bytes | None) -> ColourEncoding | None:
     """Find what a file states: its ICC profile, code points (CICP), chunks or EXIF; ``None`` where it is silent."""
     if attributes.get("CICP"):

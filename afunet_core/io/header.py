@@ -118,13 +118,10 @@ def _png_chunks(path: Path) -> dict[str, Any]:
     """The chunks of a PNG about its encoding: OpenImageIO calls everything sRGB that does not say otherwise."""
     from PIL.PngImagePlugin import PngImageFile
 
-    found: dict[str, Any] = {}
     with contextlib.suppress(Exception), PngImageFile(path) as picture:  # damage is told by whoever reads pixels
-        if picture.info.get("gamma", 0) > 0:
-            found["png:gamma"] = picture.info["gamma"]
-        if "srgb" in picture.info:
-            found["png:srgb"] = 1
-    return found
+        found = {"png:gamma": picture.info.get("gamma", 0), "png:srgb": "srgb" in picture.info}
+        return {name: value for name, value in found.items() if value}
+    return {}
 
 
 def radiance_scale(path: Path) -> np.ndarray:

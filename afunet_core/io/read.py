@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io.colour import ColourEncoding, colour_of_camera, decode_pixels
+from afunet_core.io.colour import ColourEncoding, decode_pixels
 from afunet_core.io.decode import opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
 from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
@@ -91,7 +91,10 @@ def read_image(
     path = Path(path)
     if path.suffix.lower() in RAW_SUFFIXES:
         developed, exposure, camera = read_raw(path, white_balance, white_level=white_level, primaries="camera")
-        colour = colour_of_camera(camera["colours"])
+        stated, colour = camera["colours"], None
+        if stated is not None:
+            matrix = np.array(stated["to_srgb"])
+            colour = ColourEncoding("linear", "its raw file", None, matrix, "the camera's RGB", stated)
         own, turn = read_own_metadata(path), camera["orientation"]
         return ImageFile(developed, "linear", 16, exposure, own, {"raw": camera}, colour, orientation=turn)
     headers = read_headers(path)
@@ -152,9 +155,8 @@ def _exposure(header: Header, plane: int = 0) -> Exposure | None:
         found = dict(enumerate(read_plane_exposures(path))).get(plane)
     if found is None:
         found = exposure_from_xmp(_ends_of(path)[0] + xmp_packet(path))
-    beside = (path.with_suffix(".xmp"), path.with_name(f"{path.name}.xmp"))
-    for sidecar in (*beside, *(file.with_suffix(".XMP") for file in beside)):
-        if found is None and sidecar.is_file():
+    for name in (path.stem + ".xmp", path.name + ".xmp", path.stem + ".XMP", path.name + ".XMP"):
+        if found is None and (sidecar := path.with_name(name)).is_file():
             with contextlib.suppress(OSError):
                 found = exposure_from_xmp(_ends_of(sidecar)[0])
     return found

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from afunet_core.errors import ArgumentError, DependencyError
-from afunet_core.evaluation.color_video_vdp import color_video_vdp, shown_luminance
+from afunet_core.evaluation.color_video_vdp import color_video_vdp
 from afunet_core.evaluation.evaluator import Sample, evaluate
 from afunet_core.metrics import Metric
 
@@ -20,12 +19,6 @@ def noisy_pair(level: float, batch: int = 1) -> tuple[torch.Tensor, torch.Tensor
     truth, noise = torch.randn(2, batch, 3, 40, 48, generator=torch.Generator().manual_seed(1))
     truth = truth.abs().clamp(max=1) ** 3
     return truth + level * noise, truth
-
-
-def test_luminance_is_proportional_between_black_and_peak(checks: Any) -> None:
-    light = torch.tensor([-1.0, 0.0, 5e-7, 0.25, 1.0, 3.0]).view(1, 1, 1, -1)
-    expected = torch.tensor([4e-4, 4e-4, 4e-4, 100.0, 400.0, 400.0]).expand(3, -1)
-    checks.close(shown_luminance(light, 400.0)[0, :, 0], expected, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [{"peak": 0.0}, {"pixels_per_degree": float("nan")}], ids=str)

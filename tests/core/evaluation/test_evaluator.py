@@ -188,7 +188,7 @@ class TestMethods:
 def test_a_scene_of_a_data_set_becomes_a_sample_and_a_bracket(checks):
     made = make_sample()
     scene = {"frames": torch.cat(made.frames), "times": made.times, "truth": made.truth[0], "name": "Test/001"}
-    (sample,) = evaluation.dataset_samples([scene])
+    (sample,) = evaluation.DatasetSamples([scene])
     assert (sample.name, sample.moved) == ("Test/001", None)
     bracket = sample.to_bracket()
     checks.close(bracket.to_tensor(), made.to_tensor(), tolerance=1e-5)

@@ -68,24 +68,6 @@ def test_a_data_set_of_the_paper_end_to_end(tmp_path: Path, capsys: pytest.Captu
     assert f"| run/model, measured here | {measured:.2f} |" in (report / "beside.md").read_text()
 
 
-def test_ablations_train_and_stand_beside_their_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One of each table; that every recipe is its variant is tested below."""
-    write_data_set(tmp_path)
-    names = ["M2", "FA", "stages-2"]
-    for name in names:
-        assert train(name, tmp_path / "runs" / name, tmp_path, "steps=1", "validate_every=0") == 0
-        config = load_model(tmp_path / "runs" / name / "model.safetensors").config
-        for part in ("alignment", "channel_fusion", "data_consistency", "order", "stages"):
-            assert getattr(config, part) == getattr(VARIANTS[name], part)
-    capsys.readouterr()
-    runs = [argument for name in names for argument in ("--run", str(tmp_path / "runs" / name))]
-    assert main(["evaluate", *runs, "-q", "--baselines"]) == 0
-    printed = capsys.readouterr().out
-    for name in names:
-        assert f"| {PUBLISHED_ROWS[name].table}, {name} |" in printed
-        assert f"| {name}/model, measured here |" in printed
-
-
 def test_every_row_has_its_recipe_and_every_recipe_its_row() -> None:
     recipes = {name.removeprefix("paper/") for name in shipped_recipes() if name.startswith("paper/")}
     assert recipes == set(PUBLISHED_ROWS)

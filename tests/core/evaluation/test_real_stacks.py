@@ -81,8 +81,5 @@ def test_command(stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["evaluate", "--real", str(stacks), "--no-model", "-q", "-o", str(tmp_path / "report")]) == 0
     assert "weighted merge, encoding believed" in capsys.readouterr().out
     assert (tmp_path / "report" / "scenes.csv").read_text().count("room") >= 3
-
-
-def test_folders_without_stacks(tmp_path: Path) -> None:
     with pytest.raises(BracketError, match="a folder of stacks"):
-        read_stacks(tmp_path)
+        read_stacks(tmp_path / "report")

@@ -22,6 +22,7 @@ from scenes import BALANCE, CFA, write_dng
 pytest.importorskip("rawpy")
 
 PLAIN = {"method": "weighted", "align": "off"}
+LEVELS = (((0,), 4095), ((512,), 16383), ((250, 256, 260, 254), 4095))
 
 
 def scene(height: int = 64, width: int = 96) -> np.ndarray:
@@ -36,8 +37,7 @@ def interior(pixels: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("pattern", "black", "white"),
-    [*((each, (256,), 4095) for each in CFA), ("RGGB", (0,), 4095), ("RGGB", (512,), 16383)]
-    + [("RGGB", (250, 256, 260, 254), 4095)],
+    [*((each, (256,), 4095) for each in CFA), *(("RGGB", black, white) for black, white in LEVELS)],
 )
 def test_order_of_the_filters_and_levels(tmp_path: Path, pattern: str, black: tuple[int, ...], white: int) -> None:
     path = write_dng(tmp_path / "a.dng", scene(), pattern=pattern, black=black, white=white)
@@ -133,15 +133,6 @@ class TestColoursOfTheCamera:
         merged = af.merge(af.Bracket.from_folder(tmp_path), method="weighted", align="off").radiance
         colours = merged[8:-8, 8:-8].mean((0, 1))
         np.testing.assert_allclose(colours / colours[1], [1, 1, 1], rtol=0.02)
-
-    def test_the_flag_of_one_frame_that_differs(self, tmp_path: Path) -> None:
-        light = scene() * np.linspace(0.2, 1, 64)[:, None, None]
-        for i, turn in enumerate((1, 1, 3)):
-            write_dng(tmp_path / f"{i}.dng", light * 2**i / 4, (2**i, 400), orientation=turn)
-        with pytest.warns(UserWarning, match="orientation flag of 2"):
-            bracket = af.Bracket.from_folder(tmp_path)
-        brightest = bracket.frames[2][0, 1]
-        assert brightest[50, 80] > brightest[10, 10]
 
 
 def test_exposure_and_encoding(tmp_path: Path) -> None:
