@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from afunet_core.evaluation.scores import Evaluation
 from afunet_core.metrics import psnr_mu
 from afunet_core.radiometry import mu_law
 from afunet_core.tonemap import tone_map
-
-if TYPE_CHECKING:
-    from afunet_core.evaluation.evaluator import Sample
 
 Picture = NDArray[np.float32]
 
@@ -134,8 +131,8 @@ def choose_scenes(table: Evaluation, method: str) -> dict[str, str]:
 def write_pictures(
     folder: str | Path,
     table: Evaluation,
-    methods: Mapping[str, Callable[[Sample], Tensor]],
-    samples: Sequence[Sample],
+    methods: Mapping[str, Callable[[Any], Tensor]],
+    samples: Sequence[Any],
     *,
     judged: str,
 ) -> list[Path]:
@@ -149,16 +146,14 @@ def write_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     chosen = choose_scenes(table, judged)
     scenes = {sample.name: sample for sample in samples if sample.name in chosen.values()}
-    written = []
     for rank, scene in chosen.items():
         sample = scenes[scene]
         with torch.no_grad():
-            results = {name: _pixels(methods[name](sample)) for name in [judged, *(n for n in methods if n != judged)]}
+            results = {name: _pixels(methods[name](sample)) for name in dict.fromkeys([judged, *methods])}
         frames = [_pixels(frame) for frame in sample.frames]
-        written.append(folder / f"{rank}.jpg")
         picture = comparison_figure(frames, results, _pixels(sample.truth), width=1200)
-        write_image(written[-1], picture, quality=90)
-    return written
+        write_image(folder / f"{rank}.jpg", picture, quality=90)
+    return [folder / f"{rank}.jpg" for rank in chosen]
 
 
 def _draw(columns: Sequence[_Column], frames: int, boxes: Sequence[Box], width: int) -> NDArray[np.uint8]:

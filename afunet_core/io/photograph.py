@@ -138,7 +138,7 @@ def _directory(tag: int, fields: Mapping[int, Any], order: str) -> Any:
 
 
 def _without_empty(fields: Mapping[int, Any]) -> dict[int, Any]:
-    """Fields as written, but for blank texts, and UTF-8 that Pillow read as Latin-1."""
+    """Fields as written without blank texts; what Pillow read as Latin-1 is UTF-8."""
     kept = {tag: value for tag, value in fields.items() if not isinstance(value, str) or value.strip("\0 ")}
     for tag, value in kept.items():
         if isinstance(value, str) and not value.isascii():
@@ -197,12 +197,8 @@ def named_exif(fields: Mapping[int, Any], exif: Mapping[int, Any], gps: Mapping[
 
 def _plain(value: Any) -> Any:
     """A value that an EXR attribute can hold, or ``None``."""
-    if isinstance(value, str | int):
-        return value
-    if isinstance(value, tuple | list):
-        parts = [_plain(part) for part in value]
-        numbers = all(isinstance(part, int | float) for part in parts)
-        return tuple(float(part) for part in parts) if parts and numbers else None
+    if isinstance(value, str | int | bytes):
+        return None if isinstance(value, bytes) else value
     with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
-        return None if isinstance(value, bytes) else float(value)
+        return tuple(map(float, value)) or None if isinstance(value, tuple | list) else float(value)
     return None

@@ -132,14 +132,11 @@ def read_planes(path: str | Path) -> list[ImageFile]:
 def read_own_metadata(path: str | Path) -> dict[str, Any]:
     """Read the dictionary given to :func:`write_image` from a file, quickly; ``{}`` for files from elsewhere."""
     path = Path(path)
-    if not path.is_file():
-        return {}
-    if not any(mark in place for place in _ends_of(path) for mark in (b"afunet:", b"AFUNET=", b"AFUNETZ=")):
-        return {}
-    try:
-        return _own_metadata(read_header(path))
-    except ImageFileError:
-        return {}
+    marks = (b"afunet:", b"AFUNET=", b"AFUNETZ=")
+    if path.is_file() and any(mark in place for place in _ends_of(path) for mark in marks):
+        with contextlib.suppress(ImageFileError):
+            return _own_metadata(read_header(path))
+    return {}
 
 
 def read_exposure(path: str | Path) -> Exposure | None:
