@@ -52,15 +52,14 @@ def photograph() -> Image.Exif:
 
 
 class TestPhones:
-    @pytest.mark.parametrize("name", ["a.avif", "a.heic", "a.webp", "a.jfif"])
-    def test_reads(self, tmp_path: Path, picture: np.ndarray, name: str) -> None:
-        path = tmp_path / name
-        if name.endswith("heic"):
+    @pytest.mark.parametrize("kind", ["AVIF", "HEIC", "WEBP", "JFIF"])
+    def test_reads(self, tmp_path: Path, picture: np.ndarray, kind: str) -> None:
+        path = tmp_path / f"a.{kind.lower()}"
+        if kind == "HEIC":
             heif = pytest.importorskip("pillow_heif")
             heif.from_pillow(Image.fromarray(picture)).save(path, quality=98, exif=photograph().tobytes())
         else:
-            kind = {"a.avif": "AVIF", "a.webp": "WEBP", "a.jfif": "JPEG"}[name]
-            Image.fromarray(picture).save(path, kind, quality=98, exif=photograph())
+            Image.fromarray(picture).save(path, kind.replace("JFIF", "JPEG"), quality=98, exif=photograph())
         image = read_image(path)
         assert image.pixels.shape == picture.shape
         assert np.abs(image.pixels.astype(int) - picture).mean() < 4
@@ -223,8 +222,9 @@ class TestPhotograph:
         Image.new("RGB", (8, 8)).save(tmp_path / name, exif=exif.tobytes() if name == "f.tif" else exif)
         found = read_photograph(tmp_path / name)
         picture = np.zeros((6, 7, 3), np.float32)
-        for target in ("a.jpg", "a.png"):
+        for target in ("a.jpg", "a.png", "a.tif", "a.exr"):
             write_image(tmp_path / target, picture, INFO, photograph=found)
+        for target in ("a.jpg", "a.png"):
             kept = Image.open(tmp_path / target).getexif()
             inside = kept.get_ifd(0x8769)
             assert (kept[0x0110], kept[0x8298], kept[0x0112]) == ("Camera X", "(c) Somebody", 1)
@@ -232,12 +232,10 @@ class TestPhotograph:
             assert stated == ["2026:06:01 12:00:00", "Lens 24-70", 7, 6]
             assert kept.get_ifd(0x8825)[1] == "N"
             assert 0x927C not in inside  # a maker's note points to places in another file
-        write_image(tmp_path / "a.exr", picture, INFO, photograph=found)
         attributes = read_image(tmp_path / "a.exr").attributes
         assert attributes["DateTime"] == "2026:06:01 12:00:00"
         assert (attributes["Make"], attributes["Model"]) == ("Maker", "Camera X")
         assert attributes["ExposureTime"] == pytest.approx(0.01)
-        write_image(tmp_path / "a.tif", picture, INFO, photograph=found)
         tags = tifffile.TiffFile(tmp_path / "a.tif").pages.first.tags
         assert (tags["Model"].value, tags[34665].value["ExposureTime"]) == ("Camera X", (1, 100))
         assert tags[34853].value["GPSLatitudeRef"] == "N"
@@ -251,16 +249,15 @@ class TestPhotograph:
         assert [read_photograph(tmp_path / name) for name in ("f.jpg", "missing.jpg")] == [None] * 2
 
 
-class TestPixelSize:
-    SIZE = PixelSize(0.5, 0.65, "um")
-
-    def test_of_others_of_ours_and_of_stacks(self, tmp_path: Path) -> None:
+class TestPages:
+    def test_pixel_sizes_of_others_of_ours_and_of_stacks(self, tmp_path: Path) -> None:
+        own = PixelSize(0.5, 0.65, "um")
         size = {"PhysicalSizeX": 0.65, "PhysicalSizeY": 0.5, "PhysicalSizeXUnit": "µm"}
         tifffile.imwrite(tmp_path / "ome.tif", np.zeros((4, 5), np.uint16), ome=True, metadata=size)
         assert read_pixel_size(tmp_path / "ome.tif") == PixelSize(0.5, 0.65, "µm")
         tifffile.imwrite(tmp_path / "scan.tif", np.zeros((4, 5), np.uint8), resolution=(300, 300), resolutionunit=2)
         assert read_pixel_size(tmp_path / "scan.tif") is None  # a scanner's dots
-        write_image(tmp_path / "flat.tif", np.zeros((4, 5), np.float32), pixel_size=self.SIZE)
+        write_image(tmp_path / "flat.tif", np.zeros((4, 5), np.float32), pixel_size=own)
         found = read_pixel_size(tmp_path / "flat.tif")
         assert (found.height, found.width, found.unit) == (pytest.approx(5e-4), pytest.approx(6.5e-4), "mm")
 
@@ -268,13 +265,11 @@ class TestPixelSize:
             write_image(tmp_path / "a.tif", np.zeros((4, 5), np.float32), pixel_size=PixelSize(side, side, "um"))
             assert tifffile.TiffFile(tmp_path / "a.tif").pages.first.tags["XResolution"].value == (1, 1)
         pixels = np.zeros((2, 3, 4, 5), np.float32)
-        write_stack(tmp_path / "a.tif", pixels, rgb=False, axes=("t", "z"), pixel_size=self.SIZE, steps=(30.0, 2.0))
+        write_stack(tmp_path / "a.tif", pixels, rgb=False, axes=("t", "z"), pixel_size=own, steps=(30.0, 2.0))
         xml = tifffile.TiffFile(tmp_path / "a.tif").ome_metadata
         for stated in ('PhysicalSizeX="0.65"', 'PhysicalSizeY="0.5"', 'PhysicalSizeZ="2.0"', 'TimeIncrement="30.0"'):
             assert stated in xml
 
-
-class TestPages:
     def test_a_thumbnail_first(self, tmp_path: Path) -> None:
         full = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
         for flag in (1, 0):
