@@ -267,8 +267,10 @@ def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapp
         spec.channelnames = ("Y",)
     spec.attribute("Software", SOFTWARE)
     for name, value in attributes.items():
-        typed = (oiio.TypeDesc(f"float[{len(value)}]"),) if isinstance(value, tuple) else ()
-        spec.attribute(name, *typed, value)
+        if isinstance(value, tuple):
+            spec.attribute(name, oiio.TypeDesc(f"float[{len(value)}]"), value)
+        else:
+            spec.attribute(name, value)
     with utf8_name(path) as name:
         output = oiio.ImageOutput.create(name)
         if output is None or not output.open(name, spec):
