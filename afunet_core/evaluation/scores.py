@@ -164,12 +164,15 @@ def _definition(column: str, more: Mapping[str, Metric]) -> str:
 
 
 def _mean_and_error(scores: np.ndarray) -> tuple[list[float], list[float]]:
-    """Compute means of columns and their standard errors, √(s² / n) with s² the variance of a sample."""
+    """Compute means of columns and their standard errors, √(s² / n) with s² the variance of a sample.
+
+    The decibels of a perfect picture are infinite: then there is no standard error.
+    """
     count = (~np.isnan(scores)).sum(0)
-    with np.errstate(all="ignore"):  # of no scenes, of one, and of equal images
+    with np.errstate(all="ignore"):  # of no scenes, or of one
         mean = np.nansum(scores, 0) / count
         error = np.sqrt(np.nansum((scores - mean) ** 2, 0) / (count - 1) / count)
-    return mean.tolist(), error.tolist()
+    return mean.tolist(), np.where(np.isfinite(mean), error, np.nan).tolist()
 
 
 def _cell(value: float, column: str, sign: str = "") -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
+
+from afunet_core.errors import ImageFileError
 
 # Read as the raw file of a camera.
 RAW_SUFFIXES = frozenset(
@@ -36,3 +39,10 @@ def natural_key(path: str | Path) -> tuple[tuple[tuple[int, int, str], ...], str
     name = Path(path).name
     parts = re.split(r"([0-9]+)", name.casefold())
     return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part), name
+
+
+def check_suffix(path: Path, kinds: Collection[str] = WRITABLE) -> None:
+    """Refuse to write a file whose name does not choose one of the formats."""
+    if path.suffix.lower() not in kinds:
+        found = f"files of type {path.suffix} are not written" if path.suffix else "a suffix must choose the format"
+        raise ImageFileError(f"{path}: {found}. Use one of {', '.join(sorted(kinds))}.")

@@ -18,8 +18,9 @@ from afunet_core.io.decode import check_file, main_pages, opened
 from afunet_core.io.formats import HEIF_SUFFIXES
 from afunet_core.io.heif import read_heif
 from afunet_core.io.icc import convert_by_profile, parse_profile, srgb_profile
+from afunet_core.io.radiance import radiance_primaries
 
-# Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought.
+# Bytes in which the chunks before a PNG's pixels and a JPEG's segments are sought.
 LARGEST_HEADER = 2**20
 # EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0).
 _UNCALIBRATED = 65535
@@ -89,8 +90,10 @@ def read_headers(path: str | Path) -> list[Header]:
         return [Header(path, *read_heif(path, with_pixels=False)[1:])]
     with opened(path) as source:
         pages, channels = main_pages(source, path)
-        is_jpeg = source.format_name() == "jpeg"
+        kind_of_file = source.format_name()
     attributes = _png_chunks(path) if path.suffix.lower() == ".png" else {}
+    if kind_of_file == "hdr" and (primaries := radiance_primaries(path)) is not None:
+        attributes["chromaticities"] = primaries
     profile, found = None, []
     for page, spec in pages.items():
         stated = {entry.name: entry.value for entry in spec.extra_attribs}
@@ -100,7 +103,7 @@ def read_headers(path: str | Path) -> list[Header]:
         if attributes.get("Exif:ColorSpace") == _UNCALIBRATED and profile is None:
             attributes["Exif:InteroperabilityIndex"] = _interoperability(path)
         kind = _NUMPY_TYPES.get(str(spec.format), "float32")
-        gain_map = is_jpeg and kind == "float32"
+        gain_map = kind_of_file == "jpeg" and kind == "float32"
         size, place = (spec.height, spec.width), (page, len(pages), tuple(channels), (spec.y, spec.x))
         found.append(Header(path, attributes, profile, size, "uint8" if gain_map else kind, *place, gain_map))
     return found
@@ -122,21 +125,6 @@ def _png_chunks(path: Path) -> dict[str, Any]:
         found = {"png:gamma": picture.info.get("gamma", 0), "png:srgb": "srgb" in picture.info}
         return {name: value for name, value in found.items() if value}
     return {}
-
-
-def radiance_scale(path: Path) -> np.ndarray:
-    """The factors of red, green and blue that a Radiance file's EXPOSURE and COLORCORR state (Graphics Gems II)."""
-    scale = np.ones(3)
-    with path.open("rb") as file:
-        header = file.read(LARGEST_HEADER).partition(b"\n\n")[0]
-    for line in header.split(b"\n"):
-        name, _, value = line.partition(b"=")
-        if name.strip().upper() in (b"EXPOSURE", b"COLORCORR"):
-            with contextlib.suppress(ValueError):
-                numbers = np.array([float(word) for word in value.split()])
-                if len(numbers) in (1, 3) and (numbers > 0).all() and np.isfinite(numbers).all():
-                    scale = scale / numbers
-    return scale if np.isfinite(scale).all() else np.ones(3)
 
 
 def xmp_packet(path: Path) -> bytes:

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from PIL import Image
 
 import afunet_core as af
 from afunet_core.cli import COMMANDS, main, options
@@ -24,7 +27,7 @@ from afunet_core.merging.output import display_picture
 from afunet_core.metrics import psnr_mu
 from afunet_core.tonemap import OPERATORS
 from afunet_core.utils.device import PRECISIONS
-from scenes import tiny_network, write_bracket
+from scenes import exif_of, tiny_network, write_bracket
 
 EV = (-2.0, 0.0, 2.0)
 PLAIN = ["--method", "weighted", "--align", "off", "-q"]
@@ -294,9 +297,35 @@ def test_batches_that_cannot_be(frames: list[np.ndarray], tmp_path: Path, refuse
     (tmp_path / "file").touch()
     assert "a folder for the results" in refused("merge", one, two, "-o", tmp_path / "out.exr")
     assert "a folder for the results" in refused("merge", one, "-o", tmp_path / "file")
-    assert "folders with brackets" in refused("merge", empty, "-o", out)
+    for target in (out, tmp_path / "out.exr"):
+        assert "folders with brackets" in refused("merge", empty, "-o", target)
     assert ".gif" in refused("merge", one, "-o", out, "--format", "gif")
+    assert "a folder for the pictures" in refused("merge", one, two, "-o", out, "--tonemapped", "a.png")
+    assert "a suffix must choose the format" in refused("merge", *(one / "scene").glob("*.tif"), "-o", out, *PLAIN)
     refused("merge", one, "-o", out, "--group")
+
+
+def test_a_file_for_the_brackets_of_a_camera_folder(tmp_path: Path, afunet: Command, refused: Command) -> None:
+    """One can go there."""
+    for minute, number in product((1, 2), range(3)):
+        exif = exif_of(Fraction(5**number, 1000), {0x9003: f"2026:06:21 12:0{minute}:0{number}"})
+        code = np.full((4, 4), 50 * 2**number, np.uint8)
+        Image.fromarray(code).save(tmp_path / f"{minute}{number}.jpg", exif=exif)
+    words = ["merge", tmp_path, "-o", tmp_path / "out.exr", "--group", *PLAIN]
+    assert "a file for 2 brackets" in refused(*words)
+    for path in tmp_path.glob("2*.jpg"):
+        path.unlink()
+    afunet(*words)
+    assert (tmp_path / "out.exr").is_file()
+
+
+def test_streams_that_are_closed(frames: list[np.ndarray], tmp_path: Path) -> None:
+    """As in services, and in programs with windows."""
+    words = ["merge", *write_bracket(tmp_path, frames, EV), "-o", str(tmp_path / "out.exr"), *PLAIN[:-1]]
+    script = (
+        "import sys; sys.stdout = sys.stderr = None; from afunet_core.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    assert subprocess.run([sys.executable, "-c", script, *words], check=False).returncode == 0
 
 
 def test_names_that_would_write_to_the_terminal(tmp_path: Path, frames: list[np.ndarray], afunet: Command) -> None:
