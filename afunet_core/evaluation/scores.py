@@ -78,7 +78,10 @@ class Evaluation:
         Scenes differ from each other by far more than methods do, so that two averages may each be uncertain and
         their difference not.
         """
-        mean, error = _mean_and_error(self._scores(method, kind) - self._scores(other, kind))
+        ours, theirs = self._scores(method, kind), self._scores(other, kind)
+        if len(ours) != len(theirs):
+            raise ArgumentError("other", f"a method run on the same {len(ours)} scenes", f"{other} on {len(theirs)}")
+        mean, error = _mean_and_error(ours - theirs)
         return self._by_column(zip(mean, error, strict=True))
 
     def _scores(self, method: str, kind: str | None) -> np.ndarray:

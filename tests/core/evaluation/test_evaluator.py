@@ -64,6 +64,9 @@ class TestScores:
         assert math.isnan(rows.difference("weighted", "reference", "objects")["PSNR-l"][1])
         with pytest.raises(ArgumentError, match="'weighted', 'reference'"):
             rows.difference("weighted", "unknown")
+        more = Evaluation(rows.columns, [*rows.rows, replace(rows.rows[0], scene="d")])
+        with pytest.raises(ArgumentError, match="other: expected a method run on the same 4 scenes"):
+            more.difference("weighted", "reference")
         unknown = [replace(make_sample(str(seed), seed=seed), moved=None) for seed in range(2)]
         for samples in (unknown[:1], unknown, []):
             text = evaluate({"weighted": weighted_merge}, samples).to_markdown()

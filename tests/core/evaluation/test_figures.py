@@ -98,18 +98,6 @@ def test_boxes_are_where_the_results_differ() -> None:
         assert box.left <= left < left + side <= box.left + box.width
 
 
-@settings(max_examples=20)
-@given(height=st.integers(1, 70), width=st.integers(1, 70), count=st.integers(0, 4))
-def test_boxes_lie_inside_and_apart(height: int, width: int, count: int) -> None:
-    boxes = choose_boxes([picture(height, width, 1), picture(height, width, 2)], count=count)
-    assert len(boxes) <= count
-    covered = np.zeros((height, width), int)
-    for box in boxes:
-        covered[box.top : box.top + box.height, box.left : box.left + box.width] += 1
-    assert covered.sum() == sum(box.height * box.width for box in boxes)
-    assert covered.max(initial=0) <= 1
-
-
 def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(DependencyError, match=r"napari-afunet\[evaluation\]"):

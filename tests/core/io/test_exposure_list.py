@@ -114,17 +114,14 @@ NESTED = (
 @pytest.mark.parametrize("place", ["tif", "png", "zipped", "jpg", "a.xmp", "a.XMP", "a.png.xmp"])
 def test_xmp(tmp_path: Path, xmp: bytes, iso: float | None, place: str) -> None:
     """Inside and beside a picture. OpenImageIO takes the fraction 1/100 for 1."""
-    picture, path = Image.new("RGB", (8, 8)), tmp_path / f"a.{place if place in ('tif', 'jpg') else 'png'}"
-    content = b"http://ns.adobe.com/xap/1.0/\0" + xmp
-    notes = PngInfo()
+    path, notes = tmp_path / f"a.{place if place in ('tif', 'jpg') else 'png'}", PngInfo()
     if place in ("png", "zipped"):
         notes.add_itxt("XML:com.adobe.xmp", xmp.decode(), zip=place == "zipped")
-    more = {"extra": b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content} if place == "jpg" else {}
     if place == "tif":
         tags = [(700, 1, len(xmp), xmp, True)]
         tifffile.imwrite(path, np.zeros((8, 8, 3), np.uint8), photometric="rgb", metadata=None, extratags=tags)
     else:
-        picture.save(path, pnginfo=notes, **more)
+        Image.new("RGB", (8, 8)).save(path, pnginfo=notes, xmp=xmp if place == "jpg" else None)
     if "." in place:
         (tmp_path / place).write_bytes(xmp)
     assert read_exposure(path) == Exposure(0.01, 8.0, iso)
