@@ -92,20 +92,14 @@ def comparison_figure(
 
 
 def choose_boxes(results: Sequence[np.ndarray], truth: np.ndarray | None = None, count: int = 2) -> list[Box]:
-    """Choose squares, apart from each other, where the results differ most from the truth or from their mean."""
+    """Choose squares of a grid where the results differ most from the truth or from their mean."""
     mapped = [_mu(result) for result in results]
     base = _mu(truth) if truth is not None else np.mean(mapped, axis=0, dtype=np.float32)
     score = torch.from_numpy(np.max([np.abs(image - base).mean(-1) for image in mapped], axis=0))
     side = max(min(score.shape) // 4, min(16, *score.shape))
-    step = max(side // 8, 1)
-    inside = F.avg_pool2d(score[None], side, step)[0]
-    boxes: list[Box] = []
-    while len(boxes) < count and bool((inside >= 0).any()):
-        top, left = (int(place) for place in np.unravel_index(int(inside.argmax()), inside.shape))
-        boxes.append(Box(top * step, left * step, side, side))
-        reach = -(-side // step)  # steps after which squares no longer overlap
-        inside[max(top - reach + 1, 0) : top + reach, max(left - reach + 1, 0) : left + reach] = -1
-    return boxes
+    inside = F.avg_pool2d(score[None], side)[0]
+    best = inside.flatten().topk(min(count, inside.numel())).indices.tolist()
+    return [Box(*(side * int(place) for place in np.unravel_index(i, inside.shape)), side, side) for i in best]
 
 
 def error_map(image: np.ndarray, truth: np.ndarray) -> Picture:
