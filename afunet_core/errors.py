@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "AFUNetError",
+    "ArgumentError",
+    "BracketError",
+    "CheckpointError",
+    "DependencyError",
+    "ExposureError",
+    "ImageFileError",
+    "MergeCancelled",
+    "ShapeError",
+    "TensorTypeError",
+]
+
 
 class AFUNetError(Exception):
     """Base of every error raised on purpose by this package."""

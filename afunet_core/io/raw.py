@@ -170,7 +170,7 @@ def _exposure(other: Any, path: Path) -> Exposure | None:
 
 
 def _dng_colours(path: Path) -> dict[str, Any]:
-    """What a DNG states of its camera's colours, by the numbers of the tags; LibRaw keeps them to itself."""
+    """Colours of the camera as a DNG states them, by the numbers of the tags; LibRaw keeps them to itself."""
     import tifffile
 
     with contextlib.suppress(Exception), tifffile.TiffFile(path) as file:  # not every raw file is a TIFF

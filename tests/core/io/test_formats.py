@@ -289,7 +289,7 @@ class TestPages:
             read_image(tmp_path / "a.tif", plane=4)
 
     def test_every_plane_has_the_words_of_its_own_page(self, tmp_path: Path) -> None:
-        """What its page does not say, the first page says for the file; but times of one page are not those of all."""
+        """The first page says what others do not; but its time is not that of each of them."""
         pages = [Image.new("L", (8, 8), value) for value in (10, 20, 30)]
         for page, name in zip(pages, ("one", "two", ""), strict=True):
             page.encoderinfo = {"description": name} if name else {}
