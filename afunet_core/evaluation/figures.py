@@ -99,7 +99,8 @@ def choose_boxes(results: Sequence[np.ndarray], truth: np.ndarray | None = None,
     side = max(min(score.shape) // 4, min(16, *score.shape))
     inside = F.avg_pool2d(score[None], side)[0]
     best = inside.flatten().topk(min(count, inside.numel())).indices.tolist()
-    return [Box(*(side * int(place) for place in np.unravel_index(i, inside.shape)), side, side) for i in best]
+    places = (divmod(index, inside.shape[1]) for index in best)
+    return [Box(row * side, column * side, side, side) for row, column in places]
 
 
 def error_map(image: np.ndarray, truth: np.ndarray) -> Picture:
