@@ -18,8 +18,7 @@ from afunet_core.camera.levels import check_white_level
 from afunet_core.errors import ArgumentError, BracketError, ExposureError
 from afunet_core.io.exposure import relative_exposures
 from afunet_core.io.exposure_list import read_exposure_list
-from afunet_core.io.formats import RAW_SUFFIXES
-from afunet_core.io.natural_order import natural_key
+from afunet_core.io.formats import RAW_SUFFIXES, natural_key
 from afunet_core.io.raw import read_camera
 from afunet_core.io.read import ImageFile, read_image, read_planes, turned
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from afunet_core.errors import ImageFileError
 from afunet_core.io.exposure_list import read_exposure_list
-from afunet_core.io.formats import RADIANCE, RAW_SUFFIXES, READABLE
-from afunet_core.io.natural_order import natural_key
+from afunet_core.io.formats import RADIANCE, RAW_SUFFIXES, READABLE, natural_key
 from afunet_core.io.read import read_own_metadata
 
 EXPOSURE_FILES = ("exposure.txt", "input_exp.txt")

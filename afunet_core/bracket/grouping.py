@@ -16,9 +16,8 @@ from typing import Any, NamedTuple
 from afunet_core.bracket.folders import find_exposure_file, list_bracket_folder
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
-from afunet_core.io.formats import RAW_SUFFIXES
+from afunet_core.io.formats import RAW_SUFFIXES, natural_key
 from afunet_core.io.header import read_header
-from afunet_core.io.natural_order import natural_key
 from afunet_core.io.raw import read_raw_exposure, read_raw_moment
 
 # Seconds, beside the exposure itself, after which a shot belongs to another set. EXIF times count whole seconds.

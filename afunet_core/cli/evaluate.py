@@ -11,21 +11,12 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from afunet_core.cli.console import progress_bar
 from afunet_core.cli.options import ALIGNMENTS, PRECISIONS
 from afunet_core.errors import ArgumentError
 from afunet_core.evaluation.paper import PUBLISHED_ROWS
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from afunet_core.evaluation.evaluator import Sample
-    from afunet_core.evaluation.paper import TrainingRun
-    from afunet_core.evaluation.scores import Evaluation
-    from afunet_core.metrics import Metric
-    from afunet_core.utils.progress import OnProgress
 
 EXAMPLES = """examples:
   afunet evaluate --data Kalantari/Test --model kalantari --beside kalantari -o report/
@@ -35,12 +26,8 @@ EXAMPLES = """examples:
 """
 BASELINES = {"reference": "reference only", "weighted": "weighted merge", "mertens": "Mertens fusion"}
 # Suffix of a model's name: how its frames were aligned.
-ALIGNED = {
-    "off": "",
-    "camera": ", registered",
-    "auto": ", registered and followed",
-    "on": ", registered and followed by force",
-}
+ALIGNED = {"off": "", "camera": ", registered", "auto": ", registered and followed"}
+ALIGNED["on"] = f"{ALIGNED['auto']} by force"
 # Options that mean nothing for real stacks.
 _NOT_OF_STACKS = ("data", "runs", "synthetic", "merged", "metrics", "cvvdp", "error_maps", "pictures", "beside")
 
@@ -90,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     if folder is not None:  # one that cannot be made is refused now, not after hours
         folder.mkdir(parents=True, exist_ok=True)
     with progress_bar("Evaluating", options.quiet) as show:
-        on_progress = show if options.quiet or sys.stderr.isatty() else _print_progress
+        on_progress = show if options.quiet or sys.stderr.isatty() else _print_progress  # a line where no bar is seen
         table, beside, draw = (_evaluate_stacks if options.real else _evaluate_samples)(options, on_progress)
     print(table.to_markdown() + beside)
     if folder is not None:
@@ -103,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate_stacks(options: argparse.Namespace, on_progress: OnProgress) -> tuple[Evaluation, str, None]:
+def _evaluate_stacks(options: argparse.Namespace, on_progress: Callable[..., None]) -> tuple[Any, str, None]:
     """Evaluate on real stacks of a tripod."""
     from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack_brackets, read_stacks, stack_methods
 
@@ -114,9 +101,7 @@ def _evaluate_stacks(options: argparse.Namespace, on_progress: OnProgress) -> tu
     return evaluate_stacks(methods, stacks, on_progress=on_progress), "", None
 
 
-def _evaluate_samples(
-    options: argparse.Namespace, on_progress: OnProgress
-) -> tuple[Evaluation, str, Callable[[], object] | None]:
+def _evaluate_samples(options: argparse.Namespace, on_progress: Callable[..., None]) -> tuple[Any, str, Any]:
     """Evaluate on scenes with a truth; also the row of the paper beside the model, as text, and what draws pictures."""
     from afunet_core.evaluation.evaluator import DEFAULT_METRICS, evaluate
     from afunet_core.evaluation.paper import beside_published
@@ -124,14 +109,15 @@ def _evaluate_samples(
     runs = _take_runs(options)
     methods, models = _methods(options)
     samples = _samples(options)
-    table = evaluate(
-        methods,
-        samples,
-        metrics=options.metrics or DEFAULT_METRICS,
-        more_metrics=_display_metrics(options),
-        error_maps=Path(options.output) / "errors" if options.error_maps else None,
-        on_progress=on_progress,
-    )
+    more = {}
+    if options.cvvdp:  # its column is named with version and pixels per degree
+        from afunet_core.evaluation.color_video_vdp import color_video_vdp
+
+        metric = color_video_vdp(options.display_peak, options.ppd)
+        more = {f"{metric.definition.split(',')[0]} at {options.ppd:g} ppd": metric}
+    error_maps = Path(options.output) / "errors" if options.error_maps else None
+    wanted: dict[str, Any] = {"metrics": options.metrics or DEFAULT_METRICS, "more_metrics": more}
+    table = evaluate(methods, samples, **wanted, error_maps=error_maps, on_progress=on_progress)
     rows = [run.row for run in runs] or [options.beside]
     beside = beside_published(table, [(model, row) for model, row in zip(models, rows, strict=False) if row])
     beside = f"\n{beside}\nThe paper's scores are of its own training and code.\n" if beside else ""
@@ -141,11 +127,8 @@ def _evaluate_samples(
 
     judged = list(methods)[-1]
     shown = {name: method for name, method in methods.items() if name == judged or name != "Mertens fusion"}
-    return (
-        table,
-        beside,
-        partial(write_pictures, Path(options.output) / "pictures", table, shown, samples, judged=judged),
-    )
+    pictures = Path(options.output) / "pictures"
+    return table, beside, partial(write_pictures, pictures, table, shown, samples, judged=judged)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -168,11 +151,10 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _print_progress(done: int, total: int, message: str) -> None:
-    """Print a line for each step, where no terminal shows a bar."""
     print(f"afunet: {done} of {total or '?'} scenes, {message}", file=sys.stderr, flush=True)
 
 
-def _take_runs(options: argparse.Namespace) -> list[TrainingRun]:
+def _take_runs(options: argparse.Namespace) -> list[Any]:
     """Read the runs, with their weights and their common test set entered as if given by ``--model`` and ``--data``."""
     from afunet_core.evaluation.paper import read_run
 
@@ -180,9 +162,8 @@ def _take_runs(options: argparse.Namespace) -> list[TrainingRun]:
     if not runs:
         return []
     if options.model or options.synthetic is not None or options.beside:
-        raise ArgumentError(
-            "run", "runs alone: they bring weights, scenes and rows", "--model, --synthetic or --beside"
-        )
+        expected = "runs alone: they bring weights, scenes and rows"
+        raise ArgumentError("run", expected, "--model, --synthetic or --beside")
     if options.data is None:
         sets = {(str(run.test_set), run.layout) for run in runs}
         if len(sets) > 1:
@@ -192,7 +173,7 @@ def _take_runs(options: argparse.Namespace) -> list[TrainingRun]:
     return runs
 
 
-def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], Tensor]], list[str]]:
+def _methods(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Make every method by name, and list which of them are models, in the order given."""
     from afunet_core.evaluation.evaluator import baseline_methods, merge_method
     from afunet_core.model.checkpoint import load_model
@@ -217,24 +198,13 @@ def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], 
     return methods, models
 
 
-def _display_metrics(options: argparse.Namespace) -> dict[str, Metric]:
-    """Make the metric that depends on a display; its column is named with version and pixels per degree."""
-    if not options.cvvdp:
-        return {}
-    from afunet_core.evaluation.color_video_vdp import color_video_vdp
-
-    metric = color_video_vdp(options.display_peak, options.ppd)
-    return {f"{metric.definition.split(',')[0]} at {options.ppd:g} ppd": metric}
-
-
 def _samples(options: argparse.Namespace) -> Sequence[Any]:
-    from afunet_core.evaluation.evaluator import dataset_samples, synthetic_samples
+    from afunet_core.evaluation.evaluator import DatasetSamples, synthetic_samples
 
     if options.data:
         from afunet_core.data.datasets import BracketDataset
 
-        dataset = BracketDataset(options.data, layout=options.layout)
-        return _Lazy(len(dataset), lambda index: next(dataset_samples([dataset[index]])))
+        return DatasetSamples(BracketDataset(options.data, layout=options.layout))
     from afunet_core.data.synthesis.brackets import validation_brackets
     from afunet_core.data.synthesis.scenes import SceneBank
 
@@ -245,16 +215,3 @@ def _samples(options: argparse.Namespace) -> Sequence[Any]:
     if options.held_out is not None:
         bank = bank.split(holdout=options.held_out, seed=0)[1]
     return list(synthetic_samples(validation_brackets(bank, count, options.size, seed=options.seed)))
-
-
-class _Lazy(Sequence[Any]):
-    """A sequence whose items are read one at a time: a data set does not fit in memory."""
-
-    def __init__(self, count: int, item: Callable[[int], Any]) -> None:
-        self._range, self._item = range(count), item
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._item(self._range[index])

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from afunet_core.cli.options import OPERATORS, numbers
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.output import check_destination
-
-if TYPE_CHECKING:
-    import numpy as np
 
 EXAMPLES = """examples:
   afunet figure --bracket scene/ --result AFUNet=out.exr --result "weighted=w.exr" -o figure.png
@@ -62,7 +59,7 @@ def _box(values: list[float]) -> list[int]:
     return [int(value) for value in values]
 
 
-def _read_bracket(folder: Path) -> tuple[list[np.ndarray], Path | None]:
+def _read_bracket(folder: Path) -> tuple[list[Any], Path | None]:
     """Read the frames as a screen shows them, shortest first, and find the truth beside them."""
     from afunet_core.bracket.bracket import Bracket
     from afunet_core.radiometry import encode
@@ -74,7 +71,7 @@ def _read_bracket(folder: Path) -> tuple[list[np.ndarray], Path | None]:
     return [frame[0].expand(3, -1, -1).permute(1, 2, 0).numpy() for frame in shown], min(truths, default=None)
 
 
-def _read_radiance(path: str | Path) -> np.ndarray:
+def _read_radiance(path: str | Path) -> Any:
     """Floating-point files hold radiance; integer ones are refused, for their scale is unknown."""
     from afunet_core.io.read import read_image, three_channels
 

@@ -24,8 +24,7 @@ from afunet_core.cli.options import (
     stated_exposures,
 )
 from afunet_core.errors import ArgumentError
-from afunet_core.io.formats import WRITABLE
-from afunet_core.io.natural_order import natural_key
+from afunet_core.io.formats import WRITABLE, natural_key
 from afunet_core.merging.batch import MergeJob, Outcome, folder_jobs, group_jobs, run_batch, run_job
 from afunet_core.merging.cluster import run_on_cluster, run_on_processes
 from afunet_core.merging.options import MergeOptions

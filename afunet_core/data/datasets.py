@@ -25,7 +25,7 @@ from torch.utils.data import Dataset
 
 from afunet_core.errors import ArgumentError, BracketError, ImageFileError, ShapeError
 from afunet_core.io.exposure_list import read_exposure_list
-from afunet_core.io.natural_order import natural_key
+from afunet_core.io.formats import natural_key
 from afunet_core.io.read import read_image, three_channels
 from afunet_core.io.write import write_image
 

@@ -52,8 +52,9 @@ def color_video_vdp(peak: float = 1500.0, pixels_per_degree: float = 75.4) -> Me
     def jod(image: Tensor, truth: Tensor) -> Tensor:
         if image.ndim != 4 or image.shape != truth.shape or image.shape[1] not in (1, 3):
             raise ShapeError("image", f"B×3×H×W like the truth {tuple(truth.shape)}", tuple(image.shape))
-        # Theirs are videos, B×C×F×H×W; one frame makes it the metric of still pictures.
-        shown, wanted = (shown_luminance(x, peak).unsqueeze(2) for x in (image, truth))
+        # In cd/m², without reflections. Theirs are videos, B×C×F×H×W; one frame makes it the metric of pictures.
+        luminance = ((x.float() * peak).clamp(peak / CONTRAST, peak) for x in (image, truth))
+        shown, wanted = (x.expand(-1, 3, -1, -1).unsqueeze(2) for x in luminance)
         pairs = zip(shown, wanted, strict=True)
         return torch.stack([measure(image.device).predict(a[None], b[None])[0].reshape(()) for a, b in pairs])
 
@@ -63,11 +64,6 @@ def color_video_vdp(peak: float = 1500.0, pixels_per_degree: float = 75.4) -> Me
     )
     version = importlib.metadata.version("cvvdp")
     return Metric(jod, f"ColorVideoVDP {version}, 10 where no difference is visible; {display}", "JOD", 10.0)
-
-
-def shown_luminance(radiance: Tensor, peak: float) -> Tensor:
-    """Compute what the display shows: B×3×H×W float32 in cd/m², without reflections; grey becomes three channels."""
-    return (radiance.float() * peak).clamp(peak / CONTRAST, peak).expand(-1, 3, -1, -1)
 
 
 def _library() -> Any:

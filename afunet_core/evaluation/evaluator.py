@@ -16,27 +16,17 @@ from torch import Tensor
 
 from afunet_core.baselines.mertens import exposure_fusion
 from afunet_core.baselines.weighted import reference_only, weighted_merge
+from afunet_core.bracket.bracket import Bracket
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.evaluation.figures import write_error_map
 from afunet_core.evaluation.scores import INSIDE, OUTSIDE, Evaluation, Row
 from afunet_core.metrics import METRICS, Metric, psnr_mu
-from afunet_core.radiometry import GAMMA, linearize, network_input, to_radiance
+from afunet_core.radiometry import GAMMA, linearize, network_input
 
 if TYPE_CHECKING:
-    from afunet_core.bracket.bracket import Bracket
-    from afunet_core.data.datasets import BracketSample
     from afunet_core.data.synthesis.brackets import SyntheticBatch
 
-__all__ = [
-    "Sample",
-    "baseline_methods",
-    "dataset_samples",
-    "evaluate",
-    "fusion_radiance",
-    "merge_method",
-    "synthetic_samples",
-]
 
 DEFAULT_METRICS = ("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l")
 
@@ -69,17 +59,8 @@ class Sample:
 
     def to_bracket(self) -> Bracket:
         """Return the same frames as a :class:`~afunet_core.bracket.bracket.Bracket`, for :func:`~afunet_core.merge`."""
-        from afunet_core.bracket.bracket import Bracket
-
-        return Bracket(
-            self.frames,
-            times=self.times,
-            encoding=self.encoding,
-            gamma=self.gamma,
-            response=None,
-            reference=self.reference,
-            override=True,
-        )
+        stated: dict[str, Any] = {"times": self.times, "encoding": self.encoding, "gamma": self.gamma}
+        return Bracket(self.frames, **stated, response=None, reference=self.reference, override=True)
 
 
 Method: TypeAlias = Callable[[Sample], Tensor]
@@ -186,18 +167,11 @@ def fusion_radiance(sample: Sample) -> Tensor:
     Its median over the pixels that the reference frame sees well is made theirs; no truth is used. Its compressed
     contrast remains, and costs it.
     """
-    linear = linearize(exposure_fusion(sample.to_stack()))
-    index = sample.reference
-    frame = sample.frames[index]
-    known = to_radiance(frame, sample.times[index], sample.encoding, sample.gamma)
-    seen = (frame > 0.05) & (frame < 0.95)
-    gains = [
-        known[i][seen[i]].median() / linear[i][seen[i]].median().clamp(min=1e-6)
-        if seen[i].any()
-        else known.new_ones(())
-        for i in range(len(frame))
-    ]
-    return linear * torch.stack(gains).view(-1, 1, 1, 1)
+    linear, frame = linearize(exposure_fusion(sample.to_stack())), sample.frames[sample.reference]
+    unseen = (frame <= 0.05) | (frame >= 0.95)
+    pair = (sample.to_stack().radiance(sample.reference), linear)
+    known, found = (x.masked_fill(unseen, math.nan).flatten(1).nanmedian(1).values for x in pair)
+    return linear * (known / found.clamp(min=1e-6)).nan_to_num(1.0).view(-1, 1, 1, 1)
 
 
 def synthetic_samples(batches: Iterable[SyntheticBatch]) -> Iterator[Sample]:
@@ -207,11 +181,19 @@ def synthetic_samples(batches: Iterable[SyntheticBatch]) -> Iterator[Sample]:
         yield Sample(name, one.kind[0], frames, one.times[0], one.truth, one.moved)
 
 
-def dataset_samples(dataset: Iterable[BracketSample]) -> Iterator[Sample]:
-    """Yield one sample for each scene of a :class:`~afunet_core.data.datasets.BracketDataset`, its motion unknown."""
-    for scene in dataset:
+class DatasetSamples(Sequence[Sample]):
+    """The scenes of a :class:`~afunet_core.data.datasets.BracketDataset`, their motion unknown, read one at a time."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: Any) -> Any:
+        scene = self.dataset[range(len(self))[index]]
         frames = tuple(frame.unsqueeze(0) for frame in scene["frames"])
-        yield Sample(scene["name"], "all", frames, scene["times"], scene["truth"].unsqueeze(0))
+        return Sample(scene["name"], "all", frames, scene["times"], scene["truth"].unsqueeze(0))
 
 
 def _scores(result: Tensor, sample: Sample, metrics: Mapping[str, Metric]) -> dict[str, float]:

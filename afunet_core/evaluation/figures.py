@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from afunet_core.evaluation.scores import Evaluation
 from afunet_core.metrics import psnr_mu
 from afunet_core.radiometry import mu_law
 from afunet_core.tonemap import tone_map
-
-if TYPE_CHECKING:
-    from afunet_core.evaluation.evaluator import Sample
 
 Picture = NDArray[np.float32]
 
@@ -95,20 +92,15 @@ def comparison_figure(
 
 
 def choose_boxes(results: Sequence[np.ndarray], truth: np.ndarray | None = None, count: int = 2) -> list[Box]:
-    """Choose squares, apart from each other, where the results differ most from the truth or from their mean."""
+    """Choose squares of a grid where the results differ most from the truth or from their mean."""
     mapped = [_mu(result) for result in results]
     base = _mu(truth) if truth is not None else np.mean(mapped, axis=0, dtype=np.float32)
     score = torch.from_numpy(np.max([np.abs(image - base).mean(-1) for image in mapped], axis=0))
     side = max(min(score.shape) // 4, min(16, *score.shape))
-    step = max(side // 8, 1)
-    inside = F.avg_pool2d(score[None], side, step)[0]
-    boxes: list[Box] = []
-    while len(boxes) < count and bool((inside >= 0).any()):
-        top, left = (int(place) for place in np.unravel_index(int(inside.argmax()), inside.shape))
-        boxes.append(Box(top * step, left * step, side, side))
-        reach = -(-side // step)  # steps after which squares no longer overlap
-        inside[max(top - reach + 1, 0) : top + reach, max(left - reach + 1, 0) : left + reach] = -1
-    return boxes
+    inside = F.avg_pool2d(score[None], side)[0]
+    best = inside.flatten().topk(min(count, inside.numel())).indices.tolist()
+    places = (divmod(index, inside.shape[1]) for index in best)
+    return [Box(row * side, column * side, side, side) for row, column in places]
 
 
 def error_map(image: np.ndarray, truth: np.ndarray) -> Picture:
@@ -134,8 +126,8 @@ def choose_scenes(table: Evaluation, method: str) -> dict[str, str]:
 def write_pictures(
     folder: str | Path,
     table: Evaluation,
-    methods: Mapping[str, Callable[[Sample], Tensor]],
-    samples: Sequence[Sample],
+    methods: Mapping[str, Callable[[Any], Tensor]],
+    samples: Sequence[Any],
     *,
     judged: str,
 ) -> list[Path]:
@@ -149,16 +141,14 @@ def write_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     chosen = choose_scenes(table, judged)
     scenes = {sample.name: sample for sample in samples if sample.name in chosen.values()}
-    written = []
     for rank, scene in chosen.items():
         sample = scenes[scene]
         with torch.no_grad():
-            results = {name: _pixels(methods[name](sample)) for name in [judged, *(n for n in methods if n != judged)]}
+            results = {name: _pixels(methods[name](sample)) for name in dict.fromkeys([judged, *methods])}
         frames = [_pixels(frame) for frame in sample.frames]
-        written.append(folder / f"{rank}.jpg")
         picture = comparison_figure(frames, results, _pixels(sample.truth), width=1200)
-        write_image(written[-1], picture, quality=90)
-    return written
+        write_image(folder / f"{rank}.jpg", picture, quality=90)
+    return [folder / f"{rank}.jpg" for rank in chosen]
 
 
 def _draw(columns: Sequence[_Column], frames: int, boxes: Sequence[Box], width: int) -> NDArray[np.uint8]:

@@ -10,12 +10,9 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 from afunet_core.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from afunet_core.evaluation.scores import Evaluation
 
 
 class PublishedRow(NamedTuple):
@@ -26,10 +23,6 @@ class PublishedRow(NamedTuple):
     psnr_l: float
     ssim_mu: float
     ssim_l: float
-
-    def scores(self) -> dict[str, float]:
-        """Return the scores by the names of :data:`afunet_core.metrics.METRICS`."""
-        return {"PSNR-μ": self.psnr_mu, "PSNR-l": self.psnr_l, "SSIM-μ": self.ssim_mu, "SSIM-l": self.ssim_l}
 
 
 PUBLISHED_ROWS = {
@@ -82,11 +75,11 @@ def read_run(folder: str | os.PathLike[str]) -> TrainingRun:
     return TrainingRun(folder.name, file, Path(data["validation"]), data.get("layout", "auto"), values.get("row"))
 
 
-def beside_published(table: Evaluation, pairs: Iterable[tuple[str, str]]) -> str:
+def beside_published(table: Any, pairs: Iterable[tuple[str, str]]) -> str:
     """Format each measured average, the paper's and the difference as Markdown.
 
     Args:
-        table: of an evaluation.
+        table: an :class:`~afunet_core.evaluation.scores.Evaluation`.
         pairs: name of the method in the table, and of the row in :data:`PUBLISHED_ROWS`.
 
     Example:
@@ -106,7 +99,7 @@ def beside_published(table: Evaluation, pairs: Iterable[tuple[str, str]]) -> str
         if name not in PUBLISHED_ROWS:
             raise ArgumentError("row", f"one of {', '.join(PUBLISHED_ROWS)}", name)
         row = PUBLISHED_ROWS[name]
-        ours, theirs = table.mean(method), row.scores()
+        ours, theirs = table.mean(method), dict(zip(("PSNR-μ", "PSNR-l", "SSIM-μ", "SSIM-l"), row[1:], strict=True))
         columns = [column for column in table.columns if column in theirs]
         digits = {column: 2 if "PSNR" in column else 4 for column in columns}
         parts.append(

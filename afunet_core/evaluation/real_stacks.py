@@ -1,11 +1,8 @@
 """Scores on real stacks of a tripod: three frames are merged, all frames together are the truth where nothing moved.
 
-A stack of many exposures shows most of a scene several times, well exposed. The mean of what is well exposed, after a
-response curve that is estimated from all frames, is a better record than any three frames can give, and where a frame
-strays from it something moved and the pixel does not count. What is left is not a ground truth: the frames that are
-merged are part of it (so their noise is, too; hence the second score, after a blur), and the response is an estimate
-(so a monotone curve per channel is fitted before comparing). It tells whether methods damage what frames recorded; it
-cannot tell who is right where something moved, nor which tone curve is right.
+The truth is the mean of what is well exposed, after a response curve that is estimated from all frames. It is none of
+the ground: the frames that are merged are part of it (hence a second score, after a blur), and the response is an
+estimate (hence a monotone curve per channel is fitted before comparing). docs/quality.md says what it can show.
 
 Robertson, Borman and Stevenson, "Estimation-theoretic approach to dynamic range enhancement using multiple exposures",
 Journal of Electronic Imaging 2003, for the response; nothing here is shared with :mod:`afunet_core.camera`.
@@ -50,8 +47,6 @@ LEAST_SHOWN = 0.15  # and share of well exposed pixels from which a photographer
 BLUR = 3.0
 SAMPLED = 1 << 17  # pixels from which a response is estimated
 CURVE_KNOTS = 256  # quantiles through which the best monotone curve goes
-# Beside the frames where they are not gamma-encoded: holds the word ``linear`` or ``srgb``.
-ENCODING_FILE = "encoding.txt"
 
 COLUMNS = ("PSNR-μ at rest", "PSNR-μ at rest, blurred")
 _AFTER_CURVE = "PSNR-μ over the pixels at rest, after the best monotone curve per channel"
@@ -100,15 +95,14 @@ def read_stack_brackets(folder: str | Path, others: bool = False) -> Iterator[Re
     bracket of a stack are tested by the others.
     """
     folder = Path(folder)
-    note = folder / ENCODING_FILE
+    note = folder / "encoding.txt"  # beside frames that are not gamma-encoded: holds the word ``linear`` or ``srgb``
     encoding = note.read_text(encoding="utf-8").strip() if note.is_file() else "auto"
     paths = {path.name: path for path in list_bracket_folder(folder)}
     stack = Bracket.from_folder(folder, encoding=encoding, response=None, override=True)
     truth, at_rest = _truth(stack)
     chosen = {"": _photographers_bracket(stack)}
-    for name, three in (_other_brackets(stack) if others else {}).items():
-        if three not in chosen.values():
-            chosen[name] = three
+    if others:
+        chosen |= {name: three for name, three in _other_brackets(stack).items() if three != chosen[""]}
     for name, three in chosen.items():
         files = [paths[stack.names[i]] for i in three]
         ev = [float(stack.ev[i]) for i in three]

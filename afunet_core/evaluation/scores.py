@@ -10,14 +10,14 @@ import csv
 import io
 import math
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import product
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
+import numpy as np
 import torch
 
 from afunet_core import __version__
@@ -30,7 +30,6 @@ _GHOST_DEFINITIONS = {
     INSIDE: "PSNR-μ over the pixels where the scene moved between the frames; dB, peak 1",
     OUTSIDE: "PSNR-μ over the pixels where it did not; dB, peak 1",
 }
-SceneKey: TypeAlias = tuple[str, str, int]  # kind, name, and which of the scenes of that name
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,11 @@ class Evaluation:
 
         Scenes in which a score does not exist (no pixel moved) are left out of its average.
         """
-        return {column: _mean_and_error(scores.values())[0] for column, scores in self._scores(method, kind).items()}
+        return self._by_column(_mean_and_error(self._scores(method, kind))[0])
 
     def standard_error(self, method: str, kind: str | None = None) -> dict[str, float]:
         """Compute the standard errors of :meth:`mean`: how far other such scenes would move it; NaN of one scene."""
-        return {column: _mean_and_error(scores.values())[1] for column, scores in self._scores(method, kind).items()}
+        return self._by_column(_mean_and_error(self._scores(method, kind))[1])
 
     def difference(self, method: str, other: str, kind: str | None = None) -> dict[str, tuple[float, float]]:
         """Compute by how much a method is better than another on the same scenes, and its standard error, by column.
@@ -80,24 +79,20 @@ class Evaluation:
         their difference not.
         """
         ours, theirs = self._scores(method, kind), self._scores(other, kind)
-        return {
-            column: _mean_and_error([scores[scene] - theirs[column][scene] for scene in scores.keys() & theirs[column]])
-            for column, scores in ours.items()
-        }
+        if len(ours) != len(theirs):
+            raise ArgumentError("other", f"a method run on the same {len(ours)} scenes", f"{other} on {len(theirs)}")
+        mean, error = _mean_and_error(ours - theirs)
+        return self._by_column(zip(mean, error, strict=True))
 
-    def _scores(self, method: str, kind: str | None) -> dict[str, dict[SceneKey, float]]:
-        """Collect column → scene → score, without the scenes that have none."""
+    def _scores(self, method: str, kind: str | None) -> np.ndarray:
+        """Collect scores, scene by column; NaN where there is none. Every method is run on the scenes in turn."""
         rows = [row for row in self.rows if row.method == method and kind in (None, row.kind)]
         if not rows:
             raise ArgumentError("method, kind", f"from {self.methods} and {self.kinds}", (method, kind))
-        seen: Counter[tuple[str, str]] = Counter()
-        scores: dict[str, dict[SceneKey, float]] = {column: {} for column in self.columns}
-        for row in rows:
-            seen[row.kind, row.scene] += 1
-            for column in self.columns:
-                if not math.isnan(row.scores[column]):
-                    scores[column][row.kind, row.scene, seen[row.kind, row.scene]] = row.scores[column]
-        return scores
+        return np.array([[row.scores[column] for column in self.columns] for row in rows])
+
+    def _by_column(self, values: Iterable[Any]) -> dict[str, Any]:
+        return dict(zip(self.columns, values, strict=True))
 
     def to_csv(self) -> str:
         """Format one line per method and scene; an empty cell where a score does not exist."""
@@ -132,13 +127,11 @@ class Evaluation:
 
     def _uncertainty(self, columns: list[str]) -> list[str]:
         """Format standard errors over all scenes, and the last method beside each of the others."""
-        if not self.rows:
+        errors = {method: self.standard_error(method) for method in self.methods}
+        columns = [c for c in columns if not math.isnan(errors[self.methods[-1]][c])]
+        if not columns:
             return []
         *others, last = self.methods
-        errors = {method: self.standard_error(method) for method in self.methods}
-        if all(math.isnan(error) for error in errors[last].values()):
-            return []
-        columns = [column for column in columns if not math.isnan(errors[last][column])]
         lines = ["| over all scenes | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
         for method, error in errors.items():
             cells = [f"± {_cell(error[column], column)}" for column in columns]
@@ -173,15 +166,16 @@ def _definition(column: str, more: Mapping[str, Metric]) -> str:
     return f"{metric.definition}; {metric.unit + ', ' if metric.unit else ''}peak {metric.peak:g}"
 
 
-def _mean_and_error(scores: Iterable[float]) -> tuple[float, float]:
-    """Compute the mean and its standard error, √(s² / n) with s² the variance of a sample.
+def _mean_and_error(scores: np.ndarray) -> tuple[list[float], list[float]]:
+    """Compute means of columns and their standard errors, √(s² / n) with s² the variance of a sample.
 
     The decibels of a perfect picture are infinite: then there is no standard error.
     """
-    values = list(scores)
-    mean = statistics.fmean(values) if values else math.nan
-    known = len(values) > 1 and math.isfinite(mean)
-    return mean, statistics.stdev(values) / math.sqrt(len(values)) if known else math.nan
+    count = (~np.isnan(scores)).sum(0)
+    with np.errstate(all="ignore"):  # of no scenes, or of one
+        mean = np.nansum(scores, 0) / count
+        error = np.sqrt(np.nansum((scores - mean) ** 2, 0) / (count - 1) / count)
+    return mean.tolist(), np.where(np.isfinite(mean), error, np.nan).tolist()
 
 
 def _cell(value: float, column: str, sign: str = "") -> str:

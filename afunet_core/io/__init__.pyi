@@ -28,11 +28,11 @@ from .formats import (
 from .formats import (
     WRITABLE as WRITABLE,
 )
+from .formats import (
+    natural_key as natural_key,
+)
 from .microscope import (
     PixelSize as PixelSize,
-)
-from .natural_order import (
-    natural_key as natural_key,
 )
 from .photograph import (
     Photograph as Photograph,

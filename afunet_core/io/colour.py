@@ -60,20 +60,14 @@ class ColourEncoding:
         return found if self.camera is None else {**found, "camera": dict(self.camera)}
 
 
-def colour_of_camera(colours: Mapping[str, Any] | None) -> ColourEncoding | None:
-    """State the colours of a raw file, as :func:`~afunet_core.io.raw.read_raw` found them."""
-    if colours is None:
-        return None
-    return ColourEncoding("linear", "its raw file", None, np.array(colours["to_srgb"]), "the camera's RGB", colours)
-
-
 def colour_from_attributes(attributes: Mapping[str, Any], profile: bytes | None) -> ColourEncoding | None:
     """Find what a file states: its ICC profile, code points (CICP), chunks or EXIF; ``None`` where it is silent."""
     if attributes.get("CICP"):
         primaries, transfer = (int(code) for code in attributes["CICP"][:2])
-        matrix = primaries_to_srgb(_CICP_PRIMARIES[primaries]) if primaries in _CICP_PRIMARIES else None
-        decode = _CICP_TRANSFERS.get(transfer, _decode_bt709)
-        return _stated(decode, matrix, f"its code points ({primaries}, {transfer})")
+        matrix = primaries_to_srgb(_CICP_PRIMARIES.get(primaries, SRGB_CHROMATICITIES))
+        return _stated(
+            _CICP_TRANSFERS.get(transfer, _decode_bt709), matrix, f"its code points ({primaries}, {transfer})"
+        )
     found = parse_profile(profile) if profile else None
     if found is not None:
         matrix = None if found.to_xyz is None else np.linalg.inv(SRGB_D50) @ found.to_xyz
@@ -99,9 +93,8 @@ def _stated(decode: Decoder, matrix: np.ndarray | None, source: str, space: str 
     """The name of a curve where it has one; a matrix where it is not that of sRGB."""
     values = np.linspace(0.0, 1.0, 256)
     names = {"linear": values, "gamma": values**2.2, "srgb": decode_srgb(values)}
-    error = {name: np.abs(decode(values) - expected).max() for name, expected in names.items()}
     # Half a step of 8 bits; Adobe's 2.19921875 is within it.
-    encoding = next((name for name in names if error[name] < 0.002), None)
+    encoding = next((name for name, expected in names.items() if np.abs(decode(values) - expected).max() < 0.002), None)
     curve = decode if encoding is None else None
     if matrix is None or np.abs(matrix - np.eye(3)).max() < _SAME:
         return ColourEncoding(encoding, source, curve)
@@ -155,24 +148,21 @@ _CICP_TRANSFERS = {2: decode_srgb, 4: lambda v: v**2.2, 8: _as_it_is, 13: decode
 def primaries_to_srgb(chromaticities: tuple[float, ...]) -> np.ndarray | None:
     """Linear RGB of these primaries to linear sRGB, whites adapted (Bradford); ``None`` for impossible ones."""
     try:
-        own, white = _to_xyz(chromaticities)
-        srgb, target = _to_xyz(SRGB_CHROMATICITIES)
-        gains = (_BRADFORD @ target) / (_BRADFORD @ white)
-        adapt = np.linalg.inv(_BRADFORD) @ (gains[:, None] * _BRADFORD)
-        matrix = np.linalg.inv(srgb) @ adapt @ own
-    except (np.linalg.LinAlgError, ZeroDivisionError, ValueError):
+        with np.errstate(all="ignore"):
+            (own, white), (srgb, target) = (
+                _to_xyz(np.reshape(x, (4, 2))) for x in (chromaticities, SRGB_CHROMATICITIES)
+            )
+            gains = (_BRADFORD @ target) / (_BRADFORD @ white)
+            adapt = np.linalg.inv(_BRADFORD) @ (gains[:, None] * _BRADFORD)
+            matrix = np.linalg.inv(srgb) @ adapt @ own
+    except np.linalg.LinAlgError:
         return None
     return matrix if np.isfinite(matrix).all() else None
 
 
-def _to_xyz(chromaticities: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    pairs = np.array(chromaticities, dtype=np.float64).reshape(4, 2)
+def _to_xyz(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, y = pairs.T
-    with np.errstate(divide="raise", invalid="raise"):
-        try:
-            columns = np.stack([x / y, np.ones(4), (1 - x - y) / y])
-        except FloatingPointError as error:
-            raise ZeroDivisionError from error
+    columns = np.stack([x / y, np.ones(4), (1 - x - y) / y])
     white = columns[:, 3]
     return columns[:, :3] * np.linalg.solve(columns[:, :3], white), white
 
@@ -191,10 +181,7 @@ def decode_pixels(pixels: np.ndarray, colour: ColourEncoding) -> np.ndarray:
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize <= 2:
         top = np.iinfo(pixels.dtype).max
         codes = np.arange(top + 1) / top
-        tables = [colour.decode(np.repeat(codes[:, None, None], 4, axis=2))[:, 0, channel] for channel in range(4)]
-        if pixels.ndim == 2:
-            return tables[1].astype(np.float32)[pixels]
-        stacked = [tables[min(c, 3)].astype(np.float32)[pixels[..., c]] for c in range(pixels.shape[2])]
-        return np.stack(stacked, axis=-1)
+        table = colour.decode(np.repeat(codes[:, None, None], 4, axis=2))[:, 0].astype(np.float32)
+        return table[pixels, np.minimum(np.arange(pixels.shape[2]), 3) if pixels.ndim == 3 else 1]
     scale = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
     return colour.decode(pixels.astype(np.float64) / scale).astype(np.float32)

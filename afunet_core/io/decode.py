@@ -115,7 +115,7 @@ def check_file(path: Path) -> None:
         raise ImageFileError(f"{path}: is empty. {ADVICE}")
 
 
-def main_pages(source: Any, path: Path) -> tuple[list[int], list[int]]:
+def main_pages(source: Any, path: Path) -> tuple[dict[int, Any], list[int]]:
     """Find the pages as large as a file's picture, itself first, and its channels (RGB, RGBA, Y, YA or as stored).
 
     Thumbnails and reduced copies are passed over, wherever they stand. Of an EXR it is the first part with colours.
@@ -150,7 +150,7 @@ def main_pages(source: Any, path: Path) -> tuple[list[int], list[int]]:
         left = ", ".join(name for index, name in enumerate(names) if index not in channels)
         message = f"{path.name} has more channels than colours and alpha: {left} are not read."
         warnings.warn(message, UserWarning, stacklevel=5)
-    return pages, channels
+    return {page: specs[page] for page in pages}, channels
 
 
 def colour_channels(names: list[str]) -> list[int]:

@@ -49,14 +49,12 @@ def exposure_from_attributes(attributes: Mapping[str, Any]) -> Exposure | None:
     an APEX value that are both 0 were left empty: that is not 1 s at f/1.
     Sensitivities that the plain field cannot hold (65535 and more) are in the fields of EXIF 2.3.
     """
-    seconds = _positive(attributes.get("ExposureTime"))
-    if seconds is None:
-        seconds = _power(-1.0, attributes.get("Exif:ShutterSpeedValue"), empty="ExposureTime" in attributes)
+    apex = _power(-1.0, attributes.get("Exif:ShutterSpeedValue"), empty="ExposureTime" in attributes)
+    seconds = _positive(attributes.get("ExposureTime")) or apex
     if seconds is None:
         return None
-    aperture = _positive(attributes.get("FNumber"))
-    if aperture is None:
-        aperture = _power(0.5, attributes.get("Exif:ApertureValue"), empty="FNumber" in attributes)
+    apex = _power(0.5, attributes.get("Exif:ApertureValue"), empty="FNumber" in attributes)
+    aperture = _positive(attributes.get("FNumber")) or apex
     f_number = None if aperture is None else _as_stated(aperture)
     return Exposure(_as_stated(seconds), f_number, _sensitivity(attributes))
 
@@ -151,12 +149,8 @@ def relative_exposures(exposures: Sequence[Exposure]) -> list[float]:
     factors = {"aperture": [e.f_number for e in exposures], "ISO": [e.iso for e in exposures]}
     for what, values in factors.items():
         if None in values and any(value is not None for value in values):
-            warnings.warn(
-                f"Only some frames state their {what}: it is ignored and exposure time alone counts for it. "
-                "Give ev= or times= if it changed between the frames.",
-                UserWarning,
-                stacklevel=2,
-            )
+            message = f"Only some frames state their {what}: it is ignored and exposure time alone counts for it."
+            warnings.warn(f"{message} Give ev= or times= if it changed between the frames.", UserWarning, stacklevel=2)
     use_aperture, use_iso = (None not in values for values in factors.values())
     return [
         Exposure(e.seconds, e.f_number if use_aperture else None, e.iso if use_iso else None).value for e in exposures

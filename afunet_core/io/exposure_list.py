@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from afunet_core.errors import ImageFileError
 from afunet_core.io.exposure import Exposure, parse_exposure
@@ -35,8 +36,7 @@ class ExposureList:
     names: list[str] | None = None  # the frames' file names, where every line has one, else ``None``
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     value: float
     kind: str  # ``"time"`` with its unit, ``"fraction"``, ``"stops"`` with theirs, or ``"number"``
     name: str = ""
@@ -68,13 +68,11 @@ def read_exposure_list(path: str | Path) -> ExposureList:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Numbers and texts of the lines with something in them; what stands behind # or // is a comment."""
+    if not path.is_file() and path.exists():
+        raise ImageFileError(f"{path}: is no ordinary file. {_LIST_ADVICE}")
     try:
-        if not path.is_file() and path.exists():
-            raise ImageFileError(f"{path}: is no ordinary file. {_LIST_ADVICE}")
         with path.open("rb") as file:
             data = file.read(_LONGEST_LIST)
-    except ImageFileError:
-        raise
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be read: {error.strerror or error}. {_LIST_ADVICE}") from error
     try:
@@ -130,16 +128,12 @@ def _words(line: str) -> list[str]:
 def _as_stops(entries: Sequence[_Entry], path: Path) -> list[float]:
     """All entries in stops: a list is one of times if something says so and nothing speaks against it."""
     kinds, values = {entry.kind for entry in entries}, [entry.value for entry in entries]
-    if "time" in kinds and ("stops" in kinds or min(values) <= 0):
+    positive = min(values) > 0
+    if "time" in kinds and ("stops" in kinds or not positive):
         raise ImageFileError(f"{path}: lists times and stops together, or times that are not above 0. {_LIST_ADVICE}")
-    if "time" in kinds or ("fraction" in kinds and "stops" not in kinds and min(values) > 0):
-        return [math.log2(value) for value in values]
-    if kinds == {"number"} and len(values) > 1 and min(values) > 0 and 0 < max(values) - min(values) < _CAMERA_STEP:
-        warnings.warn(
-            f"{path}: numbers that differ by less than {_CAMERA_STEP:g} are no stops; they are taken as times in "
-            "seconds. Write their unit to be sure: 0.01 s.",
-            UserWarning,
-            stacklevel=3,
-        )
-        return [math.log2(value) for value in values]
-    return values
+    are_times = "time" in kinds or ("fraction" in kinds and "stops" not in kinds and positive)
+    if kinds == {"number"} and positive and 0 < max(values) - min(values) < _CAMERA_STEP:
+        are_times, advice = True, "they are taken as times in seconds. Write their unit to be sure: 0.01 s."
+        message = f"{path}: numbers that differ by less than {_CAMERA_STEP:g} are no stops; {advice}"
+        warnings.warn(message, UserWarning, stacklevel=3)
+    return [math.log2(value) for value in values] if are_times else values

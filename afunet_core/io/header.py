@@ -31,14 +31,15 @@ _UNUSUAL = frozenset({"CMYK", "YCCK", "CIELAB", "ICCLAB", "ITULAB", "LOGL", "LOG
 
 @dataclass(frozen=True)
 class Header:
-    """All that a picture's file says beside the pixels."""
+    """All that a picture's file says of one page beside the pixels."""
 
     path: Path
-    attributes: dict[str, Any]  # by their OpenImageIO names
+    attributes: dict[str, Any]  # by their OpenImageIO names; what a page leaves out the first one says
     profile: bytes | None  # of the ICC
     shape: tuple[int, int] = (0, 0)  # H×W as stored
     kind: str = "uint8"  # numpy's name of the type of a number
-    pages: tuple[int, ...] = (0,)  # those as large as the picture, itself first
+    page: int = 0
+    planes: int = 1  # pages as large as the picture
     channels: tuple[int, ...] = (0, 1, 2)  # of the file, in the order R, G, B, A
     offset: tuple[int, int] = (0, 0)  # row and column of the first pixel in a larger canvas
     has_gain_map: bool = False  # a JPEG to which OpenImageIO applies it
@@ -78,32 +79,34 @@ class Header:
 
 def read_header(path: str | Path) -> Header:
     """Read what a picture's file says, without its pixels."""
+    return read_headers(path)[0]
+
+
+def read_headers(path: str | Path) -> list[Header]:
+    """Read the headers of the pages as large as a file's picture, that of the picture first."""
     path = Path(path)
     if path.suffix.lower() in HEIF_SUFFIXES:
         check_file(path)
-        return Header(path, *read_heif(path, with_pixels=False)[1:])
+        return [Header(path, *read_heif(path, with_pixels=False)[1:])]
     with opened(path) as source:
         pages, channels = main_pages(source, path)
-        source.seek_subimage(pages[0], 0)
-        spec = source.spec()
-        kind = _NUMPY_TYPES.get(str(spec.format), "float32")
         kind_of_file = source.format_name()
-    gain_map = kind_of_file == "jpeg" and kind == "float32"
-    attributes: dict[str, Any] = {}
-    profile = None
-    for attribute in spec.extra_attribs:
-        if attribute.name == "ICCProfile":
-            profile = np.asarray(attribute.value).tobytes()
-        elif not isinstance(attribute.value, np.ndarray) and not attribute.name.startswith("ICCProfile:"):
-            attributes[attribute.name] = attribute.value
-    if path.suffix.lower() == ".png":
-        attributes |= _png_chunks(path)
+    attributes = _png_chunks(path) if path.suffix.lower() == ".png" else {}
     if kind_of_file == "hdr" and (primaries := radiance_primaries(path)) is not None:
         attributes["chromaticities"] = primaries
-    if attributes.get("Exif:ColorSpace") == _UNCALIBRATED and profile is None:
-        attributes["Exif:InteroperabilityIndex"] = _interoperability(path)
-    shape, offset, kind = (spec.height, spec.width), (spec.y, spec.x), "uint8" if gain_map else kind
-    return Header(path, attributes, profile, shape, kind, tuple(pages), tuple(channels), offset, gain_map)
+    profile, found = None, []
+    for page, spec in pages.items():
+        stated = {entry.name: entry.value for entry in spec.extra_attribs}
+        profile = np.asarray(stated["ICCProfile"]).tobytes() if "ICCProfile" in stated else profile
+        plain = {name: value for name, value in stated.items() if not isinstance(value, np.ndarray)}
+        attributes = attributes | {name: value for name, value in plain.items() if not name.startswith("ICCProfile")}
+        if attributes.get("Exif:ColorSpace") == _UNCALIBRATED and profile is None:
+            attributes["Exif:InteroperabilityIndex"] = _interoperability(path)
+        kind = _NUMPY_TYPES.get(str(spec.format), "float32")
+        gain_map = kind_of_file == "jpeg" and kind == "float32"
+        size, place = (spec.height, spec.width), (page, len(pages), tuple(channels), (spec.y, spec.x))
+        found.append(Header(path, attributes, profile, size, "uint8" if gain_map else kind, *place, gain_map))
+    return found
 
 
 def _interoperability(path: Path) -> str:
@@ -118,13 +121,10 @@ def _png_chunks(path: Path) -> dict[str, Any]:
     """The chunks of a PNG about its encoding: OpenImageIO calls everything sRGB that does not say otherwise."""
     from PIL.PngImagePlugin import PngImageFile
 
-    found: dict[str, Any] = {}
     with contextlib.suppress(Exception), PngImageFile(path) as picture:  # damage is told by whoever reads pixels
-        if picture.info.get("gamma", 0) > 0:
-            found["png:gamma"] = picture.info["gamma"]
-        if "srgb" in picture.info:
-            found["png:srgb"] = 1
-    return found
+        found = {"png:gamma": picture.info.get("gamma", 0), "png:srgb": "srgb" in picture.info}
+        return {name: value for name, value in found.items() if value}
+    return {}
 
 
 def xmp_packet(path: Path) -> bytes:

@@ -13,12 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Curve = Callable[[np.ndarray], np.ndarray]
 
@@ -37,9 +34,13 @@ class IccProfile:
 
 def parse_profile(data: bytes) -> IccProfile | None:
     """Read a profile of matrix and curves, or of grey; ``None`` for tables (printers, scanners) and damaged ones."""
+    from PIL import ImageCms
+
     try:
         tags = _tags(data)
-        name = _description(data)
+        name = ""
+        with contextlib.suppress(Exception):  # a name that cannot be read is none
+            name = ImageCms.getProfileDescription(io.BytesIO(data)).strip(" \0\r\n")
         if data[16:20] == b"GRAY":
             return IccProfile(name, (_curve(tags[b"kTRC"]),), None)
         if data[16:20] != b"RGB " or data[20:24] != b"XYZ ":
@@ -63,24 +64,14 @@ def _tags(data: bytes) -> dict[bytes, bytes]:
     return found
 
 
-def _description(data: bytes) -> str:
-    from PIL import ImageCms
-
-    with contextlib.suppress(Exception):  # a name that cannot be read is none
-        return ImageCms.getProfileDescription(io.BytesIO(data)).strip(" \0\r\n")
-    return ""
-
-
 def _curve(tag: bytes) -> Curve:
     if tag[:4] == b"para":
         return _parametric(tag)
     if tag[:4] != b"curv":
         raise ValueError("no curve")
     (count,) = struct.unpack(">I", tag[8:12])
-    if count == 0:
-        return lambda values: values
-    if count == 1:
-        exponent = struct.unpack(">H", tag[12:14])[0] / 256.0
+    if count < 2:
+        exponent = struct.unpack(">H", tag[12:14])[0] / 256.0 if count else 1.0
         return lambda values: values**exponent
     table = np.frombuffer(tag, ">u2", count, 12).astype(np.float64) / 65535.0
     places = np.linspace(0.0, 1.0, count)
@@ -146,7 +137,7 @@ def convert_by_profile(pixels: np.ndarray, profile: bytes, name: str) -> np.ndar
     return np.concatenate([found, pixels[..., 3:]], axis=2)
 
 
-def _by_pillow(picture: Image, profile: bytes) -> np.ndarray:
+def _by_pillow(picture: Any, profile: bytes) -> np.ndarray:
     from PIL import ImageCms
 
     own, srgb = (ImageCms.ImageCmsProfile(io.BytesIO(data)) for data in (profile, srgb_profile()))

@@ -32,10 +32,9 @@ _DROPPED = {0x927C, 0x9286, 0xA005, 0xA002, 0xA003, 0xA001, 0xA500, 0xEA1C, 0x91
 _MACHINE_MADE = ("{", "<?xml", "<OME", "ImageJ=")
 # Fields of the EXIF directory that cameras' TIFF files (TIFF/EP) keep in the first one.
 _EXIF_FIELDS = {0x829A, 0x829D, 0x8822, 0x8827, 0x9003, 0x9004, 0x9201, 0x9202, 0x9204, 0x9207, 0x9209, 0x920A}
-_CLASSIC_TIFF = 42
 _CAPTION = 0x010E
 _XMP_TAG = 700
-_BYTE, _ASCII = 1, 2  # types of TIFF
+_BYTE, _ASCII, _LONG = 1, 2, 4  # types of TIFF
 # Fractions that may be below 0: shutter speed and brightness in APEX, exposure compensation.
 _SIGNED = {0x9201, 0x9203, 0x9204}
 _SCREEN = {0x011A: 72.0, 0x011B: 72.0, 0x0128: 2}  # resolution of a picture that has none: EXIF requires one
@@ -104,64 +103,48 @@ class Photograph:
 
         texts = {tag: value for tag, value in self._fields.items() if isinstance(value, str) and tag != _CAPTION}
         data = {tag: value.encode("utf-8", "replace") + b"\0" for tag, value in texts.items()}
-        packet = to_xmp(metadata) if metadata else b""
-        own = [(tag, _ASCII, len(text), text, True) for tag, text in data.items()]
-        own += [(_XMP_TAG, _BYTE, len(packet), packet, True)] if packet else []
-        found = sorted({tag[0]: tag for tag in (*own, *tags)}.values())
+        own: list[TiffTag] = [(tag, _ASCII, len(text), text, True) for tag, text in data.items()]
+        if metadata:
+            packet = to_xmp(metadata)
+            own.append((_XMP_TAG, _BYTE, len(packet), packet, True))
+        parts = {tag: fields for tag, fields in ((_EXIF_IFD, self._exif), (_GPS_IFD, self._gps)) if fields}
+        parts = {} if options.get("bigtiff") else parts  # its places do not fit into their pointers
+        pointers = [(tag - 1, _LONG, 1, 0, True) for tag in parts]  # tifffile takes no pointers: these hold their place
+        found = sorted({tag[0]: tag for tag in (*own, *tags, *pointers)}.values())
         stated: dict[str, Any] = {"metadata": None, "software": SOFTWARE, "description": self.caption}
         tifffile.imwrite(path, pixels, extratags=found, **stated, **options)
-        self._attach(path)
-
-    def _attach(self, path: Path) -> None:
-        """Add the EXIF and GPS directories; tifffile writes none.
-
-        They go to the end of the file, behind a copy of the first directory that points to them. A BigTIFF stays as it
-        is.
-        """
-        from PIL import TiffTags
-        from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-        parts = {tag: fields for tag, fields in ((_EXIF_IFD, self._exif), (_GPS_IFD, self._gps)) if fields}
+        with tifffile.TiffFile(path) as file:
+            order, places = file.byteorder, {tag: file.pages.first.tags[tag - 1].offset for tag in parts}
         with path.open("r+b") as stream:
-            head = stream.read(8)
-            prefix, order = head[:2], "<" if head[:2] == b"II" else ">"
-            version, first = struct.unpack(f"{order}HI", head[2:])
-            if version != _CLASSIC_TIFF or not parts:
-                return
-            stream.seek(first)
-            (count,) = struct.unpack(f"{order}H", stream.read(2))
-            entries = [stream.read(12) for _ in range(count)]
-            following = stream.read(4)
             for tag, fields in parts.items():
-                directory = ImageFileDirectory_v2(prefix=prefix)
-                for number, value in {**(_REQUIRED if tag == _EXIF_IFD else {}), **fields}.items():
-                    if number in _SIGNED:
-                        directory.tagtype[number] = TiffTags.SIGNED_RATIONAL
-                    directory[number] = value
-                start = _even_end(stream)
-                stream.write(directory.tobytes(start))
-                entries.append(struct.pack(f"{order}HHII", tag, 4, 1, start))
-            entries.sort(key=lambda entry: struct.unpack(f"{order}H", entry[:2]))
-            start = _even_end(stream)
-            stream.write(struct.pack(f"{order}H", len(entries)) + b"".join(entries) + following)
-            stream.seek(4)
-            stream.write(struct.pack(f"{order}I", start))
+                start = stream.seek(0, 2)
+                start += stream.write(bytes(start % 2))
+                stream.write(_directory(tag, fields, order).tobytes(start))
+                stream.seek(places[tag])
+                stream.write(struct.pack(f"{order}HHII", tag, _LONG, 1, start))
+
+
+def _directory(tag: int, fields: Mapping[int, Any], order: str) -> Any:
+    """The EXIF or GPS directory of a TIFF, in Pillow's type."""
+    from PIL import TiffTags
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    directory = ImageFileDirectory_v2(prefix=b"II" if order == "<" else b"MM")
+    for number, value in {**(_REQUIRED if tag == _EXIF_IFD else {}), **fields}.items():
+        if number in _SIGNED:
+            directory.tagtype[number] = TiffTags.SIGNED_RATIONAL
+        directory[number] = value
+    return directory
 
 
 def _without_empty(fields: Mapping[int, Any]) -> dict[int, Any]:
-    """Fields as written, but for blank texts, and UTF-8 that Pillow read as Latin-1."""
+    """Fields as written without blank texts; what Pillow read as Latin-1 is UTF-8."""
     kept = {tag: value for tag, value in fields.items() if not isinstance(value, str) or value.strip("\0 ")}
     for tag, value in kept.items():
         if isinstance(value, str) and not value.isascii():
             with contextlib.suppress(UnicodeError):
                 kept[tag] = value.encode("latin-1").decode()
     return kept
-
-
-def _even_end(stream: IO[bytes]) -> int:
-    """The end of a file, where a directory may begin."""
-    end = stream.seek(0, 2)
-    return end + stream.write(bytes(end % 2))
 
 
 def read_photograph(path: str | Path) -> Photograph | None:
@@ -214,12 +197,8 @@ def named_exif(fields: Mapping[int, Any], exif: Mapping[int, Any], gps: Mapping[
 
 def _plain(value: Any) -> Any:
     """A value that an EXR attribute can hold, or ``None``."""
-    if isinstance(value, str | int):
-        return value
-    if isinstance(value, tuple | list):
-        parts = [_plain(part) for part in value]
-        numbers = all(isinstance(part, int | float) for part in parts)
-        return tuple(float(part) for part in parts) if parts and numbers else None
+    if isinstance(value, str | int | bytes):
+        return None if isinstance(value, bytes) else value
     with contextlib.suppress(TypeError, ValueError, ZeroDivisionError):
-        return None if isinstance(value, bytes) else float(value)
+        return tuple(map(float, value)) or None if isinstance(value, tuple | list) else float(value)
     return None

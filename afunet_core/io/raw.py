@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from afunet_core.errors import ArgumentError, DependencyError, ImageFileError
 from afunet_core.io.decode import check_file
 from afunet_core.io.exposure import Exposure, exposure_from_attributes
+from afunet_core.io.photograph import read_photograph
 from afunet_core.ops.plateau import find_plateau
 
 __all__ = ["read_raw", "read_raw_exposure", "read_raw_moment"]
@@ -27,7 +28,6 @@ _DNG_COLOURS = (50721, 50722, 50723, 50724, 50727, 50778, 50779, 50964, 50965)
 _NO_MATRIX = 0.125  # LibRaw's own test of a camera matrix that stands in the file
 # Share of the stated white level from which a sensor may clip: files that state none have the top of 16 bits.
 _LOWEST_CLIP = 0.05
-_ISO_TAG, _TIME_TAG, _EXIF_TAG = 34855, 33434, 34665
 
 
 def read_raw(
@@ -92,7 +92,7 @@ def _camera(raw: Any, path: Path) -> dict[str, Any]:
     }
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """Open a file with LibRaw; what it raises becomes an ``ImageFileError``."""
     rawpy = _rawpy()
@@ -132,7 +132,7 @@ def _colours(raw: Any, path: Path) -> dict[str, Any] | None:
         "to_srgb": to_srgb.tolist(),
         "xyz_to_camera": xyz_to_camera.tolist(),
         "gains": (gains / gains.min()).tolist(),
-        "tags": {str(tag): value for tag, value in _stated(path, *_DNG_COLOURS).items()},
+        "tags": _dng_colours(path),
     }
 
 
@@ -161,32 +161,22 @@ def read_raw_moment(path: str | Path) -> datetime | None:
 
 
 def _exposure(other: Any, path: Path) -> Exposure | None:
-    names = {"ExposureTime": "shutter_speed", "FNumber": "aperture", "Exif:PhotographicSensitivity": "iso_speed"}
-    found = {name: getattr(other, field) for name, field in names.items()}
-    if found["ExposureTime"] == 1.0 and _left_empty(path):
-        return None
-    if not found["Exif:PhotographicSensitivity"]:
-        found["Exif:PhotographicSensitivity"] = _stated(path, _ISO_TAG).get(_ISO_TAG)
+    found = {"ExposureTime": other.shutter_speed, "FNumber": other.aperture}
+    found["Exif:PhotographicSensitivity"] = other.iso_speed
+    # Of an empty time with an empty APEX field LibRaw makes 1 s, and it does not read sensitivities of 32 bits.
+    if (other.shutter_speed == 1 or not other.iso_speed) and (photograph := read_photograph(path)) is not None:
+        found |= photograph.to_attributes()
     return exposure_from_attributes(found)
 
 
-def _left_empty(path: Path) -> bool:
-    """Return True if a file states an exposure time of 0: of the empty APEX field beside it LibRaw makes 1 s."""
-    tags = _stated(path, _TIME_TAG, _EXIF_TAG)
-    seconds = tags.get(_TIME_TAG) or (tags.get(_EXIF_TAG) or {}).get("ExposureTime")
-    return seconds is not None and seconds[0] == 0
-
-
-def _stated(path: Path, *numbers: int) -> dict[int, Any]:
-    """Tags in the first directory of a TIFF-like file (TIFF/EP, DNG), where LibRaw does not look or keep them."""
+def _dng_colours(path: Path) -> dict[str, Any]:
+    """Colours of the camera as a DNG states them, by the numbers of the tags; LibRaw keeps them to itself."""
     import tifffile
 
-    try:
-        with tifffile.TiffFile(path) as file:
-            tags = file.pages.first.tags
-            return {number: tags[number].value for number in numbers if number in tags}
-    except Exception:  # not every maker's raw file is a TIFF, and damaged ones raise anything
-        return {}
+    with contextlib.suppress(Exception), tifffile.TiffFile(path) as file:  # not every raw file is a TIFF
+        tags = file.pages.first.tags
+        return {str(number): tags[number].value for number in _DNG_COLOURS if number in tags}
+    return {}
 
 
 def _white_balance(rawpy: Any, choice: str | tuple[float, float, float]) -> dict[str, Any]:

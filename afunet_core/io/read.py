@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError
-from afunet_core.io.colour import ColourEncoding, colour_of_camera, decode_pixels
+from afunet_core.io.colour import ColourEncoding, decode_pixels
 from afunet_core.io.decode import opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
 from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
-from afunet_core.io.header import LARGEST_HEADER, Header, read_header, xmp_packet
+from afunet_core.io.header import LARGEST_HEADER, Header, read_header, read_headers, xmp_packet
 from afunet_core.io.heif import read_heif
 from afunet_core.io.icc import convert_by_profile, read_by_profile, srgb_profile
 from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
@@ -93,45 +93,52 @@ def read_image(
     path = Path(path)
     if path.suffix.lower() in RAW_SUFFIXES:
         developed, exposure, camera = read_raw(path, white_balance, white_level=white_level, primaries="camera")
-        colour = colour_of_camera(camera["colours"])
+        stated, colour = camera["colours"], None
+        if stated is not None:
+            matrix = np.array(stated["to_srgb"])
+            colour = ColourEncoding("linear", "its raw file", None, matrix, "the camera's RGB", stated)
         own, turn = read_own_metadata(path), camera["orientation"]
         return ImageFile(developed, "linear", 16, exposure, own, {"raw": camera}, colour, orientation=turn)
-    pixels, header = _upright_pixels(read_header(path), plane)
+    headers = read_headers(path)
+    if not 0 <= plane < len(headers):
+        raise ArgumentError("plane", f"from 0 to {len(headers) - 1} in {path.name}", plane)
+    return _image(headers[plane], _exposure(headers[plane], plane))
+
+
+def _image(header: Header, exposure: Exposure | None, planes: int | None = None) -> ImageFile:
+    pixels, header = _upright_pixels(header)
     return ImageFile(
         pixels=pixels,
         encoding=header.encoding,
         bit_depth=None if pixels.dtype.kind == "f" else pixels.dtype.itemsize * 8,
-        exposure=_exposure(header),
+        exposure=exposure,
         metadata=_own_metadata(header),
         attributes={**header.attributes, "Orientation": 1},
         colour=header.colour,
         orientation=header.orientation,
         offset=header.offset,
-        planes=len(header.pages),
+        planes=planes or header.planes,
     )
 
 
 def read_planes(path: str | Path) -> list[ImageFile]:
     """Read all pages of a file that are as large as the first, each with its exposure where the file states it."""
-    first, header = read_image(path), read_header(path)
-    pixels = [first.pixels, *(_upright_pixels(header, plane)[0] for plane in range(1, first.planes))]
+    headers = read_headers(path)
     exposures: list[Exposure | None] = [*read_plane_exposures(path)]
-    if len(exposures) != len(pixels):
-        exposures = [None] * len(pixels)
-    return [replace(first, pixels=x, exposure=e, planes=1) for x, e in zip(pixels, exposures, strict=True)]
+    if len(exposures) != len(headers):
+        exposures = [exposure_from_attributes(header.attributes) for header in headers]
+        exposures = exposures if len(set(exposures)) > 1 else [None] * len(headers)  # or of the file as a whole
+    return [_image(header, exposure, planes=1) for header, exposure in zip(headers, exposures, strict=True)]
 
 
 def read_own_metadata(path: str | Path) -> dict[str, Any]:
     """Read the dictionary given to :func:`write_image` from a file, quickly; ``{}`` for files from elsewhere."""
     path = Path(path)
-    if not path.is_file():
-        return {}
-    if not any(mark in place for place in _ends_of(path) for mark in (b"afunet:", b"AFUNET=", b"AFUNETZ=")):
-        return {}
-    try:
-        return _own_metadata(read_header(path))
-    except ImageFileError:
-        return {}
+    marks = (b"afunet:", b"AFUNET=", b"AFUNETZ=")
+    if path.is_file() and any(mark in place for place in _ends_of(path) for mark in marks):
+        with contextlib.suppress(ImageFileError):
+            return _own_metadata(read_header(path))
+    return {}
 
 
 def read_exposure(path: str | Path) -> Exposure | None:
@@ -140,16 +147,15 @@ def read_exposure(path: str | Path) -> Exposure | None:
     return read_raw_exposure(path) if is_raw else _exposure(read_header(path))
 
 
-def _exposure(header: Header) -> Exposure | None:
+def _exposure(header: Header, plane: int = 0) -> Exposure | None:
     """The exposure that a file states: in EXIF, as a microscope, in its XMP, or in the XMP file beside it."""
     path, found = header.path, exposure_from_attributes(header.attributes)
     if found is None and path.suffix.lower() in (".tif", ".tiff"):
-        found = next(iter(read_plane_exposures(path)), None)
+        found = dict(enumerate(read_plane_exposures(path))).get(plane)
     if found is None:
         found = exposure_from_xmp(_ends_of(path)[0] + xmp_packet(path))
-    beside = (path.with_suffix(".xmp"), path.with_name(f"{path.name}.xmp"))
-    for sidecar in (*beside, *(file.with_suffix(".XMP") for file in beside)):
-        if found is None and sidecar.is_file():
+    for name in (path.stem + ".xmp", path.name + ".xmp", path.stem + ".XMP", path.name + ".XMP"):
+        if found is None and (sidecar := path.with_name(name)).is_file():
             with contextlib.suppress(OSError):
                 found = exposure_from_xmp(_ends_of(sidecar)[0])
     return found
@@ -171,26 +177,24 @@ def _ends_of(path: Path) -> tuple[bytes, bytes]:
         return header, file.read()
 
 
-def _upright_pixels(header: Header, plane: int) -> tuple[np.ndarray, Header]:
+def _upright_pixels(header: Header) -> tuple[np.ndarray, Header]:
     """Pixels of a page, half floats as float32, tables of colours applied; and the header that is true of them."""
-    pixels, header = _stored_pixels(header, plane)
+    pixels, header = _stored_pixels(header)
     pixels = turned(pixels.astype(np.float32) if pixels.dtype == np.float16 else pixels, header.orientation)
     converted = None if header.table is None else convert_by_profile(pixels, header.table, header.path.name)
     return pixels if converted is None else converted, header
 
 
-def _stored_pixels(header: Header, plane: int) -> tuple[np.ndarray, Header]:
+def _stored_pixels(header: Header) -> tuple[np.ndarray, Header]:
     path = header.path
-    if not 0 <= plane < len(header.pages):
-        raise ArgumentError("plane", f"from 0 to {len(header.pages) - 1} in {path.name}", plane)
     if path.suffix.lower() in HEIF_SUFFIXES:
         return read_heif(path)[0], header
     if header.attributes.get("tiff:PhotometricInterpretation") == _SENSOR_MOSAIC:
         advice = "If it is a raw file, give it its own suffix (.dng)."
         raise ImageFileError(f"{path}: holds the mosaic of a sensor, not colours. {advice}")
-    space, page = header.unusual_colours, header.pages[plane]
+    space = header.unusual_colours
     if space is not None:
-        converted = read_by_profile(path, header.profile, page)
+        converted = read_by_profile(path, header.profile, header.page)
         if converted is not None:
             return converted, replace(header, profile=srgb_profile())
         message = f"{path.name} holds {space} colours, which were converted to RGB without a profile: light and colours"
@@ -206,7 +210,7 @@ def _stored_pixels(header: Header, plane: int) -> tuple[np.ndarray, Header]:
         if unpacked is not None:
             pixels = unpacked.reshape(*header.shape, 3)
         else:
-            pixels = part_pixels(source, page, path, "unknown")[..., header.channels]
+            pixels = part_pixels(source, header.page, path, "unknown")[..., header.channels]
     if is_radiance:
         pixels = (pixels * radiance_scale(path)).astype(np.float32)
     return pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels), header

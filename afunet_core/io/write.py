@@ -6,9 +6,8 @@ import io
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,15 +31,14 @@ _LARGEST_TIFF = 2**32 - 2**25  # bytes of pixels that the offsets of a plain TIF
 _LONGEST_SEGMENT = 65533
 
 
-@dataclass(frozen=True)
-class _Options:
+class _Options(NamedTuple):
     """Everything that goes into the file beside the pixels."""
 
-    metadata: dict[str, Any] = field(default_factory=dict)
-    half: bool = False
-    quality: int = 95
-    photograph: Photograph = field(default_factory=lambda: Photograph({}, {}, {}))
-    pixel_size: PixelSize | None = None
+    metadata: dict[str, Any]
+    half: bool
+    quality: int
+    photograph: Photograph
+    pixel_size: PixelSize | None
 
 
 def write_image(
@@ -273,10 +271,8 @@ def _write_oiio(path: Path, image: np.ndarray, pixel_type: str, attributes: Mapp
             spec.attribute(name, value)
     with utf8_name(path) as name:
         output = oiio.ImageOutput.create(name)
-        if output is None:
-            raise OSError(oiio.geterror())
-        if not output.open(name, spec):
-            raise OSError(output.geterror())
+        if output is None or not output.open(name, spec):
+            raise OSError((output or oiio).geterror())
         written = output.write_image(np.ascontiguousarray(image))
         if not (output.close() and written):
             raise OSError(output.geterror() or "the file could not be completed")

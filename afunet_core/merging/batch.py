@@ -97,7 +97,7 @@ def _planes(job: MergeJob) -> int:
     are_tiff = len(files) > 1 and all(file.suffix.lower() in (".tif", ".tiff") for file in files)
     if not are_tiff or job.bracket.get("plane") is not None:
         return 1
-    counts = {len(read_header(file).pages) for file in files}
+    counts = {read_header(file).planes for file in files}
     return counts.pop() if len(counts) == 1 else 1
 
 

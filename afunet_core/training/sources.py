@@ -17,7 +17,7 @@ from afunet_core.data.synthesis.brackets import Synthesizer, validation_brackets
 from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import AFUNetError, ArgumentError
-from afunet_core.evaluation.evaluator import Sample, dataset_samples, evaluate, synthetic_samples
+from afunet_core.evaluation.evaluator import DatasetSamples, Sample, evaluate, synthetic_samples
 from afunet_core.radiometry import mu_law, network_input
 from afunet_core.training.config import check_names
 
@@ -134,7 +134,7 @@ class FolderSource(Source):
     def samples(self) -> Iterable[Sample]:
         """Return the held-out scenes, or those to learn from if there are no others."""
         scenes = self.validation if self.validation is not None else self.scenes
-        return dataset_samples(scenes[index] for index in range(len(scenes)))
+        return DatasetSamples(scenes)
 
 
 def validate(model: AFUNet, samples: Iterable[Sample], picture: Path, device: torch.device) -> dict[str, float]:

@@ -83,11 +83,8 @@ def parse_memory(amount: int | float | str | None) -> int | None:
     advice = "Write bytes or a number with a unit, such as '4GB' or '512MB'."
     if amount is None or (isinstance(amount, str) and amount.strip().lower() == "auto"):
         return None
-    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([bkmgt]?)(?:i?b)?\s*", str(amount).lower())
-    try:
-        size = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    except ValueError:
-        size = 0.0
+    match = re.fullmatch(r"\s*((?:\d+\.?|\d*\.\d)\d*(?:e\d+)?)\s*([bkmgt]?)(?:i?b)?\s*", str(amount).lower())
+    size = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if isinstance(amount, bool) or not 1 <= size < 2**62:
         raise ArgumentError("memory_budget", "an amount of memory above zero", repr(amount), advice)
     return int(size)

@@ -22,10 +22,6 @@ GROUPS = {
 }
 
 
-def _text(text: str) -> Any:
-    return text.strip()
-
-
 @dataclass(frozen=True, kw_only=True)
 class Option:
     """One option, as interfaces offer it."""
@@ -36,7 +32,7 @@ class Option:
     choices: Mapping[Any, str] = field(default_factory=dict)  # value → what a form shows for it
     is_open: bool = False  # values beside ``choices`` are possible
     # what a value is made of when it is written as text; it raises ``ValueError`` for what it cannot read
-    parse: Callable[[str], Any] = _text
+    parse: Callable[[str], Any] = str.strip
     files: str | None = None  # the filter of a file dialogue, where a file is a possible value
     minimum: float | None = None  # of a number, as the six below; what is shown times ``scale`` is the value
     maximum: float | None = None

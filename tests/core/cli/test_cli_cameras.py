@@ -50,11 +50,6 @@ def test_group_merges_the_bracket_and_names_the_rest(
     assert "img_3.jpg" in capsys.readouterr().err
 
 
-def test_group_without_brackets_is_an_error(tmp_path: Path) -> None:
-    save(tmp_path / "a.jpg", 1, 0)
-    assert main(["merge", str(tmp_path), "-o", str(tmp_path / "out"), "--group"]) == 2
-
-
 def test_response_is_estimated_written_and_used(folder: Path, tmp_path: Path) -> None:
     frames = [str(folder / f"img_{i}.jpg") for i in range(3)]
     curve, result = tmp_path / "camera.json", tmp_path / "out.exr"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from afunet_core.data.synthesis.brackets import SynthesisConfig, Synthesizer
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.errors import ArgumentError
 from afunet_core.evaluation.paper import PUBLISHED_ROWS, beside_published, read_run
-from afunet_core.evaluation.scores import Evaluation, Row
+from afunet_core.evaluation.scores import Evaluation
 from afunet_core.io import write_image
 from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import complexity
@@ -67,24 +68,6 @@ def test_a_data_set_of_the_paper_end_to_end(tmp_path: Path, capsys: pytest.Captu
     assert f"| run/model, measured here | {measured:.2f} |" in (report / "beside.md").read_text()
 
 
-def test_ablations_train_and_stand_beside_their_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One of each table; that every recipe is its variant is tested below."""
-    write_data_set(tmp_path)
-    names = ["M2", "FA", "stages-2"]
-    for name in names:
-        assert train(name, tmp_path / "runs" / name, tmp_path, "steps=1", "validate_every=0") == 0
-        config = load_model(tmp_path / "runs" / name / "model.safetensors").config
-        for part in ("alignment", "channel_fusion", "data_consistency", "order", "stages"):
-            assert getattr(config, part) == getattr(VARIANTS[name], part)
-    capsys.readouterr()
-    runs = [argument for name in names for argument in ("--run", str(tmp_path / "runs" / name))]
-    assert main(["evaluate", *runs, "-q", "--baselines"]) == 0
-    printed = capsys.readouterr().out
-    for name in names:
-        assert f"| {PUBLISHED_ROWS[name].table}, {name} |" in printed
-        assert f"| {name}/model, measured here |" in printed
-
-
 def test_every_row_has_its_recipe_and_every_recipe_its_row() -> None:
     recipes = {name.removeprefix("paper/") for name in shipped_recipes() if name.startswith("paper/")}
     assert recipes == set(PUBLISHED_ROWS)
@@ -100,62 +83,43 @@ def test_every_row_has_its_recipe_and_every_recipe_its_row() -> None:
         assert config.steps * config.batch == 400 * 100 * count
 
 
-class TestBase:
-    def write(self, folder: Path, **files: str) -> None:
-        for name, text in files.items():
-            (folder / f"{name}.toml").write_text(text)
-
-    def test_tables_merge_entry_by_entry_unless_they_name_a_kind(self, tmp_path: Path) -> None:
-        base = 'steps = 7\n[data]\nkind = "folder"\nroot = "a"\nvalidation = "b"\n[loss]\nfourier = 0.1\n'
-        self.write(tmp_path, base=base, child='base = "base.toml"\n[data]\nroot = "c"\n')
-        self.write(tmp_path, other='base = "child.toml"\nsteps = 9\n[data]\nkind = "synthetic"\n')
-        child, other = load_config(tmp_path / "child.toml"), load_config(tmp_path / "other.toml")
-        assert child.data == {"kind": "folder", "root": "c", "validation": "b"}
-        assert (child.steps, other.steps, other.loss) == (7, 9, {"fourier": 0.1})
-        assert other.data == {"kind": "synthetic"}
-
-    def test_entries_of_tables_are_set_by_a_dotted_name(self, tmp_path: Path) -> None:
-        self.write(tmp_path, base='[data]\nkind = "folder"\nroot = "a"\n')
-        config = load_config(tmp_path / "base.toml", **{"data.root": "z", "loss.fourier": 1.0})
-        assert (config.data, config.loss) == ({"kind": "folder", "root": "z"}, {"fourier": 1.0})
-
-    def test_circles_unknown_rows_and_lost_files(self, tmp_path: Path) -> None:
-        self.write(tmp_path, a='base = "b.toml"\n', b='base = "a.toml"\n', c='base = "none.toml"\n', d='row = "M9"\n')
-        with pytest.raises(ArgumentError, match=r"base: .*a\.toml"):
-            load_config(tmp_path / "a.toml")
-        with pytest.raises(FileNotFoundError):
-            load_config(tmp_path / "c.toml")
-        with pytest.raises(ArgumentError, match="row: expected one of None, kalantari"):
-            load_config(tmp_path / "d.toml")
+def test_recipes_build_on_others(tmp_path: Path) -> None:
+    """Tables merge entry by entry unless they name a kind; entries of tables are set by a dotted name."""
+    base = 'steps = 7\n[data]\nkind = "folder"\nroot = "a"\nvalidation = "b"\n[loss]\nfourier = 0.1\n'
+    files = {"base": base, "child": 'base = "base.toml"\n[data]\nroot = "c"\n'}
+    files["other"] = 'base = "child.toml"\nsteps = 9\n[data]\nkind = "synthetic"\n'
+    files |= {"a": 'base = "b.toml"\n', "b": 'base = "a.toml"\n', "c": 'base = "none.toml"\n', "d": 'row = "M9"\n'}
+    for name, text in files.items():
+        (tmp_path / f"{name}.toml").write_text(text)
+    child, other = load_config(tmp_path / "child.toml"), load_config(tmp_path / "other.toml", **{"loss.fourier": 1.0})
+    assert child.data == {"kind": "folder", "root": "c", "validation": "b"}
+    assert load_config(tmp_path / "child.toml", **{"data.root": "z"}).data == {**child.data, "root": "z"}
+    assert (child.steps, other.steps, child.loss, other.loss) == (7, 9, {"fourier": 0.1}, {"fourier": 1.0})
+    assert other.data == {"kind": "synthetic"}
+    wrong = {"a": r"base: .*a\.toml", "c": "none.toml", "d": "row: expected one of None, kalantari"}
+    for name, message in wrong.items():
+        with pytest.raises((ArgumentError, FileNotFoundError), match=message):
+            load_config(tmp_path / f"{name}.toml")
 
 
-class TestRuns:
-    def test_folders_that_are_no_run_are_named(self, tmp_path: Path) -> None:
-        files = ((None, ""), ("config.json", '{"data": {"kind": "synthetic"}}'), ("model.safetensors", ""))
-        for (name, text), message in zip(files, (r"config\.json", r"model\.safetensors", "test set"), strict=True):
-            if name:
-                (tmp_path / name).write_text(text)
-            with pytest.raises(ArgumentError, match=f"run: .*{message}"):
-                read_run(tmp_path)
-
-    def test_runs_stand_alone(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for name in ("a", "b"):
-            (tmp_path / name).mkdir()
-            data = f'{{"kind": "folder", "root": "r", "validation": "{name}"}}'
-            (tmp_path / name / "config.json").write_text(f'{{"data": {data}}}')
-            (tmp_path / name / "model.safetensors").write_bytes(b"")
-        first, second = (["--run", str(tmp_path / name)] for name in ("a", "b"))
-        for words, message in ((second, "same test set"), (["--beside", "M1"], "runs alone")):
-            assert main(["evaluate", *first, *words, "-q"]) == 2
-            assert message in capsys.readouterr().err
-
-    def test_differences_have_the_sign_of_an_improvement(self) -> None:
-        paper = PUBLISHED_ROWS["FA"]
-        scores = {"PSNR-μ": paper.psnr_mu - 1.25, "SSIM-l": paper.ssim_l + 0.0005}
-        text = beside_published(Evaluation(("PSNR-μ", "SSIM-l"), [Row("x", "s", "all", scores, 0.0)]), [("x", "FA")])
-        assert "| difference | -1.25 | +0.0005 |" in text
-        with pytest.raises(ArgumentError, match="row: expected one of kalantari"):
-            beside_published(Evaluation(("PSNR-μ",)), [("x", "M9")])
+def test_folders_that_are_no_run_and_runs_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ((None, ""), ("config.json", '{"data": {"kind": "synthetic"}}'), ("model.safetensors", ""))
+    for (name, text), message in zip(files, (r"config\.json", r"model\.safetensors", "test set"), strict=True):
+        if name:
+            (tmp_path / name).write_text(text)
+        with pytest.raises(ArgumentError, match=f"run: .*{message}"):
+            read_run(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        data = {"kind": "folder", "root": "r", "validation": name}
+        (tmp_path / name / "config.json").write_text(json.dumps({"data": data}))
+        (tmp_path / name / "model.safetensors").write_bytes(b"")
+    first, second = (["--run", str(tmp_path / name)] for name in ("a", "b"))
+    for words, message in ((second, "same test set"), (["--beside", "M1"], "runs alone")):
+        assert main(["evaluate", *first, *words, "-q"]) == 2
+        assert message in capsys.readouterr().err
+    with pytest.raises(ArgumentError, match="row: expected one of kalantari"):
+        beside_published(Evaluation(("PSNR-μ",)), [("x", "M9")])
 
 
 def test_modules_cost_the_same_wherever_they_stand() -> None:

@@ -16,7 +16,6 @@ from afunet_core.evaluation.real_stacks import (
     evaluate_stacks,
     read_stack_brackets,
     read_stacks,
-    robertson_response,
     score,
     stack_methods,
 )
@@ -69,20 +68,9 @@ def test_scores_rank_methods(stacks: Path) -> None:
     assert both > 35
 
 
-def test_response_of_frames_that_show_it() -> None:
-    light = torch.rand(20000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 2
-    times = torch.tensor([1.0, 2.0, 4.0, 8.0], dtype=torch.float64)
-    stored = (255 * (light * times[:, None] / 2).clamp(0, 1) ** 0.5).round().long()
-    curve = robertson_response(stored, times)
-    assert float(curve[128] / curve[64]) == pytest.approx(4, rel=0.05)
-
-
 def test_command(stacks: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--real", str(stacks), "--no-model", "-q", "-o", str(tmp_path / "report")]) == 0
     assert "weighted merge, encoding believed" in capsys.readouterr().out
     assert (tmp_path / "report" / "scenes.csv").read_text().count("room") >= 3
-
-
-def test_folders_without_stacks(tmp_path: Path) -> None:
     with pytest.raises(BracketError, match="a folder of stacks"):
-        read_stacks(tmp_path)
+        read_stacks(tmp_path / "report")

@@ -36,16 +36,13 @@ def test_parts(tmp_path: Path, values: np.ndarray) -> None:
         np.testing.assert_array_equal(beauty, values[..., 1:4])
 
 
-def test_an_ordinary_file_has_one(tmp_path: Path, values: np.ndarray) -> None:
+def test_an_ordinary_file_has_one_and_a_damaged_one_is_refused(tmp_path: Path, values: np.ndarray) -> None:
     for pixels in (values[..., 0], values[..., :3], values[..., :4]):
         write_image(tmp_path / "a.exr", pixels)
         [(name, found)] = read_parts(tmp_path / "a.exr")
         assert name == ""
         np.testing.assert_array_equal(found, pixels)
-
-
-def test_damaged_files_are_refused(tmp_path: Path, values: np.ndarray) -> None:
-    data = write_oiio(tmp_path / "a.exr", ("", "RGB", values[..., :3])).read_bytes()
+    data = (tmp_path / "a.exr").read_bytes()
     for kept in (0, 100, int(0.6 * len(data))):
         (tmp_path / "a.exr").write_bytes(data[:kept])
         with pytest.raises(ImageFileError, match=r"a\.exr"):

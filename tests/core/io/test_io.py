@@ -7,7 +7,6 @@ import os
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import OpenImageIO as oiio
@@ -51,46 +50,33 @@ class TestRoundTrip:
         picture = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None, :], 0.5), axis=2)
         write_image(tmp_path / name, picture, metadata=METADATA)
         image = read_image(tmp_path / name)
-        assert np.abs(image.pixels - 255.0 * picture).max() <= tolerance
+        for pixels in (image.pixels, np.asarray(Image.open(tmp_path / name))):
+            assert np.abs(pixels - 255.0 * picture).max() <= tolerance
         assert (image.encoding, image.bit_depth) == ("srgb", 8)  # they carry the profile of sRGB
         assert image.metadata == METADATA
 
     @EVERY
     def test_shapes(self, tmp_path: Path, name: str) -> None:
-        """Grey stays grey, but for Radiance; alpha is kept and not multiplied in; the smallest and the longest."""
+        """Grey stays grey, but for Radiance; the smallest and the longest."""
         for shape in ((16, 8, 1), (1, 1, 3), (1, 300, 3), (257, 1, 3)):
             write_image(tmp_path / name, np.full(shape, 0.5, np.float32))
             stored = read_image(tmp_path / name).pixels
             assert stored.shape == (shape[:2] if shape[2] == 1 and name != "a.hdr" else (*shape[:2], 3))
             assert np.ptp(stored) == 0
-        if name in ("a.exr", "a.tif"):
-            rgba = np.random.default_rng(0).random((5, 4, 4), dtype=np.float32)
-            write_image(tmp_path / name, rgba)
-            np.testing.assert_array_equal(read_image(tmp_path / name).pixels, rgba)
 
-    @EVERY
-    def test_colours_are_where_others_look_for_them(self, tmp_path: Path, name: str) -> None:
-        """Written by us, read by other libraries: red is red."""
-        write_image(tmp_path / name, np.full((16, 16, 3), (0.75, 0.5, 0.25), np.float32))
-        source = oiio.ImageInput.open(str(tmp_path / name))
-        channels = dict(zip(source.spec().channelnames, source.read_image("float").reshape(-1, 3)[0], strict=True))
-        assert channels == pytest.approx({"R": 0.75, "G": 0.5, "B": 0.25}, abs=0.02)
-        if name in ("a.png", "a.jpg"):
-            assert Image.open(tmp_path / name).convert("RGB").getpixel((0, 0)) == pytest.approx((191, 128, 64), abs=3)
-
-    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-    def test_integer_tiff_is_exact(self, tmp_path: Path, dtype: type) -> None:
-        pixels = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, (5, 4, 3), dtype)
-        write_image(tmp_path / "a.tif", pixels)
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+    def test_integers_alpha_and_tensors(self, tmp_path: Path, dtype: type) -> None:
+        """Alpha is kept and not multiplied in."""
+        rgba = (np.random.default_rng(1).random((5, 4, 4)) * (1 if dtype is np.float32 else 255)).astype(dtype)
+        tensor = torch.from_numpy(rgba.astype(np.float32)).permute(2, 0, 1)
+        write_image(tmp_path / "a.tif", rgba)
         image = read_image(tmp_path / "a.tif")
-        np.testing.assert_array_equal(image.pixels, pixels)
-        assert (image.encoding, image.bit_depth) == ("gamma", np.iinfo(dtype).bits)
-
-    def test_tensors(self, tmp_path: Path, radiance: np.ndarray) -> None:
-        tensor = torch.from_numpy(radiance).permute(2, 0, 1)
+        kind = ("linear", None) if dtype is np.float32 else ("gamma", np.iinfo(dtype).bits)
+        assert (image.encoding, image.bit_depth) == kind
+        np.testing.assert_array_equal(image.pixels, rgba)
         for given in (tensor[None].double().requires_grad_(), tensor):
             write_image(tmp_path / "a.exr", given)
-            np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, radiance)
+            np.testing.assert_array_equal(read_image(tmp_path / "a.exr").pixels, rgba)
 
     @EVERY
     def test_metadata_of_any_kind_becomes_json(self, tmp_path: Path, radiance: np.ndarray, name: str) -> None:
@@ -100,7 +86,8 @@ class TestRoundTrip:
         write_image(tmp_path / name, radiance, metadata=given)
         assert read_image(tmp_path / name).metadata == expected
         if name == "a.exr":  # open to other programs
-            assert oiio.ImageInput.open(str(tmp_path / name)).spec()["afunet:scalar"] == "0.5"
+            spec = oiio.ImageInput.open(str(tmp_path / name)).spec()
+            assert (spec["afunet:scalar"], spec.channelnames) == ("0.5", ("R", "G", "B"))
 
 
 class TestReading:
@@ -147,18 +134,11 @@ class TestReading:
 
 
 class TestExposure:
-    @pytest.mark.parametrize("name", ["a.jpg", "a.tif", "a.png"])
-    def test_from_exif(self, tmp_path: Path, name: str) -> None:
+    def test_from_exif(self, tmp_path: Path) -> None:
         fields = {0x829D: IFDRational(56, 10), 0x8827: 400}
-        save_photo(tmp_path / name, np.zeros((8, 8, 3), np.uint8), Fraction(1, 640), fields)
-        exposure = read_exposure(tmp_path / name)
-        assert exposure == Exposure(1 / 640, 5.6, 400.0)
-        assert read_image(tmp_path / name).exposure == exposure
-
-    @pytest.mark.parametrize("exif", [Image.Exif(), exif_of(Fraction(0, 1), {0x8827: 400})], ids=["empty", "no time"])
-    def test_none(self, tmp_path: Path, exif: Image.Exif) -> None:
-        Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
-        assert read_exposure(tmp_path / "a.jpg") is None
+        for name in ("a.jpg", "a.tif", "a.png"):
+            path = save_photo(tmp_path / name, np.zeros((8, 8, 3), np.uint8), Fraction(1, 640), fields)
+            assert read_exposure(path) == read_image(path).exposure == Exposure(1 / 640, 5.6, 400.0)
 
     def test_value_is_light_on_the_sensor(self) -> None:
         """A stop is a stop, whichever dial it was turned with; what only some frames state is ignored."""
@@ -169,8 +149,11 @@ class TestExposure:
             values = relative_exposures([Exposure(0.01, 8.0, 100), Exposure(0.02, None, 100)])
         assert values[1] / values[0] == pytest.approx(2.0)
 
-    def test_empty_fields_are_none(self) -> None:
+    def test_empty_fields_are_none(self, tmp_path: Path) -> None:
         """1 s at f/1 is what APEX values of 0 would mean: beside plain fields of 0 they were left empty."""
+        for exif in (Image.Exif(), exif_of(Fraction(0, 1), {0x8827: 400})):
+            Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
+            assert read_exposure(tmp_path / "a.jpg") is None
         empty = {"ExposureTime": 0.0, "FNumber": 0.0, "Exif:ShutterSpeedValue": 0.0, "Exif:ApertureValue": 0.0}
         assert exposure_from_attributes(empty) is None
         assert exposure_from_attributes({"Exif:ShutterSpeedValue": 0.0}) == Exposure(1.0)
@@ -200,33 +183,25 @@ class TestDamage:
             with pytest.raises(ImageFileError, match=re.escape(str(path))):
                 read_image(path)
 
-    @EVERY
-    def test_foreign_content(self, tmp_path: Path, name: str) -> None:
-        for content in (b"\x00" * 500, b"#!/bin/sh\necho not an image\n", os.urandom(300)):
-            (tmp_path / name).write_bytes(content)
-            with pytest.raises(ImageFileError, match="Open it in an image viewer"):
-                read_image(tmp_path / name)
-
-    def test_what_is_no_file_and_what_claims_too_much(self, tmp_path: Path) -> None:
+    def test_what_is_no_picture_and_what_claims_too_much(self, tmp_path: Path) -> None:
+        for suffix in ("exr", "hdr", "tif", "png", "jpg"):
+            for content in (b"\x00" * 500, b"#!/bin/sh\necho not an image\n", os.urandom(300)):
+                (tmp_path / f"a.{suffix}").write_bytes(content)
+                with pytest.raises(ImageFileError, match="Open it in an image viewer"):
+                    read_image(tmp_path / f"a.{suffix}")
         (tmp_path / "empty.png").touch()
         (tmp_path / "folder.png").mkdir()
         for name, message in [("empty", "is empty"), ("missing", "No such file"), ("folder", "Is a directory")]:
             with pytest.raises(ImageFileError, match=rf"{name}\.png: .*{message}") as caught:
                 read_image(tmp_path / f"{name}.png")
             assert isinstance(caught.value, OSError)
-        with pytest.raises(ImageFileError, match="cannot be opened"):
-            read_image("a\0b.png")
+        for path in ("a\0b.png", "/dev/null"):
+            with pytest.raises(ImageFileError, match=r"cannot be opened|is a pipe or a device"):
+                read_image(path)
         # A few bytes that ask for hundreds of gigabytes are refused before the memory is.
         (tmp_path / "a.hdr").write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 60000 +X 60000\n" + bytes(400))
         with pytest.raises(ImageFileError):
             read_image(tmp_path / "a.hdr")
-
-    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-    def test_a_pipe_is_refused_at_once(self, tmp_path: Path) -> None:
-        os.mkfifo(tmp_path / "x.png")
-        for path in (tmp_path / "x.png", Path("/dev/null")):
-            with pytest.raises(ImageFileError, match=r"is a pipe or a device|is empty"):
-                read_image(path)
 
 
 class TestWriting:
@@ -251,7 +226,6 @@ class TestWriting:
         ("name", "pixels", "error", "message"),
         [
             ("a.exr", np.zeros((2, 2, 2), np.float32), ShapeError, "1, 3 or 4 channels"),
-            ("a.exr", np.zeros(3, np.float32), ShapeError, "1, 3 or 4 channels"),
             ("a.exr", np.zeros((0, 3, 3), np.float32), ShapeError, "one image"),
             ("a.exr", np.zeros((2, 2), np.uint8), ArgumentError, r"floats for \.exr"),
             ("a.exr", np.zeros((2, 2), complex), ArgumentError, "complex128"),
@@ -262,7 +236,6 @@ class TestWriting:
             ("a.gif", np.zeros((2, 2), np.float32), ImageFileError, r"type \.gif are not written.*\.exr"),
             ("a", np.zeros((2, 2), np.float32), ImageFileError, "a suffix must choose the format"),
             ("no/a.exr", np.zeros((2, 2)), ImageFileError, "cannot be written: No such file.*Check that the folder"),
-            ("no/a.hdr", np.zeros((2, 2)), ImageFileError, "cannot be written: No such file.*Check that the folder"),
         ],
     )
     def test_refusals(self, tmp_path: Path, name: str, pixels: np.ndarray, error: type, message: str) -> None:
@@ -291,21 +264,7 @@ class TestWriting:
         assert (tmp_path / name).read_bytes() == before
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
-    def test_interruption_and_permissions(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An interrupt leaves nothing; a new file has the permissions of any new file."""
-        write_image(tmp_path / "a.exr", np.zeros((2, 2), np.float32))
-        (tmp_path / "other").touch()
-        assert (tmp_path / "a.exr").stat().st_mode == (tmp_path / "other").stat().st_mode
-
-        def interrupt(*_: Any) -> None:
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(os, "replace", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            write_image(tmp_path / "b.png", np.zeros((2, 2), np.float32))
-        assert {path.name for path in tmp_path.iterdir()} == {"a.exr", "other"}
-
-    def test_names_that_are_not_utf8(self, tmp_path: Path) -> None:
+    def test_names_that_are_not_utf8_and_permissions(self, tmp_path: Path) -> None:
         name = os.fsdecode(b"b\xff.tif")
         try:
             (tmp_path / name).touch()
@@ -314,3 +273,5 @@ class TestWriting:
         for target in (name, name.replace("tif", "exr")):
             write_image(tmp_path / target, np.ones((4, 4, 3), np.float32), {"a": 1})
             assert read_image(tmp_path / target).pixels.shape == (4, 4, 3)
+        (tmp_path / "other").touch()
+        assert (tmp_path / target).stat().st_mode == (tmp_path / "other").stat().st_mode

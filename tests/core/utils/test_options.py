@@ -40,17 +40,13 @@ def test_an_option_serves_a_form(cls: type, each: Option) -> None:
 @pytest.mark.parametrize(
     ("cls", "name", "text", "value"),
     [
-        (BracketOptions, "black_level", "64,5", 64.5),
-        (BracketOptions, "black_level", " dark.tif ", "dark.tif"),
-        (BracketOptions, "white_level", "3700", 3700.0),
-        (BracketOptions, "white_level", "none", None),
-        (BracketOptions, "bit_depth", "11", 11),
-        (BracketOptions, "response", "none", None),
-        (MergeOptions, "noise", "0.5, 4", (0.5, 4.0)),
-        (MergeOptions, "noise", "0,5; 4", (0.5, 4.0)),
+        (BracketOptions, "black_level", "64,5", 64.5), (BracketOptions, "black_level", " dark.tif ", "dark.tif"),
+        (BracketOptions, "white_level", "3700", 3700.0), (BracketOptions, "white_level", "none", None),
+        (BracketOptions, "bit_depth", "11", 11), (BracketOptions, "response", "none", None),
+        (MergeOptions, "noise", "0.5, 4", (0.5, 4.0)), (MergeOptions, "noise", "0,5; 4", (0.5, 4.0)),
         (MergeOptions, "noise", "", "estimate"),
     ],
-)
+)  # fmt: skip
 def test_a_text_is_read(cls: type, name: str, text: str, value: object) -> None:
     each = options_of(cls)[name]
     assert each.value_of(text) == value
