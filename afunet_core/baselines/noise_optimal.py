@@ -6,13 +6,13 @@ With the noise of :mod:`afunet_core.camera.noise` it is the best linear unbiased
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from afunet_core.baselines.weighted import merge_weights
-from afunet_core.bracket.stack import ExposureStack
+from afunet_core.bracket.stack import ExposureStack, mean_radiance
 from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
@@ -114,11 +114,3 @@ def where_moved(
             most = torch.maximum(darker, brighter).median(1, keepdim=True).values
             moved = torch.maximum(moved, at_clip * most)
     return moved
-
-
-def mean_radiance(linear: Sequence[Tensor], shares: Iterable[Tensor], times: Sequence[float]) -> Tensor:
-    """Average the radiance of linear frames, weighted by share and exposure time, which cancels from the numerator."""
-    light = weight = linear[0].new_zeros(())
-    for value, share, time in zip(linear, shares, times, strict=True):
-        light, weight = light + share * value, weight + share * time
-    return light / weight

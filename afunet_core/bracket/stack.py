@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -39,3 +40,11 @@ class ExposureStack:
     def radiance(self, index: int) -> Tensor:
         """Linear light of one frame, B×3×H×W, 1.0 = saturation of the shortest frame."""
         return to_radiance(self.frames[index], self.times[index], self.encoding, self.gamma)
+
+
+def mean_radiance(linear: Sequence[Tensor], shares: Iterable[Tensor], times: Sequence[float]) -> Tensor:
+    """Average the radiance of linear frames, weighted by share and exposure time, which cancels from the numerator."""
+    light = weight = linear[0].new_zeros(())
+    for value, share, time in zip(linear, shares, times, strict=True):
+        light, weight = light + share * value, weight + share * time
+    return light / weight

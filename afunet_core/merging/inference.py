@@ -74,16 +74,9 @@ class Network:
                     place = describe_device(self.device)
                     self.reporter.warn(f"Memory ran out on {place}; the same result was computed {how}.")
                 image = image if unit == 1.0 else image / unit
-                return Estimate(
-                    image,
-                    describe_device(device),
-                    precision_name(self.dtype),
-                    three=three,
-                    states=states,
-                    unit=unit,
-                    working_scale=self.scale,
-                    looked_at=looked_at,
-                )
+                known: dict[str, Any] = {"three": three, "states": states, "unit": unit, "looked_at": looked_at}
+                precision = precision_name(self.dtype)
+                return Estimate(image, describe_device(device), precision, working_scale=self.scale, **known)
             finally:
                 release_memory(device)
         raise AssertionError("unreachable: the last attempt returns or raises")

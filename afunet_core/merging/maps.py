@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.inspection import decode_stages, source_shares
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.inference import Network, on_device
-from afunet_core.model.afunet import AFUNet, StageState
+from afunet_core.model.afunet import StageState
 from afunet_core.motion.ghosts import ghost_map
 
 CPU = torch.device("cpu")
@@ -44,33 +43,29 @@ def build_maps(
     aligned: Bracket, estimate: Estimate, network: Network | None, stages: list[StageState] | None, scale: float
 ) -> LazyMaps:
     """Return the maps of a merge; ``scale`` leads from radiance to the unit of the result."""
-    makers: dict[str, Callable[[], np.ndarray]] = {"ghost": partial(ghost_maps, aligned)}
-    if estimate.network_share is not None and not estimate.at_rest:
-        makers["network"] = partial(_as_planes, estimate.network_share)
-    if estimate.rest is not None:
-        makers["rest"] = partial(_as_planes, estimate.rest)
+
+    def ghost() -> np.ndarray:
+        return _alone([ghost_map(aligned, sample) for sample in range(aligned.batch_size)])
+
+    makers: dict[str, Callable[[], np.ndarray]] = {"ghost": ghost}
+    shares = {"network": None if estimate.at_rest else estimate.network_share, "rest": estimate.rest}
+    for name, share in shares.items():
+        if share is not None:
+            makers[name] = partial(_alone, list(share[:, 0].numpy()))
     three = estimate.three
     if stages and network is not None and three is not None:
         model = network.model
-        makers["stages_hdr"] = lambda: _stages_hdr(model, three, stages, scale / estimate.unit)
+
+        def stages_hdr() -> np.ndarray:
+            images = np.stack(decode_stages(on_device(model, CPU), three.to_tensor(), stages))
+            return (images.mean(-1) if three.is_grey else images) * np.float32(scale / estimate.unit)
+
+        makers["stages_hdr"] = stages_hdr
         if model.config.head == "anchored":
             makers["source"] = lambda: source_shares(on_device(model, CPU), three.to_tensor(), stages)
     return LazyMaps(makers)
 
 
-def ghost_maps(bracket: Bracket) -> np.ndarray:
-    """Return the ghost map of every sample, H×W, or B×H×W for batches."""
-    maps = [ghost_map(bracket, sample) for sample in range(bracket.batch_size)]
-    return maps[0] if len(maps) == 1 else np.stack(maps)
-
-
-def _stages_hdr(model: AFUNet, three: Bracket, stages: list[StageState], scale: float) -> np.ndarray:
-    """Return the image decoded after every stage, in the unit of the result."""
-    images = np.stack(decode_stages(on_device(model, CPU), three.to_tensor(), stages))
-    return (images.mean(-1) if three.is_grey else images) * np.float32(scale)
-
-
-def _as_planes(mask: Tensor) -> np.ndarray:
-    """Return B×1×H×W as H×W, or B×H×W for batches."""
-    planes = mask[:, 0].numpy()
-    return planes[0] if len(planes) == 1 else planes
+def _alone(planes: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the map of every sample, B×H×W; that of a single one as H×W."""
+    return planes[0] if len(planes) == 1 else np.stack(planes)

@@ -64,7 +64,7 @@ def build_result(
         **describe_bracket(bracket),
         "align": options.align,
         "border": options.border,
-        **_describe_alignment(aligned),
+        "registration": [entry.as_dict() for entry in aligned.registrations],
         **_describe_estimate(estimate, aligned.bracket),
         "output": "display" if is_display else "radiance",
         "units": options.units,
@@ -72,6 +72,10 @@ def build_result(
         "versions": versions(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+    if aligned.area is not None:
+        info["area"] = list(aligned.area)
+    if aligned.drifts is not None:
+        info["drift"] = [entry.as_dict() for entry in aligned.drifts]
     if regions:
         info["regions"] = [[int(frame), [list(map(float, corner)) for corner in corners]] for frame, corners in regions]
     if network is not None and frames is not None:
@@ -128,15 +132,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # an unpacked library without its metadata
             found[name] = "unknown"
     return found
-
-
-def _describe_alignment(aligned: AlignedBracket) -> dict[str, Any]:
-    info: dict[str, Any] = {"registration": [entry.as_dict() for entry in aligned.registrations]}
-    if aligned.area is not None:
-        info["area"] = list(aligned.area)
-    if aligned.drifts is not None:
-        info["drift"] = [entry.as_dict() for entry in aligned.drifts]
-    return info
 
 
 def _describe_frames(frames: FrameSelection, bracket: Bracket) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """The merge of a scene at rest: the classical merge, which can hardly be beaten there, denoised.
 
-The classical merge is the best estimate that looks at one pixel alone, and noise is all that it leaves. A filter that
-looks around removes noise; smoothing what is not noise does harm. How large the noise is can be told from the bracket.
-So the filter moves the classical merge about as far as noise moves values, and no further.
+A filter that looks around a pixel removes noise; smoothing what is not noise does harm. So the filter moves the
+classical merge about as far as noise moves values, and no further.
 """
 
 from __future__ import annotations

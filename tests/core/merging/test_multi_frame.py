@@ -12,10 +12,11 @@ from torch import Tensor
 
 import afunet_core as af
 from afunet_core.baselines.weighted import weighted_merge
-from afunet_core.camera.noise import NoiseModel, dependable_noise
+from afunet_core.camera.noise import NoiseModel
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.data.synthesis.sensor import add_sensor_noise, quantize
 from afunet_core.merging import multi_frame
+from afunet_core.merging.alignment import CameraNoise
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import select_frames
 from afunet_core.merging.inference import Network
@@ -70,7 +71,7 @@ class TestCombination:
             scores.append(float(psnr_mu(pictures[three].clamp(0, 1), truth)))
             if not moving:
                 scores.append(float(psnr_mu(weighted_merge(chosen) / times[three[0]], truth)))
-        combined = combine_frames(pictures[selection.three], bracket, selection, dependable_noise(bracket)).image
+        combined = combine_frames(pictures[selection.three], bracket, selection, CameraNoise(bracket).dependable).image
         assert float(psnr_mu(combined.clamp(0, 1), truth)) > max(scores) + 0.3
         beyond = truth > 1.2 / times[selection.three[0]]  # brighter than any of the three can say
         if not moving:
@@ -83,7 +84,7 @@ class TestCombination:
         selection = select_frames(bracket)
         wrong = [frame if i == 2 else frame.flip(-2) for i, frame in enumerate(frames)]
         spoilt = bracket.with_frames(wrong)
-        combined = combine_frames(truth, spoilt, selection, dependable_noise(spoilt)).image.clamp(0, 1)
+        combined = combine_frames(truth, spoilt, selection, CameraNoise(spoilt).dependable).image.clamp(0, 1)
         assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(spoilt).clamp(0, 1), truth)) + 10
 
     @pytest.mark.parametrize("reference", [0, 1])
@@ -93,7 +94,7 @@ class TestCombination:
         bracket = af.Bracket(frames, times=times, reference=reference, override=True)
         selection = select_frames(bracket)
         combined = combine_frames(
-            picture_of(selection.for_network(bracket)), bracket, selection, dependable_noise(bracket)
+            picture_of(selection.for_network(bracket)), bracket, selection, CameraNoise(bracket).dependable
         ).image
         assert float(psnr_mu(combined, truth)) > float(psnr_mu(weighted_merge(bracket), truth)) - 0.5
 
@@ -182,7 +183,7 @@ def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPa
     covered = {i: torch.arange(SIZE).view(1, 1, -1, 1).expand(1, 1, SIZE, SIZE) > 3 * i for i in (1, 6)}
     picture = picture_of(selection.for_network(bracket)) / times[selection.three[0]]
 
-    run = partial(combine_frames, picture, bracket, selection, dependable_noise(bracket), covered=covered)
+    run = partial(combine_frames, picture, bracket, selection, CameraNoise(bracket).dependable, covered=covered)
     whole = run()
     monkeypatch.setattr(multi_frame, "row_strips", partial(row_strips, pixels=10 * SIZE))
     pieces = run()
@@ -193,7 +194,7 @@ def test_large_brackets_in_strips_come_out_the_same(monkeypatch: pytest.MonkeyPa
 def test_every_second_pixel_of_large_frames_tells_what_moved(monkeypatch: pytest.MonkeyPatch) -> None:
     frames, times, truth = shoot((-3, -2, -1, 0, 1, 2, 3), moving=True)
     bracket = af.Bracket(frames, times=times, reference=3, override=True)
-    selection, noise = select_frames(bracket), dependable_noise(bracket)
+    selection, noise = select_frames(bracket), CameraNoise(bracket).dependable
     picture, unit = picture_of(selection.for_network(bracket)) / times[selection.three[0]], times[3]
 
     def run() -> float:
@@ -247,7 +248,7 @@ def test_clipped_black_without_any_noise_is_no_accident() -> None:
     frames = [(radiance * time).clamp(0, 1) ** (1 / 2.2) for time in times]
     bracket = af.Bracket(frames, times=times, encoding="gamma")
     selection = select_frames(bracket)
-    for noise in (dependable_noise(bracket), dependable_noise(bracket, NoiseModel(1e-4, 0.0))):
+    for noise in (CameraNoise(bracket).dependable, CameraNoise(bracket, NoiseModel(1e-4, 0.0)).dependable):
         combined = combine_frames(radiance, bracket, selection, noise).image
         torch.testing.assert_close(combined, radiance, atol=1e-3, rtol=0.01)
 

@@ -12,11 +12,9 @@ from afunet_core.camera.noise import NoiseModel
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.frame_selection import select_frames
 from afunet_core.merging.multi_frame import combine_frames
-from afunet_core.motion.consistency import agreement, contradiction, radiance_gap, spread_over
+from afunet_core.motion.consistency import agreement, radiance_gap, spread_over
 
 SIZE, NOISE = 96, NoiseModel(1e-4, 1e-3)
-TIMES = (1.0, 2.0, 4.0, 8.0)
-UNDER, REFERENCE = 1, 3
 
 
 def plaza() -> Tensor:
@@ -33,16 +31,6 @@ def walker(scene: Tensor, left: int) -> Tensor:
     shown[..., 48:70, left : left + 12] = 0.02
     shown[..., 26:48, left : left + 12] = 0.45
     return shown
-
-
-def shoot(views: list[Tensor]) -> af.Bracket:
-    generator = torch.Generator().manual_seed(0)
-    frames = []
-    for view, time in zip(views, TIMES, strict=True):
-        light = view * time
-        noise = torch.randn(light.shape, generator=generator) * NOISE.variance(light).sqrt()
-        frames.append((light + noise).clamp(0, 1) ** (1 / 2.2))
-    return af.Bracket(frames, times=TIMES, reference=REFERENCE, override=True)
 
 
 def test_the_gap_between_intervals_is_signed_and_vanishes_where_they_overlap(checks: Any) -> None:
@@ -83,15 +71,6 @@ class TestAgreement:
         assert float(reached[..., 11:19, 11:19].min()) > 0.4
         assert float(reached[..., 40:50].max()) == 0
         assert float(reached[..., 30:, :].max()) == 0
-
-    def test_contradiction_needs_a_clipped_reference(self) -> None:
-        scene = plaza()
-        bracket = shoot([scene, walker(scene, 40), scene, scene])
-        clipped, wrong = contradiction(bracket, bracket.frames[UNDER], TIMES[UNDER], NOISE, REFERENCE)
-        assert float(clipped[..., 40:56, 40:56].min()) > 0.9
-        assert float(clipped[..., :8, :].max()) == 0
-        assert float(wrong[..., 52:66, 42:50].min()) > 0.9  # the trousers
-        assert float(wrong[..., 30:42, 42:50].max()) < 0.1  # the shirt could have been there
 
 
 class TestCombination:
