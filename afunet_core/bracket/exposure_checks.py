@@ -83,7 +83,7 @@ def check_brightness(
     """
     samples = [_sample(frame) for frame in frames]
     promised = [math.log2(longer / shorter) for shorter, longer in pairwise(times)]
-    found = _steps(samples, encoding, gamma)
+    found, doubtful = _steps(samples, encoding, gamma), list[str]()
     for (short, long), (name, longer), stops, shown in zip(
         pairwise(samples), pairwise(names), promised, found, strict=True
     ):
@@ -99,15 +99,10 @@ def check_brightness(
             expected = f"{longer!r} to be about {2**stops:.3g}× as bright as {name!r}"
             actual = "a darker one" if shown is None else f"one that is {2**shown:.3g}× as bright"
             raise ExposureError("exposures", expected, actual, advice)
-    # Steps of brightness that no common tone curve makes of the stated exposures.
-    doubtful = [
-        f"{name!r} to {longer!r} {shown:+.2g} EV instead of {stops:+.2g}"
-        for (name, longer), stops, shown in zip(pairwise(names), promised, found, strict=True)
-        if shown is not None
-        and stops >= _CLOSE
-        and abs(shown - stops) > _DOUBT
-        and not _FLATTEST < shown / stops < _STEEPEST
-    ]
+        # Steps of brightness that no common tone curve makes of the stated exposures.
+        elif shown is not None and stops >= _CLOSE and abs(shown - stops) > _DOUBT:
+            if not _FLATTEST < shown / stops < _STEEPEST:
+                doubtful.append(f"{name!r} to {longer!r} {shown:+.2g} EV instead of {stops:+.2g}")
     if warn and doubtful:
         message = (
             f"The brightness of the frames contradicts their exposures: {'; '.join(doubtful)}. Check the exposures; if "

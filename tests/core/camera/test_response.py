@@ -17,6 +17,7 @@ from afunet_core.camera.calibration import estimate_response
 from afunet_core.camera.response import ResponseCurve, load_response
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.radiometry import encode
+from scenes import blobs, photographed
 
 GRID = torch.linspace(0, 1, 256, dtype=torch.float64)
 
@@ -36,18 +37,13 @@ CURVES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def scene(size: int = 120) -> Tensor:
+def scene() -> Tensor:
     """Four decades of light: smooth patches of three different colours."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = -4 + 4 * torch.rand(1, 3, size // 6, size // 6, generator=generator, dtype=torch.float64)
-    return 10 ** torch.nn.functional.interpolate(coarse, (size, size), mode="nearest")
+    return 10 ** (-4 + 4 * blobs(120, 120, 6, mode="nearest").double())
 
 
-def photograph(curve: Callable[[Tensor], Tensor], times: tuple[float, ...], noise: float = 0.002) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    light = scene()
-    shots = [light * t + noise * torch.randn(light.shape, generator=generator) * (light * t).sqrt() for t in times]
-    return [(curve(shot) * 255).round() / 255 for shot in shots]
+def photograph(curve: Callable[[Tensor], Tensor], times: tuple[float, ...]) -> list[Tensor]:
+    return photographed(scene(), times, curve, gain=4e-6, read=0.0)
 
 
 def truth_of(curve: Callable[[Tensor], Tensor]) -> Tensor:

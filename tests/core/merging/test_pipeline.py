@@ -21,6 +21,7 @@ import afunet_core as af
 from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
 from afunet_core.merging import alignment, inference, maps
+from afunet_core.metrics import psnr_mu
 from scenes import ANCHORED, tiny_network
 
 TIMES = (1.0, 4.0, 16.0)
@@ -86,18 +87,19 @@ def test_any_size(method: str, size: tuple[int, int]) -> None:
 
 
 def test_batches_are_merged_side_by_side() -> None:
-    first, second = scene(seed=1), scene(seed=2)
-    frames = [
-        torch.from_numpy(np.stack(pair)).permute(0, 3, 1, 2)
-        for pair in zip(exposed(first), exposed(second), strict=True)
-    ]
-    model = tiny_model()
-    both = af.merge(af.Bracket(frames, times=TIMES), model=model, align="off").radiance
-    assert both.shape == (2, *first.shape)
-    for picture, radiance in zip(both, (first, second), strict=True):
-        np.testing.assert_allclose(
-            picture, af.merge(bracket_of(radiance), model=model, align="off").radiance, atol=2e-5
-        )
+    first, second = exposed(scene(seed=1)), exposed(scene(seed=2))
+    second[2][8:18, 12:24] *= 0.4  # something moved
+    model, frames = (
+        tiny_model(),
+        [torch.from_numpy(np.stack(pair)).permute(0, 3, 1, 2) for pair in zip(first, second, strict=True)],
+    )
+    both = af.merge(af.Bracket(frames, times=TIMES), model=model, align="off")
+    assert both.maps["ghost"].shape == (2, 21, 27)
+    assert both.maps["ghost"][1].sum() > both.maps["ghost"][0].sum()
+    for index, sample in enumerate((first, second)):
+        alone = af.merge(af.Bracket(sample, times=TIMES), model=model, align="off", method="afunet")
+        np.testing.assert_allclose(both.radiance[index], alone.radiance, atol=2e-5)
+        np.testing.assert_array_equal(both.maps["ghost"][index], alone.maps["ghost"])
 
 
 def test_of_five_frames_the_network_sees_three_and_keeps_the_unit() -> None:
@@ -123,12 +125,9 @@ def test_low_precision_stays_close(precision: str, decibel: float) -> None:
     model, bracket = anchored_model(), bracket_of(scene())
     exact = af.merge(bracket, method="afunet", model=model, align="off")
     rough = af.merge(bracket, method="afunet", model=model, align="off", precision=precision)
-    assert rough.info["precision"] == precision
-    assert rough.radiance.dtype == np.float32
-    error = np.mean(
-        (af.mu_law(torch.from_numpy(rough.radiance)) - af.mu_law(torch.from_numpy(exact.radiance))).numpy() ** 2
-    )
-    assert 0 < error < 10 ** (-decibel / 10)
+    assert (rough.info["precision"], rough.radiance.dtype) == (precision, np.float32)
+    found, expected = (torch.from_numpy(result.radiance).permute(2, 0, 1)[None] for result in (rough, exact))
+    assert decibel < float(psnr_mu(found, expected)) < 120
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -296,23 +295,14 @@ def shifted(checks: Any) -> tuple[af.Bracket, np.ndarray]:
     return af.Bracket(frames, times=TIMES), radiance
 
 
-def test_registration_serves_every_method(shifted: tuple[af.Bracket, np.ndarray]) -> None:
-    """A shifted outer frame makes a ghost; registered, the merge is sharp again."""
-    bracket, radiance = shifted
-    inner = (slice(12, -12), slice(12, -12))
-    errors = {}
-    for align in ("off", "auto"):
-        result = af.merge(bracket, method="weighted", align=align)
-        errors[align] = np.abs(result.radiance - radiance)[inner].mean()
-    assert errors["auto"] < 0.2 * errors["off"]
-
-
 def test_the_border_is_filled_or_cropped(shifted: tuple[af.Bracket, np.ndarray]) -> None:
     """Cropped, the result is what all frames show, and lies where the provenance says."""
     bracket, radiance = shifted
     filled = af.merge(bracket, method="weighted")
     cropped = af.merge(bracket, method="weighted", border="crop")
-    assert filled.radiance.shape == radiance.shape
+    unregistered = af.merge(bracket, method="weighted", align="off").radiance
+    errors = [np.abs(image - radiance)[12:-12, 12:-12].mean() for image in (filled.radiance, unregistered)]
+    assert errors[0] < 0.2 * errors[1]
     assert "area" not in filled.info
     top, left, height, width = cropped.info["area"]
     assert cropped.radiance.shape == (height, width, 3)
@@ -342,20 +332,6 @@ def test_maps_are_made_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.maps["ghost"] is result.maps["ghost"]
     assert len(calls) == 1
     assert result.maps.get("source") is None
-
-
-def test_the_ghost_map_shows_what_moved_in_each_sample() -> None:
-    truth = np.repeat(scene(64, 64)[..., :1], 3, -1)
-    still, moved = exposed(truth), exposed(truth)
-    moved[2][20:36, 40:56] *= 0.4
-    frames = [torch.from_numpy(np.stack(pair)).permute(0, 3, 1, 2) for pair in zip(still, moved, strict=True)]
-    ghost = af.merge(af.Bracket(frames, times=TIMES), method="weighted", align="off").maps["ghost"]
-    for found, sample in zip(ghost, (still, moved), strict=True):
-        alone = af.merge(af.Bracket(sample, times=TIMES), method="weighted", align="off").maps["ghost"]
-        np.testing.assert_array_equal(found, alone)
-    assert ghost.shape == (2, 64, 64)
-    assert ghost[1, 24:32, 44:52].mean() > 10 * ghost[1, 40:, :30].mean() + 0.1
-    assert ghost[1].sum() > ghost[0].sum()
 
 
 def test_the_source_map_explains_the_result() -> None:
@@ -422,30 +398,6 @@ def test_a_cancel_at_any_report_ends_the_merge(method: str) -> None:
             )
         assert seen[-1] == last
         assert seen.count(last) == 1
-
-
-@pytest.mark.parametrize(
-    ("method", "noise"), [("weighted", "estimate"), ("weighted", "photons"), ("mertens", "estimate")]
-)
-def test_a_classical_merge_can_be_left_midway(method: str, noise: str) -> None:
-    bracket = bracket_of(np.random.default_rng(0).uniform(0.005, 0.01, (512, 512, 3)), TIMES[:2])
-    seen: list[str] = []
-    asked: list[int] = []
-
-    def cancel() -> bool:
-        asked.extend([1] * ("Merging" in seen))
-        return len(asked) == 3  # in the third of four strips, or of the many steps of exposure fusion
-
-    with pytest.raises(MergeCancelled):
-        af.merge(
-            bracket,
-            method=method,
-            align="off",
-            noise=noise,
-            on_progress=lambda done, total, message: seen.append(message),
-            should_cancel=cancel,
-        )
-    assert seen.count("Merging") == 1
 
 
 class _Short:
