@@ -99,10 +99,10 @@ def check_brightness(
             expected = f"{longer!r} to be about {2**stops:.3g}× as bright as {name!r}"
             actual = "a darker one" if shown is None else f"one that is {2**shown:.3g}× as bright"
             raise ExposureError("exposures", expected, actual, advice)
-        # Steps of brightness that no common tone curve makes of the stated exposures.
-        elif shown is not None and stops >= _CLOSE and abs(shown - stops) > _DOUBT:
-            if not _FLATTEST < shown / stops < _STEEPEST:
-                doubtful.append(f"{name!r} to {longer!r} {shown:+.2g} EV instead of {stops:+.2g}")
+        if shown is None or stops < _CLOSE or abs(shown - stops) <= _DOUBT:
+            continue
+        if not _FLATTEST < shown / stops < _STEEPEST:  # no common tone curve makes this of the stated exposures
+            doubtful.append(f"{name!r} to {longer!r} {shown:+.2g} EV instead of {stops:+.2g}")
     if warn and doubtful:
         message = (
             f"The brightness of the frames contradicts their exposures: {'; '.join(doubtful)}. Check the exposures; if "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from afunet_core.ops.box_filter import block_mean, reduction
 from afunet_core.radiometry import GAMMA, Scalar, to_radiance
 
 
@@ -40,6 +41,13 @@ class ExposureStack:
     def radiance(self, index: int) -> Tensor:
         """Linear light of one frame, B×3×H×W, 1.0 = saturation of the shortest frame."""
         return to_radiance(self.frames[index], self.times[index], self.encoding, self.gamma)
+
+    def reduced(self, pixels: float) -> ExposureStack:
+        """The stack with its frames averaged down to at most so many pixels."""
+        height, width = self.frames[0].shape[-2:]
+        factor = reduction(height, width, pixels)
+        small = tuple(block_mean(frame.float(), factor) for frame in self.frames)
+        return ExposureStack(small, self.times, self.encoding, self.gamma, self.reference)
 
 
 def mean_radiance(linear: Sequence[Tensor], shares: Iterable[Tensor], times: Sequence[float]) -> Tensor:

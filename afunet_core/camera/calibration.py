@@ -23,11 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.camera.curve_fit import fit_curve, most_likely_unit
 from afunet_core.camera.frame_pairs import RECORDED, FramePairs, LogLight, pairs_of_places, pairs_of_ranks
 from afunet_core.camera.levels import SHOULDER
 from afunet_core.camera.response import ResponseCurve, load_response
-from afunet_core.camera.tone_curve import ToneCurve
+from afunet_core.camera.tone_curve import ToneCurve, fit_curve, most_likely_unit
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA, Scalar, linearize
 

@@ -22,7 +22,7 @@ from afunet_core.camera.saturation import CLIPPED
 from afunet_core.motion.consistency import spread_over
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.motion.optical_flow import flow_inconsistency, optical_flow
-from afunet_core.ops.box_filter import block_mean, reduction, window_mean
+from afunet_core.ops.box_filter import window_mean
 from afunet_core.ops.strips import enlarged_rows, row_strips
 from afunet_core.ops.warp import sample
 from afunet_core.radiometry import encode, expose, linearize
@@ -63,10 +63,13 @@ def follow_motion(
         (True, [[0.0, 0.0]])
     """
     frames = list(stack.frames)
+    check()
     shares = [[0.0] * len(frames) for _ in range(frames[0].shape[0])]
+    small = stack.reduced(WORKING_PIXELS)
     for number, share in enumerate(shares):
         check()
-        for index, (flow, followed) in _motions(stack, number, check).items():
+        one = replace(small, frames=tuple(frame[number : number + 1] for frame in small.frames))
+        for index, (flow, followed) in _motions(one, check).items():
             share[index] = float(followed.mean())
             if frames[index] is stack.frames[index]:
                 frames[index] = frames[index].clone()
@@ -74,10 +77,8 @@ def follow_motion(
     return frames, shares
 
 
-def _motions(stack: ExposureStack, number: int, check: Callable[[], None]) -> dict[int, tuple[Tensor, Tensor]]:
+def _motions(small: ExposureStack, check: Callable[[], None]) -> dict[int, tuple[Tensor, Tensor]]:
     """For each frame that disagrees with the reference and can follow it: motion 1×2×h×w and where, 1×1×h×w."""
-    small = _reduced(stack, number)
-    check()
     ghosts = {index: _ghosts(small, index) for index in range(len(small.frames)) if index != small.reference}
     ghosts = {index: ghost for index, ghost in ghosts.items() if bool((ghost > REACHED).any())}
     if not ghosts:
@@ -114,14 +115,6 @@ def _reached(ghost: Tensor, moving: Tensor) -> Tensor:
     ghost, moving = (F.max_pool2d(mask, 2, ceil_mode=True) for mask in (ghost, moving))
     spread = F.interpolate(spread_over(ghost, moving), scale_factor=2.0)
     return spread[..., : size[0], : size[1]] > REACHED
-
-
-def _reduced(stack: ExposureStack, number: int) -> ExposureStack:
-    """One sample of the batch, its frames averaged down to the working size."""
-    height, width = stack.frames[0].shape[-2:]
-    factor = reduction(height, width, WORKING_PIXELS)
-    small = tuple(block_mean(frame[number : number + 1].float(), factor) for frame in stack.frames)
-    return ExposureStack(small, stack.times, stack.encoding, stack.gamma, stack.reference)
 
 
 def _ghosts(small: ExposureStack, index: int, frame: Tensor | None = None) -> Tensor:
