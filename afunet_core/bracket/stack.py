@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -41,6 +41,10 @@ class ExposureStack:
     def radiance(self, index: int) -> Tensor:
         """Linear light of one frame, B×3×H×W, 1.0 = saturation of the shortest frame."""
         return to_radiance(self.frames[index], self.times[index], self.encoding, self.gamma)
+
+    def with_frames(self, frames: Sequence[Tensor]) -> ExposureStack:
+        """The same exposures with other pixels, such as some rows of each frame."""
+        return replace(self, frames=tuple(frames))
 
     def reduced(self, pixels: float) -> ExposureStack:
         """The stack with its frames averaged down to at most so many pixels."""

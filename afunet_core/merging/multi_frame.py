@@ -1,10 +1,8 @@
 """Joining of all frames of a bracket of two, or of four to nine, for a network that takes three.
 
-The network's picture of three of them (:mod:`~afunet_core.merging.frame_selection`) is what every frame, seen or not,
-is held against: where a frame agrees within the noise it joins in the mean with one over its variance; where it
-disagrees, something moved, and its weight is zero. A shorter frame adds range (where the three are clipped, anything at
-least as bright agrees), a longer one takes noise from the shadows, and where nothing agrees the picture stands alone.
-See ``docs/decisions/0003-any-number-of-frames.md``.
+Every frame is held against the network's picture: where it agrees within the noise it joins in the mean with one over
+its variance; where it disagrees, something moved, and its weight is zero. A shorter frame adds range, a longer one
+takes noise from the shadows. See ``docs/decisions/0003-any-number-of-frames.md``.
 """
 
 from __future__ import annotations

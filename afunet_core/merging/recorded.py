@@ -1,9 +1,7 @@
 """Places at rest: what frames recorded there stands, and the network decides elsewhere.
 
-Where a frame recorded a place that did not move, a recorded value beats an imagined one. So the mean of the frames that
-agree with the reference, each as far as :mod:`~afunet_core.motion.rest` is sure of it, takes the place of the network's
-picture where the network's outer frames are at rest, with a smooth transition; of many frames by the same rule as of
-three.
+Where a place did not move, a recorded value beats an imagined one. So the mean of the frames that agree with the
+reference takes the place of the network's picture where its outer frames are at rest, with a smooth transition.
 """
 
 from __future__ import annotations

@@ -31,11 +31,10 @@ def check_regions(regions: Any, count: int) -> None:
     for region in regions:
         try:
             frame, corners = region
-            good = len(corners) >= 3 and all(len(corner) == 2 for corner in corners)
+            if len(corners) < 3 or any(len(corner) != 2 for corner in corners):
+                raise ValueError
         except (TypeError, ValueError):
-            good = False
-        if not good:
-            raise ArgumentError("regions", expected, repr(region))
+            raise ArgumentError("regions", expected, repr(region)) from None
         if not 0 <= int(frame) < count:
             advice = "Frames are counted from 0, shortest exposure first."
             raise ArgumentError("regions", f"frames 0 to {count - 1}", frame, advice)

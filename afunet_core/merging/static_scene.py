@@ -90,7 +90,7 @@ def denoise_classic(
         return None
 
     def rows(*frames: Tensor) -> Tensor:
-        classic, variance = merge_with_variance(frames, bracket.times, bracket.encoding, bracket.gamma, noise)
+        classic, variance = merge_with_variance(bracket.with_frames(frames), noise)
         return within_noise(denoise_guided(classic, variance), classic, variance)
 
     halo = max(NEIGHBOURHOODS) // 2 + 2 * (WINDOW // 2)

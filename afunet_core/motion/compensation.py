@@ -68,7 +68,7 @@ def follow_motion(
     small = stack.reduced(WORKING_PIXELS)
     for number, share in enumerate(shares):
         check()
-        one = replace(small, frames=tuple(frame[number : number + 1] for frame in small.frames))
+        one = small.with_frames([frame[number : number + 1] for frame in small.frames])
         for index, (flow, followed) in _motions(one, check).items():
             share[index] = float(followed.mean())
             if frames[index] is stack.frames[index]:
