@@ -21,6 +21,7 @@ from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.recorded import Recorded, recorded_mean
 from afunet_core.merging.static_scene import denoise_classic, is_at_rest
 from afunet_core.model.streaming.at_scale import stream_at_scale
+from afunet_core.motion.compensation import follow_motion
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.registration.frames import align_frame
 from afunet_core.utils.progress import ProgressReporter
@@ -48,6 +49,7 @@ def at_half_size(_: Bracket, check: Callable[[], None]) -> None:
 STEPS: dict[str, Callable[[Bracket, Callable[[], None]], object]] = {
     "ghost map": lambda stack, check: ghost_map(stack, check=check),
     "test of rest": is_at_rest,
+    "motion compensation": follow_motion,
     "warp": lambda stack, check: align_frame(stack.frames[0], SHIFT, stack.frames[1], 1.0, 4.0, "linear", check=check),
     "exposure fusion": exposure_fusion,
     **{f"weighted mean, {noise}": partial(classic, noise) for noise in ("estimate", "photons")},
