@@ -69,7 +69,7 @@ def photographed(
     light: Tensor | Sequence[Tensor], times: Sequence[float], camera: Callable[[Tensor], Tensor] | str = "gamma",
     gain: float = 2e-4, read: float = 1e-3, bits: int = 8, seed: int = 1,
 ) -> list[Tensor]:  # fmt: skip
-    """Frames of a scene, or of one for each, with photon and read noise, as a camera draws or an encoding stores them."""
+    """Frames of a scene, or of one for each, with photon and read noise, as a camera or an encoding stores them."""
     generator, frames = torch.Generator().manual_seed(seed), []
     for view, time in zip([light] * len(times) if isinstance(light, Tensor) else light, times, strict=True):
         noise = torch.randn(view.shape, generator=generator, dtype=view.dtype)
