@@ -78,10 +78,9 @@ def test_within_two_percent_and_no_worse_than_opencv(name: str) -> None:
 
 
 def test_three_frames_and_motion() -> None:
-    times = (1.0, 4.0, 16.0)
-    frames = photograph(contrasty, times)
+    frames = photograph(contrasty, (1.0, 4.0, 16.0))
     frames[1][..., :30] = frames[1].flip(-2)[..., :30]  # a quarter of the picture shows something else
-    assert error(estimate_response(frames, times).light, truth_of(contrasty)) < 0.03
+    assert error(estimate_response(frames, (1.0, 4.0, 16.0)).light, truth_of(contrasty)) < 0.03
 
 
 def test_a_bracket_with_the_curve_is_linear() -> None:
@@ -127,7 +126,8 @@ def test_curves_that_are_none(light: Tensor) -> None:
 
 
 def test_nothing_to_learn_from() -> None:
+    dark, bright = torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)
     with pytest.raises(ArgumentError, match="two frames record"):
-        estimate_response([torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)], (1, 8))
+        estimate_response([dark, bright], (1, 8))
     with pytest.raises(ArgumentError, match="times"):
-        estimate_response([torch.zeros(1, 3, 64, 64)], (1,))
+        estimate_response([dark], (1,))
