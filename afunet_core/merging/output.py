@@ -106,15 +106,8 @@ def check_destination(
 def refuse_frames(path: str | Path, frames: Iterable[str | Path]) -> None:
     """Refuse a destination that is one of the frames, under whatever name."""
     path = Path(path)
-    if path.exists() and any(_same_file(path, Path(frame)) for frame in frames):
+    if path.exists() and any(frame.exists() and path.samefile(frame) for frame in map(Path, frames)):
         raise ImageFileError(f"{path}: is one of the frames and is never replaced. Choose another name.")
-
-
-def _same_file(first: Path, second: Path) -> bool:
-    try:
-        return first.samefile(second)
-    except OSError:
-        return False
 
 
 def check_output_kind(job: MergeJob) -> None:

@@ -106,9 +106,8 @@ def merge_recorded(
     # Doubt about a scene at rest is mostly the camera's: only what certainly differs loses its say.
     sure = replace(recorded, rest=[smoothstep(rest, 0.0, DOUBTED) for rest in recorded.rest])
     image = recorded_mean(bracket, sure, noise, check)
-    three = frames.for_network(bracket)
-    unit = float(bracket.times[frames.three[0]])
-    return replace(Estimate.of_classic(image), three=three, unit=unit, at_rest=True, rest=recorded.share)
+    three, unit = frames.for_network(bracket), float(bracket.times[frames.three[0]])
+    return Estimate.of_classic(image, three=three, unit=unit, at_rest=True, rest=recorded.share)
 
 
 def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise | None, check: Callable[[], None]) -> Tensor:

@@ -81,8 +81,13 @@ def build_result(
     if regions:
         info["regions"] = [[int(frame), [list(map(float, corner)) for corner in corners]] for frame, corners in regions]
     if network is not None and frames is not None:
-        info |= {"reference": frames.reference, "frames_used": _describe_frames(frames, bracket)}
-        info["model"] = network.description
+        info |= {"reference": frames.reference, "model": network.description}
+        info["frames_used"] = {
+            "network": [bracket.names[i] for i in frames.three],
+            "averaged_where_they_agree": [bracket.names[i] for i in frames.joining],
+            "left_out": [name for i, name in enumerate(bracket.names) if i not in frames.three + frames.joining],
+            "missing": frames.missing,
+        }
     info = {**plain(info), "seconds": reporter.seconds, "warnings": reporter.warnings}  # the last phase is under way
     return MergeResult(radiance, stages, info, build_maps(aligned.bracket, estimate, network, stages, scale))
 
@@ -134,15 +139,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # an unpacked library without its metadata
             found[name] = "unknown"
     return found
-
-
-def _describe_frames(frames: FrameSelection, bracket: Bracket) -> dict[str, Any]:
-    return {
-        "network": [bracket.names[i] for i in frames.three],
-        "averaged_where_they_agree": [bracket.names[i] for i in frames.joining],
-        "left_out": [name for i, name in enumerate(bracket.names) if i not in frames.three + frames.joining],
-        "missing": frames.missing,
-    }
 
 
 def _describe_estimate(estimate: Estimate, bracket: Bracket) -> dict[str, Any]:

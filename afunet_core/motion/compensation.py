@@ -84,8 +84,7 @@ def _motions(small: ExposureStack, check: Callable[[], None]) -> dict[int, tuple
     if not ghosts:
         return {}
     # Both ways of all frames in one batch.
-    pairs = [_at_one_exposure(small, index) for index in ghosts]
-    here, there = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+    here, there = (torch.cat(shown) for shown in zip(*(_at_one_exposure(small, i) for i in ghosts), strict=True))
     check()
     ways = optical_flow(torch.cat((here, there)), torch.cat((there, here)))
     check()
@@ -125,12 +124,11 @@ def _ghosts(small: ExposureStack, index: int, frame: Tensor | None = None) -> Te
     return torch.from_numpy(ghost_map(replace(small, frames=pair, times=times, reference=1))).to(shown)[None, None]
 
 
-def _at_one_exposure(small: ExposureStack, index: int) -> tuple[Tensor, Tensor]:
+def _at_one_exposure(small: ExposureStack, index: int) -> tuple[Tensor, ...]:
     """Brightness of the reference and of a frame as the longer of both exposures would show it, clipped alike."""
     time = max(float(small.times[index]), float(small.times[small.reference]))
     lights = (small.radiance(i).mean(1, keepdim=True) for i in (small.reference, index))
-    reference, other = (expose(light, time).clamp(max=CLIPPED) / CLIPPED for light in lights)
-    return reference, other
+    return tuple(expose(light, time).clamp(max=CLIPPED) / CLIPPED for light in lights)
 
 
 def _move(
