@@ -141,46 +141,35 @@ class TestEveryMap:
             inspection.stage_channel(states(), "under", 8)
 
 
+@pytest.mark.parametrize("options", [{"head": "direct"}, {"head": "anchored", "downscale": 2, "mu_input": True}])
 class TestDecodedStages:
-    HEADS = ({"head": "direct"}, {"head": "anchored", "downscale": 2, "mu_input": True})
-
-    @staticmethod
-    def network(**options):
+    @pytest.fixture
+    def model(self, options):
         torch.manual_seed(0)
         return AFUNet(AFUNetConfig(embed_dim=12, depths=(1, 1, 1), fusion_heads=1, **options)).eval()
 
     @staticmethod
-    def run(model, batch=1, height=None, width=None):
+    def run(model, *shape):
         """Network input, its output as B×H×W×3, and its states."""
-        height, width = height or model.config.multiple, width or 2 * model.config.multiple
-        frames = torch.rand(batch, 18, height, width, generator=torch.Generator().manual_seed(1))
+        frames = torch.rand(shape[0], 18, *shape[1:], generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
             radiance, stages = model.forward_stages(frames)
         return frames, radiance.permute(0, 2, 3, 1).numpy(), stages
 
-    @pytest.mark.parametrize("options", HEADS)
-    def test_the_first_stage_is_the_output_of_a_network_that_ends_there(self, options):
-        model = self.network(**options)
-        frames, _, stages = self.run(model)
+    def test_the_first_stage_is_the_output_of_a_network_that_ends_there(self, model):
+        frames, _, stages = self.run(model, 1, model.config.multiple, 2 * model.config.multiple)
         first = inspection.decode_stages(model, frames, stages)[0]
         model.stages = model.stages[:1]
         with torch.no_grad():
             np.testing.assert_allclose(first, model(frames)[0].permute(1, 2, 0).numpy(), atol=1e-5)
 
-    @pytest.mark.parametrize("options", HEADS)
-    def test_only_the_border_of_a_padded_image_differs(self, options):
-        model = self.network(**options)
-        frames, radiance, stages = self.run(model, 2, height=21, width=19)
+    def test_only_the_border_of_a_padded_image_differs(self, model):
+        frames, radiance, stages = self.run(model, 2, 21, 19)
         decoded = inspection.decode_stages(model, frames, stages)
         assert [image.shape for image in decoded] == [(2, 21, 19, 3)] * 3
         inner = 4 * model.config.downscale  # three convolutions, and what fills the last fold
         np.testing.assert_allclose(decoded[-1][:, :-inner, :-inner], radiance[:, :-inner, :-inner], atol=1e-5)
         assert np.abs(decoded[0] - decoded[-1]).max() > 1e-4
-
-    def test_stages_of_other_frames_are_refused(self):
-        model = self.network()
-        frames, _, stages = self.run(model)
-        with pytest.raises(ShapeError, match="of these frames"):
-            inspection.decode_stages(model, frames[..., :-1], stages)
-        with pytest.raises(ShapeError, match="at least one stage"):
-            inspection.decode_stages(model, frames, [])
+        for wrong, message in ((frames[..., :-4], "of these frames"), (frames, "at least one stage")):
+            with pytest.raises(ShapeError, match=message):
+                inspection.decode_stages(model, wrong, [] if wrong is frames else stages)

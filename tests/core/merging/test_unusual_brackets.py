@@ -14,9 +14,8 @@ from torch import Tensor
 import afunet_core as af
 from afunet_core.cli import main
 from afunet_core.data.synthesis.scenes import SceneBank
-from afunet_core.data.synthesis.sensor import add_sensor_noise
 from afunet_core.metrics import psnr_mu
-from scenes import save_photo
+from scenes import photographed, save_photo
 
 HEIGHT, WIDTH = 128, 160
 Run = Callable[..., float]
@@ -32,12 +31,9 @@ def scene() -> Tensor:
 
 @pytest.fixture
 def shoot(scene: Tensor) -> Shoot:
-    generator = torch.Generator().manual_seed(0)
-
     def photograph(time: float, shift: int = 0) -> np.ndarray:
-        light = scene.roll(shift, -1) * time
-        exposed = add_sensor_noise(light, 2e-4, 2e-3, torch.randn(light.shape, generator=generator))
-        return (exposed.clamp(0, 1) ** (1 / 2.2) * 255).round().byte().permute(1, 2, 0).numpy()
+        (frame,) = photographed(scene.roll(shift, -1)[None], (time,), read=2e-3, seed=int(time))
+        return (255 * frame[0]).round().byte().permute(1, 2, 0).numpy()
 
     return photograph
 
