@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -252,6 +253,8 @@ def test_clipped_black_without_any_noise_is_no_accident() -> None:
     for noise in (CameraNoise(bracket).dependable, CameraNoise(bracket, NoiseModel(1e-4, 0.0)).dependable):
         combined = combine_frames(radiance, bracket, selection, noise).image
         torch.testing.assert_close(combined, radiance, atol=1e-3, rtol=0.01)
+    mean = af.merge(bracket, method="weighted", align="off", noise=NoiseModel(1e-3, 0.0)).radiance
+    np.testing.assert_allclose(mean, radiance[0].permute(1, 2, 0), atol=1e-6)
 
 
 def asked_at(scale: int) -> Network:

@@ -163,19 +163,6 @@ def test_anything_in_finite_out(data: st.DataObject, method: str) -> None:
     assert (result.radiance >= 0).all()
 
 
-def test_black_without_read_noise_is_black() -> None:
-    """No light and no noise leave no weight to any frame; the mean is black all the same."""
-    frames = exposed(scene())
-    for frame in frames:
-        frame[3:6, 4:9] = 0
-    noise = NoiseModel(gain=1e-3, read_noise=0.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        result = af.merge(af.Bracket(frames, times=TIMES), method="weighted", align="off", noise=noise)
-    assert not result.radiance[3:6, 4:9].any()
-    assert (result.radiance[10:] > 0).all()
-
-
 def test_what_the_network_breaks_is_mended_and_said() -> None:
     model = tiny_model()
     with torch.no_grad():
