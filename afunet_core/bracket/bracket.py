@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afunet_core.bracket.exposure_checks import check_brightness
-from afunet_core.bracket.exposures import both_given, relative_exposure
+from afunet_core.bracket.exposure_checks import check_brightness, relative_exposure
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.bracket.transparency import fill_hidden, hidden_part
@@ -214,8 +213,6 @@ class Bracket(ExposureStack):
         """
         from afunet_core.bracket.files import channel_of_dark_frame, load_bracket_files
 
-        if ev is not None and times is not None:
-            raise both_given()
         given = ev is not None or times is not None
         files = load_bracket_files(
             paths, encoding=encoding, exposures_given=given, channel=channel, white_level=white_level, plane=plane

@@ -19,8 +19,7 @@ from afunet_core.merging.estimate import Estimate
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.radiometry import to_radiance
 
-# Frame, counted from 0, shortest exposure first; and the corners of a polygon, (row, column) in pixels.
-Region = tuple[int, Sequence[Sequence[float]]]
+Region = tuple[int, Sequence[Sequence[float]]]  # frame, counted from 0, and corners, as for `merge`
 _FEATHER = 9  # pixels over which a region goes over into its surroundings; odd
 _SATURATED = 0.97  # encoded value from which on a frame only says “at least as bright”
 

@@ -384,8 +384,6 @@ class TestFiles:
             af.Bracket.from_folder(tmp_path / "nowhere")
         with pytest.raises(BracketError, match=r"For a folder use Bracket\.from_folder"):
             af.Bracket.from_files(str(tmp_path), ev=EV)
-        with pytest.raises(ExposureError, match="got both"):
-            af.Bracket.from_files([], ev=EV, times=EV)
         paths = [tmp_path / "9.png", tmp_path / "10.png"]
         for path in paths:
             Image.new("L", (8, 8)).save(path)
