@@ -42,15 +42,9 @@ def basis(values: Tensor) -> Tensor:
     return (values.log()[..., None] * values[..., None] ** powers) @ _ORTHONORMAL
 
 
-def _orthonormal() -> Tensor:
-    grid = torch.linspace(0.04, 0.98, 120, dtype=torch.float64)
-    powers = torch.arange(TERMS, dtype=torch.float64)
-    raw = grid.log()[:, None] * grid[:, None] ** powers
-    upper = torch.linalg.qr(raw).R
-    return torch.linalg.inv(upper) * math.sqrt(len(grid)) * upper.diagonal().sign()
-
-
-_ORTHONORMAL = _orthonormal()
+_VALUES = torch.linspace(0.04, 0.98, 120, dtype=torch.float64)
+_UPPER = torch.linalg.qr(_VALUES.log()[:, None] * _VALUES[:, None] ** torch.arange(TERMS, dtype=torch.float64)).R
+_ORTHONORMAL = torch.linalg.inv(_UPPER) * math.sqrt(len(_VALUES)) * _UPPER.diagonal().sign()
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,12 @@ def _run_once(jobs: Sequence[MergeJob], overwrite: bool, workers: int) -> Genera
     try:
         while waiting or running:
             while waiting and idle:
-                job, pool = waiting.pop(0), idle.pop()
-                running[pool.submit(attempt, job, overwrite)] = job, pool
+                pool = idle.pop()
+                try:
+                    running[pool.submit(attempt, waiting[0], overwrite)] = waiting[0], pool
+                    del waiting[0]
+                except BrokenProcessPool:  # it died while it had nothing to do
+                    idle.append(_pool())
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 (job, pool), failure = running.pop(future), future.exception()
                 idle.append(_pool() if isinstance(failure, BrokenProcessPool) else pool)
