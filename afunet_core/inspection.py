@@ -79,19 +79,16 @@ def feature_basis(stages: Sequence[StageState], sample: int = 0) -> FeatureBasis
     """
     channels, height, width = _check(stages, sample)
     step = max(1, int(np.ceil(np.sqrt(height * width / BASIS_PIXELS))))
-    means: dict[Side, NDArray[np.float64]] = {}
-    tables: dict[Side, NDArray[np.float64]] = {}
-    scatter = np.zeros((channels, channels))
+    means, tables = dict[Side, NDArray[np.float64]](), dict[Side, NDArray[np.float64]]()
     for side in SIDES:
         grids = [_array(getattr(stage, side)[sample][:, ::step, ::step]) for stage in stages]
         table = np.concatenate([grid.reshape(channels, -1).T for grid in grids]).astype(np.float64)
         means[side] = table.mean(0)
         tables[side] = table - means[side]
-        scatter += tables[side].T @ tables[side] / max((tables[side] ** 2).sum(), _EPSILON)
-    _, vectors = np.linalg.eigh(scatter)
-    components = np.zeros((3, channels))
-    found = vectors[:, ::-1].T[:3]
+    scatter = sum(table.T @ table / max((table**2).sum(), _EPSILON) for table in tables.values())
+    found = np.linalg.eigh(scatter).eigenvectors[:, ::-1].T[:3]
     signs = np.sign(np.take_along_axis(found, np.abs(found).argmax(1)[:, None], 1))
+    components = np.zeros((3, channels))
     components[: len(found)] = found * np.where(signs == 0, 1, signs)
     low, high = dict[Side, NDArray[np.float64]](), dict[Side, NDArray[np.float64]]()
     for side, table in tables.items():
