@@ -81,7 +81,7 @@ def _run_once(jobs: Sequence[MergeJob], overwrite: bool, workers: int) -> Genera
                 process.join()
             remove_partial_outputs(job)
         for pool in (*idle, *(pool for _, pool in running.values())):
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown()
     return lost
 
 
