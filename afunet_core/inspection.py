@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from afunet_core.errors import ArgumentError, ShapeError
-from afunet_core.model.afunet import AFUNet, check_network_input, pad_to_multiple
+from afunet_core.model.afunet import AFUNet, StageState, check_network_input, pad_to_multiple
 from afunet_core.model.heads import AnchoredHead, anchored_weights, estimate_times
 from afunet_core.motion.ghosts import ghost_map
 
@@ -42,18 +42,8 @@ Side: TypeAlias = Literal["under", "reference", "over"]
 SIDES: tuple[Side, ...] = ("under", "reference", "over")
 
 _EPSILON = 1e-12
+BASIS_PIXELS = 20_000  # pixels, on a regular grid, that a basis of colours is learned from
 CLIPPED_PERCENT = 1.0  # of the projections of features, at either end of their range, that colours clip to 0 or 1
-
-
-class StageFeatures(Protocol):
-    """Three B×C×H×W features, tensors or arrays, as in :class:`~afunet_core.model.afunet.StageState`."""
-
-    @property
-    def under(self) -> Any: ...
-    @property
-    def reference(self) -> Any: ...
-    @property
-    def over(self) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -73,16 +63,13 @@ class FeatureBasis:
         return np.clip((projected - low) / span, 0.0, 1.0).astype(np.float32)
 
 
-def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int = 20_000) -> FeatureBasis:
+def feature_basis(stages: Sequence[StageState], sample: int = 0) -> FeatureBasis:
     """Compute principal components of the features of all stages and sides together, each side about its own mean.
 
     The same directions for everything make colours comparable: a feature that does not change keeps its colour, and a
     hue means the same kind of structure on all sides. Mean and range are a side's own, and every side counts alike:
     the sides differ from each other by more than a scene varies within them. Signs make the largest loading of each
     component positive, so that a re-run does not come out in complementary colours.
-
-    Args:
-        pixels: how many pixels, on a regular grid, to learn the basis from.
 
     Example:
         >>> from types import SimpleNamespace
@@ -91,20 +78,17 @@ def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int 
         (3, 8)
     """
     channels, height, width = _check(stages, sample)
-    step = max(1, int(np.ceil(np.sqrt(height * width / max(1, pixels)))))
-    means: dict[Side, NDArray[np.float64]] = {}
-    tables: dict[Side, NDArray[np.float64]] = {}
-    scatter = np.zeros((channels, channels))
+    step = max(1, int(np.ceil(np.sqrt(height * width / BASIS_PIXELS))))
+    means, tables = dict[Side, NDArray[np.float64]](), dict[Side, NDArray[np.float64]]()
     for side in SIDES:
         grids = [_array(getattr(stage, side)[sample][:, ::step, ::step]) for stage in stages]
         table = np.concatenate([grid.reshape(channels, -1).T for grid in grids]).astype(np.float64)
         means[side] = table.mean(0)
         tables[side] = table - means[side]
-        scatter += tables[side].T @ tables[side] / max((tables[side] ** 2).sum(), _EPSILON)
-    _, vectors = np.linalg.eigh(scatter)
-    components = np.zeros((3, channels))
-    found = vectors[:, ::-1].T[:3]
+    scatter = sum(table.T @ table / max((table**2).sum(), _EPSILON) for table in tables.values())
+    found = np.linalg.eigh(scatter).eigenvectors[:, ::-1].T[:3]
     signs = np.sign(np.take_along_axis(found, np.abs(found).argmax(1)[:, None], 1))
+    components = np.zeros((3, channels))
     components[: len(found)] = found * np.where(signs == 0, 1, signs)
     low, high = dict[Side, NDArray[np.float64]](), dict[Side, NDArray[np.float64]]()
     for side, table in tables.items():
@@ -114,7 +98,7 @@ def feature_basis(stages: Sequence[StageFeatures], sample: int = 0, pixels: int 
     return FeatureBasis(means, components, low, high)
 
 
-def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basis: FeatureBasis | None = None) -> Map:
+def stage_rgb(stages: Sequence[StageState], side: Side, sample: int = 0, basis: FeatureBasis | None = None) -> Map:
     """Show the features of one side as colours: S×H×W×3 float32 in [0, 1].
 
     ``basis`` is from :func:`feature_basis`, and learned here if not given: give it to save that work for the other
@@ -125,13 +109,13 @@ def stage_rgb(stages: Sequence[StageFeatures], side: Side, sample: int = 0, basi
     return np.stack([basis.to_rgb(_pixels(stage, side, sample), side) for stage in stages])
 
 
-def stage_energy(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
+def stage_energy(stages: Sequence[StageState], side: Side, sample: int = 0) -> Map:
     """Compute the strength of the features, their root mean square over channels: S×H×W float32."""
     _check(stages, sample, side)
     return np.stack([_rms(_pixels(stage, side, sample)) for stage in stages])
 
 
-def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sample: int = 0) -> Map:
+def stage_channel(stages: Sequence[StageState], side: Side, channel: int, sample: int = 0) -> Map:
     """Return one channel (negative from the end) of the features, unchanged: S×H×W float32."""
     channels, _, _ = _check(stages, sample, side)
     if not -channels <= channel < channels:
@@ -139,7 +123,7 @@ def stage_channel(stages: Sequence[StageFeatures], side: Side, channel: int, sam
     return np.stack([_array(getattr(stage, side)[sample][channel]) for stage in stages])
 
 
-def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
+def stage_similarity(stages: Sequence[StageState], side: Side, sample: int = 0) -> Map:
     """Compute the cosine between the features of a side and of the reference: S×H×W float32, 1 where it is aligned.
 
     0 where either feature vanishes.
@@ -153,7 +137,7 @@ def stage_similarity(stages: Sequence[StageFeatures], side: Side, sample: int = 
     return np.stack(result)
 
 
-def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0) -> Map:
+def stage_movement(stages: Sequence[StageState], side: Side, sample: int = 0) -> Map:
     """Compute how much the features of a side changed since the stage before: S×H×W float32, in the unit of the energy.
 
     The first stage, which has none before it, is 0.
@@ -164,7 +148,7 @@ def stage_movement(stages: Sequence[StageFeatures], side: Side, sample: int = 0)
 
 
 @torch.inference_mode()
-def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]) -> list[Map]:
+def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageState]) -> list[Map]:
     """Decode the HDR image after each stage by the head trained for the last: what the following stages still repair.
 
     Args:
@@ -191,7 +175,7 @@ def decode_stages(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFea
 
 
 @torch.inference_mode()
-def source_shares(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]) -> Map:
+def source_shares(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageState]) -> Map:
     """Compute the shares of the shorter, the reference and the longer frame and of the network's own picture.
 
     Args:
@@ -214,7 +198,7 @@ def source_shares(model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFea
 
 
 def _head_inputs(
-    model: AFUNet, frames: torch.Tensor, stages: Sequence[StageFeatures]
+    model: AFUNet, frames: torch.Tensor, stages: Sequence[StageState]
 ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
     """Make the padded frames, their times, and what the head decodes after each stage."""
     check_network_input(frames)
@@ -240,7 +224,7 @@ def _cropped(image: torch.Tensor, height: int, width: int) -> Map:
     return _array(image[0] if len(image) == 1 else image)
 
 
-def _pixels(stage: StageFeatures, side: str, sample: int) -> NDArray[np.float32]:
+def _pixels(stage: StageState, side: str, sample: int) -> NDArray[np.float32]:
     """A feature of one sample as an H×W×C array."""
     return np.moveaxis(_array(getattr(stage, side)[sample]), 0, -1)
 
@@ -255,7 +239,7 @@ def _rms(features: NDArray[np.float32]) -> Map:
     return np.sqrt((features**2).mean(-1))
 
 
-def _check(stages: Sequence[StageFeatures], sample: int, side: str | None = None) -> tuple[int, int, int]:
+def _check(stages: Sequence[StageState], sample: int, side: str | None = None) -> tuple[int, int, int]:
     """Channels, height and width that all features share."""
     if len(stages) == 0:
         raise ShapeError("stages", "at least one stage", 0, "Merge with stages=True to keep them.")

@@ -342,36 +342,21 @@ class Linearize(_Encoded):
 
 
 class Encode(_Encoded):
-    """Module twin of :func:`encode`.
-
-    Example:
-        >>> Encode()(torch.tensor([1.0]))
-        tensor([1.])
-    """
+    """Module twin of :func:`encode`."""
 
     def forward(self, linear: Tensor) -> Tensor:
         return encode(linear, self.encoding, self.gamma)
 
 
 class ToRadiance(_Encoded):
-    """Module twin of :func:`to_radiance`; the time is given with each picture.
-
-    Example:
-        >>> ToRadiance()(torch.tensor([1.0]), 4.0)
-        tensor([0.2500])
-    """
+    """Module twin of :func:`to_radiance`; the time is given with each picture."""
 
     def forward(self, image: Tensor, time: Scalar) -> Tensor:
         return to_radiance(image, time, self.encoding, self.gamma)
 
 
 class Expose(_Encoded):
-    """Module twin of :func:`expose`; the time is given with each picture.
-
-    Example:
-        >>> Expose(encoding="linear")(torch.tensor([0.1]), 4.0)
-        tensor([0.4000])
-    """
+    """Module twin of :func:`expose`; the time is given with each picture."""
 
     def __init__(self, encoding: str = "gamma", gamma: Scalar = GAMMA, clip: bool = True) -> None:
         super().__init__(encoding, gamma)
@@ -399,35 +384,21 @@ class _MuCurve(nn.Module):
 
 
 class MuLaw(_MuCurve):
-    """Module twin of :func:`mu_law`.
-
-    Example:
-        >>> MuLaw()(torch.tensor([0.01]))
-        tensor([0.4616])
-    """
+    """Module twin of :func:`mu_law`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return mu_law(x, self.mu)
 
 
 class InverseMuLaw(_MuCurve):
-    """Module twin of :func:`inverse_mu_law`.
-
-    Example:
-        >>> InverseMuLaw()(torch.tensor([1.0]))
-        tensor([1.0000])
-    """
+    """Module twin of :func:`inverse_mu_law`."""
 
     def forward(self, y: Tensor) -> Tensor:
         return inverse_mu_law(y, self.mu)
 
 
 def check_encoding(encoding: str, gamma: Scalar = GAMMA) -> None:
-    """Refuse an unknown encoding or a gamma that is not above 0.
-
-    Raises:
-        ArgumentError: naming the value.
-    """
+    """Refuse an unknown encoding or a gamma that is not above 0."""
     if encoding not in ENCODINGS:
         raise ArgumentError("encoding", f"one of {', '.join(ENCODINGS)}", repr(encoding))
     check_positive("gamma", gamma, "Cameras use about 2.2.")

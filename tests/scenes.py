@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import OpenImageIO
 import tifffile
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 from torch import Tensor
@@ -24,6 +25,7 @@ from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.io.icc import SRGB_D50
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AFUNetConfig
+from afunet_core.radiometry import encode
 
 ANCHORED: dict[str, Any] = {"head": "anchored", "downscale": 2, "mu_input": True}
 
@@ -55,6 +57,26 @@ def synthetic_bracket(seed: int, kind: Kind = "static", size: int = 96) -> tuple
     batch = _synthesizer().sample(1, size, torch.Generator().manual_seed(seed), kind=kind)
     frames = list(batch.frames[0][:, None])
     return Bracket(frames, times=batch.times[0].tolist(), encoding="gamma", override=True), batch.truth
+
+
+def blobs(height: int, width: int, cell: int = 8, seed: int = 0, mode: str = "bilinear") -> Tensor:
+    """Random colours 1×3×H×W in [0, 1] that change every ``cell`` pixels, smoothly unless ``mode`` is nearest."""
+    coarse = torch.rand(1, 3, height // cell, width // cell, generator=torch.Generator().manual_seed(seed))
+    return F.interpolate(coarse, (height, width), mode=mode).clamp(0, 1)
+
+
+def photographed(
+    light: Tensor | Sequence[Tensor], times: Sequence[float], camera: Callable[[Tensor], Tensor] | str = "gamma",
+    gain: float = 2e-4, read: float = 1e-3, bits: int = 8, seed: int = 1,
+) -> list[Tensor]:  # fmt: skip
+    """Frames of a scene, or of one for each, with photon and read noise, as a camera or an encoding stores them."""
+    generator, frames = torch.Generator().manual_seed(seed), []
+    for view, time in zip([light] * len(times) if isinstance(light, Tensor) else light, times, strict=True):
+        noise = torch.randn(view.shape, generator=generator, dtype=view.dtype)
+        seen = (view * time + noise * (gain * (view * time).clamp(0, 1) + read**2).sqrt()).clamp(0, 1)
+        stored = encode(seen, camera) if isinstance(camera, str) else camera(seen)
+        frames.append((stored * (2**bits - 1)).round() / (2**bits - 1) if bits else stored)
+    return frames
 
 
 def exif_of(seconds: Fraction | None = None, fields: dict[int, Any] | None = None, **plain: Any) -> Image.Exif:

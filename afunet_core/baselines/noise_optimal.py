@@ -6,17 +6,17 @@ With the noise of :mod:`afunet_core.camera.noise` it is the best linear unbiased
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from afunet_core.baselines.weighted import merge_weights
-from afunet_core.bracket.stack import ExposureStack
+from afunet_core.bracket.stack import ExposureStack, mean_radiance
 from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.ops.smoothstep import smoothstep
 from afunet_core.ops.strips import in_strips
-from afunet_core.radiometry import Scalar, linearize
+from afunet_core.radiometry import linearize
 
 __all__ = ["noise_optimal_merge"]
 
@@ -50,35 +50,19 @@ def noise_optimal_merge(bracket: ExposureStack, noise: NoiseModel | None = None)
     noise = noise or estimate_noise(bracket) or NoiseModel(gain=1.0, read_noise=1e-6)
 
     def merge_rows(*rows: Tensor) -> Tensor:
-        return merge_with_variance(rows, bracket.times, bracket.encoding, bracket.gamma, noise, bracket.reference)[0]
+        return merge_with_variance(bracket.with_frames(rows), noise, still=False)[0]
 
     return in_strips(merge_rows, *bracket.frames)
 
 
-def merge_with_variance(
-    frames: Sequence[Tensor],
-    times: Tensor | Sequence[float],
-    encoding: str,
-    gamma: Scalar,
-    noise: NoiseModel,
-    reference: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Merge like :func:`noise_optimal_merge` and tell the variance of the result; ``reference=None`` if nothing moved.
-
-    Example:
-        >>> import torch
-        >>> radiance, variance = merge_with_variance(
-        ...     [torch.full((1, 1, 1, 1), v) for v in (0.1, 0.4)], [1.0, 4.0], "linear", 1.0, NoiseModel(1e-4, 0.0)
-        ... )
-        >>> round(float(variance / radiance), 9) == 1e-4 / 5  # five times the light of the shortest frame
-        True
-    """
-    seconds = [float(time) for time in times]
+def merge_with_variance(bracket: ExposureStack, noise: NoiseModel, still: bool = True) -> tuple[Tensor, Tensor]:
+    """Merge like :func:`noise_optimal_merge` and tell the variance of the result; ``still`` if nothing moved."""
+    frames, seconds = bracket.frames, [float(time) for time in bracket.times]
     shares = [w / t for w, t in zip(merge_weights(frames, seconds), seconds, strict=True)]
-    linear = [linearize(frame, encoding, gamma) for frame in frames]
-    if reference is not None:
-        moved = where_moved(shares, linear, seconds)
-        shares = [torch.lerp(share, moved.new_full((), i == reference), moved) for i, share in enumerate(shares)]
+    linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in frames]
+    if not still:
+        moved, shown = where_moved(shares, linear, seconds), bracket.reference
+        shares = [torch.lerp(share, moved.new_full((), i == shown), moved) for i, share in enumerate(shares)]
     rough = mean_radiance(linear, shares, seconds)
     # t² / (g·X·t + r²), with one t left out because it cancels against L / t in the numerator.
     # Without read noise black would have none at all: the floor stands for the last bit of 16.
@@ -114,11 +98,3 @@ def where_moved(
             most = torch.maximum(darker, brighter).median(1, keepdim=True).values
             moved = torch.maximum(moved, at_clip * most)
     return moved
-
-
-def mean_radiance(linear: Sequence[Tensor], shares: Iterable[Tensor], times: Sequence[float]) -> Tensor:
-    """Average the radiance of linear frames, weighted by share and exposure time, which cancels from the numerator."""
-    light = weight = linear[0].new_zeros(())
-    for value, share, time in zip(linear, shares, times, strict=True):
-        light, weight = light + share * value, weight + share * time
-    return light / weight

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,10 @@ def opencv_debevec(bracket: ExposureStack, align: bool = True) -> Tensor:
     OpenCV weights all channels of a pixel alike, so that a colour of which a single channel saturates in a long frame
     comes out too dark in that channel: the row shows OpenCV as it is.
     """
-    cv2 = _opencv()
+    try:
+        import cv2
+    except ImportError as error:
+        raise DependencyError("OpenCV is not installed: pip install opencv-python-headless.") from error
     # The merge takes logarithms: the darkest value counts as half a step of light, not as none.
     codes = torch.arange(256, dtype=torch.float64).clamp(min=0.5) / 255
     curve = (
@@ -32,7 +34,8 @@ def opencv_debevec(bracket: ExposureStack, align: bool = True) -> Tensor:
     times = np.asarray([float(time) for time in bracket.times], np.float32)
     results = []
     for sample in range(len(bracket.frames[0])):
-        pictures = [_picture(frame[sample]) for frame in bracket.frames]
+        codes_of = [(frame[sample].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu() for frame in bracket.frames]
+        pictures = [np.ascontiguousarray(picture.numpy()) for picture in codes_of]
         # It looks for shifts up to 2 ** max_bits; an eighth of a small picture is as far as it can be trusted.
         max_bits = min(6, int(math.log2(max(1, min(pictures[0].shape[:2]) / 8))))
         if align and max_bits > 0:
@@ -41,16 +44,3 @@ def opencv_debevec(bracket: ExposureStack, align: bool = True) -> Tensor:
         merged = cv2.createMergeDebevec().process(pictures, times, curve)
         results.append(torch.from_numpy(np.nan_to_num(merged)).permute(2, 0, 1))
     return torch.stack(results).to(bracket.frames[0])
-
-
-def _picture(frame: Tensor) -> np.ndarray:
-    pixels = (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0)
-    return np.ascontiguousarray(pixels.cpu().numpy())
-
-
-def _opencv() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise DependencyError("OpenCV is not installed: pip install opencv-python-headless.") from error
-    return cv2

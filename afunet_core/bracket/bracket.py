@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afunet_core.bracket.exposure_checks import check_brightness
-from afunet_core.bracket.exposures import both_given, relative_exposure
+from afunet_core.bracket.exposure_checks import check_brightness, relative_exposure
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.bracket.stack import ExposureStack
-from afunet_core.bracket.transparency import fill_hidden, hidden_parts
+from afunet_core.bracket.transparency import fill_hidden, hidden_part
 from afunet_core.camera.calibration import calibrate, curve_from
 from afunet_core.camera.levels import check_white_level, find_white_level, resolve_black_level
 from afunet_core.camera.tone_curve import linearized
@@ -87,15 +86,6 @@ class Bracket(ExposureStack):
         (('short', 'middle', 'long'), [1.0, 4.0, 16.0], torch.Size([1, 18, 4, 4]))
     """
 
-    seconds: tuple[float, ...] | None
-    is_grey: bool
-    names: tuple[str, ...]
-    reference_given: bool
-    light_of_shortest: float
-    black_level: float
-    scale: float
-    metadata: dict[str, Any]
-
     def __init__(
         self,
         frames: Sequence[Any],
@@ -121,7 +111,7 @@ class Bracket(ExposureStack):
         light = relative_exposure(ev, times, names)
         black = resolve_black_level(black_level, frames, light.detach().tolist(), names, encoding, bit_depth)
         stated_white = check_white_level(white_level)
-        fixed = None if stated_white is None or isinstance(stated_white, str) else stated_white
+        fixed = None if isinstance(stated_white, str) else stated_white
         pixel_format = PixelFormat(encoding, bit_depth, black, fixed)
         tensors, self.is_grey, white = to_encoded_frames(frames, names, pixel_format)
         self.black_level, self.scale = pixel_format.black, white - pixel_format.black
@@ -140,10 +130,8 @@ class Bracket(ExposureStack):
         chosen = count // 2 if reference is None else order.index(reference % count)
         self.metadata = dict(metadata or {})
         self.light_of_shortest = amounts[order[0]]
-        hidden = hidden_parts(frames, names)
-        sorted_frames = fill_hidden(
-            sorted_frames, [hidden[i] for i in order], relative.tolist(), encoding, gamma, chosen, self.names
-        )
+        hidden = [hidden_part(frames[i], names[i]) for i in order]
+        sorted_frames = fill_hidden(sorted_frames, hidden, relative.tolist(), encoding, gamma, chosen, self.names)
         if response is not None and not (learned and response == "auto"):
             sorted_frames, relative, encoding = self._decoded(response, sorted_frames, relative, encoding, gamma)
         super().__init__(sorted_frames, relative, encoding, gamma, chosen)
@@ -228,8 +216,6 @@ class Bracket(ExposureStack):
         """
         from afunet_core.bracket.files import channel_of_dark_frame, load_bracket_files
 
-        if ev is not None and times is not None:
-            raise both_given()
         given = ev is not None or times is not None
         files = load_bracket_files(
             paths, encoding=encoding, exposures_given=given, channel=channel, white_level=white_level, plane=plane

@@ -75,8 +75,11 @@ def load_bracket_files(
     else:
         names = [file.name for file in files]
         names = names if len(set(names)) == len(names) else [str(file) for file in files]
-        if plane is None:
-            _warn_of_planes(images, names)
+        stacks = [name for image, name in zip(images, names, strict=True) if image.planes > 1]
+        if plane is None and stacks:
+            count = max(image.planes for image in images)
+            message = f"{', '.join(stacks)}: only the first of {count} planes is merged. State plane= for another."
+            warnings.warn(message, UserWarning, stacklevel=3)
     images = _turned_alike(images, names)
     ev, seconds, source = None, None, "given"
     if not exposures_given:
@@ -110,14 +113,6 @@ def _read_all(files: Sequence[Path], white_level: float | str | None, plane: int
     gains = next((camera["colours"]["gains"] for camera in cameras if camera["colours"] is not None), None)
     balance: Any = "camera" if gains is None else tuple(gains)
     return [read_image(file, white_level=level, white_balance=balance) for file in files], True
-
-
-def _warn_of_planes(images: Sequence[ImageFile], names: Sequence[str]) -> None:
-    stacks = [name for image, name in zip(images, names, strict=True) if image.planes > 1]
-    if stacks:
-        count = max(image.planes for image in images)
-        message = f"{', '.join(stacks)}: only the first of {count} planes is merged. State plane= for another."
-        warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def _turned_alike(images: list[ImageFile], names: Sequence[str]) -> list[ImageFile]:

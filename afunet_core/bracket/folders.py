@@ -60,18 +60,18 @@ def find_brackets(root: str | Path) -> list[Path]:
     Nothing below a bracket folder is searched. A folder that only looks like a bracket is listed too, so that its fault
     is reported when it is opened instead of being passed over.
     """
-    return _brackets_below(Path(root), set())
-
-
-def _brackets_below(root: Path, seen: set[Path]) -> list[Path]:
-    """The same, but for folders that were seen: a link may lead back to a folder above it."""
-    seen.add(root.resolve())
-    if find_exposure_file(root) is not None or len(list_bracket_folder(root)) >= 2:
-        return [root]
     found: list[Path] = []
-    for folder in sorted((entry for entry in _entries(root) if _is_searched(entry)), key=natural_key):
-        if folder.resolve() not in seen:
-            found += _brackets_below(folder, seen)
+    seen: set[Path] = set()  # a link may lead back to a folder above it
+    folders = [Path(root)]
+    while folders:
+        folder = folders.pop()
+        if folder.resolve() in seen:
+            continue
+        seen.add(folder.resolve())
+        if find_exposure_file(folder) is not None or len(list_bracket_folder(folder)) >= 2:
+            found.append(folder)
+        else:
+            folders += sorted(filter(_is_searched, _entries(folder)), key=natural_key, reverse=True)
     return found
 
 

@@ -57,14 +57,7 @@ def group_folder(folder: str | Path, pause: float = PAUSE) -> Grouping:
 
 
 def group_shots(shots: Iterable[Shot], pause: float = PAUSE) -> list[list[Path]]:
-    """Find the brackets among shots.
-
-    Example:
-        >>> noon = datetime(2026, 6, 21, 12)
-        >>> shots = [Shot(Path(f"{i}.jpg"), noon, Exposure(t)) for i, t in enumerate((0.01, 0.04, 0.0025, 0.01))]
-        >>> [[path.name for path in bracket] for bracket in group_shots(shots)]
-        [['0.jpg', '1.jpg', '2.jpg']]
-    """
+    """Find the brackets among shots."""
     if not (math.isfinite(pause) and pause >= 0):
         raise ArgumentError("pause", "seconds, 0 or more", pause)
     bursts: list[list[Shot]] = []

@@ -181,22 +181,17 @@ def _without_black(pixels: Tensor, white: float, pixel_format: PixelFormat) -> T
 
 def _white(stored: _Stored, name: str, pixel_format: PixelFormat) -> float:
     """The stored value of saturation."""
+    depth, bits = pixel_format.bit_depth, stored.bits
     if pixel_format.white_level is not None:
         return pixel_format.white_level
     if stored.pixels.is_floating_point():
-        return float(2**pixel_format.bit_depth - 1) if pixel_format.bit_depth else 1.0
-    return float(2 ** _integer_bits(stored, name, pixel_format) - 1)
-
-
-def _integer_bits(stored: _Stored, name: str, pixel_format: PixelFormat) -> int:
-    if pixel_format.bit_depth is None:
-        if stored.bits is None:
-            advice = "Their type does not tell where they saturate: state bit_depth=, or convert to uint8 or uint16."
-            raise BracketError(name, "unsigned integers or floats", "signed integers", advice)
-        return stored.bits
-    if stored.bits is not None and pixel_format.bit_depth > stored.bits:
-        raise BracketError(name, f"at most {stored.bits} bits", f"bit_depth={pixel_format.bit_depth}", "Leave it out.")
-    return pixel_format.bit_depth
+        return float(2**depth - 1) if depth else 1.0
+    if depth is None and bits is None:
+        advice = "Their type does not tell where they saturate: state bit_depth=, or convert to uint8 or uint16."
+        raise BracketError(name, "unsigned integers or floats", "signed integers", advice)
+    if depth is not None and bits is not None and depth > bits:
+        raise BracketError(name, f"at most {bits} bits", f"bit_depth={depth}", "Leave it out.")
+    return float(2 ** (depth or bits or 0) - 1)
 
 
 def _sane(pixels: Tensor, name: str) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from afunet_core.ops.box_filter import block_mean, reduction
 from afunet_core.radiometry import GAMMA, Scalar, to_radiance
 
 
@@ -39,3 +41,22 @@ class ExposureStack:
     def radiance(self, index: int) -> Tensor:
         """Linear light of one frame, B×3×H×W, 1.0 = saturation of the shortest frame."""
         return to_radiance(self.frames[index], self.times[index], self.encoding, self.gamma)
+
+    def with_frames(self, frames: Sequence[Tensor]) -> ExposureStack:
+        """The same exposures with other pixels, such as some rows of each frame."""
+        return replace(self, frames=tuple(frames))
+
+    def reduced(self, pixels: float) -> ExposureStack:
+        """The stack with its frames averaged down to at most so many pixels."""
+        height, width = self.frames[0].shape[-2:]
+        factor = reduction(height, width, pixels)
+        small = tuple(block_mean(frame.float(), factor) for frame in self.frames)
+        return ExposureStack(small, self.times, self.encoding, self.gamma, self.reference)
+
+
+def mean_radiance(linear: Sequence[Tensor], shares: Iterable[Tensor], times: Sequence[float]) -> Tensor:
+    """Average the radiance of linear frames, weighted by share and exposure time, which cancels from the numerator."""
+    light = weight = linear[0].new_zeros(())
+    for value, share, time in zip(linear, shares, times, strict=True):
+        light, weight = light + share * value, weight + share * time
+    return light / weight

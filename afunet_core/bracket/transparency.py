@@ -18,12 +18,8 @@ from afunet_core.camera.saturation import SATURATED
 from afunet_core.radiometry import Scalar, encode, linearize
 
 
-def hidden_parts(frames: Sequence[Any], names: Sequence[str]) -> list[Tensor | None]:
-    """Find where arrays H×W×4 or H×W×2 have an alpha below one half: H×W tensors, ``None`` where all is shown."""
-    return [_hidden(frame, name) for frame, name in zip(frames, names, strict=True)]
-
-
-def _hidden(frame: Any, name: str) -> Tensor | None:
+def hidden_part(frame: Any, name: str) -> Tensor | None:
+    """Find where an array H×W×4 or H×W×2 has an alpha below one half: an H×W tensor, ``None`` where all is shown."""
     if isinstance(frame, Tensor) or np.ndim(frame) != 3 or np.shape(frame)[2] not in (2, 4):
         return None
     alpha = np.asarray(frame)[..., -1]
@@ -33,7 +29,7 @@ def _hidden(frame: Any, name: str) -> Tensor | None:
         return None
     if hidden.all():
         message = f"{name!r} is transparent everywhere: its alpha channel is ignored."
-        warnings.warn(message, UserWarning, stacklevel=6)
+        warnings.warn(message, UserWarning, stacklevel=4)
         return None
     return torch.from_numpy(hidden)
 

@@ -23,11 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.camera.curve_fit import fit_curve, most_likely_unit
 from afunet_core.camera.frame_pairs import RECORDED, FramePairs, LogLight, pairs_of_places, pairs_of_ranks
 from afunet_core.camera.levels import SHOULDER
 from afunet_core.camera.response import ResponseCurve, load_response
-from afunet_core.camera.tone_curve import ToneCurve
+from afunet_core.camera.tone_curve import ToneCurve, fit_curve, most_likely_unit
 from afunet_core.errors import ArgumentError
 from afunet_core.radiometry import GAMMA, Scalar, linearize
 
@@ -79,12 +78,11 @@ class Calibration:
 
     def as_dict(self) -> dict[str, Any]:
         """For the provenance of a result; JSON can hold it."""
-        known = not math.isnan(self.before)
+        stops = (None if math.isnan(value) else round(value, 3) for value in (self.before, self.after))
         return {
             "curve_found": self.curve is not None,
             "darkest": self.darkest,
-            "disagreement_before_stops": round(self.before, 3) if known else None,
-            "disagreement_after_stops": round(self.after, 3) if known else None,
+            **dict(zip(("disagreement_before_stops", "disagreement_after_stops"), stops, strict=True)),
             "sentences": list(self.sentences),
             "contradictions": [sentence for sentence in self.sentences if sentence != _CURVE_SENTENCE],
         }
@@ -130,17 +128,15 @@ def calibrate(
     before = places.disagreement(assumed)
     if before < SUSPECT:
         return Calibration(None, stated, before, before)
-    if encoding != "linear":
-        found = _explain(places, ranks, assumed, log_times, names)
-        # Where a hand moved the camera too far to compare places, the ranks of brightness still tell.
-        if found is None and ranks is not None and ranks.disagreement(assumed) > SUSPECT_BY_RANKS:
-            found = _explain(ranks, ranks, assumed, log_times, names, EXPLAINED_BY_RANKS)
-        if found is not None:
-            return found if found.curve is not None else Calibration(None, stated, before, before)
-    # Not the camera's curve, then; where whole steps are missing, the exposures must be wrong.
     linear = encoding == "linear"
-    advice = "check them and the black level" if linear else "check them"
-    missing = MISSING_OF_LINEAR if linear else MISSING
+    found = None if linear else _explain(places, ranks, assumed, log_times, names)
+    # Where a hand moved the camera too far to compare places, the ranks of brightness still tell.
+    if not linear and found is None and ranks is not None and ranks.disagreement(assumed) > SUSPECT_BY_RANKS:
+        found = _explain(ranks, ranks, assumed, log_times, names, EXPLAINED_BY_RANKS)
+    if found is not None:
+        return found if found.curve is not None else Calibration(None, stated, before, before)
+    # Not the camera's curve, then; where whole steps are missing, the exposures must be wrong.
+    advice, missing = ("check them and the black level", MISSING_OF_LINEAR) if linear else ("check them", MISSING)
     told = _step_sentences(log_times, places.steps(assumed), names, advice, missing)
     return Calibration(None, stated, before, before, told)
 

@@ -19,6 +19,7 @@ _SAMPLES = 2**18  # pixels looked at, about
 _LARGEST = 0.5  # stops. More is no drift but a wrong exposure, or a scene that changed.
 # Stops between dark and bright parts. What depends on brightness is a tone curve or an offset, and no drift.
 _UNEVEN = 0.08
+DIVIDED_OUT = "divided out"
 _NOTICEABLE = 0.01  # stops; less than a wheel of shutter times is off by is left alone
 
 
@@ -121,18 +122,18 @@ def _stops_between(bracket: Bracket, index: int, other: int) -> Tensor | None:
 
 
 def _decide(bracket: Bracket, index: int, stops: Tensor | None) -> Drift:
-    name = bracket.names[index]
+    *values, uneven = (0.0,) * 4 if stops is None else stops.tolist()
+    largest = max(map(abs, values))
     if stops is None:
-        return Drift(name, (0.0, 0.0, 0.0), False, "too few pixels are recorded in neighbouring frames")
-    values, uneven = (float(stops[0]), float(stops[1]), float(stops[2])), float(stops[3])
-    largest = max(abs(value) for value in values)
-    if index == bracket.reference:
-        return Drift(name, values, False, "the reference frame")
-    if largest > _LARGEST:
+        reason = "too few pixels are recorded in neighbouring frames"
+    elif index == bracket.reference:
+        reason = "the reference frame"
+    elif largest > _LARGEST:
         reason = f"more than {_LARGEST} stops: a wrong exposure, a tone curve (response='estimate'), or another scene"
-        return Drift(name, values, False, reason)
-    if largest < _NOTICEABLE:
-        return Drift(name, values, False, "as bright as its exposure promises")
-    if uneven > _UNEVEN:
-        return Drift(name, values, False, "it depends on brightness: a tone curve (response='estimate') or black level")
-    return Drift(name, values, True, "divided out")
+    elif largest < _NOTICEABLE:
+        reason = "as bright as its exposure promises"
+    elif uneven > _UNEVEN:
+        reason = "it depends on brightness: a tone curve (response='estimate') or black level"
+    else:
+        reason = DIVIDED_OUT
+    return Drift(bracket.names[index], (values[0], values[1], values[2]), reason == DIVIDED_OUT, reason)

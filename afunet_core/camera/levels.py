@@ -98,19 +98,15 @@ def estimate_black_level(frames: Sequence[Tensor], times: Sequence[float]) -> fl
         # Chosen by a sum whose noise is independent of the intercept's, lest the choice favour low or high ones.
         brightness = a + ratio * b
         dim = brightness <= brightness.kthvalue(math.ceil(_DIM_SHARE * len(a))).values
-        found.append(_centre((ratio * a[dim] - b[dim]) / (ratio - 1)))
+        values = (ratio * a[dim] - b[dim]) / (ratio - 1)
+        middle = values.median()
+        deviation = float(median_deviation(values - middle)) or float((values - middle).abs().mean())
+        kept = values[(values - middle).abs() <= 3.0 * deviation]
+        found.append((float(kept.mean()), deviation / math.sqrt(len(kept)) + 1e-7))
     if not found:
         return 0.0
     weights = [1 / spread**2 for _, spread in found]
     return sum(w * centre for w, (centre, _) in zip(weights, found, strict=True)) / sum(weights)
-
-
-def _centre(values: Tensor) -> tuple[float, float]:
-    """Mean of the values within three standard deviations of the median, and its standard error."""
-    middle = values.median()
-    deviation = float(median_deviation(values - middle)) or float((values - middle).abs().mean())
-    kept = values[(values - middle).abs() <= 3.0 * deviation]
-    return float(kept.mean()), deviation / math.sqrt(len(kept)) + 1e-7
 
 
 def check_white_level(value: object) -> float | str | None:

@@ -17,15 +17,13 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from afunet_core.bracket.stack import ExposureStack
+from afunet_core.bracket.stack import ExposureStack, mean_radiance
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.errors import ArgumentError
 from afunet_core.ops.robust import median_deviation
 from afunet_core.radiometry import linearize
 
 _RECORDED = 0.88  # encoded value up to which noise is measured; lower than `BRIGHT`, see `saturation`
-# Fraction of saturation; clipped black looks free of noise, and a weight of one over nothing would follow.
-_LEAST_READ_NOISE = 2e-4
 _SAMPLES = 2**17  # pixels looked at of three frames, about; of more frames fewer, for every pair tells
 _BINS = 20  # classes of brightness, each with its own spread
 _ENOUGH = 200  # pixels that a class needs at least
@@ -106,45 +104,22 @@ def estimate_noise(bracket: ExposureStack) -> NoiseModel | None:
     times = [float(t) for t in bracket.times]
     values = [frame.flatten() for frame in encoded]
     linear = [linearize(frame, bracket.encoding, bracket.gamma) for frame in values]
-    level, order = _weighted_mean(values, linear, times).sort()  # once for all pairs: it would be most of their time
+    shares = [
+        unsaturated(f) if time > min(times) else torch.ones_like(f) for f, time in zip(values, times, strict=True)
+    ]
+    level, order = mean_radiance(linear, shares, times).sort()  # once for all pairs: it would be most of their time
     values, linear = ([part[order] for part in parts] for parts in (values, linear))
     rows: list[tuple[float, float, float, float]] = []
-    for i, j in _compared(len(times)):
+    pairs = list(combinations(range(len(times)), 2))
+    if len(times) > _ALL_PAIRS_UP_TO:
+        pairs = [(i, j) for i, j in pairs if (j - i).bit_count() == 1]
+    for i, j in pairs:
         recorded = (values[i] < _RECORDED) & (values[j] < _RECORDED)
         if bracket.encoding != "linear":  # clipped at black, noise is cut in half; sensors with an offset keep it
             recorded &= (values[i] > 1e-3) & (values[j] > 1e-3)
         difference = (linear[i] / times[i] - linear[j] / times[j])[recorded]
         rows += _spreads(difference, level[recorded], times[i], times[j])
     return _fit(rows)
-
-
-def _compared(count: int) -> list[tuple[int, int]]:
-    """Pairs of frames that are compared."""
-    pairs = combinations(range(count), 2)
-    if count <= _ALL_PAIRS_UP_TO:
-        return list(pairs)
-    return [(i, j) for i, j in pairs if (j - i).bit_count() == 1]
-
-
-def dependable_noise(bracket: ExposureStack, noise: NoiseModel | None = None) -> NoiseModel:
-    """Return the noise given, else that which the bracket shows, else that of an ordinary camera.
-
-    Example:
-        >>> frames, times = tuple(torch.full((1, 3, 4, 4), v) for v in (0.1, 0.4)), torch.tensor([1.0, 4.0])
-        >>> dependable_noise(ExposureStack(frames, times, encoding="linear"))
-        NoiseModel(gain=0.0002, read_noise=0.002)
-    """
-    noise = noise or estimate_noise(bracket) or ORDINARY_CAMERA
-    return NoiseModel(noise.gain, max(noise.read_noise, _LEAST_READ_NOISE))
-
-
-def _weighted_mean(encoded: Sequence[Tensor], linear: Sequence[Tensor], times: Sequence[float]) -> Tensor:
-    """Mean radiance with exposure times as weights, without what saturates (but in the shortest frame)."""
-    light, weight = encoded[0].new_zeros(()), encoded[0].new_zeros(())
-    for frame, value, time in zip(encoded, linear, times, strict=True):
-        share = unsaturated(frame) if time > min(times) else torch.ones_like(frame)
-        light, weight = light + share * value, weight + share * time
-    return light / weight
 
 
 def _spreads(difference: Tensor, level: Tensor, first: float, second: float) -> list[tuple[float, float, float, float]]:

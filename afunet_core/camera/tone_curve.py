@@ -1,4 +1,4 @@
-r"""Tone curve: the response of a camera as gamma 2.2 and a few smooth departures from it.
+r"""Tone curve: the response of a camera as gamma 2.2 and a few smooth departures from it, and its fit to frames.
 
 .. math:: \log L(z) = \gamma \log z + \sum_k a_k q_k(z),
 
@@ -18,6 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from afunet_core.camera.frame_pairs import FramePairs
 from afunet_core.camera.levels import SHOULDER
 from afunet_core.camera.response import interpolate
 from afunet_core.ops.strips import in_strips
@@ -28,6 +29,11 @@ TERMS = 5
 median error of 0.03 stops, four with 0.04, three with 0.06."""
 
 GRID = 4 * 255 + 1  # values at which a curve is tabulated: every value of eight bits is among them
+PRIOR = 0.4  # standard deviation of the first coefficient, in natural logarithms of light; each next one has half of it
+# Residuals, in natural logarithms, from which a sample is taken for something that moved, round by round.
+OUTLIER = (0.5, 0.25, 0.12, 0.12, 0.12)
+STEP_ERROR = 0.05  # standard deviation of an exposure step, in natural logarithms: what shutters and rounded EXIF leave
+USUAL_SLOPE = 1.75  # median of those slopes over the stacks looked at, which lie between 1.5 and 2
 
 
 def basis(values: Tensor) -> Tensor:
@@ -36,15 +42,9 @@ def basis(values: Tensor) -> Tensor:
     return (values.log()[..., None] * values[..., None] ** powers) @ _ORTHONORMAL
 
 
-def _orthonormal() -> Tensor:
-    grid = torch.linspace(0.04, 0.98, 120, dtype=torch.float64)
-    powers = torch.arange(TERMS, dtype=torch.float64)
-    raw = grid.log()[:, None] * grid[:, None] ** powers
-    upper = torch.linalg.qr(raw).R
-    return torch.linalg.inv(upper) * math.sqrt(len(grid)) * upper.diagonal().sign()
-
-
-_ORTHONORMAL = _orthonormal()
+_VALUES = torch.linspace(0.04, 0.98, 120, dtype=torch.float64)
+_UPPER = torch.linalg.qr(_VALUES.log()[:, None] * _VALUES[:, None] ** torch.arange(TERMS, dtype=torch.float64)).R
+_ORTHONORMAL = torch.linalg.inv(_UPPER) * math.sqrt(len(_VALUES)) * _UPPER.diagonal().sign()
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,6 @@ class ToneCurve:
         return float((self.log_light(high) - self.log_light(low)) / math.log(0.7 / 0.3))
 
 
-def with_slope(curve: ToneCurve, factor: float) -> ToneCurve:
-    """The same curve with all logarithms of light multiplied."""
-    # log L = γ log z + q(z)·a is multiplied as a whole; (factor - 1) γ log z is the first function's.
-    departures = curve.departures * factor
-    departures[0] += GAMMA * (factor - 1) / float(_ORTHONORMAL[0, 0])
-    return ToneCurve(departures)
-
-
 @torch.no_grad()
 def linearized(
     frames: Sequence[Tensor], curve: ToneCurve, times: Sequence[float], gamma: Scalar
@@ -110,3 +102,55 @@ def linearized(
         if index:
             seconds[index] /= shoulder
     return tuple(result), seconds
+
+
+def fit_curve(pairs: FramePairs, start: FramePairs | None, refine: bool) -> tuple[ToneCurve, Tensor]:
+    """The curve under which the pairs agree, found from equal ranks first, and corrections of the steps."""
+    curve = ToneCurve(torch.zeros(TERMS, dtype=torch.float64))
+    steps = torch.zeros(pairs.spans.shape[1], dtype=torch.float64)
+    if start is not None:
+        for scale in (1.0, 0.5):
+            curve, steps = _solve(start, curve, steps, scale, refine)
+    for scale in OUTLIER:
+        curve, steps = _solve(pairs, curve, steps, scale, refine)
+    return curve, steps
+
+
+def _solve(pairs: FramePairs, curve: ToneCurve, steps: Tensor, scale: float, refine: bool) -> tuple[ToneCurve, Tensor]:
+    """One round of weighted least squares around a curve."""
+    residual = pairs.residual(curve.log_light, steps)
+    limit = scale + 2 * pairs.deviation
+    weight = 1 / (1 + (residual / limit).square()).square() / pairs.deviation.square()
+    # Neighbouring pairs err alike: however many there are, they count as some hundreds.
+    weight = weight / max(1.0, len(weight) / 400)
+    first, second = pairs.first.clamp(1e-4, 1.0), pairs.second.clamp(1e-4, 1.0)
+    matrix = torch.cat((basis(second) - basis(first), -pairs.spans), 1)
+    target = pairs.ratio - GAMMA * (second / first).log()
+    prior = (PRIOR * 0.5 ** torch.arange(TERMS, dtype=torch.float64)) ** -2
+    # Nearly all steps are right; one that is not may be far off.
+    believed = STEP_ERROR**-2 / (1 + (steps / (2 * STEP_ERROR)).square()) if refine else torch.full_like(steps, 1e9)
+    normal = matrix.T @ (weight[:, None] * matrix) + torch.cat((prior, believed)).diag()
+    # A common factor of all steps bends the curve and explains nothing: their sum is kept.
+    normal[TERMS:, TERMS:] += 1e6
+    found = torch.linalg.solve(normal, matrix.T @ (weight * target))
+    return ToneCurve(found[:TERMS]), found[TERMS:] if refine else steps
+
+
+def most_likely_unit(curve: ToneCurve, steps: Tensor, log_times: Sequence[float]) -> tuple[ToneCurve, Tensor]:
+    """The same agreement with the most likely unit of stops: most steps are right, and curves are near gamma 2.2.
+
+    All logarithms of light and time may be multiplied by one factor: the frames agree as before.
+    """
+    stated = torch.tensor(log_times, dtype=torch.float64).diff()
+    found = stated + steps
+    sure = found > 0.05
+    best, least = 1.0, math.inf
+    for factor in [1.0, *(stated[sure] / found[sure]).tolist()]:
+        off = (factor * found - stated).abs() / (4 * STEP_ERROR)
+        unlikely = float(off.clamp(max=1.0).sum()) + abs(math.log(factor * max(curve.slope(), 0.1) / USUAL_SLOPE))
+        if 0.4 < factor < 2.5 and unlikely < least:
+            best, least = factor, unlikely
+    # log L = γ log z + q(z)·a is multiplied as a whole; (best - 1) γ log z is the first function's.
+    departures = curve.departures * best
+    departures[0] += GAMMA * (best - 1) / float(_ORTHONORMAL[0, 0])
+    return ToneCurve(departures), best * found - stated

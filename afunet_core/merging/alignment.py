@@ -11,7 +11,7 @@ from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.drift import Drift, compensate_drift, estimate_drift
-from afunet_core.camera.noise import ORDINARY_CAMERA, NoiseModel, dependable_noise, estimate_noise
+from afunet_core.camera.noise import ORDINARY_CAMERA, NoiseModel, estimate_noise
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.options import MergeOptions
 from afunet_core.motion.rest import disagreement
@@ -30,6 +30,8 @@ SURE_GAIN = 1.6  # the same where another frame of the bracket did not move
 # Ratio of the shares of a frame that agree with the reference, after registration and before, from which nothing else
 # is asked. Measured: needless warps of tripods had 1.01 to 1.24.
 BEYOND_DOUBT = 2.0
+# Fraction of saturation; clipped black looks free of noise, and a weight of one over nothing would follow.
+LEAST_READ_NOISE = 2e-4
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,8 @@ class CameraNoise:
     @cached_property
     def dependable(self) -> NoiseModel:
         """The same, or that of an ordinary camera; never without read noise."""
-        return dependable_noise(self.bracket, self.model or ORDINARY_CAMERA)
+        noise = self.model or ORDINARY_CAMERA
+        return NoiseModel(noise.gain, max(noise.read_noise, LEAST_READ_NOISE))
 
 
 def camera_noise(aligned: AlignedBracket, options: MergeOptions) -> CameraNoise:

@@ -20,7 +20,7 @@ from afunet_core.errors import AFUNetError, ArgumentError, MergeCancelled
 from afunet_core.io.atomic import remove_partial_files
 from afunet_core.io.header import read_header
 from afunet_core.io.read import read_own_metadata
-from afunet_core.merging.output import check_output_kind, refuse_frames, write_outputs, write_stack_outputs
+from afunet_core.merging.output import check_output_kind, refuse_frames, write_outputs
 
 if TYPE_CHECKING:
     from afunet_core.merging.result import MergeResult
@@ -83,12 +83,10 @@ def run_job(
     if planes > 1:
         message = f"{job.name}: each file holds {planes} planes; they are merged one by one into a stack."
         warnings.warn(message, UserWarning, stacklevel=2)
-        done = [_merge_plane(job, plane, on_progress, should_cancel) for plane in range(planes)]
-        write_stack_outputs(job, [result for result, _ in done], done[0][1])
-        return done[0][0]
-    result, reference = _merge_plane(job, None, on_progress, should_cancel)
-    write_outputs(job, result, reference)
-    return result
+    numbers: Sequence[int | None] = range(planes) if planes > 1 else [None]
+    done = [_merge_plane(job, number, on_progress, should_cancel) for number in numbers]
+    write_outputs(job, [result for result, _ in done], done[0][1])
+    return done[0][0]
 
 
 def _planes(job: MergeJob) -> int:

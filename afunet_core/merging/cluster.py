@@ -9,9 +9,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from afunet_core.merging.batch import MergeJob, Outcome, attempt, remove_partial
 
 ATTEMPTS = 4  # a bracket that takes down this many workers is given up: it does not fit into their memory
 ANSWER_SECONDS = 10  # how long a scheduler may take to answer
+FILES = ("model", "black_level", "response")  # options that may name a file
 
 
 def run_on_processes(
@@ -34,62 +34,55 @@ def run_on_processes(
     """
     if workers is not None and workers < 1:
         raise ArgumentError("workers", "at least 1", workers)
-    waiting = yield from _without_finished(jobs, overwrite)
+    waiting = [job for job in jobs if overwrite or not Path(job.output).exists()]
+    yield from (attempt(job) for job in jobs if job not in waiting)  # skipped
     cores = os.cpu_count() or 1
     count = min(workers or max(cores // 2, 1), max(len(waiting), 1))
     waiting = [replace(job, threads=max(cores // count, 1)) for job in waiting]
-    deaths: Counter[str] = Counter()
-    while waiting:
-        together = [job for job in waiting if deaths[job.name]][:1] or waiting
-        lost = yield from _run_once(together, overwrite, min(count, len(together)))
-        deaths.update(job.name for job in lost[:count])  # jobs begin in this order
-        waiting = lost if together is waiting else [job for job in waiting if job not in together or job in lost]
-        for job in [job for job in waiting if deaths[job.name] >= ATTEMPTS]:
-            waiting.remove(job)
-            remove_partial_outputs(job)
-            reason = f"{ATTEMPTS} workers were lost on it; give a smaller --memory or fewer workers"
-            yield Outcome(job.name, "failed", reason)
+    for _ in range(ATTEMPTS):
+        waiting, count = (yield from _run_once(waiting, overwrite, count)), 1
+    for job in waiting:
+        reason = f"{ATTEMPTS} workers were lost on it; give a smaller --memory or fewer workers"
+        yield Outcome(job.name, "failed", reason)
 
 
-def _without_finished(jobs: Sequence[MergeJob], overwrite: bool) -> Generator[Outcome, None, list[MergeJob]]:
-    waiting: list[MergeJob] = []
-    for job in jobs:
-        if not overwrite and Path(job.output).exists():
-            yield Outcome(job.name, "skipped", f"{job.output} exists")
-        else:
-            waiting.append(job)
-    return waiting  # taken by ``yield from``
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
+def _pool() -> ProcessPoolExecutor:
     # "spawn": torch's threads do not survive a fork. Ctrl-C reaches the workers too; the parent decides what to do.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    return ProcessPoolExecutor(1, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
 
 
 def _run_once(jobs: Sequence[MergeJob], overwrite: bool, workers: int) -> Generator[Outcome, None, list[MergeJob]]:
-    """Run the jobs until a worker dies; returns those without an outcome, in their order."""
-    pool = _pool(workers)
-    left = list(jobs)
+    """Run each job once, by workers that have a pool each, lest one take others' jobs along; returns those lost."""
+    waiting, lost = list(jobs), list[MergeJob]()
+    idle = [_pool() for _ in range(min(workers, len(waiting)))]
+    running: dict[Future[Outcome], tuple[MergeJob, ProcessPoolExecutor]] = {}
     try:
-        running = {pool.submit(attempt, job, overwrite): job for job in jobs}
-        for future in as_completed(running):
-            job, failure = running[future], future.exception()
-            if not isinstance(failure, BrokenProcessPool):
-                left.remove(job)
-                yield future.result() if failure is None else Outcome(job.name, "failed", _reason(failure))
+        while waiting or running:
+            while waiting and idle:
+                pool = idle.pop()
+                try:
+                    running[pool.submit(attempt, waiting[0], overwrite)] = waiting[0], pool
+                    del waiting[0]
+                except BrokenProcessPool:  # it died while it had nothing to do
+                    idle.append(_pool())
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                (job, pool), failure = running.pop(future), future.exception()
+                idle.append(_pool() if isinstance(failure, BrokenProcessPool) else pool)
+                if isinstance(failure, BrokenProcessPool):
+                    remove_partial_outputs(job)
+                    lost.append(job)
+                else:
+                    yield future.result() if failure is None else Outcome(job.name, "failed", _reason(failure))
     finally:  # if interrupted, or nobody wants the rest, the workers need not finish their jobs
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()  # terminate_workers() comes with Python 3.14
-            process.join()
-        for job in left:
+        for job, pool in running.values():
+            for process in list((pool._processes or {}).values()):
+                process.terminate()  # terminate_workers() comes with Python 3.14
+                process.join()
             remove_partial_outputs(job)
-    return left
-
-
-# --- a dask cluster --------------------------------------------------------------------------------------------------
+        for pool in (*idle, *(pool for _, pool in running.values())):
+            pool.shutdown()
+    return lost
 
 
 def run_on_cluster(jobs: Sequence[MergeJob], overwrite: bool = False, *, scheduler: str) -> Iterator[Outcome]:
@@ -97,7 +90,8 @@ def run_on_cluster(jobs: Sequence[MergeJob], overwrite: bool = False, *, schedul
 
     Where the scheduler is lost, the jobs that it had not finished come out as failed.
     """
-    waiting = yield from _without_finished(jobs, overwrite)
+    waiting = [job for job in jobs if overwrite or not Path(job.output).exists()]
+    yield from (attempt(job) for job in jobs if job not in waiting)  # skipped
     if not waiting:
         return
     try:
@@ -112,15 +106,13 @@ def run_on_cluster(jobs: Sequence[MergeJob], overwrite: bool = False, *, schedul
         raise ArgumentError("scheduler", "the address of a running dask scheduler", repr(scheduler), advice) from error
     with client:
         futures: dict[Any, MergeJob] = {}
-        reason = "FutureCancelledError"
+        reason = gone = "FutureCancelledError"
         try:
             for job in map(_for_elsewhere, waiting):
                 futures[client.submit(attempt, job, overwrite, pure=False, retries=1)] = job
             for future in distributed.as_completed(list(futures)):
                 failure = future.exception()
-                if (
-                    type(failure).__name__ != "FutureCancelledError"
-                ):  # or the scheduler is gone; told for all jobs below
+                if type(failure).__name__ != gone:  # or the scheduler is; told for all jobs below
                     job = futures.pop(future)
                     yield future.result() if failure is None else Outcome(job.name, "failed", _reason(failure))
         except Exception as error:
@@ -139,14 +131,14 @@ def _reason(error: BaseException) -> str:
 def _for_elsewhere(job: MergeJob) -> MergeJob:
     """The job with absolute paths: workers have folders of their own. Words and numbers stay as they are."""
 
-    def absolute(path: Any) -> Any:
-        return path and str(Path(path).absolute())
+    def absolute(value: Any) -> Any:
+        return os.path.abspath(value) if isinstance(value, str) and Path(value).is_file() else value
 
-    def with_files(options: dict[str, Any], *names: str) -> dict[str, Any]:
-        files = {name: options[name] for name in names if isinstance(options.get(name), str)}
-        return {**options, **{name: absolute(file) for name, file in files.items() if Path(file).is_file()}}
-
-    paths = {name: absolute(getattr(job, name)) for name in ("output", "folder", "tonemapped", "stages")}
-    paths |= with_files({"scale_to": job.scale_to}, "scale_to")
-    merge, bracket = with_files(job.merge, "model"), with_files(job.bracket, "black_level", "response")
-    return replace(job, **paths, files=tuple(map(absolute, job.files)), merge=merge, bracket=bracket)
+    paths = {name: getattr(job, name) for name in ("output", "folder", "tonemapped", "stages")}
+    paths = {name: path and os.path.abspath(path) for name, path in paths.items()}
+    merge, bracket = (
+        {name: absolute(value) if name in FILES else value for name, value in options.items()}
+        for options in (job.merge, job.bracket)
+    )
+    files, scale_to = tuple(map(os.path.abspath, job.files)), absolute(job.scale_to)
+    return replace(job, **paths, files=files, scale_to=scale_to, merge=merge, bracket=bracket)

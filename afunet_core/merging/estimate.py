@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,9 +40,9 @@ class Estimate:
     rest: Tensor | None = None  # B×1×H×W in [0, 1], where nothing moved and recorded values stand in for the network's
 
     @classmethod
-    def of_classic(cls, image: Tensor, noise: NoiseModel | str | None = None) -> Estimate:
+    def of_classic(cls, image: Tensor, noise: NoiseModel | str | None = None, **known: Any) -> Estimate:
         """Make an estimate of an image that no network had a part in."""
-        return cls(image, str(image.device), precision_name(image.dtype), noise=noise)
+        return cls(image, str(image.device), precision_name(image.dtype), noise=noise, **known)
 
 
 def precision_name(dtype: torch.dtype) -> str:

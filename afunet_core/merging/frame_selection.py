@@ -49,12 +49,6 @@ def select_frames(bracket: Bracket, everything: bool = True) -> FrameSelection:
     """Choose the reference, unless the caller did, and the outer frames for the network.
 
     With ``everything`` frames join afterwards; three frames, which the network weighs itself, never do.
-
-    Example:
-        >>> frames = [torch.full((1, 3, 8, 8), min(1.0, 0.02 * 2.0**k) ** (1 / 2.2)) for k in range(7)]
-        >>> selection = select_frames(Bracket(frames, ev=range(7), reference=3))
-        >>> selection.three, selection.joining
-        ((1, 3, 5), (0, 1, 2, 3, 4, 5, 6))
     """
     reference = bracket.reference if bracket.reference_given else choose_reference(bracket)
     stops = [float(value - bracket.ev[reference]) for value in bracket.ev]
@@ -77,11 +71,6 @@ def choose_reference(bracket: Bracket) -> int:
     """Return the frame that records most of the scene between shadows and saturation, or a sharper one nearly as good.
 
     Of three frames and more, the shortest and the longest are not considered: they lack a neighbour.
-
-    Example:
-        >>> frames = [torch.full((1, 3, 8, 8), value) for value in (0.02, 0.06, 0.3, 0.99, 1.0)]
-        >>> choose_reference(Bracket(frames, ev=(0, 3, 8, 12, 14), override=True))
-        2
     """
     candidates = range(len(bracket))[1:-1] or range(len(bracket))
     if len(candidates) == 1:

@@ -74,16 +74,9 @@ class Network:
                     place = describe_device(self.device)
                     self.reporter.warn(f"Memory ran out on {place}; the same result was computed {how}.")
                 image = image if unit == 1.0 else image / unit
-                return Estimate(
-                    image,
-                    describe_device(device),
-                    precision_name(self.dtype),
-                    three=three,
-                    states=states,
-                    unit=unit,
-                    working_scale=self.scale,
-                    looked_at=looked_at,
-                )
+                known: dict[str, Any] = {"three": three, "states": states, "unit": unit, "looked_at": looked_at}
+                precision = precision_name(self.dtype)
+                return Estimate(image, describe_device(device), precision, working_scale=self.scale, **known)
             finally:
                 release_memory(device)
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -127,11 +120,15 @@ def _load_model(model: str | os.PathLike[str] | AFUNet) -> tuple[AFUNet, dict[st
         sha256 = hashlib.sha256()
         for parameter in model.parameters():
             sha256.update(parameter.detach().float().cpu().numpy().tobytes())
-        return model, _describe_model(model, "a network in memory", sha256.hexdigest())
-    path = model_path(model)
-    stat = path.stat()
-    network, digest = _cached_model(str(path), stat.st_mtime_ns, stat.st_size)
-    return network, {**_describe_model(network, os.fspath(model), digest), "file": path.name}
+        network, name, digest, file = model, "a network in memory", sha256.hexdigest(), {}
+    else:
+        path = model_path(model)
+        stat = path.stat()
+        network, digest = _cached_model(str(path), stat.st_mtime_ns, stat.st_size)
+        name, file = os.fspath(model), {"file": path.name}
+    count = sum(parameter.numel() for parameter in network.parameters())
+    config = network.config.to_dict()
+    return network, {"name": name, "sha256": digest, "parameters": count, "config": config, **file}
 
 
 @lru_cache(maxsize=2)
@@ -140,11 +137,6 @@ def _cached_model(path: str, mtime_ns: int, size: int) -> tuple[AFUNet, str]:
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return load_model(path), digest
-
-
-def _describe_model(model: AFUNet, name: str, digest: str) -> dict[str, Any]:
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return {"name": name, "sha256": digest, "parameters": parameters, "config": model.config.to_dict()}
 
 
 def on_device(model: AFUNet, device: torch.device) -> AFUNet:

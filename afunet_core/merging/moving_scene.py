@@ -21,7 +21,7 @@ from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.static_scene import denoise_classic
 from afunet_core.merging.working_scale import finer_scale, where_needed
 from afunet_core.motion.compensation import follow_motion
-from afunet_core.motion.consistency import HALO, agreement, contradiction, spread_over
+from afunet_core.motion.consistency import HALO, agreement, spread_over
 from afunet_core.ops.box_filter import block_mean, window_max, window_mean, window_min
 from afunet_core.ops.strips import enlarged_rows, in_haloed_strips, in_strips, row_strips
 from afunet_core.radiometry import encode, linearize
@@ -49,7 +49,10 @@ def merge_moving(
     three = frames.for_network(aligned.bracket)
     followed, taken = None, three.frames[0]
     if options.align in FOLLOWING:
-        three, followed = _follow(three, network)
+        moved, shares = follow_motion(three, network.reporter.check)
+        # The share of each outer frame that was moved to where the reference shows it.
+        followed = {three.names[i]: sum(share[i] for share in shares) / len(shares) for i in (0, 2)}
+        three = three.with_frames(moved)
     unit = float(aligned.bracket.times[frames.three[0]])
     if network.scale == 1:
         estimate = network.estimate(three, unit)
@@ -64,12 +67,7 @@ def merge_moving(
 
 
 def _static_elsewhere(
-    estimate: Estimate,
-    three: Bracket,
-    where: Tensor,
-    noise: CameraNoise,
-    short: Tensor,
-    check: Callable[[], None],
+    estimate: Estimate, three: Bracket, where: Tensor, noise: CameraNoise, short: Tensor, check: Callable[[], None]
 ) -> Estimate:
     """Let the classical merge, denoised, stand where the network was not needed or guessed what ``short`` recorded."""
     classic = denoise_classic(three, noise.model, check)
@@ -102,8 +100,8 @@ def _short_frame_reliability(
 ) -> Tensor:
     """Return where the short frame is a better record than the network's picture, B×1×H×W.
 
-    Where the reference is clipped the network had nothing but the short frame. If that contradicts nothing, what the
-    network made of it is no better.
+    Where the reference is clipped the network had nothing but the short frame. If that does not look too dark for a
+    clipped reference, what the network made of it is no better.
     """
     if float(three.times[three.reference]) == 1.0:
         return torch.zeros_like(image[:, :1])
@@ -111,8 +109,11 @@ def _short_frame_reliability(
     def rows(image: Tensor, short: Tensor, *frames: Tensor) -> Tensor:
         part = three.with_frames(frames)
         radiance = linearize(short, three.encoding, three.gamma)
+        clipped = window_max(1 - unsaturated(part.frames[part.reference]).amin(1, keepdim=True), 5)
+        picture, limit = part.radiance(part.reference), 1 / float(part.times[part.reference])
+        variance = noise.variance(picture) + noise.variance(radiance)
+        wrong = window_max(1 - agreement(picture, radiance, variance, limit, unsaturated(short)), 5) * clipped
         variance = noise.variance(radiance) + 1 / precision_of(image, three.times[:2].tolist(), noise, part)
-        clipped, wrong = contradiction(part, short, 1.0, noise, three.reference)
         differs = (1 - agreement(image, radiance, variance, 1.0, unsaturated(short))) * clipped
         return torch.cat((clipped, wrong, differs), 1)
 
@@ -120,23 +121,10 @@ def _short_frame_reliability(
     return clipped * (1 - spread_over(wrong, differs))
 
 
-def _follow(three: Bracket, network: Network) -> tuple[Bracket, dict[str, float]]:
-    """Move what moved on its own to where the reference shows it; also return the share of each outer frame moved."""
-    moved, shares = follow_motion(three, network.reporter.check)
-    outer = [i for i in range(len(three)) if i != three.reference]
-    return three.with_frames(moved), {three.names[i]: sum(share[i] for share in shares) / len(shares) for i in outer}
-
-
 def guess_unrecorded(estimate: Estimate, bracket: Bracket, frames: FrameSelection, network: Network) -> Estimate:
     """Ask the network once more, with a shorter frame, how bright it is where nothing recorded it, and only there.
 
-    A guess may be brighter than what is certain, never darker.
-
-    Args:
-        estimate: in which all frames joined.
-        bracket: all frames, registered.
-        frames: with ``wider``, the three frames to ask with.
-        network: to ask.
+    A guess may be brighter than what is certain, never darker. ``frames.wider`` is asked with.
     """
     share = estimate.unrecorded
     if share is None or frames.wider is None or not bool((share > UNSUPPORTED_SHARE / 2).any()):

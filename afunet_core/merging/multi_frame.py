@@ -1,10 +1,8 @@
 """Joining of all frames of a bracket of two, or of four to nine, for a network that takes three.
 
-The network's picture of three of them (:mod:`~afunet_core.merging.frame_selection`) is what every frame, seen or not,
-is held against: where a frame agrees within the noise it joins in the mean with one over its variance; where it
-disagrees, something moved, and its weight is zero. A shorter frame adds range (where the three are clipped, anything at
-least as bright agrees), a longer one takes noise from the shadows, and where nothing agrees the picture stands alone.
-See ``docs/decisions/0003-any-number-of-frames.md``.
+Every frame is held against the network's picture: where it agrees within the noise it joins in the mean with one over
+its variance; where it disagrees, something moved, and its weight is zero. A shorter frame adds range, a longer one
+takes noise from the shadows. See ``docs/decisions/0003-any-number-of-frames.md``.
 """
 
 from __future__ import annotations
@@ -53,22 +51,12 @@ class Combination(NamedTuple):
 
 
 def join_frames(
-    estimate: Estimate,
-    aligned: AlignedBracket,
-    frames: FrameSelection,
-    noise: CameraNoise,
-    check: Callable[[], None],
+    estimate: Estimate, aligned: AlignedBracket, frames: FrameSelection, noise: CameraNoise, check: Callable[[], None]
 ) -> Estimate:
     """Let all frames join that agree with the network's estimate."""
     image, covered = estimate.image.cpu(), aligned.covered()
     combined = combine_frames(image, aligned.bracket, frames, noise.dependable, covered, check)
-    return replace(
-        estimate,
-        image=combined.image,
-        unrecorded=combined.unrecorded,
-        network_share=combined.network_share,
-        guessed=0.0,
-    )
+    return replace(estimate, guessed=0.0, **combined._asdict())
 
 
 @torch.no_grad()
@@ -110,69 +98,41 @@ def _combine_rows(
     """Do :func:`combine_frames` for some rows, unless it is ``known`` where frames agree; return that, too."""
     times = [float(t) for t in bracket.times]
     seen = [times[i] for i in sorted(set(frames.three))]
-    prior_precision = precision_of(image, seen, noise, bracket)
+    precision = precision_of(image, seen, noise, bracket)
     # The network may have looked at the reference alone: a frame must not be distrusted for the reference's noise.
-    until_reference = [time for time in seen if time <= times[frames.reference]]
-    prior_variance = 1 / precision_of(image, until_reference, noise, bracket)
-    prior, ceiling, total, weight, agreed = _weigh_frames(
-        image, prior_variance, seen[0], bracket, frames, noise, covered, check, known
-    )
-    # Where frames drop out, the picture also gets the weight that they lost: the network knew more than what is left.
-    prior_weight = PRIOR_SHARE * prior_precision + (prior_precision - weight).clamp_min(0.0)
-    combined = (total + prior_weight * prior) / (weight + prior_weight)
-    network_share = (prior_weight / (weight + prior_weight)).mean(1, keepdim=True)
-    at_limit = smoothstep(prior / ceiling, *AT_LIMIT) * (ceiling * times[0] < 0.99)
-    clipped = 1 - unsaturated(bracket.frames[frames.reference].to(image))
-    support = weight / (weight + prior_precision)
-    unsupported = smoothstep(support, UNSUPPORTED[1], UNSUPPORTED[0]) * clipped
-    unrecorded = torch.maximum(at_limit, UNSUPPORTED_SHARE * unsupported).amax(1, keepdim=True)
-    return torch.cat((combined, unrecorded, network_share), 1), agreed
-
-
-def _weigh_frames(
-    prior: Tensor,
-    prior_variance: Tensor,
-    seen_shortest: float,
-    bracket: Bracket,
-    frames: FrameSelection,
-    noise: NoiseModel,
-    covered: Mapping[int, Tensor],
-    check: Callable[[], None],
-    known: Mapping[int, Tensor],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, dict[int, Tensor]]:
-    """Compare the frames with the prior, the longest first, and sum what agrees.
-
-    Returns the prior, extended by shorter frames; the radiance from which it is clipped; weighted sum and weights; and
-    for each frame where it agrees.
-    """
-    found: dict[int, Tensor] = {}
-    times = [float(t) for t in bracket.times]
-    ceiling = torch.full_like(prior, 1.0 / seen_shortest)  # at which the shortest frame the network saw saturates
+    variance = 1 / precision_of(image, [time for time in seen if time <= times[frames.reference]], noise, bracket)
+    prior, agreed = image, dict[int, Tensor]()
+    ceiling = torch.full_like(prior, 1.0 / seen[0])  # at which the shortest frame the network saw saturates
     everywhere = torch.ones_like(prior[:1, :1], dtype=torch.bool)
     total, weight = torch.zeros_like(prior), torch.zeros_like(prior)
-    for index in sorted(frames.joining, key=times.__getitem__, reverse=True):
+    for index in sorted(frames.joining, key=times.__getitem__, reverse=True):  # the longest first
         check()
         encoded, time = bracket.frames[index].to(prior), times[index]
         radiance = linearize(encoded, bracket.encoding, bracket.gamma) / time
         trust = unsaturated(encoded) if time > times[0] else torch.ones_like(prior)
-        variance = noise.variance(prior * time) / time**2
-        if index in covered:
-            trust = trust * covered[index]
-        share = trust / variance
+        own_variance = noise.variance(prior * time) / time**2
+        trust = trust * covered[index] if index in covered else trust
+        share = trust / own_variance
         if index != frames.reference:  # which shows what is to be shown
-            agreed = known.get(index)
-            if agreed is None:
-                agreed = agreement(prior, radiance, prior_variance + variance, ceiling, trust)
-            found[index] = agreed
-            share = share * agreed
-            if time < seen_shortest:
+            found = known.get(index)
+            found = agreement(prior, radiance, variance + own_variance, ceiling, trust) if found is None else found
+            agreed[index], share = found, share * found
+            if time < seen[0]:
                 # Where the network's frames are clipped, those that are shorter still must agree among themselves.
-                update = (prior > 0.9 * ceiling) & (agreed > 0.5) & covered.get(index, everywhere)
+                update = (prior > 0.9 * ceiling) & (found > 0.5) & covered.get(index, everywhere)
                 prior = torch.where(update, radiance, prior)
-                prior_variance = torch.where(update, variance, prior_variance)
+                variance = torch.where(update, own_variance, variance)
                 ceiling = torch.where(update, 1.0 / time, ceiling)
         total, weight = total + share * radiance, weight + share
-    return prior, ceiling, total, weight, found
+    # Where frames drop out, the picture also gets the weight that they lost: the network knew more than what is left.
+    prior_weight = PRIOR_SHARE * precision + (precision - weight).clamp_min(0.0)
+    combined = (total + prior_weight * prior) / (weight + prior_weight)
+    network_share = (prior_weight / (weight + prior_weight)).mean(1, keepdim=True)
+    at_limit = smoothstep(prior / ceiling, *AT_LIMIT) * (ceiling * times[0] < 0.99)
+    clipped = 1 - unsaturated(bracket.frames[frames.reference].to(image))
+    unsupported = smoothstep(weight / (weight + precision), UNSUPPORTED[1], UNSUPPORTED[0]) * clipped
+    unrecorded = torch.maximum(at_limit, UNSUPPORTED_SHARE * unsupported).amax(1, keepdim=True)
+    return torch.cat((combined, unrecorded, network_share), 1), agreed
 
 
 def precision_of(image: Tensor, times: list[float], noise: NoiseModel, bracket: Bracket) -> Tensor:

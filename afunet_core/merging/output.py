@@ -21,45 +21,32 @@ if TYPE_CHECKING:
 PICTURES = DISPLAY - {".avif"}  # outputs that are the tone-mapped picture; an AVIF shows the radiance itself
 
 
-def write_outputs(job: MergeJob, result: MergeResult, reference: str | None) -> None:
-    """Write all that a job asks for; its main output last, so that it tells that the job is done."""
-    from afunet_core.io.photograph import read_photograph
-    from afunet_core.io.write import write_image
+def write_outputs(job: MergeJob, results: list[MergeResult], reference: str | None) -> None:
+    """Write all that a job asks for; its main output last, so that it tells that the job is done.
 
-    photograph = None if reference is None else read_photograph(reference)
-    pixel_size = None if reference is None else _pixel_size(reference)
-    if job.stages is not None and result.stages is not None:
-        _write_stages(Path(job.stages), result)
-    if job.tonemapped is not None:
-        _write_picture(Path(job.tonemapped), job, result, photograph)
-    output = Path(job.output)
-    if output.suffix.lower() in PICTURES:
-        _write_picture(output, job, result, photograph)
-    else:
-        more: dict[str, Any] = {"photograph": photograph, "pixel_size": pixel_size}
-        write_image(output, result.radiance, metadata=result.info, half=job.half, **more)
-
-
-def write_stack_outputs(job: MergeJob, results: list[MergeResult], reference: str | None) -> None:
-    """Write the results of the planes of one stack as a stack; pictures and stages plane by plane, numbered."""
+    Several results are the planes of one stack: pictures and stages are written plane by plane, numbered.
+    """
     from afunet_core.io.photograph import read_photograph
     from afunet_core.io.stack import write_stack
+    from afunet_core.io.write import write_image
 
-    photograph = None if reference is None else read_photograph(reference)
-    output = Path(job.output)
+    photograph, size = (None, None) if reference is None else (read_photograph(reference), _pixel_size(reference))
+    output, is_stack = Path(job.output), len(results) > 1
     is_picture = output.suffix.lower() in PICTURES
     for number, result in enumerate(results):
         if job.stages is not None and result.stages is not None:
-            _write_stages(Path(job.stages) / f"plane_{number:04d}", result)
-        for picture in filter(None, (job.tonemapped, job.output if is_picture else None)):
-            path = Path(picture)
-            _write_picture(path.with_name(f"{path.stem}_{number:04d}{path.suffix}"), job, result, photograph)
+            _write_stages(Path(job.stages, f"plane_{number:04d}" if is_stack else ""), result)
+        for path in map(Path, filter(None, (job.tonemapped, job.output if is_picture else None))):
+            place = path.with_name(f"{path.stem}_{number:04d}{path.suffix}") if is_stack else path
+            _write_picture(place, job, result, photograph)
     if is_picture:
         return
-    pixels = np.stack([result.radiance for result in results])
-    info = {**results[0].info, "planes": len(results)}
-    size = None if reference is None else _pixel_size(reference)
-    write_stack(output, pixels, rgb=pixels.ndim == 4, axes=("z",), metadata=info, pixel_size=size)
+    if is_stack:
+        pixels, info = np.stack([result.radiance for result in results]), {**results[0].info, "planes": len(results)}
+        write_stack(output, pixels, rgb=pixels.ndim == 4, axes=("z",), metadata=info, pixel_size=size)
+    else:
+        more: dict[str, Any] = {"photograph": photograph, "pixel_size": size}
+        write_image(output, results[0].radiance, metadata=results[0].info, half=job.half, **more)
 
 
 def _write_picture(path: Path, job: MergeJob, result: MergeResult, photograph: Photograph | None) -> None:
@@ -117,15 +104,8 @@ def check_destination(
 def refuse_frames(path: str | Path, frames: Iterable[str | Path]) -> None:
     """Refuse a destination that is one of the frames, under whatever name."""
     path = Path(path)
-    if path.exists() and any(_same_file(path, Path(frame)) for frame in frames):
+    if path.exists() and any(frame.exists() and path.samefile(frame) for frame in map(Path, frames)):
         raise ImageFileError(f"{path}: is one of the frames and is never replaced. Choose another name.")
-
-
-def _same_file(first: Path, second: Path) -> bool:
-    try:
-        return first.samefile(second)
-    except OSError:
-        return False
 
 
 def check_output_kind(job: MergeJob) -> None:

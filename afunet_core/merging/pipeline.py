@@ -136,8 +136,11 @@ def _merge(bracket: Bracket, options: MergeOptions, reporter: ProgressReporter) 
     for message in (bracket.metadata.get("calibration") or {}).get("contradictions", ()):
         reporter.warn(message)
     frames = None if network is None else select_frames(bracket, everything=options.method == "auto")
-    if frames is not None:
-        _warn_of_missing_side(frames, bracket, reporter)
+    if frames is not None and frames.missing:
+        reporter.warn(
+            f"There is no frame {frames.missing} than the reference {bracket.names[frames.reference]!r}: the network "
+            "sees the reference in its place, and nothing extends the range on that side."
+        )
 
     with reporter.phase("Registering the frames", 0 if options.align == "off" else 100):
         chosen = bracket if frames is None else bracket.with_reference(frames.reference)
@@ -183,11 +186,3 @@ def _checked(bracket: Any) -> Bracket:
         return bracket if bracket.frames[0].device.type == "cpu" else bracket.to("cpu")
     advice = "Make one with afunet_core.Bracket(frames, ev=...) or Bracket.from_files(paths)."
     raise ArgumentError("bracket", "a Bracket", type(bracket).__name__, advice)
-
-
-def _warn_of_missing_side(frames: FrameSelection, bracket: Bracket, reporter: ProgressReporter) -> None:
-    if frames.missing:
-        reporter.warn(
-            f"There is no frame {frames.missing} than the reference {bracket.names[frames.reference]!r}: the network "
-            "sees the reference in its place, and nothing extends the range on that side."
-        )

@@ -1,9 +1,7 @@
 """Places at rest: what frames recorded there stands, and the network decides elsewhere.
 
-Where a frame recorded a place that did not move, a recorded value beats an imagined one. So the mean of the frames that
-agree with the reference, each as far as :mod:`~afunet_core.motion.rest` is sure of it, takes the place of the network's
-picture where the network's outer frames are at rest, with a smooth transition; of many frames by the same rule as of
-three.
+Where a place did not move, a recorded value beats an imagined one. So the mean of the frames that agree with the
+reference takes the place of the network's picture where its outer frames are at rest, with a smooth transition.
 """
 
 from __future__ import annotations
@@ -14,8 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from afunet_core.baselines.noise_optimal import mean_radiance
 from afunet_core.bracket.bracket import Bracket
+from afunet_core.bracket.stack import mean_radiance
 from afunet_core.camera.saturation import unsaturated
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.estimate import Estimate
@@ -62,35 +60,23 @@ def find_recorded(
     bracket = aligned.bracket.with_reference(frames.reference)
     model = None if is_calibrated(bracket) else noise.dependable
     covered = aligned.covered()
-    used = sorted(set(frames.joining or frames.three))
-    rest, certain = [], 0.0
-    for index in used:
+    rest, certain = dict[int, Tensor](), 0.0
+    for index in sorted(set(frames.joining or frames.three)):
         check()
         found, moved = rest_map(bracket, index, model)
         certain = max(certain, moved if index in frames.three else 0.0)
-        rest.append(found * covered[index].to(found) if index in covered else found)
-    share = torch.minimum(*(_side(bracket, frames, used, rest, side, check) for side in (0, 2)))
-    return Recorded(used, rest, share, certain)
-
-
-def _side(
-    bracket: Bracket,
-    frames: FrameSelection,
-    used: Sequence[int],
-    rest: Sequence[Tensor],
-    side: int,
-    check: Callable[[], None],
-) -> Tensor:
-    """Map of places where the outer frame of a side is at rest, or one that reaches as far is and records them."""
-    outer = frames.three[side]
-    found = rest[used.index(outer)]
-    for index, other in zip(used, rest, strict=True):
-        check()
-        further = float(bracket.times[index] - bracket.times[outer]) * (side - 1)
-        if further > 0:
-            recorded = window_min(unsaturated(bracket.frames[index]).amin(1, keepdim=True), BLURRED)
-            found = torch.maximum(found, other * window_mean(recorded, BLURRED))
-    return found
+        rest[index] = found * covered[index].to(found) if index in covered else found
+    sides = []
+    for outer, sign in ((frames.three[0], -1), (frames.three[2], 1)):
+        # At rest is the outer frame of a side, or one that reaches as far and records the place.
+        side = rest[outer]
+        for index, other in rest.items():
+            check()
+            if float(bracket.times[index] - bracket.times[outer]) * sign > 0:
+                shown = window_min(unsaturated(bracket.frames[index]).amin(1, keepdim=True), BLURRED)
+                side = torch.maximum(side, other * window_mean(shown, BLURRED))
+        sides.append(side)
+    return Recorded(list(rest), list(rest.values()), torch.minimum(*sides), certain)
 
 
 def is_calibrated(bracket: Bracket) -> bool:
@@ -120,9 +106,8 @@ def merge_recorded(
     # Doubt about a scene at rest is mostly the camera's: only what certainly differs loses its say.
     sure = replace(recorded, rest=[smoothstep(rest, 0.0, DOUBTED) for rest in recorded.rest])
     image = recorded_mean(bracket, sure, noise, check)
-    three = frames.for_network(bracket)
-    unit = float(bracket.times[frames.three[0]])
-    return replace(Estimate.of_classic(image), three=three, unit=unit, at_rest=True, rest=recorded.share)
+    three, unit = frames.for_network(bracket), float(bracket.times[frames.three[0]])
+    return Estimate.of_classic(image, three=three, unit=unit, at_rest=True, rest=recorded.share)
 
 
 def recorded_mean(bracket: Bracket, recorded: Recorded, noise: CameraNoise | None, check: Callable[[], None]) -> Tensor:

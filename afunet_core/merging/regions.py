@@ -19,8 +19,7 @@ from afunet_core.merging.estimate import Estimate
 from afunet_core.ops.box_filter import window_mean
 from afunet_core.radiometry import to_radiance
 
-# Frame, counted from 0, shortest exposure first; and the corners of a polygon, (row, column) in pixels.
-Region = tuple[int, Sequence[Sequence[float]]]
+Region = tuple[int, Sequence[Sequence[float]]]  # frame, counted from 0, and corners, as for `merge`
 _FEATHER = 9  # pixels over which a region goes over into its surroundings; odd
 _SATURATED = 0.97  # encoded value from which on a frame only says “at least as bright”
 
@@ -31,11 +30,10 @@ def check_regions(regions: Any, count: int) -> None:
     for region in regions:
         try:
             frame, corners = region
-            good = np.shape(corners)[1:] == (2,) and len(corners) >= 3 and bool(np.isfinite(corners).all())
+            if np.shape(corners)[1:] != (2,) or len(corners) < 3 or not np.isfinite(corners).all():
+                raise ValueError
         except (TypeError, ValueError):
-            good = False
-        if not good:
-            raise ArgumentError("regions", expected, repr(region))
+            raise ArgumentError("regions", expected, repr(region)) from None
         if not 0 <= int(frame) < count:
             advice = "Frames are counted from 0, shortest exposure first."
             raise ArgumentError("regions", f"frames 0 to {count - 1}", frame, advice)

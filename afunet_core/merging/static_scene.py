@@ -1,8 +1,7 @@
 """The merge of a scene at rest: the classical merge, which can hardly be beaten there, denoised.
 
-The classical merge is the best estimate that looks at one pixel alone, and noise is all that it leaves. A filter that
-looks around removes noise; smoothing what is not noise does harm. How large the noise is can be told from the bracket.
-So the filter moves the classical merge about as far as noise moves values, and no further.
+A filter that looks around a pixel removes noise; smoothing what is not noise does harm. So the filter moves the
+classical merge about as far as noise moves values, and no further.
 """
 
 from __future__ import annotations
@@ -91,7 +90,7 @@ def denoise_classic(
         return None
 
     def rows(*frames: Tensor) -> Tensor:
-        classic, variance = merge_with_variance(frames, bracket.times, bracket.encoding, bracket.gamma, noise)
+        classic, variance = merge_with_variance(bracket.with_frames(frames), noise)
         return within_noise(denoise_guided(classic, variance), classic, variance)
 
     halo = max(NEIGHBOURHOODS) // 2 + 2 * (WINDOW // 2)

@@ -17,7 +17,7 @@ from afunet_core.errors import ArgumentError
 from afunet_core.merging.options import MergeOptions
 from afunet_core.model.afunet import AFUNet
 from afunet_core.motion.ghosts import ghost_map
-from afunet_core.ops.box_filter import block_mean, reduction, window_max, window_min
+from afunet_core.ops.box_filter import window_max, window_min
 
 SCALES = {"full": 1, "half": 2, "quarter": 4}  # factors by which frames may be reduced for the network
 # Pixels up to which a picture is looked at as it is, and up to which it is reduced to half: the network's reach in a
@@ -91,10 +91,7 @@ def edge_width(frame: Tensor) -> float:
 
 def where_needed(three: ExposureStack, check: Callable[[], None]) -> Tensor:
     """Return where a mean of the frames may show ghosts: B×1×h×w, above 0."""
-    height, width = three.frames[0].shape[-2:]
-    factor = reduction(height, width, JUDGED_PIXELS)
-    small = tuple(block_mean(frame.float(), factor) for frame in three.frames)
-    stack = ExposureStack(small, three.times, three.encoding, three.gamma, three.reference)
-    maps = [torch.from_numpy(ghost_map(stack, sample, check=check)) for sample in range(len(small[0]))]
+    small = three.reduced(JUDGED_PIXELS)
+    maps = [torch.from_numpy(ghost_map(small, sample, check=check)) for sample in range(len(small.frames[0]))]
     near = window_max(torch.stack(maps)[:, None].gt(SUSPECTED).float(), AROUND)
     return window_min(window_max(near, CLOSED), CLOSED)

@@ -22,7 +22,7 @@ from afunet_core.camera.saturation import CLIPPED
 from afunet_core.motion.consistency import spread_over
 from afunet_core.motion.ghosts import ghost_map
 from afunet_core.motion.optical_flow import flow_inconsistency, optical_flow
-from afunet_core.ops.box_filter import block_mean, reduction, window_mean
+from afunet_core.ops.box_filter import window_mean
 from afunet_core.ops.strips import enlarged_rows, row_strips
 from afunet_core.ops.warp import sample
 from afunet_core.radiometry import encode, expose, linearize
@@ -63,10 +63,13 @@ def follow_motion(
         (True, [[0.0, 0.0]])
     """
     frames = list(stack.frames)
+    check()
     shares = [[0.0] * len(frames) for _ in range(frames[0].shape[0])]
+    small = stack.reduced(WORKING_PIXELS)
     for number, share in enumerate(shares):
         check()
-        for index, (flow, followed) in _motions(stack, number, check).items():
+        one = small.with_frames([frame[number : number + 1] for frame in small.frames])
+        for index, (flow, followed) in _motions(one, check).items():
             share[index] = float(followed.mean())
             if frames[index] is stack.frames[index]:
                 frames[index] = frames[index].clone()
@@ -74,17 +77,14 @@ def follow_motion(
     return frames, shares
 
 
-def _motions(stack: ExposureStack, number: int, check: Callable[[], None]) -> dict[int, tuple[Tensor, Tensor]]:
+def _motions(small: ExposureStack, check: Callable[[], None]) -> dict[int, tuple[Tensor, Tensor]]:
     """For each frame that disagrees with the reference and can follow it: motion 1×2×h×w and where, 1×1×h×w."""
-    small = _reduced(stack, number)
-    check()
     ghosts = {index: _ghosts(small, index) for index in range(len(small.frames)) if index != small.reference}
     ghosts = {index: ghost for index, ghost in ghosts.items() if bool((ghost > REACHED).any())}
     if not ghosts:
         return {}
     # Both ways of all frames in one batch.
-    pairs = [_at_one_exposure(small, index) for index in ghosts]
-    here, there = torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+    here, there = (torch.cat(shown) for shown in zip(*(_at_one_exposure(small, i) for i in ghosts), strict=True))
     check()
     ways = optical_flow(torch.cat((here, there)), torch.cat((there, here)))
     check()
@@ -116,14 +116,6 @@ def _reached(ghost: Tensor, moving: Tensor) -> Tensor:
     return spread[..., : size[0], : size[1]] > REACHED
 
 
-def _reduced(stack: ExposureStack, number: int) -> ExposureStack:
-    """One sample of the batch, its frames averaged down to the working size."""
-    height, width = stack.frames[0].shape[-2:]
-    factor = reduction(height, width, WORKING_PIXELS)
-    small = tuple(block_mean(frame[number : number + 1].float(), factor) for frame in stack.frames)
-    return ExposureStack(small, stack.times, stack.encoding, stack.gamma, stack.reference)
-
-
 def _ghosts(small: ExposureStack, index: int, frame: Tensor | None = None) -> Tensor:
     """Ghost map 1×1×h×w of the reference and one frame, or what is to stand in for that frame."""
     shown = small.frames[index] if frame is None else frame
@@ -132,12 +124,11 @@ def _ghosts(small: ExposureStack, index: int, frame: Tensor | None = None) -> Te
     return torch.from_numpy(ghost_map(replace(small, frames=pair, times=times, reference=1))).to(shown)[None, None]
 
 
-def _at_one_exposure(small: ExposureStack, index: int) -> tuple[Tensor, Tensor]:
+def _at_one_exposure(small: ExposureStack, index: int) -> tuple[Tensor, ...]:
     """Brightness of the reference and of a frame as the longer of both exposures would show it, clipped alike."""
     time = max(float(small.times[index]), float(small.times[small.reference]))
     lights = (small.radiance(i).mean(1, keepdim=True) for i in (small.reference, index))
-    reference, other = (expose(light, time).clamp(max=CLIPPED) / CLIPPED for light in lights)
-    return reference, other
+    return tuple(expose(light, time).clamp(max=CLIPPED) / CLIPPED for light in lights)
 
 
 def _move(

@@ -1,9 +1,9 @@
 """Photometric consistency: the test of whether frames show the same thing, within noise and saturation.
 
 A frame that saturates says only "at least this bright". So every recording allows an interval of radiance, and two
-recordings agree where the gap between their intervals is explained by noise and by inexact exposures. The ghost map
-(:mod:`~afunet_core.motion.ghosts`), and with it the test for static scenes and the motion compensation, and the merge
-of many frames all ask this question; they differ in the variance they know and in the deviations below.
+recordings agree where the gap between their intervals is explained by noise and by inexact exposures. The ghost map,
+and with it the test of rest and the motion compensation, and the merge of many frames ask this question; they differ in
+the variance they know and in the deviations below.
 """
 
 from __future__ import annotations
@@ -12,12 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from afunet_core.bracket.bracket import Bracket
-from afunet_core.camera.noise import NoiseModel
-from afunet_core.camera.saturation import unsaturated
 from afunet_core.ops.box_filter import window_max, window_mean
 from afunet_core.ops.smoothstep import smoothstep
-from afunet_core.radiometry import linearize
 
 # Exposure times, camera curves and white balance are never exact; a scene at rest disagrees by a few percent.
 RELATIVE_ERROR = 0.04
@@ -40,24 +36,13 @@ SPREAD_FADE = 0.95  # share that is left of it after each pixel
 
 
 def samples(image: Tensor) -> Tensor:
-    """Take the pixels of a large image at which frames are compared; all of a small one.
-
-    Example:
-        >>> samples(torch.zeros(1, 1, 600, 700)).shape, samples(torch.zeros(1, 3, 1000, 1500)).shape
-        (torch.Size([1, 1, 600, 700]), torch.Size([1, 3, 500, 750]))
-    """
+    """Take the pixels of a large image at which frames are compared; all of a small one."""
     height, width = image.shape[-2:]
     return image[..., 1::2, 1::2] if height * width > COMPARED_PIXELS else image
 
 
 def radiance_gap(low: Tensor, high: Tensor, other_low: Tensor, other_high: Tensor) -> Tensor:
-    """Signed gap between two intervals of radiance: positive where the other is brighter, 0 where they overlap.
-
-    Example:
-        >>> one = torch.ones(1)
-        >>> float(radiance_gap(one, one, 3 * one, 4 * one)), float(radiance_gap(one, one * torch.inf, 3 * one, 3 * one))
-        (2.0, 0.0)
-    """
+    """Signed gap between two intervals of radiance: positive where the other is brighter, 0 where they overlap."""
     return (other_low - high).clamp_(min=0.0) - (low - other_high).clamp_(min=0.0)
 
 
@@ -66,21 +51,11 @@ def inexactness(first: Tensor, second: Tensor) -> Tensor:
     return (RELATIVE_ERROR * torch.minimum(first, second)).square_()
 
 
-def variance_between(picture: Tensor, shown: Tensor, time: float, noise: NoiseModel) -> Tensor:
-    """Variance of the difference between a picture of little noise and a frame, whichever is the brighter."""
-    return (noise.variance(picture * time) + noise.variance(shown * time)) / time**2
-
-
 def agreement(image: Tensor, radiance: Tensor, variance: Tensor, ceiling: Tensor | float, recorded: Tensor) -> Tensor:
     """Degree to which a frame shows what a picture shows, B×1×H×W; a small window and the channels decide together.
 
     ``variance`` is that of their difference; where the picture reaches its ``ceiling``, anything at least as bright
     agrees; ``recorded`` is 0 where the frame is saturated and its value does not count.
-
-    Example:
-        >>> image, one = torch.full((1, 3, 8, 8), 0.5), torch.ones(1, 3, 8, 8)
-        >>> [round(float(agreement(image, image * k, 1e-4 * one, 0.5, one).mean()), 2) for k in (0.5, 1.0, 3.0)]
-        [0.0, 1.0, 1.0]
     """
     at_limit = image > NEAR_LIMIT * ceiling
     low = torch.where(at_limit, NEAR_LIMIT * ceiling, image)
@@ -95,30 +70,8 @@ def agreement(image: Tensor, radiance: Tensor, variance: Tensor, ceiling: Tensor
     return 1.0 - smoothstep(deviation, *AGREEMENT_DEVIATIONS)
 
 
-def contradiction(
-    bracket: Bracket, frame: Tensor, time: float, noise: NoiseModel, reference: int
-) -> tuple[Tensor, Tensor]:
-    """Find where the reference is clipped, and where a shorter frame is too dark for that, both B×1×H×W in [0, 1].
-
-    Where the reference is not clipped it shows what there is, and nothing contradicts it.
-    """
-    clipped = window_max(1 - unsaturated(bracket.frames[reference]).amin(1, keepdim=True), 5)
-    picture, shown = bracket.radiance(reference), linearize(frame, bracket.encoding, bracket.gamma) / time
-    variance, limit = variance_between(picture, shown, time, noise), 1 / float(bracket.times[reference])
-    wrong = 1 - agreement(picture, shown, variance, limit, unsaturated(frame))
-    return clipped, window_max(wrong, 5) * clipped
-
-
 def spread_over(wrong: Tensor, differs: Tensor) -> Tensor:
-    """Grow what is wrong over what differs and is connected with it, fading with distance: things move as wholes.
-
-    Example:
-        >>> wrong, differs = torch.zeros(2, 1, 1, 9, 40)
-        >>> wrong[..., 4, 0], differs[..., 4, :20] = 1.0, 1.0
-        >>> reached = spread_over(wrong, differs)[0, 0, 4]
-        >>> bool(reached[15] > 0.3), float(reached[30])
-        (True, 0.0)
-    """
+    """Grow what is wrong over what differs and is connected with it, fading with distance: things move as wholes."""
     height, width = wrong.shape[-2:]
     step = max(1, max(height, width) // SPREAD_SIDE)
     small, mask = (F.max_pool2d(x, step, ceil_mode=True) for x in (wrong, window_max(differs, 3)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -78,31 +77,23 @@ def _noise_scales(bracket: ExposureStack, sample: int, block: int) -> list[Tenso
     return scales
 
 
-class _Recording(NamedTuple):
-    """Least and greatest radiance that a frame allows, and the variance of what it says, all C×rows×W."""
-
-    low: Tensor
-    high: Tensor
-    variance: Tensor
-
-
 def _disagreements(bracket: ExposureStack, sample: int, rows: slice, block: int) -> list[Tensor]:
     """Of every frame but the reference: its squared deviation from that one in variances, C×rows×W."""
     recordings = [_recording(bracket, index, sample, rows) for index in range(len(bracket.frames))]
     if block > 1:  # a block with one clipped pixel has no upper limit: the mean of what is infinite
-        means = [[block_mean(part, block) for part in recording] for recording in recordings]
-        recordings = [_Recording(low, high, variance / block**2) for low, high, variance in means]
-    other = recordings.pop(bracket.reference)
+        means = ([block_mean(part, block) for part in recording] for recording in recordings)
+        recordings = [(low, high, variance / block**2) for low, high, variance in means]
+    reference_low, reference_high, reference_variance = recordings.pop(bracket.reference)
     deviations = []
-    for one in recordings:
-        gap = radiance_gap(one.low, one.high, other.low, other.high)
-        variance = inexactness(one.low, other.low).add_(one.variance).add_(other.variance)
-        deviations.append(gap.square_().div_(variance))
+    for low, high, variance in recordings:
+        gap = radiance_gap(low, high, reference_low, reference_high)
+        together = inexactness(low, reference_low).add_(variance).add_(reference_variance)
+        deviations.append(gap.square_().div_(together))
     return deviations
 
 
-def _recording(bracket: ExposureStack, index: int, sample: int, rows: slice) -> _Recording:
-    """Some rows of a frame as an interval of radiance."""
+def _recording(bracket: ExposureStack, index: int, sample: int, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+    """Least and greatest radiance that some rows of a frame allow, and the variance of what they say, all C×rows×W."""
     encoded = bracket.frames[index][sample, :, rows].float().nan_to_num(0.0).clamp_(0.0, 1.0)
     time = float(bracket.times[index])
     light = linearize(encoded, bracket.encoding, bracket.gamma)
@@ -112,4 +103,4 @@ def _recording(bracket: ExposureStack, index: int, sample: int, rows: slice) -> 
     variance = ORDINARY_CAMERA.variance(light).div_(time**2)
     variance.addcmul_(step, step, value=1 / (12 * time**2))
     radiance = light / time
-    return _Recording(radiance, radiance.masked_fill(encoded >= CLIPPED, torch.inf), variance)
+    return radiance, radiance.masked_fill(encoded >= CLIPPED, torch.inf), variance

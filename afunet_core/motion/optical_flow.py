@@ -62,7 +62,8 @@ def optical_flow(reference: Tensor, moving: Tensor) -> Tensor:
         levels.append((block_mean(levels[-1][0], 2), block_mean(levels[-1][1], 2)))
     flow: Tensor | None = None
     for level in range(len(levels) - 1, min(FINEST, len(levels) - 1) - 1, -1):
-        here, there = (_with_slopes(picture) for picture in levels[level])
+        # Brightness and its slopes, B×3×H×W: slopes tell more where the exposures are not exact.
+        here, there = (torch.cat((picture, *central_differences(picture)), 1) for picture in levels[level])
         if flow is None:
             flow = here.new_zeros(here.shape[0], 2, *here.shape[-2:])
             flow = _search(here, there, flow, FIRST_RADIUS)
@@ -93,11 +94,6 @@ def _sample_at(picture: Tensor, flow: Tensor) -> Tensor:
     x = torch.arange(width, device=flow.device, dtype=flow.dtype) + flow[:, 0]
     y = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None] + flow[:, 1]
     return sample(picture, torch.stack((x, y), dim=-1), "bilinear")
-
-
-def _with_slopes(picture: Tensor) -> Tensor:
-    """Brightness and its differences along x and y, B×3×H×W: slopes tell more where the exposures are not exact."""
-    return torch.cat((picture, *central_differences(picture)), dim=1)
 
 
 def _best_known(here: Tensor, there: Tensor, flow: Tensor) -> Tensor:
@@ -132,7 +128,8 @@ def _search(here: Tensor, there: Tensor, flow: Tensor, radius: int) -> Tensor:
     row, column = best // side, best % side
     x = column - radius + _between(cost, best, column, 1, side, least)
     y = row - radius + _between(cost, best, row, side, side, least)
-    return _smoothed(flow + torch.cat((x, y), dim=1), least)
+    flow, weight = flow + torch.cat((x, y), dim=1), torch.exp(-least / GOOD_MATCH) + 1e-4  # good matches count most
+    return window_mean(flow * weight, 5) / window_mean(weight, 5)
 
 
 def _between(cost: Tensor, best: Tensor, place: Tensor, stride: int, side: int, least: Tensor) -> Tensor:
@@ -146,12 +143,6 @@ def _between(cost: Tensor, best: Tensor, place: Tensor, stride: int, side: int, 
     after = cost.gather(1, torch.where(inside, best + stride, best))
     slope = torch.maximum(before, after) - least
     return ((before - after) / (2 * (slope + SLOPE_NOISE))).clamp(-0.5, 0.5)
-
-
-def _smoothed(flow: Tensor, cost: Tensor) -> Tensor:
-    """The mean over a small window, in which good matches count most."""
-    weight = torch.exp(-cost / GOOD_MATCH) + 1e-4
-    return window_mean(flow * weight, 5) / window_mean(weight, 5)
 
 
 def _difference(one: Tensor, other: Tensor) -> Tensor:

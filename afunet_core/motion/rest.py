@@ -1,11 +1,9 @@
 """Places at rest: where a frame and the reference show the same thing, as far as real cameras can tell.
 
-The ghost map asks if a scene as a whole is at rest, and is strict: one percent of a picture that strays refuses all of
-it. Real frames stray everywhere by a little: the response curve is an estimate, worst in the shadows, and cameras mix
+Real frames stray everywhere by a little: the response curve is an estimate, worst in the shadows, and cameras mix
 colours before they draw it, so that a colour is off by the same factor over a whole object; compression blurs edges; a
-channel that saturates bends the others. What moved differs in another way: by more than that, and at its own edges. So
-here two frames may differ by a factor that changes slowly over the picture; what is left is compared with noise, an
-inexact curve and an inexact position. The answer is a smooth map, not a yes or no for the picture.
+channel that saturates bends the others. What moved differs by more, and at its own edges. So here two frames may differ
+by a factor that changes slowly over the picture; what is left is compared with noise and inexact curves and positions.
 """
 
 from __future__ import annotations

@@ -1,11 +1,10 @@
 """Values too dark to tell: a code near black says "at most this bright", as a saturated one says "at least".
 
-Cameras cut black off, compress what is left, and a response curve is known only as far down as frames bore it out: of
-ten stacks, codes below a twenty-fifth of the range were taken for one to five stops too dark, all others were right to
-a quarter of a stop. Taken at its word, such a value contradicts a longer frame that shows the place well. So a dark
-value takes, as far as it allows, what the next longer frame shows there; every comparison of frames, the network's
-included, then sees frames that agree. Where something moved, both stay as they are: where the longer frame shows more
-light than the dark value allows, where other channels disagree, and in the dark around.
+Cameras cut black off, and a response curve is known only as far down as frames bore it out: of ten stacks, codes below
+a twenty-fifth of the range were taken for one to five stops too dark. Taken at its word, such a value contradicts a
+longer frame that shows the place well. So a dark value takes, as far as it allows, what the next longer frame shows
+there. Where something moved, both stay as they are: where the longer frame shows more light than the dark value allows,
+where other channels disagree, and in the dark around.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from afunet_core import inspection
 from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AFUNetConfig
-from afunet_core.radiometry import encode
 
 
 def states(count=3, shape=(2, 8, 21, 34), dtype=torch.float32, seed=0):
@@ -50,83 +49,52 @@ class TestBasis:
 
 
 class TestRGB:
-    @pytest.mark.parametrize("side", inspection.SIDES)
-    def test_shape_and_range(self, side):
-        rgb = inspection.stage_rgb(states(), side, sample=1)
-        assert rgb.shape == (3, 21, 34, 3)
-        assert rgb.dtype == np.float32
-        assert 0 <= rgb.min() < 0.2
-        assert 0.8 < rgb.max() <= 1
-
     def test_a_feature_keeps_its_colour_from_stage_to_stage(self):
         stages = states()
         stages[2].under = stages[0].under
-        basis = inspection.feature_basis(stages)
-        under = inspection.stage_rgb(stages, "under", basis=basis)
+        under = inspection.stage_rgb(stages, "under", basis=inspection.feature_basis(stages))
+        assert (under.shape, under.dtype) == ((3, 21, 34, 3), np.float32)
+        assert 0 <= under.min() < 0.2 < 0.8 < under.max() <= 1
         np.testing.assert_array_equal(under[2], under[0])
         np.testing.assert_array_equal(inspection.stage_rgb(stages, "under"), under)
 
-    def test_what_differs_between_sides_alone_takes_no_colour(self):
+    def test_sides_differ_in_colour_by_their_structure_alone(self):
+        """Neither by their level nor by their strength."""
         stages, shifted = states(), states()
         for stage in shifted:
             stage.under = stage.under + 20 * torch.arange(8.0).reshape(8, 1, 1)
-            stage.over = stage.over - 30
-        for side in inspection.SIDES:
-            expected = inspection.stage_rgb(stages, side)
-            assert expected.std((0, 1, 2)).min() > 0.1
-            np.testing.assert_allclose(inspection.stage_rgb(shifted, side), expected, atol=1e-3)
-
-    def test_the_same_structure_looks_the_same_on_all_sides_however_strong(self):
-        stages = states()
-        for stage in stages:
             stage.over = 0.1 * stage.under + 5
-        basis = inspection.feature_basis(stages)
-        under, over = (inspection.stage_rgb(stages, side, basis=basis) for side in ("under", "over"))
-        np.testing.assert_allclose(under, over, atol=1e-3)
+        for side in ("under", "reference"):
+            expected = inspection.stage_rgb(shifted, side)
+            assert expected.std((0, 1, 2)).min() > 0.1
+            for stage, other in zip(stages, shifted, strict=True):
+                stage.over = other.over
+            np.testing.assert_allclose(inspection.stage_rgb(stages, side), expected, atol=1e-3)
+        np.testing.assert_allclose(*(inspection.stage_rgb(shifted, side) for side in ("under", "over")), atol=1e-3)
 
     @pytest.mark.parametrize("channels", [1, 2, 3])
-    def test_fewer_channels_than_colours(self, channels):
+    def test_fewer_channels_than_colours_and_constant_ones(self, channels):
         rgb = inspection.stage_rgb(states(shape=(1, channels, 7, 9)), "under")
         assert np.isfinite(rgb).all()
         assert np.ptp(rgb[..., 0]) > 0.5
         np.testing.assert_array_equal(rgb[..., channels:], 0.5)
-
-    def test_constant_features_are_grey(self):
-        flat = SimpleNamespace(**{side: torch.full((1, 4, 5, 6), 2.0) for side in inspection.SIDES})
+        flat = SimpleNamespace(**{side: torch.full((1, channels, 5, 6), 2.0) for side in inspection.SIDES})
         np.testing.assert_array_equal(inspection.stage_rgb([flat], "over"), 0.5)
 
 
-class TestMaps:
-    def test_energy(self):
-        stages = states()
-        expected = np.stack([s.over[1].numpy() for s in stages])
-        np.testing.assert_allclose(inspection.stage_energy(stages, "over", 1), (expected**2).mean(1) ** 0.5, rtol=1e-5)
-
-    def test_channel(self):
-        stages = states()
-        for channel in (0, 7, -1):
-            expected = np.stack([s.under[0, channel].numpy() for s in stages])
-            np.testing.assert_array_equal(inspection.stage_channel(stages, "under", channel), expected)
-
-    def test_similarity(self):
-        stages = states()
-        stages[0].under = 3 * stages[0].reference
-        stages[1].under = -stages[1].reference
-        stages[2].under = torch.zeros_like(stages[2].under)
-        similarity = inspection.stage_similarity(stages, "under")
-        for index, expected in enumerate((1, -1, 0)):
-            np.testing.assert_allclose(similarity[index], expected, atol=1e-5)
-        over = torch.nn.functional.cosine_similarity(stages[0].over[:1], stages[0].reference[:1])
-        np.testing.assert_allclose(inspection.stage_similarity(stages, "over")[0], over[0], atol=1e-5)
-
-    def test_movement(self):
-        stages = states()
-        stages[2].over = stages[1].over
-        movement = inspection.stage_movement(stages, "over")
-        assert movement[0].max() == 0
-        assert movement[2].max() == 0
-        expected = ((stages[1].over - stages[0].over)[0] ** 2).mean(0).sqrt()
-        np.testing.assert_allclose(movement[1], expected, rtol=1e-5)
+def test_measures():
+    stages = states()
+    over, under = (np.stack([getattr(s, side)[1].numpy() for s in stages]) for side in ("over", "under"))
+    np.testing.assert_allclose(inspection.stage_energy(stages, "over", 1), (over**2).mean(1) ** 0.5, rtol=1e-5)
+    for channel in (0, 7, -1):
+        np.testing.assert_array_equal(inspection.stage_channel(stages, "under", channel, 1), under[:, channel])
+    moved = (np.diff(over, axis=0) ** 2).mean(1) ** 0.5
+    np.testing.assert_allclose(inspection.stage_movement(stages, "over", 1)[1:], moved, rtol=1e-4)
+    assert inspection.stage_movement(stages, "over", 1)[0].max() == 0
+    alike = torch.nn.functional.cosine_similarity(stages[0].over[:1], stages[0].reference[:1])
+    np.testing.assert_allclose(inspection.stage_similarity(stages, "over")[0], alike[0], atol=1e-5)
+    stages[2].under = torch.zeros_like(stages[2].under)
+    assert inspection.stage_similarity(stages, "under")[2].max() == 0
 
 
 FUNCTIONS = {
@@ -173,107 +141,35 @@ class TestEveryMap:
             inspection.stage_channel(states(), "under", 8)
 
 
+@pytest.mark.parametrize("options", [{"head": "direct"}, {"head": "anchored", "downscale": 2, "mu_input": True}])
 class TestDecodedStages:
-    HEADS = ({"head": "direct"}, {"head": "anchored", "downscale": 2, "mu_input": True})
-
-    @staticmethod
-    def network(**options):
+    @pytest.fixture
+    def model(self, options):
         torch.manual_seed(0)
         return AFUNet(AFUNetConfig(embed_dim=12, depths=(1, 1, 1), fusion_heads=1, **options)).eval()
 
     @staticmethod
-    def run(model, batch=1, height=None, width=None):
+    def run(model, *shape):
         """Network input, its output as B×H×W×3, and its states."""
-        height, width = height or model.config.multiple, width or 2 * model.config.multiple
-        frames = torch.rand(batch, 18, height, width, generator=torch.Generator().manual_seed(1))
+        frames = torch.rand(shape[0], 18, *shape[1:], generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
             radiance, stages = model.forward_stages(frames)
         return frames, radiance.permute(0, 2, 3, 1).numpy(), stages
 
-    @pytest.mark.parametrize("options", HEADS)
-    @pytest.mark.parametrize("batch", [1, 2])
-    def test_the_last_stage_is_the_output(self, options, batch):
-        model = self.network(**options)
-        frames, radiance, stages = self.run(model, batch)
-        decoded = inspection.decode_stages(model, frames, stages)
-        assert len(decoded) == 3
-        np.testing.assert_allclose(decoded[-1].reshape(radiance.shape), radiance, atol=1e-5)
-        assert np.abs(decoded[0] - decoded[-1]).max() > 1e-4
-
-    @pytest.mark.parametrize("options", HEADS)
-    def test_the_first_stage_is_the_output_of_a_network_that_ends_there(self, options):
-        model = self.network(**options)
-        frames, _, stages = self.run(model)
+    def test_the_first_stage_is_the_output_of_a_network_that_ends_there(self, model):
+        frames, _, stages = self.run(model, 1, model.config.multiple, 2 * model.config.multiple)
         first = inspection.decode_stages(model, frames, stages)[0]
         model.stages = model.stages[:1]
         with torch.no_grad():
             np.testing.assert_allclose(first, model(frames)[0].permute(1, 2, 0).numpy(), atol=1e-5)
 
-    @pytest.mark.parametrize("options", HEADS)
-    def test_only_the_border_of_a_padded_image_differs(self, options):
-        model = self.network(**options)
-        frames, radiance, stages = self.run(model, height=21, width=19)
-        decoded = inspection.decode_stages(model, frames, stages)[-1]
-        assert decoded.shape == (21, 19, 3)
+    def test_only_the_border_of_a_padded_image_differs(self, model):
+        frames, radiance, stages = self.run(model, 2, 21, 19)
+        decoded = inspection.decode_stages(model, frames, stages)
+        assert [image.shape for image in decoded] == [(2, 21, 19, 3)] * 3
         inner = 4 * model.config.downscale  # three convolutions, and what fills the last fold
-        np.testing.assert_allclose(decoded[:-inner, :-inner], radiance[0, :-inner, :-inner], atol=1e-5)
-
-    def test_stages_of_other_frames_are_refused(self):
-        model = self.network()
-        frames, _, stages = self.run(model)
-        with pytest.raises(ShapeError, match="of these frames"):
-            inspection.decode_stages(model, frames[..., :-1], stages)
-        with pytest.raises(ShapeError, match="at least one stage"):
-            inspection.decode_stages(model, frames, [])
-
-
-class TestGhostMap:
-    """Still scenes under noise stay dark; a thing that moved lights up, whatever the frames saturate."""
-
-    @staticmethod
-    def bracket(radiances, noise=0.003, encoding="gamma", times=(1.0, 4.0, 16.0), reference=1, seed=0):
-        generator = torch.Generator().manual_seed(seed)
-        frames = []
-        for radiance, time in zip(radiances, times, strict=True):
-            light = radiance * time
-            light = light + noise * (0.1 + light.clamp(max=1)).sqrt() * torch.randn(light.shape, generator=generator)
-            frames.append((encode(light.clamp(0, 1), encoding) * 255).round() / 255)
-        return SimpleNamespace(
-            frames=tuple(frames), times=torch.tensor(times), encoding=encoding, gamma=2.2, reference=reference
-        )
-
-    @staticmethod
-    def scene(seed=0):
-        coarse = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(seed)) * 2.5 - 2.5
-        return 10 ** torch.nn.functional.interpolate(coarse, (60, 80), mode="bicubic")
-
-    @pytest.mark.parametrize("noise", [0.001, 0.005, 0.02])
-    @pytest.mark.parametrize("encoding", ["gamma", "srgb", "linear"])
-    def test_a_still_scene_has_no_ghosts(self, noise, encoding):
-        still = inspection.ghost_map(self.bracket([self.scene()] * 3, noise, encoding))
-        assert still.shape == (60, 80)
-        assert still.mean() < 0.01
-
-    @pytest.mark.parametrize("reference", [0, 1, 2])
-    @pytest.mark.parametrize("factor", [0.3, 3.0])
-    def test_what_moved_lights_up_and_nothing_else(self, reference, factor):
-        scene = torch.full((1, 3, 60, 80), 0.04)
-        moved = scene.clone()
-        moved[..., 20:40, 30:50] *= factor
-        radiances = [moved if index == reference else scene for index in range(3)]
-        ghosts = inspection.ghost_map(self.bracket(radiances, reference=reference))
-        assert ghosts[22:38, 32:48].min() > 0.9
-        ghosts[16:44, 26:54] = 0
-        assert ghosts.max() < 0.1
-
-    def test_saturation_disagrees_with_what_is_darker_alone(self):
-        bright, dark = torch.full((1, 3, 20, 20), 0.7), torch.full((1, 3, 20, 20), 0.05)
-        assert inspection.ghost_map(self.bracket([bright] * 3)).max() < 0.05  # the frames clip at different radiances
-        assert inspection.ghost_map(self.bracket([dark, bright, bright])).min() > 0.9
-
-    def test_errors_and_dirt(self):
-        bracket = self.bracket([self.scene()] * 3)
-        with pytest.raises(ArgumentError, match="sample"):
-            inspection.ghost_map(bracket, sample=1)
-        bracket.frames[0][..., :5, :] = float("nan")
-        assert np.isfinite(inspection.ghost_map(bracket)).all()
+        np.testing.assert_allclose(decoded[-1][:, :-inner, :-inner], radiance[:, :-inner, :-inner], atol=1e-5)
+        assert np.abs(decoded[0] - decoded[-1]).max() > 1e-4
+        for wrong, message in ((frames[..., :-4], "of these frames"), (frames, "at least one stage")):
+            with pytest.raises(ShapeError, match=message):
+                inspection.decode_stages(model, wrong, [] if wrong is frames else stages)

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 import afunet_core as af
-from afunet_core.errors import BracketError, ExposureError
+from afunet_core.errors import BracketError
 from afunet_core.io import Exposure, parse_exposure, read_exposure, read_exposure_list
 from scenes import exif_of, save_photo, write_oiio
 
@@ -103,12 +103,6 @@ class TestExposures:
         assert read_exposure(tmp_path / "0.ome.tif") == Exposure(0.01)
         assert af.Bracket.from_folder(tmp_path, encoding="linear").times.tolist() == pytest.approx([1, 4, 16])
 
-    @pytest.mark.parametrize("given", [{"ev": (-1000, 0, 1000)}, {"ev": (0, 60, -100)}, {"times": (1e-30, 1, 1e30)}])
-    def test_spans_that_cannot_be(self, light: np.ndarray, given: dict) -> None:
-        frames = [light.astype(np.float32) * 0.1] * 3
-        with pytest.raises(ExposureError, match="within 40 EV"):
-            af.Bracket(frames, encoding="linear", override=True, **given)
-
     def test_steps_that_the_brightness_contradicts_are_told(self, light: np.ndarray) -> None:
         frames = [shoot(light, t) for t in (1, 2, 4)]
         with pytest.warns(UserWarning, match="contradicts their exposures"):
@@ -118,13 +112,13 @@ class TestExposures:
             af.Bracket([shoot(light, t) for t in TIMES], ev=EV)
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_a_flag_is_compared_with_the_others(tmp_path: Path, light: np.ndarray, turned: bool) -> None:
-    """The last frame says that it lies upside down: it does, or the camera guessed wrong, which is told."""
-    for i, (t, flag) in enumerate(zip(TIMES, (1, 1, 3), strict=True)):
-        stored = shoot(light, t)[::-1, ::-1] if turned and flag == 3 else shoot(light, t)
+@pytest.mark.parametrize(("last", "turns"), [(3, 0), (3, 2), (6, 1)])
+def test_a_flag_is_compared_with_the_others(tmp_path: Path, light: np.ndarray, last: int, turns: int) -> None:
+    """The last frame says that it lies upside down or on its side: it does, or the camera guessed, which is told."""
+    for i, (t, flag) in enumerate(zip(TIMES, (1, 1, last), strict=True)):
+        stored = np.rot90(shoot(light, t), turns if flag == last else 0)
         save_photo(tmp_path / f"{i}.jpg", stored, Fraction(t, 400), orientation=flag)
-    with contextlib.nullcontext() if turned else pytest.warns(UserWarning, match=r"orientation flag of 2\.jpg"):
+    with contextlib.nullcontext() if turns else pytest.warns(UserWarning, match=r"orientation flag of 2\.jpg"):
         bracket = af.Bracket.from_folder(tmp_path)
     np.testing.assert_allclose(np.median(merged(bracket) / light), 1, rtol=0.05)
 

@@ -17,6 +17,7 @@ from afunet_core.camera.calibration import estimate_response
 from afunet_core.camera.response import ResponseCurve, load_response
 from afunet_core.errors import ArgumentError, ImageFileError
 from afunet_core.radiometry import encode
+from scenes import blobs, photographed
 
 GRID = torch.linspace(0, 1, 256, dtype=torch.float64)
 
@@ -36,28 +37,19 @@ CURVES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def scene(size: int = 120) -> Tensor:
+def scene() -> Tensor:
     """Four decades of light: smooth patches of three different colours."""
-    generator = torch.Generator().manual_seed(0)
-    coarse = -4 + 4 * torch.rand(1, 3, size // 6, size // 6, generator=generator, dtype=torch.float64)
-    return 10 ** torch.nn.functional.interpolate(coarse, (size, size), mode="nearest")
+    return 10 ** (-4 + 4 * blobs(120, 120, 6, mode="nearest").double())
 
 
-def photograph(curve: Callable[[Tensor], Tensor], times: tuple[float, ...], noise: float = 0.002) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    light = scene()
-    shots = [light * t + noise * torch.randn(light.shape, generator=generator) * (light * t).sqrt() for t in times]
-    return [(curve(shot) * 255).round() / 255 for shot in shots]
+def photograph(curve: Callable[[Tensor], Tensor], times: tuple[float, ...]) -> list[Tensor]:
+    return photographed(scene(), times, curve, gain=4e-6, read=0.0)
 
 
 def truth_of(curve: Callable[[Tensor], Tensor]) -> Tensor:
-    """Light at the values of `GRID`, by bisection."""
-    low, high = torch.zeros_like(GRID), torch.ones_like(GRID)
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = curve(middle) < GRID
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return (low + high) / 2
+    """Light at the values of `GRID`."""
+    light = torch.linspace(0, 1, 2**18, dtype=torch.float64) ** 4
+    return torch.from_numpy(np.interp(GRID, curve(light), light))
 
 
 def error(light: Tensor, truth: Tensor) -> float:
@@ -79,13 +71,6 @@ def test_within_two_percent_and_no_worse_than_opencv(name: str) -> None:
     theirs = cv2.createCalibrateDebevec(samples=70).process(pictures, np.array(times, np.float32))
     light = torch.from_numpy(theirs[:, 0, ::-1].copy()).double().T
     assert error(found.light, truth) < error(light, truth) + 0.01
-
-
-def test_three_frames_and_motion() -> None:
-    times = (1.0, 4.0, 16.0)
-    frames = photograph(contrasty, times)
-    frames[1][..., :30] = frames[1].flip(-2)[..., :30]  # a quarter of the picture shows something else
-    assert error(estimate_response(frames, times).light, truth_of(contrasty)) < 0.03
 
 
 def test_a_bracket_with_the_curve_is_linear() -> None:
@@ -131,7 +116,8 @@ def test_curves_that_are_none(light: Tensor) -> None:
 
 
 def test_nothing_to_learn_from() -> None:
+    dark, bright = torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)
     with pytest.raises(ArgumentError, match="two frames record"):
-        estimate_response([torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)], (1, 8))
+        estimate_response([dark, bright], (1, 8))
     with pytest.raises(ArgumentError, match="times"):
-        estimate_response([torch.zeros(1, 3, 64, 64)], (1,))
+        estimate_response([dark], (1,))

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 import afunet_core as af
 from afunet_core.merging import inference
 from afunet_core.registration.frames import register
-from scenes import ANCHORED, tiny_network
+from scenes import ANCHORED, blobs, photographed, tiny_network
 
 THERE = torch.device("meta")
 """The name of the device: PyTorch asks for no driver for it."""
@@ -97,19 +97,16 @@ def device(monkeypatch: pytest.MonkeyPatch) -> PretendedDevice:
     return PretendedDevice()
 
 
-def moving_bracket(count: int, height: int = 72, width: int = 96) -> af.Bracket:
+def moving_bracket(count: int) -> af.Bracket:
     """A hand-held bracket in which a disc moves."""
-    rng = np.random.default_rng(0)
-    texture = rng.uniform(0.2, 1.0, (height + 32, width + 32, 3))
-    for axis in (0, 1):
-        texture = sum(np.roll(texture, shift, axis) for shift in (-1, 0, 1)) / 3
-    y, x = np.mgrid[:height, :width]
-    frames, times = [], [4.0**index for index in range(count)]
-    for index, time in enumerate(times):
-        light = texture[16 + index : 16 + index + height, 16 - index : 16 - index + width] * 0.5
-        light = np.where(((x - 30 - 9 * index) ** 2 + (y - 40) ** 2 < 100)[..., None], 0.03, light) / 4 ** (count // 2)
-        frames.append((np.clip(light * time, 0, 1) ** (1 / 2.2) * 255).round().astype(np.uint8))
-    return af.Bracket(frames, times=times, override=True)
+    texture, times = 0.1 + 0.4 * blobs(104, 128, 2), [4.0**index for index in range(count)]
+    y, x = torch.meshgrid(torch.arange(72), torch.arange(96), indexing="ij")
+    lights = []
+    for index in range(count):
+        view = texture[..., 16 + index : 88 + index, 16 - index : 112 - index]
+        disc = (x - 30 - 9 * index).square() + (y - 40).square() < 100
+        lights.append(torch.where(disc, 0.03, view) / 4 ** (count // 2))
+    return af.Bracket(photographed(lights, times, gain=0, read=0), times=times, override=True)
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,6 @@ class TestOutputs:
         run_job(job_of(first, tmp_path / "d.exr", scale_to=str(tmp_path / "c.exr")))  # a scaled one hands its scale on
         np.testing.assert_allclose(read_image(tmp_path / "d.exr").pixels, one, rtol=1e-5)
 
-    def test_a_scale_of_no_result(self, tmp_path: Path, light: np.ndarray) -> None:
-        write_image(tmp_path / "other.exr", light)
-        files = write_frames(tmp_path / "a", light)
-        with pytest.raises(ArgumentError, match="scale_to"):
-            run_job(job_of(files, tmp_path / "a.exr", scale_to=str(tmp_path / "other.exr")))
-
     def test_luminance(self, tmp_path: Path) -> None:
         """One scene at three settings of a camera: the same cd/m², and those of the saturation-based rating."""
         grey = np.linspace(0.02, 0.05, 64).reshape(8, 8)
@@ -116,42 +110,44 @@ class TestOutputs:
         with pytest.raises(ArgumentError, match="whose files state their exposures"):
             run_job(stated)
 
-    @pytest.mark.parametrize(("picture", "wanted"), [("t.exr", "a .png or .jpg"), ("out.png", "another file")])
-    def test_pictures_that_cannot_be(self, tmp_path: Path, light: np.ndarray, picture: str, wanted: str) -> None:
+    def test_refusals(self, tmp_path: Path, light: np.ndarray) -> None:
+        """Pictures that cannot be, and the scale of what is no result."""
+        write_image(tmp_path / "other.exr", light)
         files = write_frames(tmp_path / "a", light)
-        with pytest.raises(ArgumentError, match=f"tonemapped: expected {wanted}"):
-            run_job(job_of(files, tmp_path / "out.png", tonemapped=str(tmp_path / picture)))
+        for name, value, wanted in (
+            ("tonemapped", "t.exr", "a .png or .jpg"),
+            ("tonemapped", "out.png", "another file"),
+            ("scale_to", "other.exr", "a result of a merge"),
+        ):
+            with pytest.raises(ArgumentError, match=f"{name}: expected {wanted}"):
+                run_job(job_of(files, tmp_path / "out.png", **{name: str(tmp_path / value)}))
 
     @pytest.mark.parametrize("named", ["files", "folder"])
-    def test_pictures_and_stages_of_a_stack(self, tmp_path: Path, light: np.ndarray, named: str) -> None:
-        files = write_bracket(
-            tmp_path / "a", [np.stack([light[..., 0], light[::-1, :, 0]]) * np.float32(t) for t in (1, 2, 4)]
-        )
+    @pytest.mark.parametrize("output", ["out.png", "out.tif"])
+    def test_stacks_are_merged_plane_by_plane(self, tmp_path: Path, light: np.ndarray, named: str, output: str) -> None:
+        """With pictures and stages of every plane, numbered; radiance as a stack."""
+        planes = np.stack([light[..., 0], light[::-1, :, 0]])
+        files = write_bracket(tmp_path / "a", [planes * np.float32(time) for time in (1, 2, 4)])
+        is_picture = output == "out.png"
         job = MergeJob(
             "a",
-            str(tmp_path / "out.png"),
+            str(tmp_path / output),
             files=tuple(files) if named == "files" else (),
             folder=str(tmp_path / "a"),
             tonemapped=str(tmp_path / "shown.jpg"),
-            stages=str(tmp_path / "stages"),
+            stages=str(tmp_path / "stages") if is_picture else None,
             bracket={"ev": (0, 1, 2), "plane": None},  # as the command line hands it over
-            merge={"method": "afunet", "model": "compact", "align": "off"},
+            merge={"method": "afunet", "model": "compact", "align": "off"} if is_picture else PLAIN,
         )
-        with pytest.warns(UserWarning, match="2 planes"):
+        with pytest.warns(UserWarning, match="2 planes; they are merged one by one"):
             run_job(job)
         made = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*g")}
-        expected = {f"{name}_000{n}.{kind}" for n in (0, 1) for name, kind in (("out", "png"), ("shown", "jpg"))}
-        assert expected | {"stages/plane_0001/ghost.png", "stages/plane_0000/stage1_under.png"} <= made
-
-    def test_stacks_are_merged_plane_by_plane(self, tmp_path: Path, light: np.ndarray) -> None:
-        grey = light[..., 0]
-        planes = np.stack([grey, grey[::-1], grey[:, ::-1]])
-        files = write_bracket(tmp_path, [planes, planes * np.float32(4)])
-        job = job_of(files, tmp_path / "out.tif", bracket={"ev": (0, 2)})
-        with pytest.warns(UserWarning, match="3 planes; they are merged one by one"):
-            run_job(job)
-        merged = tifffile.imread(tmp_path / "out.tif")
-        np.testing.assert_allclose(merged, planes, rtol=1e-5)
+        assert {"shown_0000.jpg", "shown_0001.jpg"} <= made
+        if is_picture:
+            expected = {"out_0000.png", "out_0001.png", "stages/plane_0001/ghost.png"}
+            assert expected | {"stages/plane_0000/stage1_under.png"} <= made
+        else:
+            np.testing.assert_allclose(tifffile.imread(tmp_path / output), planes, rtol=1e-5)
 
     @pytest.mark.parametrize("name", ["out.dng", "out.jpg", "out.png", "out.hdr"])
     def test_the_photograph_is_carried_over(self, tmp_path: Path, light: np.ndarray, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -65,6 +66,14 @@ def test_killed_workers_lose_nothing(brackets: Path, tmp_path: Path, monkeypatch
     for number in (0, 1):
         np.testing.assert_array_equal(af.read_image(out / f"scene{number}.exr").pixels, light)
     assert sorted(path.name for path in out.iterdir()) == ["killed", "scene0.exr", "scene1.exr", "scene3.exr"]
+
+
+def test_what_nobody_waits_for_is_ended(brackets: Path, tmp_path: Path) -> None:
+    outcomes = cluster.run_on_processes(weighted_jobs(brackets, tmp_path), workers=2)
+    next(outcomes)
+    outcomes.close()
+    assert not multiprocessing.active_children()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_nothing_to_do_and_refusals(brackets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

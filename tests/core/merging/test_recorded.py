@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pytest
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import ORDINARY_CAMERA
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.frame_selection import select_frames
 from afunet_core.merging.recorded import find_recorded
+from scenes import blobs, photographed
 
 TIMES = (1.0, 4.0, 16.0, 64.0, 256.0)
 WALKER = (..., slice(20, 60), slice(20, 40))
@@ -19,16 +17,10 @@ WALKER = (..., slice(20, 60), slice(20, 40))
 
 def share_at_walker(among: tuple[int, ...], brightness: float) -> float:
     """Share of recorded values where somebody stood in some of five frames, before a wall of this brightness."""
-    generator = torch.Generator().manual_seed(0)
-    wall = F.interpolate(torch.rand(1, 3, 12, 16, generator=generator), scale_factor=8, mode="bilinear")
-    wall = (0.5 + 0.5 * wall) * brightness
-
-    def frame(index: int) -> Tensor:
-        light = wall.clone()
-        light[WALKER] *= 0.25 if index in among else 1.0
-        return (light * TIMES[index]).clamp(0, 1) ** (1 / 2.2)
-
-    bracket = Bracket([frame(i) for i in range(5)], times=TIMES, reference=2)
+    lights = [(0.5 + 0.5 * blobs(96, 128)) * brightness for _ in TIMES]
+    for index in among:
+        lights[index][WALKER] *= 0.25
+    bracket = Bracket(photographed(lights, TIMES, gain=0, read=0, bits=0), times=TIMES, reference=2)
     selection = select_frames(bracket)
     assert selection.three == (1, 2, 3)
     aligned = AlignedBracket(bracket, bracket.shape)

@@ -19,7 +19,7 @@ from afunet_core.merging.moving_scene import _static_elsewhere
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.working_scale import choose_scale, edge_width, finer_scale, where_needed
 from afunet_core.model.config import COMPACT
-from scenes import tiny_network
+from scenes import blobs, photographed, tiny_network
 
 TINY = replace(COMPACT, embed_dim=12, depths=(1, 1), fusion_heads=2, window_size=4)
 TIMES = (1.0, 4.0, 16.0)
@@ -31,33 +31,19 @@ def network() -> af.AFUNet:
     return af.AFUNet(TINY).eval()
 
 
-def moving_bracket(size: int = 96) -> af.Bracket:
+def moving_bracket() -> af.Bracket:
     """A textured wall, and a dark square that moves in one corner of it."""
-    generator = np.random.default_rng(0)
-    wall = 0.02 + 0.01 * generator.random((size, size, 1)) * np.ones(3)
-    frames = []
-    for index, time in enumerate(TIMES):
-        light = wall.copy()
-        light[8:20, 8 + 6 * index : 20 + 6 * index] = 0.004
-        shot = np.clip(light * time + 1e-3 * generator.standard_normal(light.shape), 0, 1)
-        frames.append((shot ** (1 / 2.2)).astype(np.float32))
-    return af.Bracket(frames, times=TIMES, encoding="gamma")
+    lights = [(0.02 + 0.01 * blobs(96, 96, 1)[:, :1]).expand(1, 3, 96, 96).clone() for _ in TIMES]
+    for index, light in enumerate(lights):
+        light[..., 8:20, 8 + 6 * index : 20 + 6 * index] = 0.004
+    return af.Bracket(photographed(lights, TIMES, gain=0, bits=0), times=TIMES)
 
 
-@pytest.mark.parametrize(
-    ("size", "scale"), [((64, 96), 1), ((800, 1000), 1), ((801, 1000), 2), ((4000, 6000), 4), ((10000, 10000), 4)]
-)
-def test_large_pictures_are_looked_at_reduced(network, size, scale):
-    assert choose_scale(MergeOptions(), network, *size) == scale
-
-
-def picture(sharp: bool, size: tuple[int, int] = (960, 1024)) -> ExposureStack:
+def picture(sharp: bool) -> ExposureStack:
     """Random tiles of 40 pixels, with edges of one pixel or of eleven."""
-    tiles = torch.rand(1, 3, size[0] // 40 + 1, size[1] // 40 + 1, generator=torch.Generator().manual_seed(0))
-    wall = tiles.repeat_interleave(40, -2).repeat_interleave(40, -1)[..., : size[0], : size[1]]
+    wall = blobs(960, 1040, 40, mode="nearest")[..., :1024]
     wall = wall if sharp else torch.nn.functional.avg_pool2d(wall, 11, 1, 5, count_include_pad=False)
-    frames = tuple((wall * t / 16).clamp(0, 1) ** (1 / 2.2) for t in TIMES)
-    return ExposureStack(frames, torch.tensor(TIMES), reference=1)
+    return ExposureStack(tuple((wall * t / 16) ** (1 / 2.2) for t in TIMES), torch.tensor(TIMES), reference=1)
 
 
 def needed(share: float) -> torch.Tensor:
@@ -66,6 +52,8 @@ def needed(share: float) -> torch.Tensor:
 
 def test_the_scale_goes_by_what_moved_by_sharpness_and_by_size(monkeypatch):
     sharp, soft = picture(True), picture(False)
+    for without_edges in (torch.full((1, 3, 40, 40), 0.3), torch.rand(1, 3, 5, 5)):
+        assert edge_width(without_edges) == 1.0
     assert edge_width(sharp.frames[1]) == pytest.approx(1.0, abs=0.1)
     assert rules.SOFT[2] < edge_width(soft.frames[1]) < rules.SOFT[4]
     assert finer_scale(4, sharp, needed(0.01)) == 1  # a sharp picture is not reduced for little
@@ -79,30 +67,28 @@ def test_the_scale_goes_by_what_moved_by_sharpness_and_by_size(monkeypatch):
     assert [finer_scale(coarsest, sharp, needed(1.0)) for coarsest in (2, 4)] == [2, 4]
 
 
-def test_a_picture_without_edges_counts_as_sharp():
-    assert edge_width(torch.full((1, 3, 40, 40), 0.3)) == 1.0
-    assert edge_width(torch.rand(1, 3, 5, 5)) == 1.0
-
-
 def test_the_inside_of_a_moving_thing_is_looked_at():
     """Between its edges all frames agree by chance."""
-    frames = []
-    for index, time in enumerate(TIMES):
-        light = torch.full((1, 3, 120, 160), 0.02)
-        left = 40 + 6 * index
-        light[..., 40:80, left : left + 40] = 0.004
-        frames.append((light * time).clamp(0, 1) ** (1 / 2.2))
-    where = where_needed(af.Bracket(frames, times=TIMES, encoding="gamma"), lambda: None)
+    lights = [torch.full((1, 3, 120, 160), 0.02) for _ in TIMES]
+    for index, light in enumerate(lights):
+        light[..., 40:80, 40 + 6 * index : 80 + 6 * index] = 0.004
+    where = where_needed(af.Bracket(photographed(lights, TIMES, gain=0, read=0), times=TIMES), lambda: None)
     assert where.shape == (1, 1, 120, 160)
     assert where[..., 40:80, 40:92].all()
     assert not where[..., :20, :].any()
 
 
-def test_a_choice_is_kept_and_what_is_exact_stays_so(network):
-    assert choose_scale(MergeOptions(working_scale="full"), network, 4000, 6000) == 1
-    assert choose_scale(MergeOptions(working_scale="quarter"), network, 64, 96) == 4
-    assert choose_scale(MergeOptions(), tiny_network(), 4000, 6000) == 1
-    assert choose_scale(MergeOptions(stages=True), network, 4000, 6000) == 1
+@pytest.mark.parametrize(
+    ("size", "options", "scale"),
+    [
+        ((64, 96), {}, 1), ((800, 1000), {}, 1), ((801, 1000), {}, 2), ((4000, 6000), {}, 4), ((10000, 10000), {}, 4),
+        ((4000, 6000), {"working_scale": "full"}, 1), ((64, 96), {"working_scale": "quarter"}, 4),
+        ((4000, 6000), {"stages": True}, 1),
+    ],
+)  # fmt: skip
+def test_large_pictures_are_looked_at_reduced_unless_chosen(network, size, options, scale):
+    assert choose_scale(MergeOptions(**options), network, *size) == scale
+    assert choose_scale(MergeOptions(), tiny_network(), *size) == 1  # a direct head is exact
 
 
 def test_reduced_frames_are_refused_where_they_cannot_be(network):

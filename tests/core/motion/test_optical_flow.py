@@ -13,20 +13,13 @@ from torch import Tensor
 
 from afunet_core.errors import ShapeError
 from afunet_core.motion.optical_flow import flow_inconsistency, optical_flow
+from scenes import blobs
 
 
 @pytest.fixture
-def texture(checks: Any) -> Tensor:
+def texture() -> Tensor:
     """Smooth blobs at several scales, 1×1×120×160, without anything that repeats."""
-    parts = [
-        F.interpolate(checks.uniform(1, 1, 120 // s, 160 // s, seed=s, dtype=torch.float32), (120, 160), mode="bicubic")
-        for s in (4, 10, 20)
-    ]
-    return torch.stack(parts).mean(0).clamp(0, 1)
-
-
-def rolled(picture: Tensor, x: int, y: int) -> Tensor:
-    return picture.roll((y, x), dims=(-2, -1))
+    return torch.stack([blobs(120, 160, cell, cell, "bicubic")[:, :1] for cell in (4, 10, 20)]).mean(0)
 
 
 def inner(flow: Tensor, margin: int = 32) -> Tensor:
@@ -37,9 +30,8 @@ def inner(flow: Tensor, margin: int = 32) -> Tensor:
 @given(x=st.integers(-12, 12), y=st.integers(-12, 12))
 def test_whole_shifts_are_found(x: int, y: int) -> None:
     """Up to a tenth of the picture in any direction, from nothing but the pictures."""
-    generator = torch.Generator().manual_seed(5)
-    picture = F.interpolate(torch.rand(1, 1, 20, 26, generator=generator), (120, 156), mode="bicubic").clamp(0, 1)
-    flow = inner(optical_flow(picture, rolled(picture, x, y)))
+    picture = blobs(120, 156, 6, seed=5, mode="bicubic")[:, :1]
+    flow = inner(optical_flow(picture, picture.roll((y, x), dims=(-2, -1))))
     wrong = (flow - torch.tensor([x, y], dtype=torch.float32)[:, None, None]).norm(dim=1)
     assert float(wrong.median()) < 0.15
     assert float((wrong < 0.5).float().mean()) > 0.95
