@@ -18,7 +18,7 @@ from afunet_core.merging.recorded import Recorded, recorded_mean
 from afunet_core.merging.static_scene import denoise_classic, is_at_rest
 from afunet_core.model.streaming.at_scale import stream_at_scale
 from afunet_core.motion.ghosts import ghost_map
-from afunet_core.registration.frames import align_frame
+from afunet_core.registration.align import align_frame
 from scenes import ANCHORED, tiny_network
 
 SHIFT = torch.tensor([[1.0, 0.0, 3.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]])
