@@ -37,15 +37,6 @@ def test_the_literal_network_is_the_network(load):
         torch.testing.assert_close(radiance, model(frames), rtol=0, atol=5e-6)
 
 
-def test_methods_are_measured_beside_opencv_with_their_error(load):
-    pytest.importorskip("cv2")
-    sizes = load("sizes")
-    rows = sizes.measure(megapixels=0.006, frames=3, methods=["opencv", "weighted"])
-    assert [row["method"] for row in rows] == ["opencv", "weighted"]
-    assert all(row["cpu"] > 0 and 5 < row["psnr"] < 80 for row in rows)
-    assert sizes.lines(rows)[0].startswith("| 0.006 | 3 | OpenCV |")
-
-
 def test_a_table_is_written_from_processes_of_their_own(load, tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     words = ["--megapixels", "0.006", "--method", "weighted", "--write", str(page)]

@@ -66,17 +66,11 @@ def test_loss_sums_the_layers(checks, file):
     apart = losses.perceptual_loss(*pair, features, reduction="none")
     checks.close(apart[:1], losses.perceptual_loss(pair[0][:1], pair[1][:1], features, reduction="none"))
     module = losses.VGGPerceptualLoss(file, ("relu1_1", "relu2_1"))
-    checks.twins(module, lambda p, t: losses.perceptual_loss(p, t, features), *pair)
+    assert torch.equal(module(*pair), losses.perceptual_loss(*pair, features))
+    assert not list(module.parameters())
+    assert set(module.state_dict()) >= {"features.relu1_1_weight", "features.relu2_1_bias"}
     both = losses.HDRLoss(radiance=0, perceptual=0.005, features=features)
     checks.close(both(*pair), losses.mu_l1_loss(*pair) + 0.005 * expected)
-
-
-def test_gradient_reaches_the_prediction_only(checks, file):
-    loss = losses.VGGPerceptualLoss(file, LAYERS)
-    assert not list(loss.parameters())
-    assert set(loss.state_dict()) >= {"features.relu1_1_weight", "features.relu3_1_bias"}
-    target = checks.uniform(1, 3, 4, 5, low=0.1)
-    checks.gradients(lambda p: loss(p, target), checks.uniform(1, 3, 4, 5, low=0.1, seed=1))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 3), (7, 5)])

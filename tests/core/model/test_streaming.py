@@ -105,13 +105,6 @@ def test_a_training_network_streams_as_in_evaluation_and_stays_in_training():
         tensor.requires_grad_().square().sum().backward()
 
 
-def test_not_a_number_stays_where_whole_image_execution_has_it():
-    model, frames = network(replace(TINY, channel_fusion=False, depths=(1,))), bracket(1, 18, 24, 40)
-    frames[0, 7, 3, 4] = float("nan")
-    expected, _ = plain(model, frames)
-    torch.testing.assert_close(stream(model, frames), expected, rtol=0, atol=2e-5, equal_nan=True)
-
-
 def test_progress_is_monotone_complete_and_reported_in_the_calling_thread():
     seen: list[tuple[int, int, str]] = []
     threads = set()
