@@ -32,7 +32,7 @@ from afunet_core.io.icc import parse_profile, srgb_profile
 from afunet_core.io.metadata import from_hdr_header, from_xmp, to_hdr_lines, to_xmp
 from afunet_core.io.microscope import read_pixel_size, read_plane_exposures
 from afunet_core.io.read import read_own_metadata
-from afunet_core.model.checkpoint import WEIGHTS, infer_config, load_model
+from afunet_core.model.checkpoint import WEIGHTS, load_model, match_config
 from scenes import exif_of, write_dng
 
 EXAMPLES = int(os.environ.get("AFUNET_FUZZ", "12"))
@@ -231,4 +231,4 @@ class TestCheckpoints:
         except RuntimeError:
             return
         with contextlib.suppress(AFUNetError):
-            infer_config({**weights, name: claimed})
+            match_config({**weights, name: claimed}, {})
