@@ -20,8 +20,6 @@ from afunet_core.ops.arguments import check_tensor
 from afunet_core.ops.box_filter import block_mean
 from afunet_core.radiometry import MU, exposure_times
 
-__all__ = ["AFUNet", "Embedding", "StageState", "pad_to_multiple"]
-
 
 class StageState(NamedTuple):
     """Features after a stage, ``B×C×H×W`` each: the aligned sides (α₁, α₃) and the estimate of the scene (x)."""
@@ -211,9 +209,8 @@ class AFUNet(nn.Module):
 def agreement_maps(one: Tensor, other: Tensor, encoded_one: Tensor, encoded_other: Tensor) -> Tensor:
     """Compare two frames, after the μ-law and as encoded (``B×3×H×W``), where neither is clipped: ``B×5×H×W``.
 
-    Returns:
-        Signed differences (3 channels), their mean size, and a weight that falls to 0 where a frame is clipped.
-        Differences are scaled by 4, to bring those that matter near 1.
+    Signed differences (3 channels), their mean size, and a weight that falls to 0 where a frame is clipped. Differences
+    are scaled by 4, to bring those that matter near 1.
     """
     clipped = torch.maximum(encoded_one, encoded_other).amax(1, keepdim=True)
     weight = ((0.97 - clipped) / 0.07).clamp(0, 1)
@@ -235,12 +232,7 @@ def check_network_input(frames: Tensor) -> None:
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Pad ``B×C×H×W`` at the right and bottom by reflection; images too small to reflect repeat their border.
-
-    Example:
-        >>> pad_to_multiple(torch.rand(1, 1, 21, 27), 8).shape
-        torch.Size([1, 1, 24, 32])
-    """
+    """Pad ``B×C×H×W`` at the right and bottom by reflection; images too small to reflect repeat their border."""
     height, width = image.shape[-2:]
     if torch.compiler.is_exporting():
         rows, columns = (_reflected_index(size, multiple, image.device) for size in (height, width))
