@@ -314,19 +314,6 @@ class TestRefusal:
 
 
 class TestProperties:
-    @settings(max_examples=6)
-    @given(
-        dx=st.floats(-25, 25), dy=st.floats(-25, 25), degrees=st.floats(-4, 4), scale=st.floats(0.97, 1.03),
-        tilt=st.floats(-5e-5, 5e-5),
-    )  # fmt: skip
-    def test_small_random_transforms(
-        self, scene: Tensor, dx: float, dy: float, degrees: float, scale: float, tilt: float
-    ) -> None:
-        truth = similarity(dx, dy, degrees, scale, tilt)
-        found = register(bracket_of([view(scene, truth), view(scene)], ev=(0, 1)))[1][0]
-        assert found.decision in {"warped", "identity"}
-        assert corner_error(found.homography, truth) < 0.25
-
     def test_uncertainty_follows_the_noise(self, scene: Tensor) -> None:
         views = [view(scene, MOTIONS["small"]), view(scene)]
         bright, dark = (register(bracket_of(views, ev=(0, 2), exposure=level))[1][0] for level in (0.15, 0.005))
