@@ -31,7 +31,7 @@ from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.losses import HDRLoss
 from afunet_core.metrics import psnr_linear, psnr_mu
-from afunet_core.model.afunet import AFUNet
+from afunet_core.model.afunet import AFUNet, pad_to_multiple
 from afunet_core.model.checkpoint import load_model, save_model
 from afunet_core.model.heads import anchored_merge, anchored_weights, estimate_times
 from afunet_core.model.streaming.at_scale import enlarged_maps, fit_maps, reduce_frames
@@ -79,10 +79,13 @@ class Objective:
 
 def decode_at_scale(model: AFUNet, frames: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     """Prior and log-trusts at full size by a network that looks at frames reduced by ``scale``, differentiable."""
+    coarse = reduce_frames(frames, scale) if scale > 1 else frames
+    height, width = coarse.shape[-2:]
+    features, _ = model._features(pad_to_multiple(coarse, model.config.multiple), keep=False)
+    prior, trust = (maps[..., :height, :width] for maps in model.head.decode(features))
     if scale == 1:
-        return model.decode(frames)
-    coarse = reduce_frames(frames, scale)
-    decoded = torch.cat(model.decode(coarse), dim=1)
+        return prior, trust
+    decoded = torch.cat([prior, trust], dim=1)
     with torch.autocast(frames.device.type, enabled=False):  # differences of means need all their digits
         prior, trust = enlarged_maps(fit_maps(decoded, coarse), scale, frames, (0, frames.shape[2])).split((3, 4), 1)
     return prior, trust

@@ -93,10 +93,12 @@ def stream(
     outer = wide(next(model.parameters()).dtype)
     if maps and not isinstance(model.head, AnchoredHead):
         raise ArgumentError("maps", "a network with an anchored head", model.config.head, "Use compact or full.")
-    make = torch.empty if where is None else torch.zeros
-    radiance = make(batch, 7 if maps else 3, height, width, dtype=outer, device=source.device)
+    image = torch.empty if where is None else torch.zeros
+    radiance = image(batch, 7 if maps else 3, height, width, dtype=outer, device=source.device)
     run = Run(model, dtype, (batch, height, width), tile_windows, on_progress, should_cancel, where)
-    states = [run.empty_state(batch, outer, source.device) for _ in model.stages] if stages else []
+    shape = batch, model.config.branch_dim, *run.crop
+    make = partial(torch.empty, shape, dtype=outer, device=source.device)
+    states = [StageState(make(), make(), make()) for _ in model.stages] if stages else []
     with torch.inference_mode(), full_precision(run.device), run.workers:
         for index in range(batch):
             with Scratch(memory_budget, run.device, run.dtype, where is not None) as scratch:
@@ -146,10 +148,6 @@ class Run:
         self.folded = [FoldedStage(cast(Stage, stage), dtype) for stage in model.stages]
         # Channel statistics are those of what is computed: of features that no attention saw they would be other ones.
         self.counted = None if active is None else torch.from_numpy(active)[..., None].to(self.device, self.dtype)
-
-    def empty_state(self, batch: int, dtype: torch.dtype, device: torch.device) -> StageState:
-        shape = (batch, self.config.branch_dim, *self.crop)
-        return StageState(*(torch.empty(shape, dtype=dtype, device=device) for _ in range(3)))
 
     def buffer(self, channels: int) -> RowBuffer:
         """An empty sliding buffer of whole rows."""

@@ -144,9 +144,8 @@ def test_wrong_inputs_are_refused():
         stream(model, bracket(1, 17, 8, 8))
     with pytest.raises(ArgumentError, match="precision"):
         stream(model, bracket(1, 18, 8, 8), precision=torch.int8)
-    for decode in (model.decode, lambda frames: stream(model, frames, maps=True)):
-        with pytest.raises(ArgumentError, match="anchored head"):
-            decode(bracket(1, 18, 8, 8))
+    with pytest.raises(ArgumentError, match="anchored head"):
+        stream(model, bracket(1, 18, 8, 8), maps=True)
 
 
 def test_workers_pass_the_first_error_on_and_start_nothing_after_it():

@@ -63,12 +63,11 @@ def test_edges_of_the_maps_lie_where_the_frames_have_theirs():
 @pytest.mark.parametrize("size", [(37, 41), (90, 33), (5, 3)])
 @pytest.mark.parametrize("scale", [2, 4])
 def test_pieces_give_the_image_of_the_whole(size, scale, monkeypatch):
-    """Of the network's own maps, which gradients may reach, enlarged at once."""
     network, given = model(), torch.cat([frames(*size), frames(*size, seed=1)])
     coarse = reduce_frames(given, scale)
-    with torch.no_grad():
-        maps = enlarged_maps(fit_maps(torch.cat(network.decode(coarse), 1), coarse), scale, given, (0, size[0]))
-        whole = anchored_merge(given, estimate_times(given), *maps.split((3, 4), dim=1))
+    maps = stream(network, coarse, times=estimate_times(given), maps=True)
+    maps = enlarged_maps(fit_maps(maps, coarse), scale, given, (0, size[0]))
+    whole = anchored_merge(given, estimate_times(given), *maps.split((3, 4), dim=1))
     for name, pixels in (("STRIP_PIXELS", 200), ("FITTED_PIXELS", 600)):
         monkeypatch.setattr(f"afunet_core.model.streaming.at_scale.{name}", pixels)
     image, share = stream_at_scale(network, given, scale)
