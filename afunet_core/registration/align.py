@@ -36,9 +36,7 @@ def covered_areas(registrations: Sequence[Registration], frames: int, height: in
     for index in range(frames):
         entries = registrations[index::frames]
         if any(entry.decision == "warped" for entry in entries):
-            whole = torch.ones(1, 1, height, width, dtype=torch.bool)
-            shown = [valid_area(x.homography, height, width) if x.decision == "warped" else whole for x in entries]
-            areas[index] = torch.cat(shown)
+            areas[index] = torch.cat([valid_area(entry.homography, height, width) for entry in entries])
     return areas
 
 

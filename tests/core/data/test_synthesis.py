@@ -504,7 +504,7 @@ class TestScenes:
         train, held = bank.split(holdout=2)
         assert (len(train.hdr), len(held.hdr)) == (3, 2)
         assert not set(train.photo_names) & set(held.photo_names)
-        noisy = SceneBank.from_tensors(bank.hdr[:2], hdr_names=["satara_night.hdr", "lab.hdr"])
+        noisy = SceneBank(bank.hdr[:2], hdr_names=("satara_night.hdr", "lab.hdr"))
         assert noisy.without_noise().hdr_names == ("lab.hdr",)
 
 
