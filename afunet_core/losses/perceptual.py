@@ -68,22 +68,15 @@ class VGGPerceptualLoss(PairLoss):
 
     Args:
         features: VGG-19 features, or a file of them, as :meth:`VGGFeatures.from_file` reads.
-        layers: names such as ``"relu2_1"``, of a file.
         mu: strength of the compression, or ``None`` if inputs are pictures already.
         reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        CheckpointError: if the file is not VGG-19 or ends before a layer that was asked for.
+        CheckpointError: if the file is not VGG-19.
     """
 
-    def __init__(
-        self,
-        features: VGGFeatures | str | Path,
-        layers: tuple[str, ...] = LAYERS,
-        mu: Scalar | None = MU,
-        reduction: str = "mean",
-    ) -> None:
-        found = features if isinstance(features, VGGFeatures) else VGGFeatures.from_file(features, layers)
+    def __init__(self, features: VGGFeatures | str | Path, mu: Scalar | None = MU, reduction: str = "mean") -> None:
+        found = features if isinstance(features, VGGFeatures) else VGGFeatures.from_file(features)
         super().__init__(perceptual_loss, features=found, mu=mu, reduction=reduction)
 
 
