@@ -33,7 +33,7 @@ from afunet_core.losses import HDRLoss
 from afunet_core.metrics import psnr_linear, psnr_mu
 from afunet_core.model.afunet import AFUNet, pad_to_multiple
 from afunet_core.model.checkpoint import load_model, save_model
-from afunet_core.model.heads import anchored_merge, anchored_weights, estimate_times
+from afunet_core.model.heads import AnchoredHead, anchored_merge, anchored_weights, estimate_times
 from afunet_core.model.streaming.at_scale import enlarged_maps, fit_maps, reduce_frames
 from afunet_core.radiometry import mu_law
 
@@ -81,6 +81,7 @@ def decode_at_scale(model: AFUNet, frames: Tensor, scale: int) -> tuple[Tensor, 
     """Prior and log-trusts at full size by a network that looks at frames reduced by ``scale``, differentiable."""
     coarse = reduce_frames(frames, scale) if scale > 1 else frames
     height, width = coarse.shape[-2:]
+    assert isinstance(model.head, AnchoredHead)
     features, _ = model._features(pad_to_multiple(coarse, model.config.multiple), keep=False)
     prior, trust = (maps[..., :height, :width] for maps in model.head.decode(features))
     if scale == 1:

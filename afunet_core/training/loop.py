@@ -98,7 +98,7 @@ def train(
     schedule = LambdaLR(state.optimizer, share, last_epoch=state.step - 1)
     objective, optimizer = fabric.setup(torch.compile(objective) if config.compile else objective, state.optimizer)
     # A log of its own for each start of a run: Lightning's logger replaces the file it finds.
-    logger = CSVLogger(folder, name="log", version=f"from-{state.step:07d}", flush_logs_every_n_steps=1)
+    logger: Any = CSVLogger(folder, name="log", version=f"from-{state.step:07d}", flush_logs_every_n_steps=1)
     bar = tqdm(total=config.steps, initial=state.step, disable=not (progress and fabric.is_global_zero), unit="step")
     running = torch.zeros((), device=fabric.device)
     for batch in training_batches(source, range(state.step, config.steps), fabric.global_rank):
