@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from gpu_training import decode_at_scale
 from large import bracket
 from literal import literal_afunet, parameters_of
 
@@ -36,7 +37,6 @@ from afunet_core.model.checkpoint import load_model
 from afunet_core.model.complexity import count_flops
 from afunet_core.model.config import PUBLISHED
 from afunet_core.model.streaming.stream import stream
-from afunet_core.model.working_scale import decode_at_scale
 
 NETWORKS = ("full", "compact", "published")
 
@@ -94,8 +94,8 @@ def check_scale(device: torch.device, side: int) -> dict[str, float]:
     """The working scale 2 on the device against the CPU."""
     model, frames = network("compact"), brackets(1, side)
     with torch.no_grad():
-        wanted = decode_at_scale(model, frames, 2).prior
-        return difference(decode_at_scale(model.to(device), frames.to(device), 2).prior, wanted)
+        wanted, _ = decode_at_scale(model, frames, 2)
+        return difference(decode_at_scale(model.to(device), frames.to(device), 2)[0], wanted)
 
 
 def check_synthesis(device: torch.device, side: int) -> dict[str, float]:

@@ -31,10 +31,10 @@ from afunet_core.data.synthesis.config import SynthesisConfig
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.losses import HDRLoss
 from afunet_core.metrics import psnr_linear, psnr_mu
-from afunet_core.model.afunet import AFUNet
+from afunet_core.model.afunet import AFUNet, pad_to_multiple
 from afunet_core.model.checkpoint import load_model, save_model
-from afunet_core.model.heads import anchored_merge, anchored_weights, estimate_times
-from afunet_core.model.working_scale import HeadMaps, decode_at_scale
+from afunet_core.model.heads import AnchoredHead, anchored_merge, anchored_weights, estimate_times
+from afunet_core.model.streaming.at_scale import enlarged_maps, fit_maps, reduce_frames
 from afunet_core.radiometry import mu_law
 
 LOSS: dict[str, Any] = {"radiance": 0.3, "radiance_kind": "l1", "decibel": 0.02}
@@ -71,16 +71,31 @@ class Objective:
             self.device.type, torch.bfloat16, enabled=self.device.type == "cuda", cache_enabled=False
         )
         with mixed:
-            maps = decode_at_scale(self.model, stacked, self.scale)
-        radiance, prior = merged(stacked, maps), maps.prior
+            prior, trust = decode_at_scale(self.model, stacked, self.scale)
+        radiance = merged(stacked, prior, trust)
         loss = self.loss(radiance, truth) + PRIOR_WEIGHT * self.loss(prior, truth)
-        return loss + INVENTED_WEIGHT * invented(stacked, maps.trust, truth)
+        return loss + INVENTED_WEIGHT * invented(stacked, trust, truth)
 
 
-def merged(frames: Tensor, maps: HeadMaps) -> Tensor:
+def decode_at_scale(model: AFUNet, frames: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """Prior and log-trusts at full size by a network that looks at frames reduced by ``scale``, differentiable."""
+    coarse = reduce_frames(frames, scale) if scale > 1 else frames
+    height, width = coarse.shape[-2:]
+    assert isinstance(model.head, AnchoredHead)
+    features, _ = model._features(pad_to_multiple(coarse, model.config.multiple), keep=False)
+    prior, trust = (maps[..., :height, :width] for maps in model.head.decode(features))
+    if scale == 1:
+        return prior, trust
+    decoded = torch.cat([prior, trust], dim=1)
+    with torch.autocast(frames.device.type, enabled=False):  # differences of means need all their digits
+        prior, trust = enlarged_maps(fit_maps(decoded, coarse), scale, frames, (0, frames.shape[2])).split((3, 4), 1)
+    return prior, trust
+
+
+def merged(frames: Tensor, prior: Tensor, trust: Tensor) -> Tensor:
     """The weighted mean of frames and prior."""
-    frames = frames.to(maps.prior.dtype)
-    return anchored_merge(frames, estimate_times(frames), *maps)
+    frames = frames.to(prior.dtype)
+    return anchored_merge(frames, estimate_times(frames), prior, trust)
 
 
 def invented(frames: Tensor, trust: Tensor, truth: Tensor) -> Tensor:
@@ -210,7 +225,7 @@ class Validation:
         for name, (scale, brackets) in self.sets.items():
             here = brackets.to(device)
             frames = here.network_input()
-            image = merged(frames, decode_at_scale(model, frames, scale)).clamp(0, 1)
+            image = merged(frames, *decode_at_scale(model, frames, scale)).clamp(0, 1)
             found[f"{name}_mu"] = float(psnr_mu(image, here.truth).mean())
             found[f"{name}_l"] = float(psnr_linear(image, here.truth).mean())
         return found

@@ -32,7 +32,7 @@ from torch import Tensor
 
 from afunet_core import Bracket, merge
 from afunet_core.ops.warp import transfer_points
-from afunet_core.registration.frames import Registration, estimate_homography
+from afunet_core.registration.frames import Registration, _register_pair
 
 BUNDLED = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina", "camera")
 FULL_WELL, READ_NOISE = 15000.0, 4.0
@@ -223,14 +223,8 @@ def corner_error(estimate: Tensor, truth: Tensor, size: tuple[int, int]) -> floa
 
 
 def ours(case: Case) -> tuple[Tensor, object]:
-    from afunet_core.radiometry import to_radiance
-
-    top = min(case.times)
-    moving, reference = (
-        to_radiance(f, t / top) for f, t in zip((case.moving, case.reference), case.times, strict=True)
-    )
-    ceiling, floor = 0.92 * top / max(case.times), 0.002
-    found = estimate_homography(moving, reference, ceiling=ceiling, floor=floor)
+    bracket = Bracket([case.moving, case.reference], times=case.times, reference=1, override=True)
+    found = _register_pair(bracket, (0, 1), "auto", lambda: None)
     return found.homography, found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import re
 import sys
 from pathlib import Path
@@ -37,15 +36,6 @@ def test_the_literal_network_is_the_network(load):
         torch.testing.assert_close(radiance, model(frames), rtol=0, atol=5e-6)
 
 
-def test_methods_are_measured_beside_opencv_with_their_error(load):
-    pytest.importorskip("cv2")
-    sizes = load("sizes")
-    rows = sizes.measure(megapixels=0.006, frames=3, methods=["opencv", "weighted"])
-    assert [row["method"] for row in rows] == ["opencv", "weighted"]
-    assert all(row["cpu"] > 0 and 5 < row["psnr"] < 80 for row in rows)
-    assert sizes.lines(rows)[0].startswith("| 0.006 | 3 | OpenCV |")
-
-
 def test_a_table_is_written_from_processes_of_their_own(load, tmp_path, monkeypatch, capsys):
     page = tmp_path / "page.md"
     words = ["--megapixels", "0.006", "--method", "weighted", "--write", str(page)]
@@ -62,11 +52,6 @@ def test_peak_memory_includes_what_was_freed_again(load):
     assert peak.peak - peak.start > 100 << 20
 
 
-def row(variant, seed, score):
-    scores = {"PSNR-μ": str(score), "PSNR-l": "1", "SSIM-μ": "0.1", "SSIM-l": "0.1"}
-    return {"variant": variant, "seed": str(seed), **scores, "parameters": "7", "GFLOP": "0.1"}
-
-
 def test_runs_are_repeatable_and_finished_ones_are_kept(load, tmp_path, monkeypatch):
     ablation = load("ablation")
     both = ["--variants", "M1", "published"]
@@ -79,19 +64,3 @@ def test_runs_are_repeatable_and_finished_ones_are_kept(load, tmp_path, monkeypa
     ablation.main(["-o", str(tmp_path / "a"), "--seeds", "0", *TINY, *both])
     assert "one seed: cannot tell" in (tmp_path / "a" / "table.md").read_text(encoding="utf-8")
     assert ablation.read_runs(tmp_path / "a" / "runs.csv", 2) == []  # runs of another length do not count
-
-
-def test_differences_count_from_two_standard_errors(load):
-    ablation = load("ablation")
-    runs = [row("M1", 0, 20.0), row("M1", 1, 21.0)]  # the seeds differ by as much for both: no noise in differences
-    runs += [row("M2", 0, 22.0), row("M2", 1, 23.0)]
-    runs += [row("M3", 0, 19.0), row("M3", 1, 22.1)]  # −1 and +1.1
-    text = ablation.report(runs)
-    verdicts = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in text.splitlines() if "→" in line}
-    assert verdicts == {"Table 4: M1 → M2": "as the paper", "Table 4: M1 → M3": "within noise"}
-    # The pooled spread: variances 0 and 2.205 of two differences each.
-    known = ablation.by_variant(runs, "PSNR-μ")
-    assert ablation.noise(known) == pytest.approx(math.sqrt(2.205 / 2))
-    assert ablation.verdict(-1.0, 0.1) == "reversed"
-    assert "| M2 | 22.50 |" in text
-    assert "| 44.48 |" in text

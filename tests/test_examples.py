@@ -82,55 +82,46 @@ class TestVariational:
         torch.testing.assert_close(torch.stack(with_alignment.shifts), shifts, atol=0.1, rtol=0)
 
 
-class TestMerge:
-    def test_three_lines_write_what_they_say(self, tmp_path):
-        import afunet_core as af
-
-        result = load("merge").merge_sample(tmp_path, reduction=6)
-        stored = af.read_image(tmp_path / "merged.exr")
-        assert stored.pixels.shape == result.radiance.shape == (80, 120, 3)
-        assert (stored.pixels == result.radiance).all()
-        assert af.read_image(tmp_path / "merged.png").pixels.shape == (80, 120, 3)
+def test_three_lines_write_what_they_say(tmp_path):
+    result = load("merge").merge_sample(tmp_path, reduction=6)
+    stored = af.read_image(tmp_path / "merged.exr")
+    assert stored.pixels.shape == result.radiance.shape == (80, 120, 3)
+    assert (stored.pixels == result.radiance).all()
+    assert af.read_image(tmp_path / "merged.png").pixels.shape == (80, 120, 3)
 
 
-class TestPipeline:
-    def test_exposures_and_print_are_found_by_gradient_through_the_network(self):
-        import afunet_core as af
-
-        example = load("pipeline")
-        frames, wanted = example.sample(reduction=12)
-        darkroom = example.Darkroom(af.load_model("compact"), stated_ev=(-1.4, 0.0, 2.6))
-        losses = example.optimise(darkroom, frames, wanted, steps=25)
-        assert losses[-1] < losses[0] / 3
-        assert (darkroom.outer_ev - 2.0).abs().max() < 0.25, "the exposures are 2 EV apart, stated were 1.4 and 2.6"
-        assert abs(darkroom.print_ev.item() - 1.0) < 0.3
+def test_exposures_and_print_are_found_by_gradient_through_the_network():
+    example = load("pipeline")
+    frames, wanted = example.sample(reduction=12)
+    darkroom = example.Darkroom(af.load_model("compact"), stated_ev=(-1.4, 0.0, 2.6))
+    losses = example.optimise(darkroom, frames, wanted, steps=25)
+    assert losses[-1] < losses[0] / 3
+    assert (darkroom.outer_ev - 2.0).abs().max() < 0.25, "the exposures are 2 EV apart, stated were 1.4 and 2.6"
+    assert abs(darkroom.print_ev.item() - 1.0) < 0.3
 
 
-class TestTraining:
-    def test_a_loss_trains_a_network_of_ones_own(self):
-        example = load("loss_in_training")
-        torch.manual_seed(0)
-        losses = example.train(example.SmallMerger(width=8), example.batches(30, size=24, batch=2))
-        assert sum(losses[-10:]) < sum(losses[:10]) / 2
+def test_a_loss_trains_a_network_of_ones_own():
+    example = load("loss_in_training")
+    torch.manual_seed(0)
+    losses = example.train(example.SmallMerger(width=8), example.batches(30, size=24, batch=2))
+    assert sum(losses[-10:]) < sum(losses[:10]) / 2
 
 
-class TestAugmentation:
-    def test_the_network_works_inside_a_container_of_kornia(self):
-        example = load("augmentation")
-        torch.manual_seed(0)
-        radiance, times = example.scene(16, 24), torch.tensor([1.0, 4.0, 16.0])
-        model = af.load_model("compact")
-        with torch.no_grad():
-            frames = example.network_input(radiance, times)
-            picture = example.pipeline(model)(frames)
-            assert picture.shape == (2, 3, 16, 24)
-            assert 0 <= picture.min() < picture.max() <= 1
-            assert af.psnr_mu(model(frames), radiance).min() > 40
+def test_the_network_works_inside_a_container_of_kornia():
+    example = load("augmentation")
+    torch.manual_seed(0)
+    radiance, times = example.scene(16, 24), torch.tensor([1.0, 4.0, 16.0])
+    model = af.load_model("compact")
+    with torch.no_grad():
+        frames = example.network_input(radiance, times)
+        picture = example.pipeline(model)(frames)
+        assert picture.shape == (2, 3, 16, 24)
+        assert 0 <= picture.min() < picture.max() <= 1
+        assert af.psnr_mu(model(frames), radiance).min() > 40
 
 
-class TestFluorescence:
-    def test_intensities_stay_proportional_to_light(self):
-        errors = load("fluorescence").measure()
-        assert max(errors) / min(errors) > 0.999e4
-        for level, error in errors.items():
-            assert abs(error) < 0.02, f"radiance {level:.1e} is off by {100 * error:.1f} %"
+def test_intensities_stay_proportional_to_light():
+    errors = load("fluorescence").measure()
+    assert max(errors) / min(errors) > 0.999e4
+    for level, error in errors.items():
+        assert abs(error) < 0.02, f"radiance {level:.1e} is off by {100 * error:.1f} %"

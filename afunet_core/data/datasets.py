@@ -105,10 +105,13 @@ def find_scenes(root: Path | str, layout: str = "auto") -> list[SceneFiles]:
 def _scenes(root: Path, name: str, strict: bool) -> Iterator[SceneFiles]:
     """Yield the scenes of a layout; ``strict`` refuses incomplete ones, which are passed over otherwise."""
     layout = LAYOUTS[name]
-    for folder in _folders(root):
+    inside = (path for path in root.rglob("*") if path.is_dir())
+    nested = sorted(inside, key=lambda path: [natural_key(part) for part in path.relative_to(root).parts])
+    for folder in (root, *nested):
         scene = folder
         if name != "challenge123":
-            frames = _frames(folder, layout.frame)
+            found = (entry for entry in folder.iterdir() if re.fullmatch(layout.frame, entry.name) and entry.is_file())
+            frames = sorted(found, key=natural_key)
         elif re.fullmatch(r"\d+_2", folder.name):  # frame k of scene NNN is in NNN_k, the rest beside the second
             scene = folder.with_name(folder.name.removesuffix("_2"))
             parts = (folder.with_name(f"{scene.name}_{k}") / f"ldr_img_{k}.tif" for k in (1, 2, 3))
@@ -129,23 +132,12 @@ def _scenes(root: Path, name: str, strict: bool) -> Iterator[SceneFiles]:
             raise ImageFileError(f"{scene}: lacks {'; '.join(missing)}. Complete the scene or remove its folder.")
 
 
-def _frames(folder: Path, pattern: str) -> list[Path]:
-    found = (entry for entry in folder.iterdir() if re.fullmatch(pattern, entry.name) and entry.is_file())
-    return sorted(found, key=natural_key)
-
-
-def _folders(root: Path) -> list[Path]:
-    inside = (path for path in root.rglob("*") if path.is_dir())
-    return [root, *sorted(inside, key=lambda path: [natural_key(part) for part in path.relative_to(root).parts])]
-
-
 def read_scene(scene: SceneFiles) -> BracketSample:
     """Read a scene: frames sorted shortest first, integers divided by their largest value."""
     evs = read_exposure_list(scene.exposures).ev
     if len(evs) != _FRAMES:
         raise BracketError("exposures", f"{_FRAMES} EV values in {scene.exposures}", len(evs), "One for each frame.")
-    pictures = [_encoded(path) for path in scene.frames]
-    truth = _chw(read_image(scene.truth).pixels.astype(np.float32), scene.truth)
+    pictures, truth = [_read(path).clamp(0, 1) for path in scene.frames], _read(scene.truth)
     for path, picture in zip(scene.frames, pictures, strict=True):
         if picture.shape != truth.shape:
             raise ShapeError(str(path), f"{tuple(truth.shape)} as {scene.truth.name}", tuple(picture.shape))
@@ -159,14 +151,12 @@ def read_scene(scene: SceneFiles) -> BracketSample:
     }
 
 
-def _encoded(path: Path) -> Tensor:
+def _read(path: Path) -> Tensor:
+    """A picture as 3×H×W floats; integers are divided by their largest value."""
     pixels = read_image(path).pixels
     scale = float(np.iinfo(pixels.dtype).max) if pixels.dtype.kind in "ui" else 1.0
-    return _chw(pixels.astype(np.float32) / np.float32(scale), path).clamp(0, 1)
-
-
-def _chw(pixels: np.ndarray, path: Path) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(three_channels(pixels, path).transpose(2, 0, 1)))
+    pixels = three_channels(pixels.astype(np.float32) / np.float32(scale), path)
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
 class BracketDataset(Dataset[BracketSample]):

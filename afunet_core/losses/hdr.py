@@ -1,7 +1,7 @@
 """The weighted sum that training minimises.
 
 The field compares in the μ-law domain, where shadows count as they do on a display. That alone neglects highlights,
-which fill only a small part of the compressed range: :func:`~afunet_core.losses.radiance.radiance_loss` adds them.
+which fill only a small part of the compressed range: :func:`~afunet_core.losses.terms.radiance_loss` adds them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError
-from afunet_core.losses.decibel import decibel_loss
-from afunet_core.losses.fourier import fourier_l1_loss
-from afunet_core.losses.mu_law import mu_l1_loss
 from afunet_core.losses.perceptual import VGGFeatures, perceptual_loss
-from afunet_core.losses.radiance import radiance_loss
-from afunet_core.losses.reduction import paired, reduced
+from afunet_core.losses.terms import decibel_loss, fourier_l1_loss, mu_l1_loss, paired, radiance_loss, reduced
 from afunet_core.ops.arguments import Scalar, check_positive, hold, is_number
 from afunet_core.radiometry import MU
 
@@ -31,11 +27,11 @@ class HDRLoss(nn.Module):
     features=...)`` that of the paper.
 
     Args:
-        mu_l1: weight of :func:`~afunet_core.losses.mu_law.mu_l1_loss`.
-        radiance: weight of :func:`~afunet_core.losses.radiance.radiance_loss`.
-        fourier: weight of :func:`~afunet_core.losses.fourier.fourier_l1_loss`.
+        mu_l1: weight of :func:`~afunet_core.losses.terms.mu_l1_loss`.
+        radiance: weight of :func:`~afunet_core.losses.terms.radiance_loss`.
+        fourier: weight of :func:`~afunet_core.losses.terms.fourier_l1_loss`.
         perceptual: weight of :func:`~afunet_core.losses.perceptual.perceptual_loss`.
-        decibel: weight of :func:`~afunet_core.losses.decibel.decibel_loss`.
+        decibel: weight of :func:`~afunet_core.losses.terms.decibel_loss`.
         features: VGG-19 features or a file of them, needed with ``perceptual``.
         radiance_kind: ``"rms"`` or ``"l1"``.
         mu: strength of the compression.
@@ -63,18 +59,13 @@ class HDRLoss(nn.Module):
         mu: Scalar = MU,
     ) -> None:
         super().__init__()
-        self.weights = {
-            "mu_l1": mu_l1,
-            "radiance": radiance,
-            "fourier": fourier,
-            "perceptual": perceptual,
-            "decibel": decibel,
-        }
+        self.weights = {"mu_l1": mu_l1, "radiance": radiance, "fourier": fourier}
+        self.weights |= {"perceptual": perceptual, "decibel": decibel}
         for name, weight in self.weights.items():
             if not (is_number(weight) and 0 <= weight < math.inf):
                 raise ArgumentError(name, "a weight of at least 0", repr(weight))
         if not any(self.weights.values()):
-            raise ArgumentError("mu_l1, radiance, fourier, perceptual, decibel", "one weight above 0", 0.0)
+            raise ArgumentError(", ".join(self.weights), "one weight above 0", 0.0)
         if perceptual > 0 and features is None:
             raise ArgumentError("features", "VGG-19 features", None, "Give the path of a VGG-19 file.")
         self.features: Any = VGGFeatures.from_file(features) if isinstance(features, str | Path) else features
@@ -95,9 +86,8 @@ class HDRLoss(nn.Module):
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         terms = self.terms(*paired(prediction, target))
-        return reduced(
-            torch.stack([self.weights[name] * term for name, term in terms.items()]), "sum", prediction, target
-        )
+        weighted = torch.stack([self.weights[name] * term for name, term in terms.items()])
+        return reduced(weighted, "sum", prediction, target)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={weight}" for name, weight in self.weights.items())

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from afunet_core.errors import ArgumentError, CheckpointError, ShapeError
-from afunet_core.losses.reduction import paired, reduced
-from afunet_core.ops.arguments import Scalar, hold
+from afunet_core.losses.terms import PairLoss, paired, reduced
+from afunet_core.ops.arguments import Scalar
 from afunet_core.radiometry import MU
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -63,35 +63,21 @@ def perceptual_loss(
     return reduced(torch.stack(layers).sum(0), reduction, prediction, target)
 
 
-class VGGPerceptualLoss(nn.Module):
+class VGGPerceptualLoss(PairLoss):
     """Module twin of :func:`perceptual_loss`, with the VGG-19 features it compares.
 
     Args:
         features: VGG-19 features, or a file of them, as :meth:`VGGFeatures.from_file` reads.
-        layers: names such as ``"relu2_1"``, of a file.
         mu: strength of the compression, or ``None`` if inputs are pictures already.
         reduction: over samples: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
-        CheckpointError: if the file is not VGG-19 or ends before a layer that was asked for.
+        CheckpointError: if the file is not VGG-19.
     """
 
-    mu: Scalar | None
-
-    def __init__(
-        self,
-        features: VGGFeatures | str | Path,
-        layers: tuple[str, ...] = LAYERS,
-        mu: Scalar | None = MU,
-        reduction: str = "mean",
-    ) -> None:
-        super().__init__()
-        self.features = features if isinstance(features, VGGFeatures) else VGGFeatures.from_file(features, layers)
-        self.reduction = reduction
-        hold(self, mu=mu)
-
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        return perceptual_loss(prediction, target, self.features, self.mu, self.reduction)
+    def __init__(self, features: VGGFeatures | str | Path, mu: Scalar | None = MU, reduction: str = "mean") -> None:
+        found = features if isinstance(features, VGGFeatures) else VGGFeatures.from_file(features)
+        super().__init__(perceptual_loss, features=found, mu=mu, reduction=reduction)
 
 
 class VGGFeatures(nn.Module):

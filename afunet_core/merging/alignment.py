@@ -15,7 +15,8 @@ from afunet_core.camera.noise import ORDINARY_CAMERA, NoiseModel, estimate_noise
 from afunet_core.errors import ArgumentError
 from afunet_core.merging.options import MergeOptions
 from afunet_core.motion.rest import disagreement
-from afunet_core.registration.frames import Registration, common_area, covered_areas, register
+from afunet_core.registration.align import common_area, covered_areas
+from afunet_core.registration.frames import Registration, register
 from afunet_core.utils.progress import ProgressReporter
 
 # The registration's mode for each choice of ``align``.

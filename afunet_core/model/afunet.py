@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from afunet_core.errors import ArgumentError, ShapeError
+from afunet_core.errors import ShapeError
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.heads import AnchoredHead, DirectHead, estimate_times
 from afunet_core.model.layers import Conv3x3
@@ -19,8 +19,6 @@ from afunet_core.model.stages import Stage
 from afunet_core.ops.arguments import check_tensor
 from afunet_core.ops.box_filter import block_mean
 from afunet_core.radiometry import MU, exposure_times
-
-__all__ = ["AFUNet", "Embedding", "StageState", "pad_to_multiple"]
 
 
 class StageState(NamedTuple):
@@ -46,8 +44,8 @@ class Embedding(nn.Module):
             # Published checkpoints carry this norm although their forward pass never calls it.
             self.dormant_norm = nn.LayerNorm(dim).requires_grad_(False)
 
-    def frame_inputs(self, frames: Tensor, which: Sequence[int] = (0, 1, 2)) -> list[Tensor]:
-        """Make the inputs of the convolution of each frame in ``which``, channels last: ``B×H/fold×W/fold×inputs``.
+    def frame_inputs(self, frames: Tensor) -> list[Tensor]:
+        """Make the inputs of the convolution of each frame, channels last: ``B×H/fold×W/fold×inputs``.
 
         No pixel depends on another fold, so that rows of an image give rows of the result.
         """
@@ -56,8 +54,8 @@ class Embedding(nn.Module):
         if self.mu_input or self.agreement_input:
             compressed = [torch.log1p(MU * frame[:, :3].clamp_min(0)) / math.log1p(MU) for frame in parts]
         inputs = []
-        for slot in which:
-            frame = torch.cat([parts[slot], compressed[slot]], dim=1) if self.mu_input else parts[slot]
+        for slot, part in enumerate(parts):
+            frame = torch.cat([part, compressed[slot]], dim=1) if self.mu_input else part
             image = pixel_unshuffle(frame, self.fold)
             if self.agreement_input:
                 # Under and over are compared with the reference, the reference's slot holds under against over.
@@ -151,20 +149,6 @@ class AFUNet(nn.Module):
         radiance, prior, _ = self._run(frames, times, keep_states=False)
         return radiance, prior
 
-    def decode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the prior ``B×3×H×W`` and the log-trust (under, reference, over, prior) ``B×4×H×W`` of the head.
-
-        Raises:
-            ArgumentError: for a network with a direct head.
-        """
-        if not isinstance(self.head, AnchoredHead):
-            raise ArgumentError("model", "a network with an anchored head", self.config.head, "Use compact or full.")
-        check_network_input(frames)
-        height, width = frames.shape[-2:]
-        features, _ = self._features(pad_to_multiple(frames, self.config.multiple), keep=False)
-        prior, trust = self.head.decode(features)
-        return _crop(prior, height, width), _crop(trust, height, width)
-
     def _run(
         self, frames: Tensor, times: Tensor | Sequence[float] | None, keep_states: bool
     ) -> tuple[Tensor, Tensor, list[StageState]]:
@@ -174,12 +158,14 @@ class AFUNet(nn.Module):
             times = exposure_times(times, frames).expand(frames.shape[0], 3)
         else:
             times = estimate_times(frames) if self.config.head == "anchored" else frames.new_ones(frames.shape[0], 3)
-        if frames.shape[0] == 0:
-            return self._nothing(frames, keep_states)
+        rows, columns = (-(-size // self.config.downscale) for size in (height, width))
+        if frames.shape[0] == 0:  # no samples: results of the shapes and dtype that samples would have
+            image, feature = frames[:, :3], frames.new_empty(0, self.config.branch_dim, rows, columns)
+            return image, image, [StageState(feature, feature, feature)] * (self.config.stages * keep_states)
         dtype = frames.dtype
         frames = pad_to_multiple(frames, self.config.multiple)
         features, passed = self._features(frames, keep_states)
-        states = [self._state(*after, height, width) for after in passed]
+        states = [StageState(*(x.permute(0, 3, 1, 2)[..., :rows, :columns] for x in after)) for after in passed]
         radiance, prior = self.head(features, frames, times)
         return _crop(radiance, height, width).to(dtype), _crop(prior, height, width).to(dtype), states
 
@@ -188,32 +174,19 @@ class AFUNet(nn.Module):
         joined, skip = self.embed(frames)
         under, estimate, over = joined.chunk(3, dim=-1)
         observed = estimate
-        passed: list[tuple[Tensor, Tensor, Tensor]] = []
+        passed = []
         for stage in self.stages:
             under, estimate, over = stage(under, estimate, over, observed)
             if keep:
                 passed.append((under, estimate, over))
         return estimate + self.skip(skip), passed
 
-    def _nothing(self, frames: Tensor, keep_states: bool) -> tuple[Tensor, Tensor, list[StageState]]:
-        """Return results for no samples, of the shapes and dtype that samples would have."""
-        height, width = frames.shape[-2:]
-        rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)
-        image, feature = frames[:, :3], frames.new_empty(0, self.config.branch_dim, rows, columns)
-        return image, image, [StageState(feature, feature, feature)] * (self.config.stages * keep_states)
-
-    def _state(self, under: Tensor, estimate: Tensor, over: Tensor, height: int, width: int) -> StageState:
-        rows, columns = -(-height // self.config.downscale), -(-width // self.config.downscale)
-        under, estimate, over = (x.permute(0, 3, 1, 2)[..., :rows, :columns] for x in (under, estimate, over))
-        return StageState(under, estimate, over)
-
 
 def agreement_maps(one: Tensor, other: Tensor, encoded_one: Tensor, encoded_other: Tensor) -> Tensor:
     """Compare two frames, after the μ-law and as encoded (``B×3×H×W``), where neither is clipped: ``B×5×H×W``.
 
-    Returns:
-        Signed differences (3 channels), their mean size, and a weight that falls to 0 where a frame is clipped.
-        Differences are scaled by 4, to bring those that matter near 1.
+    Signed differences (3 channels), their mean size, and a weight that falls to 0 where a frame is clipped. Differences
+    are scaled by 4, to bring those that matter near 1.
     """
     clipped = torch.maximum(encoded_one, encoded_other).amax(1, keepdim=True)
     weight = ((0.97 - clipped) / 0.07).clamp(0, 1)
@@ -235,12 +208,7 @@ def check_network_input(frames: Tensor) -> None:
 
 
 def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
-    """Pad ``B×C×H×W`` at the right and bottom by reflection; images too small to reflect repeat their border.
-
-    Example:
-        >>> pad_to_multiple(torch.rand(1, 1, 21, 27), 8).shape
-        torch.Size([1, 1, 24, 32])
-    """
+    """Pad ``B×C×H×W`` at the right and bottom by reflection; images too small to reflect repeat their border."""
     height, width = image.shape[-2:]
     if torch.compiler.is_exporting():
         rows, columns = (_reflected_index(size, multiple, image.device) for size in (height, width))

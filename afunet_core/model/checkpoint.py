@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError, CheckpointError
 from afunet_core.io.atomic import write_atomically
@@ -22,7 +22,6 @@ from afunet_core.utils.device import choose_device, cpu_by_default
 
 __all__ = [
     "describe_checkpoint",
-    "infer_config",
     "load_model",
     "model_path",
     "read_checkpoint",
@@ -195,22 +194,22 @@ def _read_torch(path: Path) -> Mapping[str, Any]:
     raise CheckpointError(f"model: {path.name} holds dictionaries within dictionaries without end.")
 
 
-def infer_config(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> AFUNetConfig:
-    """Infer the configuration from tensors under their published names.
+def match_config(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> tuple[AFUNetConfig, dict[str, nn.Parameter]]:
+    """Infer the configuration, and the parameters it asks for, from tensors under their published names.
 
-    Shapes decide everything but the order of the stage and the stochastic depth, which come from the metadata, if
-    any.
-
-    Raises:
-        CheckpointError: if the tensors fit no configuration.
+    Shapes decide everything but the order of the stage and the stochastic depth, which metadata may say.
     """
-    hints: dict[str, Any] = {}
     try:
-        if metadata and "afunet_config" in metadata:
-            stored = json.loads(metadata["afunet_config"])
-            hints = {name: stored[name] for name in ("order", "drop_path") if name in stored}
-        return AFUNetConfig(**_sizes({name: tuple(value.shape) for name, value in tensors.items()}), **hints)
-    except (KeyError, IndexError, ValueError, ZeroDivisionError, TypeError, AttributeError) as error:
+        stored = json.loads(metadata.get("afunet_config", "{}"))
+        hints = {name: stored[name] for name in ("order", "drop_path") if name in stored}
+        config = AFUNetConfig(**_sizes({name: tuple(value.shape) for name, value in tensors.items()}), **hints)
+        if sum(config.depths) > len(tensors):
+            raise ValueError(f"{len(tensors)} parameters for {sum(config.depths)} blocks")
+        with torch.device("meta"):  # shapes alone: what a file claims is not allocated
+            return config, {to_published(key): value for key, value in AFUNet(config).named_parameters()}
+    except (LookupError, ValueError, ZeroDivisionError, TypeError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"model: the parameters fit no AFUNet configuration ({error}).") from error
 
 
@@ -255,15 +254,7 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
 def _read_network(path: Path) -> tuple[dict[str, Tensor], dict[str, str], AFUNetConfig]:
     """Read tensors, metadata and configuration; parameters that do not fit, or are absurd, are refused first."""
     tensors, metadata = read_checkpoint(path)
-    config = infer_config(tensors, metadata)
-    depths = sum(config.depths)
-    if depths > len(tensors):
-        raise CheckpointError(f"model: {len(tensors)} parameters cannot fill {depths} blocks.")
-    try:
-        with torch.device("meta"):  # shapes alone: what a file claims is not allocated
-            expected = {to_published(key): value for key, value in AFUNet(config).named_parameters()}
-    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        raise CheckpointError(f"model: the parameters fit no AFUNet configuration ({error}).") from error
+    config, expected = match_config(tensors, metadata)
     shared = [key for key in expected if key in tensors]
     problems = {
         "missing": lambda: sorted(set(expected) - set(tensors)),

@@ -26,27 +26,21 @@ class Complexity(NamedTuple):
 
 
 def complexity(config: AFUNetConfig, height: int = 128, width: int = 128) -> Complexity:
-    """Count parameters, used or not, and operations for a bracket of ``height × width`` pixels.
-
-    Example:
-        >>> complexity(AFUNetConfig()).parameters
-        1162035
-    """
+    """Count parameters, used or not, and operations for a bracket of ``height × width`` pixels."""
     with torch.device("meta"):
         parameters = sum(parameter.numel() for parameter in AFUNet(config).parameters())
     return Complexity(parameters, count_flops(config, height, width))
 
 
-def count_flops(config: AFUNetConfig, height: int, width: int, folded: bool = False) -> int:
+def count_flops(config: AFUNetConfig, height: int, width: int) -> int:
     """Count operations for one bracket of ``height × width`` pixels; what padding adds is counted.
 
-    ``folded`` counts the channel attention as this package computes it (value, attention and projection as one matrix
-    for the whole image) instead of as the paper writes it.
+    The channel attention counts as the paper writes it; here value, attention and projection are one matrix.
     """
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:  # shapes alone
         AFUNet(config).eval()(torch.empty(1, 18, height, width))
     executed = int(counter.get_total_flops())
-    if folded or not config.channel_fusion:
+    if not config.channel_fusion:
         return executed
     rows, columns = (-(-size // config.multiple) * config.window_size for size in (height, width))
     dim, per_head = config.branch_dim, config.branch_dim // config.channel_heads

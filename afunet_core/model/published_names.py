@@ -52,12 +52,7 @@ def is_published(key: str) -> bool:
 
 
 def to_published(key: str) -> str:
-    """Return the published name of one of our parameters; KeyError if the network has no such parameter.
-
-    Example:
-        >>> to_published("stages.2.consistency.beta_over")
-        'beta2.2'
-    """
+    """Return the published name of one of our parameters; KeyError if the network has no such parameter."""
     for ours, theirs in _BEGINNINGS.items():
         if match := re.match(ours, key):
             rest = key[match.end() :]

@@ -7,6 +7,7 @@ and tensors only for their type and shape.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
@@ -37,12 +38,7 @@ def check_batch(name: str, value: object) -> None:
 
 
 def check_frames(frames: Any, count: int | None = None, channels: int | None = 3) -> None:
-    """Refuse anything but ``count`` frames (any number if ``None``) of one shape, B×``channels``×H×W.
-
-    Raises:
-        TensorTypeError: for anything but floating-point tensors.
-        ShapeError: naming the frame.
-    """
+    """Refuse anything but ``count`` frames (any number if ``None``) of one shape, B×``channels``×H×W."""
     if isinstance(frames, str) or not hasattr(frames, "__len__") or not hasattr(frames, "__getitem__"):
         raise TensorTypeError("frames", "a sequence of floating-point tensors", f"a {type(frames).__name__}")
     if len(frames) != count if count else len(frames) == 0:
@@ -59,30 +55,24 @@ def check_frames(frames: Any, count: int | None = None, channels: int | None = 3
 
 def check_positive(name: str, value: object, advice: str = "") -> None:
     """Refuse a number that is not above 0 and finite, and anything that is neither number nor floating tensor."""
-    if isinstance(value, Tensor):
-        check_tensor(name, value)
-    elif not (is_number(value) and 0 < value < math.inf):  # type: ignore[operator]
-        raise ArgumentError(name, "a finite number above 0", _shown(value), advice)
+    _check_number(name, value, lambda number: number > 0, "a finite number above 0", advice)
 
 
-def check_not_negative(name: str, value: object, expected: str = "a finite number of at least 0") -> None:
-    """Refuse a number below 0 or not finite, and anything that is neither number nor floating tensor.
-
-    Raises:
-        ArgumentError: naming the value.
-    """
-    if isinstance(value, Tensor):
-        check_tensor(name, value)
-    elif not (is_number(value) and 0 <= value < math.inf):  # type: ignore[operator]
-        raise ArgumentError(name, expected, _shown(value))
+def check_not_negative(name: str, value: object) -> None:
+    """Refuse a number below 0 or not finite, and anything that is neither number nor floating tensor."""
+    _check_number(name, value, lambda number: number >= 0, "a finite number of at least 0")
 
 
 def check_finite(name: str, value: object, expected: str = "a finite number") -> None:
     """Refuse a number that is not finite, and anything that is neither number nor floating tensor."""
+    _check_number(name, value, lambda number: -math.inf < number, expected)
+
+
+def _check_number(name: str, value: Any, allows: Callable[[Any], bool], expected: str, advice: str = "") -> None:
     if isinstance(value, Tensor):
         check_tensor(name, value)
-    elif not (is_number(value) and -math.inf < value < math.inf):  # type: ignore[operator]
-        raise ArgumentError(name, expected, _shown(value))
+    elif not (is_number(value) and allows(value) and value < math.inf):
+        raise ArgumentError(name, expected, value if isinstance(value, (int, float)) else repr(value), advice)
 
 
 def per_sample(name: str, value: Scalar, image: Tensor) -> Scalar:
@@ -98,12 +88,7 @@ def per_sample(name: str, value: Scalar, image: Tensor) -> Scalar:
 
 
 def per_result(name: str, value: Scalar, image: Tensor) -> Scalar:
-    """Shape a parameter to broadcast over results of one number a sample, (B,).
-
-    Example:
-        >>> per_result("floor", torch.tensor([0.0, 1.0]), torch.zeros(2, 3, 4, 4)).shape
-        torch.Size([2])
-    """
+    """Shape a parameter to broadcast over results of one number a sample, (B,)."""
     shaped = per_sample(name, value, image)
     return shaped.flatten() if isinstance(shaped, Tensor) else shaped
 
@@ -129,7 +114,3 @@ def is_number(value: object) -> bool:
     # NumPy's own numbers and symbols of torch.compile have __float__; so has an array, which is refused with its type.
     # A tuple of types, since the compiler of older PyTorch knows no union of them.
     return isinstance(value, (int, float)) or (hasattr(value, "__float__") and not hasattr(value, "__len__"))
-
-
-def _shown(value: object) -> object:
-    return value if isinstance(value, (int, float)) else repr(value)

@@ -16,11 +16,6 @@ def find_plateau(values: np.ndarray, lowest: float = _LOWEST) -> float | None:
     """Find the largest value, where so many have it that it must be a limit; ``None`` where they do not.
 
     ``values`` are shares of the scale; a limit is looked for from ``lowest`` on.
-
-    Example:
-        >>> ramp = np.linspace(0, 1, 1000)
-        >>> find_plateau(np.minimum(ramp, 0.75)), find_plateau(0.9 * ramp)
-        (0.75, None)
     """
     top = float(values.max())
     if not lowest < top < _HIGHEST:

@@ -9,11 +9,5 @@ MAD_TO_SIGMA = 1.4826
 
 
 def median_deviation(deviations: Tensor) -> Tensor:
-    """Standard deviation of normal values from deviations along the last axis; outliers hardly count, NaN is left out.
-
-    Example:
-        >>> import torch
-        >>> round(float(median_deviation(torch.tensor([-1.0, 0.0, 1.0, float("nan"), 1000.0]))), 4)
-        1.4826
-    """
+    """Standard deviation from deviations along the last axis, where outliers hardly count and NaN is left out."""
     return MAD_TO_SIGMA * deviations.abs().nanmedian(-1).values

@@ -17,12 +17,7 @@ LEAST_HALOS = 8  # height of a strip in rows beyond it, which are computed twice
 
 
 def row_strips(height: int, width: int, pixels: int = PIXELS, multiple: int = 1) -> Iterator[slice]:
-    """Cut an image into strips of about ``pixels`` pixels, whole rows and ``multiple`` of them, top to bottom.
-
-    Example:
-        >>> [(rows.start, rows.stop) for rows in row_strips(10, 100, pixels=500, multiple=2)]
-        [(0, 4), (4, 8), (8, 10)]
-    """
+    """Cut an image into strips of about ``pixels`` pixels, whole rows and ``multiple`` of them, top to bottom."""
     step = max(1, pixels // max(1, width) // multiple) * multiple
     for top in range(0, height, step):
         yield slice(top, min(top + step, height))

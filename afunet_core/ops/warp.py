@@ -13,28 +13,14 @@ from afunet_core.errors import ArgumentError, ShapeError
 from afunet_core.ops.arguments import check_batch, check_tensor, visible
 from afunet_core.ops.strips import row_strips
 
-__all__ = ["WarpHomography", "displacement", "sample", "transfer_points", "valid_area", "warp_homography", "warp_rows"]
+__all__ = ["WarpHomography", "sample", "warp_homography"]
 
 STRIP_PIXELS = 1 << 18  # of large images this many are warped, or asked for what they cover, at a time
 
 
 # kornia's transform_points does not divide a point at infinity: it comes out as if it were near.
 def transfer_points(homography: Tensor, points: Tensor) -> Tensor:
-    """Apply homographies to points.
-
-    Args:
-        homography: 3×3, or B×3×3.
-        points: N×2, as (x, y) in pixels.
-
-    Returns:
-        The transferred points, N×2 or B×N×2. A point on the line at infinity becomes inf or NaN.
-
-    Example:
-        >>> shift = torch.tensor([[1.0, 0.0, 5.0], [0.0, 1.0, -2.0], [0.0, 0.0, 1.0]])
-        >>> transfer_points(shift, torch.tensor([[0.0, 0.0], [10.0, 10.0]]))
-        tensor([[ 5., -2.],
-                [15.,  8.]])
-    """
+    """Apply homographies, 3×3 or B×3×3, to N×2 points (x, y) in pixels; one at infinity becomes inf or NaN."""
     x, y = points[..., 0:1], points[..., 1:2]
     columns = homography.unsqueeze(-3)
     mapped = x * columns[..., 0] + y * columns[..., 1] + columns[..., 2]
@@ -42,13 +28,9 @@ def transfer_points(homography: Tensor, points: Tensor) -> Tensor:
 
 
 def displacement(homography: Tensor, height: int, width: int) -> float:
-    """Measure the furthest that a homography moves any corner of an image, in pixels; inf when it tears the image.
-
-    Example:
-        >>> displacement(torch.eye(3), 10, 20)
-        0.0
-    """
-    corners = _corners(height, width).to(homography.dtype)
+    """Measure the furthest that a homography moves any corner of an image, in pixels; inf when it tears the image."""
+    right, bottom = width - 1.0, height - 1.0
+    corners = torch.tensor([[0, 0], [right, 0], [right, bottom], [0, bottom]], dtype=homography.dtype)
     depth = corners @ homography[2, :2] + homography[2, 2]
     if not bool(torch.isfinite(homography).all()) or float(depth.min()) <= 1e-6:
         return float("inf")
@@ -56,25 +38,10 @@ def displacement(homography: Tensor, height: int, width: int) -> float:
 
 
 def valid_area(homography: Tensor, height: int, width: int, every: int = 1) -> Tensor:
-    """Mask the area where a picture warped by :func:`warp_homography` has content of its own.
-
-    Args:
-        homography: 3×3 or B×3×3, from the picture's pixels to the output's.
-        height: rows of picture and output.
-        width: columns of picture and output.
-        every: one row in so many is looked at.
-
-    Returns:
-        Boolean mask B×1×⌈H/every⌉×W (B = 1 for a single homography).
-
-    Example:
-        >>> shift = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
-        >>> valid_area(shift, 1, 4)[0, 0]
-        tensor([[False,  True,  True,  True]])
-    """
+    """Mask, B×1×⌈H/every⌉×W, where a warped picture has content of its own; one row in ``every`` is looked at."""
     batch, rows = _as_batch(homography), range(0, height, every)
     cuts = row_strips(len(rows), width, STRIP_PIXELS, multiple=2)
-    return torch.cat([_inside(_source_grid(batch, width, *_bounds(rows[cut])), height, width) for cut in cuts], dim=-2)
+    return torch.cat([_inside(_source_grid(batch, width, rows[cut]), height, width) for cut in cuts], dim=-2)
 
 
 def warp_homography(
@@ -112,7 +79,7 @@ def warp_homography(
         raise ArgumentError("mode", "bicubic, bilinear or nearest", repr(mode))
     height, width = image.shape[-2:]
     rows, columns = (height, width) if dsize is None else dsize
-    source = _source_grid(_as_batch(homography), columns, 0, rows)
+    source = _source_grid(_as_batch(homography), columns, range(rows))
     if source.shape[0] not in (1, image.shape[0]):
         raise ShapeError("homography", f"3×3 or {image.shape[0]}×3×3", tuple(homography.shape))
     valid = _inside(source, height, width)
@@ -125,25 +92,10 @@ def warp_rows(
     """Warp as :func:`warp_homography` does, but only rows ``start`` to ``stop``, from the rows they come from alone.
 
     A whole warp takes some fifty bytes for each pixel and channel; strips of a large image take little, and what they
-    take stays in the cache.
-
-    Args:
-        image: B×C×H×W.
-        homography: 3×3.
-        start: first row of the result.
-        stop: one past the last row.
-        prepare: applied to the rows of the image before they are resampled; pixel by pixel.
-
-    Returns:
-        The warped rows, B×C×(stop − start)×W, and the mask B×1×(stop − start)×W of what the image covers.
-
-    Example:
-        >>> shift = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 2.0], [0.0, 0.0, 1.0]])
-        >>> warp_rows(torch.arange(6.0).reshape(1, 1, 6, 1), shift, 3, 6)[0].flatten()
-        tensor([1., 2., 3.])
+    take stays in the cache. ``prepare`` is applied, pixel by pixel, to the rows of the image before they are resampled.
     """
     height, width = image.shape[-2:]
-    source = _source_grid(_as_batch(homography), width, start, stop)
+    source = _source_grid(_as_batch(homography), width, range(start, stop))
     valid = _inside(source, height, width)
     y = source[..., 1].nan_to_num(0.0).clamp(0, height - 1)
     # Cubic interpolation looks two pixels further; beyond the rows taken only the repeated border is seen.
@@ -207,15 +159,6 @@ class WarpHomography(nn.Module):
         return f"mode={self.mode!r}, dsize={self.dsize}"
 
 
-def _bounds(rows: range) -> tuple[int, int, int]:
-    return rows.start, rows.stop, rows.step
-
-
-def _corners(height: int, width: int) -> Tensor:
-    right, bottom = float(width - 1), float(height - 1)
-    return torch.tensor([[0.0, 0.0], [right, 0.0], [right, bottom], [0.0, bottom]], dtype=torch.float64)
-
-
 def _as_batch(homography: Tensor) -> Tensor:
     if homography.ndim not in (2, 3) or homography.shape[-2:] != (3, 3):
         raise ShapeError("homography", "3×3 or B×3×3", tuple(homography.shape))
@@ -223,7 +166,7 @@ def _as_batch(homography: Tensor) -> Tensor:
 
 
 # kornia's create_meshgrid and transform_points take 3.4 times as long.
-def _source_grid(homography: Tensor, width: int, start: int, stop: int, step: int = 1) -> Tensor:
+def _source_grid(homography: Tensor, width: int, rows: range) -> Tensor:
     """For every output pixel of some rows the position (x, y) it comes from, B×rows×W×2, in pixels.
 
     A homography is linear before its division, so columns and rows are multiplied on their own and then added: a
@@ -234,7 +177,7 @@ def _source_grid(homography: Tensor, width: int, start: int, stop: int, step: in
     if visible(inverse) and (bool(failed.any()) or not bool(torch.isfinite(inverse).all())):
         raise ArgumentError("homography", "an invertible matrix", homography.tolist())
     x = torch.arange(width, dtype=homography.dtype, device=homography.device)
-    y = torch.arange(start, stop, step, dtype=homography.dtype, device=homography.device)
+    y = torch.arange(rows.start, rows.stop, rows.step, dtype=homography.dtype, device=homography.device)
     along_x = inverse[:, :, 0, None] * x + inverse[:, :, 2, None]
     along_y = inverse[:, :, 1, None] * y
     # Float64 keeps the sums exact; from here float32 holds a thousandth of a pixel on any frame.

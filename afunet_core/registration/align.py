@@ -36,29 +36,8 @@ def covered_areas(registrations: Sequence[Registration], frames: int, height: in
     for index in range(frames):
         entries = registrations[index::frames]
         if any(entry.decision == "warped" for entry in entries):
-            whole = torch.ones(1, 1, height, width, dtype=torch.bool)
-            shown = [valid_area(x.homography, height, width) if x.decision == "warped" else whole for x in entries]
-            areas[index] = torch.cat(shown)
+            areas[index] = torch.cat([valid_area(entry.homography, height, width) for entry in entries])
     return areas
-
-
-def homographies(registrations: Sequence[Registration], frames: int) -> Tensor:
-    """Stack the homographies that were applied as :func:`~afunet_core.ops.warp.warp_homography` and kornia take them.
-
-    Args:
-        registrations: from :func:`register`, those of all frames of the first bracket, then of the next.
-        frames: how many a bracket has.
-
-    Returns:
-        N×B×3×3: for each frame those of the batch, from its pixels to the reference's.
-
-    Example:
-        >>> from afunet_core.registration.decision import unmoved
-        >>> homographies([unmoved("a", ""), unmoved("b", ""), unmoved("c", "")], frames=3).shape
-        torch.Size([3, 1, 3, 3])
-    """
-    stacked = torch.stack([entry.homography for entry in registrations])
-    return stacked.unflatten(0, (-1, frames)).transpose(0, 1)
 
 
 def covered_share(homography: Tensor, height: int, width: int) -> float:

@@ -23,7 +23,6 @@ class Level:
     """One resolution of one frame."""
 
     feature: Tensor  # locally normalised log radiance, 1×1×h×w
-    valid: Tensor  # where the feature can be trusted, 1×1×h×w in [0, 1]
     factor: int  # full-resolution pixels for each pixel of this level
 
 
@@ -47,30 +46,25 @@ def noise_level(signal: Tensor) -> float:
     return float(both.abs().median()) / (0.6745 * 6.0)
 
 
-def feature_pyramid(signal: Tensor, valid: Tensor, noise: float, factor: int, smallest: int) -> list[Level]:
+def feature_pyramid(signal: Tensor, noise: float, factor: int, smallest: int) -> list[Level]:
     """Compute features at halving resolutions, finest first, down to a longer side of at most ``smallest`` pixels.
 
     ``noise`` is the standard deviation in the signals compared, ``factor`` full-resolution pixels for one of
     ``signal``.
     """
-    levels = [Level(*_normalised(signal, valid, noise), factor)]
+    levels = [Level(_normalised(signal, noise), factor)]
     while max(signal.shape[-2:]) > smallest and min(signal.shape[-2:]) >= 16:
-        weight = block_mean(valid, 2)
-        signal = block_mean(signal * valid, 2) / weight.clamp(min=1e-6)
-        valid, noise, factor = weight, noise / 2, factor * 2
-        levels.append(Level(*_normalised(signal, valid, noise), factor))
+        signal, noise, factor = block_mean(signal, 2), noise / 2, factor * 2
+        levels.append(Level(_normalised(signal, noise), factor))
     return levels
 
 
-def _normalised(signal: Tensor, valid: Tensor, noise: float) -> tuple[Tensor, Tensor]:
+def _normalised(signal: Tensor, noise: float) -> Tensor:
     """Remove the local mean, divide by the local contrast, and smooth so that sub-pixel sampling is exact."""
-    reach = _lowpass(valid)
-    centred = (signal - _lowpass(signal * valid) / reach.clamp(min=1e-4)) * valid
-    variance = _lowpass(centred.square()) / reach.clamp(min=1e-4)
+    centred = signal - _lowpass(signal)
+    variance = _lowpass(centred.square())
     # Contrast below a few times the noise, or below what an eye sees, must not be amplified into features.
-    feature = _binomial(centred / (variance + (3 * noise) ** 2 + 0.01**2).sqrt())
-    certain = (_binomial(valid) > 0.99) & (reach > 0.5)
-    return feature, certain.to(signal.dtype)
+    return _binomial(centred / (variance + (3 * noise) ** 2 + 0.01**2).sqrt())
 
 
 # kornia's filter2d_separable takes 4.2 times as long.

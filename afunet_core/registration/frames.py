@@ -8,20 +8,19 @@ did not move stays as it is, bit for bit, and one whose motion is not certain is
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from afunet_core.camera.saturation import BRIGHT
-from afunet_core.errors import ArgumentError, MergeCancelled, ShapeError
+from afunet_core.errors import ArgumentError, MergeCancelled
 from afunet_core.ops.box_filter import block_mean, reduction
 from afunet_core.ops.strips import row_strips
 from afunet_core.ops.warp import STRIP_PIXELS
 from afunet_core.radiometry import encode, to_radiance
-from afunet_core.registration.align import align_frame, common_area, covered_areas, unseen_content
+from afunet_core.registration.align import align_frame
 from afunet_core.registration.decision import Registration, chained, decide, refused, unmoved
 from afunet_core.registration.features import common_signal, feature_pyramid, noise_level
 from afunet_core.registration.homography import CentredFrame
@@ -31,15 +30,7 @@ from afunet_core.utils.progress import OnProgress, ShouldCancel
 if TYPE_CHECKING:
     from afunet_core.bracket.bracket import Bracket
 
-__all__ = [
-    "Registration",
-    "align_frame",
-    "common_area",
-    "covered_areas",
-    "estimate_homography",
-    "register",
-    "unseen_content",
-]
+__all__ = ["Registration", "register"]
 
 # Most pixels of the finest level estimated on: 1500×1000 is halved once. Precision there is a few hundredths of a
 # pixel, so that more would cost time and gain nothing.
@@ -59,8 +50,7 @@ def register(
     """Warp the outer frames of a bracket onto its reference frame.
 
     A frame that shares too little with the reference, being many stops away, is found by way of a frame between them.
-    What a warped frame does not cover is filled from the reference, at the frame's exposure; :func:`common_area`
-    tells how to crop the result to do without.
+    What a warped frame does not cover is filled from the reference, at the frame's exposure.
 
     Args:
         bracket: frames of one size; its reference frame stays as it is.
@@ -117,54 +107,6 @@ def register(
     return bracket.with_frames(merged), found
 
 
-def estimate_homography(
-    moving: Tensor,
-    reference: Tensor,
-    valid_moving: Tensor | None = None,
-    valid_reference: Tensor | None = None,
-    *,
-    ceiling: float | None = None,
-    floor: float | None = None,
-) -> Registration:
-    """Find the homography from one frame to another of the same scene, whatever their exposures; nothing is warped.
-
-    Args:
-        moving: linear radiance, C×H×W or 1×C×H×W.
-        reference: linear radiance in the same unit, of the same shape.
-        valid_moving, valid_reference: boolean H×W (or broadcastable); False where a frame must not be looked at.
-        ceiling: radiance that both frames record without clipping; by default a little below the smaller of their
-            maxima.
-        floor: radiance at which the noisier frame's signal rises above its noise; by default 1/500 of the larger of
-            their maxima, the shorter frame's saturation.
-
-    Raises:
-        ShapeError: unless both have one shape, C×H×W or 1×C×H×W.
-
-    Example:
-        >>> estimate_homography(torch.zeros(3, 64, 64), torch.zeros(3, 64, 64)).decision
-        'refused'
-    """
-    moving, reference = _as_picture("moving", moving), _as_picture("reference", reference)
-    if moving.shape != reference.shape:
-        raise ShapeError("moving", f"the shape of the reference, {tuple(reference.shape)}", tuple(moving.shape))
-    height, width = reference.shape[-2:]
-    full = torch.ones_like(reference[:, :1], dtype=torch.float32)
-    given = [full if mask is None else mask for mask in (valid_moving, valid_reference)]
-    try:
-        masks = [full * mask for mask in given]
-    except RuntimeError:
-        shapes = [tuple(mask.shape) for mask in given]
-        raise ShapeError("valid", f"{(height, width)} or broadcastable", shapes) from None
-    with torch.no_grad():
-        peaks = [float(x.nan_to_num(0.0, 0.0, 0.0).amax()) for x in (moving, reference)]
-        ceiling = BRIGHT * min(peaks) if ceiling is None else ceiling
-        floor = DARKEST * max(peaks) if floor is None else floor
-        factor = reduction(height, width, WORKING_PIXELS)
-        small = [block_mean(x, factor) for x in (moving.float(), reference.float(), *masks)]
-        pair = _Pair(small[0], small[1], small[2], small[3], ceiling, floor, factor, (height, width))
-        return _estimate(pair, "auto", "moving", lambda: None)
-
-
 def _find(
     bracket: Bracket, index: int, known: Mapping[int, Registration], mode: str, check: Callable[[], None]
 ) -> Registration:
@@ -193,24 +135,32 @@ def _applied(bracket: Bracket, index: int, entry: Registration, check: Callable[
 
 def _register_pair(bracket: Bracket, pair: tuple[int, int], mode: str, check: Callable[[], None]) -> Registration:
     """Estimate from one frame of a bracket to another, on reduced pictures: the full ones are looked at lightly."""
-    times = [float(time) for time in bracket.times]
-    gamma = float(bracket.gamma)
-    ceiling = BRIGHT / max(times[i] for i in pair)
-    floor = DARKEST / min(times[i] for i in pair)
+    times = [float(bracket.times[index]) for index in pair]
+    name, gamma = bracket.names[pair[0]], float(bracket.gamma)
+    ceiling, floor = BRIGHT / max(times), DARKEST / min(times)
     height, width = bracket.shape
     factor = reduction(height, width, WORKING_PIXELS)
-    radiance = []
+    if min(height, width) // factor < 16:
+        return refused(name, "the frames are too small to compare")
+    if not ceiling > 2 * floor:
+        return refused(name, "the frames have no range of brightness in common")
+    signals = []
     with torch.no_grad():
-        for i in pair:
+        for index, time in zip(pair, times, strict=True):
             check()
             # Clipping must come before averaging; the average of gamma-encoded values scales with exposure as well as
             # that of linear ones does, and needs no power function on the full frame.
-            top = float(encode(torch.tensor(ceiling * times[i], dtype=torch.float64), bracket.encoding, gamma))
-            small = _clipped_and_reduced(bracket.frames[i], top, factor).to("cpu", torch.float32)
-            radiance.append(to_radiance(small, times[i], bracket.encoding, gamma))
-        full = torch.ones_like(radiance[0][:, :1])
-        reduced = _Pair(radiance[0], radiance[1], full, full, ceiling, floor, factor, (height, width))
-        return _estimate(reduced, mode, bracket.names[pair[0]], check)
+            top = float(encode(torch.tensor(ceiling * time, dtype=torch.float64), bracket.encoding, gamma))
+            small = _clipped_and_reduced(bracket.frames[index], top, factor).to("cpu", torch.float32)
+            signals.append(common_signal(to_radiance(small, time, bracket.encoding, gamma), floor, ceiling))
+        check()
+        noise = max(noise_level(signal) for signal in signals)
+        moving, reference = (feature_pyramid(signal, noise, factor, SEARCH_SIDE) for signal in signals)
+        frame = CentredFrame(height, width)
+        evidence = coarse_to_fine(moving, reference, frame, check)
+        if evidence is None:
+            return refused(name, "too little texture in what both frames record")
+        return decide(evidence, frame, mode, name)
 
 
 def _clipped_and_reduced(frame: Tensor, top: float, factor: int) -> Tensor:
@@ -218,44 +168,3 @@ def _clipped_and_reduced(frame: Tensor, top: float, factor: int) -> Tensor:
     height, width = frame.shape[-2:]
     strips = row_strips(height // factor * factor, width, STRIP_PIXELS, multiple=factor)
     return torch.cat([block_mean(frame[..., rows, :].clamp(0.0, top), factor) for rows in strips], dim=-2)
-
-
-class _Pair(NamedTuple):
-    """Two frames in radiance, reduced by a factor; where they may be looked at; and the range both record."""
-
-    moving: Tensor
-    reference: Tensor
-    valid_moving: Tensor
-    valid_reference: Tensor
-    ceiling: float
-    floor: float
-    factor: int
-    size: tuple[int, int]
-
-
-def _estimate(pair: _Pair, mode: str, name: str, check: Callable[[], None]) -> Registration:
-    """Features, search, refinement and decision."""
-    if min(pair.moving.shape[-2:]) < 16:
-        return refused(name, "the frames are too small to compare")
-    if not (math.isfinite(pair.ceiling) and pair.ceiling > 2 * pair.floor > 0):
-        return refused(name, "the frames have no range of brightness in common")
-    signals = [common_signal(x, pair.floor, pair.ceiling) for x in (pair.moving, pair.reference)]
-    noise = max(noise_level(signal) for signal in signals)
-    check()
-    moving = feature_pyramid(signals[0], pair.valid_moving, noise, pair.factor, SEARCH_SIDE)
-    reference = feature_pyramid(signals[1], pair.valid_reference, noise, pair.factor, SEARCH_SIDE)
-    frame = CentredFrame(*pair.size)
-    evidence = coarse_to_fine(moving, reference, frame, check)
-    if evidence is None:
-        return refused(name, "too little texture in what both frames record")
-    return decide(evidence, frame, mode, name)
-
-
-def _as_picture(argument: str, picture: Tensor) -> Tensor:
-    if picture.ndim == 3:
-        picture = picture[None]
-    if picture.ndim != 4 or picture.shape[0] != 1:
-        raise ShapeError(
-            argument, "C×H×W or 1×C×H×W", tuple(picture.shape), "Register the frames of a batch one by one."
-        )
-    return picture

@@ -53,7 +53,7 @@ class Template:
         along_x, along_y = torch.zeros_like(feature), torch.zeros_like(feature)
         along_x[..., 1:-1] = (feature[..., 2:] - feature[..., :-2]) / 2
         along_y[..., 1:-1, :] = (feature[..., 2:, :] - feature[..., :-2, :]) / 2
-        strength = (along_x.square() + along_y.square()) * level.valid
+        strength = along_x.square() + along_y.square()
         chosen, cells = _strongest(strength[0, 0], most)
         y, x = chosen // width, chosen % width
         points = frame.to_centred(torch.stack((x, y), dim=-1).to(feature.dtype), level.factor)
@@ -157,11 +157,9 @@ def difference(
     height, width = moving.feature.shape[-2:]
     pixels = frame.to_level(positions, moving.factor) + offset
     grid = pixels / pixels.new_tensor([width, height]) * 2 - 1
-    both = torch.cat((moving.feature, moving.valid), dim=1)
-    inside = ((grid.abs() < 1).all(dim=-1)).to(both.dtype)
-    samples = _sample_points(both, grid.nan_to_num(2.0, posinf=2.0, neginf=-2.0))
-    inside = inside * (samples[:, 1] > 0.99)
-    values, wanted = samples[:, 0], template.values
+    inside = ((grid.abs() < 1).all(dim=-1)).to(grid.dtype)
+    values = _sample_points(moving.feature, grid.nan_to_num(2.0, posinf=2.0, neginf=-2.0))
+    wanted = template.values
     # One gain for all pixels absorbs what noise and tone curves do to contrast.
     energy_moving = (inside * values.square()).sum(dim=1)
     energy_wanted = (inside * wanted.square()).sum(dim=1)
@@ -173,14 +171,14 @@ def difference(
 
 
 def _sample_points(image: Tensor, grid: Tensor) -> Tensor:
-    """Cubic samples of a 1×C×h×w image at K×N points: K×C×N."""
+    """Cubic samples of a 1×1×h×w image at K×N points: K×N."""
     count, points = grid.shape[:2]
     if count == 1 and points % 2 == 0:  # two halves for two cores: grid_sample is parallel over its batch
         halves = _sample_points(image, grid.view(2, points // 2, 2))
-        return halves.permute(1, 0, 2).reshape(1, image.shape[1], points)
+        return halves.reshape(1, points)
     expanded = image.expand(count, -1, -1, -1)
     grid = grid[:, None].to(image)
-    return F.grid_sample(expanded, grid, mode="bicubic", padding_mode="border", align_corners=False)[:, :, 0]
+    return F.grid_sample(expanded, grid, mode="bicubic", padding_mode="border", align_corners=False)[:, 0, 0]
 
 
 def _strongest(strength: Tensor, most: int) -> tuple[Tensor, Tensor]:

@@ -115,8 +115,8 @@ def search(moving: Level, reference: Level, frame: CentredFrame) -> Tensor:
         return _STILL
     turned = _STILL.repeat(len(ANGLES), 1, 1)
     turned[:, :2, :2] = kornia.geometry.angle_to_rotation_matrix(-torch.tensor(ANGLES, dtype=torch.float64))
-    rotated = _resample(moving.feature * moving.valid, turned, frame, reference)
-    template = reference.feature * reference.valid
+    rotated = _resample(moving.feature, turned, frame, reference)
+    template, full = reference.feature, torch.ones_like(reference.feature)
 
     reach_y, reach_x = int(height * LARGEST_SHIFT), int(width * LARGEST_SHIFT)
     size = (_fast_length(height + reach_y), _fast_length(width + reach_x))
@@ -129,10 +129,8 @@ def search(moving: Level, reference: Level, frame: CentredFrame) -> Tensor:
         return full[..., top : top + 2 * reach_y + 1, left : left + 2 * reach_x + 1]
 
     # Overlap and energy hardly change with a few degrees of rotation: one set serves all.
-    overlap = correlate(moving.valid, reference.valid) / max(float(reference.valid.sum()), 1.0)
-    energy = correlate((moving.feature * moving.valid).square(), reference.valid) * correlate(
-        moving.valid, template.square()
-    )
+    overlap = correlate(full, full) / full.numel()
+    energy = correlate(moving.feature.square(), full) * correlate(full, template.square())
     floor = 1e-3 * float(template.square().sum()) ** 2 + 1e-6
     score = correlate(rotated, template) / energy.clamp(min=floor).sqrt() * overlap.clamp(min=0).sqrt()
     score = torch.where(overlap > 0.2, score, torch.full_like(score, -1.0))[:, 0]

@@ -82,6 +82,8 @@ def train(
 
     folder, deadline = Path(out), math.inf if minutes is None else time.monotonic() + 60 * minutes
     fabric = _fabric(config, accelerator, devices, nodes)
+    from lightning.fabric.loggers import CSVLogger
+
     state = _TrainingState.start(config, fabric.device)
     source = data_source(config, fabric.device)
     objective: Any = TrainingObjective(state.model, config)
@@ -90,13 +92,18 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=2))
 
-    schedule = _schedule(state, config)
+    for group in state.optimizer.param_groups:
+        group["initial_lr"] = config.learning_rate
+    share = lambda step: learning_rate(config, step) / config.learning_rate  # noqa: E731
+    schedule = LambdaLR(state.optimizer, share, last_epoch=state.step - 1)
     objective, optimizer = fabric.setup(torch.compile(objective) if config.compile else objective, state.optimizer)
-    logger = _logger(folder, state.step)
+    # A log of its own for each start of a run: Lightning's logger replaces the file it finds.
+    logger: Any = CSVLogger(folder, name="log", version=f"from-{state.step:07d}", flush_logs_every_n_steps=1)
     bar = tqdm(total=config.steps, initial=state.step, disable=not (progress and fabric.is_global_zero), unit="step")
     running = torch.zeros((), device=fabric.device)
     for batch in training_batches(source, range(state.step, config.steps), fabric.global_rank):
-        _seed_step(config.seed, state.step, fabric.global_rank)
+        # The randomness inside the network (stochastic depth) is seeded by the step, so that resuming repeats it.
+        torch.manual_seed((config.seed * 1_000_003 + state.step) * 64 + fabric.global_rank)
         running += _optimise(fabric, objective, optimizer, fabric.to_device(batch), config.clip)
         rate = schedule.get_last_lr()[0]
         schedule.step()
@@ -217,26 +224,6 @@ def _warmed_up_average(decay: float) -> Any:
         get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, count)
 
     return update
-
-
-def _schedule(state: _TrainingState, config: TrainingConfig) -> LambdaLR:
-    """Return the schedule of :func:`learning_rate`, at the step of the state."""
-    for group in state.optimizer.param_groups:
-        group["initial_lr"] = config.learning_rate
-    share = lambda step: learning_rate(config, step) / config.learning_rate  # noqa: E731
-    return LambdaLR(state.optimizer, share, last_epoch=state.step - 1)
-
-
-def _logger(folder: Path, step: int) -> Any:
-    """Return a CSV log of its own for each start of a run: Lightning's logger replaces the file it finds."""
-    from lightning.fabric.loggers import CSVLogger
-
-    return CSVLogger(folder, name="log", version=f"from-{step:07d}", flush_logs_every_n_steps=1)
-
-
-def _seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed the randomness inside the network (stochastic depth) by the step, so that resuming repeats it."""
-    torch.manual_seed((seed * 1_000_003 + step) * 64 + rank)
 
 
 def _optimise(fabric: Any, objective: nn.Module, optimizer: Any, batch: Batch, clip: float) -> Tensor:

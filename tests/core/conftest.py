@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from contract import TOLERANCE, leaves_of
 
@@ -47,11 +47,6 @@ class OperatorChecks:
         gradients = torch.autograd.grad(function(*leaves).sum(), leaves)
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
         return list(gradients)
-
-    def twins(self, module: nn.Module, function: Callable[..., Tensor], *inputs: Any) -> None:
-        """The module computes exactly what the function does and survives a copy."""
-        assert torch.equal(module(*inputs), function(*inputs))
-        assert type(module).__name__ in repr(module)
 
 
 @pytest.fixture(scope="session")

@@ -53,18 +53,23 @@ def test_kornia_is_imported_whole() -> None:
         assert not {name for name in taken_from if name.split(".")[0] == "kornia"}, path
 
 
-def loaded_with(module: str) -> set[str]:
-    """Our modules that this one waits for: what it imports outside functions, and the packages around each."""
-    nodes = _nodes(ast.parse(MODULES[module].read_text(encoding="utf-8")), functions=False)
-    named = {module}
-    for node in nodes:
+def named(module: str, functions: bool) -> set[str]:
+    """The modules that one imports outside functions, or within them too, but not for types only."""
+    names: set[str] = set()
+    for node in _nodes(ast.parse(MODULES[module].read_text(encoding="utf-8")), functions):
         if isinstance(node, ast.Import):
-            named |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            named |= {f"{node.module}.{alias.name}" for alias in node.names}
-    parts = [name.split(".") for name in named]
+            parts = {f"{node.module}.{alias.name}" for alias in node.names if alias.name != "__version__"}
+            names |= {name if name in MODULES else str(node.module) for name in parts}
+    return {name for name in names if name in MODULES}
+
+
+def loaded_with(module: str) -> set[str]:
+    """Our modules that this one waits for: what it imports at load, and the packages around each."""
+    parts = [name.split(".") for name in {module, *named(module, functions=False)}]
     around = {".".join(words[:length]) for words in parts for length in range(1, len(words) + 1)}
-    return (around & MODULES.keys()) - {module}
+    return around - {module}
 
 
 def _nodes(tree: ast.AST, functions: bool) -> Iterator[ast.AST]:
@@ -112,22 +117,13 @@ def layer(module: str) -> tuple[str, int]:
     return name, ORDER[name]
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The modules of the core that one imports, at load or within functions, but not for types only."""
-    for node in _nodes(ast.parse(path.read_text(encoding="utf-8")), functions=True):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "afunet_core")
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "afunet_core":
-            names = {f"{node.module}.{alias.name}" for alias in node.names if alias.name != "__version__"}
-            yield from ({name if name in MODULES else str(node.module) for name in names})
-
-
 def test_imports_go_one_way() -> None:
-    assert "afunet_core.bracket.files" in set(imports(MODULES["afunet_core.bracket.bracket"]))  # within a function
+    assert "afunet_core.bracket.files" in named("afunet_core.bracket.bracket", functions=True)
     climbing = []
     for module in (name for name in MODULES if name.startswith("afunet_core.")):
         package, height = layer(module)
-        above = {name for name in imports(MODULES[module]) if layer(name)[0] != package and layer(name)[1] >= height}
+        core = {name for name in named(module, functions=True) if name.startswith("afunet_core")}
+        above = {name for name in core if layer(name)[0] != package and layer(name)[1] >= height}
         climbing += [(module, name) for name in above if (module, name) not in MAY_CLIMB]
     assert not climbing, "these import from above or beside themselves"
 

@@ -24,40 +24,28 @@ from afunet_core.data.synthesis.sensor import add_sensor_noise
 from afunet_core.errors import AFUNetError
 from afunet_core.losses.perceptual import VGGFeatures
 from afunet_core.ops.warp import WarpHomography
-from contract import Contract
+from contract import TOLERANCE, Contract
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "support.md"
 IMAGE = (2, 3, 4, 6)
-LARGE = (2, 3, 12, 14)
-"""For what looks at windows of 11 pixels."""
-LOW = (2, 3, 3, 6)
-"""For what a compiler unrolls scale by scale."""
+LARGE = (2, 3, 12, 14)  # for what looks at windows of 11 pixels
+LOW = (2, 3, 3, 6)  # for what a compiler unrolls scale by scale
 TIMES = (1.0, 4.0, 16.0)
-SHAPES = ((64, 3, 3, 3), (64,))
-"""Of the first layer of VGG-19."""
+SHAPES = ((64, 3, 3, 3), (64,))  # of the first layer of VGG-19
 
 
 @dataclass(frozen=True)
 class Case:
-    """An operator as a function of tensors.
+    """An operator as a function of tensors."""
 
-    Args:
-        function: called with the tensors, and with numbers by name.
-        shapes: of the tensors.
-        names: of the tensors as errors write them.
-        numbers: parameters that take a number or a tensor, with two values each.
-        module: makes the twin from such parameters.
-        takes_numbers: a Python number is taken in place of a tensor.
-        slow: checks that run only with --slow.
-    """
-
-    function: Callable[..., Tensor]
+    function: Callable[..., Tensor]  # called with the tensors, and with numbers by name
     shapes: tuple[tuple[int, ...], ...] = (IMAGE,)
-    names: tuple[str, ...] = ("radiance",)
+    names: tuple[str, ...] = ("radiance",)  # of the tensors as errors write them
+    # parameters that take a number or a tensor, with two values each
     numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
-    module: Callable[..., nn.Module] | None = None
-    takes_numbers: bool = False
-    slow: frozenset[str] = frozenset()
+    module: Callable[..., nn.Module] | None = None  # makes the twin from such parameters
+    takes_numbers: bool = False  # in place of a tensor
+    slow: frozenset[str] = frozenset()  # checks that run only with --slow
 
     def with_numbers(self) -> Callable[..., Tensor]:
         """The function with the first value of every number."""
@@ -108,12 +96,7 @@ def of_module(module: nn.Module) -> Callable[..., Tensor]:
 
     def run(images: Tensor) -> Tensor:
         given = getattr(images, "dtype", None), str(getattr(images, "device", ""))
-        if given == (torch.float64, "cpu") or given[0] not in (
-            torch.float16,
-            torch.bfloat16,
-            torch.float32,
-            torch.float64,
-        ):
+        if given == (torch.float64, "cpu") or given[0] not in TOLERANCE:
             return module(images)
         if images.device.type == "cpu":
             return copy.deepcopy(module).to(images.dtype)(images)

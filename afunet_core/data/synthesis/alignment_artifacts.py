@@ -17,7 +17,7 @@ from afunet_core.data.synthesis.motion import OUTER, REFERENCE
 from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_field, tensor, uniform, warp
 from afunet_core.motion.compensation import follow_motion
 from afunet_core.radiometry import encode, linearize
-from afunet_core.registration.frames import unseen_content
+from afunet_core.registration.align import unseen_content
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def simulate_alignment(
     """Resample the outer frames of 3×3×H×W onto the reference, noise and all, in linear light.
 
     ``camera``, 3×H×W×2, is what the frames were taken with: small enough to be undone by its negative. Strips that a
-    frame did not see are filled as `afunet_core.registration.frames` does it, now and then by the repeated edge alone.
+    frame did not see are filled as `afunet_core.registration.align` does it, now and then by the repeated edge alone.
     Returns the frames, encoded, and the radiance seen in their places, strips not filled.
     """
     size, device = (frames.shape[2], frames.shape[3]), frames.device

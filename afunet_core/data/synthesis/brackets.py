@@ -1,7 +1,7 @@
 """Exposure brackets with motion and exact truth, synthesised from HDR scenes and photographs.
 
 Each bracket is drawn from a generator of its own: lit (`lighting`), seen by a moving camera (`motion`), crossed by
-objects (`objects`, `painting`, `rendering`), recorded (`sensor`, `camera`), and sometimes aligned
+objects (`objects`, `rendering`), recorded (`sensor`, `camera`), and sometimes aligned
 (`alignment_artifacts`). The truth is the radiance of the reference instant before any noise.
 """
 
@@ -27,7 +27,7 @@ from afunet_core.data.synthesis.rendering import moved_mask, render_radiance
 from afunet_core.data.synthesis.scenes import SceneBank
 from afunet_core.data.synthesis.sensor import draw_noise, draw_sensor, record
 from afunet_core.errors import ArgumentError
-from afunet_core.radiometry import GAMMA, encode, mu_law
+from afunet_core.radiometry import encode, mu_law, network_input
 
 _SMALLEST = 16
 
@@ -55,8 +55,7 @@ class SyntheticBatch:
 
     def network_input(self) -> Tensor:
         """B×18×H×W as the network takes it: for each frame the radiance L**2.2 / t, then the encoded frame L."""
-        radiance = self.frames**GAMMA / self.times[:, :, None, None, None]
-        return torch.cat([radiance, self.frames], dim=2).flatten(1, 2)
+        return network_input(self.frames.unbind(1), self.times)
 
     def to(self, device: torch.device | str) -> SyntheticBatch:
         """The batch on another device."""

@@ -78,14 +78,12 @@ class SceneBank:
                 raise ShapeError("hdr, photos", "3×H×W, at least 8×8", tuple(picture.shape), "Use RGB pictures.")
 
     @classmethod
-    def from_tensors(
-        cls, hdr: Sequence[Tensor] = (), photos: Sequence[Tensor] = (), hdr_names: Sequence[str] = ()
-    ) -> SceneBank:
+    def from_tensors(cls, hdr: Sequence[Tensor] = (), photos: Sequence[Tensor] = ()) -> SceneBank:
         """Pack 3×H×W tensors: `hdr` linear at any scale, `photos` display-encoded in [0, 1] or uint8."""
         return cls(
             tuple(pack_radiance(scene) for scene in hdr),
             tuple(_pack_photo(photo) for photo in photos),
-            tuple(hdr_names) or tuple(f"hdr_{i}" for i in range(len(hdr))),
+            tuple(f"hdr_{i}" for i in range(len(hdr))),
             tuple(f"photo_{i}" for i in range(len(photos))),
         )
 

@@ -86,7 +86,7 @@ class RowStore:
 
 
 class FileRowStore(RowStore):
-    """A whole feature in the scratch file; :meth:`read` gives a copy."""
+    """A whole feature in the scratch file; :meth:`read` gives a copy, :meth:`write` OSError if the disk is full."""
 
     def __init__(self, scratch: Scratch, file: FileIO, offset: int, shape: tuple[int, int, int]) -> None:
         self.scratch, self.file, self.offset = scratch, file, offset
@@ -94,13 +94,11 @@ class FileRowStore(RowStore):
         self.row_bytes = self.width * self.channels * scratch.dtype.itemsize
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Return rows ``start`` to ``stop``, ``rows×W×C``."""
         rows = torch.empty(stop - start, self.width, self.channels, dtype=self.scratch.dtype)
         self._transfer(self.file.readinto, rows, start)
         return rows.to(self.scratch.device)
 
     def write(self, start: int, rows: Tensor) -> None:
-        """Store ``rows×W×C`` from row ``start`` on; OSError if the disk is full."""
         self._transfer(self.file.write, rows.to("cpu", self.scratch.dtype).contiguous(), start)
 
     def _transfer(self, move: Callable[[memoryview], int | None], rows: Tensor, start: int) -> None:
@@ -115,12 +113,10 @@ class FileRowStore(RowStore):
                 data = data[done:]
 
     def output(self, start: int, stop: int) -> Tensor:
-        """Return the tensor in which to compute rows ``start`` to ``stop``; hand it to :meth:`write`."""
         if self.scratch.partly:
             return self.read(start, stop)
-        return torch.empty(
-            stop - start, self.width, self.channels, dtype=self.scratch.dtype, device=self.scratch.device
-        )
+        shape = stop - start, self.width, self.channels
+        return torch.empty(shape, dtype=self.scratch.dtype, device=self.scratch.device)
 
 
 class RowBuffer:

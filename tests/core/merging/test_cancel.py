@@ -23,7 +23,7 @@ from afunet_core.merging.static_scene import denoise_classic, is_at_rest
 from afunet_core.model.streaming.at_scale import stream_at_scale
 from afunet_core.motion.compensation import follow_motion
 from afunet_core.motion.ghosts import ghost_map
-from afunet_core.registration.frames import align_frame
+from afunet_core.registration.align import align_frame
 from afunet_core.utils.progress import ProgressReporter
 from scenes import ANCHORED, tiny_network
 

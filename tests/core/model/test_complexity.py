@@ -16,7 +16,6 @@ def test_the_published_figures() -> None:
     assert cost.parameters == PUBLISHED_PARAMETERS
     assert cost.flops == 43_742_134_272  # by formula, layer for layer
     assert round(cost.flops / 1e9, 1) == PUBLISHED_GFLOP
-    assert count_flops(AFUNetConfig(), 128, 128, folded=True) < cost.flops
 
 
 def test_parts_cost_something() -> None:

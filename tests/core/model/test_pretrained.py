@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,19 +22,10 @@ from afunet_core.model.published_names import to_published
 from scenes import tiny_network as tiny_model
 
 
-class Server:
-    """Serves bytes by name; a file may be announced longer than it is, or answered with an error."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.missing_bytes = 0
-        self.requests: list[str] = []
-        self.url = ""
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    served = Server()
+def server() -> Iterator[Any]:
+    """Serves bytes by name; a file may be announced longer than it is, or answered with an error."""
+    served = SimpleNamespace(files={}, missing_bytes=0, requests=[])
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -58,7 +50,7 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def content(server: Server) -> bytes:
+def content(server: Any) -> bytes:
     """The server has weights under every published name."""
     content = published_file(tiny_model())
     server.files |= {f"/weights/{name}.pth": content for name in ("Kalantari", "Tel", "Hu")}
@@ -84,7 +76,7 @@ def kept(cache: Path) -> list[str]:
     return sorted(path.name for path in cache.rglob("*")) if cache.exists() else []
 
 
-def test_a_verified_download_becomes_a_model(server: Server, cache: Path, content: bytes) -> None:
+def test_a_verified_download_becomes_a_model(server: Any, cache: Path, content: bytes) -> None:
     seen: list[tuple[int, ...]] = []
     blob = git_blob_id(content)
     path = fetch("kalantari", base_url=server.url, blob=blob, on_progress=lambda *report: seen.append(report[:2]))
@@ -99,14 +91,14 @@ def test_a_verified_download_becomes_a_model(server: Server, cache: Path, conten
     assert seen[-1] == (len(content), len(content))
 
 
-def test_what_is_there_is_not_fetched_again(server: Server, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_there_is_not_fetched_again(server: Any, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFUNET_FETCH_URL", server.url + "/")
     for again, requests in ((False, 1), (False, 1), (True, 2)):
         fetch("tel", blob=git_blob_id(content), again=again)
         assert len(server.requests) == requests
 
 
-def test_another_file_is_refused(server: Server, cache: Path, content: bytes) -> None:
+def test_another_file_is_refused(server: Any, cache: Path, content: bytes) -> None:
     with pytest.raises(FetchError, match=f"expected git blob {PUBLISHED['kalantari'][1]}.*nothing was kept"):
         fetch("kalantari", base_url=server.url)
     assert kept(cache) == []
@@ -115,7 +107,7 @@ def test_another_file_is_refused(server: Server, cache: Path, content: bytes) ->
 @pytest.mark.parametrize(
     "content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"<html>sorry</html>" * 1000]
 )
-def test_the_right_name_with_foreign_content(server: Server, cache: Path, content: bytes) -> None:
+def test_the_right_name_with_foreign_content(server: Any, cache: Path, content: bytes) -> None:
     """Even under the expected hash nothing but a checkpoint is taken in."""
     server.files["/weights/Kalantari.pth"] = content
     with pytest.raises(CheckpointError, match=r"Kalantari\.pth"):
@@ -123,7 +115,7 @@ def test_the_right_name_with_foreign_content(server: Server, cache: Path, conten
     assert kept(cache) == []
 
 
-def test_a_cut_connection_keeps_what_was_there(server: Server, cache: Path, content: bytes) -> None:
+def test_a_cut_connection_keeps_what_was_there(server: Any, cache: Path, content: bytes) -> None:
     path = fetch("kalantari", base_url=server.url, blob=git_blob_id(content))
     before = path.read_bytes()
     server.missing_bytes = 1000
@@ -133,7 +125,7 @@ def test_a_cut_connection_keeps_what_was_there(server: Server, cache: Path, cont
     assert kept(cache) == ["kalantari.safetensors"]
 
 
-def test_an_answer_of_not_found(server: Server) -> None:
+def test_an_answer_of_not_found(server: Any) -> None:
     with pytest.raises(FetchError, match="404"):
         fetch("kalantari", base_url=server.url)
 
@@ -156,7 +148,7 @@ def test_other_addresses(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cache_that_cannot_be_made(
-    server: Server, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Any, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("AFUNET_CACHE", str(tmp_path / "file" / "cache"))

@@ -105,13 +105,6 @@ def test_a_training_network_streams_as_in_evaluation_and_stays_in_training():
         tensor.requires_grad_().square().sum().backward()
 
 
-def test_not_a_number_stays_where_whole_image_execution_has_it():
-    model, frames = network(replace(TINY, channel_fusion=False, depths=(1,))), bracket(1, 18, 24, 40)
-    frames[0, 7, 3, 4] = float("nan")
-    expected, _ = plain(model, frames)
-    torch.testing.assert_close(stream(model, frames), expected, rtol=0, atol=2e-5, equal_nan=True)
-
-
 def test_progress_is_monotone_complete_and_reported_in_the_calling_thread():
     seen: list[tuple[int, int, str]] = []
     threads = set()
@@ -151,6 +144,8 @@ def test_wrong_inputs_are_refused():
         stream(model, bracket(1, 17, 8, 8))
     with pytest.raises(ArgumentError, match="precision"):
         stream(model, bracket(1, 18, 8, 8), precision=torch.int8)
+    with pytest.raises(ArgumentError, match="anchored head"):
+        stream(model, bracket(1, 18, 8, 8), maps=True)
 
 
 def test_workers_pass_the_first_error_on_and_start_nothing_after_it():
@@ -210,18 +205,3 @@ def test_bfloat16_stays_at_least_55_decibel_from_float32_with_weights_that_peopl
     frames = maker.sample(1, (128, 128), torch.Generator().manual_seed(7), kind).network_input()
     exact, fast = (stream(model, frames, precision=precision) for precision in (torch.float32, torch.bfloat16))
     assert 55 <= psnr_mu(fast, exact).item() < 120  # infinite, if bfloat16 were silently not used
-
-
-def test_a_bracket_gives_its_rows_when_they_are_asked_for():
-    from afunet_core.bracket.bracket import Bracket
-    from afunet_core.merging.inference import BracketRows
-
-    frames = [bracket(2, 3, 21, 27, seed=seed) * 0.5 for seed in range(3)]
-    three = Bracket(frames, ev=(0, 2, 4), encoding="srgb", override=True)
-    rows, whole = BracketRows(three), three.to_tensor()
-    assert rows.shape == tuple(whole.shape)
-    torch.testing.assert_close(rows.rows(1, 5, 9), whole[1, :, 5:9], rtol=2e-6, atol=1e-7)
-    for name in ("folded", "compact"):  # padded, and with exposure times found in the frames
-        model = network(VARIANTS[name])
-        expected = stream(model, whole, tile_windows=2)
-        torch.testing.assert_close(stream(model, rows, tile_windows=2), expected, rtol=0, atol=2e-6)

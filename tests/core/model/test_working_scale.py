@@ -7,21 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from afunet_core.errors import ArgumentError
 from afunet_core.model.afunet import AFUNet
-from afunet_core.model.config import COMPACT, AFUNetConfig
+from afunet_core.model.config import COMPACT
 from afunet_core.model.heads import anchored_merge, estimate_times
-from afunet_core.model.streaming.at_scale import stream_at_scale
+from afunet_core.model.streaming.at_scale import enlarged_maps, fit_maps, reduce_frames, stream_at_scale
 from afunet_core.model.streaming.stream import stream
-from afunet_core.model.working_scale import (
-    HeadMaps,
-    apply_linear_maps,
-    decode_at_scale,
-    fit_linear_maps,
-    reduce_frames,
-)
 from afunet_core.radiometry import network_input
 
 TINY = replace(COMPACT, embed_dim=12, depths=(1, 1), fusion_heads=2, window_size=4)
@@ -38,16 +29,12 @@ def frames(height: int = 40, width: int = 52, seed: int = 0) -> torch.Tensor:
     return network_input([(scene * time).clamp(0, 1) ** (1 / 2.2) for time in TIMES], TIMES)
 
 
-def merged(network: AFUNet, given: torch.Tensor, scale: int) -> torch.Tensor:
-    return anchored_merge(given, estimate_times(given), *decode_at_scale(network, given, scale))
-
-
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_maps_without_edges_give_the_same_image_at_every_scale(scale):
     network, given = model(), frames()
     with torch.no_grad():  # the head says the same everywhere: all detail is the frames' own
         network.head.conv.weight.zero_()
-    torch.testing.assert_close(merged(network, given, scale), network(given), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(stream_at_scale(network, given, scale)[0], network(given), rtol=1e-4, atol=1e-5)
 
 
 def test_reduced_frames_are_consistent_network_input():
@@ -66,21 +53,23 @@ def test_edges_of_the_maps_lie_where_the_frames_have_theirs():
     given = network_input([(scene * time).clamp(0, 1) ** (1 / 2.2) for time in TIMES], TIMES)
     wanted = torch.where(scene[:, :1] > 0.1, 3.0, -2.0).expand(-1, 4, -1, -1)
     coarse = reduce_frames(given, 2)
-    maps = HeadMaps(torch.full((1, 3, 16, 16), 0.1), F.avg_pool2d(wanted, 2))
-    found = apply_linear_maps(fit_linear_maps(maps, coarse, 2), given)
-    blurred = F.interpolate(maps.trust, scale_factor=2, mode="bilinear")
-    assert float((found.trust - wanted).abs().mean()) < 0.3 * float((blurred - wanted).abs().mean())
-    torch.testing.assert_close(found.prior, torch.full_like(found.prior, 0.1), rtol=1e-3, atol=1e-4)
+    maps = torch.cat([torch.full((1, 3, 16, 16), 0.1), F.avg_pool2d(wanted, 2)], dim=1)
+    prior, trust = enlarged_maps(fit_maps(maps, coarse), 2, given, (0, 32)).split((3, 4), dim=1)
+    blurred = F.interpolate(maps[:, 3:], scale_factor=2, mode="bilinear")
+    assert float((trust - wanted).abs().mean()) < 0.3 * float((blurred - wanted).abs().mean())
+    torch.testing.assert_close(prior, torch.full_like(prior, 0.1), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(37, 41), (90, 33), (5, 3)])
 @pytest.mark.parametrize("scale", [2, 4])
 def test_pieces_give_the_image_of_the_whole(size, scale, monkeypatch):
-    monkeypatch.setattr("afunet_core.model.streaming.at_scale.STRIP_PIXELS", 200)
-    monkeypatch.setattr("afunet_core.model.streaming.at_scale.FITTED_PIXELS", 600)
     network, given = model(), torch.cat([frames(*size), frames(*size, seed=1)])
-    with torch.no_grad():
-        whole = merged(network, given, scale)
+    coarse = reduce_frames(given, scale)
+    maps = stream(network, coarse, times=estimate_times(given), maps=True)
+    maps = enlarged_maps(fit_maps(maps, coarse), scale, given, (0, size[0]))
+    whole = anchored_merge(given, estimate_times(given), *maps.split((3, 4), dim=1))
+    for name, pixels in (("STRIP_PIXELS", 200), ("FITTED_PIXELS", 600)):
+        monkeypatch.setattr(f"afunet_core.model.streaming.at_scale.{name}", pixels)
     image, share = stream_at_scale(network, given, scale)
     torch.testing.assert_close(image, whole, rtol=1e-3, atol=1e-4)
     assert share == 1.0
@@ -123,37 +112,3 @@ def test_nowhere_needs_no_network():
     image, share = stream_at_scale(model(), frames(), 2, torch.zeros(1, 1, 5, 5))
     assert share == 0.0
     assert torch.isfinite(image).all()
-
-
-def test_gradients_reach_every_parameter():
-    network = model().train()
-    merged(network, frames(), 2).square().mean().backward()
-    for name, parameter in network.named_parameters():
-        assert parameter.grad is not None, name
-        assert torch.isfinite(parameter.grad).all(), name
-
-
-@pytest.mark.parametrize("scale", [1, 2])
-def test_nothing_is_made_on_another_device_or_waits_for_it(scale, monkeypatch):
-    """On a device that only knows shapes, a value that is asked for or a tensor that is made elsewhere shows."""
-    autocast = torch.autocast
-    monkeypatch.setattr(torch, "autocast", lambda device, *args, **kwargs: autocast("cpu", *args, **kwargs))
-    made: list[str] = []
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-            result = function(*args, **(kwargs or {}))
-            if "_local_scalar_dense" in str(function) or getattr(result, "device", torch.device("meta")).type != "meta":
-                made.append(str(function))
-            return result
-
-    network, given = model().to("meta").train(), frames(32, 32).to("meta")
-    with Watch():
-        merged(network, given, scale).square().mean().backward()
-    assert made == []
-
-
-def test_a_direct_head_is_refused():
-    direct = AFUNet(AFUNetConfig(embed_dim=12, depths=(1,), fusion_heads=1))
-    with pytest.raises(ArgumentError, match="anchored head"):
-        decode_at_scale(direct, frames(), 2)

@@ -78,19 +78,6 @@ def test_a_ghost_map_does_not_show_its_strips(monkeypatch: pytest.MonkeyPatch) -
     assert whole[25, 15] > 0.9
 
 
-def test_the_noise_of_large_frames_is_measured_on_some_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    bracket = scene(still=False)
-    noisy = [(f + 0.05 * torch.randn(f.shape, generator=torch.Generator().manual_seed(5))).clamp(0, 1)
-             for f in bracket.frames]  # fmt: skip
-    bracket = bracket.with_frames(noisy)
-    whole = ghosts._noise_scales(bracket, 0, 1)
-    monkeypatch.setattr(ghosts, "SAMPLED_PIXELS", HEIGHT * WIDTH // 4)
-    some = ghosts._noise_scales(bracket, 0, 1)
-    for a, b in zip(whole, some, strict=True):
-        assert float(a) > 1.5
-        assert float(b) == pytest.approx(float(a), rel=0.2)
-
-
 def test_strips_keep_gradients() -> None:
     x = picture(6, 1, 2, 9, 5).requires_grad_()
     in_strips(torch.sin, x, pixels=10).sum().backward()
