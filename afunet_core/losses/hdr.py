@@ -1,7 +1,7 @@
 """The weighted sum that training minimises.
 
 The field compares in the μ-law domain, where shadows count as they do on a display. That alone neglects highlights,
-which fill only a small part of the compressed range: :func:`~afunet_core.losses.terms.radiance_loss` adds them.
+which fill only a small part of the compressed range: :func:`~afunet_core.losses.radiance.radiance_loss` adds them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from afunet_core.errors import ArgumentError
+from afunet_core.losses.decibel import decibel_loss
+from afunet_core.losses.fourier import fourier_l1_loss
+from afunet_core.losses.mu_law import mu_l1_loss
+from afunet_core.losses.pair_loss import paired, reduced
 from afunet_core.losses.perceptual import VGGFeatures, perceptual_loss
-from afunet_core.losses.terms import decibel_loss, fourier_l1_loss, mu_l1_loss, paired, radiance_loss, reduced
+from afunet_core.losses.radiance import radiance_loss
 from afunet_core.ops.arguments import Scalar, check_positive, hold, is_number
 from afunet_core.radiometry import MU
 
@@ -27,11 +31,11 @@ class HDRLoss(nn.Module):
     features=...)`` that of the paper.
 
     Args:
-        mu_l1: weight of :func:`~afunet_core.losses.terms.mu_l1_loss`.
-        radiance: weight of :func:`~afunet_core.losses.terms.radiance_loss`.
-        fourier: weight of :func:`~afunet_core.losses.terms.fourier_l1_loss`.
+        mu_l1: weight of :func:`~afunet_core.losses.mu_law.mu_l1_loss`.
+        radiance: weight of :func:`~afunet_core.losses.radiance.radiance_loss`.
+        fourier: weight of :func:`~afunet_core.losses.fourier.fourier_l1_loss`.
         perceptual: weight of :func:`~afunet_core.losses.perceptual.perceptual_loss`.
-        decibel: weight of :func:`~afunet_core.losses.terms.decibel_loss`.
+        decibel: weight of :func:`~afunet_core.losses.decibel.decibel_loss`.
         features: VGG-19 features or a file of them, needed with ``perceptual``.
         radiance_kind: ``"rms"`` or ``"l1"``.
         mu: strength of the compression.

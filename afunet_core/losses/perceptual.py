@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from afunet_core.errors import ArgumentError, CheckpointError, ShapeError
-from afunet_core.losses.terms import PairLoss, paired, reduced
+from afunet_core.losses.pair_loss import PairLoss, paired, reduced
 from afunet_core.ops.arguments import Scalar
 from afunet_core.radiometry import MU
 
