@@ -19,7 +19,7 @@ from napari_afunet.layers.overlays import (
     region_layer,
     remove_last_region,
 )
-from napari_afunet.layers.result_layer import ResultId, find_result
+from napari_afunet.layers.result_layer import Result
 from napari_afunet.layers.selection import MOST_FRAMES
 from napari_afunet.panels.layout import let_shrink
 
@@ -91,14 +91,14 @@ class RegionTools(QWidget):
         outcome = self._controller.outcome
         if outcome is None:
             self._offer()
-        elif region_layer(self._viewer, ResultId.of_outcome(outcome)) is None:
+        elif region_layer(Result.of_outcome(self._viewer, outcome)) is None:
             self._is_drawing = False
         self._settle()
 
     def drawn(self, layers: Sequence[Image]) -> tuple[Any, ...]:
         """Return the regions drawn over the result of these frames, shortest exposure first."""
         ids = [str(layer.unique_id) for layer in layers] if len(layers) > 1 else list(map(str, range(MOST_FRAMES)))
-        return find_regions(region_layer(self._viewer, ResultId.of_frames(layers)), ids)
+        return find_regions(region_layer(Result.of_frames(self._viewer, layers)), ids)
 
     def _on_draw(self, tool: str) -> None:
         outcome, frame = self._uncovered(), self.frame_box.currentIndex()
@@ -121,19 +121,19 @@ class RegionTools(QWidget):
 
     def _on_undo(self) -> None:
         outcome = self._controller.outcome
-        if outcome is not None and (layer := region_layer(self._viewer, ResultId.of_outcome(outcome))):
+        if outcome is not None and (layer := region_layer(Result.of_outcome(self._viewer, outcome))):
             remove_last_region(layer)
 
     def _take(self) -> None:
         outcome = self._controller.outcome
         if outcome is None:
             return
-        result = ResultId.of_outcome(outcome)
-        layer = region_layer(self._viewer, result)
+        result = Result.of_outcome(self._viewer, outcome)
+        layer = region_layer(result)
         if layer is not None:
             outline_strokes(layer)
         regions = find_regions(layer, frame_ids(outcome))
-        if regions != self._controller.regions and find_result(self._viewer, result, "radiance") is not None:
+        if regions != self._controller.regions and result.find("radiance") is not None:
             if layer is not None and str(layer.mode).startswith("add"):
                 layer.mode = "pan_zoom"  # one press of the button draws one region
             self._controller.retake(regions)

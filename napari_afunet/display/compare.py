@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_afunet.jobs.merge_job import SIDES
-from napari_afunet.layers.result_layer import ResultId, find_result
+from napari_afunet.layers.result_layer import Result
 from napari_afunet.layers.selection import KEY
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ def stop_comparing(viewer: ViewerModel) -> None:
 
 def _wanted(viewer: ViewerModel, comparison: str, layer: Image) -> list[Layer]:
     """Return the layers that a comparison shows; none where some are missing."""
-    note, result = layer.metadata[KEY], ResultId.of_layer(layer)
-    shown = find_result(viewer, result, "tone_mapped") or layer
+    note, result = layer.metadata[KEY], Result.of_layer(viewer, layer)
+    shown = result.find("tone_mapped") or layer
     if comparison == "stages":
-        sides = [_shown_stages(viewer, result, side) for side in SIDES]
+        sides = [_shown_stages(result, side) for side in SIDES]
         return [side for side in sides if side is not None]
     info = note["info"]
     wanted = [info["reference"]] if comparison != "frames" else range(len(info["frames"]))
@@ -117,9 +117,9 @@ def _show_reference_plane(viewer: ViewerModel, stack: Layer, note: dict[str, Any
     return before
 
 
-def _shown_stages(viewer: ViewerModel, result: ResultId, side: str) -> Layer | None:
+def _shown_stages(result: Result, side: str) -> Layer | None:
     """Return the layer of one side: its numbers where these are shown in place of the colours."""
-    colours, numbers = find_result(viewer, result, side), find_result(viewer, result, f"{side} values")
+    colours, numbers = result.find(side), result.find(f"{side} values")
     if numbers is not None and numbers.metadata[KEY].get("shown"):
         return numbers
     return colours

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_afunet.jobs.merge_job import SIDES, Outcome
-from napari_afunet.layers.result_layer import (
-    ResultId,
-    find_result,
-    link_display,
-    provenance_of,
-    put_layer,
-    stage_placement,
-)
+from napari_afunet.layers.result_layer import Result, link_display, provenance_of, stage_placement
 from napari_afunet.layers.selection import KEY
 
 if TYPE_CHECKING:
@@ -63,17 +56,17 @@ def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndar
     """
     if values is None:
         return []
-    name, staged = ResultId.of_outcome(outcome), stage_placement(outcome, coarse=True)
+    result, staged = Result.of_outcome(viewer, outcome), stage_placement(outcome, coarse=True)
     shown: list[Image] = []
     active = viewer.layers.selection.active
     limits = _common_limits(list(values.values()))
     for side in SIDES:
-        colours, numbers = find_result(viewer, name, side), find_result(viewer, name, f"{side} values")
+        colours, numbers = result.find(side), result.find(f"{side} values")
         visible = any(layer is not None and layer.visible for layer in (colours, numbers))
         if side in values:
             options: dict[str, Any] = {"colormap": "viridis", "contrast_limits": limits, "visible": visible}
             added = numbers is None
-            numbers = put_layer(viewer, name, f"{side} values", values[side], staged, provenance_of(outcome), **options)
+            numbers = result.put(f"{side} values", values[side], staged, provenance_of(outcome), **options)
             if added and colours is not None:  # where the colours are, not above the result
                 viewer.layers.move(viewer.layers.index(numbers), viewer.layers.index(colours) + 1)
             shown.append(numbers)

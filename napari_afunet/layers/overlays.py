@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_afunet.jobs.merge_job import SOURCE_COLOURS, Outcome, map_picture
-from napari_afunet.layers.result_layer import (
-    ResultId,
-    find_result,
-    move_to_front,
-    provenance_of,
-    put_layer,
-    remove_layers,
-)
+from napari_afunet.layers.result_layer import Result, move_to_front, provenance_of, remove_layers
 from napari_afunet.layers.selection import KEY
 
 if TYPE_CHECKING:
@@ -70,8 +63,7 @@ def show_map(viewer: ViewerModel, outcome: Outcome, name: str, values: np.ndarra
     """Show a map above everything else, with a colour bar."""
     active = viewer.layers.selection.active
     options = map_options(values, len(outcome.source.planes))
-    result = ResultId.of_outcome(outcome)
-    layer = put_layer(viewer, result, name, values, outcome.placement, provenance_of(outcome), **options)
+    layer = Result.of_outcome(viewer, outcome).put(name, values, outcome.placement, provenance_of(outcome), **options)
     layer.visible = True
     move_to_front(viewer, layer)
     layer.colorbar.visible = not layer.rgb
@@ -81,7 +73,7 @@ def show_map(viewer: ViewerModel, outcome: Outcome, name: str, values: np.ndarra
 
 def hide_map(viewer: ViewerModel, outcome: Outcome, name: str) -> None:
     """Hide a map that was shown."""
-    layer = find_result(viewer, ResultId.of_outcome(outcome), name)
+    layer = Result.of_outcome(viewer, outcome).find(name)
     if layer is not None:
         layer.visible = False
 
@@ -94,15 +86,15 @@ def remove_extra_layers(viewer: ViewerModel) -> None:
             layer.visible = False
 
 
-def region_layer(viewer: ViewerModel, result: ResultId) -> Shapes | None:
+def region_layer(result: Result) -> Shapes | None:
     """Return the layer with the regions of a result, if there is one."""
-    return find_result(viewer, result, _REGIONS)
+    return result.find(_REGIONS)
 
 
 def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, tool: str = "add_rectangle") -> Shapes:
     """Let the user draw over the result with a tool (a mode of napari's shapes): that is taken from ``frame``."""
-    result = ResultId.of_outcome(outcome)
-    layer = region_layer(viewer, result)
+    result = Result.of_outcome(viewer, outcome)
+    layer = region_layer(result)
     if layer is None:
         layer = viewer.add_shapes(
             None,

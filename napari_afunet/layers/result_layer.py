@@ -37,31 +37,61 @@ ROLES = {
 _PREVIEW = ":preview"  # end of the key of a preview
 
 
-class ResultId(NamedTuple):
-    """Identity of a result: ``key`` finds its layers again, ``name`` is what they are called after."""
+class Result(NamedTuple):
+    """Layers of one result in a viewer: ``key`` finds them again, ``name`` is what they are called after."""
 
+    viewer: ViewerModel
     key: str
     name: str
 
     @classmethod
-    def of_outcome(cls, outcome: Outcome, name: str | None = None) -> ResultId:
-        """Return the identity of a merge's result: that of the layers it was made from, unless it was given a name."""
+    def of_outcome(cls, viewer: ViewerModel, outcome: Outcome, name: str | None = None) -> Result:
+        """Return the result of a merge: that of the layers it was made from, unless it was given a name."""
         if name is not None:
-            return cls(f"name:{name}", name)
-        source = outcome.source
-        key = _layers_key(source.layers or source.names)
-        return cls(key + _PREVIEW * outcome.is_preview, base_name(source.names) + " preview" * outcome.is_preview)
+            return cls(viewer, f"name:{name}", name)
+        names, ids = outcome.source.names, outcome.source.layers
+        key = _layers_key(ids or names) + _PREVIEW * outcome.is_preview
+        return cls(viewer, key, base_name(names) + " preview" * outcome.is_preview)
 
     @classmethod
-    def of_frames(cls, layers: Sequence[Image]) -> ResultId:
-        """Return the identity of the result that these layers are merged to."""
-        return cls(_layers_key([str(layer.unique_id) for layer in layers]), base_name([layer.name for layer in layers]))
+    def of_frames(cls, viewer: ViewerModel, layers: Sequence[Image]) -> Result:
+        """Return the result that these layers are merged to."""
+        key = _layers_key([str(layer.unique_id) for layer in layers])
+        return cls(viewer, key, base_name([layer.name for layer in layers]))
 
     @classmethod
-    def of_layer(cls, layer: Image) -> ResultId:
-        """Return the identity of a result layer, or of any other layer, whose views are results too."""
+    def of_layer(cls, viewer: ViewerModel, layer: Image) -> Result:
+        """Return the result a layer belongs to; the views of any other layer are results, too."""
         note = layer.metadata.get(KEY, {})
-        return cls(note["key"], note["bracket"]) if "key" in note else cls(f"layer:{layer.unique_id}", layer.name)
+        key, name = (note["key"], note["bracket"]) if "key" in note else (f"layer:{layer.unique_id}", layer.name)
+        return cls(viewer, key, name)
+
+    def find(self, role: str) -> Image | None:
+        """Return the layer with this part of the result, if the user has not deleted it."""
+        for layer in self.viewer.layers:
+            note = layer.metadata.get(KEY)
+            if isinstance(note, dict) and note.get("key") == self.key and note.get("role") == role:
+                return layer
+        return None
+
+    def put(
+        self, role: str, data: Any, place: Placement, notes: dict[str, Any], *, rgb: bool = False, **options: Any
+    ) -> Image:
+        """Update the layer's data, or add it. Never remove and add: in one turn of the event loop that crashes."""
+        note = {"key": self.key, "bracket": self.name, "role": role, **notes}
+        layer = self.find(role)
+        if layer is not None and layer.rgb == rgb and layer.ndim == data.ndim - rgb:
+            layer.data = data
+            place.apply_to(layer)
+            layer.metadata = {**layer.metadata, KEY: note}
+            if role not in ("radiance", "decoded", "tone_mapped") and "contrast_limits" in options:
+                layer.contrast_limits = options["contrast_limits"]
+            return layer
+        if layer is not None:  # grey became colour, or a stack an image: the old one is no longer ours to update
+            layer.metadata = {**layer.metadata, KEY: {**layer.metadata[KEY], "role": f"old {role}"}}
+        options |= {"name": f"{self.name} {ROLES.get(role, role)}", "rgb": rgb, "metadata": {KEY: note}}
+        with _undisturbed(self.viewer):
+            return self.viewer.add_image(data, **place.arguments(), **options)
 
 
 def _layers_key(identities: Sequence[str]) -> str:
@@ -87,56 +117,12 @@ def base_name(names: Sequence[str]) -> str:
     return common if len(common) > 1 else "bracket"
 
 
-def find_result(viewer: ViewerModel, result: ResultId, role: str) -> Image | None:
-    """Return the layer with this part of a result, if the user has not deleted it."""
-    for layer in viewer.layers:
-        note = layer.metadata.get(KEY)
-        if isinstance(note, dict) and note.get("key") == result.key and note.get("role") == role:
-            return layer
-    return None
-
-
 def find_whole(viewer: ViewerModel, layer: Image) -> Image | None:
     """Return the layer itself; of a preview the same layer of the result of these frames, if there is one."""
-    result = ResultId.of_layer(layer)
+    result = Result.of_layer(viewer, layer)
     if not result.key.endswith(_PREVIEW):
         return layer
-    return find_result(viewer, ResultId(result.key.removesuffix(_PREVIEW), ""), layer.metadata[KEY]["role"])
-
-
-def put_layer(
-    viewer: ViewerModel,
-    result: ResultId,
-    role: str,
-    data: Any,
-    place: Placement,
-    notes: dict[str, Any],
-    *,
-    rgb: bool = False,
-    **options: Any,
-) -> Image:
-    """Update the layer's data, or add the layer. Never remove and add: in one turn of the event loop that crashes."""
-    note = {"key": result.key, "bracket": result.name, "role": role, **notes}
-    layer = find_result(viewer, result, role)
-    spatial = data.ndim - (1 if rgb else 0)
-    if layer is not None and layer.rgb == rgb and layer.ndim == spatial:
-        layer.data = data
-        place.apply_to(layer)
-        layer.metadata = {**layer.metadata, KEY: note}
-        if role not in ("radiance", "decoded", "tone_mapped") and "contrast_limits" in options:
-            layer.contrast_limits = options["contrast_limits"]
-        return layer
-    if layer is not None:  # grey became colour, or a stack an image: keep the old one, it is no longer ours to update
-        layer.metadata = {**layer.metadata, KEY: {**layer.metadata[KEY], "role": f"old {role}"}}
-    with _undisturbed(viewer):
-        return viewer.add_image(
-            data,
-            name=f"{result.name} {ROLES.get(role, role)}",
-            rgb=rgb,
-            metadata={KEY: note},
-            **place.arguments(),
-            **options,
-        )
+    return result._replace(key=result.key.removesuffix(_PREVIEW)).find(layer.metadata[KEY]["role"])
 
 
 def remove_layers(viewer: ViewerModel, is_unwanted: Callable[[dict[str, Any]], bool]) -> None:

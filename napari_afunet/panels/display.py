@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QWidg
 from superqt import QLabeledDoubleSlider
 
 from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display, show_in_thumbnail
-from napari_afunet.layers.result_layer import ResultId, find_result, find_whole
+from napari_afunet.layers.result_layer import Result, find_whole
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
 from napari_afunet.panels.layout import let_shrink, panel_form
 
@@ -126,7 +126,7 @@ class DisplayPanel(QWidget):
         layer = self.layer()
         if layer is None or layer not in self._viewer.layers:
             return
-        view = find_result(self._viewer, ResultId.of_layer(layer), "tone_mapped")
+        view = Result.of_layer(self._viewer, layer).find("tone_mapped")
         if gamma_only and view is not None:
             set_view_gamma(view, self.settings())  # the shader does it: no pixel is computed anew
         elif create or view is not None:
