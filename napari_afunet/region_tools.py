@@ -1,10 +1,10 @@
 """Regions of a result that are taken from another frame: the tools to draw them with, and Undo."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -22,10 +22,6 @@ from napari_afunet.layers.overlays import (
 from napari_afunet.layers.result_layer import Result
 from napari_afunet.layers.selection import MOST_FRAMES
 from napari_afunet.panels.layout import let_shrink
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
 
 _FINISHED = ("added", "removed", "changed")
 _DELAY = 250  # milliseconds without a change after which regions are taken

@@ -1,10 +1,10 @@
 """Looking closer at a result: comparisons, maps, and the stages of the network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
@@ -16,10 +16,6 @@ from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_va
 from napari_afunet.layers.overlays import LEGENDS, compute_map, hide_map, remove_extra_layers, show_map
 from napari_afunet.panels.layout import let_shrink, reveal
 from napari_afunet.region_tools import RegionTools
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
 
 _MAPS = {
     "ghost": ("Show ghosts", "Overlay where the frames disagree, because something moved."),

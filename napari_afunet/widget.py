@@ -1,12 +1,13 @@
 """The dock widget: it puts the panels together, and hands what they say to the controller. It computes nothing."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.layers import Image
 from napari.utils.notifications import show_error
+from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
 
 from afunet_core.errors import AFUNetError
@@ -31,11 +32,6 @@ from napari_afunet.readers import dropped_frames, open_frames
 from napari_afunet.readiness import Readiness
 from napari_afunet.result_views import ResultViews
 from napari_afunet.settings import MergeSettings
-
-if TYPE_CHECKING:
-    from napari.layers import Image
-    from napari.viewer import Viewer
-    from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
 # Merge and compare, as the manifest has them: napari 0.9 does not bind those of plugins.
 KEYS = ("Control-Shift-M", "Control-Shift-R")

@@ -1,17 +1,14 @@
 """Comparison of a result with what it was made from, at a click, and back to how the viewer was."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 
 from napari_afunet.jobs.merge_job import SIDES
 from napari_afunet.layers.result_layer import Result
 from napari_afunet.layers.selection import KEY
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
 
 # value → what the user reads, tip
 COMPARISONS = {

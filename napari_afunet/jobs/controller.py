@@ -1,14 +1,13 @@
 """Controller of one running merge or batch, from its start to the layers it leaves."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
 from napari.utils import progress
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer, Signal
@@ -23,9 +22,6 @@ from napari_afunet.jobs.worker import Run, merge_folders, run_in_background
 from napari_afunet.layers.results import add_in_steps, remove_preview, update_result
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
 
 logger = logging.getLogger(__name__)
 

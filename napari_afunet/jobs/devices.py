@@ -1,7 +1,5 @@
 """Devices and models to choose from: queried in the background, because the answer needs torch."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 _GIGABYTE = 1024**3

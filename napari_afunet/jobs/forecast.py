@@ -1,19 +1,14 @@
 """Forecast of a merge: time, memory, and advice where that is much."""
 
-from __future__ import annotations
-
 import json
 from statistics import median
-from typing import TYPE_CHECKING
 
 from afunet_core.merging.options import MergeOptions
 from afunet_core.utils.options import options_of
+from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.summary import duration
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings, preferences
-
-if TYPE_CHECKING:
-    from napari_afunet.jobs.merge_job import Outcome
 
 _LONG = 60  # seconds from which on a merge is worth advice
 _GIGABYTE = 1024**3

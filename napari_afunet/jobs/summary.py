@@ -1,15 +1,11 @@
 """Summary of a merge in one line, its warnings, and messages of the core in the widget's words."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from afunet_core.utils.options import Option
+from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.settings import form_options
-
-if TYPE_CHECKING:
-    from napari_afunet.jobs.merge_job import Outcome
 
 _SHOWN_MOTION = 0.5  # pixels of motion from which on it is mentioned
 _SHOWN_SHARE = 0.001  # share of the picture from which on it is mentioned

@@ -1,18 +1,14 @@
 """The network's features stage by stage, as layers with numbers to read off."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image
 
 from napari_afunet.jobs.merge_job import SIDES, Outcome
 from napari_afunet.layers.result_layer import Result, link_display, provenance_of, stage_placement
 from napari_afunet.layers.selection import KEY
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
 
 # value → what the user reads
 QUANTITIES = {

@@ -1,19 +1,15 @@
 """Layers above a result: maps of ghosts and sources, and regions drawn there, each to be taken from one frame."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Shapes
 
 from napari_afunet.jobs.merge_job import SOURCE_COLOURS, Outcome, map_picture
 from napari_afunet.layers.result_layer import Result, move_to_front, provenance_of, remove_layers
 from napari_afunet.layers.selection import KEY
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Shapes
 
 _SOURCES = ("shorter frame", "reference", "longer frame", "the network's own picture")
 # Map → what its colours mean, as rich text.

@@ -6,15 +6,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.layers.selection import KEY
 from napari_afunet.layers.source import Placement
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
 
 # role → how the layer is called after the bracket's name
 ROLES = {

@@ -1,9 +1,10 @@
 """The layers of a merge: added, or updated where they exist; and the tone-mapped view of an HDR layer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 
 from napari_afunet.display.tone_view import (
     SCREEN_GAMMA,
@@ -27,10 +28,6 @@ from napari_afunet.layers.result_layer import (
     stage_placement,
 )
 from napari_afunet.layers.source import Placement
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
 
 
 def add_result_layers(

@@ -1,17 +1,13 @@
 """Selection of the layers that make a bracket: by exposure where it is known, else by brightness."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Image, Layer
 
 from napari_afunet.layers.exposures import layer_exposure, stack_exposures
-
-if TYPE_CHECKING:
-    from napari.layers import Image, Layer
 
 KEY = "afunet"  # key under which this plugin keeps its notes in ``layer.metadata``
 MOST_FRAMES = 15  # frames of a bracket that the widget takes

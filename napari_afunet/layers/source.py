@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from napari_afunet.layers.file_facts import common_facts, layer_facts, layer_path
 from napari_afunet.layers.selection import full_resolution
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
 
 _LARGEST_PREVIEW = 512  # pixels along the longer side
 _SMALLEST = 16

@@ -1,7 +1,5 @@
 """Merge and what belongs to it: the button, progress, forecast, the summary of the last merge, and warnings."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 

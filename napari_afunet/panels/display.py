@@ -1,10 +1,9 @@
 """Display of HDR layers, live: exposure, gamma, operator and highlight warning."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QWidget
 from superqt import QLabeledDoubleSlider
@@ -13,10 +12,6 @@ from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, 
 from napari_afunet.layers.result_layer import Result, find_whole
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
 from napari_afunet.panels.layout import let_shrink, panel_form
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
 
 _SETTLED = 200  # ms without a move, after which what lies hidden below the view follows
 

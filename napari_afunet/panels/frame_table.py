@@ -3,22 +3,17 @@
 An exposure that a person typed stays with its layer, in the unit it was typed in, whatever happens to other layers.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QWidget
 
 from afunet_core.io.exposure import parse_exposure
 from napari_afunet.layers.exposures import LayerExposure, common_exposures, layer_exposure, stack_exposures
 from napari_afunet.panels.layout import ControlGuard, let_shrink
-
-if TYPE_CHECKING:
-    from napari.layers import Image
 
 EV, SECONDS = "EV", "seconds"
 _CHOOSE = "choose a layer …"

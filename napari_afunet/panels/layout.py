@@ -1,7 +1,5 @@
 """The panels below each other, in titled groups, scrolling where the screen is low."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from qtpy.compat import isalive

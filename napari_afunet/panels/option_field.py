@@ -1,7 +1,5 @@
 """One control of a form for one option of the core, whatever its kind."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path

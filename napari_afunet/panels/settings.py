@@ -1,7 +1,5 @@
 """The form of a merge's options, made from their declaration, with the rarely used groups folded away."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
