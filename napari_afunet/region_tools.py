@@ -5,11 +5,11 @@ from typing import Any
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
+from napari_afunet.jobs.worker import call_later
 from napari_afunet.layers.overlays import (
     TOOLS,
     draw_regions,
@@ -62,10 +62,7 @@ class RegionTools(QWidget):
         column.addLayout(frame)
         column.addLayout(buttons)
         column.addWidget(self.reason_label)
-        self._settled = QTimer(self)
-        self._settled.setSingleShot(True)
-        self._settled.setInterval(_DELAY)
-        self._settled.timeout.connect(self._take)
+        self._settled = call_later(self, self._take, _DELAY)
         controller.merged.connect(self._offer)
         controller.ended.connect(self._settle)  # what was drawn while it ran
         self._is_drawing = False  # the mouse is down, or a shape waits for its next corner

@@ -16,7 +16,7 @@ from napari_afunet.display.tone_view import is_hdr
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.summary import in_widget_words
-from napari_afunet.jobs.worker import find_brackets, run_in_background
+from napari_afunet.jobs.worker import call_later, find_brackets, run_in_background
 from napari_afunet.layers.exposures import estimate_exposures
 from napari_afunet.layers.result_layer import find_whole
 from napari_afunet.layers.source import BracketSource
@@ -67,16 +67,15 @@ class MergeWidget(QWidget):
             self.batch,
             self.readiness.badge,
         )
-        self._preview_check = QTimer(self)
-        self._preview_check.setSingleShot(True)  # in a turn of its own: layers may just be coming or going
+        # In a turn of its own: layers may just be coming or going.
+        self._preview_check = call_later(self, self._remove_outdated_preview)
         self._connect()
         self._on_layers()
         self.readiness.update()
 
     def _connect(self) -> None:
-        self.controls.merge_wanted.connect(self.merge)
-        self.controls.preview_wanted.connect(self.preview)
-        self.controls.cancel_wanted.connect(self.cancel)
+        self.controls.merge_button.clicked.connect(lambda: self.cancel() if self.is_running else self.merge())
+        self.controls.preview_button.clicked.connect(self.preview)
         self.save_button.told.connect(self.controls.show_status)
         self.save_button.failed.connect(self._tell)
         self.controller.started.connect(self._on_started)
@@ -89,25 +88,20 @@ class MergeWidget(QWidget):
         self.batch.search_wanted.connect(self.find_brackets)
         self.batch.open_wanted.connect(self._open)
         self.batch.merge_wanted.connect(self.merge_folders)
-        self.bracket.open_wanted.connect(self.open_frames)
-        self.bracket.estimate_wanted.connect(self._on_estimate)
+        self.bracket.open_button.clicked.connect(self.open_frames)
+        self.bracket.estimate_button.clicked.connect(self._on_estimate)
         self.display.layer_box.activated.connect(self._on_display_chosen)
-        self._preview_check.timeout.connect(self._remove_outdated_preview)
         for signal in (self.bracket.changed, self.options.changed, self.controller.ended):
             signal.connect(lambda: self._preview_check.start())
-        for event, slot in self._viewer_events():
-            event.connect(slot)
+        for event in self._layer_events():
+            event.connect(self._on_layers)
         # By the viewer they work wherever the focus is, and should napari bind the manifest's, those come first.
         for key, action in zip(KEYS, (self.merge, partial(self.views.toggle_comparison, "reference")), strict=True):
             self._viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
 
-    def _viewer_events(self) -> list[tuple[Any, Any]]:
+    def _layer_events(self) -> list[Any]:
         events = self._viewer.layers.events
-        return [
-            (events.inserted, self._on_layers),
-            (events.removed, self._on_layers),
-            (events.renamed, self._on_renamed),
-        ]
+        return [events.inserted, events.removed, events.renamed]
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the panel into its dock; stop when it is closed: napari then takes it out of its dock."""
@@ -131,8 +125,8 @@ class MergeWidget(QWidget):
         """Stop what runs, and listen to the viewer no longer."""
         self.readiness.stop()
         self.controller.abandon()
-        for source, slot in self._viewer_events():
-            source.disconnect(slot)
+        for event in self._layer_events():
+            event.disconnect(self._on_layers)
         for key in KEYS:
             self._viewer.bind_key(key, None)
 
@@ -214,11 +208,9 @@ class MergeWidget(QWidget):
         """Return the pixels, or notify why there are none."""
         if self.is_running:
             return None
-        problem = self.bracket.problem()
-        if problem:
+        if problem := self.bracket.problem():
             self.controls.show_status("")
-            self.controls.show_warnings([problem])
-            self.readiness.keep_message()
+            self._tell(problem, notify=False)
             return None
         try:
             self.settings()
@@ -227,12 +219,13 @@ class MergeWidget(QWidget):
             self._tell(error)
             return None
 
-    def _tell(self, problem: Exception | str) -> None:
+    def _tell(self, problem: Exception | str, notify: bool = True) -> None:
         """Say what went wrong, in the panel, where it stays, and as a notification."""
         text = in_widget_words(str(problem))
         self.controls.show_warnings([text])
         self.readiness.keep_message()
-        show_error(text)
+        if notify:
+            show_error(text)
 
     def _on_started(self) -> None:
         self.readiness.stop()
@@ -318,7 +311,3 @@ class MergeWidget(QWidget):
         self.display.refresh()
         self.views.refresh()
         self._show_save_button()
-
-    def _on_renamed(self, event: Any = None) -> None:
-        self.bracket.show_names()
-        self.display.refresh()

@@ -4,13 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from typing import Any
 
 from napari.components import ViewerModel
 from napari.utils import progress
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from afunet_core.errors import AFUNetError, MergeCancelled
@@ -18,7 +17,7 @@ from napari_afunet.display.tone_view import DisplaySettings, prepare
 from napari_afunet.jobs.forecast import remember_pace
 from napari_afunet.jobs.merge_job import Outcome, merge_source, with_regions
 from napari_afunet.jobs.summary import in_widget_words, result_warnings, what_happened
-from napari_afunet.jobs.worker import Run, merge_folders, run_in_background
+from napari_afunet.jobs.worker import Run, call_later, merge_folders, run_in_background
 from napari_afunet.layers.results import add_in_steps, remove_preview, update_result
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
@@ -28,14 +27,6 @@ logger = logging.getLogger(__name__)
 STEPS = 1000  # steps of the bar in napari's activity dock
 _PAUSE = 1  # milliseconds between two layers of a result
 KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
-
-
-@dataclass(frozen=True, eq=False)
-class _Retaking:
-    """Regions that are just being taken."""
-
-    regions: tuple[Any, ...]
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class MergeController(QObject):
@@ -54,13 +45,11 @@ class MergeController(QObject):
         self.run: Run | None = None  # under way
         self.outcome: Outcome | None = None  # a preview only where there is no merge of the same frames
         self.preview: Outcome | None = None
-        self._retaking: _Retaking | None = None
+        self._retaking: tuple[tuple[Any, ...], threading.Event] | None = None  # regions, and a stop of their taking
         self._begun = 0.0
         self._activity: progress | None = None
         self._showing: Generator[None, None, str] | None = None  # a result, layer by layer
-        self._next_layer = QTimer(self)  # between two layers the window draws and answers
-        self._next_layer.setSingleShot(True)
-        self._next_layer.timeout.connect(self._show_next)
+        self._next_layer = call_later(self, self._show_next, _PAUSE)  # meanwhile the window draws and answers
 
     def merge(self, source: BracketSource, settings: MergeSettings) -> None:
         """Merge, and show the result."""
@@ -79,7 +68,7 @@ class MergeController(QObject):
     def regions(self) -> tuple[Any, ...]:
         """Regions of the last result from other frames, those included that are just being taken."""
         if self._retaking is not None:
-            return self._retaking.regions
+            return self._retaking[0]
         return () if self.outcome is None else self.outcome.settings.regions
 
     def retake(self, regions: tuple[Any, ...]) -> None:
@@ -88,7 +77,7 @@ class MergeController(QObject):
         if outcome is None or outcome.result is None or self.run is not None:
             return
         self._stop_retaking()
-        self._retaking = wish = _Retaking(regions)
+        self._retaking = wish = regions, threading.Event()
         if outcome.source.planes:
             self.progressed.emit(0.0, "Merging the plane again …")
 
@@ -110,11 +99,11 @@ class MergeController(QObject):
             self.progressed.emit(0.0, message)
             show_error(message)
 
-        run_in_background(self, with_regions, outcome, regions, wish.stop.is_set, done=show, failed=failed)
+        run_in_background(self, with_regions, outcome, regions, wish[1].is_set, done=show, failed=failed)
 
     def _stop_retaking(self) -> None:
         if self._retaking is not None:
-            self._retaking.stop.set()
+            self._retaking[1].set()
             self._retaking = None
 
     def _start(self, title: str, function: Callable[..., Outcome | str], *arguments: Any) -> None:
@@ -202,7 +191,7 @@ class MergeController(QObject):
         assert self._showing is not None
         try:
             next(self._showing)
-            self._next_layer.start(_PAUSE)
+            self._next_layer.start()
             return
         except StopIteration as end:
             self._end(1.0, end.value)

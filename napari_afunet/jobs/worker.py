@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QThreadPool, Signal
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
 
 from napari_afunet.settings import MergeSettings
 
@@ -85,6 +85,15 @@ def run_in_background(
             answer.ready.emit(*outcome)
 
     QThreadPool.globalInstance().start(attempt)
+
+
+def call_later(owner: QObject, function: Callable[[], None], milliseconds: int = 0) -> QTimer:
+    """Return a timer that calls a function once, so long after it was last started."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(function)
+    return timer
 
 
 def merge_folders(root: str, output: str, settings: MergeSettings, group: bool, run: Run) -> str:

@@ -29,8 +29,6 @@ class BracketPanel(QWidget):
 
     changed = Signal()  # frames or exposures
     frames_changed = Signal()
-    open_wanted = Signal()
-    estimate_wanted = Signal()
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,12 +63,10 @@ class BracketPanel(QWidget):
         self.table.changed.connect(self._on_exposures)
         self.table.layers_changed.connect(self._on_layers)
         self.guess_button.clicked.connect(self.find_frames)
-        self.open_button.clicked.connect(self.open_wanted)
         self.spacing_button.clicked.connect(lambda: self.space_exposures(2.0))
-        self.estimate_button.clicked.connect(self.estimate_wanted)
         self.add_button.clicked.connect(lambda: self._on_count(+1))
         self.remove_button.clicked.connect(lambda: self._on_count(-1))
-        self._show(3, [])
+        self._show([])
         self.refresh()
 
     def _lay_out(self) -> None:
@@ -154,21 +150,18 @@ class BracketPanel(QWidget):
     def refresh(self) -> None:
         """Follow the layer list: keep what was chosen or typed, else choose."""
         chosen, candidates = self.layers(), candidate_layers(self._viewer.layers)
-        if candidates == self._candidates:
-            return  # a result came or went
+        if candidates == self._candidates:  # a result came or went, or a layer has a new name
+            self.table.show_names()
+            self._offer_references()
+            return
         self._candidates = candidates
         left = [layer for layer in chosen if layer in candidates]
         kept = self._chosen_by_user or self.table.has_typed()
         if kept and len(left) >= (1 if self.is_stack else 2):
-            self._show(self.table.count if self.is_stack else len(left), left)
+            self._show(left)
         else:
             self._chosen_by_user = False
             self._guess(())
-
-    def show_names(self) -> None:
-        """Show the names of renamed layers."""
-        self.table.show_names()
-        self._offer_references()
 
     def find_frames(self) -> None:
         """Choose anew: the selected layers if they are several, else as if the user had chosen nothing."""
@@ -179,7 +172,7 @@ class BracketPanel(QWidget):
         """Choose these layers, as the user would."""
         self._chosen_by_user = True
         self.kind_box.setCurrentIndex(1 if len(layers) == 1 else 0)
-        self._show(full_resolution(layers[0]).shape[0] if len(layers) == 1 else len(layers), layers)
+        self._show(layers)
 
     def space_exposures(self, step: float) -> None:
         """Type exposures that are so many EV apart, the darkest frame first."""
@@ -213,18 +206,20 @@ class BracketPanel(QWidget):
         chosen = guess_layers(self._viewer.layers, selected)  # type: ignore[arg-type]
         stack = None if chosen else guess_stack(self._viewer.layers)
         self.kind_box.setCurrentIndex(1 if stack is not None else 0)
-        if stack is not None:
-            self._show(full_resolution(stack).shape[0], [stack])
-        else:
-            self._show(len(chosen) or 3, chosen)
+        self._show(chosen if stack is None else [stack])
 
-    def _show(self, count: int, layers: Sequence[Image]) -> None:
+    def _show(self, layers: Sequence[Image], count: int = 0) -> None:
+        """Show these layers in as many rows, or in so many; a stack in a row for each of its planes."""
+        if self.is_stack and layers:
+            count = full_resolution(layers[0]).shape[0]
         self.table.is_stack = self.is_stack
-        self.table.show_candidates(self._candidates, min(max(count, 2), MOST_FRAMES), layers)
+        self.table.show_candidates(self._candidates, min(max(count or len(layers) or 3, 2), MOST_FRAMES), layers)
+        self._on_frames()
+
+    def _on_frames(self) -> None:
         self._offer_references()
-        self._show_state()
         self.frames_changed.emit()
-        self.changed.emit()
+        self._on_exposures()
 
     def _offer_references(self) -> None:
         """Offer one entry a row; the frame that is chosen stays while its row or its layer does."""
@@ -259,21 +254,16 @@ class BracketPanel(QWidget):
 
     def _on_layers(self) -> None:
         self._chosen_by_user = True
-        layers = self.layers()
-        if self.is_stack and layers:
-            self._show(full_resolution(layers[0]).shape[0], layers)
-            return
-        self._offer_references()
-        self._show_state()
-        self.frames_changed.emit()
-        self.changed.emit()
+        if self.is_stack and self.layers():
+            self._show(self.layers())
+        else:
+            self._on_frames()
 
     def _on_kind(self) -> None:
         self._chosen_by_user = True
-        layers = self.layers()[:1] if self.is_stack else self.layers()
-        self._show(full_resolution(layers[0]).shape[0] if self.is_stack and layers else 3, layers)
+        self._show(self.layers()[:1] if self.is_stack else self.layers(), 3)
 
     def _on_count(self, change: int) -> None:
         self._chosen_by_user = True
         count = self.table.count + change
-        self._show(count, self.layers()[:count])
+        self._show(self.layers()[:count], count)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_afunet.jobs.summary import duration
@@ -17,10 +17,6 @@ _LABELS = ("Status", "Summary of the last merge", "Warnings")
 
 class ControlsPanel(QWidget):
     """Merge, which becomes Cancel while something runs."""
-
-    merge_wanted = Signal()
-    preview_wanted = Signal()
-    cancel_wanted = Signal()
 
     def __init__(self, save_button: QPushButton, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,8 +55,6 @@ class ControlsPanel(QWidget):
         column.addLayout(buttons)
         for part in (self.progress_bar, self.status_label, self.summary_label, self.warnings_label):
             column.addWidget(part)
-        self.merge_button.clicked.connect(self._on_click)
-        self.preview_button.clicked.connect(self.preview_wanted)
 
     def show_status(self, text: str) -> None:
         """Show one or two sentences on how things are."""
@@ -106,9 +100,6 @@ class ControlsPanel(QWidget):
         self.merge_button.setAccessibleName(name)
         self.merge_button.setEnabled(True)
         self.preview_button.setEnabled(text == IDLE)
-
-    def _on_click(self) -> None:
-        (self.merge_wanted if self.merge_button.text() == IDLE else self.cancel_wanted).emit()
 
 
 def _label(name: str) -> QLabel:

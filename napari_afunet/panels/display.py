@@ -4,11 +4,12 @@ from weakref import WeakSet
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import Qt, QTimer, Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QWidget
 from superqt import QLabeledDoubleSlider
 
 from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display, show_in_thumbnail
+from napari_afunet.jobs.worker import call_later
 from napari_afunet.layers.result_layer import Result, find_whole
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
 from napari_afunet.panels.layout import let_shrink, panel_form
@@ -58,10 +59,7 @@ class DisplayPanel(QWidget):
                 part.setAccessibleName(label)  # for screen readers
         form.addRow("", row)
 
-        self._settled = QTimer(self)
-        self._settled.setSingleShot(True)
-        self._settled.setInterval(_SETTLED)
-        self._settled.timeout.connect(self._settle)
+        self._settled = call_later(self, self._settle, _SETTLED)
         self.ev_slider.valueChanged.connect(lambda: self.apply())
         self.gamma_slider.valueChanged.connect(lambda: self.apply(gamma_only=True))
         self.operator_box.activated.connect(lambda: self.apply(create=True))
