@@ -3,28 +3,31 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Shapes
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import call_later
-from napari_afunet.layers.overlays import (
-    TOOLS,
-    draw_regions,
-    find_regions,
-    frame_ids,
-    outline_strokes,
-    region_layer,
-    remove_last_region,
-)
-from napari_afunet.layers.result_layer import Result
-from napari_afunet.layers.selection import MOST_FRAMES
+from napari_afunet.layers.overlays import REGIONS
+from napari_afunet.layers.result_layer import Result, move_to_front
+from napari_afunet.layers.selection import KEY, MOST_FRAMES
 from napari_afunet.panels.layout import let_shrink
 
 _FINISHED = ("added", "removed", "changed")
 _DELAY = 250  # milliseconds without a change after which regions are taken
+_SMALLEST = 2  # pixels along the shorter side of a shape that counts
+_EDGE = 2  # pixels of the lines around regions
+_BRUSH = 24  # pixels of the screen that a stroke is wide: zoomed in, the brush is finer
+_STROKE = "add_path"
+# mode of napari's shapes → what the user reads, tip
+TOOLS = {
+    _STROKE: ("Brush", "Paint over the result, zoomed in for a finer brush"),
+    "add_rectangle": ("Rectangle", "Drag a rectangle over the result"),
+    "add_polygon_lasso": ("Freehand", "Drag around a region of the result"),
+}
 
 
 class RegionTools(QWidget):
@@ -79,27 +82,58 @@ class RegionTools(QWidget):
         for widget in (self.frame_box, *self.tools.values(), self.undo_button):
             widget.setEnabled(bool(names) and not reason)
 
+    def _layer(self) -> Shapes | None:
+        """Return the layer with the regions of the last merge."""
+        outcome = self._controller.outcome
+        return None if outcome is None else Result.of_outcome(self._viewer, outcome).find(REGIONS)
+
     def refresh(self) -> None:
         """Follow the layer list: a layer of regions that is deleted takes its regions with it."""
-        outcome = self._controller.outcome
-        if outcome is None:
+        if self._controller.outcome is None:
             self._offer()
-        elif region_layer(Result.of_outcome(self._viewer, outcome)) is None:
+        elif self._layer() is None:
             self._is_drawing = False
         self._settle()
 
     def drawn(self, layers: Sequence[Image]) -> tuple[Any, ...]:
         """Return the regions drawn over the result of these frames, shortest exposure first."""
         ids = [str(layer.unique_id) for layer in layers] if len(layers) > 1 else list(map(str, range(MOST_FRAMES)))
-        return find_regions(region_layer(Result.of_frames(self._viewer, layers)), ids)
+        return find_regions(Result.of_frames(self._viewer, layers).find(REGIONS), ids)
 
     def _on_draw(self, tool: str) -> None:
+        """Let the user draw over the result with a tool: that is taken from the frame chosen."""
         outcome, frame = self._uncovered(), self.frame_box.currentIndex()
-        if outcome is not None and frame >= 0:
-            layer = draw_regions(self._viewer, outcome, frame, tool)
-            self._is_drawing = False
-            layer.events.data.disconnect(self._on_data)
-            layer.events.data.connect(self._on_data)
+        if outcome is None or frame < 0:
+            return
+        layer = self._layer()
+        if layer is None:
+            layer = self._add_layer(outcome)
+        layer.visible = True
+        move_to_front(self._viewer, layer)
+        layer.feature_defaults = {"frame": outcome.info["frames"][frame], "id": frame_ids(outcome)[frame]}
+        layer.selected_data = set()
+        on_screen = self._viewer.scene.camera.zoom * layer.scale[-1]
+        layer.current_edge_width = _BRUSH / on_screen if tool == _STROKE else _EDGE
+        self._viewer.layers.selection.active = layer
+        layer.mode = tool
+        self._is_drawing = False
+        layer.events.data.disconnect(self._on_data)
+        layer.events.data.connect(self._on_data)
+
+    def _add_layer(self, outcome: Outcome) -> Shapes:
+        result = Result.of_outcome(self._viewer, outcome)
+        return self._viewer.add_shapes(
+            None,
+            ndim=len(outcome.source.planes) + 2,
+            name=f"{result.name} regions",
+            face_color="transparent",
+            edge_color="yellow",
+            edge_width=_EDGE,
+            features={"frame": np.array([], object), "id": np.array([], object)},
+            text={"string": "{frame}", "color": "yellow", "anchor": "upper_left", "size": 10},
+            metadata={KEY: {"key": result.key, "bracket": result.name, "role": REGIONS}},
+            **outcome.source.placement.arguments(),
+        )
 
     def _on_data(self, event: Any) -> None:
         self._is_drawing = event.action not in _FINISHED
@@ -113,20 +147,20 @@ class RegionTools(QWidget):
             self._settled.start()
 
     def _on_undo(self) -> None:
-        outcome = self._controller.outcome
-        if outcome is not None and (layer := region_layer(Result.of_outcome(self._viewer, outcome))):
-            remove_last_region(layer)
+        layer = self._layer()
+        if layer is not None and len(layer.data):
+            layer.selected_data = {len(layer.data) - 1}
+            layer.remove_selected()
 
     def _take(self) -> None:
-        outcome = self._controller.outcome
+        outcome, layer = self._controller.outcome, self._layer()
         if outcome is None:
             return
-        result = Result.of_outcome(self._viewer, outcome)
-        layer = region_layer(result)
         if layer is not None:
             outline_strokes(layer)
         regions = find_regions(layer, frame_ids(outcome))
-        if regions != self._controller.regions and result.find("radiance") is not None:
+        is_there = Result.of_outcome(self._viewer, outcome).find("radiance") is not None
+        if regions != self._controller.regions and is_there:
             if layer is not None and str(layer.mode).startswith("add"):
                 layer.mode = "pan_zoom"  # one press of the button draws one region
             self._controller.retake(regions)
@@ -139,3 +173,57 @@ def _no_regions(outcome: Outcome) -> str:
     if outcome.linear:
         return ""
     return "Regions are taken in light, and exposure fusion gives none: choose another method."
+
+
+def outline_strokes(layer: Shapes) -> None:
+    """Make of every stroke of the brush the outline of what it covers."""
+    kinds = layer.shape_type
+    if "path" in kinds:
+        drawn = zip(layer.data, kinds, layer.edge_width, strict=True)
+        layer.data = [
+            (_outline(points, width), "polygon") if kind == "path" else (points, kind) for points, kind, width in drawn
+        ]
+        layer.edge_width = _EDGE
+
+
+def _outline(points: np.ndarray, width: float) -> np.ndarray:
+    """Return the corners of a stroke; what a stroke surrounds belongs to it."""
+    from PIL import Image, ImageDraw
+    from skimage.measure import approximate_polygon, find_contours
+
+    corner = np.floor(points[:, -2:].min(0) - width)
+    dots = (points[:, -2:] - corner)[:, ::-1]
+    stroke = Image.new("L", tuple(np.ceil(dots.max(0) + width).astype(int).tolist()))
+    draw = ImageDraw.Draw(stroke)
+    draw.line([tuple(dot) for dot in dots.tolist()], fill=1, width=round(width))
+    for x, y in dots.tolist():
+        draw.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=1)
+    outline = approximate_polygon(max(find_contours(np.array(stroke), 0.5), key=len), 0.5)[:-1] + corner
+    return np.hstack([np.repeat(points[:1, :-2], len(outline), 0), outline])
+
+
+def frame_ids(outcome: Outcome) -> list[str]:
+    """Return identities of a result's frames, shortest exposure first: of their layers, or the numbers of planes."""
+    source = outcome.source
+    layer_of = dict(zip(source.names, source.layers, strict=True))
+    ids = [layer_of[name] for name in outcome.info["frames"]]
+    return ids if len(set(ids)) == len(ids) else [str(number) for number in range(len(ids))]
+
+
+def find_regions(layer: Shapes | None, ids: Sequence[str]) -> tuple[Any, ...]:
+    """Return the regions drawn, of frames in the order of ``ids``, as :func:`afunet_core.merge` takes them.
+
+    In a stack the plane's index stands before row and column.
+    """
+    if layer is None:
+        return ()
+    regions = []
+    # Where napari drops a shape of too few corners, its feature stays: the last ones belong together.
+    frames = list(layer.features["id"])[len(layer.features) - len(layer.data) :]
+    for corners, frame in zip(layer.data, frames, strict=True):
+        points = np.asarray(corners)
+        points[:, :-2] = np.round(points[:, :-2])
+        if np.ptp(points[:, -2:], axis=0).min() >= _SMALLEST and frame in ids:
+            polygon = tuple(tuple(round(float(place), 2) for place in point) for point in points)
+            regions.append((ids.index(frame), polygon))
+    return tuple(regions)

@@ -44,7 +44,7 @@ class Outcome:
     @property
     def placement(self) -> Placement:
         """Placement of what is held; of ``stages`` without their stage axis, at the resolution of the frames."""
-        return self.source.placement.shifted(self.area[:2] if self.area else (0, 0))
+        return self.source.placement.sampled(self.area[:2] if self.area else (0, 0))
 
     @property
     def grey(self) -> bool:

@@ -1,11 +1,10 @@
-"""Layers above a result: maps of ghosts and sources, and regions drawn there, each to be taken from one frame."""
+"""Layers above a result: maps of ghosts and sources, and regions that are taken from single frames."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Shapes
+from napari.layers import Image
 
 from napari_afunet.jobs.merge_job import SOURCE_COLOURS, Outcome, map_picture
 from napari_afunet.layers.result_layer import Result, move_to_front, provenance_of, remove_layers
@@ -22,18 +21,8 @@ LEGENDS = {
     "network": "Bright: the network decided; dark: frames that agree were averaged.",
 }
 
-_REGIONS = "regions"
-_SMALLEST = 2  # pixels along the shorter side of a shape that counts
-_EDGE = 2  # pixels of the lines around regions
-_BRUSH = 24  # pixels of the screen that a stroke is wide: zoomed in, the brush is finer
-_KEPT = ("radiance", "fused", "tone_mapped", _REGIONS)
-_STROKE = "add_path"
-# mode of napari's shapes → what the user reads, tip
-TOOLS = {
-    _STROKE: ("Brush", "Paint over the result, zoomed in for a finer brush"),
-    "add_rectangle": ("Rectangle", "Drag a rectangle over the result"),
-    "add_polygon_lasso": ("Freehand", "Drag around a region of the result"),
-}
+REGIONS = "regions"
+_KEPT = ("radiance", "fused", "tone_mapped", REGIONS)
 
 
 def compute_map(outcome: Outcome, name: str) -> np.ndarray | None:
@@ -78,99 +67,5 @@ def remove_extra_layers(viewer: ViewerModel) -> None:
     """Remove previews, maps and stages, and hide regions: they are part of a result. Results and frames stay."""
     remove_layers(viewer, lambda note: note.get("role", _KEPT[0]) not in _KEPT or bool(note.get("preview")))
     for layer in viewer.layers:
-        if layer.metadata.get(KEY, {}).get("role") == _REGIONS:
+        if layer.metadata.get(KEY, {}).get("role") == REGIONS:
             layer.visible = False
-
-
-def region_layer(result: Result) -> Shapes | None:
-    """Return the layer with the regions of a result, if there is one."""
-    return result.find(_REGIONS)
-
-
-def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, tool: str = "add_rectangle") -> Shapes:
-    """Let the user draw over the result with a tool (a mode of napari's shapes): that is taken from ``frame``."""
-    result = Result.of_outcome(viewer, outcome)
-    layer = region_layer(result)
-    if layer is None:
-        layer = viewer.add_shapes(
-            None,
-            ndim=len(outcome.source.planes) + 2,
-            name=f"{result.name} regions",
-            face_color="transparent",
-            edge_color="yellow",
-            edge_width=_EDGE,
-            features={"frame": np.array([], object), "id": np.array([], object)},
-            text={"string": "{frame}", "color": "yellow", "anchor": "upper_left", "size": 10},
-            metadata={KEY: {"key": result.key, "bracket": result.name, "role": _REGIONS}},
-            **outcome.source.placement.arguments(),
-        )
-    layer.visible = True
-    move_to_front(viewer, layer)
-    layer.feature_defaults = {"frame": outcome.info["frames"][frame], "id": frame_ids(outcome)[frame]}
-    layer.selected_data = set()
-    on_screen = viewer.scene.camera.zoom * layer.scale[-1]
-    layer.current_edge_width = _BRUSH / on_screen if tool == _STROKE else _EDGE
-    viewer.layers.selection.active = layer
-    layer.mode = tool
-    return layer
-
-
-def outline_strokes(layer: Shapes) -> None:
-    """Make of every stroke of the brush the outline of what it covers."""
-    kinds = layer.shape_type
-    if "path" in kinds:
-        drawn = zip(layer.data, kinds, layer.edge_width, strict=True)
-        layer.data = [
-            (_outline(points, width), "polygon") if kind == "path" else (points, kind) for points, kind, width in drawn
-        ]
-        layer.edge_width = _EDGE
-
-
-def _outline(points: np.ndarray, width: float) -> np.ndarray:
-    """Return the corners of a stroke; what a stroke surrounds belongs to it."""
-    from PIL import Image, ImageDraw
-    from skimage.measure import approximate_polygon, find_contours
-
-    corner = np.floor(points[:, -2:].min(0) - width)
-    dots = (points[:, -2:] - corner)[:, ::-1]
-    stroke = Image.new("L", tuple(np.ceil(dots.max(0) + width).astype(int).tolist()))
-    draw = ImageDraw.Draw(stroke)
-    draw.line([tuple(dot) for dot in dots.tolist()], fill=1, width=round(width))
-    for x, y in dots.tolist():
-        draw.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=1)
-    outline = approximate_polygon(max(find_contours(np.array(stroke), 0.5), key=len), 0.5)[:-1] + corner
-    return np.hstack([np.repeat(points[:1, :-2], len(outline), 0), outline])
-
-
-def frame_ids(outcome: Outcome) -> list[str]:
-    """Return identities of a result's frames, shortest exposure first: of their layers, or the numbers of planes."""
-    source = outcome.source
-    layer_of = dict(zip(source.names, source.layers, strict=True))
-    ids = [layer_of[name] for name in outcome.info["frames"]]
-    return ids if len(set(ids)) == len(ids) else [str(number) for number in range(len(ids))]
-
-
-def find_regions(layer: Shapes | None, ids: Sequence[str]) -> tuple[Any, ...]:
-    """Return the regions drawn, of frames in the order of ``ids``, as :func:`afunet_core.merge` takes them.
-
-    In a stack the plane's index stands before row and column.
-    """
-    if layer is None:
-        return ()
-    regions = []
-    # Where napari drops a shape of too few corners, its feature stays: the last ones belong together.
-    frames = list(layer.features["id"])[len(layer.features) - len(layer.data) :]
-    for corners, frame in zip(layer.data, frames, strict=True):
-        points = np.asarray(corners)
-        points[:, :-2] = np.round(points[:, :-2])
-        if np.ptp(points[:, -2:], axis=0).min() >= _SMALLEST and frame in ids:
-            polygon = tuple(tuple(round(float(place), 2) for place in point) for point in points)
-            regions.append((ids.index(frame), polygon))
-    return tuple(regions)
-
-
-def remove_last_region(layer: Shapes) -> None:
-    """Take the region back that was drawn last."""
-    if len(layer.data):
-        layer.selected_data = {len(layer.data) - 1}
-        layer.remove_selected()

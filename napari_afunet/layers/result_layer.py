@@ -166,8 +166,7 @@ def stage_placement(outcome: Outcome, coarse: bool = False) -> Placement:
     config = (outcome.info.get("model") or {}).get("config") or {}
     factor = int(config.get("downscale", 1)) if coarse else 1
     if factor > 1:  # the centre of the first coarse pixel lies (factor - 1) / 2 fine pixels inside the image
-        inner = (factor - 1) / 2
-        place = place.shifted((inner, inner)).coarser((factor, factor))
+        place = place.sampled([(factor - 1) / 2] * 2, [factor] * 2)
     return place.with_first("stage")
 
 

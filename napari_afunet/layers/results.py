@@ -17,7 +17,7 @@ from napari_afunet.display.tone_view import (
     unit_exposure,
 )
 from napari_afunet.jobs.merge_job import Outcome
-from napari_afunet.layers.overlays import map_options, region_layer
+from napari_afunet.layers.overlays import REGIONS, map_options
 from napari_afunet.layers.result_layer import (
     ROLES,
     Result,
@@ -75,7 +75,7 @@ def add_in_steps(
     # Maps and stages of an earlier merge that this one did not make anew would show another merge.
     stale = set(ROLES).difference(layers, ("radiance", "fused", "tone_mapped"))
     remove_layers(viewer, lambda note: note.get("key") == result.key and note.get("role") in stale)
-    regions = region_layer(result)
+    regions = result.find(REGIONS)
     # Above the result: whoever makes one of them visible sees it.
     _raise_to_front(viewer, [*layers.values(), *([] if regions is None else [regions])])
     if not outcome.is_preview and shown[-1] in viewer.layers:  # what is selected is what napari's own menu saves

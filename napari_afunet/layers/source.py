@@ -87,18 +87,11 @@ class Placement:
         matrix[1:, 1:] = self.matrix
         return Placement(matrix, ("pixel", *self.units), (label, *self.axis_labels))
 
-    def shifted(self, pixels: Sequence[float]) -> Placement:
-        """Return the place moved by pixels along the last two axes."""
-        step = np.zeros(len(self.matrix))
-        step[-3:-1], step[-1] = pixels, 1.0
+    def sampled(self, start: Sequence[float], steps: Sequence[float] = (1, 1)) -> Placement:
+        """Return the place of the pixels from ``start`` on, in steps, along the last two axes."""
         matrix = self.matrix.copy()
-        matrix[:, -1] = self.matrix @ step
-        return replace(self, matrix=matrix)
-
-    def coarser(self, steps: Sequence[float]) -> Placement:
-        """Return the place with pixels so many times as large along the last two axes, the first centred as before."""
-        matrix = self.matrix.copy()
-        matrix[:, -3:-1] = matrix[:, -3:-1] * np.asarray(steps, float)
+        matrix[:, -1] += matrix[:, -3:-1] @ np.asarray(start, float)
+        matrix[:, -3:-1] *= np.asarray(steps, float)
         return replace(self, matrix=matrix)
 
 
@@ -142,8 +135,8 @@ class BracketSource:
 
     def cropped(self, rows: slice, columns: slice) -> BracketSource:
         """Only a window of every plane, for a preview; slices with steps take every so many pixels."""
-        placement = self.placement.shifted((rows.start, columns.start)).coarser((rows.step or 1, columns.step or 1))
-        return replace(self, placement=placement, window=(rows, columns))
+        place = self.placement.sampled((rows.start, columns.start), (rows.step or 1, columns.step or 1))
+        return replace(self, placement=place, window=(rows, columns))
 
     def of_channel(self, channel: str | None) -> BracketSource:
         """Only one channel of colour frames; grey ones are as they are."""
@@ -197,16 +190,10 @@ def bracket_source(layers: Sequence[Image]) -> BracketSource:
     frames = [fact.as_core_reads(full_resolution(layer)) for fact, layer in zip(facts, layers, strict=True)]
     planes = chosen.ndim - 2
     for layer, frame in zip(layers, frames, strict=True):
-        if frame.shape[:planes] != frames[0].shape[:planes]:
-            expected = f"{frames[0].shape[:planes]} planes as in {layers[0].name!r}"
-            raise ShapeError(
-                f"layer {layer.name!r}", expected, frame.shape[:planes], "Crop the stacks to the same planes."
-            )
-        size, first = (tuple(each.shape[planes : planes + 2]) for each in (frame, frames[0]))
+        size, first = ("×".join(map(str, each.shape[: planes + 2])) for each in (frame, frames[0]))
         if size != first:
-            expected = f"{first[0]}×{first[1]} pixels (height×width) as in {layers[0].name!r}"
-            found, advice = f"{size[0]}×{size[1]}", "Crop or resize the frames to the same size."
-            raise ShapeError(f"layer {layer.name!r}", expected, found, advice)
+            expected = f"{first} ({'planes×' if planes else ''}height×width) as in {layers[0].name!r}"
+            raise ShapeError(f"layer {layer.name!r}", expected, size, "Crop or resize the frames to the same size.")
     return BracketSource(
         tuple(layer.name for layer in layers),
         tuple(frames),
