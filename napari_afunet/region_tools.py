@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Shapes
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
@@ -14,7 +14,7 @@ from napari_afunet.jobs.worker import call_later
 from napari_afunet.layers.overlays import REGIONS
 from napari_afunet.layers.result_layer import Result, move_to_front
 from napari_afunet.layers.selection import KEY, MOST_FRAMES
-from napari_afunet.panels.layout import let_shrink
+from napari_afunet.panels.layout import fill_rows, make_box, make_button
 
 _FINISHED = ("added", "removed", "changed")
 _DELAY = 250  # milliseconds without a change after which regions are taken
@@ -39,32 +39,18 @@ class RegionTools(QWidget):
         super().__init__()
         self._viewer, self._controller = viewer, controller
         self._uncovered = uncovered  # the last merge, with nothing left in front of it
-        self.frame_box = QComboBox()
-        self.frame_box.setAccessibleName("Frame that a region is taken from")
-        self.frame_box.setToolTip("Where something moved the result shows the reference's moment: choose another's.")
-        let_shrink(self.frame_box)
+        tip = "Where something moved the result shows the reference's moment: choose another's."
+        self.frame_box = make_box("Frame that a region is taken from", tip)
         self.tools: dict[str, QPushButton] = {}
         for mode, (text, tip) in TOOLS.items():
-            self.tools[mode] = button = QPushButton(text)
-            button.setToolTip(f"{tip}: it is taken from the frame chosen, at once.")
-            button.clicked.connect(lambda _, mode=mode: self._on_draw(mode))
-        self.undo_button = QPushButton("Undo")
-        self.undo_button.setAccessibleName("Undo the last region")
-        self.undo_button.setToolTip("Take the last region back.")
-        self.undo_button.clicked.connect(self._on_undo)
+            tip += ": it is taken from the frame chosen, at once."
+            self.tools[mode] = make_button(text, tip, lambda _, mode=mode: self._on_draw(mode))
+        self.undo_button = make_button("Undo", "Take the last region back.", self._on_undo, "Undo the last region")
         self.reason_label = QLabel()
         self.reason_label.setAccessibleName("Why no region can be taken")
         self.reason_label.setWordWrap(True)
-        frame, buttons, column = QHBoxLayout(), QHBoxLayout(), QVBoxLayout(self)
-        frame.addWidget(QLabel("Take from"))
-        frame.addWidget(self.frame_box, 1)
-        for button in (*self.tools.values(), self.undo_button):
-            buttons.addWidget(button, 1)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        column.addLayout(frame)
-        column.addLayout(buttons)
-        column.addWidget(self.reason_label)
+        buttons = (*self.tools.values(), self.undo_button)
+        fill_rows(self, (QLabel("Take from"), self.frame_box), buttons, self.reason_label)
         self._settled = call_later(self, self._take, _DELAY)
         controller.merged.connect(self._offer)
         controller.ended.connect(self._settle)  # what was drawn while it ran

@@ -8,7 +8,7 @@ from napari.utils.notifications import show_error
 from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from afunet_core.errors import AFUNetError
 from napari_afunet.api import as_script
@@ -25,7 +25,7 @@ from napari_afunet.panels.bracket import BracketPanel
 from napari_afunet.panels.controls import ControlsPanel
 from napari_afunet.panels.display import DisplayPanel
 from napari_afunet.panels.frame_table import EV
-from napari_afunet.panels.layout import fill_column
+from napari_afunet.panels.layout import fill_column, make_button
 from napari_afunet.panels.save import SaveButton
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.readers import dropped_frames, open_frames
@@ -52,8 +52,8 @@ class MergeWidget(QWidget):
         self.controls = ControlsPanel(self.save_button)
         self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self._tell)
         self.batch = BatchPanel()
-        self.script_button = QPushButton("Copy as script")
-        self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
+        tip = "Python that repeats this merge, for a script, a notebook or the console."
+        self.script_button = make_button("Copy as script", tip, self.copy_script)
         self.readiness = Readiness(self)
         self.setAcceptDrops(True)
         fill_column(
@@ -83,7 +83,6 @@ class MergeWidget(QWidget):
         self.controller.merged.connect(self._on_merged)
         self.controller.summarised.connect(self._on_summarised)
         self.controller.ended.connect(self._on_ended)
-        self.script_button.clicked.connect(self.copy_script)
         self.controller.bracket_done.connect(self.batch.show_done)
         self.batch.search_wanted.connect(self.find_brackets)
         self.batch.open_wanted.connect(self._open)

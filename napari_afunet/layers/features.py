@@ -52,35 +52,35 @@ def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndar
     """
     if values is None:
         return []
-    result, staged = Result.of_outcome(viewer, outcome), stage_placement(outcome, coarse=True)
+    result, place = Result.of_outcome(viewer, outcome), stage_placement(outcome, coarse=True)
     shown: list[Image] = []
     active = viewer.layers.selection.active
-    limits = _common_limits(list(values.values()))
     for side in SIDES:
         colours, numbers = result.find(side), result.find(f"{side} values")
         visible = any(layer is not None and layer.visible for layer in (colours, numbers))
-        if side in values:
-            options: dict[str, Any] = {"colormap": "viridis", "contrast_limits": limits, "visible": visible}
+        if values:
+            options: dict[str, Any] = {
+                "colormap": "viridis",
+                "contrast_limits": _common_limits(values),
+                "visible": visible,
+            }
             added = numbers is None
-            numbers = result.put(f"{side} values", values[side], staged, provenance_of(outcome), **options)
+            numbers = result.put(f"{side} values", values[side], place, provenance_of(outcome), **options)
             if added and colours is not None:  # where the colours are, not above the result
                 viewer.layers.move(viewer.layers.index(numbers), viewer.layers.index(colours) + 1)
-            shown.append(numbers)
-        elif colours is not None:
-            shown.append(colours)
-        for layer in (colours, numbers):
-            if layer is not None and layer.visible != (visible and layer in shown):
-                layer.visible = visible and layer in shown
         if numbers is not None:
-            numbers.metadata = {**numbers.metadata, KEY: {**numbers.metadata[KEY], "shown": numbers in shown}}
+            numbers.metadata = {**numbers.metadata, KEY: {**numbers.metadata[KEY], "shown": bool(values)}}
+        for layer, is_shown in ((colours, not values), (numbers, bool(values))):
+            if layer is not None:
+                layer.visible = visible and is_shown
+                shown += [layer] * is_shown
     if values:
         link_display(viewer, shown)
     viewer.layers.selection.active = active
     return shown
 
 
-def _common_limits(values: list[np.ndarray]) -> tuple[float, float]:
-    if not values:
-        return 0.0, 1.0
-    low, high = min(float(v.min()) for v in values), max(float(np.percentile(v, 99.8)) for v in values)
+def _common_limits(values: dict[str, np.ndarray]) -> tuple[float, float]:
+    low = min(float(each.min()) for each in values.values())
+    high = max(float(np.percentile(each, 99.8)) for each in values.values())
     return (low, high) if high > low else (low, low + 1.0)

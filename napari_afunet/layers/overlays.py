@@ -1,5 +1,6 @@
 """Layers above a result: maps of ghosts and sources, and regions that are taken from single frames."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,11 +57,11 @@ def show_map(viewer: ViewerModel, outcome: Outcome, name: str, values: np.ndarra
     return layer
 
 
-def hide_map(viewer: ViewerModel, outcome: Outcome, name: str) -> None:
-    """Hide a map that was shown."""
-    layer = Result.of_outcome(viewer, outcome).find(name)
-    if layer is not None:
-        layer.visible = False
+def hide_maps(viewer: ViewerModel, outcome: Outcome, names: Sequence[str]) -> None:
+    """Hide maps that were shown."""
+    for name in names:
+        if (layer := Result.of_outcome(viewer, outcome).find(name)) is not None:
+            layer.visible = False
 
 
 def remove_extra_layers(viewer: ViewerModel) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QToolButton, QWidget
 
 from napari_afunet.layers.exposures import layer_exposure
 from napari_afunet.layers.selection import (
@@ -18,7 +18,7 @@ from napari_afunet.layers.selection import (
 )
 from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
 from napari_afunet.panels.frame_table import EV, FrameTable
-from napari_afunet.panels.layout import let_shrink
+from napari_afunet.panels.layout import fill_rows, make_box, make_button
 
 _AUTOMATIC = "automatic"
 EMPTY = "Open the frames of a bracket, drop the pictures here, or try File › Open Sample › AFUNet HDR."
@@ -38,23 +38,18 @@ class BracketPanel(QWidget):
         self.table = FrameTable()
         self.layer_boxes, self.exposure_edits = self.table.layer_boxes, self.table.exposure_edits
         self.unit_box = self.table.unit_box
-        self.kind_box = QComboBox()
-        self.kind_box.addItems(["One layer per frame", "Planes of one layer"])
-        self.kind_box.setAccessibleName("Kind of frames")
-        let_shrink(self.kind_box)
-        self.kind_box.setToolTip("A stack whose first axis holds the exposures can be merged too.")
+        tip = "A stack whose first axis holds the exposures can be merged too."
+        self.kind_box = make_box("Kind of frames", tip, {False: "One layer per frame", True: "Planes of one layer"})
         self.guess_button = QToolButton()
         self.guess_button.setText("Find again")
         self.guess_button.setToolTip(
             "Choose the frames anew: by exposure metadata, else by brightness.\n"
             "Select layers in the layer list first to use exactly these."
         )
-        self.reference_box = QComboBox()
-        self.reference_box.setAccessibleName("Reference frame")
-        let_shrink(self.reference_box)
-        self.reference_box.setToolTip(
+        self.reference_box = make_box(
+            "Reference frame",
             "The frame that others are aligned to, and whose moment the result shows.\n"
-            "Automatic: the one that is best exposed and sharp, mostly the middle one."
+            "Automatic: the one that is best exposed and sharp, mostly the middle one.",
         )
         self.add_button, self.remove_button = QPushButton("+ frame"), QPushButton("− frame")
         self._lay_out()
@@ -70,41 +65,19 @@ class BracketPanel(QWidget):
         self.refresh()
 
     def _lay_out(self) -> None:
-        top = QHBoxLayout()
-        self.open_button = QPushButton("Open frames…")
-        self.open_button.setAccessibleName("Open frames")
-        self.open_button.setToolTip("Choose the picture files of one bracket, or drop them on this panel.")
-        top.addWidget(self.open_button)
-        self._empty = QLabel("or drop pictures here")
-        top.addWidget(self._empty, 1)
-        top.addWidget(self.kind_box, 1)
-        top.addWidget(self.guess_button)
-        self._unknown = QWidget()
-        unknown = QHBoxLayout(self._unknown)
-        unknown.setContentsMargins(0, 0, 0, 0)
-        unknown.addWidget(QLabel("Exposures unknown:"), 1)
-        self.spacing_button = QPushButton("2 EV apart")
-        self.spacing_button.setToolTip("Fill in −2, 0, +2 …, the darkest frame first.")
-        self.estimate_button = QPushButton("Estimate")
-        self.estimate_button.setToolTip("Estimate the exposures from the brightness of the pictures.")
-        for button in (self.spacing_button, self.estimate_button):
-            unknown.addWidget(button)
-        self.newer_button = QPushButton()
-        self.newer_button.clicked.connect(lambda: self.set_layers(self._newer()))
-        buttons = QHBoxLayout()
-        buttons.addWidget(QLabel("Reference"))
-        buttons.addWidget(self.reference_box, 1)
+        tip = "Choose the picture files of one bracket, or drop them on this panel."
+        self.open_button = make_button("Open frames…", tip, name="Open frames")
+        self.newer_button = make_button("", "", lambda: self.set_layers(self._newer()))
+        self.spacing_button = make_button("2 EV apart", "Fill in −2, 0, +2 …, the darkest frame first.")
+        tip = "Estimate the exposures from the brightness of the pictures."
+        self.estimate_button = make_button("Estimate", tip)
+        self._empty, self._unknown = QLabel("or drop pictures here"), QWidget()
+        fill_rows(self._unknown, (QLabel("Exposures unknown:"), self.spacing_button, self.estimate_button))
         for button in (self.remove_button, self.add_button):
             button.setFlat(True)
-            buttons.addWidget(button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        layout.addLayout(top)
-        layout.addWidget(self.newer_button)
-        layout.addWidget(self.table)
-        layout.addWidget(self._unknown)
-        layout.addLayout(buttons)
+        reference = QLabel("Reference"), self.reference_box, self.remove_button, self.add_button
+        top = self.open_button, self._empty, self.kind_box, self.guess_button
+        fill_rows(self, top, self.newer_button, self.table, self._unknown, reference)
 
     @property
     def is_stack(self) -> bool:

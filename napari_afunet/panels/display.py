@@ -5,14 +5,14 @@ from weakref import WeakSet
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 from superqt import QLabeledDoubleSlider
 
 from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display, show_in_thumbnail
 from napari_afunet.jobs.worker import call_later
 from napari_afunet.layers.result_layer import Result, find_whole
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
-from napari_afunet.panels.layout import let_shrink, panel_form
+from napari_afunet.panels.layout import make_box, panel_form
 
 _SETTLED = 200  # ms without a move, after which what lies hidden below the view follows
 
@@ -27,22 +27,16 @@ class DisplayPanel(QWidget):
         self._viewer = viewer
         self._layers: list[Image] = []
         self._with_thumbnail: WeakSet[Image] = WeakSet()
-        self.layer_box = QComboBox()
-        self.layer_box.setToolTip(
-            "Any layer with floating-point light: merged here, or opened from .exr, .hdr or .tif."
-        )
-        self.operator_box = QComboBox()
-        for value, text in OPERATORS.items():
-            self.operator_box.addItem(text, value)
-        self.operator_box.setToolTip("How the range is compressed for the screen. The HDR data stays as it is.")
+        tip = "Any layer with floating-point light: merged here, or opened from .exr, .hdr or .tif."
+        self.layer_box = make_box("HDR layer", tip)
+        tip = "How the range is compressed for the screen. The HDR data stays as it is."
+        self.operator_box = make_box("Operator", tip, OPERATORS)
         self.ev_slider = _slider(-8, 12, "Exposure in EV: +1 is twice as bright. Double-click the number to type.")
         self.gamma_slider = _slider(1.2, 4, "Gamma of the screen: 2.2 is neutral, more brightens the mid-tones.")
         self.warn_check = QCheckBox("Highlight warning")
         self.warn_check.setToolTip("Paint what is brighter than white at this exposure.")
         self.reset_button = QPushButton("Reset")
 
-        for box in (self.layer_box, self.operator_box):
-            let_shrink(box)
         row = QHBoxLayout()
         row.addWidget(self.warn_check, 1)
         row.addWidget(self.reset_button)

@@ -1,6 +1,7 @@
 """The panels below each other, in titled groups, scrolling where the screen is low."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
@@ -13,6 +14,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QGroupBox,
     QHBoxLayout,
+    QPushButton,
     QScrollArea,
     QScrollBar,
     QSizePolicy,
@@ -80,6 +82,43 @@ def panel_form() -> QFormLayout:
     form.setContentsMargins(0, 0, 0, 0)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     return form
+
+
+def fill_rows(widget: QWidget, *rows: QWidget | Sequence[QWidget]) -> None:
+    """Lay ``widget`` out in rows: a box takes the room there is, the buttons of a row without one share it."""
+    column = QVBoxLayout(widget)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(3)
+    for row in rows:
+        if isinstance(row, QWidget):
+            column.addWidget(row)
+            continue
+        line = QHBoxLayout()
+        column.addLayout(line)
+        kind = QComboBox if any(isinstance(part, QComboBox) for part in row) else QPushButton
+        for part in row:
+            line.addWidget(part, int(isinstance(part, kind)))
+
+
+def make_button(text: str, tip: str, clicked: Callable[..., Any] | None = None, name: str = "") -> QPushButton:
+    """Return a button with a tip; ``name`` is for screen readers, where the text says too little."""
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setAccessibleName(name)
+    if clicked is not None:
+        button.clicked.connect(clicked)
+    return button
+
+
+def make_box(name: str, tip: str, entries: Mapping[Any, str] | None = None) -> QComboBox:
+    """Return a box, of a name for screen readers, with the texts of these values."""
+    box = QComboBox()
+    box.setAccessibleName(name)
+    box.setToolTip(tip)
+    for value, text in (entries or {}).items():
+        box.addItem(text, value)
+    let_shrink(box)
+    return box
 
 
 def let_shrink(box: QComboBox) -> None:

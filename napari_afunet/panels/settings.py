@@ -10,7 +10,7 @@ from superqt import QCollapsible
 
 from afunet_core.errors import ArgumentError
 from afunet_core.utils.options import GROUPS
-from napari_afunet.panels.layout import panel_form
+from napari_afunet.panels.layout import make_button, panel_form
 from napari_afunet.panels.option_field import OptionField
 from napari_afunet.settings import MergeSettings, form_options
 
@@ -65,10 +65,9 @@ class SettingsPanel(QWidget):
         for group in GROUPS:
             if group not in _OPEN_GROUPS:
                 layout.addWidget(self._folded(group))
-        self.defaults_button = QPushButton("Restore defaults")
+        tip = "Return to the defaults of napari's preferences."
+        self.defaults_button = make_button("Restore defaults", tip, self.restore_defaults)
         self.defaults_button.setFlat(True)
-        self.defaults_button.setToolTip("Return to the defaults of napari's preferences.")
-        self.defaults_button.clicked.connect(self.restore_defaults)
         layout.addWidget(self.defaults_button)
         self.set_settings(settings)
         self._follow_method()
