@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from napari_afunet.display.tone_view import DisplaySettings
     from napari_afunet.layers.source import BracketSource
 
-__all__ = ["as_script", "merge_layers", "resolve_exposures", "resolve_source"]
-
 
 def merge_layers(
     viewer: ViewerModel,
@@ -89,20 +87,18 @@ def resolve_source(
 ) -> tuple[BracketSource, list[Image]]:
     """The pixels of the named, given or guessed layers."""
     from afunet_core.errors import ArgumentError, BracketError
-    from napari_afunet.layers.selection import guess_layers, guess_stack
+    from napari_afunet.layers.selection import guess_layers
     from napari_afunet.layers.source import bracket_source, stack_source
 
     if layers is None:
-        chosen = guess_layers(viewer.layers, viewer.layers.selection)
-        stack = None if chosen else guess_stack(viewer.layers)
-        if not chosen and stack is None:
+        layers = guess_layers(viewer.layers, viewer.layers.selection)
+        if not layers:
             raise BracketError(
                 "layers",
                 "three image layers of one shape, or a stack of three planes",
                 f"{len(viewer.layers)} layers without such",
                 "Open the frames of a bracket, or try File › Open Sample › AFUNet HDR.",
             )
-        layers = chosen or stack
     if not isinstance(layers, (list, tuple)):
         layers = [layers]
     names = [layer.name for layer in viewer.layers]

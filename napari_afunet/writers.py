@@ -6,7 +6,7 @@ whatever the name ends in: a name without a suffix of ours gets the writer's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,14 +75,12 @@ def offered_formats(layer: Image) -> dict[str, str]:
     """Return the formats that a layer can be saved in: suffix → description."""
     from afunet_core.io.formats import WRITABLE
 
-    stacked = layer.ndim > 2
-    is_display = (layer.metadata.get(KEY, {}).get("info") or {}).get("output") == "display"
-    formats = {suffix: text for suffix, text in FORMATS.items() if suffix in WRITABLE or suffix == GAIN_MAP}
-    if is_display:
-        return {suffix: text for suffix, text in formats.items() if suffix in (*DISPLAYED, ".tif")}
-    if stacked:
-        return {suffix: text for suffix, text in formats.items() if suffix in (".tif", ".exr", ".hdr")}
-    return formats
+    possible: Collection[str] = {*WRITABLE, GAIN_MAP}
+    if (layer.metadata.get(KEY, {}).get("info") or {}).get("output") == "display":
+        possible = (*DISPLAYED, ".tif")
+    elif layer.ndim > 2:
+        possible = (".tif", ".exr", ".hdr")
+    return {suffix: text for suffix, text in FORMATS.items() if suffix in possible}
 
 
 def suffix_of(kind: str) -> str:
@@ -92,8 +90,12 @@ def suffix_of(kind: str) -> str:
 
 def with_suffix(path: str, suffix: str) -> str:
     """Return a path that ends in a format's suffix: the one typed where it names a format, else ``suffix``."""
-    typed = Path(path).suffix.lower()
-    return path if _ALIASES.get(typed, typed) in FORMATS else path + suffix
+    return path if _suffix(path) in FORMATS else path + suffix
+
+
+def _suffix(path: str) -> str:
+    suffix = Path(path).suffix.lower()
+    return _ALIASES.get(suffix, suffix)
 
 
 def displayed_picture(layer: Image, settings: DisplaySettings) -> np.ndarray:
@@ -119,30 +121,25 @@ def save(path: str, saved: Saved, picture: np.ndarray | None = None, gain_map: b
     from afunet_core.io.stack import write_stack
     from afunet_core.io.write import write_image
 
-    suffix = Path(path).suffix.lower()
+    suffix = _suffix(path)
     metadata = None if saved.info is None else dict(saved.info)
-    pixels = picture if picture is not None and _ALIASES.get(suffix, suffix) in DISPLAYED else saved.pixels
-    if pixels.dtype.kind == "u" and suffix not in (*DISPLAYED, ".jpeg"):
+    pixels = picture if picture is not None and suffix in DISPLAYED else saved.pixels
+    if pixels.dtype.kind == "u" and suffix not in DISPLAYED:
         pixels = pixels / np.float32(np.iinfo(pixels.dtype).max)
     size = None if saved.pixel_size is None else PixelSize(*saved.pixel_size)
     size = None if size is None or size.per_centimetre is None else size
     if saved.is_stack:
-        options: dict[str, Any] = {
-            "axes": saved.axes,
-            "metadata": metadata,
-            "pixel_size": size,
-            "steps": list(saved.steps),
-        }
-        return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, **options)]
-    if gain_map and picture is not None and suffix in (".jpg", ".jpeg"):
+        place: dict[str, Any] = {"axes": saved.axes, "pixel_size": size, "steps": list(saved.steps)}
+        return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, metadata=metadata, **place)]
+    if gain_map and picture is not None and suffix == ".jpg":
         from afunet_core.io.gain_map import write_gain_map_jpeg
 
         light = np.asarray(saved.pixels, np.float32)
         light = light if saved.rgb else np.repeat(light[..., None], 3, axis=-1)
         write_gain_map_jpeg(path, picture / 255.0, light, metadata, photograph=_photograph(saved.path))
         return [path]
-    floats = np.asarray(pixels, np.float32) if pixels.dtype.kind == "f" else np.asarray(pixels)
-    write_image(path, floats, metadata=metadata, photograph=_photograph(saved.path), pixel_size=size)
+    pixels = np.asarray(pixels, np.float32 if pixels.dtype.kind == "f" else None)
+    write_image(path, pixels, metadata=metadata, photograph=_photograph(saved.path), pixel_size=size)
     return [path]
 
 

@@ -13,7 +13,6 @@ from napari_afunet.layers.selection import (
     candidate_layers,
     full_resolution,
     guess_layers,
-    guess_stack,
     knows_exposures,
 )
 from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
@@ -173,13 +172,12 @@ class BracketPanel(QWidget):
         layers = self.layers()
         newest = max((self._candidates.index(layer) for layer in layers), default=len(self._candidates))
         found = guess_layers(self._candidates[newest + 1 :])
-        return found if knows_exposures(found) else []
+        return found if len(found) > 1 and knows_exposures(found) else []
 
     def _guess(self, selected: Sequence[Image] | object) -> None:
         chosen = guess_layers(self._viewer.layers, selected)  # type: ignore[arg-type]
-        stack = None if chosen else guess_stack(self._viewer.layers)
-        self.kind_box.setCurrentIndex(1 if stack is not None else 0)
-        self._show(chosen if stack is None else [stack])
+        self.kind_box.setCurrentIndex(1 if len(chosen) == 1 else 0)
+        self._show(chosen)
 
     def _show(self, layers: Sequence[Image], count: int = 0) -> None:
         """Show these layers in as many rows, or in so many; a stack in a row for each of its planes."""

@@ -4,7 +4,7 @@ from weakref import WeakSet
 
 from napari.components import ViewerModel
 from napari.layers import Image
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
 from superqt import QLabeledDoubleSlider
 
@@ -18,9 +18,7 @@ _SETTLED = 200  # ms without a move, after which what lies hidden below the view
 
 
 class DisplayPanel(QWidget):
-    """Controls that act on the chosen HDR layer and on its tone-mapped view; ``applied()`` tells when they did."""
-
-    applied = Signal()
+    """Controls that act on the chosen HDR layer and on its tone-mapped view."""
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -122,7 +120,6 @@ class DisplayPanel(QWidget):
             self._settled.start()  # drawing two layers, of which one is not seen, would take twice as long
         else:
             set_display(layer, self.settings())
-        self.applied.emit()
 
     def _covers(self, view: Image, layer: Image) -> bool:
         """Return True if the tone-mapped view hides the layer it was made of."""
