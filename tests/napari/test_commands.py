@@ -1,7 +1,9 @@
 """Menu commands, through napari's own registry."""
 
+from scenes import add_bracket
 
-def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):
+
+def test_the_commands_in_the_menus_work(widget, qtbot, frames):
     """Through napari's own registry, as a click on Layers › Register does."""
     from napari._app_model import get_app_model
 
@@ -19,7 +21,7 @@ def test_the_commands_in_the_menus_work(widget, qtbot, add_bracket, frames):
     commands.execute_command("napari-afunet.compare_side_by_side").result()
 
 
-def test_one_command_one_panel_whichever_comes_first(viewer, qtbot, add_bracket, frames):
+def test_one_command_one_panel_whichever_comes_first(viewer, qtbot, frames):
     from napari._app_model import get_app_model
 
     from napari_afunet.widget import MergeWidget

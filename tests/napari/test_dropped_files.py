@@ -16,9 +16,7 @@ from afunet_core.io.icc import SRGB_D50
 from afunet_core.io.read import read_image
 from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.readers import dropped_frames, open_frames
-from scenes import table_profile
-
-EV = (-2.0, 0.0, 2.0)
+from scenes import EV, add_bracket, messages, table_profile
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +73,7 @@ def test_another_bracket_is_offered_and_taken_at_a_click(widget, drop, qtbot, ph
     assert notification_manager.records == []
 
 
-def test_files_dropped_on_the_widget_become_its_bracket(viewer, widget, frames, tmp_path, add_bracket, messages):
+def test_files_dropped_on_the_widget_become_its_bracket(viewer, widget, frames, tmp_path):
     add_bracket(viewer, frames, name="before")
     for name, frame in zip("cab", frames, strict=True):
         iio.imwrite(tmp_path / f"{name}.png", frame)

@@ -9,8 +9,8 @@ from napari.components import ViewerModel
 from npe2 import PluginManifest, read
 
 from afunet_core.errors import AFUNetError
+from scenes import EV
 
-EV = (-2.0, 0.0, 2.0)
 ROOT = Path(__file__).parents[2]
 
 

@@ -9,13 +9,13 @@ from napari_afunet.jobs.prechecks import alignment_warnings, bit_depth_hint, bla
 from napari_afunet.jobs.summary import result_warnings
 from napari_afunet.layers.source import bracket_source
 from napari_afunet.settings import MergeSettings
+from scenes import EV, add_bracket, make_frames, photographed, textured
 
-EV = (-2.0, 0.0, 2.0)
 FAST = MergeSettings(ev=EV, method="weighted", align="off")
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-def test_frames_of_different_scenes_are_noticed_before_merging(add_bracket, lazy, textured, photographed):
+def test_frames_of_different_scenes_are_noticed_before_merging(lazy):
     import dask.array as da
 
     def said(scenes, **changes):
@@ -37,14 +37,12 @@ def test_frames_of_different_scenes_are_noticed_before_merging(add_bracket, lazy
     assert said([scene, scene, textured(1)], ev=None) == []
 
 
-def test_a_look_ahead_stops_when_nobody_waits_for_it(add_bracket, textured, photographed):
+def test_a_look_ahead_stops_when_nobody_waits_for_it():
     layers = add_bracket(ViewerModel(), photographed([textured(0)] * 2 + [textured(1)]))
     assert alignment_warnings(bracket_source(layers), MergeSettings(ev=EV), lambda: True) == []
 
 
-def test_frames_that_do_not_fit_are_said_in_the_widget_and_the_last_question_counts(
-    widget, qtbot, add_bracket, textured, photographed
-):
+def test_frames_that_do_not_fit_are_said_in_the_widget_and_the_last_question_counts(widget, qtbot):
     scene = textured(0)
     layers = add_bracket(widget.viewer, photographed([scene, scene, textured(1)]))
     qtbot.waitUntil(lambda: "hardly fit" in widget.controls.warnings_label.text())
@@ -55,7 +53,7 @@ def test_frames_that_do_not_fit_are_said_in_the_widget_and_the_last_question_cou
     assert widget.controls.status_label.text().startswith("Ready")
 
 
-def test_highlights_lost_in_every_frame_are_announced(add_bracket, make_frames):
+def test_highlights_lost_in_every_frame_are_announced():
     frames, _ = make_frames()
     fine = bracket_source(add_bracket(ViewerModel(), frames))
     assert bracket_warnings(fine, FAST) == []
@@ -69,14 +67,14 @@ def test_highlights_lost_in_every_frame_are_announced(add_bracket, make_frames):
     assert "scene -2" in warning
 
 
-def test_frames_that_are_darker_than_their_exposure_says_are_named(add_bracket, frames):
+def test_frames_that_are_darker_than_their_exposure_says_are_named(frames):
     layers = add_bracket(ViewerModel(), frames)
     [*_, warning] = bracket_warnings(bracket_source(layers), FAST.replace(ev=(2.0, 0.0, -2.0)))
     assert "scene +0" in warning
     assert "exposures" in warning
 
 
-def test_saturation_is_where_the_stated_bits_end(add_bracket, make_frames):
+def test_saturation_is_where_the_stated_bits_end():
     frames, _ = make_frames(dtype=np.float64)
     twelve = [np.round(frame * 4095).astype(np.uint16) for frame in frames]
     for frame in twelve:
@@ -86,7 +84,7 @@ def test_saturation_is_where_the_stated_bits_end(add_bracket, make_frames):
     assert len(bracket_warnings(source, FAST.replace(bit_depth=12))) == 1
 
 
-def test_frames_that_could_not_be_aligned_are_named_after_the_merge(add_bracket):
+def test_frames_that_could_not_be_aligned_are_named_after_the_merge():
     noise = np.random.default_rng(0).uniform(0.2, 0.8, (3, 64, 80))
     layers = add_bracket(ViewerModel(), [(200 * plane).astype(np.uint8) for plane in noise])
     settings = FAST.replace(align="auto", override=True)
@@ -98,7 +96,7 @@ def test_frames_that_could_not_be_aligned_are_named_after_the_merge(add_bracket)
     assert "scene -2" in unaligned[0]
 
 
-def test_bits_that_16_bit_data_do_not_use_are_noticed(add_bracket, make_frames):
+def test_bits_that_16_bit_data_do_not_use_are_noticed():
     frames = [np.round(frame * 4095).astype(np.uint16) for frame in make_frames(dtype=np.float64, encoding="linear")[0]]
     source = bracket_source(add_bracket(ViewerModel(), frames))
     assert bit_depth_hint(source, FAST) == 12
@@ -109,7 +107,7 @@ def test_bits_that_16_bit_data_do_not_use_are_noticed(add_bracket, make_frames):
     assert bit_depth_hint(bracket_source(add_bracket(ViewerModel(), full)), FAST) is None
 
 
-def test_an_offset_of_a_linear_camera_is_noticed(add_bracket, make_frames):
+def test_an_offset_of_a_linear_camera_is_noticed():
     linear = FAST.replace(encoding="linear", bit_depth=12)
     frames = [np.round(frame * 3900).astype(np.uint16) for frame in make_frames(dtype=np.float64, encoding="linear")[0]]
     for frame in frames:

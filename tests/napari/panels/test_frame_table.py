@@ -5,7 +5,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
-EV = (-2.0, 0.0, 2.0)
+from scenes import EV, make_frames
 
 
 def type_in(qtbot, edit, text):
@@ -43,7 +43,7 @@ def test_rows_sort_themselves_by_what_is_typed(widget, qtbot, frames):
     assert bracket.exposures()[0] == EV
 
 
-def test_unknown_exposures_are_filled_in_at_a_click(widget, qtbot, make_frames):
+def test_unknown_exposures_are_filled_in_at_a_click(widget, qtbot):
     ev = (-3.0, 0.0, 2.0)
     for frame in make_frames(48, 64, ev=ev)[0]:
         widget.viewer.add_image(frame, rgb=True)

@@ -4,8 +4,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 
 from napari_afunet.settings import MergeSettings
-
-EV = (-2.0, 0.0, 2.0)
+from scenes import EV
 
 
 def test_exposures_of_a_stack_can_be_typed_and_the_camera_be_told(viewer, widget, qtbot, frames, click_merge):
