@@ -55,11 +55,10 @@ def test_a_picture_is_saved_as_displayed(merge_frames, frames, save_as, tmp_path
     assert abs(read_image(tmp_path / "scene.jpg").pixels.mean() - expected.mean()) < 3
 
 
-def test_a_jpeg_with_a_gain_map_keeps_the_light(widget, click_merge, save_as, tmp_path):
+def test_a_jpeg_with_a_gain_map_keeps_the_light(merge_frames, save_as, tmp_path):
     from afunet_core.io.gain_map import read_hdr_rendition
 
-    add_bracket(widget.viewer, make_frames(64, 96)[0])
-    click_merge(widget)
+    _, widget = merge_frames(make_frames(64, 96)[0])
     save_as(widget, tmp_path / "scene", "gain map")
     assert read_hdr_rendition(tmp_path / "scene.jpg") is not None
     save_as(widget, tmp_path / "plain.jpg", "JPEG, as displayed (")
@@ -126,10 +125,8 @@ def test_a_suffix_that_was_typed_decides_and_else_the_format_chosen(path, suffix
     assert with_suffix(path, suffix) == expected
 
 
-def test_an_exposure_fusion_is_saved_as_the_picture_it_is(widget, click_merge, save_as, frames, tmp_path):
-    add_bracket(widget.viewer, frames)
-    widget.options.choose("method", "mertens")
-    click_merge(widget)
+def test_an_exposure_fusion_is_saved_as_the_picture_it_is(merge_frames, click_merge, save_as, frames, tmp_path):
+    _, widget = merge_frames(frames, method="mertens")
     offered = save_as(widget, tmp_path / "fused", "PNG")
     assert not [each for each in offered if "exr" in each]
     expected = 255 * widget.viewer.layers["scene exposure fusion"].data
