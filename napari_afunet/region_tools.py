@@ -14,7 +14,7 @@ from napari_afunet.jobs.worker import call_later
 from napari_afunet.layers.overlays import REGIONS
 from napari_afunet.layers.result_layer import Result, move_to_front
 from napari_afunet.layers.selection import KEY, MOST_FRAMES
-from napari_afunet.panels.layout import fill_rows, make_box, make_button
+from napari_afunet.panels.layout import fill_rows, make_box, make_button, make_label
 
 _FINISHED = ("added", "removed", "changed")
 _DELAY = 250  # milliseconds without a change after which regions are taken
@@ -46,9 +46,7 @@ class RegionTools(QWidget):
             tip += ": it is taken from the frame chosen, at once."
             self.tools[mode] = make_button(text, tip, lambda _, mode=mode: self._on_draw(mode))
         self.undo_button = make_button("Undo", "Take the last region back.", self._on_undo, "Undo the last region")
-        self.reason_label = QLabel()
-        self.reason_label.setAccessibleName("Why no region can be taken")
-        self.reason_label.setWordWrap(True)
+        self.reason_label = make_label("Why no region can be taken")
         buttons = (*self.tools.values(), self.undo_button)
         fill_rows(self, (QLabel("Take from"), self.frame_box), buttons, self.reason_label)
         self._settled = call_later(self, self._take, _DELAY)

@@ -14,7 +14,7 @@ from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
 from napari_afunet.layers.overlays import LEGENDS, compute_map, hide_maps, remove_extra_layers, show_map
-from napari_afunet.panels.layout import fill_rows, make_box, make_button, reveal
+from napari_afunet.panels.layout import fill_rows, make_box, make_button, make_label, reveal
 from napari_afunet.region_tools import RegionTools
 
 # value → what the user reads, tip, maps of which the first that there is is shown
@@ -56,10 +56,8 @@ class ResultViews(QWidget):
         self.regions = RegionTools(viewer, controller, self._uncovered)
         tip = "Remove previews, maps and stages, and hide regions; results and frames stay."
         self.tidy_button = make_button("Remove extra layers", tip, self._on_tidy)
-        self.legend = QLabel()
-        self.legend.setAccessibleName("Legend of the map")
+        self.legend = make_label("Legend of the map")
         self.legend.setTextFormat(Qt.TextFormat.RichText)
-        self.legend.setWordWrap(True)
         self.legend.setVisible(False)
         tip = "What the layers 'stages' show of the network's features, along the stage slider."
         self.quantity_box, self.channel_box = make_box("Stages as", tip, QUANTITIES), QSpinBox()

@@ -50,7 +50,7 @@ class MergeWidget(QWidget):
         self.options = SettingsPanel(MergeSettings.from_preferences())
         self.save_button = SaveButton(self._layer_to_save, self.display.settings)
         self.controls = ControlsPanel(self.save_button)
-        self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self._tell)
+        self.views = ResultViews(napari_viewer, self.controller, self.merge, self.display.layer, self._tell)
         self.batch = BatchPanel()
         tip = "Python that repeats this merge, for a script, a notebook or the console."
         self.script_button = make_button("Copy as script", tip, self.copy_script)
@@ -145,9 +145,11 @@ class MergeWidget(QWidget):
         settings = self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
         return settings.replace(regions=self.views.regions.drawn(self.bracket.layers()))
 
-    def merge(self) -> None:
-        """Start merging; what is wrong with the settings becomes a notification."""
-        self._start()
+    def merge(self, **changes: Any) -> None:
+        """Start merging, with changes of the settings; what is wrong with them becomes a notification."""
+        source = self._source()
+        if source is not None:
+            self.controller.merge(source, self.settings().replace(**changes))
 
     def preview(self) -> None:
         """Merge what the canvas shows, fast."""
@@ -172,11 +174,6 @@ class MergeWidget(QWidget):
             is_current = False
         if not is_current:
             self.controller.remove_preview()
-
-    def _start(self, **changes: Any) -> None:
-        source = self._source()
-        if source is not None:
-            self.controller.merge(source, self.settings().replace(**changes))
 
     def merge_folders(self, root: str, output: str, group: bool = False) -> None:
         """Merge the bracket folders at or below ``root``, or with ``group`` the brackets among its pictures."""

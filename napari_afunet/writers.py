@@ -100,12 +100,12 @@ def _suffix(path: str) -> str:
 
 def displayed_picture(layer: Image, settings: DisplaySettings) -> np.ndarray:
     """Return an image as it is displayed, 8 bits: exposure, operator, gamma and highlight warning included."""
-    from napari_afunet.display.tone_view import SCREEN_GAMMA, base_exposure, render, unit_exposure
+    from napari_afunet.display.tone_view import SCREEN_GAMMA, render_layer
 
     info = layer.metadata.get(KEY, {}).get("info") or {}
     if info.get("output") == "display":
         return np.round(np.clip(layer.data, 0, 1) * 255).astype(np.uint8)
-    picture = np.asarray(render(layer.data, settings, base_exposure(layer), unit_exposure(layer), rgb=layer.rgb))
+    picture = np.asarray(render_layer(layer, settings))
     if settings.gamma == SCREEN_GAMMA:
         return picture
     table = 255 * (np.arange(256) / 255) ** (SCREEN_GAMMA / settings.gamma)  # as the shader does it

@@ -30,15 +30,14 @@ def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None)
     wanted = [] if result is None else _wanted(viewer, comparison, result)
     if result is None or not wanted:
         return False
-    in_grid = comparison != "reference"
-    before: dict[str, Any] = {"grid": _grid_state(viewer), "plane": ()}
+    before: dict[str, Any] = {"grid": viewer.canvas.grid.model_dump(), "plane": ()}
     if comparison != "stages" and wanted[0].ndim > result.ndim:
         before["plane"] = _show_reference_plane(viewer, wanted[0], result.metadata[KEY])
     for layer in viewer.layers:
         _note(layer, before | {"visible": layer.visible})
         if layer.visible != (layer in wanted):
             layer.visible = layer in wanted
-    if in_grid:
+    if comparison != "reference":
         columns = len(wanted) if len(wanted) <= 3 else 2
         grid = viewer.canvas.grid
         grid.shape, grid.stride = (-1, columns), 1  # from the bottom of the layer list up: first the frames
@@ -62,8 +61,8 @@ def stop_comparing(viewer: ViewerModel) -> None:
             layer.visible = before["visible"]
         if before["plane"]:
             viewer.dims.set_point(*before["plane"])
-        if _grid_state(viewer) != before["grid"]:
-            grid = viewer.canvas.grid
+        grid = viewer.canvas.grid
+        if grid.model_dump() != before["grid"]:
             if grid.enabled and not before["grid"]["enabled"]:
                 columns = grid.actual_shape(viewer.layers)[1]
                 viewer.scene.camera.zoom *= max(1, columns)
@@ -120,11 +119,6 @@ def _shown_stages(result: Result, side: str) -> Layer | None:
     if numbers is not None and numbers.metadata[KEY].get("shown"):
         return numbers
     return colours
-
-
-def _grid_state(viewer: ViewerModel) -> dict[str, Any]:
-    grid = viewer.canvas.grid
-    return {"shape": tuple(grid.shape), "stride": grid.stride, "enabled": grid.enabled}
 
 
 def _note(layer: Layer, before: dict[str, Any] | None) -> None:

@@ -50,9 +50,8 @@ def render(
     Grey becomes colour too: the highlight warning is one. ``base_ev`` and ``unit_ev`` are what exposure 0 means,
     see :func:`base_exposure` and :func:`unit_exposure`; a grey image (not ``rgb``) may be three pixels wide.
     """
-    grey = not rgb
     settings = replace(settings, ev=settings.ev + (base_ev if settings.operator == "exposure" else unit_ev))
-    planes = radiance.ndim - (2 if grey else 3)
+    planes = radiance.ndim - 2 - rgb
     if planes == 0 and isinstance(radiance, np.ndarray):
         return _finish(prepare(radiance).render(settings.operator, settings.ev), settings)
     import dask.array as da
@@ -60,9 +59,14 @@ def render(
     chunks = (1,) * planes + radiance.shape[planes:]
     lazy = da.from_array(radiance, chunks=chunks) if isinstance(radiance, np.ndarray) else radiance.rechunk(chunks)
     colours: dict[str, Any] = {"chunks": (*lazy.chunks[: planes + 2], (3,))}
-    if grey:
+    if not rgb:
         colours["new_axis"] = lazy.ndim
     return lazy.map_blocks(_render_block, settings, planes, dtype=np.uint8, **colours)
+
+
+def render_layer(layer: Image, settings: DisplaySettings) -> Any:
+    """An HDR layer as a ``uint8`` picture, as :func:`render` makes it."""
+    return render(layer.data, settings, base_exposure(layer), unit_exposure(layer), rgb=layer.rgb)
 
 
 def base_exposure(layer: Image) -> float:

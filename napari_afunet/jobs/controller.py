@@ -172,16 +172,12 @@ class MergeController(QObject):
             self.outcome = None if self.outcome is preview else self.outcome
             remove_preview(self._viewer, preview)
 
-    def _is_merged(self, source: BracketSource) -> bool:
-        """Return True if the last merge was of the same frames."""
-        last = self.outcome
-        return last is not None and not last.is_preview and last.source.layers == source.layers
-
     def _show(self, outcome: Outcome) -> None:
         _limit_features(outcome)
         if outcome.is_preview:
             self.preview = outcome
-        if not outcome.is_preview or not self._is_merged(outcome.source):
+        last = self.outcome
+        if not outcome.is_preview or last is None or last.is_preview or last.source.layers != outcome.source.layers:
             self.outcome = outcome
         self._showing = self._show_in_steps(outcome)
         self._show_next()

@@ -26,17 +26,12 @@ def channel_count(outcome: Outcome) -> int:
     return int(stages[0].under.shape[1]) if stages else 0
 
 
-def quantity_values(outcome: Outcome, quantity: str, channel: int = 0) -> dict[str, np.ndarray] | None:
-    """Side → ``(stage, H, W)``; empty for the colours, which are there already; ``None`` without features.
-
-    For large images this takes seconds: not for the window's own thread.
-    """
+def quantity_values(outcome: Outcome, quantity: str, channel: int = 0) -> dict[str, np.ndarray]:
+    """Side → ``(stage, H, W)``; empty for the colours, which are there already. Takes seconds: for the background."""
     from afunet_core import inspection
 
     stages = outcome.result.stages if outcome.result is not None else None
-    if not stages:
-        return None
-    if quantity == "rgb":
+    if not stages or quantity == "rgb":
         return {}
     if quantity == "channel":
         return {side: inspection.stage_channel(stages, side, channel) for side in SIDES}
@@ -44,14 +39,11 @@ def quantity_values(outcome: Outcome, quantity: str, channel: int = 0) -> dict[s
     return {side: measure(stages, side) for side in SIDES}
 
 
-def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray] | None) -> list[Image]:
-    """Show what :func:`quantity_values` returned in place of the stages' colours.
+def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndarray]) -> list[Image]:
+    """Show what :func:`quantity_values` returned in place of the stages' colours; without values these return.
 
     All sides share their contrast limits, now and when the user changes them, so that they can be compared by eye.
-    Without values the colours return; for ``None`` nothing is done.
     """
-    if values is None:
-        return []
     result, place = Result.of_outcome(viewer, outcome), stage_placement(outcome, coarse=True)
     shown: list[Image] = []
     active = viewer.layers.selection.active

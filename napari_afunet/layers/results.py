@@ -9,12 +9,10 @@ from napari.layers import Image, Layer
 from napari_afunet.display.tone_view import (
     SCREEN_GAMMA,
     DisplaySettings,
-    base_exposure,
     display_options,
     reference_exposure,
-    render,
+    render_layer,
     set_display,
-    unit_exposure,
 )
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.layers.overlays import REGIONS, map_options
@@ -138,10 +136,9 @@ def _light(outcome: Outcome, display: DisplaySettings) -> dict[str, Any]:
 
 def show_tone_mapped(viewer: ViewerModel, radiance: Image, display: DisplaySettings) -> Image:
     """Add or update the tone-mapped view of an HDR layer."""
-    picture = render(radiance.data, display, base_exposure(radiance), unit_exposure(radiance), rgb=radiance.rgb)
     notes, place = {"source": radiance.name, "operator": display.operator, "ev": display.ev}, Placement.of(radiance)
     result = Result.of_layer(viewer, radiance)
-    layer = result.put("tone_mapped", picture, place, notes, rgb=True, contrast_limits=(0, 255))
+    layer = result.put("tone_mapped", render_layer(radiance, display), place, notes, rgb=True, contrast_limits=(0, 255))
     set_view_gamma(layer, display)
     return layer
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QUrl, Signal
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFileDialog, QLabel, QListWidget, QListWidgetItem, QMenu, QWidget
+from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QMenu, QWidget
 
 from napari_afunet.jobs.summary import in_widget_words
-from napari_afunet.panels.layout import fill_rows, make_button, reveal
+from napari_afunet.panels.layout import fill_rows, make_button, make_label, reveal
 
 if TYPE_CHECKING:
     from afunet_core.merging.batch import Outcome
@@ -48,9 +48,7 @@ class BatchPanel(QWidget):
         for text, group, tip in _BATCHES:
             menu.addAction(text, partial(self.ask, group)).setToolTip(tip)
         self.button.setMenu(menu)
-        self.label = QLabel()
-        self.label.setWordWrap(True)
-        self.label.setTextFormat(Qt.TextFormat.PlainText)
+        self.label = make_label("Number of brackets")
         self.list = QListWidget()
         self.list.setAccessibleName("Brackets found")
         self.list.setMinimumHeight(_LOWEST)

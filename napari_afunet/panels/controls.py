@@ -3,10 +3,10 @@
 import time
 from collections.abc import Sequence
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_afunet.jobs.summary import duration
+from napari_afunet.panels.layout import make_label
 
 IDLE, RUNNING, CANCELLING = "Merge", "Cancel", "Cancelling …"
 STEPS = 1000
@@ -40,7 +40,7 @@ class ControlsPanel(QWidget):
         self.progress_bar.setRange(0, STEPS)
         self.progress_bar.setTextVisible(False)
         self.progress_bar.setFixedHeight(8)
-        self.status_label, self.summary_label, self.warnings_label = (_label(name) for name in _LABELS)
+        self.status_label, self.summary_label, self.warnings_label = map(make_label, _LABELS)
         self.status_label.setMinimumHeight(self.status_label.fontMetrics().height() + 4)
         self.summary_label.setVisible(False)
         self.warnings_label.setVisible(False)
@@ -100,15 +100,3 @@ class ControlsPanel(QWidget):
         self.merge_button.setAccessibleName(name)
         self.merge_button.setEnabled(True)
         self.preview_button.setEnabled(text == IDLE)
-
-
-def _label(name: str) -> QLabel:
-    label = QLabel()
-    label.setAccessibleName(name)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)  # names of layers may look like tags
-    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    label.setTextInteractionFlags(
-        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
-    )
-    return label

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QWidget
 
 from afunet_core.io.exposure import parse_exposure
 from napari_afunet.layers.exposures import common_exposures, layer_exposure, stack_exposures
-from napari_afunet.panels.layout import ControlGuard, let_shrink
+from napari_afunet.panels.layout import ControlGuard, make_box
 
 EV, SECONDS = "EV", "seconds"
 _CHOOSE = "choose a layer …"
@@ -165,10 +165,8 @@ class FrameTable(QWidget):
         self._typed_in(row)[row * self.is_stack] = text, self.unit_box.currentText()
 
     def _add_row(self, index: int) -> None:
-        box = QComboBox()
+        box = make_box(f"Layer of frame {index + 1}", "")
         box.setObjectName(f"frame_{index}")
-        box.setAccessibleName(f"Layer of frame {index + 1}")
-        let_shrink(box)
         box.activated.connect(lambda _: self._on_layer())
         edit = QLineEdit()
         edit.setObjectName(f"exposure_{index}")

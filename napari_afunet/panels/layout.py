@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QGroupBox,
     QHBoxLayout,
+    QLabel,
     QPushButton,
     QScrollArea,
     QScrollBar,
@@ -80,6 +81,7 @@ def panel_form() -> QFormLayout:
     """Return a form without margins, whose fields take the width there is."""
     form = QFormLayout()
     form.setContentsMargins(0, 0, 0, 0)
+    form.setVerticalSpacing(3)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     return form
 
@@ -119,6 +121,18 @@ def make_box(name: str, tip: str, entries: Mapping[Any, str] | None = None) -> Q
         box.addItem(text, value)
     let_shrink(box)
     return box
+
+
+def make_label(name: str) -> QLabel:
+    """Return a label for sentences, of a name for screen readers."""
+    label = QLabel()
+    label.setAccessibleName(name)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)  # names of layers may look like tags
+    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    by_hand = Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+    label.setTextInteractionFlags(by_hand)
+    return label
 
 
 def let_shrink(box: QComboBox) -> None:

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
-    QHBoxLayout,
     QLineEdit,
     QSizePolicy,
     QToolButton,
@@ -19,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from afunet_core.utils.options import Option
-from napari_afunet.panels.layout import let_shrink
+from napari_afunet.panels.layout import fill_rows, let_shrink
 
 
 class OptionField(QObject):
@@ -125,15 +124,12 @@ class OptionField(QObject):
 
     def _with_browse_button(self) -> QWidget:
         row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.control, 1)
         self.browse_button = QToolButton()
         self.browse_button.setText("…")
         self.browse_button.setToolTip(f"Choose a file for “{self.option.label}”.")
         self.browse_button.setAccessibleName(f"{self.option.label}: choose a file")
         self.browse_button.clicked.connect(self._browse)
-        layout.addWidget(self.browse_button)
+        fill_rows(row, (self.control, self.browse_button))
         return row
 
     def _browse(self) -> None:

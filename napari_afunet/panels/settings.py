@@ -58,7 +58,7 @@ class SettingsPanel(QWidget):
         for each in form_options().values():
             field = self.fields[each.name] = OptionField(each, self)
             field.changed.connect(lambda name=each.name: self._on_changed(name))
-        form = _form()
+        form = panel_form()
         for group in _OPEN_GROUPS:  # one form: its labels are of one width
             self._add_rows(form, group)
         layout.addLayout(form)
@@ -81,7 +81,7 @@ class SettingsPanel(QWidget):
 
     def _folded(self, group: str) -> QCollapsible:
         """Return a group that is folded away."""
-        inside, form = QWidget(), _form()
+        inside, form = QWidget(), panel_form()
         inside.setLayout(form)
         self._add_rows(form, group)
         fold: Any = QCollapsible(GROUPS[group])
@@ -184,9 +184,3 @@ class SettingsPanel(QWidget):
             return
         for name, applies in _APPLIES.items():
             self.fields[name].widget.setEnabled(applies(settings))
-
-
-def _form() -> QFormLayout:
-    form = panel_form()
-    form.setVerticalSpacing(3)
-    return form
