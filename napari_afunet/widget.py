@@ -15,9 +15,9 @@ from napari_afunet.api import as_script
 from napari_afunet.display.tone_view import is_hdr
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
+from napari_afunet.jobs.prechecks import estimate_exposures
 from napari_afunet.jobs.summary import in_widget_words
 from napari_afunet.jobs.worker import call_later, find_brackets, run_in_background
-from napari_afunet.layers.exposures import estimate_exposures
 from napari_afunet.layers.result_layer import find_whole
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.panels.batch import BatchPanel

@@ -4,23 +4,18 @@ The panel offers all formats; napari's own saving calls the writers. napari choo
 whatever the name ends in: a name without a suffix of ours gets the writer's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+from napari.layers import Image
 
+from afunet_core.errors import AFUNetError
+from napari_afunet.display.tone_view import SCREEN_GAMMA, DisplaySettings, render_layer
 from napari_afunet.layers.selection import KEY
 from napari_afunet.layers.source import Placement
-
-if TYPE_CHECKING:
-    from napari.layers import Image
-
-    from afunet_core.io.photograph import Photograph
-    from napari_afunet.display.tone_view import DisplaySettings
 
 # suffix, or another name of a format → what the user reads
 FORMATS = {
@@ -53,7 +48,7 @@ class Saved:
     steps: tuple[float, ...] = ()  # along the plane axes, in their units
 
     @classmethod
-    def of_layer(cls, layer: Image) -> Saved:
+    def of_layer(cls, layer: Image) -> Self:
         """Take what there is to save from a layer."""
         note = layer.metadata.get(KEY, {})
         info, paths = note.get("info"), note.get("paths") or ()
@@ -100,8 +95,6 @@ def _suffix(path: str) -> str:
 
 def displayed_picture(layer: Image, settings: DisplaySettings) -> np.ndarray:
     """Return an image as it is displayed, 8 bits: exposure, operator, gamma and highlight warning included."""
-    from napari_afunet.display.tone_view import SCREEN_GAMMA, render_layer
-
     info = layer.metadata.get(KEY, {}).get("info") or {}
     if info.get("output") == "display":
         return np.round(np.clip(layer.data, 0, 1) * 255).astype(np.uint8)
@@ -143,8 +136,7 @@ def save(path: str, saved: Saved, picture: np.ndarray | None = None, gain_map: b
     return [path]
 
 
-def _photograph(path: str | None) -> Photograph | None:
-    from afunet_core.errors import AFUNetError
+def _photograph(path: str | None) -> Any:
     from afunet_core.io.photograph import read_photograph
 
     try:
@@ -169,7 +161,5 @@ def write_tif(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def _write(path: str, suffix: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    from napari.layers import Image
-
     known = {name: value for name, value in attributes.items() if name in _KEPT}
     return save(with_suffix(path, suffix), Saved.of_layer(Image(data, **known)))

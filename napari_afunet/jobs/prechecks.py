@@ -120,6 +120,18 @@ def black_level_hint(source: BracketSource, settings: MergeSettings) -> float | 
     return darkest if darkest > _OFFSET * white else None
 
 
+def estimate_exposures(source: BracketSource, settings: MergeSettings) -> list[float]:
+    """Estimate the exposure of every frame in EV from the brightness of the middle plane."""
+    from afunet_core.bracket.exposure_checks import estimate_exposures as estimate
+    from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
+
+    planes = [np.asarray(frame[tuple(size // 2 for size in source.planes)]) for frame in source.frames]
+    black = settings.black_level if isinstance(settings.black_level, float) else 0.0
+    pixel_format = PixelFormat(settings.encoding, settings.bit_depth, black)
+    frames, _, _ = to_encoded_frames(planes, list(source.names), pixel_format)
+    return estimate(frames, source.names, settings.encoding, settings.gamma)
+
+
 def _samples(source: BracketSource) -> list[np.ndarray]:
     """Return a grid of the middle plane of every frame; none where a frame is not in memory."""
     if not all(isinstance(frame, np.ndarray) for frame in source.frames):

@@ -1,12 +1,10 @@
 """One result layer: its name and place; found again and updated where it exists, added where it does not."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from napari.components import ViewerModel
 from napari.layers import Image, Layer
@@ -44,7 +42,7 @@ class Result(NamedTuple):
     name: str
 
     @classmethod
-    def of_outcome(cls, viewer: ViewerModel, outcome: Outcome, name: str | None = None) -> Result:
+    def of_outcome(cls, viewer: ViewerModel, outcome: Outcome, name: str | None = None) -> Self:
         """Return the result of a merge: that of the layers it was made from, unless it was given a name."""
         if name is not None:
             return cls(viewer, f"name:{name}", name)
@@ -53,13 +51,13 @@ class Result(NamedTuple):
         return cls(viewer, key, base_name(names) + " preview" * outcome.is_preview)
 
     @classmethod
-    def of_frames(cls, viewer: ViewerModel, layers: Sequence[Image]) -> Result:
+    def of_frames(cls, viewer: ViewerModel, layers: Sequence[Image]) -> Self:
         """Return the result that these layers are merged to."""
         key = _layers_key([str(layer.unique_id) for layer in layers])
         return cls(viewer, key, base_name([layer.name for layer in layers]))
 
     @classmethod
-    def of_layer(cls, viewer: ViewerModel, layer: Image) -> Result:
+    def of_layer(cls, viewer: ViewerModel, layer: Image) -> Self:
         """Return the result a layer belongs to; the views of any other layer are results, too."""
         note = layer.metadata.get(KEY, {})
         key, name = (note["key"], note["bracket"]) if "key" in note else (f"layer:{layer.unique_id}", layer.name)

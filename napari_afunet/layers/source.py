@@ -1,11 +1,9 @@
 """Layers in: their pixels plane by plane, and where the result belongs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from napari.components import ViewerModel
@@ -31,7 +29,7 @@ class Placement:
     axis_labels: tuple[str, ...]
 
     @classmethod
-    def of(cls, layer: Layer, drop: int = 0) -> Placement:
+    def of(cls, layer: Layer, drop: int = 0) -> Self:
         """Return the place of a layer, without its first ``drop`` axes."""
         corner = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), float)
         matrix = np.eye(layer.ndim + 1)
@@ -76,18 +74,18 @@ class Placement:
             layer.scale, layer.translate = (1,) * layer.ndim, (0,) * layer.ndim
             layer.affine = self.matrix
 
-    def without_first(self, count: int = 1) -> Placement:
+    def without_first(self, count: int = 1) -> Self:
         """Return the place without the first axes."""
         matrix = np.delete(np.delete(self.matrix, range(count), 0), range(count), 1)
-        return Placement(matrix, self.units[count:], self.axis_labels[count:])
+        return type(self)(matrix, self.units[count:], self.axis_labels[count:])
 
-    def with_first(self, label: str) -> Placement:
+    def with_first(self, label: str) -> Self:
         """Return the place with a further axis in front, of which one step is one unit."""
         matrix = np.eye(len(self.matrix) + 1)
         matrix[1:, 1:] = self.matrix
-        return Placement(matrix, ("pixel", *self.units), (label, *self.axis_labels))
+        return type(self)(matrix, ("pixel", *self.units), (label, *self.axis_labels))
 
-    def sampled(self, start: Sequence[float], steps: Sequence[float] = (1, 1)) -> Placement:
+    def sampled(self, start: Sequence[float], steps: Sequence[float] = (1, 1)) -> Self:
         """Return the place of the pixels from ``start`` on, in steps, along the last two axes."""
         matrix = self.matrix.copy()
         matrix[:, -1] += matrix[:, -3:-1] @ np.asarray(start, float)
@@ -133,12 +131,12 @@ class BracketSource:
                 planes = (plane[self.window] for plane in planes)
             yield index, [np.asarray(plane) for plane in planes]
 
-    def cropped(self, rows: slice, columns: slice) -> BracketSource:
+    def cropped(self, rows: slice, columns: slice) -> Self:
         """Only a window of every plane, for a preview; slices with steps take every so many pixels."""
         place = self.placement.sampled((rows.start, columns.start), (rows.step or 1, columns.step or 1))
         return replace(self, placement=place, window=(rows, columns))
 
-    def of_channel(self, channel: str | None) -> BracketSource:
+    def of_channel(self, channel: str | None) -> Self:
         """Only one channel of colour frames; grey ones are as they are."""
         from afunet_core.bracket.options import CHANNELS
 
@@ -149,13 +147,13 @@ class BracketSource:
         number, grey = CHANNELS.index(channel), len(self.planes) + 2
         return replace(self, frames=tuple(f if f.ndim == grey else f[..., number] for f in self.frames))
 
-    def at(self, index: Sequence[int]) -> BracketSource:
+    def at(self, index: Sequence[int]) -> Self:
         """Only one plane."""
         frames = tuple(frame[tuple(index)] for frame in self.frames)
         single = self.placement.without_first(len(self.planes))
         return replace(self, frames=frames, planes=(), placement=single)
 
-    def seen(self, viewer: ViewerModel, layer: Image) -> BracketSource:
+    def seen(self, viewer: ViewerModel, layer: Image) -> Self:
         """Only the plane and the window of a layer that are on the canvas, coarse enough to merge in a moment."""
         height, width = self.shape
         corners = np.asarray(layer.corner_pixels)[:, -2:]

@@ -1,23 +1,17 @@
 """The button that saves the chosen HDR layer, or the picture as it is displayed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 
+from napari_afunet.display.tone_view import DisplaySettings
 from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.selection import KEY
 from napari_afunet.writers import DISPLAYED, GAIN_MAP, Saved, displayed_picture, offered_formats, save, suffix_of
 from napari_afunet.writers import with_suffix as add_suffix
-
-if TYPE_CHECKING:
-    from napari.layers import Image
-
-    from napari_afunet.display.tone_view import DisplaySettings
 
 _LONGEST = 100  # letters of a suggested name: file systems take 255 bytes, with the suffix
 
