@@ -18,7 +18,8 @@ from napari_afunet.jobs.forecast import remember_pace
 from napari_afunet.jobs.merge_job import Outcome, merge_source, with_regions
 from napari_afunet.jobs.summary import in_widget_words, result_warnings, what_happened
 from napari_afunet.jobs.worker import Run, call_later, merge_folders, run_in_background
-from napari_afunet.layers.results import add_in_steps, remove_preview, update_result
+from napari_afunet.layers.result_layer import Result
+from napari_afunet.layers.results import add_in_steps, update_result
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
@@ -81,25 +82,22 @@ class MergeController(QObject):
         if outcome.source.planes:
             self.progressed.emit(0.0, "Merging the plane again …")
 
-        def show(changed: Outcome) -> None:
+        def answer(changed: Outcome | Exception) -> None:
             if self._retaking is not wish:
                 return
             self._retaking = None
+            if isinstance(changed, Exception):
+                message = in_widget_words(str(changed))
+                self.progressed.emit(0.0, message)
+                show_error(message)
+                return
             vars(outcome).update(vars(changed))
             if outcome.source.planes:
                 self.progressed.emit(1.0, "Merged the plane again.")
             update_result(self._viewer, outcome, self._display())
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
 
-        def failed(error: Exception) -> None:
-            if self._retaking is not wish:
-                return
-            self._retaking = None
-            message = in_widget_words(str(error))
-            self.progressed.emit(0.0, message)
-            show_error(message)
-
-        run_in_background(self, with_regions, outcome, regions, wish[1].is_set, done=show, failed=failed)
+        run_in_background(self, with_regions, outcome, regions, wish[1].is_set, done=answer, failed=answer)
 
     def _stop_retaking(self) -> None:
         if self._retaking is not None:
@@ -170,7 +168,7 @@ class MergeController(QObject):
         preview, self.preview = self.preview, None
         if preview is not None:
             self.outcome = None if self.outcome is preview else self.outcome
-            remove_preview(self._viewer, preview)
+            Result.of_outcome(self._viewer, preview).remove()
 
     def _show(self, outcome: Outcome) -> None:
         _limit_features(outcome)

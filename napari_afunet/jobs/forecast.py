@@ -38,7 +38,8 @@ def forecast(source: BracketSource, settings: MergeSettings, on_gpu: bool = Fals
     known = paces.get(_kind(settings, on_gpu))
     seconds = _documented(source, settings, on_gpu) * (known or median([*paces.values()] or [1.0]))
     text = f"{'about' if known else 'roughly'} {duration(seconds)}{'' if known else ' (a first estimate)'}"
-    memory = _memory(source)
+    height, width = source.shape
+    memory = height * width * 3 * 4 * (2 * len(source.frames) + 1)  # of a plane: 1.9 GB for three of 24 megapixels
     text += f", {memory / _GIGABYTE:.1f} GB of memory" if memory > _MUCH_MEMORY else ""
     return text + (f". {_advice(settings, on_gpu)}" if seconds > _LONG else "")
 
@@ -64,12 +65,6 @@ def _documented_kind(settings: MergeSettings) -> str:
         return settings.method
     scale = ", full scale" if settings.working_scale == "full" else ""
     return ("compact" if settings.model == "compact" else "full") + scale
-
-
-def _memory(source: BracketSource) -> int:
-    """Bytes that a merge of one plane needs beside frames and network: 1.9 GB for 24 megapixels, three frames."""
-    height, width = source.shape
-    return height * width * 3 * 4 * (2 * len(source.frames) + 1)
 
 
 def remember_pace(outcome: Outcome, seconds: float) -> None:

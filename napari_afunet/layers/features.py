@@ -7,7 +7,7 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_afunet.jobs.merge_job import SIDES, Outcome
-from napari_afunet.layers.result_layer import Result, link_display, provenance_of, stage_placement
+from napari_afunet.layers.result_layer import LINKED, Result, provenance_of, stage_placement
 from napari_afunet.layers.selection import KEY
 
 # value → what the user reads
@@ -67,7 +67,7 @@ def show_values(viewer: ViewerModel, outcome: Outcome, values: dict[str, np.ndar
                 layer.visible = visible and is_shown
                 shown += [layer] * is_shown
     if values:
-        link_display(viewer, shown)
+        viewer.layers.link_layers(shown, LINKED)
     viewer.layers.selection.active = active
     return shown
 

@@ -1,7 +1,7 @@
 """One result layer: its name and place; found again and updated where it exists, added where it does not."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import Any, NamedTuple, Self
@@ -12,6 +12,8 @@ from napari.layers import Image, Layer
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.layers.selection import KEY
 from napari_afunet.layers.source import Placement
+
+LINKED = ("contrast_limits", "gamma")  # what layers that are looked at together share
 
 # role → how the layer is called after the bracket's name
 ROLES = {
@@ -90,6 +92,13 @@ class Result(NamedTuple):
         with _undisturbed(self.viewer):
             return self.viewer.add_image(data, **place.arguments(), **options)
 
+    def remove(self, roles: Container[str] | None = None) -> None:
+        """Remove the layers of these roles, by default all."""
+        remove_layers(
+            self.viewer,
+            lambda note: note.get("key") == self.key and (roles is None or note.get("role") in roles),
+        )
+
 
 def _layers_key(identities: Sequence[str]) -> str:
     return "layers:" + "+".join(sorted(set(identities)))
@@ -129,11 +138,11 @@ def remove_layers(viewer: ViewerModel, is_unwanted: Callable[[dict[str, Any]], b
             viewer.layers.remove(layer)
 
 
-def move_to_front(viewer: ViewerModel, layer: Layer) -> None:
-    """Put a layer above all others, visible or not."""
-    index = viewer.layers.index(layer)
-    if index != len(viewer.layers) - 1:
-        viewer.layers.move(index, len(viewer.layers))
+def move_to_front(viewer: ViewerModel, *layers: Layer) -> None:
+    """Put layers above all others, visible or not, where they were not deleted meanwhile."""
+    for layer in layers:
+        if layer in viewer.layers and layer is not viewer.layers[-1]:
+            viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))
 
 
 @contextmanager
@@ -150,12 +159,6 @@ def _undisturbed(viewer: ViewerModel) -> Iterator[None]:
         yield
         selection.clear()
         selection.update(selected)
-
-
-def link_display(viewer: ViewerModel, layers: Sequence[Image]) -> None:
-    """From now on a change of one layer's limits or gamma is one of all."""
-    if len(layers) > 1:
-        viewer.layers.link_layers(layers, ("contrast_limits", "gamma"))
 
 
 def stage_placement(outcome: Outcome, coarse: bool = False) -> Placement:

@@ -1,10 +1,10 @@
 """The layers of a merge: added, or updated where they exist; and the tone-mapped view of an HDR layer."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from napari.components import ViewerModel
-from napari.layers import Image, Layer
+from napari.layers import Image
 
 from napari_afunet.display.tone_view import (
     SCREEN_GAMMA,
@@ -17,12 +17,11 @@ from napari_afunet.display.tone_view import (
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.layers.overlays import REGIONS, map_options
 from napari_afunet.layers.result_layer import (
+    LINKED,
     ROLES,
     Result,
-    link_display,
     move_to_front,
     provenance_of,
-    remove_layers,
     stage_placement,
 )
 from napari_afunet.layers.source import Placement
@@ -58,7 +57,7 @@ def add_in_steps(
         if _has_view(result, outcome):
             layers["tone_mapped"] = show_tone_mapped(viewer, light, display())
         shown = list(layers.values())
-        _raise_to_front(viewer, shown)
+        move_to_front(viewer, *shown)
         shown[-1].visible = True
         yield layers
     finally:  # also when the panel is closed in the middle
@@ -67,15 +66,14 @@ def add_in_steps(
         layers[role] = result.put(role, data, place, notes, visible=False, **options)
         if role == "decoded":
             if outcome.linear:
-                link_display(viewer, [light, layers[role]])
+                viewer.layers.link_layers([light, layers[role]], LINKED)
             viewer.dims.set_current_step(viewer.dims.ndim - layers["under"].ndim, data.shape[0] - 1)  # the last stage
         yield layers
     # Maps and stages of an earlier merge that this one did not make anew would show another merge.
-    stale = set(ROLES).difference(layers, ("radiance", "fused", "tone_mapped"))
-    remove_layers(viewer, lambda note: note.get("key") == result.key and note.get("role") in stale)
+    result.remove(set(ROLES).difference(layers, ("radiance", "fused", "tone_mapped")))
     regions = result.find(REGIONS)
     # Above the result: whoever makes one of them visible sees it.
-    _raise_to_front(viewer, [*layers.values(), *([] if regions is None else [regions])])
+    move_to_front(viewer, *layers.values(), *([] if regions is None else [regions]))
     if not outcome.is_preview and shown[-1] in viewer.layers:  # what is selected is what napari's own menu saves
         viewer.layers.selection.active = shown[-1]
     yield layers
@@ -92,18 +90,6 @@ def update_result(viewer: ViewerModel, outcome: Outcome, display: DisplaySetting
 def _has_view(result: Result, outcome: Outcome) -> bool:
     """Return True if a tone-mapped view belongs to the light: it is wanted, or there since an earlier merge."""
     return outcome.linear and (outcome.settings.tone_mapped or result.find("tone_mapped") is not None)
-
-
-def _raise_to_front(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
-    for layer in layers:
-        if layer in viewer.layers:  # not deleted meanwhile
-            move_to_front(viewer, layer)
-
-
-def remove_preview(viewer: ViewerModel, outcome: Outcome) -> None:
-    """Remove the layers of a preview."""
-    key = Result.of_outcome(viewer, outcome).key
-    remove_layers(viewer, lambda note: note.get("key") == key)
 
 
 def _extra_layers(outcome: Outcome, display: DisplaySettings) -> Iterator[tuple[str, Any, Placement, dict[str, Any]]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QLabel, QPushButton, QToolButton, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_afunet.layers.exposures import layer_exposure
 from napari_afunet.layers.selection import (
@@ -19,7 +19,6 @@ from napari_afunet.layers.source import BracketSource, bracket_source, stack_sou
 from napari_afunet.panels.frame_table import EV, FrameTable
 from napari_afunet.panels.layout import fill_rows, make_box, make_button
 
-_AUTOMATIC = "automatic"
 EMPTY = "Open the frames of a bracket, drop the pictures here, or try File › Open Sample › AFUNet HDR."
 
 
@@ -39,27 +38,21 @@ class BracketPanel(QWidget):
         self.unit_box = self.table.unit_box
         tip = "A stack whose first axis holds the exposures can be merged too."
         self.kind_box = make_box("Kind of frames", tip, {False: "One layer per frame", True: "Planes of one layer"})
-        self.guess_button = QToolButton()
-        self.guess_button.setText("Find again")
-        self.guess_button.setToolTip(
-            "Choose the frames anew: by exposure metadata, else by brightness.\n"
-            "Select layers in the layer list first to use exactly these."
-        )
+        tip = "Choose the frames anew: by exposure metadata, else by brightness.\n"
+        tip += "Select layers in the layer list first to use exactly these."
+        self.guess_button = make_button("Find again", tip, self.find_frames)
         self.reference_box = make_box(
             "Reference frame",
             "The frame that others are aligned to, and whose moment the result shows.\n"
             "Automatic: the one that is best exposed and sharp, mostly the middle one.",
         )
-        self.add_button, self.remove_button = QPushButton("+ frame"), QPushButton("− frame")
+        self.add_button = make_button("+ frame", "", lambda: self._on_count(+1))
+        self.remove_button = make_button("− frame", "", lambda: self._on_count(-1))
         self._lay_out()
         self.reference_box.activated.connect(self.changed)
         self.kind_box.activated.connect(self._on_kind)
         self.table.changed.connect(self._on_exposures)
         self.table.layers_changed.connect(self._on_layers)
-        self.guess_button.clicked.connect(self.find_frames)
-        self.spacing_button.clicked.connect(lambda: self.space_exposures(2.0))
-        self.add_button.clicked.connect(lambda: self._on_count(+1))
-        self.remove_button.clicked.connect(lambda: self._on_count(-1))
         self._show([])
         self.refresh()
 
@@ -67,12 +60,13 @@ class BracketPanel(QWidget):
         tip = "Choose the picture files of one bracket, or drop them on this panel."
         self.open_button = make_button("Open frames…", tip, name="Open frames")
         self.newer_button = make_button("", "", lambda: self.set_layers(self._newer()))
-        self.spacing_button = make_button("2 EV apart", "Fill in −2, 0, +2 …, the darkest frame first.")
+        tip = "Fill in −2, 0, +2 …, the darkest frame first."
+        self.spacing_button = make_button("2 EV apart", tip, lambda: self.space_exposures(2.0))
         tip = "Estimate the exposures from the brightness of the pictures."
         self.estimate_button = make_button("Estimate", tip)
         self._empty, self._unknown = QLabel("or drop pictures here"), QWidget()
         fill_rows(self._unknown, (QLabel("Exposures unknown:"), self.spacing_button, self.estimate_button))
-        for button in (self.remove_button, self.add_button):
+        for button in (self.guess_button, self.remove_button, self.add_button):
             button.setFlat(True)
         reference = QLabel("Reference"), self.reference_box, self.remove_button, self.add_button
         top = self.open_button, self._empty, self.kind_box, self.guess_button
@@ -196,7 +190,7 @@ class BracketPanel(QWidget):
         """Offer one entry a row; the frame that is chosen stays while its row or its layer does."""
         chosen, layers = self.reference_box.currentData(), self.layers()
         self.reference_box.clear()
-        self.reference_box.addItem(_AUTOMATIC)
+        self.reference_box.addItem("automatic")
         for row in range(self.table.count):
             layer = layers[row] if not self.is_stack and row < len(layers) else None
             name = f" · {layer.name}" if layer is not None else ""

@@ -5,14 +5,14 @@ from weakref import WeakSet
 from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider
 
 from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display, show_in_thumbnail
 from napari_afunet.jobs.worker import call_later
 from napari_afunet.layers.result_layer import Result, find_whole
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
-from napari_afunet.panels.layout import make_box, panel_form
+from napari_afunet.panels.layout import make_box, make_button, panel_form
 
 _SETTLED = 200  # ms without a move, after which what lies hidden below the view follows
 
@@ -33,7 +33,7 @@ class DisplayPanel(QWidget):
         self.gamma_slider = _slider(1.2, 4, "Gamma of the screen: 2.2 is neutral, more brightens the mid-tones.")
         self.warn_check = QCheckBox("Highlight warning")
         self.warn_check.setToolTip("Paint what is brighter than white at this exposure.")
-        self.reset_button = QPushButton("Reset")
+        self.reset_button = make_button("Reset", "", self._reset)
 
         row = QHBoxLayout()
         row.addWidget(self.warn_check, 1)
@@ -56,7 +56,6 @@ class DisplayPanel(QWidget):
         self.gamma_slider.valueChanged.connect(lambda: self.apply(gamma_only=True))
         self.operator_box.activated.connect(lambda: self.apply(create=True))
         self.warn_check.clicked.connect(lambda: self.apply(create=True))
-        self.reset_button.clicked.connect(self._reset)
         self.layer_box.activated.connect(lambda: self.apply())
         self.set_settings(DisplaySettings())
         self.refresh()

@@ -113,13 +113,15 @@ def make_button(text: str, tip: str, clicked: Callable[..., Any] | None = None, 
 
 
 def make_box(name: str, tip: str, entries: Mapping[Any, str] | None = None) -> QComboBox:
-    """Return a box, of a name for screen readers, with the texts of these values."""
+    """Return a box with a name for screen readers and the texts of these values; it shrinks and takes room there is."""
     box = QComboBox()
     box.setAccessibleName(name)
     box.setToolTip(tip)
     for value, text in (entries or {}).items():
         box.addItem(text, value)
-    let_shrink(box)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(_SHORTEST)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return box
 
 
@@ -133,13 +135,6 @@ def make_label(name: str) -> QLabel:
     by_hand = Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
     label.setTextInteractionFlags(by_hand)
     return label
-
-
-def let_shrink(box: QComboBox) -> None:
-    """Let a box be narrower than its longest entry, and wider where there is room."""
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(_SHORTEST)
-    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
 
 def reveal(widget: QWidget) -> None:

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from afunet_core.utils.options import Option
-from napari_afunet.panels.layout import fill_rows, let_shrink
+from napari_afunet.panels.layout import fill_rows, make_box
 
 
 class OptionField(QObject):
@@ -100,13 +100,11 @@ class OptionField(QObject):
             return check
         if declared.kind == "number":
             return self._spin_box()
-        box = QComboBox()
-        for value, text in declared.choices.items():
-            box.addItem(text, value if declared.kind == "choice" else None)
-        box.setEditable(declared.kind == "text")
+        box = make_box(declared.label, declared.help, declared.choices if declared.kind == "choice" else None)
         if declared.kind == "text":
+            box.addItems(list(declared.choices.values()))
+            box.setEditable(True)
             box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        let_shrink(box)
         box.currentTextChanged.connect(self.changed)
         return box
 

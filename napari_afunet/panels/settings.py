@@ -104,11 +104,10 @@ class SettingsPanel(QWidget):
         return fold
 
     def _hint(self, name: str) -> QPushButton:
-        button = self.hints[name] = QPushButton()
+        button = make_button("", "", lambda: self.choose(name, button.property("value")), "Suggestion")
         button.setObjectName(f"{name}_hint")
-        button.setAccessibleName("Suggestion")
         button.setVisible(False)
-        button.clicked.connect(lambda: self.choose(name, button.property("value")))
+        self.hints[name] = button
         return button
 
     def set_settings(self, settings: MergeSettings) -> None:
