@@ -12,8 +12,17 @@ from napari_afunet.display.compare import COMPARISONS, compare, newest_result, s
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import run_in_background
-from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
-from napari_afunet.layers.overlays import LEGENDS, compute_map, hide_maps, remove_extra_layers, show_map
+from napari_afunet.layers.inspection import (
+    LEGENDS,
+    QUANTITIES,
+    channel_count,
+    compute_map,
+    hide_maps,
+    quantity_values,
+    remove_extra_layers,
+    show_map,
+    show_values,
+)
 from napari_afunet.panels.layout import fill_rows, make_box, make_button, make_label, reveal
 from napari_afunet.region_tools import RegionTools
 

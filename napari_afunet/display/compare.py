@@ -75,8 +75,9 @@ def _wanted(viewer: ViewerModel, comparison: str, layer: Image) -> list[Layer]:
     note, result = layer.metadata[KEY], Result.of_layer(viewer, layer)
     shown = result.find("tone_mapped") or layer
     if comparison == "stages":
-        sides = [_shown_stages(result, side) for side in SIDES]
-        return [side for side in sides if side is not None]
+        sides = [(result.find(side), result.find(f"{side} values")) for side in SIDES]
+        in_numbers = any(numbers is not None and numbers.metadata[KEY].get("shown") for _, numbers in sides)
+        return [side for side in (pair[in_numbers] for pair in sides) if side is not None]
     info = note["info"]
     wanted = [info["reference"]] if comparison != "frames" else range(len(info["frames"]))
     frames = _frames(viewer, note, [info["frames"][index] for index in wanted])
@@ -111,14 +112,6 @@ def _show_reference_plane(viewer: ViewerModel, stack: Layer, note: dict[str, Any
     before = axis, viewer.dims.point[axis]
     viewer.dims.set_point(axis, stack.data_to_world((plane, *[0] * (stack.ndim - 1)))[0])
     return before
-
-
-def _shown_stages(result: Result, side: str) -> Layer | None:
-    """Return the layer of one side: its numbers where these are shown in place of the colours."""
-    colours, numbers = result.find(side), result.find(f"{side} values")
-    if numbers is not None and numbers.metadata[KEY].get("shown"):
-        return numbers
-    return colours
 
 
 def _note(layer: Layer, before: dict[str, Any] | None) -> None:

@@ -140,10 +140,7 @@ def _batch_jobs(root: str, output: str, settings: MergeSettings, group: bool) ->
     bracket = settings.bracket_arguments() | {"encoding": encoding, "ev": None, "times": None, "reference": None}
     bracket["channel"] = settings.channel
     options = {key: value for key, value in settings.merge_arguments().items() if key != "stages"}
-    suffix, template = (
-        ".tif" if settings.method == "mertens" else ".exr",
-        MergeJob("", "", bracket=bracket, merge=options),
-    )
+    template, suffix = MergeJob("", "", bracket=bracket, merge=options), (".exr", ".tif")[settings.method == "mertens"]
     if group:
         return group_jobs([root], output, template, suffix)
     return folder_jobs([root], output, template, suffix), []

@@ -1,6 +1,6 @@
 """The form of a merge's options, made from their declaration, with the rarely used groups folded away."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,23 +20,12 @@ _HINTS = ("bit_depth", "black_level")
 STATIC = ("weighted", "mertens")  # methods for scenes at rest: they do not align unless asked
 
 
-def _by_network(settings: MergeSettings) -> bool:
-    return settings.method not in STATIC
-
-
-# option → when it matters; others always do
-_APPLIES: dict[str, Callable[[MergeSettings], bool]] = {
-    "gamma": lambda settings: settings.encoding == "gamma",
-    "model": _by_network,
-    "device": _by_network,
-    "precision": _by_network,
-    "memory_budget": _by_network,
-    "stages": _by_network,
-    "noise": lambda settings: settings.method != "mertens",
-    "units": lambda settings: settings.method != "mertens",
-    "tone_mapped": lambda settings: settings.method != "mertens",
-    "border": lambda settings: settings.align != "off",
-}
+def _applying(settings: MergeSettings) -> dict[str, bool]:
+    """Return whether options matter; those that are not named always do."""
+    applying = {"gamma": settings.encoding == "gamma", "border": settings.align != "off"}
+    by_network = ("model", "device", "precision", "memory_budget", "stages")
+    applying |= dict.fromkeys(by_network, settings.method not in STATIC)
+    return applying | dict.fromkeys(("noise", "units", "tone_mapped"), settings.method != "mertens")
 
 
 class SettingsPanel(QWidget):
@@ -181,5 +170,5 @@ class SettingsPanel(QWidget):
             settings = self.settings()
         except ArgumentError:
             return
-        for name, applies in _APPLIES.items():
-            self.fields[name].widget.setEnabled(applies(settings))
+        for name, applies in _applying(settings).items():
+            self.fields[name].widget.setEnabled(applies)
