@@ -109,11 +109,7 @@ def resolve_source(
 
 
 def resolve_exposures(layers: Sequence[Image], count: int) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """EV or seconds of every frame from the layers' metadata or files.
-
-    Raises:
-        ExposureError: when a frame's exposure is unknown.
-    """
+    """EV or seconds of every frame from the layers' metadata or files; refused where one is unknown."""
     known = stack_exposures(layers[0], count) if len(layers) == 1 else [layer_exposure(layer) for layer in layers]
     ev, times = common_exposures(known)
     if ev is not None or times is not None:

@@ -58,7 +58,11 @@ class RegionTools(QWidget):
         """Offer the frames of the last merge; say why where none can be taken."""
         outcome = self._controller.outcome
         names = [] if outcome is None else outcome.info.get("frames") or outcome.source.names
-        reason = "" if outcome is None else _no_regions(outcome)
+        reason = ""
+        if outcome is not None and outcome.is_preview:
+            reason = "Regions are taken in a result, not in a preview: press Merge."
+        elif outcome is not None and not outcome.linear:
+            reason = "Regions are taken in light, and exposure fusion gives none: choose another method."
         self.frame_box.clear()
         self.frame_box.addItems([f"frame {index + 1} · {name}" for index, name in enumerate(names)])
         self.reason_label.setText(reason)
@@ -148,15 +152,6 @@ class RegionTools(QWidget):
             if layer is not None and str(layer.mode).startswith("add"):
                 layer.mode = "pan_zoom"  # one press of the button draws one region
             self._controller.retake(regions)
-
-
-def _no_regions(outcome: Outcome) -> str:
-    """Return why no region of a result can be taken from another frame; nothing where one can."""
-    if outcome.is_preview:
-        return "Regions are taken in a result, not in a preview: press Merge."
-    if outcome.linear:
-        return ""
-    return "Regions are taken in light, and exposure fusion gives none: choose another method."
 
 
 def outline_strokes(layer: Shapes) -> None:

@@ -51,7 +51,7 @@ class MergeWidget(QWidget):
         self.save_button = SaveButton(self._layer_to_save, self.display.settings)
         self.controls = ControlsPanel(self.save_button)
         self.views = ResultViews(napari_viewer, self.controller, self.merge, self.display.layer, self._tell)
-        self.batch = BatchPanel()
+        self.batch = BatchPanel(self.find_brackets, self._open, self.merge_folders)
         tip = "Python that repeats this merge, for a script, a notebook or the console."
         self.script_button = make_button("Copy as script", tip, self.copy_script)
         self.readiness = Readiness(self)
@@ -84,9 +84,6 @@ class MergeWidget(QWidget):
         self.controller.summarised.connect(self._on_summarised)
         self.controller.ended.connect(self._on_ended)
         self.controller.bracket_done.connect(self.batch.show_done)
-        self.batch.search_wanted.connect(self.find_brackets)
-        self.batch.open_wanted.connect(self._open)
-        self.batch.merge_wanted.connect(self.merge_folders)
         self.bracket.open_button.clicked.connect(self.open_frames)
         self.bracket.estimate_button.clicked.connect(self._on_estimate)
         self.display.layer_box.activated.connect(self._on_display_chosen)

@@ -31,8 +31,7 @@ _GPU = (1.5, 0.024)  # of every kind on a GPU: docs/performance.md
 def forecast(source: BracketSource, settings: MergeSettings, on_gpu: bool = False) -> str:
     """Return how long a merge takes and what memory it needs, with advice where that is much.
 
-    The time is a documented one times the pace of this computer in former merges; before there was one like it, it is
-    called a first estimate.
+    The time is a documented one times the pace of this computer in former merges, a first estimate before one like it.
     """
     paces = _paces()
     known = paces.get(_kind(settings, on_gpu))

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from afunet_core.merging.result import MergeResult
 
 Progress = Callable[[float, str], None]
-Area = tuple[int, int, int, int]
 # The shorter frame, the reference, the longer frame, and the network's own picture.
 SOURCE_COLOURS = np.array(((0.25, 0.5, 1.0), (0.3, 0.85, 0.35), (1.0, 0.4, 0.3), (0.75, 0.75, 0.75)), np.float32)
 SIDES: tuple[Literal["under", "reference", "over"], ...] = ("under", "reference", "over")
@@ -39,7 +38,9 @@ class Outcome:
     info: dict[str, Any] = field(default_factory=dict)  # provenance, of the first plane
     warnings: list[str] = field(default_factory=list)  # what the core warned of, each once
     result: MergeResult | None = None  # the core's own result of the last plane
-    area: Area | None = None  # top, left, height and width of what is held within the source's planes
+    area: tuple[int, int, int, int] | None = (
+        None  # top, left, height and width of what is held within the source's planes
+    )
 
     @property
     def placement(self) -> Placement:

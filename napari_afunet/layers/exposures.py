@@ -117,6 +117,8 @@ def common_exposures(known: Sequence[LayerExposure]) -> tuple[tuple[float, ...] 
 
 def stack_exposures(layer: Layer, count: int) -> list[LayerExposure]:
     """Exposures of the planes of one layer: from its metadata (``ev``, ``exposure_times`` …) or an ``exposure.txt``."""
+    from afunet_core.bracket.folders import find_exposure_file
+
     keys = [(key + plural, key in _EV_KEYS) for key in (*_EV_KEYS, *_SECONDS_KEYS, "exposure") for plural in ("", "s")]
     for key, is_ev in keys:
         values = layer.metadata.get(key)
@@ -126,18 +128,11 @@ def stack_exposures(layer: Layer, count: int) -> list[LayerExposure]:
                 ev, seconds = (numbers, [None] * count) if is_ev else ([None] * count, numbers)
                 return [LayerExposure(e, s, "layer metadata") for e, s in zip(ev, seconds, strict=True)]
     path = layer.source.path or layer.metadata.get("path")
-    listed = _listed_beside(Path(str(path))) if path else []
-    if len(listed) == count:
-        return [LayerExposure(ev=ev, origin="exposure.txt") for ev in listed]
-    return [LayerExposure()] * count
-
-
-def _listed_beside(path: Path) -> list[float]:
-    """EV from the exposure list in a file's folder; empty where there is none."""
-    from afunet_core.bracket.folders import find_exposure_file
-
     try:
-        listed = find_exposure_file(path.parent)
-        return read_exposure_list(listed).ev if listed else []
+        listed = find_exposure_file(Path(str(path)).parent) if path else None
+        found = read_exposure_list(listed).ev if listed else []
     except (OSError, AFUNetError):
-        return []
+        found = []
+    if len(found) == count:
+        return [LayerExposure(ev=ev, origin="exposure.txt") for ev in found]
+    return [LayerExposure()] * count

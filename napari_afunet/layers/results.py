@@ -32,8 +32,7 @@ def add_result_layers(
 ) -> dict[str, Image]:
     """Add the results to the viewer, or update those of an earlier run on the same bracket, and bring them into view.
 
-    Returns role → layer, for the roles of :data:`~napari_afunet.layers.result_layer.ROLES` that this outcome has, and
-    any map the core reports. Without a name, the result has that of its frames.
+    Returns role → layer. Without a name, the result has that of its frames.
     """
     *_, layers = add_in_steps(viewer, outcome, lambda: display, name)
     return layers

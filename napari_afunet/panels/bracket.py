@@ -48,15 +48,6 @@ class BracketPanel(QWidget):
         )
         self.add_button = make_button("+ frame", "", lambda: self._on_count(+1))
         self.remove_button = make_button("− frame", "", lambda: self._on_count(-1))
-        self._lay_out()
-        self.reference_box.activated.connect(self.changed)
-        self.kind_box.activated.connect(self._on_kind)
-        self.table.changed.connect(self._on_exposures)
-        self.table.layers_changed.connect(self._on_layers)
-        self._show([])
-        self.refresh()
-
-    def _lay_out(self) -> None:
         tip = "Choose the picture files of one bracket, or drop them on this panel."
         self.open_button = make_button("Open frames…", tip, name="Open frames")
         self.newer_button = make_button("", "", lambda: self.set_layers(self._newer()))
@@ -71,6 +62,12 @@ class BracketPanel(QWidget):
         reference = QLabel("Reference"), self.reference_box, self.remove_button, self.add_button
         top = self.open_button, self._empty, self.kind_box, self.guess_button
         fill_rows(self, top, self.newer_button, self.table, self._unknown, reference)
+        self.reference_box.activated.connect(self.changed)
+        self.kind_box.activated.connect(self._on_kind)
+        self.table.changed.connect(self._on_exposures)
+        self.table.layers_changed.connect(self._on_layers)
+        self._show([])
+        self.refresh()
 
     @property
     def is_stack(self) -> bool:

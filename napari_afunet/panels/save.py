@@ -52,8 +52,11 @@ class SaveButton(QPushButton):
             return
         kind = filters.get(chosen, next(iter(formats)))
         path = add_suffix(typed, suffix_of(kind))
-        if path == typed or not Path(path).exists() or self._may_replace(path):
-            self.save(path, kind)
+        if path != typed and Path(path).exists():  # the dialog did not ask: the name got its suffix only now
+            answer = QMessageBox.question(self, "Save", f"{Path(path).name} exists. Replace it?")
+            if answer != QMessageBox.StandardButton.Yes:
+                return
+        self.save(path, kind)
 
     def save(self, path: str, kind: str = "") -> None:
         """Save to a file, in the background; the suffix says in which format, ``kind`` if a JPEG has a gain map."""
@@ -70,11 +73,6 @@ class SaveButton(QPushButton):
 
         arguments = path, Saved.of_layer(layer), picture, kind == GAIN_MAP
         run_in_background(self, save, *arguments, done=done, failed=lambda error: self.failed.emit(str(error)))
-
-    def _may_replace(self, path: str) -> bool:
-        """Ask about a file that the dialog did not ask about: its name got the suffix only now."""
-        question = f"{Path(path).name} exists. Replace it?"
-        return QMessageBox.question(self, "Save", question) == QMessageBox.StandardButton.Yes
 
 
 def _suggestion(layer: Image) -> str:
