@@ -91,7 +91,8 @@ class ResultViews(QWidget):
         outcome = self.outcome
         if outcome is not None:
             self._offer(True, 0 if outcome.source.planes else channel_count(outcome))
-            self._release_maps()
+            for button in self.maps:
+                self.mark_map(button)
 
     def _on_ended(self, fraction: float, message: str) -> None:
         wish, self._after_merge = self._after_merge, None
@@ -136,7 +137,8 @@ class ResultViews(QWidget):
 
     def _on_tidy(self) -> None:
         self.show_comparison("")
-        self._release_maps()
+        for button in self.maps:
+            self.mark_map(button)
         self._controller.remove_preview()
         remove_extra_layers(self._viewer)
 
@@ -189,10 +191,6 @@ class ResultViews(QWidget):
         self.legend.setVisible(bool(name))
         if name:
             reveal(self.legend)
-
-    def _release_maps(self) -> None:
-        for button in self.maps:
-            self.mark_map(button)
 
     def _on_features(self) -> None:
         """Compute in the background; of several wishes the last one counts."""

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 
 from napari_afunet.layers.selection import KEY
 
 if TYPE_CHECKING:
-    from napari.layers import Image
-
     from afunet_core.tonemap_lut import LivePicture
 
 # value → what the user reads
@@ -143,8 +142,6 @@ def show_in_thumbnail(layer: Image) -> None:
 
 def is_hdr(layer: Any) -> bool:
     """Return True for a layer of floating-point light, which a display has to compress."""
-    from napari.layers import Image
-
     if not isinstance(layer, Image) or layer.multiscale or not np.issubdtype(layer.dtype, np.floating):
         return False
     role = layer.metadata.get(KEY, {}).get("role")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from afunet_core.inspection import FeatureBasis
     from afunet_core.merging.result import MergeResult
 
+Arrays = dict[str, np.ndarray]
 Progress = Callable[[float, str], None]
 # The shorter frame, the reference, the longer frame, and the network's own picture.
 SOURCE_COLOURS = np.array(((0.25, 0.5, 1.0), (0.3, 0.85, 0.35), (1.0, 0.4, 0.3), (0.75, 0.75, 0.75)), np.float32)
@@ -32,9 +33,9 @@ class Outcome:
     radiance: np.ndarray  # ``(planes…, H, W[, 3])`` float32; linear, except for exposure fusion
     # per side ``(stage, planes…, H, W, 3)`` uint8, one colour basis for all, and as ``"decoded"`` the HDR image decoded
     # from every stage, ``(stage, planes…, H, W[, 3])`` float16; empty without the network
-    stages: dict[str, np.ndarray] = field(default_factory=dict)
+    stages: Arrays = field(default_factory=dict)
     # name → ``(planes…, H, W)`` float32: ghost map and what else the core reports
-    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    maps: Arrays = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)  # provenance, of the first plane
     warnings: list[str] = field(default_factory=list)  # what the core warned of, each once
     result: MergeResult | None = None  # the core's own result of the last plane
@@ -136,7 +137,7 @@ def _merge_plane(
     settings: MergeSettings,
     on_progress: Callable[[int, int, str], None],
     should_cancel: Callable[[], bool] | None,
-) -> tuple[MergeResult, dict[str, np.ndarray]]:
+) -> tuple[MergeResult, Arrays]:
     from afunet_core.bracket.bracket import Bracket
     from afunet_core.bracket.files import channel_of_dark_frame
     from afunet_core.merging import pipeline
@@ -150,7 +151,7 @@ def _merge_plane(
     arguments["black_level"] = channel_of_dark_frame(settings.black_level, settings.channel)
     bracket = Bracket(frames, names=source.names, metadata=metadata or None, **arguments)
     result = pipeline.merge(bracket, **settings.merge_arguments(), on_progress=on_progress, should_cancel=should_cancel)
-    maps: dict[str, np.ndarray] = {}
+    maps: Arrays = {}
     names = [name for name in result.maps if name != "stages_hdr"]
     for name in names if settings.ghost_map else ():
         if should_cancel is not None and should_cancel():
@@ -161,14 +162,14 @@ def _merge_plane(
 
 def _stage_views(
     result: MergeResult, settings: MergeSettings, basis: FeatureBasis | None
-) -> tuple[dict[str, np.ndarray], FeatureBasis | None]:
+) -> tuple[Arrays, FeatureBasis | None]:
     """Features as colours, per side ``(stage, H, W, 3)``, the images decoded from them, and the colours' basis."""
     if not (settings.stages and result.stages):
         return {}, basis
     from afunet_core.inspection import feature_basis, stage_rgb
 
     basis = basis or feature_basis(result.stages)
-    views: dict[str, np.ndarray] = {side: _bytes(stage_rgb(result.stages, side, basis=basis)) for side in SIDES}
+    views: Arrays = {side: _bytes(stage_rgb(result.stages, side, basis=basis)) for side in SIDES}
     views["decoded"] = result.maps["stages_hdr"].astype(np.float16)  # half precision is what EXR files keep, too
     return views, basis
 
@@ -182,13 +183,7 @@ def _plane_progress(on_progress: Progress | None, number: int, total: int) -> Ca
     return report
 
 
-def _store(
-    kept: dict[str, np.ndarray],
-    new: dict[str, np.ndarray],
-    planes: tuple[int, ...],
-    index: tuple[int, ...],
-    before: int = 0,
-) -> None:
+def _store(kept: Arrays, new: Arrays, planes: tuple[int, ...], index: tuple[int, ...], before: int = 0) -> None:
     """Keep the arrays of a plane; the plane axes follow the first axes, as many as ``before``."""
     for name, value in new.items():
         if name not in kept:

@@ -14,7 +14,11 @@ _SHOWN_SHARE = 0.001  # share of the picture from which on it is mentioned
 def what_happened(outcome: Outcome) -> str:
     """Return what a merge did, in one line: motion, reference, what was guessed, the tone curve that was found."""
     info = outcome.info
-    facts = [_motion(info), *_shares(info)]
+    facts = [_motion(info)]
+    if (followed := max((info.get("followed") or {"": 0.0}).values())) >= _SHOWN_SHARE:
+        facts.append(f"motion followed in {_percent(followed)}")
+    if (guessed := info.get("guessed") or 0.0) >= _SHOWN_SHARE:
+        facts.append(f"{_percent(guessed)} guessed")
     frames, reference = info.get("frames") or [], info.get("reference")
     if reference is not None and reference < len(frames):
         facts.append(f"reference {frames[reference]}")
@@ -41,16 +45,6 @@ def _motion(info: dict[str, Any]) -> str:
     if info.get("method") == "mertens":
         return "exposures fused, a picture for the screen and no light"
     return "nothing moved, frames averaged" if info.get("at_rest") else "merged by the network"
-
-
-def _shares(info: dict[str, Any]) -> list[str]:
-    facts = []
-    followed = max((info.get("followed") or {"": 0.0}).values())
-    if followed >= _SHOWN_SHARE:
-        facts.append(f"motion followed in {_percent(followed)}")
-    if (guessed := info.get("guessed") or 0.0) >= _SHOWN_SHARE:
-        facts.append(f"{_percent(guessed)} guessed")
-    return facts
 
 
 def _percent(share: float) -> str:

@@ -207,12 +207,11 @@ def stack_source(layer: Image) -> BracketSource:
     """The planes along the first axis of one layer as the frames of a bracket."""
     data = full_resolution(layer)
     if layer.ndim < 3 or data.shape[0] < 2:
-        raise BracketError(
-            f"layer {layer.name!r}",
+        expected, advice = (
             "a stack with one plane per frame along its first axis",
-            f"shape {data.shape}",
-            "Choose another layer, or three layers with one frame each.",
+            "or three layers with one frame each.",
         )
+        raise BracketError(f"layer {layer.name!r}", expected, f"shape {data.shape}", f"Choose another layer, {advice}")
     names = tuple(f"{layer.name} [{index}]" for index in range(data.shape[0]))
     frames = tuple(data[index] for index in range(data.shape[0]))
     path = layer_path(layer)

@@ -62,12 +62,8 @@ class DisplayPanel(QWidget):
 
     def settings(self) -> DisplaySettings:
         """Return the settings shown now."""
-        return DisplaySettings(
-            self.operator_box.currentData(),
-            self.ev_slider.value(),
-            self.gamma_slider.value(),
-            self.warn_check.isChecked(),
-        )
+        operator, warn = self.operator_box.currentData(), self.warn_check.isChecked()
+        return DisplaySettings(operator, self.ev_slider.value(), self.gamma_slider.value(), warn)
 
     def set_settings(self, settings: DisplaySettings) -> None:
         """Show these settings without redrawing anything."""
@@ -107,23 +103,18 @@ class DisplayPanel(QWidget):
 
     def apply(self, create: bool = False, gamma_only: bool = False) -> None:
         """Draw the chosen layer and its tone-mapped view with the present settings; ``create`` adds a missing view."""
-        layer = self.layer()
-        if layer is None or layer not in self._viewer.layers:
+        layer, layers = self.layer(), self._viewer.layers
+        if layer is None or layer not in layers:
             return
         view = Result.of_layer(self._viewer, layer).find("tone_mapped")
         if gamma_only and view is not None:
             set_view_gamma(view, self.settings())  # the shader does it: no pixel is computed anew
         elif create or view is not None:
             view = show_tone_mapped(self._viewer, layer, self.settings())
-        if view is not None and self._covers(view, layer):
-            self._settled.start()  # drawing two layers, of which one is not seen, would take twice as long
+        if view is not None and view.visible and view.opacity == 1 and layers.index(view) > layers.index(layer):
+            self._settled.start()  # drawing the layer below, which is not seen, would take twice as long
         else:
             set_display(layer, self.settings())
-
-    def _covers(self, view: Image, layer: Image) -> bool:
-        """Return True if the tone-mapped view hides the layer it was made of."""
-        layers = self._viewer.layers
-        return view.visible and view.opacity == 1 and layers.index(view) > layers.index(layer)
 
     def _settle(self) -> None:
         layer = self.layer()

@@ -59,7 +59,16 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
     column.setContentsMargins(6, 4, 6, 4)
     column.setSpacing(4)  # all of it fits a screen of ordinary height, with the sections folded
     for part in parts:
-        column.addWidget(part if isinstance(part, QWidget) else _group(*part))
+        if isinstance(part, QWidget):
+            column.addWidget(part)
+            continue
+        title, contents = part
+        group = QGroupBox(title) if title else QWidget()
+        column.addWidget(group)
+        inner = QVBoxLayout(group) if title else QHBoxLayout(group)
+        inner.setContentsMargins(*(8, 5, 8, 6) if title else (0, 0, 0, 0))
+        for content in contents:
+            inner.addWidget(content)
     column.addStretch(1)
     area = QScrollArea()
     area.setWidget(inside)
@@ -148,12 +157,3 @@ def reveal(widget: QWidget) -> None:
             parent.ensureWidgetVisible(widget, 0, 8)
 
     QTimer.singleShot(50, scroll)
-
-
-def _group(title: str, contents: Iterable[QWidget]) -> QWidget:
-    group = QGroupBox(title) if title else QWidget()
-    layout = QVBoxLayout(group) if title else QHBoxLayout(group)
-    layout.setContentsMargins(*(8, 5, 8, 6) if title else (0, 0, 0, 0))
-    for content in contents:
-        layout.addWidget(content)
-    return group
