@@ -23,9 +23,11 @@ def qtbot(qtbot):
 
 @pytest.fixture
 def plugin(npe2pm):
-    """Only this plugin, registered from the manifest in the repository."""
+    """Only this plugin, registered from the manifest in the repository; no notifications so far."""
+    from napari.utils.notifications import notification_manager
     from npe2 import PluginManifest
 
+    notification_manager.records.clear()
     npe2pm.register(PluginManifest.from_file(MANIFEST))
     return npe2pm
 
@@ -66,18 +68,12 @@ def photographs(take_photographs):
 
 @pytest.fixture
 def viewer(plugin, make_napari_viewer):
-    from napari.utils.notifications import notification_manager
-
-    notification_manager.records.clear()
     return make_napari_viewer()
 
 
 @pytest.fixture
 def open_widget(plugin, make_napari_viewer, tiny_model):
     """``open_widget(show=False)`` → viewer and widget with a tiny network, as often as wanted."""
-    from napari.utils.notifications import notification_manager
-
-    notification_manager.records.clear()
 
     def open_widget(show=False, viewer=None, **options):
         viewer = viewer or make_napari_viewer(show=show)

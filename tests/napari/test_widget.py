@@ -7,7 +7,7 @@ from scenes import EV, add_bracket, make_frames, messages, results
 
 
 def test_from_sample_frames_to_layers_and_again(viewer, widget, qtbot, frames, click_merge):
-    """The whole line: layers found, exposure typed, Merge clicked, layers right, re-run in place, script repeats it."""
+    """The whole line: layers found, exposure typed, Merge clicked, layers right, re-run in place."""
     layers = add_bracket(viewer, frames, scale=(0.5, 0.5), translate=(10, 20), units=("um", "um"))
     assert widget.bracket.layers() == layers
     assert widget.bracket.exposures() == (EV, None)
@@ -56,13 +56,16 @@ def test_from_sample_frames_to_layers_and_again(viewer, widget, qtbot, frames, c
     assert hdr.metadata["afunet"]["settings"]["ev"] == (-2.0, 0.0, 1.5)
     assert not np.array_equal(before, hdr.data)
 
-    script = widget.copy_script()
-    namespace = {}
-    exec(compile(script, "<script>", "exec"), namespace)
-    np.testing.assert_array_equal(namespace["result"].radiance, hdr.data)
-
-    widget.views.tidy_button.click()
-    assert set(viewer.layers) == {*layers, hdr, viewer.layers["scene tone mapped"]}
+    widget.views.quantity_box.setCurrentIndex(1)
+    for name in ("stages", "ghost_map", "tone_mapped"):
+        widget.options.choose(name, False)
+    edit.clear()
+    qtbot.keyClicks(edit, "1.8")
+    shown = viewer.layers["scene tone mapped"].data
+    click_merge(widget)  # what it did not make anew would show another merge
+    assert widget.controls.status_label.text().startswith("Merged"), widget.controls.warnings_label.text()
+    assert set(results(viewer)) == {"scene HDR", "scene tone mapped"}
+    assert not np.array_equal(viewer.layers["scene tone mapped"].data, shown)
 
 
 def test_mistakes_are_said_in_the_panel(viewer, widget, frames, click_merge):
@@ -124,14 +127,6 @@ def test_a_microscope_series_by_the_book_measures_right(viewer, open_widget, qtb
     info = hdr.metadata["afunet"]["info"]
     assert all(entry["decision"] != "warped" for entry in info["registration"] or ())
     assert "Frames averaged" in widget.controls.summary_label.text()
-
-
-def test_nothing_open_says_what_to_do(viewer, widget):
-    assert "Open Sample" in widget.controls.status_label.text()
-    assert not widget.display.isEnabled()
-    assert not any(button.isEnabled() for button in widget.views.comparisons.values())
-    widget.merge()
-    assert "Open Sample" in widget.controls.warnings_label.text()
 
 
 def test_what_is_not_finite_is_said_and_does_not_spread(open_widget, finish, frames):

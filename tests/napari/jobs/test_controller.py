@@ -148,24 +148,6 @@ def test_another_bracket_gets_results_of_its_own_and_every_result_is_brought_to_
     assert viewer.layers[-2] is result
 
 
-def test_maps_and_stages_of_an_earlier_merge_go_with_it(merge_frames, click_merge, frames):
-    viewer, widget = merge_frames(frames, stages=True, ghost_map=True, method="afunet")
-    widget.views.quantity_box.setCurrentIndex(1)
-    assert "scene stages · under" in results(viewer)
-    assert "scene ghost map" in results(viewer)
-    widget.options.choose("stages", False)
-    widget.options.choose("ghost_map", False)
-    widget.options.choose("tone_mapped", False)
-    edit = widget.bracket.exposure_edits[2]
-    edit.setText("1.5")
-    edit.textEdited.emit("1.5")
-    before = viewer.layers["scene tone mapped"].data
-    click_merge(widget)
-    assert widget.controls.status_label.text().startswith("Merged"), widget.controls.warnings_label.text()
-    assert set(results(viewer)) == {"scene HDR", "scene tone mapped"}
-    assert not np.array_equal(viewer.layers["scene tone mapped"].data, before)  # it shows the result that is there
-
-
 def test_the_activity_dock_shows_the_merge_and_the_panel_what_happened(merge_frames, frames, monkeypatch):
     from napari_afunet.jobs import controller
 

@@ -33,19 +33,6 @@ def test_exposure_fusion_is_shown_as_the_picture_it_is(frames):
     assert "scene tone mapped" not in viewer.layers
 
 
-def test_stages_of_every_plane_share_the_stage_axis(tiny_model):
-    viewer = ViewerModel()
-    planes = [make_frames(16, 20, seed=seed)[0] for seed in range(2)]
-    add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)], rgb=True, scale=(7, 1, 1))
-    merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
-    stages = viewer.layers["scene stages · over"]
-    assert stages.data.shape == (2, 2, 16, 20, 3)
-    assert stages.data.dtype == np.uint8
-    assert stages.axis_labels[0] == "stage"
-    assert tuple(stages.scale) == (1, 7, 1, 1)
-    assert stages.data.std() > 1
-
-
 def test_the_image_decoded_from_every_stage_is_a_layer_that_ends_in_the_result(tiny_model):
     viewer = ViewerModel()
     options = {"method": "afunet", "align": "off", "model": tiny_model, "device": "cpu", "stages": True}
@@ -114,8 +101,14 @@ def sliders(viewer):
 def test_the_stage_slider_comes_with_the_stages(make_napari_viewer, tiny_model, planes):
     viewer = make_napari_viewer()
     frames = make_frames(16, 20)[0]
-    layers = add_bracket(viewer, [np.stack([frame] * planes) for frame in frames] if planes else frames)
+    frames = [np.stack([frame] * planes) for frame in frames] if planes else frames
+    layers = add_bracket(viewer, frames, scale=(7, 1, 1)[-2 - bool(planes) :])
     merge_layers(viewer, layers, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
+    stages = viewer.layers["scene stages · over"]
+    assert stages.data.shape == (2, *frames[0].shape)
+    assert stages.data.dtype == np.uint8
+    assert stages.data.std() > 1
+    assert tuple(stages.scale) == (1, *layers[0].scale)
     viewer.screenshot(flash=False)
     assert sliders(viewer) == [("stage", 2), *([("-3", planes)] if planes else [])]
     assert viewer.dims.current_step[0] == 1

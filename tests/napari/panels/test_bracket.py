@@ -97,18 +97,6 @@ def test_an_encoding_that_was_chosen_stays_while_frames_of_its_bracket_do(viewer
     assert widget.options.settings().method == "auto"
 
 
-def test_the_reference_stays_the_frame_that_was_chosen_when_rows_are_sorted(viewer, widget, qtbot, frames, click_merge):
-    layers = add_bracket(viewer, frames)
-    widget.bracket.reference_box.setCurrentIndex(1)  # the darkest
-    assert widget.bracket.reference() == 0
-    edit = widget.bracket.exposure_edits[0]
-    edit.selectAll()
-    qtbot.keyClicks(edit, "1")
-    qtbot.keyClick(edit, "\r")
-    assert widget.bracket.layers()[1] is layers[0]
-    assert widget.bracket.reference() == 1
-
-
 def test_more_frames_than_one_bracket_takes_are_said(viewer, widget):
     for index in range(17):
         viewer.add_image(np.full((8, 9), index, np.uint8), name=f"f{index}", metadata={"ev": float(index)})

@@ -60,6 +60,10 @@ def test_what_the_merge_did_not_keep_is_merged_again_and_shown(merge_frames, qtb
     qtbot.waitUntil(lambda: not widget.is_running and "scene stages · under" in viewer.layers)
     shown = {layer.name for layer in viewer.layers if layer.visible}
     assert shown == {f"scene stages · {side}" for side in ("under", "reference", "over")}
+    assert len(viewer.layers) > 8
+    qtbot.mouseClick(widget.views.tidy_button, Qt.MouseButton.LeftButton)
+    left = {viewer.layers["scene HDR"], viewer.layers["scene tone mapped"]}
+    assert set(viewer.layers) == {*widget.bracket.layers(), *left}
 
 
 def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(merge_frames, qtbot, moved):
