@@ -43,6 +43,8 @@ class MergeWidget(QWidget):
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
+        events = napari_viewer.layers.events
+        self._layer_events = events.inserted, events.removed, events.renamed
         self._fused: Image | None = None
         self.display = DisplayPanel(napari_viewer)
         self.controller = MergeController(napari_viewer, self.display.settings, self)
@@ -81,7 +83,7 @@ class MergeWidget(QWidget):
         self.controller.started.connect(self._on_started)
         self.controller.progressed.connect(self.controls.show_progress)
         self.controller.merged.connect(self._on_merged)
-        self.controller.summarised.connect(self._on_summarised)
+        self.controller.summarised.connect(self.controls.show_summary)
         self.controller.ended.connect(self._on_ended)
         self.controller.bracket_done.connect(self.batch.show_done)
         self.bracket.open_button.clicked.connect(self.open_frames)
@@ -89,15 +91,11 @@ class MergeWidget(QWidget):
         self.display.layer_box.activated.connect(self._on_display_chosen)
         for signal in (self.bracket.changed, self.options.changed, self.controller.ended):
             signal.connect(lambda: self._preview_check.start())
-        for event in self._layer_events():
+        for event in self._layer_events:
             event.connect(self._on_layers)
         # By the viewer they work wherever the focus is, and should napari bind the manifest's, those come first.
         for key, action in zip(KEYS, (self.merge, partial(self.views.toggle_comparison, "reference")), strict=True):
             self._viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
-
-    def _layer_events(self) -> list[Any]:
-        events = self._viewer.layers.events
-        return [events.inserted, events.removed, events.renamed]
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the panel into its dock; stop when it is closed: napari then takes it out of its dock."""
@@ -121,7 +119,7 @@ class MergeWidget(QWidget):
         """Stop what runs, and listen to the viewer no longer."""
         self.readiness.stop()
         self.controller.abandon()
-        for event in self._layer_events():
+        for event in self._layer_events:
             event.disconnect(self._on_layers)
         for key in KEYS:
             self._viewer.bind_key(key, None)
@@ -223,18 +221,13 @@ class MergeWidget(QWidget):
     def _on_started(self) -> None:
         self.readiness.stop()
         self.batch.show_running()
-        self.controls.show_warnings([])
-        self.controls.show_summary("")
+        self.controls.show_summary("", [])
         self.controls.show_running()
 
     def _on_merged(self, layers: dict[str, Image]) -> None:
         self.display.refresh()
         self.display.choose(layers["radiance"])
         self._fused = None if is_hdr(layers["radiance"]) else layers["radiance"]
-
-    def _on_summarised(self, summary: str, warnings: list[str]) -> None:
-        self.controls.show_summary(summary)
-        self.controls.show_warnings(warnings)
 
     def _on_ended(self, fraction: float, message: str) -> None:
         self.batch.show_idle()

@@ -65,8 +65,9 @@ class ControlsPanel(QWidget):
         self.warnings_label.setText("\n".join(f"⚠ {warning}" for warning in warnings))
         self.warnings_label.setVisible(bool(warnings))
 
-    def show_summary(self, text: str) -> None:
-        """Show what happened in a merge; it stays until the next one."""
+    def show_summary(self, text: str, warnings: Sequence[str]) -> None:
+        """Show what happened in a merge, and its warnings; the summary stays until the next one."""
+        self.show_warnings(warnings)
         self.summary_label.setText(text)
         self.summary_label.setVisible(bool(text))
 
