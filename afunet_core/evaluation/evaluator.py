@@ -220,7 +220,8 @@ def _scores(result: Tensor, sample: Sample, metrics: Mapping[str, Metric]) -> di
         return scores | {INSIDE: math.nan, OUTSIDE: math.nan}
     moved = sample.moved > 0.5
     for column, mask in ((INSIDE, moved), (OUTSIDE, ~moved)):
-        scores[column] = psnr_mu(result, sample.truth, mask=mask).nanmean().item()
+        score = psnr_mu(result, sample.truth, mask=mask).nanmean().item()
+        scores[column] = score if math.isfinite(score) else math.nan  # a region all white in both tells nothing
     return scores
 
 
