@@ -46,7 +46,7 @@ def drop(qtbot):
 
 
 def dragged(paths):
-    """What a file manager drags: paths, as the window gets them."""
+    """Return paths as the window gets them from a file manager."""
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     return data
