@@ -22,7 +22,7 @@ from napari_afunet.layers.result_layer import find_whole
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.panels.batch import BatchPanel
 from napari_afunet.panels.bracket import BracketPanel
-from napari_afunet.panels.controls import ControlsPanel
+from napari_afunet.panels.controls import IDLE, ControlsPanel
 from napari_afunet.panels.display import DisplayPanel
 from napari_afunet.panels.frame_table import EV
 from napari_afunet.panels.layout import fill_column, make_button
@@ -76,7 +76,8 @@ class MergeWidget(QWidget):
         self.readiness.update()
 
     def _connect(self) -> None:
-        self.controls.merge_button.clicked.connect(lambda: self.cancel() if self.is_running else self.merge())
+        button = self.controls.merge_button
+        button.clicked.connect(lambda: self.merge() if button.text() == IDLE else self.cancel())
         self.controls.preview_button.clicked.connect(self.preview)
         self.save_button.told.connect(self.controls.show_status)
         self.save_button.failed.connect(self._tell)
