@@ -90,8 +90,7 @@ def shown_exposures(layer: Image) -> tuple[float, float]:
             base = -float(np.log2(np.percentile(lit, 99)))
             unit = min(base, math.log2(_GREY / _GAIN) - float(np.log2(lit).mean()))
         layer.metadata[KEY] = note = note | {"shown_exposures": (base, unit)}
-    exposures: tuple[float, float] = note["shown_exposures"]
-    return exposures
+    return note["shown_exposures"]
 
 
 def reference_exposure(info: Mapping[str, Any]) -> float | None:
