@@ -15,9 +15,11 @@ from napari_afunet.layers.overlays import (
     draw_regions,
     find_regions,
     frame_ids,
+    match_features,
     outline_strokes,
     region_layer,
     remove_last_region,
+    show_taken_regions,
 )
 from napari_afunet.layers.result_layer import ResultId, find_result
 from napari_afunet.layers.selection import MOST_FRAMES
@@ -25,7 +27,7 @@ from napari_afunet.panels.layout import let_shrink
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Shapes
 
 _FINISHED = ("added", "removed", "changed")
 _DELAY = 250  # milliseconds without a change after which regions are taken
@@ -71,8 +73,11 @@ class RegionTools(QWidget):
         self._settled.setInterval(_DELAY)
         self._settled.timeout.connect(self._take)
         controller.merged.connect(self._offer)
+        controller.merged.connect(self.refresh)
+        controller.not_retaken.connect(self._show_taken)
         controller.ended.connect(self._settle)  # what was drawn while it ran
         self._is_drawing = False  # the mouse is down, or a shape waits for its next corner
+        self._is_tool_new = False  # chosen, and nothing drawn with it yet
 
     def _offer(self, layers: Any = None) -> None:
         """Offer the frames of the last merge; say why where none can be taken."""
@@ -86,14 +91,21 @@ class RegionTools(QWidget):
         for widget in (self.frame_box, *self.tools.values(), self.undo_button):
             widget.setEnabled(bool(names) and not reason)
 
-    def refresh(self) -> None:
+    def refresh(self, layers: Any = None) -> None:
         """Follow the layer list: a layer of regions that is deleted takes its regions with it."""
         outcome = self._controller.outcome
         if outcome is None:
             self._offer()
-        elif region_layer(self._viewer, ResultId.of_outcome(outcome)) is None:
+        elif (layer := region_layer(self._viewer, ResultId.of_outcome(outcome))) is None:
             self._is_drawing = False
+        else:
+            self._follow(layer)
         self._settle()
+
+    def _follow(self, layer: Shapes) -> None:
+        """Listen to what is drawn there, once."""
+        layer.events.data.disconnect(self._on_data)
+        layer.events.data.connect(self._on_data)
 
     def drawn(self, layers: Sequence[Image]) -> tuple[Any, ...]:
         """Return the regions drawn over the result of these frames, shortest exposure first."""
@@ -103,13 +115,14 @@ class RegionTools(QWidget):
     def _on_draw(self, tool: str) -> None:
         outcome, frame = self._uncovered(), self.frame_box.currentIndex()
         if outcome is not None and frame >= 0:
-            layer = draw_regions(self._viewer, outcome, frame, tool)
-            self._is_drawing = False
-            layer.events.data.disconnect(self._on_data)
-            layer.events.data.connect(self._on_data)
+            draw_regions(self._viewer, outcome, frame, tool)
+            self._is_drawing, self._is_tool_new = False, True
 
     def _on_data(self, event: Any) -> None:
         self._is_drawing = event.action not in _FINISHED
+        if not self._is_drawing:
+            match_features(event.source)
+        self._is_tool_new = self._is_tool_new and not self._is_drawing
         self._settle()
 
     def _settle(self, *args: object) -> None:
@@ -118,6 +131,11 @@ class RegionTools(QWidget):
             self._settled.stop()
         else:
             self._settled.start()
+
+    def _show_taken(self) -> None:
+        outcome = self._controller.outcome
+        if outcome is not None:
+            show_taken_regions(self._viewer, outcome)
 
     def _on_undo(self) -> None:
         outcome = self._controller.outcome
@@ -134,7 +152,7 @@ class RegionTools(QWidget):
             outline_strokes(layer)
         regions = find_regions(layer, frame_ids(outcome))
         if regions != self._controller.regions and find_result(self._viewer, result, "radiance") is not None:
-            if layer is not None and str(layer.mode).startswith("add"):
+            if layer is not None and str(layer.mode).startswith("add") and not self._is_tool_new:
                 layer.mode = "pan_zoom"  # one press of the button draws one region
             self._controller.retake(regions)
 

@@ -86,6 +86,7 @@ class MergeWidget(QWidget):
         self.controller.started.connect(self._on_started)
         self.controller.progressed.connect(self.controls.show_progress)
         self.controller.merged.connect(self._on_merged)
+        self.controller.retaking.connect(self.controls.show_running)
         self.controller.summarised.connect(self._on_summarised)
         self.controller.ended.connect(self._on_ended)
         self.script_button.clicked.connect(self.copy_script)
@@ -210,7 +211,7 @@ class MergeWidget(QWidget):
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
-        if self.is_running:
+        if self.is_running or self.controller.is_retaking_plane:
             self.controls.show_cancelling()
             self.controller.cancel()
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from napari.utils import progress
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+CANCELLED = "Cancelled. Nothing was changed."
 STEPS = 1000  # steps of the bar in napari's activity dock
 _PAUSE = 1  # milliseconds between two layers of a result
 KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
@@ -39,7 +39,7 @@ class _Retaking:
     """Regions that are just being taken."""
 
     regions: tuple[Any, ...]
-    stop: threading.Event = field(default_factory=threading.Event)
+    run: Run
 
 
 class MergeController(QObject):
@@ -49,6 +49,8 @@ class MergeController(QObject):
     progressed = Signal(float, str)  # fraction, message
     merged = Signal(object)  # role → layer, when a result is in the viewer
     bracket_done = Signal(object)  # of a batch
+    retaking = Signal()  # a plane of a stack is merged again, until ``ended``
+    not_retaken = Signal()  # regions drawn are not in the result: it failed, or was cancelled
     summarised = Signal(str, object)  # what happened in one line, warnings
     ended = Signal(float, str)  # fraction done, sentence: nothing runs any more
 
@@ -78,6 +80,8 @@ class MergeController(QObject):
         """Ask what runs to stop; it does within a second."""
         if self.run is not None:
             self.run.stop.set()
+        elif self._retaking is not None:
+            self._retaking.run.stop.set()
 
     @property
     def regions(self) -> tuple[Any, ...]:
@@ -86,39 +90,51 @@ class MergeController(QObject):
             return self._retaking.regions
         return () if self.outcome is None else self.outcome.settings.regions
 
+    @property
+    def is_retaking_plane(self) -> bool:
+        """True while a plane of a stack is merged again for a region."""
+        return self._retaking is not None and self.outcome is not None and bool(self.outcome.source.planes)
+
     def retake(self, regions: tuple[Any, ...]) -> None:
         """Take regions of the last result from other frames, and show it anew; an older wish is forgotten."""
         outcome = self.outcome
         if outcome is None or outcome.result is None or self.run is not None:
             return
         self._stop_retaking()
-        self._retaking = wish = _Retaking(regions)
-        if outcome.source.planes:
-            self.progressed.emit(0.0, "Merging the plane again …")
+        self._retaking = wish = _Retaking(regions, Run(self))
+        is_slow = bool(outcome.source.planes)  # a merge of its own
+        if is_slow:
+            wish.run.progressed.connect(self.progressed)
+            self.retaking.emit()
 
         def show(changed: Outcome) -> None:
             if self._retaking is not wish:
                 return
-            self._retaking = None
+            self._stop_retaking()
             vars(outcome).update(vars(changed))
-            if outcome.source.planes:
-                self.progressed.emit(1.0, "Merged the plane again.")
             update_result(self._viewer, outcome, self._display())
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
+            if is_slow:
+                self.ended.emit(1.0, "Merged the plane again.")
 
         def failed(error: Exception) -> None:
             if self._retaking is not wish:
                 return
-            self._retaking = None
-            message = in_widget_words(str(error))
-            self.progressed.emit(0.0, message)
-            show_error(message)
+            self._stop_retaking()
+            self.not_retaken.emit()
+            message = CANCELLED
+            if not isinstance(error, MergeCancelled):
+                message = in_widget_words(str(error))
+                show_error(message)
+            self.ended.emit(0.0, message)
 
-        run_in_background(self, with_regions, outcome, regions, wish.stop.is_set, done=show, failed=failed)
+        report, stop = wish.run.report, wish.run.stop
+        run_in_background(self, with_regions, outcome, regions, report, stop.is_set, done=show, failed=failed)
 
     def _stop_retaking(self) -> None:
         if self._retaking is not None:
-            self._retaking.stop.set()
+            self._retaking.run.stop.set()
+            self._retaking.run.deleteLater()
             self._retaking = None
 
     def _start(self, title: str, function: Callable[..., Outcome | str], *arguments: Any) -> None:
@@ -150,7 +166,7 @@ class MergeController(QObject):
     def _on_failed(self, error: Exception) -> None:
         """End with a sentence on what went wrong."""
         if isinstance(error, MergeCancelled):
-            self._end(0.0, "Cancelled. Nothing was changed.")
+            self._end(0.0, CANCELLED)
             return
         message = f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this."
         if isinstance(error, MemoryError):
@@ -177,7 +193,7 @@ class MergeController(QObject):
         self._stop_retaking()
         if self.run is not None:
             self.run.stop.set()
-            self._end(0.0, "Cancelled. Nothing was changed.")
+            self._end(0.0, CANCELLED)
         self.outcome = self.preview = None
 
     def remove_preview(self) -> None:

@@ -101,21 +101,7 @@ def region_layer(viewer: ViewerModel, result: ResultId) -> Shapes | None:
 
 def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, tool: str = "add_rectangle") -> Shapes:
     """Let the user draw over the result with a tool (a mode of napari's shapes): that is taken from ``frame``."""
-    result = ResultId.of_outcome(outcome)
-    layer = region_layer(viewer, result)
-    if layer is None:
-        layer = viewer.add_shapes(
-            None,
-            ndim=len(outcome.source.planes) + 2,
-            name=f"{result.name} regions",
-            face_color="transparent",
-            edge_color="yellow",
-            edge_width=_EDGE,
-            features={"frame": np.array([], object), "id": np.array([], object)},
-            text={"string": "{frame}", "color": "yellow", "anchor": "upper_left", "size": 10},
-            metadata={KEY: {"key": result.key, "bracket": result.name, "role": _REGIONS}},
-            **outcome.source.placement.arguments(),
-        )
+    layer = _add_region_layer(viewer, outcome)
     layer.visible = True
     move_to_front(viewer, layer)
     layer.feature_defaults = {"frame": outcome.info["frames"][frame], "id": frame_ids(outcome)[frame]}
@@ -127,15 +113,66 @@ def draw_regions(viewer: ViewerModel, outcome: Outcome, frame: int, tool: str = 
     return layer
 
 
+def _add_region_layer(viewer: ViewerModel, outcome: Outcome) -> Shapes:
+    """Return the layer with the regions of a result, added where there is none."""
+    result = ResultId.of_outcome(outcome)
+    return region_layer(viewer, result) or viewer.add_shapes(
+        None,
+        ndim=len(outcome.source.planes) + 2,
+        name=f"{result.name} regions",
+        face_color="transparent",
+        edge_color="yellow",
+        edge_width=_EDGE,
+        features={"frame": np.array([], object), "id": np.array([], object)},
+        text={"string": "{frame}", "color": "yellow", "anchor": "upper_left", "size": 10},
+        metadata={KEY: {"key": result.key, "bracket": result.name, "role": _REGIONS}},
+        **outcome.source.placement.arguments(),
+    )
+
+
+def show_taken_regions(viewer: ViewerModel, outcome: Outcome) -> None:
+    """Draw the regions that the result holds, and no others."""
+    layer, ids = _add_region_layer(viewer, outcome), frame_ids(outcome)
+    layer.data = [(np.array(corners), "polygon") for _, corners in outcome.settings.regions]
+    frames = [frame for frame, _ in outcome.settings.regions]
+    names = [outcome.info["frames"][frame] for frame in frames]
+    owners = np.array([ids[frame] for frame in frames], object)
+    _set_features(layer, {"frame": np.array(names, object), "id": owners})
+
+
 def outline_strokes(layer: Shapes) -> None:
-    """Make of every stroke of the brush the outline of what it covers."""
+    """Make of every stroke of the brush the outline of what it covers; what was only begun goes."""
+    drawn = zip(layer.data, layer.shape_type, strict=True)
+    begun = [index for index, (points, kind) in enumerate(drawn) if _is_begun(points, kind)]
+    if begun:
+        layer.remove(begun)
     kinds = layer.shape_type
     if "path" in kinds:
-        drawn = zip(layer.data, kinds, layer.edge_width, strict=True)
+        strokes = zip(layer.data, kinds, layer.edge_width, strict=True)
         layer.data = [
-            (_outline(points, width), "polygon") if kind == "path" else (points, kind) for points, kind, width in drawn
+            (_outline(points, width), "polygon") if kind == "path" else (points, kind)
+            for points, kind, width in strokes
         ]
         layer.edge_width = _EDGE
+
+
+def _is_begun(points: np.ndarray, kind: str) -> bool:
+    """Return True for a shape without an area: a click, or a first corner."""
+    height_width = np.ptp(points[:, -2:], axis=0)
+    return bool((height_width.max() if kind == "path" else height_width.min()) < _SMALLEST)
+
+
+def match_features(layer: Shapes) -> None:
+    """Remove the features of a shape that was just drawn with too few corners: napari drops it, and they stay."""
+    if len(layer.features) > len(layer.data):
+        _set_features(layer, layer.features[: len(layer.data)])
+
+
+def _set_features(layer: Shapes, features: Any) -> None:
+    """Set the features, and leave what the next shape gets: napari would take that from them."""
+    defaults = layer.feature_defaults
+    layer.features = features
+    layer.feature_defaults = defaults
 
 
 def _outline(points: np.ndarray, width: float) -> np.ndarray:
@@ -170,19 +207,18 @@ def find_regions(layer: Shapes | None, ids: Sequence[str]) -> tuple[Any, ...]:
     if layer is None:
         return ()
     regions = []
-    # Where napari drops a shape of too few corners, its feature stays: the last ones belong together.
-    frames = list(layer.features["id"])[len(layer.features) - len(layer.data) :]
-    for corners, frame in zip(layer.data, frames, strict=True):
+    for corners, kind, frame in zip(layer.data, layer.shape_type, layer.features["id"], strict=False):
         points = np.asarray(corners)
         points[:, :-2] = np.round(points[:, :-2])
-        if np.ptp(points[:, -2:], axis=0).min() >= _SMALLEST and frame in ids:
+        if kind != "path" and not _is_begun(points, kind) and frame in ids:  # a path is just being drawn
             polygon = tuple(tuple(round(float(place), 2) for place in point) for point in points)
             regions.append((ids.index(frame), polygon))
     return tuple(regions)
 
 
 def remove_last_region(layer: Shapes) -> None:
-    """Take the region back that was drawn last."""
+    """Take the region back that was drawn last, or what is being drawn."""
+    layer.mode = "pan_zoom"  # ends the drawing: napari cannot remove a shape in the middle of it
     if len(layer.data):
         layer.selected_data = {len(layer.data) - 1}
         layer.remove_selected()
