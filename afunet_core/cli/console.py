@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -52,8 +53,14 @@ _PLAIN |= {"±": "+-", "µ": "u", "μ": "u", "²": "^2", "·": "*", "≥": ">=",
 
 
 def printable_output() -> None:
-    """Let stdout and stderr say every character: those that the terminal's encoding lacks by others, or by number."""
+    """Let stdout and stderr say every character: those that the terminal's encoding lacks by others, or by number.
+
+    A service or a program with windows may have closed them: then nothing is said.
+    """
     codecs.register_error("afunet", _replace)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # as long as the process
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a test's or a program's own stream may have none
         if reconfigure is not None:

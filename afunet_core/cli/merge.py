@@ -14,7 +14,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from afunet_core.bracket.folders import find_brackets
 from afunet_core.bracket.options import BracketOptions
 from afunet_core.cli.console import as_options, complain, harmless, progress_bar
 from afunet_core.cli.options import (
@@ -81,20 +80,35 @@ def run(options: argparse.Namespace) -> int:
     if options.pause is not None and not options.group:
         raise ArgumentError("pause", "--group, which looks for brackets", "no --group", "Add --group.")
     suffix = "." + options.format.lower().lstrip(".")
+    is_file = Path(options.output).suffix.lower() in WRITABLE and not Path(options.output).is_dir()
+    _refuse_idle_options(options, Path(options.output).suffix.lower() if is_file else suffix)
     if options.group:
         jobs, single = group_jobs(folders, options.output, _job(options), suffix, options.pause)
         if single:
             complain(f"{len(single)} pictures belong to no bracket: {', '.join(path.name for path in single[:8])}")
-        return _merge_jobs(options, jobs, suffix)
-    if not folders:
+    elif not folders:
         return _merge_one(options, files=tuple(map(str, inputs)))
-    if Path(options.output).suffix.lower() not in WRITABLE or Path(options.output).is_dir():
-        return _merge_jobs(options, folder_jobs(folders, options.output, _job(options), suffix), suffix)
-    brackets = [bracket for folder in folders for bracket in find_brackets(folder)]
-    if len(brackets) != 1:
+    else:
+        jobs = folder_jobs(folders, options.output, _job(options), suffix)
+    if is_file and len(jobs) == 1:
+        return _merge_one(options, folder=jobs[0].folder, files=jobs[0].files)
+    if is_file:
         advice = "Name a folder, without a suffix, as output."
-        raise ArgumentError("output", "a folder for the results", f"a file for {len(brackets)} brackets", advice)
-    return _merge_one(options, folder=str(brackets[0]))
+        raise ArgumentError("output", "a folder for the results", f"a file for {len(jobs)} brackets", advice)
+    return _merge_jobs(options, jobs, suffix)
+
+
+def _refuse_idle_options(options: argparse.Namespace, suffix: str) -> None:
+    """Refuse, before the work, what the results of this suffix or the method have no use for."""
+    written = {suffix, Path(options.tonemapped or "").suffix.lower()}
+    idle = (
+        ("half", options.half and suffix not in (".exr", ".dng"), "an .exr or a .dng as output", suffix),
+        ("gain_map", options.gain_map and not written & {".jpg", ".jpeg"}, "a .jpg among the results", suffix),
+        ("stages", options.stages and options.method in ("weighted", "mertens"), "a method with the network", None),
+    )
+    for name, is_idle, expected, found in idle:
+        if is_idle:
+            raise ArgumentError(name, expected, found or options.method, "Leave it out.")
 
 
 def _expanded(word: str) -> list[Path]:
@@ -131,6 +145,8 @@ def _merge_jobs(options: argparse.Namespace, jobs: list[MergeJob], suffix: str) 
     """Merge, print each outcome as it is known and the sums at the end; return 1 if a bracket failed."""
     if Path(options.output).is_file():
         raise ArgumentError("output", "a folder for the results", f"the file {options.output}", "Name another.")
+    if options.tonemapped is not None and Path(options.tonemapped).suffix.lower() in WRITABLE:
+        raise ArgumentError("tonemapped", "a folder for the pictures", options.tonemapped, "Leave out the suffix.")
     if options.workers is not None and options.scheduler is not None:
         raise ArgumentError("workers", "either workers here or a scheduler", "both")
     Path(options.output).mkdir(parents=True, exist_ok=True)

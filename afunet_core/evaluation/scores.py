@@ -174,10 +174,14 @@ def _definition(column: str, more: Mapping[str, Metric]) -> str:
 
 
 def _mean_and_error(scores: Iterable[float]) -> tuple[float, float]:
-    """Compute the mean and its standard error, √(s² / n) with s² the variance of a sample."""
+    """Compute the mean and its standard error, √(s² / n) with s² the variance of a sample.
+
+    The decibels of a perfect picture are infinite: then there is no standard error.
+    """
     values = list(scores)
     mean = statistics.fmean(values) if values else math.nan
-    return mean, statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    known = len(values) > 1 and math.isfinite(mean)
+    return mean, statistics.stdev(values) / math.sqrt(len(values)) if known else math.nan
 
 
 def _cell(value: float, column: str, sign: str = "") -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from afunet_core.errors import AFUNetError, ImageFileError
 
 ADVICE = "Open it in an image viewer; if it is damaged, export or copy it again."
+_WHITE_IS_ZERO = 0  # TIFF PhotometricInterpretation of inverted grey
 _MAX_COMPRESSION = 5000  # no format packs photographs anywhere near this tightly: a header that claims more is damaged
 
 
@@ -70,9 +71,31 @@ def part_pixels(source: Any, part: int, path: Path, kind: str) -> np.ndarray:
         raise ImageFileError(f"{path}: is damaged: {claim}. {ADVICE}")
     pixels = source.read_image(part, 0, 0, spec.nchannels, kind)
     problem = source.geterror()
-    if pixels is None or problem:
+    is_packed_otherwise = source.format_name() == "tiff" and "ompression" in problem
+    if is_packed_otherwise:
+        pixels = _unpacked_by_tifffile(path, part, problem)
+    elif pixels is None or problem:
         raise ImageFileError(f"{path}: is truncated or damaged: {_reason(problem)}. {ADVICE}")
-    return np.asarray(pixels).reshape(spec.height, spec.width, -1)
+    pixels = np.asarray(pixels).reshape(spec.height, spec.width, -1)
+    # OpenImageIO turns 8 bits alone; what negative floats mean is nowhere said.
+    white_is_zero = spec.get_int_attribute("tiff:PhotometricInterpretation", -1) == _WHITE_IS_ZERO
+    if white_is_zero and pixels.dtype.kind == "u" and (is_packed_otherwise or pixels.dtype != np.uint8):
+        pixels[..., :1] = np.iinfo(pixels.dtype).max - pixels[..., :1]
+    return pixels
+
+
+def _unpacked_by_tifffile(path: Path, part: int, problem: str) -> np.ndarray:
+    """Pixels of a TIFF whose compression OpenImageIO does not know (Zstandard, JPEG XL, JPEG 2000…), channels last."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[part]
+            pixels = page.asarray()
+    except Exception as error:
+        advice = "Install the extra hdr, or save it uncompressed or with Deflate."
+        raise ImageFileError(f"{path}: {_reason(problem)}. {advice}") from error
+    return np.asarray(np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels)
 
 
 def check_file(path: Path) -> None:
@@ -115,7 +138,7 @@ def main_pages(source: Any, path: Path) -> tuple[list[int], list[int]]:
         pages = [page for page, size in enumerate(sizes) if size == largest]
     if not pages:
         found = ", ".join(specs[-1].channelnames)
-        raise ImageFileError(f"{path}: has no channels R, G, B or Y (the last part has {found}). {ADVICE}")
+        raise ImageFileError(f"{path}: has no channels R, G, B or Y (but {found}). Export it with channels so named.")
     names = list(specs[pages[0]].channelnames)
     channels = colour_channels(names)
     if is_exr and {"RY", "BY"} <= set(names):

@@ -18,8 +18,9 @@ from afunet_core.io.decode import check_file, main_pages, opened
 from afunet_core.io.formats import HEIF_SUFFIXES
 from afunet_core.io.heif import read_heif
 from afunet_core.io.icc import convert_by_profile, parse_profile, srgb_profile
+from afunet_core.io.radiance import radiance_primaries
 
-# Bytes in which the chunks before a PNG's pixels, a JPEG's segments and a Radiance header are sought.
+# Bytes in which the chunks before a PNG's pixels and a JPEG's segments are sought.
 LARGEST_HEADER = 2**20
 # EXIF ColorSpace of everything but sRGB; cameras then say Adobe RGB by the interoperability index (DCF 2.0).
 _UNCALIBRATED = 65535
@@ -86,7 +87,8 @@ def read_header(path: str | Path) -> Header:
         source.seek_subimage(pages[0], 0)
         spec = source.spec()
         kind = _NUMPY_TYPES.get(str(spec.format), "float32")
-        gain_map = source.format_name() == "jpeg" and kind == "float32"
+        kind_of_file = source.format_name()
+    gain_map = kind_of_file == "jpeg" and kind == "float32"
     attributes: dict[str, Any] = {}
     profile = None
     for attribute in spec.extra_attribs:
@@ -96,6 +98,8 @@ def read_header(path: str | Path) -> Header:
             attributes[attribute.name] = attribute.value
     if path.suffix.lower() == ".png":
         attributes |= _png_chunks(path)
+    if kind_of_file == "hdr" and (primaries := radiance_primaries(path)) is not None:
+        attributes["chromaticities"] = primaries
     if attributes.get("Exif:ColorSpace") == _UNCALIBRATED and profile is None:
         attributes["Exif:InteroperabilityIndex"] = _interoperability(path)
     shape, offset, kind = (spec.height, spec.width), (spec.y, spec.x), "uint8" if gain_map else kind
@@ -121,21 +125,6 @@ def _png_chunks(path: Path) -> dict[str, Any]:
         if "srgb" in picture.info:
             found["png:srgb"] = 1
     return found
-
-
-def radiance_scale(path: Path) -> np.ndarray:
-    """The factors of red, green and blue that a Radiance file's EXPOSURE and COLORCORR state (Graphics Gems II)."""
-    scale = np.ones(3)
-    with path.open("rb") as file:
-        header = file.read(LARGEST_HEADER).partition(b"\n\n")[0]
-    for line in header.split(b"\n"):
-        name, _, value = line.partition(b"=")
-        if name.strip().upper() in (b"EXPOSURE", b"COLORCORR"):
-            with contextlib.suppress(ValueError):
-                numbers = np.array([float(word) for word in value.split()])
-                if len(numbers) in (1, 3) and (numbers > 0).all() and np.isfinite(numbers).all():
-                    scale = scale / numbers
-    return scale if np.isfinite(scale).all() else np.ones(3)
 
 
 def xmp_packet(path: Path) -> bytes:

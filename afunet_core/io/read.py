@@ -6,6 +6,7 @@ Files that are missing, damaged or no pictures raise :class:`~afunet_core.errors
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,11 +19,12 @@ from afunet_core.io.colour import ColourEncoding, colour_of_camera, decode_pixel
 from afunet_core.io.decode import opened, part_pixels
 from afunet_core.io.exposure import Exposure, exposure_from_attributes, exposure_from_xmp
 from afunet_core.io.formats import HEIF_SUFFIXES, RAW_SUFFIXES
-from afunet_core.io.header import LARGEST_HEADER, Header, radiance_scale, read_header, xmp_packet
+from afunet_core.io.header import LARGEST_HEADER, Header, read_header, xmp_packet
 from afunet_core.io.heif import read_heif
 from afunet_core.io.icc import convert_by_profile, read_by_profile, srgb_profile
 from afunet_core.io.metadata import from_attributes, from_hdr_header, from_xmp
 from afunet_core.io.microscope import read_plane_exposures
+from afunet_core.io.radiance import radiance_scale, read_old_runs
 from afunet_core.io.raw import read_raw, read_raw_exposure
 
 __all__ = ["ImageFile", "read_exposure", "read_image", "read_own_metadata", "read_planes"]
@@ -31,7 +33,7 @@ _SENSOR_MOSAIC = 32803  # TIFF PhotometricInterpretation of a colour filter arra
 _TAIL = 2**18  # bytes at the end of a file in which an AVIF of ours tells how it was made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageFile:
     """An image file as read."""
 
@@ -199,8 +201,13 @@ def _stored_pixels(header: Header, plane: int) -> tuple[np.ndarray, Header]:
 
             with Image.open(path) as picture:
                 return np.asarray(picture), header
-        pixels = part_pixels(source, page, path, "unknown")[..., header.channels]
-    if path.suffix.lower() in (".hdr", ".pic"):
+        is_radiance = source.format_name() == "hdr"
+        unpacked = read_old_runs(path, math.prod(header.shape)) if is_radiance else None
+        if unpacked is not None:
+            pixels = unpacked.reshape(*header.shape, 3)
+        else:
+            pixels = part_pixels(source, page, path, "unknown")[..., header.channels]
+    if is_radiance:
         pixels = (pixels * radiance_scale(path)).astype(np.float32)
     return pixels[..., 0] if pixels.shape[2] == 1 else np.ascontiguousarray(pixels), header
 

@@ -17,7 +17,7 @@ from afunet_core.io.atomic import write_atomically
 from afunet_core.io.colour import SRGB_CHROMATICITIES
 from afunet_core.io.decode import utf8_name
 from afunet_core.io.dng import write_linear_dng
-from afunet_core.io.formats import DISPLAY, WRITABLE
+from afunet_core.io.formats import DISPLAY, check_suffix
 from afunet_core.io.heif import encode_pq_avif
 from afunet_core.io.icc import linear_srgb_profile, srgb_profile
 from afunet_core.io.metadata import BLOCK, PREFIX, to_hdr_lines, to_json, to_xmp
@@ -83,9 +83,7 @@ def write_image(
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        known = ", ".join(sorted(WRITABLE))
-        raise ImageFileError(f"{path}: files of type {suffix or '(none)'} are not written. Use one of {known}.")
+    check_suffix(path)
     if half and suffix not in (".exr", ".dng"):
         raise ArgumentError("half", "False for any format but .exr and .dng", half, "Write an .exr or leave half out.")
     image = _as_image(pixels)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from afunet_core.errors import ArgumentError, ImageFileError
-from afunet_core.io.formats import DISPLAY, WRITABLE
+from afunet_core.io.formats import DISPLAY, WRITABLE, check_suffix
 
 if TYPE_CHECKING:
     from afunet_core.io.microscope import PixelSize
@@ -104,9 +104,7 @@ def check_destination(
 ) -> None:
     """Refuse a destination that cannot be written, or is one of the inputs, before the work and not after it."""
     path = Path(path)
-    if path.suffix.lower() not in kinds:
-        known = ", ".join(sorted(kinds))
-        raise ImageFileError(f"{path}: files of type {path.suffix or '(none)'} are not written. Use one of {known}.")
+    check_suffix(path, kinds)
     if not path.parent.is_dir():
         raise ImageFileError(f"{path}: the folder {path.parent} does not exist. Create it, or choose another.")
     if path.is_dir() or not os.access(path.parent, os.W_OK):

@@ -27,10 +27,11 @@ from afunet_core.io import read_exposure, read_exposure_list, read_image, read_p
 from afunet_core.io.exposure import exposure_from_xmp, parse_exposure
 from afunet_core.io.exr_parts import read_parts
 from afunet_core.io.gain_map import read_hdr_rendition, write_gain_map_jpeg
-from afunet_core.io.header import radiance_scale, read_header
+from afunet_core.io.header import read_header
 from afunet_core.io.icc import parse_profile, srgb_profile
 from afunet_core.io.metadata import from_hdr_header, from_xmp, to_hdr_lines, to_xmp
 from afunet_core.io.microscope import read_pixel_size, read_plane_exposures
+from afunet_core.io.radiance import radiance_scale
 from afunet_core.io.read import read_own_metadata
 from afunet_core.model.checkpoint import WEIGHTS, infer_config, load_model
 from scenes import exif_of, write_dng

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from PIL import Image
 
 import afunet_core as af
 from afunet_core.cli import COMMANDS, main, options
@@ -22,7 +24,7 @@ from afunet_core.merging.alignment import REGISTRATION_MODES
 from afunet_core.merging.output import display_picture
 from afunet_core.tonemap import OPERATORS
 from afunet_core.utils.device import PRECISIONS
-from scenes import write_bracket
+from scenes import exif_of, write_bracket
 
 EV = (-2.0, 0.0, 2.0)
 
@@ -89,6 +91,9 @@ def test_the_choices_offered_are_those_there_are() -> None:
         (["merge"], "See afunet merge --help"),
         (["merge", "a.tif", "-o", "b.exr", "--ev", "x"], "See afunet merge --help"),
         (["merge", "a", "-o", "b", "--noise", "1,2,3"], "See afunet merge --help"),
+        (["merge", "a", "-o", "b", "--ev", "1/100s", "1/25s"], "'1/100s' is a time; state it by --times"),
+        (["merge", "a", "-o", "b", "--times", "-2EV", "0EV"], "is in stops; state it by --ev"),
+        (["merge", "a", "-o", "b", "--gamma", "x"], "'x' is not a number"),
         (["info", "--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
@@ -98,6 +103,20 @@ def test_misuse_ends_with_two(words: list[str], said: str, capsys: pytest.Captur
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a.png", "--half"], "half: expected an .exr or a .dng as output, got .png"),
+        (["a.exr", "--gain-map", "--tonemapped", "a.png"], "gain_map: expected a .jpg among the results"),
+        (["a.exr", "--stages", "folder"], "stages: expected a method with the network, got weighted"),
+    ],
+)
+def test_options_that_change_nothing(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are refused before any file is looked at."""
+    assert main(["merge", "1.tif", "2.tif", "--method", "weighted", "-o", *words]) == 2
+    assert said in complaint(capsys)
 
 
 # --- merge: one bracket ---
@@ -330,6 +349,40 @@ def test_batches_that_cannot_be(frames: list[np.ndarray], tmp_path: Path, capsys
     assert "folders with brackets" in complaint(capsys)
     assert main(["merge", *both[:1], "-o", str(tmp_path / "out"), "--format", "gif"]) == 2
     assert ".gif" in complaint(capsys)
+    assert main(["merge", *both, "-o", str(tmp_path / "out"), "--tonemapped", "a.png"]) == 2
+    assert "a folder for the pictures" in complaint(capsys)
+    assert main(["merge", str(tmp_path / "empty"), "-o", str(tmp_path / "out.exr")]) == 2
+    assert "folders with brackets" in complaint(capsys)
+    assert main(["merge", *map(str, (tmp_path / "one/scene").glob("*.tif")), "-o", str(tmp_path / "out"), *PLAIN]) == 2
+    assert "a suffix must choose the format" in complaint(capsys)
+
+
+def test_a_file_for_the_brackets_of_a_camera_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One can go there."""
+    for minute in (1, 2):
+        for number in range(3):
+            code = np.full((4, 4), 50 * 2**number, np.uint8)
+            moment = {0x9003: f"2026:06:21 12:0{minute}:0{number}"}
+            Image.fromarray(code).save(
+                tmp_path / f"{minute}{number}.jpg", exif=exif_of(Fraction(5**number, 1000), moment)
+            )
+    words = ["merge", str(tmp_path), "-o", str(tmp_path / "out.exr"), "--group", *PLAIN]
+    assert main(words) == 2
+    assert "a file for 2 brackets" in complaint(capsys)
+    for path in tmp_path.glob("2*.jpg"):
+        path.unlink()
+    assert main(words) == 0
+    assert (tmp_path / "out.exr").is_file()
+
+
+def test_streams_that_are_closed(frames: list[np.ndarray], tmp_path: Path) -> None:
+    """As in services, and in programs with windows."""
+    paths = write_bracket(tmp_path, frames, EV)
+    script = (
+        "import sys; sys.stdout = sys.stderr = None; from afunet_core.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["merge", *paths, "-o", str(tmp_path / "out.exr"), *PLAIN[:-1]]
+    assert subprocess.run([sys.executable, "-c", script, *words], check=False).returncode == 0
 
 
 # --- the other commands ---

@@ -123,6 +123,16 @@ class TestFiles:
             assert not [part for part in (INSIDE, OUTSIDE, "–", "nan") if part in text]
         assert INSIDE not in Evaluation(("PSNR-μ", INSIDE)).to_markdown()
 
+    def test_infinite_decibels(self):
+        """Of perfect pictures, and of a region that is white in both."""
+        white = [replace(s, truth=torch.where(s.moved > 0.5, 1.0, s.truth)) for s in (make_sample(moved=True),) * 2]
+        methods = {"perfect": lambda s: s.truth, "other": lambda s: torch.where(s.moved > 0.5, 2.0, 0.5 * s.truth)}
+        rows = evaluate(methods, white)
+        assert math.isinf(rows.mean("perfect")["PSNR-μ"])
+        assert math.isnan(rows.standard_error("perfect")["PSNR-μ"])
+        assert math.isnan(rows.mean("other")[INSIDE])
+        assert "| all (2) | perfect | inf |" in rows.to_markdown().replace("objects", "all")
+
     def test_error_maps_show_the_error(self, tmp_path):
         sample = make_sample("../evil/001", moved=True)
         evaluate({"a b": weighted_merge, "perfect": lambda s: s.truth}, [sample], error_maps=tmp_path / "maps")

@@ -327,10 +327,28 @@ class TestPages:
         assert image.planes == 4
         np.testing.assert_array_equal(image.pixels, stack[2])
 
-    def test_inverted_grey(self, tmp_path: Path) -> None:
-        grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
-        tifffile.imwrite(tmp_path / "a.tif", grey, photometric="miniswhite")
-        np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, 255 - grey)
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
+    @pytest.mark.parametrize("compression", [None, "zstd"])
+    def test_inverted_grey(self, tmp_path: Path, dtype: str, compression: str | None) -> None:
+        grey = np.arange(48, dtype=dtype).reshape(6, 8)
+        tifffile.imwrite(tmp_path / "a.tif", grey, photometric="miniswhite", compression=compression)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif").pixels, np.iinfo(dtype).max - grey)
+
+    @pytest.mark.parametrize("compression", ["zstd", "lzma", "jpegxl", "jpeg2000"])
+    @pytest.mark.parametrize("planar", ["contig", "separate"])
+    def test_compressions_that_openimageio_lacks(self, tmp_path: Path, compression: str, planar: str) -> None:
+        pixels = np.random.default_rng(0).integers(0, 65536, (2, 16, 20, 3), np.uint16)
+        stored = pixels if planar == "contig" else np.moveaxis(pixels, -1, 1)
+        options = {"photometric": "rgb", "planarconfig": planar, "compression": compression}
+        tifffile.imwrite(tmp_path / "a.tif", stored, **options)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif", plane=1).pixels, pixels[1])
+
+    def test_compressions_that_nobody_here_knows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is not damaged."""
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), np.uint8), compression="jpegxl")
+        monkeypatch.delattr(tifffile.TiffPage, "asarray")
+        with pytest.raises(ImageFileError, match=r"Compression scheme 50002.* Install the extra hdr, or save it unc"):
+            read_image(tmp_path / "a.tif")
 
     @pytest.mark.parametrize("count", [4, 5])
     def test_further_channels_are_told(self, tmp_path: Path, count: int) -> None:

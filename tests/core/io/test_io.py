@@ -260,7 +260,7 @@ class TestWriting:
             ("a.hdr", np.zeros((2, 2, 4), np.float32), ShapeError, "alpha"),
             ("half.tif", np.zeros((2, 2), np.float32), ArgumentError, "half"),
             ("a.gif", np.zeros((2, 2), np.float32), ImageFileError, r"type \.gif are not written.*\.exr"),
-            ("a", np.zeros((2, 2), np.float32), ImageFileError, r"\(none\)"),
+            ("a", np.zeros((2, 2), np.float32), ImageFileError, "a suffix must choose the format"),
             ("no/a.exr", np.zeros((2, 2)), ImageFileError, "cannot be written: No such file.*Check that the folder"),
             ("no/a.hdr", np.zeros((2, 2)), ImageFileError, "cannot be written: No such file.*Check that the folder"),
         ],
