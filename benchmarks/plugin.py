@@ -143,10 +143,12 @@ def merge(viewer: Viewer, widget: MergeWidget, timeout: float) -> None:
     QApplication.processEvents()
 
 
-def memory() -> int:
-    """MiB that the process holds."""
+def memory(trimmed: bool = False) -> int:
+    """MiB that the process holds; ``trimmed`` after glibc gave back what is free."""
     import psutil
 
+    if trimmed and sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     return round(psutil.Process().memory_info().rss / 1024**2)
 
 
@@ -239,9 +241,7 @@ def main() -> None:
             wait(300)  # what the layers still cause: drawing, thumbnails
             print(f"run {run + 1}: {widget.controls.status_label.text()} {memory()} MiB", flush=True)
     heart.enter("after")
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        print(f"freed memory given back: {memory()} MiB")
+    print(f"freed memory given back: {memory(trimmed=True)} MiB")
     print(f"\n{height}x{width}, method {options.method}, model {options.model}, {len(viewer.layers)} layers\n")
     print("| phase | longest pause, ms | longest work, ms | longest collection, ms | pauses above 100 ms |")
     print("|---|---:|---:|---:|---:|")
