@@ -304,7 +304,7 @@ def exposure_times(times: Tensor | Sequence[float], frame: Tensor, count: int = 
     if not isinstance(times, Tensor):
         if isinstance(times, str) or not hasattr(times, "__len__"):
             raise TensorTypeError("times", f"{count} exposure times", repr(times))
-        times = torch.as_tensor(times, dtype=frame.dtype)
+        times = torch.as_tensor(times, dtype=frame.dtype, device="cpu")
     if times.ndim not in (1, 2) or times.shape[-1] != count or (times.ndim == 2 and times.shape[0] != frame.shape[0]):
         expected = f"shape ({count},) or ({frame.shape[0]}, {count})"
         raise ShapeError("times", expected, tuple(times.shape), "Give one time per frame.")

@@ -51,8 +51,11 @@ class RegionTools(QWidget):
         fill_rows(self, (QLabel("Take from"), self.frame_box), buttons, self.reason_label)
         self._settled = call_later(self, self._take, _DELAY)
         controller.merged.connect(self._offer)
+        controller.merged.connect(self.refresh)
+        controller.not_retaken.connect(self._show_taken)
         controller.ended.connect(self._settle)  # what was drawn while it ran
         self._is_drawing = False  # the mouse is down, or a shape waits for its next corner
+        self._is_tool_new = False  # chosen, and nothing drawn with it yet
 
     def _offer(self, layers: Any = None) -> None:
         """Offer the frames of the last merge; say why where none can be taken."""
@@ -75,12 +78,15 @@ class RegionTools(QWidget):
         outcome = self._controller.outcome
         return None if outcome is None else Result.of_outcome(self._viewer, outcome).find(REGIONS)
 
-    def refresh(self) -> None:
+    def refresh(self, layers: Any = None) -> None:
         """Follow the layer list: a layer of regions that is deleted takes its regions with it."""
         if self._controller.outcome is None:
             self._offer()
-        elif self._layer() is None:
+        elif (layer := self._layer()) is None:
             self._is_drawing = False
+        else:  # listen to what is drawn there, once
+            layer.events.data.disconnect(self._on_data)
+            layer.events.data.connect(self._on_data)
         self._settle()
 
     def drawn(self, layers: Sequence[Image]) -> tuple[Any, ...]:
@@ -93,9 +99,7 @@ class RegionTools(QWidget):
         outcome, frame = self._uncovered(), self.frame_box.currentIndex()
         if outcome is None or frame < 0:
             return
-        layer = self._layer()
-        if layer is None:
-            layer = self._add_layer(outcome)
+        layer = self._layer() or self._add_layer(outcome)
         layer.visible = True
         move_to_front(self._viewer, layer)
         layer.feature_defaults = {"frame": outcome.info["frames"][frame], "id": frame_ids(outcome)[frame]}
@@ -104,9 +108,7 @@ class RegionTools(QWidget):
         layer.current_edge_width = _BRUSH / on_screen if tool == _STROKE else _EDGE
         self._viewer.layers.selection.active = layer
         layer.mode = tool
-        self._is_drawing = False
-        layer.events.data.disconnect(self._on_data)
-        layer.events.data.connect(self._on_data)
+        self._is_drawing, self._is_tool_new = False, True
 
     def _add_layer(self, outcome: Outcome) -> Shapes:
         result = Result.of_outcome(self._viewer, outcome)
@@ -125,6 +127,9 @@ class RegionTools(QWidget):
 
     def _on_data(self, event: Any) -> None:
         self._is_drawing = event.action not in _FINISHED
+        if not self._is_drawing:
+            match_features(event.source)
+        self._is_tool_new = self._is_tool_new and not self._is_drawing
         self._settle()
 
     def _settle(self, *args: object) -> None:
@@ -134,9 +139,25 @@ class RegionTools(QWidget):
         else:
             self._settled.start()
 
+    def _show_taken(self) -> None:
+        """Draw the regions that the result holds, and no others."""
+        outcome = self._controller.outcome
+        if outcome is None:
+            return
+        layer, ids = self._layer() or self._add_layer(outcome), frame_ids(outcome)
+        layer.data = [(np.array(corners), "polygon") for _, corners in outcome.settings.regions]
+        frames = [frame for frame, _ in outcome.settings.regions]
+        names = [outcome.info["frames"][frame] for frame in frames]
+        owners = np.array([ids[frame] for frame in frames], object)
+        _set_features(layer, {"frame": np.array(names, object), "id": owners})
+
     def _on_undo(self) -> None:
+        """Take the region back that was drawn last, or what is being drawn."""
         layer = self._layer()
-        if layer is not None and len(layer.data):
+        if layer is None:
+            return
+        layer.mode = "pan_zoom"  # ends the drawing: napari cannot remove a shape in the middle of it
+        if len(layer.data):
             layer.selected_data = {len(layer.data) - 1}
             layer.remove_selected()
 
@@ -149,20 +170,44 @@ class RegionTools(QWidget):
         regions = find_regions(layer, frame_ids(outcome))
         is_there = Result.of_outcome(self._viewer, outcome).find("radiance") is not None
         if regions != self._controller.regions and is_there:
-            if layer is not None and str(layer.mode).startswith("add"):
+            if layer is not None and str(layer.mode).startswith("add") and not self._is_tool_new:
                 layer.mode = "pan_zoom"  # one press of the button draws one region
             self._controller.retake(regions)
 
 
 def outline_strokes(layer: Shapes) -> None:
-    """Make of every stroke of the brush the outline of what it covers."""
+    """Make of every stroke of the brush the outline of what it covers; what was only begun goes."""
+    drawn = zip(layer.data, layer.shape_type, strict=True)
+    begun = [index for index, (points, kind) in enumerate(drawn) if _is_begun(points, kind)]
+    if begun:
+        layer.remove(begun)
     kinds = layer.shape_type
     if "path" in kinds:
-        drawn = zip(layer.data, kinds, layer.edge_width, strict=True)
+        strokes = zip(layer.data, kinds, layer.edge_width, strict=True)
         layer.data = [
-            (_outline(points, width), "polygon") if kind == "path" else (points, kind) for points, kind, width in drawn
+            (_outline(points, width), "polygon") if kind == "path" else (points, kind)
+            for points, kind, width in strokes
         ]
         layer.edge_width = _EDGE
+
+
+def _is_begun(points: np.ndarray, kind: str) -> bool:
+    """Return True for a shape without an area: a click, or a first corner."""
+    height_width = np.ptp(points[:, -2:], axis=0)
+    return bool((height_width.max() if kind == "path" else height_width.min()) < _SMALLEST)
+
+
+def match_features(layer: Shapes) -> None:
+    """Remove the features of a shape that was just drawn with too few corners: napari drops it, and they stay."""
+    if len(layer.features) > len(layer.data):
+        _set_features(layer, layer.features[: len(layer.data)])
+
+
+def _set_features(layer: Shapes, features: Any) -> None:
+    """Set the features, and leave what the next shape gets: napari would take that from them."""
+    defaults = layer.feature_defaults
+    layer.features = features
+    layer.feature_defaults = defaults
 
 
 def _outline(points: np.ndarray, width: float) -> np.ndarray:
@@ -197,12 +242,10 @@ def find_regions(layer: Shapes | None, ids: Sequence[str]) -> tuple[Any, ...]:
     if layer is None:
         return ()
     regions = []
-    # Where napari drops a shape of too few corners, its feature stays: the last ones belong together.
-    frames = list(layer.features["id"])[len(layer.features) - len(layer.data) :]
-    for corners, frame in zip(layer.data, frames, strict=True):
+    for corners, kind, frame in zip(layer.data, layer.shape_type, layer.features["id"], strict=False):
         points = np.asarray(corners)
         points[:, :-2] = np.round(points[:, :-2])
-        if np.ptp(points[:, -2:], axis=0).min() >= _SMALLEST and frame in ids:
+        if kind != "path" and not _is_begun(points, kind) and frame in ids:  # a path is just being drawn
             polygon = tuple(tuple(round(float(place), 2) for place in point) for point in points)
             regions.append((ids.index(frame), polygon))
     return tuple(regions)

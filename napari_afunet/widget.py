@@ -84,6 +84,7 @@ class MergeWidget(QWidget):
         self.controller.started.connect(self._on_started)
         self.controller.progressed.connect(self.controls.show_progress)
         self.controller.merged.connect(self._on_merged)
+        self.controller.retaking.connect(self.controls.show_running)
         self.controller.summarised.connect(self.controls.show_summary)
         self.controller.ended.connect(self._on_ended)
         self.controller.bracket_done.connect(self.batch.show_done)
@@ -192,7 +193,7 @@ class MergeWidget(QWidget):
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
-        if self.is_running:
+        if self.is_running or self.controller.is_retaking_plane:
             self.controls.show_cancelling()
             self.controller.cancel()
 

@@ -21,6 +21,7 @@ from afunet_core.camera.levels import check_white_level, find_white_level, resol
 from afunet_core.camera.tone_curve import linearized
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from afunet_core.radiometry import GAMMA, Scalar, check_encoding, encode, network_input
+from afunet_core.utils.device import cpu_by_default
 
 __all__ = ["Bracket"]
 
@@ -156,10 +157,12 @@ class Bracket(ExposureStack):
     ) -> tuple[tuple[Tensor, ...], Tensor, str]:
         """Take the response curve off that was stated or is found; frames, times and encoding that go with it."""
         if response != "auto":
-            curve = curve_from(response, frames, times.tolist())
+            with cpu_by_default():
+                curve = curve_from(response, frames, times.tolist())
             self.metadata["response"] = {"source": curve.source, "light": curve.light.tolist()}
             return tuple(encode(curve(frame), "gamma", gamma) for frame in frames), times, "gamma"
-        found = calibrate(frames, times.tolist(), encoding, float(gamma), self.names)
+        with cpu_by_default():
+            found = calibrate(frames, times.tolist(), encoding, float(gamma), self.names)
         if found.curve is not None or found.sentences or found.before > UNTOLD:
             self.metadata["calibration"] = found.as_dict()
         if found.curve is None:

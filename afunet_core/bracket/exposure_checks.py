@@ -30,6 +30,7 @@ _DOUBT = 0.6  # stops by which a step must be off to be told at all,
 
 _FLATTEST = 0.62
 _STEEPEST = 1.45  # and the steps, as multiples of the stated ones, that cameras' tone curves make of a gamma of 2.2
+_SEEN = 0.1  # share of a frame that must show something for a black one to contradict it
 _NEARLY_ALL = 0.999  # share of black or saturated values that makes a frame empty
 
 
@@ -87,8 +88,9 @@ def check_brightness(
     for (short, long), (name, longer), stops, shown in zip(
         pairwise(samples), pairwise(names), promised, found, strict=True
     ):
+        is_blank = shown is None and _is_black_though_seen(short, long, stops, encoding, gamma)
         if shown is None:
-            contradicts = _is_darker_on_average(short, long, encoding, gamma)
+            contradicts = is_blank or _is_darker_on_average(short, long, encoding, gamma)
         else:
             contradicts = shown < _DARKER or abs(shown - stops) > _SLACK + _PROPORTIONAL * stops
         if contradicts:
@@ -98,6 +100,8 @@ def check_brightness(
                     advice = f"With encoding={other!r} they would agree: is that what the frames are? {advice}"
             expected = f"{longer!r} to be about {2**stops:.3g}× as bright as {name!r}"
             actual = "a darker one" if shown is None else f"one that is {2**shown:.3g}× as bright"
+            if is_blank:
+                actual, advice = "one that shows what the shorter one should, which is black", f"Leave it out. {advice}"
             raise ExposureError("exposures", expected, actual, advice)
     # Steps of brightness that no common tone curve makes of the stated exposures.
     doubtful = [
@@ -139,6 +143,14 @@ def _stops_between(short: Tensor, long: Tensor, encoding: str, gamma: Scalar) ->
         return None
     ratio = linearize(long[good], encoding, gamma) / linearize(short[good], encoding, gamma)
     return float(ratio.log2().median())
+
+
+def _is_black_though_seen(short: Tensor, long: Tensor, stops: float, encoding: str, gamma: Scalar) -> bool:
+    """True if a frame is black all over, though by the longer one a tenth of it must be well above black."""
+    if float((short < _DARK / 2).float().mean()) < _NEARLY_ALL:
+        return False
+    light = linearize(torch.where(long < _BRIGHT, long, 0.0), encoding, gamma) / 2.0**stops
+    return float((light > linearize(short.new_tensor(2 * _DARK), encoding, gamma)).float().mean()) > _SEEN
 
 
 def _is_darker_on_average(short: Tensor, long: Tensor, encoding: str, gamma: Scalar) -> bool:

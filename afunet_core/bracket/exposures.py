@@ -33,7 +33,8 @@ def relative_exposure(
         raise ExposureError("ev", "the exposure of every frame", "none", HOW_TO_STATE)
     argument, given = ("ev", ev) if times is None else ("times", times)
     try:
-        values = torch.as_tensor(given, dtype=torch.float64)
+        device = given.device if isinstance(given, Tensor) else "cpu"
+        values = torch.as_tensor(given, dtype=torch.float64, device=device)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ExposureError(argument, "one number a frame", repr(given), HOW_TO_STATE) from error
     if values.shape != (len(names),):

@@ -14,16 +14,21 @@ def _response(text: str) -> str | None:
     return None if text in ("", "none") else text
 
 
+def _number(text: str) -> float:
+    """A number; a comma may stand for the decimal point."""
+    return float(text.replace(",", "."))
+
+
 def _black_level(text: str) -> float | str:
-    """A number, a word, or the path of a dark frame; a comma may stand for the decimal point."""
+    """A number, a word, or the path of a dark frame."""
     try:
-        return float(text.replace(",", "."))
+        return _number(text)
     except ValueError:
         return text
 
 
 def _white_level(text: str) -> float | str | None:
-    """Read a number (a comma may stand for the decimal point), a word, or ``none`` for none."""
+    """A number, a word, or ``none`` for none."""
     return None if text == "none" else _black_level(text)
 
 
@@ -79,7 +84,7 @@ class BracketOptions:
         label="Gamma",
         help="Exponent of the gamma encoding, without a unit: light = value to this power.",
         group="camera",
-        parse=float,
+        parse=_number,
         minimum=0.5,
         maximum=5.0,
         step=0.1,

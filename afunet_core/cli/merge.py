@@ -81,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
         raise ArgumentError("pause", "--group, which looks for brackets", "no --group", "Add --group.")
     suffix = "." + options.format.lower().lstrip(".")
     is_file = Path(options.output).suffix.lower() in WRITABLE and not Path(options.output).is_dir()
+    _refuse_idle_options(options, Path(options.output).suffix.lower() if is_file else suffix)
     if options.group:
         jobs, single = group_jobs(folders, options.output, _job(options), suffix, options.pause)
         if single:
@@ -95,6 +96,19 @@ def run(options: argparse.Namespace) -> int:
         advice = "Name a folder, without a suffix, as output."
         raise ArgumentError("output", "a folder for the results", f"a file for {len(jobs)} brackets", advice)
     return _merge_jobs(options, jobs, suffix)
+
+
+def _refuse_idle_options(options: argparse.Namespace, suffix: str) -> None:
+    """Refuse, before the work, what the results of this suffix or the method have no use for."""
+    written = {suffix, Path(options.tonemapped or "").suffix.lower()}
+    idle = (
+        ("half", options.half and suffix not in (".exr", ".dng"), "an .exr or a .dng as output", suffix),
+        ("gain_map", options.gain_map and not written & {".jpg", ".jpeg"}, "a .jpg among the results", suffix),
+        ("stages", options.stages and options.method in ("weighted", "mertens"), "a method with the network", None),
+    )
+    for name, is_idle, expected, found in idle:
+        if is_idle:
+            raise ArgumentError(name, expected, found or options.method, "Leave it out.")
 
 
 def _expanded(word: str) -> list[Path]:

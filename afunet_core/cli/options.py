@@ -38,11 +38,23 @@ def numbers(text: str) -> list[float]:
     return [value for value in values if value is not None]
 
 
+def _stops(text: str) -> list[float]:
+    if re.search(r"\d\s*([mµμu]?s|secs?|seconds?)\W*$", text, re.IGNORECASE):
+        raise argparse.ArgumentTypeError(f"{text!r} is a time; state it by --times")
+    return numbers(text)
+
+
+def _seconds(text: str) -> list[float]:
+    if re.search(r"\d\s*(ev|stops?)\W*$", text, re.IGNORECASE):
+        raise argparse.ArgumentTypeError(f"{text!r} is in stops; state it by --ev")
+    return numbers(text)
+
+
 def add_exposures(parser: Any) -> None:
     """Add the arguments that state exposures, in stops or in seconds."""
     exposures = parser.add_mutually_exclusive_group()
-    exposures.add_argument("--ev", nargs="+", type=numbers, metavar="EV", help="exposures in stops: --ev -2 0 2")
-    exposures.add_argument("--times", nargs="+", type=numbers, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
+    exposures.add_argument("--ev", nargs="+", type=_stops, metavar="EV", help="exposures in stops: --ev -2 0 2")
+    exposures.add_argument("--times", nargs="+", type=_seconds, metavar="S", help="in seconds: --times 1/100 1/25 1/6")
 
 
 def stated_exposures(arguments: argparse.Namespace) -> dict[str, list[float] | None]:

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("inputs", nargs="+", metavar="FRAME|FOLDER", help="frames of one bracket, or its folder")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="the curve (.json)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing curve")
     add_exposures(parser)
 
 
@@ -29,8 +30,10 @@ def run(options: argparse.Namespace) -> int:
     """Estimate and write."""
     import afunet_core as af
     from afunet_core.camera.calibration import estimate_response
+    from afunet_core.merging.output import check_destination
     from afunet_core.registration.frames import register
 
+    check_destination(options.output, options.overwrite, options.inputs, kinds={".json"})
     inputs = [Path(path) for path in options.inputs]
     given: dict[str, Any] = {**stated_exposures(options), "encoding": "gamma", "response": None, "override": True}
     if len(inputs) == 1 and inputs[0].is_dir():

@@ -135,6 +135,7 @@ def results_of(
     """Run every method on every scene; yield its name, the scene, the result and the seconds it took."""
     total = len(samples) if isinstance(samples, Sequence) else 0
     tell = on_progress or (lambda *state: None)
+    done = -1
     for done, sample in enumerate(samples):
         for name, method in methods.items():
             tell(done, total, f"{sample.name}: {name}")
@@ -145,7 +146,7 @@ def results_of(
             if result.shape != sample.truth.shape:
                 raise ShapeError(f"methods[{name!r}]", f"a result of {tuple(sample.truth.shape)}", tuple(result.shape))
             yield name, sample, result.to(sample.truth), seconds
-    tell(total, total, "done")
+    tell(done + 1, done + 1, "done")
 
 
 def baseline_methods(opencv: bool | None = None) -> dict[str, Method]:

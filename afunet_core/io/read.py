@@ -33,7 +33,7 @@ _SENSOR_MOSAIC = 32803  # TIFF PhotometricInterpretation of a colour filter arra
 _TAIL = 2**18  # bytes at the end of a file in which an AVIF of ours tells how it was made
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageFile:
     """An image file as read."""
 

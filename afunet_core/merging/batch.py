@@ -148,7 +148,8 @@ def scale_to(result: MergeResult, file: str) -> None:
     ours, theirs = (float(light or 0.0) for light in lights)
     factor = float(other.get("scaled_by", 1.0)) * theirs / ours
     if result.info.get("output") == "display" or result.info.get("units") == "counts":
-        raise ArgumentError("scale_to", "radiance in relative units", result.info["method"], "Leave it out.")
+        found = result.info["units"] if result.info.get("output") == "radiance" else "a picture for display"
+        raise ArgumentError("scale_to", "radiance in relative units", found, "Leave it out.")
     result.radiance *= factor
     result.info |= {"scaled_to": str(file), "scaled_by": factor}
 

@@ -15,6 +15,7 @@ from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.inference import Network, on_device
 from afunet_core.model.afunet import AFUNet, StageState
 from afunet_core.motion.ghosts import ghost_map
+from afunet_core.utils.device import cpu_by_default
 
 CPU = torch.device("cpu")
 
@@ -27,7 +28,8 @@ class LazyMaps(Mapping[str, np.ndarray]):
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._made:
-            self._made[name] = self._makers[name]()
+            with cpu_by_default():
+                self._made[name] = self._makers[name]()
         return self._made[name]
 
     def __contains__(self, name: object) -> bool:

@@ -30,6 +30,7 @@ from afunet_core.merging.static_scene import merge_static, nothing_moved
 from afunet_core.merging.working_scale import choose_scale
 from afunet_core.model.afunet import AFUNet
 from afunet_core.motion.shadows import complete_shadows
+from afunet_core.utils.device import cpu_by_default
 from afunet_core.utils.progress import OnProgress, ProgressReporter, ShouldCancel
 
 __all__ = ["merge"]
@@ -122,7 +123,9 @@ def merge(
         stages=stages,
         regions=tuple(regions),  # type: ignore[arg-type]  # checked where they are taken
     )
-    return _merge(_checked(bracket), options, ProgressReporter(on_progress, should_cancel))
+    reporter = ProgressReporter(on_progress, should_cancel)
+    with cpu_by_default():
+        return _merge(_checked(bracket), options, reporter)
 
 
 def _merge(bracket: Bracket, options: MergeOptions, reporter: ProgressReporter) -> MergeResult:

@@ -31,7 +31,7 @@ def check_regions(regions: Any, count: int) -> None:
     for region in regions:
         try:
             frame, corners = region
-            good = len(corners) >= 3 and all(len(corner) == 2 for corner in corners)
+            good = np.shape(corners)[1:] == (2,) and len(corners) >= 3 and bool(np.isfinite(corners).all())
         except (TypeError, ValueError):
             good = False
         if not good:

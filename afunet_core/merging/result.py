@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["MergeResult"]
 
 
-@dataclass
+@dataclass(eq=False)
 class MergeResult:
-    """Result of a merge.
+    """Result of a merge. Copies and pickled ones hold all maps, computed then, and take no other regions.
 
     Attributes:
         radiance: ``H×W×3`` float32 linear radiance, 1.0 = saturation of the shortest frame; ``H×W`` for greyscale
@@ -43,6 +43,9 @@ class MergeResult:
     info: dict[str, Any] = field(default_factory=dict)
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
     finish: Callable[[Sequence[Any]], MergeResult] | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "maps": dict(self.maps), "finish": None}
 
     def with_regions(self, regions: Sequence[Any]) -> MergeResult:
         """Return this result with regions that are taken from single frames, without merging again.

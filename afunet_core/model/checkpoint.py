@@ -18,7 +18,7 @@ from afunet_core.io.atomic import write_atomically
 from afunet_core.model.afunet import AFUNet
 from afunet_core.model.config import AGREEMENT_MAPS, AFUNetConfig
 from afunet_core.model.published_names import is_published, to_published
-from afunet_core.utils.device import choose_device
+from afunet_core.utils.device import choose_device, cpu_by_default
 
 __all__ = [
     "describe_checkpoint",
@@ -46,7 +46,7 @@ def shipped_models() -> dict[str, Path]:
 def model_path(name_or_path: str | os.PathLike[str]) -> Path:
     """Find the file of a shipped name, a fetched name or a path; CheckpointError if there is none."""
     if not isinstance(name_or_path, str | os.PathLike):
-        raise ArgumentError("model", "the name or the file of a model", repr(name_or_path))
+        raise ArgumentError("model", "an AFUNet, or the name or the file of one", type(name_or_path).__name__)
     models = shipped_models()
     name = os.fspath(name_or_path)
     if name == "default":
@@ -110,7 +110,8 @@ def load_model(
     if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ArgumentError("dtype", "a floating dtype such as torch.float16", repr(dtype))
     tensors, _, config = _read_network(model_path(name_or_path))
-    model = AFUNet(config)
+    with cpu_by_default():
+        model = AFUNet(config)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             parameter.copy_(tensors[to_published(key)].reshape(parameter.shape))

@@ -44,7 +44,7 @@ def ghost_map(
         raise ArgumentError("sample", f"an index from 0 to {batch - 1}", sample)
     frame = bracket.frames[0][sample]
     height, width = (size // block for size in frame.shape[-2:])
-    result = torch.empty(height, width, device=frame.device)
+    result = torch.empty(height, width, dtype=torch.float32, device=frame.device)
     pixels = STRIP_PIXELS if frame.device.type == "cpu" else height * width * block**2
     with torch.no_grad():
         scales = _noise_scales(bracket, sample, block)
@@ -52,7 +52,7 @@ def ghost_map(
         for rows in row_strips(height, width * block**2, pixels):
             check()
             wide, inner = with_halo(rows, WINDOW // 2, height)
-            worst = torch.zeros(rows.stop - rows.start, width, device=frame.device)
+            worst = torch.zeros_like(result[rows])
             full = slice(wide.start * block, wide.stop * block)
             for squared, scale in zip(_disagreements(bracket, sample, full, block), scales, strict=True):
                 local = window_mean(squared.mean(0)[None, None], WINDOW)[0, 0, inner]

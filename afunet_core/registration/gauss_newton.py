@@ -179,7 +179,7 @@ def _sample_points(image: Tensor, grid: Tensor) -> Tensor:
         halves = _sample_points(image, grid.view(2, points // 2, 2))
         return halves.permute(1, 0, 2).reshape(1, image.shape[1], points)
     expanded = image.expand(count, -1, -1, -1)
-    grid = grid[:, None]
+    grid = grid[:, None].to(image)
     return F.grid_sample(expanded, grid, mode="bicubic", padding_mode="border", align_corners=False)[:, :, 0]
 
 

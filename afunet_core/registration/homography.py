@@ -21,6 +21,7 @@ PARAMETERS = torch.tensor(
         [0, 0, 0, 0, 0, 0, 0, 1],
     ],
     dtype=torch.float64,
+    device="cpu",
 )
 
 

@@ -65,7 +65,7 @@ def local_motion(
     size = max(SMALLEST, max(frame.height, frame.width) // BLOCKS)
     across = -(-frame.width // size)
     count = across * -(-frame.height // size)
-    shift = torch.zeros(count, 2)
+    shift = torch.zeros(count, 2, dtype=torch.float32)
     for level, template in reversed(list(zip(moving[:2], templates[:2], strict=True))):
         pixels = frame.to_level(template.points, 1).clamp(min=0).div(size, rounding_mode="floor").long()
         block = pixels[:, 1].clamp(max=count // across - 1) * across + pixels[:, 0].clamp(max=across - 1)
@@ -75,7 +75,7 @@ def local_motion(
             weight = inside[0]
             normal = _sums(weight[:, None, None] * slopes[:, :, None] * slopes[:, None, :], block, count)
             pull = _sums(weight[:, None] * slopes * error[0][:, None], block, count)
-            step = -torch.linalg.solve(normal + 1e-4 * torch.eye(2), pull[..., None])[..., 0]
+            step = -torch.linalg.solve(normal + 1e-4 * torch.eye(2).to(normal), pull[..., None])[..., 0]
             length = step.norm(dim=-1, keepdim=True).clamp(min=1e-6)
             shift = shift + step * (LONGEST_STEP / length).clamp(max=1.0) * level.factor
     error, inside, _ = difference(level, template, frame, homography, shift[block] / level.factor)

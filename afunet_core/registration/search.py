@@ -24,7 +24,7 @@ CANDIDATES = 6  # strongest correlations that are followed
 UNCERTAIN = 0.04
 ALL_POINTS = 120_000  # pixels looked at then
 ASTRAY = 0.25  # share of the textured parts that are off from which a fit is doubted
-_STILL = torch.eye(3, dtype=torch.float64)[None]
+_STILL = torch.eye(3, dtype=torch.float64, device="cpu")[None]
 
 
 def coarse_to_fine(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,6 +41,14 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         advice = "Use device='auto' or 'cpu', or install a torch build for that device."
         raise ArgumentError("device", "a device of this machine", repr(str(name)), advice)
     return device
+
+
+def cpu_by_default() -> AbstractContextManager[Any]:
+    """Make the CPU the device of new tensors for a while, as merges expect, whatever ``torch.set_default_device`` set.
+
+    (A context of a device costs time in every call of torch.)
+    """
+    return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

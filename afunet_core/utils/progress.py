@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from afunet_core.errors import MergeCancelled
+from afunet_core.errors import ArgumentError, MergeCancelled
 
 OnProgress = Callable[[int, int, str], None]
 ShouldCancel = Callable[[], bool]
@@ -25,6 +25,9 @@ class ProgressReporter:
     total = 1000
 
     def __init__(self, on_progress: OnProgress | None = None, should_cancel: ShouldCancel | None = None) -> None:
+        for name, given in (("on_progress", on_progress), ("should_cancel", should_cancel)):
+            if given is not None and not callable(given):
+                raise ArgumentError(name, "a function or None", repr(given))
         self._on_progress, self._should_cancel = on_progress, should_cancel
         self._start = self._end = self._shown = 0
         # Warnings name the line that asked for the job, however deep in the package they come up.

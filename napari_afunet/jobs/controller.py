@@ -1,7 +1,6 @@
 """Controller of one running merge or batch, from its start to the layers it leaves."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any
@@ -25,6 +24,7 @@ from napari_afunet.settings import MergeSettings
 
 logger = logging.getLogger(__name__)
 
+CANCELLED = "Cancelled. Nothing was changed."
 STEPS = 1000  # steps of the bar in napari's activity dock
 _PAUSE = 1  # milliseconds between two layers of a result
 KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
@@ -37,6 +37,8 @@ class MergeController(QObject):
     progressed = Signal(float, str)  # fraction, message
     merged = Signal(object)  # role → layer, when a result is in the viewer
     bracket_done = Signal(object)  # of a batch
+    retaking = Signal()  # a plane of a stack is merged again, until ``ended``
+    not_retaken = Signal()  # regions drawn are not in the result: it failed, or was cancelled
     summarised = Signal(str, object)  # what happened in one line, warnings
     ended = Signal(float, str)  # fraction done, sentence: nothing runs any more
 
@@ -46,7 +48,7 @@ class MergeController(QObject):
         self.run: Run | None = None  # under way
         self.outcome: Outcome | None = None  # a preview only where there is no merge of the same frames
         self.preview: Outcome | None = None
-        self._retaking: tuple[tuple[Any, ...], threading.Event] | None = None  # regions, and a stop of their taking
+        self._retaking: tuple[tuple[Any, ...], Run] | None = None  # regions that are just being taken
         self._begun = 0.0
         self._activity: progress | None = None
         self._showing: Generator[None, None, str] | None = None  # a result, layer by layer
@@ -64,6 +66,13 @@ class MergeController(QObject):
         """Ask what runs to stop; it does within a second."""
         if self.run is not None:
             self.run.stop.set()
+        elif self._retaking is not None:
+            self._retaking[1].stop.set()
+
+    @property
+    def is_retaking_plane(self) -> bool:
+        """True while a plane of a stack is merged again for a region."""
+        return self._retaking is not None and self.outcome is not None and bool(self.outcome.source.planes)
 
     @property
     def regions(self) -> tuple[Any, ...]:
@@ -78,30 +87,41 @@ class MergeController(QObject):
         if outcome is None or outcome.result is None or self.run is not None:
             return
         self._stop_retaking()
-        self._retaking = wish = regions, threading.Event()
-        if outcome.source.planes:
-            self.progressed.emit(0.0, "Merging the plane again …")
+        run = Run(self)
+        self._retaking = wish = regions, run
+        is_slow = bool(outcome.source.planes)  # a merge of its own
+        if is_slow:
+            run.progressed.connect(self.progressed)
+            self.retaking.emit()
 
-        def answer(changed: Outcome | Exception) -> None:
+        def show(changed: Outcome) -> None:
             if self._retaking is not wish:
                 return
-            self._retaking = None
-            if isinstance(changed, Exception):
-                message = in_widget_words(str(changed))
-                self.progressed.emit(0.0, message)
-                show_error(message)
-                return
+            self._stop_retaking()
             vars(outcome).update(vars(changed))
-            if outcome.source.planes:
-                self.progressed.emit(1.0, "Merged the plane again.")
             update_result(self._viewer, outcome, self._display())
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
+            if is_slow:
+                self.ended.emit(1.0, "Merged the plane again.")
 
-        run_in_background(self, with_regions, outcome, regions, wish[1].is_set, done=answer, failed=answer)
+        def failed(error: Exception) -> None:
+            if self._retaking is not wish:
+                return
+            self._stop_retaking()
+            self.not_retaken.emit()
+            message = CANCELLED
+            if not isinstance(error, MergeCancelled):
+                message = in_widget_words(str(error))
+                show_error(message)
+            self.ended.emit(0.0, message)
+
+        arguments = outcome, regions, run.report, run.stop.is_set
+        run_in_background(self, with_regions, *arguments, done=show, failed=failed)
 
     def _stop_retaking(self) -> None:
         if self._retaking is not None:
-            self._retaking[1].set()
+            self._retaking[1].stop.set()
+            self._retaking[1].deleteLater()
             self._retaking = None
 
     def _start(self, title: str, function: Callable[..., Outcome | str], *arguments: Any) -> None:
@@ -133,7 +153,7 @@ class MergeController(QObject):
     def _on_failed(self, error: Exception) -> None:
         """End with a sentence on what went wrong."""
         if isinstance(error, MergeCancelled):
-            self._end(0.0, "Cancelled. Nothing was changed.")
+            self._end(0.0, CANCELLED)
             return
         message = f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this."
         if isinstance(error, MemoryError):
@@ -160,7 +180,7 @@ class MergeController(QObject):
         self._stop_retaking()
         if self.run is not None:
             self.run.stop.set()
-            self._end(0.0, "Cancelled. Nothing was changed.")
+            self._end(0.0, CANCELLED)
         self.outcome = self.preview = None
 
     def remove_preview(self) -> None:

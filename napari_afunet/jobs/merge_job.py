@@ -105,7 +105,10 @@ def merge_source(
 
 
 def with_regions(
-    outcome: Outcome, regions: tuple[Any, ...], should_cancel: Callable[[], bool] | None = None
+    outcome: Outcome,
+    regions: tuple[Any, ...],
+    on_progress: Progress | None = None,
+    should_cancel: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Return an outcome with other regions from single frames; of a stack, planes they differ in are merged again."""
     settings, result = outcome.settings.replace(regions=regions), outcome.result
@@ -113,12 +116,11 @@ def with_regions(
         assert result is not None
         result = result.with_regions(regions)
         return replace(outcome, settings=settings, result=result, radiance=result.radiance, info=result.info)
-    radiance = outcome.radiance.copy()
-    for index in np.ndindex(outcome.source.planes):
-        wanted = _regions_of(index, regions)
-        if wanted != _regions_of(index, outcome.settings.regions):
-            of_plane = settings.replace(regions=wanted, stages=False, ghost_map=False, border="fill")
-            radiance[index] = merge_source(outcome.source.at(index), of_plane, should_cancel=should_cancel).radiance
+    radiance, before = outcome.radiance.copy(), outcome.settings.regions
+    planes = np.ndindex(outcome.source.planes)
+    for index in [each for each in planes if _regions_of(each, regions) != _regions_of(each, before)]:
+        of_plane = settings.replace(regions=_regions_of(index, regions), stages=False, ghost_map=False, border="fill")
+        radiance[index] = merge_source(outcome.source.at(index), of_plane, on_progress, should_cancel).radiance
     return replace(outcome, settings=settings, radiance=radiance, info=outcome.info | {"regions": regions})
 
 

@@ -25,7 +25,9 @@ def what_happened(outcome: Outcome) -> str:
     response = info.get("response")
     if response:
         source = response.get("source", "")
-        facts.append("tone curve of the camera found" if source in ("detected", "estimated") else f"curve {source}")
+        facts.append(
+            "tone curve of the camera found" if source in ("found in the frames", "estimated") else f"curve {source}"
+        )
     if left_out := (info.get("frames_used") or {}).get("left_out"):
         facts.append(f"left out: {', '.join(left_out)}")
     if regions := info.get("regions"):

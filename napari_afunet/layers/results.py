@@ -73,16 +73,23 @@ def add_in_steps(
     regions = result.find(REGIONS)
     # Above the result: whoever makes one of them visible sees it.
     move_to_front(viewer, *layers.values(), *([] if regions is None else [regions]))
-    if not outcome.is_preview and shown[-1] in viewer.layers:  # what is selected is what napari's own menu saves
+    # What is selected is what napari's own menu saves; but a stroke that is just being drawn would be cut off.
+    if not outcome.is_preview and shown[-1] in viewer.layers and not _is_tool_in_hand(viewer):
         viewer.layers.selection.active = shown[-1]
     yield layers
+
+
+def _is_tool_in_hand(viewer: ViewerModel) -> bool:
+    """Return True if the mouse draws in the chosen layer, or is about to: regions, or anything of the user's own."""
+    active = viewer.layers.selection.active
+    return active is not None and active.visible and str(active.mode) not in ("pan_zoom", "transform")
 
 
 def update_result(viewer: ViewerModel, outcome: Outcome, display: DisplaySettings) -> None:
     """Update the light and its tone-mapped view where they are."""
     result = Result.of_outcome(viewer, outcome)
     light = _put_light(result, outcome, display)
-    if _has_view(result, outcome):
+    if result.find("tone_mapped") is not None:  # not deleted meanwhile
         show_tone_mapped(viewer, light, display)
 
 

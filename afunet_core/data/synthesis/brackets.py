@@ -123,7 +123,8 @@ class Synthesizer:
         if batch < 1:
             raise ArgumentError("batch", "at least 1", batch)
         if min(height, width) < _SMALLEST * enlarge or height % enlarge or width % enlarge:
-            expected = f"multiples of {enlarge} of at least {_SMALLEST * enlarge} pixels"
+            multiples = f"multiples of {enlarge} of " if enlarge > 1 else ""
+            expected = f"{multiples}at least {_SMALLEST * enlarge} pixels"
             raise ArgumentError("size", expected, size, "Motion needs some room.")
         if kind is not None and kind not in KINDS:
             raise ArgumentError("kind", f"one of {', '.join(KINDS)}", kind)

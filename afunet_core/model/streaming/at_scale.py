@@ -74,7 +74,7 @@ def _reduced(source: FrameSource, scale: int, should_cancel: ShouldCancel | None
     """:func:`reduce_frames` of a source, strip by strip."""
     batch, channels, height, width = source.shape
     shape = (batch, channels, -(-height // scale), -(-width // scale))
-    coarse = torch.empty(shape, device=source.device)
+    coarse = torch.empty(shape, dtype=torch.float32, device=source.device)
     with torch.inference_mode():
         for index in range(batch):
             for start, stop in row_ranges(height, scale * max(1, STRIP_PIXELS // (width * scale))):

@@ -161,6 +161,17 @@ class TestOrder:
         with pytest.raises(ExposureError, match="got a darker one"):
             af.Bracket([white, black], ev=(0, 3))
 
+    @pytest.mark.parametrize("black", [0.0, 0.01], ids=["black", "lens cap"])
+    def test_a_black_frame_that_should_show_something_is_refused(self, black: float) -> None:
+        """But not one of a scene that is as dark, but for a lamp."""
+        scene = np.full((16, 16, 3), 0.05)
+        scene[:2, :2] = 0.9
+        shown = [np.clip(scene * 4.0**k, 0, 1) ** (1 / 2.2) for k in range(3)]
+        with pytest.raises(ExposureError, match=r"got one that shows what the shorter one should.*Leave it out"):
+            af.Bracket([np.full_like(scene, black), *shown[1:]], ev=(0, 2, 4))
+        dark = [np.where(scene > 0.5, frame, frame / 100) for frame in shown]
+        af.Bracket(dark, ev=(0, 2, 4))
+
     def test_wrong_encoding_is_suggested(self, scene: np.ndarray) -> None:
         frames = exposures_of(scene, encoding="linear")
         with pytest.raises(ExposureError, match="encoding='linear' they would agree"):

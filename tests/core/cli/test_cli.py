@@ -91,6 +91,9 @@ def test_the_choices_offered_are_those_there_are() -> None:
         (["merge"], "See afunet merge --help"),
         (["merge", "a.tif", "-o", "b.exr", "--ev", "x"], "See afunet merge --help"),
         (["merge", "a", "-o", "b", "--noise", "1,2,3"], "See afunet merge --help"),
+        (["merge", "a", "-o", "b", "--ev", "1/100s", "1/25s"], "'1/100s' is a time; state it by --times"),
+        (["merge", "a", "-o", "b", "--times", "-2EV", "0EV"], "is in stops; state it by --ev"),
+        (["merge", "a", "-o", "b", "--gamma", "x"], "'x' is not a number"),
         (["info", "--nonsense"], "unrecognized arguments: --nonsense"),
     ],
 )
@@ -100,6 +103,20 @@ def test_misuse_ends_with_two(words: list[str], said: str, capsys: pytest.Captur
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a.png", "--half"], "half: expected an .exr or a .dng as output, got .png"),
+        (["a.exr", "--gain-map", "--tonemapped", "a.png"], "gain_map: expected a .jpg among the results"),
+        (["a.exr", "--stages", "folder"], "stages: expected a method with the network, got weighted"),
+    ],
+)
+def test_options_that_change_nothing(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are refused before any file is looked at."""
+    assert main(["merge", "1.tif", "2.tif", "--method", "weighted", "-o", *words]) == 2
+    assert said in complaint(capsys)
 
 
 # --- merge: one bracket ---

@@ -59,6 +59,7 @@ def test_response_is_estimated_written_and_used(folder: Path, tmp_path: Path) ->
     frames = [str(folder / f"img_{i}.jpg") for i in range(3)]
     curve, result = tmp_path / "camera.json", tmp_path / "out.exr"
     assert main(["response", *frames, "-o", str(curve)]) == 0
+    assert main(["response", *frames, "-o", str(curve)]) == 2  # it is there
     found = load_response(curve)(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
     expected = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64) ** 1.6
     torch.testing.assert_close(found / found[1], expected / expected[1], rtol=0.05, atol=0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import pickle
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -200,12 +202,13 @@ def test_what_the_network_breaks_is_mended_and_said() -> None:
     ("named", "value"),
     [
         ("method", "best"), ("align", True), ("device", "abacus"), ("device", "cuda:99"), ("precision", "float8"),
-        ("memory_budget", "lots"), ("memory_budget", -1),
+        ("memory_budget", "lots"), ("memory_budget", -1), ("on_progress", 1), ("should_cancel", True),
+        ("model", torch.nn.Linear(1, 1)),
     ],
 )  # fmt: skip
 def test_wrong_choices_are_named(named: str, value: Any) -> None:
     with pytest.raises(ArgumentError, match=f"^{named}: expected"):
-        af.merge(bracket_of(scene()), model=tiny_model(), **{named: value})
+        af.merge(bracket_of(scene()), **{"model": tiny_model(), named: value})
 
 
 def test_what_is_no_bracket_and_no_model() -> None:
@@ -213,6 +216,31 @@ def test_what_is_no_bracket_and_no_model() -> None:
         af.merge(exposed(scene()))
     with pytest.raises(CheckpointError, match="no-such-model"):
         af.merge(bracket_of(scene()), model="no-such-model")
+
+
+@pytest.mark.parametrize(
+    ("choose", "value", "usual"),
+    [(torch.set_default_dtype, torch.float64, torch.float32), (torch.set_default_device, "meta", "cpu")],
+    ids=["double", "another device"],
+)
+@pytest.mark.parametrize("scale", ["full", "half"])
+def test_torchs_defaults_change_nothing(choose: Callable[[Any], None], value: Any, usual: Any, scale: str) -> None:
+    """Programs set them for themselves."""
+    model, radiance = anchored_model().eval(), scene(64, 72)
+    frames = [np.roll(frame, 3 * number, 1) for number, frame in enumerate(exposed(radiance))]
+
+    def run() -> af.MergeResult:
+        return af.merge(af.Bracket(frames, times=TIMES), model=model, align="on", working_scale=scale)
+
+    expected = run()
+    choose(value)
+    try:
+        result = run()
+        ghost = result.maps["ghost"]
+    finally:
+        choose(usual)
+    np.testing.assert_array_equal(result.radiance, expected.radiance)
+    np.testing.assert_array_equal(ghost, expected.maps["ghost"])
 
 
 # --- the model and its identity ---
@@ -342,6 +370,19 @@ def test_maps_are_made_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.maps["ghost"] is result.maps["ghost"]
     assert len(calls) == 1
     assert result.maps.get("source") is None
+
+
+def test_results_travel_between_processes() -> None:
+    """With their maps; and a copy is not the result itself."""
+    result = af.merge(bracket_of(scene(32, 40)), model=anchored_model().eval(), align="off", stages=True)
+    for other in (pickle.loads(pickle.dumps(result)), copy.deepcopy(result)):
+        assert other != result
+        assert other.info == result.info
+        np.testing.assert_array_equal(other.radiance, result.radiance)
+        assert sorted(other.maps) == sorted(result.maps) == ["ghost", "source", "stages_hdr"]
+        np.testing.assert_array_equal(other.maps["source"], result.maps["source"])
+        with pytest.raises(ArgumentError, match="Merge again"):
+            other.with_regions([])
 
 
 def test_the_ghost_map_shows_what_moved_in_each_sample() -> None:

@@ -60,7 +60,9 @@ def test_regions_are_in_pixels_of_the_frames_even_where_the_result_is_cropped(br
     assert float(cut.max()) == float(whole.max()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("regions", [[(2, SQUARE)], [(0, SQUARE[:2])], [7], [(0, ((1, 2, 3),) * 3)]])
+@pytest.mark.parametrize(
+    "regions", [[(2, SQUARE)], [(0, SQUARE[:2])], [7], [(0, ((1, 2, 3),) * 3)], [(0, (*SQUARE[:2], (np.nan, 1)))]]
+)
 def test_what_is_no_region_is_refused(bracket, regions):
     with pytest.raises(ArgumentError, match="regions"):
         merge(bracket, method="weighted", align="off", regions=regions)

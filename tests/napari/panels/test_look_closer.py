@@ -8,9 +8,12 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
+from afunet_core.errors import MergeCancelled
 from afunet_core.merging import pipeline
 from napari_afunet import merge_layers
 from scenes import make_frames
+
+STROKE = list(zip(range(6, 28, 2), range(62, 95, 3), strict=True))
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(merge_
 def drag(qtbot):
     """``drag(viewer, points)`` drags with the mouse over the canvas, along (row, column) of the data."""
 
-    def drag(viewer, points):
+    def drag(viewer, points, meanwhile=lambda: None):
         canvas, camera = viewer.window._qt_viewer.canvas.native, viewer.scene.camera
         middle = np.array([canvas.height(), canvas.width()]) / 2
         places = [(np.array(point) - camera.center[-2:]) * camera.zoom + middle for point in points]
@@ -123,6 +126,7 @@ def drag(qtbot):
             qtbot.wait(30)  # vispy and napari pass over moves that follow each other faster
             QApplication.sendEvent(canvas, event)
         qtbot.wait(400)  # a hand that rests: what is not drawn to its end is left alone
+        meanwhile()
         qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=positions[-1])
 
     return drag
@@ -139,7 +143,7 @@ def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(merge_frames
     panel.regions.frame_box.setCurrentIndex(2)
     qtbot.mouseClick(panel.regions.tools[tool], Qt.MouseButton.LeftButton)
     around = [(6, 62), (6, 74), (6, 88), (16, 88), (26, 88), (26, 74), (26, 62), (14, 62)]
-    drag(viewer, around if tool == "add_polygon_lasso" else list(zip(range(6, 28, 2), range(62, 95, 3), strict=True)))
+    drag(viewer, around if tool == "add_polygon_lasso" else STROKE)
     qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain))
     changed = np.abs(viewer.layers["scene HDR"].data - plain).max(-1) > 0.01
     assert changed[8:24, 64:86].mean() > (0.1 if tool == "add_path" else 0.3)
@@ -159,6 +163,106 @@ def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(merge_frames
     drag(viewer, [(40, 10), (50, 30), (60, 40)])  # one press of the button, one region: this moves the view
     qtbot.wait(400)
     assert viewer.layers["scene HDR"].data is before
+
+
+def test_a_merge_that_ends_while_a_stroke_is_drawn_does_not_cut_it_off(merge_frames, qtbot, moved, drag, finish):
+    viewer, widget = merge_frames(moved, show=True)
+    viewer.reset_view()
+    widget.views.regions.frame_box.setCurrentIndex(2)
+    widget.views.regions.tools["add_path"].click()
+
+    def merge_again():
+        widget.merge()
+        finish(widget)
+
+    drag(viewer, STROKE, merge_again)
+    assert widget.outcome.settings.regions == ()  # it was no region yet
+    qtbot.waitUntil(lambda: len(widget.outcome.settings.regions) == 1)
+    assert viewer.layers.selection.active.name == "scene regions"
+    viewer.layers.remove("scene tone mapped")
+    qtbot.mouseClick(widget.views.regions.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.outcome.settings.regions == ())
+    assert "scene tone mapped" not in viewer.layers  # what the user deleted stays away
+
+
+def test_what_was_begun_and_left_is_no_region_and_takes_no_frame_from_another(merge_frames, qtbot, moved, drag):
+    viewer, widget = merge_frames(moved, show=True)
+    layers = widget.bracket.layers()
+    viewer.reset_view()
+    panel = widget.views.regions
+
+    def draw(frame, tool, points):
+        panel.frame_box.setCurrentIndex(frame)
+        qtbot.mouseClick(panel.tools[tool], Qt.MouseButton.LeftButton)
+        drag(viewer, points)
+
+    def taken():
+        qtbot.wait(400)
+        return [frame for frame, _ in widget.outcome.settings.regions]
+
+    draw(0, "add_polygon_lasso", [(20, 70)])  # the first corner, and never the next
+    assert taken() == []
+    qtbot.mouseClick(panel.undo_button, Qt.MouseButton.LeftButton)
+    draw(0, "add_polygon_lasso", [(20, 70)])
+    viewer.layers.selection.active = layers[0]
+    panel.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(panel.tools["add_rectangle"], Qt.MouseButton.LeftButton)
+    assert taken() == []
+    assert viewer.layers["scene regions"].mode == "add_rectangle"  # still in the hand
+    drag(viewer, [(4, 60), (16, 75), (27, 89)])
+    qtbot.waitUntil(lambda: taken() == [2])
+    draw(0, "add_path", [(50, 10)])
+    drag(viewer, [(50, 10)])  # napari drops a path of one place, and keeps its features
+    assert taken() == [2]
+    draw(0, "add_rectangle", [(50, 10)])
+    draw(0, "add_path", [(row + 30, column) for row, column in STROKE])
+    qtbot.waitUntil(lambda: taken() == [2, 0], timeout=20_000)
+    assert len(viewer.layers["scene regions"].data) == 2
+    qtbot.mouseClick(panel.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: taken() == [2])
+
+
+def test_merging_a_plane_again_can_be_cancelled_and_the_regions_are_those_of_the_result(
+    merge_frames, qtbot, moved, monkeypatch
+):
+    viewer, widget = merge_frames([np.stack([frame] * 2) for frame in moved])
+    plain, real, go_on = viewer.layers["scene HDR"].data.copy(), pipeline.merge, threading.Event()
+
+    def held(bracket, should_cancel, **options):
+        while not go_on.wait(0.01):
+            if should_cancel():
+                raise MergeCancelled("cancelled")
+        return real(bracket, should_cancel=should_cancel, **options)
+
+    monkeypatch.setattr(pipeline, "merge", held)
+    button, panel = widget.controls.merge_button, widget.views.regions
+
+    def cancel():
+        qtbot.waitUntil(lambda: button.text() == "Cancel")
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: button.text() == "Merge")
+        assert widget.controls.status_label.text() == "Cancelled. Nothing was changed."
+        qtbot.wait(400)
+        assert button.text() == "Merge"  # it is not tried again
+
+    panel.frame_box.setCurrentIndex(2)
+    panel.tools["add_rectangle"].click()
+    rectangle = np.array([(1, 4, 60), (1, 4, 89), (1, 27, 89), (1, 27, 60)])
+    viewer.layers["scene regions"].add_rectangles(rectangle)
+    cancel()
+    np.testing.assert_array_equal(viewer.layers["scene HDR"].data, plain)
+    assert len(viewer.layers["scene regions"].data) == 0
+    go_on.set()
+    viewer.layers["scene regions"].add_rectangles(rectangle)
+    qtbot.waitUntil(lambda: len(widget.outcome.settings.regions) == 1)
+    assert button.text() == "Merge"
+    go_on.clear()
+    viewer.layers.remove("scene regions")
+    cancel()
+    assert len(viewer.layers["scene regions"].data) == 1
+    go_on.set()
+    qtbot.mouseClick(panel.undo_button, Qt.MouseButton.LeftButton)  # of the layer that came back, too
+    qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain))
 
 
 def test_where_no_region_can_be_taken_the_buttons_are_grey_and_say_why(merge_frames, frames):
