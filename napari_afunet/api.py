@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari.components import ViewerModel
+from napari.layers import Image
+
+from afunet_core.errors import ArgumentError, BracketError, ExposureError
+from afunet_core.io.formats import RAW_SUFFIXES
+from napari_afunet.display.tone_view import DisplaySettings
+from napari_afunet.jobs.merge_job import merge_source
+from napari_afunet.layers.exposures import common_exposures, layer_exposure, stack_exposures
+from napari_afunet.layers.results import add_result_layers
+from napari_afunet.layers.selection import guess_layers
+from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
 from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
-
     from afunet_core.merging.result import MergeResult
-    from napari_afunet.display.tone_view import DisplaySettings
-    from napari_afunet.layers.source import BracketSource
-
-__all__ = ["as_script", "merge_layers", "resolve_exposures", "resolve_source"]
 
 
 def merge_layers(
@@ -62,11 +66,6 @@ def merge_layers(
         >>> result.radiance.shape, [layer.name for layer in viewer.layers][-2:]
         ((30, 45, 3), ['garage 0-2 HDR', 'garage 0-2 tone mapped'])
     """
-    from afunet_core.errors import ArgumentError
-    from napari_afunet.display.tone_view import DisplaySettings
-    from napari_afunet.jobs.merge_job import merge_source
-    from napari_afunet.layers.results import add_result_layers
-
     unknown = sorted(set(settings) - set(vars(MergeSettings())))
     if unknown:
         raise ArgumentError("settings", "fields of MergeSettings", ", ".join(unknown), "Check the spelling.")
@@ -88,21 +87,15 @@ def resolve_source(
     viewer: ViewerModel, layers: Sequence[Image | str] | Image | str | None
 ) -> tuple[BracketSource, list[Image]]:
     """The pixels of the named, given or guessed layers."""
-    from afunet_core.errors import ArgumentError, BracketError
-    from napari_afunet.layers.selection import guess_layers, guess_stack
-    from napari_afunet.layers.source import bracket_source, stack_source
-
     if layers is None:
-        chosen = guess_layers(viewer.layers, viewer.layers.selection)
-        stack = None if chosen else guess_stack(viewer.layers)
-        if not chosen and stack is None:
+        layers = guess_layers(viewer.layers, viewer.layers.selection)
+        if not layers:
             raise BracketError(
                 "layers",
                 "three image layers of one shape, or a stack of three planes",
                 f"{len(viewer.layers)} layers without such",
                 "Open the frames of a bracket, or try File › Open Sample › AFUNet HDR.",
             )
-        layers = chosen or stack
     if not isinstance(layers, (list, tuple)):
         layers = [layers]
     names = [layer.name for layer in viewer.layers]
@@ -116,14 +109,7 @@ def resolve_source(
 
 
 def resolve_exposures(layers: Sequence[Image], count: int) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """EV or seconds of every frame from the layers' metadata or files.
-
-    Raises:
-        ExposureError: when a frame's exposure is unknown.
-    """
-    from afunet_core.errors import ExposureError
-    from napari_afunet.layers.exposures import common_exposures, layer_exposure, stack_exposures
-
+    """EV or seconds of every frame from the layers' metadata or files; refused where one is unknown."""
     known = stack_exposures(layers[0], count) if len(layers) == 1 else [layer_exposure(layer) for layer in layers]
     ev, times = common_exposures(known)
     if ev is not None or times is not None:
@@ -153,8 +139,6 @@ def as_script(source: BracketSource, layer_names: Sequence[str], settings: Merge
     ]
     paths = list(dict.fromkeys(path for path in source.paths if path))
     if paths:
-        from afunet_core.io.formats import RAW_SUFFIXES
-
         ours = all(Path(path).suffix.lower() in RAW_SUFFIXES for path in paths)  # napari's reader opens the others
         plugin = ", plugin='napari-afunet'" if ours else ""
         lines += [f"if {layer_names[0]!r} not in viewer.layers:"]

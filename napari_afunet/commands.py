@@ -1,11 +1,8 @@
 """Commands of the menus, the command palette and the keyboard."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from napari.viewer import Viewer
+from napari.viewer import Viewer
 
 _NAME = "Merge exposure bracket (AFUNet HDR)"  # of the panel, as napari makes it of the manifest
 

@@ -58,21 +58,30 @@ def read_hdr(path: str | Sequence[str]) -> list[LayerData]:
     """Linear light, shown with a gamma and limits that look right at once."""
     from afunet_core.io.exr_parts import read_parts
     from afunet_core.io.read import read_image
+    from napari_afunet.display.tone_view import reference_exposure
 
     layers: list[LayerData] = []
     for file in _paths(path):
         parts = read_parts(file) if file.suffix.lower() == ".exr" else []
         if len(parts) > 1 or any(part.name and part.pixels.ndim == 2 for part in parts):
-            layers += [_part(file, name, pixels) for name, pixels in reversed(parts)]
+            for name, pixels in reversed(parts):  # colours are shown as radiance, other data as napari does
+                notes = {"name": f"{file.stem} {name}".strip(), "metadata": {"encoding": "linear"}}
+                how = {"rgb": True, "contrast_limits": (0.0, 1.0), "gamma": 1 / 2.2} if pixels.ndim == 3 else {}
+                layers.append((pixels, {"rgb": False, **how, **notes}, "image"))
             continue
         image = read_image(file)
-        pixels = _shown(image.pixels)
+        pixels, metadata = _shown(image.pixels), image.metadata
+        if "method" in metadata:  # provenance that a merge wrote: a result, not a frame to merge again
+            metadata = {"afunet": {"role": "radiance", "info": metadata}}
+        if image.exposure is not None:
+            metadata = {**metadata, "exposure_time": image.exposure.seconds}
+        limit = 2.0 ** -(reference_exposure(image.metadata) or 0.0)  # a result looks as bright as after its merge
         attributes = {
             "name": file.stem,
             "rgb": pixels.ndim == 3,
-            "contrast_limits": (0.0, _limit(image.metadata)),
+            "contrast_limits": (0.0, limit),
             "gamma": 1 / 2.2,
-            "metadata": {**_said(image), **_notes(image.metadata), **_exposure(image.exposure)},
+            "metadata": {**_said(image), **metadata},
         }
         layers.append((pixels, attributes, "image"))
     return layers
@@ -83,27 +92,11 @@ def _shown(pixels: Any) -> Any:
     return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 2 else pixels
 
 
-def _limit(provenance: dict[str, Any]) -> float:
-    """The value that is shown white: a result of ours looks as bright as after its merge, as its reference frame."""
-    from napari_afunet.display.tone_view import reference_exposure
-
-    return 2.0 ** -(reference_exposure(provenance) or 0.0)
-
-
 def _said(image: Any) -> dict[str, Any]:
     """Return what a file says of its light and colours, for the layer's metadata."""
     colour = None if image.colour is None else image.colour.as_dict()
     said = {"encoding": image.encoding or "gamma"}
     return said if colour is None else {**said, "colour": colour}
-
-
-def _part(file: Path, name: str, pixels: Any) -> LayerData:
-    """One picture of a file with several; of colours as radiance is shown, of other data as napari does."""
-    colours = pixels.ndim == 3
-    attributes: dict[str, Any] = {"name": f"{file.stem} {name}".strip(), "rgb": colours}
-    if colours:
-        attributes |= {"contrast_limits": (0.0, 1.0), "gamma": 1 / 2.2}
-    return pixels, {**attributes, "metadata": {"encoding": "linear"}}, "image"
 
 
 def read_bracket(path: str | Sequence[str]) -> list[LayerData]:
@@ -167,15 +160,6 @@ def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:
         "metadata": {**exposure, **_said(image), "path": str(file)},
     }
     return pixels, attributes, "image"
-
-
-def _notes(provenance: dict[str, Any]) -> dict[str, Any]:
-    """Return the provenance that a merge wrote; such an image is a result, not a frame to merge again."""
-    return {"afunet": {"role": "radiance", "info": provenance}} if "method" in provenance else provenance
-
-
-def _exposure(exposure: Any) -> dict[str, Any]:
-    return {} if exposure is None else {"exposure_time": exposure.seconds}
 
 
 def _paths(path: str | Sequence[str]) -> list[Path]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QLabel
 
 from afunet_core.errors import AFUNetError
-from napari_afunet.jobs.devices import Devices, query_devices
 from napari_afunet.jobs.forecast import forecast
 from napari_afunet.jobs.prechecks import alignment_warnings, bit_depth_hint, black_level_hint, bracket_warnings
 from napari_afunet.jobs.summary import in_widget_words
-from napari_afunet.jobs.worker import run_in_background
+from napari_afunet.jobs.worker import call_later, run_in_background
 from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.layers.source import BracketSource
+from napari_afunet.settings import MergeSettings
 
 if TYPE_CHECKING:
     from napari_afunet.widget import MergeWidget
@@ -44,16 +44,10 @@ class Readiness(QObject):
         self._bracket.frames_changed.connect(self._adopt_encoding)
         self._options.changed.connect(self.update)
         self._options.defaults_button.clicked.connect(self._take_stated_encoding)
-        self._look = QTimer(self)
-        self._look.setSingleShot(True)
-        self._look.setInterval(_DELAY)
-        self._look.timeout.connect(self._look_at_alignment)
+        self._look = call_later(self, self._look_at_alignment, _DELAY)
         self.destroyed.connect(lambda *_: self._stop.set())
         self._adopt_encoding()
-        begin = QTimer(self)
-        begin.setSingleShot(True)
-        begin.timeout.connect(lambda: run_in_background(self, query_devices, done=self._on_devices))
-        begin.start(_OPENING)
+        call_later(self, lambda: run_in_background(self, query_devices, done=self._on_devices), _OPENING).start()
 
     def update(self) -> None:
         """Say it anew: frames or settings changed."""
@@ -98,12 +92,10 @@ class Readiness(QObject):
         """Return the forecast of a merge, or why there is none, and warnings; offer what the data suggest."""
         for name in self._options.hints:
             self._options.offer_hint(name, None, "")
-        if problem := self._bracket.problem():
-            return problem, []
-        try:
-            source, settings = self.source(), self._panel.settings()
-        except AFUNetError as error:
-            return in_widget_words(str(error)), []
+        request = self._request()
+        if isinstance(request, str):
+            return request, []
+        source, settings = request
         if bits := bit_depth_hint(source, settings):
             self._options.offer_hint("bit_depth", bits, f"No value above {2**bits - 1}: use {bits} bit")
         if level := black_level_hint(source, settings):
@@ -112,18 +104,19 @@ class Readiness(QObject):
         warnings = [*bracket_warnings(source, settings), *self._alignment, *self._bracket.warnings()]
         return f"Ready: {forecast(source, settings, on_gpu)}.", warnings
 
+    def _request(self) -> tuple[BracketSource, MergeSettings] | str:
+        """Return what a merge begun now would be of, or why there is none."""
+        try:
+            return self._bracket.problem() or (self.source(), self._panel.settings())
+        except AFUNetError as error:
+            return in_widget_words(str(error))
+
     def _look_at_alignment(self) -> None:
         """Look in the background if the frames lie too far apart; what has been looked at is known."""
         if self._panel.is_running:
             return
-        request = None
-        try:
-            if not self._bracket.problem():
-                request = self.source(), self._panel.settings()
-        except AFUNetError:
-            pass
-        looked_at: Hashable = None
-        if request is not None:
+        request, looked_at = self._request(), None
+        if not isinstance(request, str):
             source, settings = request
             pixels = [(id(layer), id(layer.data)) for layer in self._bracket.layers()]
             relevant = [settings.ev or settings.times, *(getattr(settings, name) for name in _RELEVANT)]
@@ -139,7 +132,7 @@ class Readiness(QObject):
             if not stop.is_set():
                 self._show_alignment(warnings)
 
-        if request is not None:
+        if not isinstance(request, str):
             run_in_background(self, alignment_warnings, *request, stop.is_set, done=answer)
 
     def _show_alignment(self, warnings: list[str]) -> None:
@@ -159,3 +152,37 @@ class Readiness(QObject):
         encoding = stated.pop() if len(stated) == 1 else None
         if encoding in self._options.fields["encoding"].option.choices:
             self._options.choose("encoding", encoding)
+
+
+class Devices(NamedTuple):
+    """Devices and models a user can choose."""
+
+    names: tuple[str, ...]  # of the devices, ``auto`` first
+    badge: str  # the device that ``auto`` means, and its free memory, in words
+    models: tuple[str, ...]  # names of the shipped models
+    default_model: str  # which of them ``default`` is
+    on_gpu: bool  # ``auto`` means a GPU
+
+
+def query_devices() -> Devices:
+    """Ask torch for devices and the package for its models (this loads torch: seconds, the first time)."""
+    import psutil
+    import torch
+
+    from afunet_core.model.checkpoint import model_path, shipped_models
+    from afunet_core.utils.device import choose_device
+
+    best = choose_device("auto").type
+    devices = ["auto", "cpu", *(["mps"] if best == "mps" else [])]
+    if torch.cuda.is_available():
+        devices += ["cuda", *(f"cuda:{index}" for index in range(1, torch.cuda.device_count()))]
+    if best == "cuda":
+        free, _ = torch.cuda.mem_get_info()
+        badge = f"GPU: {torch.cuda.get_device_name()}, {free / 1024**3:.0f} GB free"
+    elif best == "mps":
+        badge = "GPU: Apple Metal"
+    else:
+        threads = torch.get_num_threads()
+        free = psutil.virtual_memory().available
+        badge = f"CPU, {threads} thread{'s' * (threads > 1)}, {free / 1024**3:.0f} GB free"
+    return Devices(tuple(devices), badge, ("default", *shipped_models()), model_path("default").stem, best != "cpu")

@@ -1,29 +1,39 @@
 """Looking closer at a result: comparisons, maps, and the stages of the network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QSpinBox, QWidget
 
 from napari_afunet.display.compare import COMPARISONS, compare, newest_result, stop_comparing
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import run_in_background
-from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
-from napari_afunet.layers.overlays import LEGENDS, compute_map, hide_map, remove_extra_layers, show_map
-from napari_afunet.panels.layout import let_shrink, reveal
+from napari_afunet.layers.inspection import (
+    LEGENDS,
+    QUANTITIES,
+    channel_count,
+    compute_map,
+    hide_maps,
+    quantity_values,
+    remove_extra_layers,
+    show_map,
+    show_values,
+)
+from napari_afunet.panels.layout import fill_rows, make_box, make_button, make_label, reveal
 from napari_afunet.region_tools import RegionTools
 
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
-
+# value → what the user reads, tip, maps of which the first that there is is shown
 _MAPS = {
-    "ghost": ("Show ghosts", "Overlay where the frames disagree, because something moved."),
-    "source": ("Show sources", "Overlay which frame each pixel came from, or how much the network decided."),
+    "ghost": ("Show ghosts", "Overlay where the frames disagree, because something moved.", ["ghost"]),
+    "source": (
+        "Show sources",
+        "Overlay which frame each pixel came from, or how much the network decided.",
+        ["source", "network"],
+    ),
 }
 
 
@@ -46,51 +56,31 @@ class ResultViews(QWidget):
         self.comparisons: dict[str, QPushButton] = {}
         self.maps: dict[str, QPushButton] = {}
         for name, (text, tip) in COMPARISONS.items():
-            self.comparisons[name] = _button(text, tip, lambda on, name=name: self.show_comparison(name if on else ""))
-        for name, (text, tip) in _MAPS.items():
-            self.maps[name] = _button(text, tip, lambda on, name=name: self._on_map(name, on))
-        for button in (*self.comparisons.values(), *self.maps.values()):
+            self.comparisons[name] = make_button(text, tip, lambda on, name=name: self.show_comparison(name * on))
+        for name, (text, tip, _) in _MAPS.items():
+            self.maps[name] = make_button(text, tip, lambda on, name=name: self._on_map(name, on))
+        shown = [*self.comparisons.values(), *self.maps.values()]
+        for button in shown:
             button.setCheckable(True)
         self.regions = RegionTools(viewer, controller, self._uncovered)
         tip = "Remove previews, maps and stages, and hide regions; results and frames stay."
-        self.tidy_button = _button("Remove extra layers", tip, self._on_tidy)
-        self.legend = QLabel()
-        self.legend.setAccessibleName("Legend of the map")
+        self.tidy_button = make_button("Remove extra layers", tip, self._on_tidy)
+        self.legend = make_label("Legend of the map")
         self.legend.setTextFormat(Qt.TextFormat.RichText)
-        self.legend.setWordWrap(True)
         self.legend.setVisible(False)
-        self.quantity_box, self.channel_box = QComboBox(), QSpinBox()
-        self.quantity_box.setAccessibleName("Stages as")
-        self.quantity_box.setToolTip("What the layers 'stages' show of the network's features, along the stage slider.")
+        tip = "What the layers 'stages' show of the network's features, along the stage slider."
+        self.quantity_box, self.channel_box = make_box("Stages as", tip, QUANTITIES), QSpinBox()
         self.channel_box.setAccessibleName("Channel of the features")
         self.channel_box.setToolTip("Which channel of the features.")
-        for value, text in QUANTITIES.items():
-            self.quantity_box.addItem(text, value)
-        self._lay_out()
+        quantity = (QLabel("Stages as"), self.quantity_box, self.channel_box)
+        pairs = zip(shown[::2], shown[1::2], strict=True)
+        fill_rows(self, *pairs, self.legend, self.regions, self.tidy_button, quantity)
         self.quantity_box.activated.connect(self._on_features)
         self.channel_box.valueChanged.connect(self._on_features)
         controller.started.connect(lambda: self.show_comparison(""))
         controller.merged.connect(self._on_merged)
         controller.ended.connect(self._on_ended)
         self.refresh()
-
-    def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(3)
-        shown = [*self.comparisons.values(), *self.maps.values()]
-        for widgets in (
-            *zip(shown[::2], shown[1::2], strict=True),
-            (self.legend,),
-            (self.regions,),
-            (self.tidy_button,),
-            (QLabel("Stages as"), self.quantity_box, self.channel_box),
-        ):
-            row = QHBoxLayout()
-            for widget in widgets:
-                row.addWidget(widget, 0 if isinstance(widget, QLabel) and len(widgets) > 1 else 1)
-            column.addLayout(row)
-        let_shrink(self.quantity_box)
 
     @property
     def outcome(self) -> Outcome | None:
@@ -100,9 +90,9 @@ class ResultViews(QWidget):
     def _on_merged(self, layers: dict[str, Image]) -> None:
         outcome = self.outcome
         if outcome is not None:
-            self._offer_maps(True)
-            self._offer_channels(0 if outcome.source.planes else channel_count(outcome))
-            self._release_maps()
+            self._offer(True, 0 if outcome.source.planes else channel_count(outcome))
+            for button in self.maps:
+                self.mark_map(button)
 
     def _on_ended(self, fraction: float, message: str) -> None:
         wish, self._after_merge = self._after_merge, None
@@ -115,12 +105,18 @@ class ResultViews(QWidget):
             button.setEnabled(newest_result(self._viewer) is not None)
         self.regions.refresh()
         if self.outcome is None:
-            self._offer_maps(False)
-            self._offer_channels(0)
+            self._offer(False, 0)
 
-    def _offer_maps(self, there_are: bool) -> None:
+    def _offer(self, maps: bool, channels: int) -> None:
+        """Offer the maps of a result, and the channels of its features, where there are any."""
         for button in self.maps.values():
-            button.setEnabled(there_are)
+            button.setEnabled(maps)
+        self.quantity_box.setEnabled(channels > 0)
+        self.quantity_box.setCurrentIndex(0)
+        self.channel_box.blockSignals(True)
+        self.channel_box.setRange(0, max(0, channels - 1))
+        self.channel_box.blockSignals(False)
+        self.channel_box.setVisible(False)
 
     def _uncovered(self) -> Outcome | None:
         """Return the last merge; a preview in front of it is removed, a comparison that shows it elsewhere is ended."""
@@ -141,7 +137,8 @@ class ResultViews(QWidget):
 
     def _on_tidy(self) -> None:
         self.show_comparison("")
-        self._release_maps()
+        for button in self.maps:
+            self.mark_map(button)
         self._controller.remove_preview()
         remove_extra_layers(self._viewer)
 
@@ -164,16 +161,14 @@ class ResultViews(QWidget):
 
     def _on_map(self, button: str, wanted: bool) -> None:
         """Show a map over the result, or hide it; what the merge left nothing for is merged again with it."""
-        outcome = self._uncovered() if wanted else self.outcome
+        outcome, (*_, names) = self._uncovered() if wanted else self.outcome, _MAPS[button]
         if outcome is None or not wanted:
-            for name in ("network", button) if button == "source" else (button,):
-                if outcome is not None:
-                    hide_map(self._viewer, outcome, name)
+            if outcome is not None:
+                hide_maps(self._viewer, outcome, names)
             self.mark_map(button)
             return
-        # Of the sources, the network's share where that is all there is.
         known = {*outcome.maps, *(outcome.result.maps if outcome.result is not None else ())}
-        name = "network" if button == "source" and "source" not in known and "network" in known else button
+        name = next((each for each in names if each in known), button)
 
         def show(values: Any) -> None:
             if outcome is not self.outcome:
@@ -197,19 +192,6 @@ class ResultViews(QWidget):
         if name:
             reveal(self.legend)
 
-    def _release_maps(self) -> None:
-        for button in self.maps:
-            self.mark_map(button)
-
-    def _offer_channels(self, count: int) -> None:
-        """Offer the channels of the features; 0 when there are none to look at."""
-        self.quantity_box.setEnabled(count > 0)
-        self.quantity_box.setCurrentIndex(0)
-        self.channel_box.blockSignals(True)
-        self.channel_box.setRange(0, max(0, count - 1))
-        self.channel_box.blockSignals(False)
-        self.channel_box.setVisible(False)
-
     def _on_features(self) -> None:
         """Compute in the background; of several wishes the last one counts."""
         outcome, quantity = self.outcome, self.quantity_box.currentData()
@@ -223,10 +205,3 @@ class ResultViews(QWidget):
                 show_values(self._viewer, outcome, values)
 
         run_in_background(self, quantity_values, outcome, *wish, done=show)
-
-
-def _button(text: str, tip: str, clicked: Callable[..., None]) -> QPushButton:
-    button = QPushButton(text)
-    button.setToolTip(tip)
-    button.clicked.connect(clicked)
-    return button

@@ -1,7 +1,5 @@
 """Sample data for File › Open Sample: brackets of one scene, hand-held and from a tripod."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

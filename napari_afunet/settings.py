@@ -4,10 +4,8 @@ The core declares its options once (:mod:`afunet_core.utils.options`); the form,
 the checks here follow from the declaration.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from afunet_core.bracket.options import BracketOptions
 from afunet_core.merging.options import MergeOptions
@@ -55,7 +53,7 @@ class MergeSettings(MergeOptions, BracketOptions):
     )
 
     @classmethod
-    def from_preferences(cls) -> MergeSettings:
+    def from_preferences(cls) -> Self:
         """Return the defaults the user chose in napari's preferences; the built-in ones where there are none."""
         stored_groups, chosen = preferences(), {}
         for each in form_options().values():
@@ -65,7 +63,7 @@ class MergeSettings(MergeOptions, BracketOptions):
                 chosen[each.name] = _from_preference(each, stored)
         return cls(**chosen)
 
-    def replace(self, **changes: Any) -> MergeSettings:
+    def replace(self, **changes: Any) -> Self:
         """Return a copy with some values changed."""
         return replace(self, **changes)
 

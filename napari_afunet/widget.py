@@ -1,41 +1,37 @@
 """The dock widget: it puts the panels together, and hands what they say to the controller. It computes nothing."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.layers import Image
 from napari.utils.notifications import show_error
+from napari.viewer import Viewer
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QFileDialog, QWidget
 
 from afunet_core.errors import AFUNetError
 from napari_afunet.api import as_script
 from napari_afunet.display.tone_view import is_hdr
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
+from napari_afunet.jobs.prechecks import estimate_exposures
 from napari_afunet.jobs.summary import in_widget_words
-from napari_afunet.jobs.worker import find_brackets, run_in_background
-from napari_afunet.layers.exposures import estimate_exposures
+from napari_afunet.jobs.worker import call_later, find_brackets, run_in_background
 from napari_afunet.layers.result_layer import find_whole
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.panels.batch import BatchPanel
 from napari_afunet.panels.bracket import BracketPanel
-from napari_afunet.panels.controls import ControlsPanel
+from napari_afunet.panels.controls import IDLE, ControlsPanel
 from napari_afunet.panels.display import DisplayPanel
 from napari_afunet.panels.frame_table import EV
-from napari_afunet.panels.layout import fill_column
+from napari_afunet.panels.layout import fill_column, make_button
 from napari_afunet.panels.save import SaveButton
 from napari_afunet.panels.settings import SettingsPanel
 from napari_afunet.readers import dropped_frames, open_frames
 from napari_afunet.readiness import Readiness
 from napari_afunet.result_views import ResultViews
 from napari_afunet.settings import MergeSettings
-
-if TYPE_CHECKING:
-    from napari.layers import Image
-    from napari.viewer import Viewer
-    from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
 # Merge and compare, as the manifest has them: napari 0.9 does not bind those of plugins.
 KEYS = ("Control-Shift-M", "Control-Shift-R")
@@ -47,6 +43,8 @@ class MergeWidget(QWidget):
     def __init__(self, napari_viewer: Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = napari_viewer
+        events = napari_viewer.layers.events
+        self._layer_events = events.inserted, events.removed, events.renamed
         self._fused: Image | None = None
         self.display = DisplayPanel(napari_viewer)
         self.controller = MergeController(napari_viewer, self.display.settings, self)
@@ -54,10 +52,10 @@ class MergeWidget(QWidget):
         self.options = SettingsPanel(MergeSettings.from_preferences())
         self.save_button = SaveButton(self._layer_to_save, self.display.settings)
         self.controls = ControlsPanel(self.save_button)
-        self.views = ResultViews(napari_viewer, self.controller, self._start, self.display.layer, self._tell)
-        self.batch = BatchPanel()
-        self.script_button = QPushButton("Copy as script")
-        self.script_button.setToolTip("Python that repeats this merge, for a script, a notebook or the console.")
+        self.views = ResultViews(napari_viewer, self.controller, self.merge, self.display.layer, self._tell)
+        self.batch = BatchPanel(self.find_brackets, self._open, self.merge_folders)
+        tip = "Python that repeats this merge, for a script, a notebook or the console."
+        self.script_button = make_button("Copy as script", tip, self.copy_script)
         self.readiness = Readiness(self)
         self.setAcceptDrops(True)
         fill_column(
@@ -71,47 +69,35 @@ class MergeWidget(QWidget):
             self.batch,
             self.readiness.badge,
         )
-        self._preview_check = QTimer(self)
-        self._preview_check.setSingleShot(True)  # in a turn of its own: layers may just be coming or going
+        # In a turn of its own: layers may just be coming or going.
+        self._preview_check = call_later(self, self._remove_outdated_preview)
         self._connect()
         self._on_layers()
         self.readiness.update()
 
     def _connect(self) -> None:
-        self.controls.merge_wanted.connect(self.merge)
-        self.controls.preview_wanted.connect(self.preview)
-        self.controls.cancel_wanted.connect(self.cancel)
+        button = self.controls.merge_button
+        button.clicked.connect(lambda: self.merge() if button.text() == IDLE else self.cancel())
+        self.controls.preview_button.clicked.connect(self.preview)
         self.save_button.told.connect(self.controls.show_status)
         self.save_button.failed.connect(self._tell)
         self.controller.started.connect(self._on_started)
         self.controller.progressed.connect(self.controls.show_progress)
         self.controller.merged.connect(self._on_merged)
-        self.controller.summarised.connect(self._on_summarised)
+        self.controller.retaking.connect(self.controls.show_running)
+        self.controller.summarised.connect(self.controls.show_summary)
         self.controller.ended.connect(self._on_ended)
-        self.script_button.clicked.connect(self.copy_script)
         self.controller.bracket_done.connect(self.batch.show_done)
-        self.batch.search_wanted.connect(self.find_brackets)
-        self.batch.open_wanted.connect(self._open)
-        self.batch.merge_wanted.connect(self.merge_folders)
-        self.bracket.open_wanted.connect(self.open_frames)
-        self.bracket.estimate_wanted.connect(self._on_estimate)
+        self.bracket.open_button.clicked.connect(self.open_frames)
+        self.bracket.estimate_button.clicked.connect(self._on_estimate)
         self.display.layer_box.activated.connect(self._on_display_chosen)
-        self._preview_check.timeout.connect(self._remove_outdated_preview)
         for signal in (self.bracket.changed, self.options.changed, self.controller.ended):
             signal.connect(lambda: self._preview_check.start())
-        for event, slot in self._viewer_events():
-            event.connect(slot)
+        for event in self._layer_events:
+            event.connect(self._on_layers)
         # By the viewer they work wherever the focus is, and should napari bind the manifest's, those come first.
         for key, action in zip(KEYS, (self.merge, partial(self.views.toggle_comparison, "reference")), strict=True):
             self._viewer.bind_key(key, lambda viewer, action=action: action(), overwrite=True)
-
-    def _viewer_events(self) -> list[tuple[Any, Any]]:
-        events = self._viewer.layers.events
-        return [
-            (events.inserted, self._on_layers),
-            (events.removed, self._on_layers),
-            (events.renamed, self._on_renamed),
-        ]
 
     def changeEvent(self, event: QEvent) -> None:
         """Follow the panel into its dock; stop when it is closed: napari then takes it out of its dock."""
@@ -135,8 +121,8 @@ class MergeWidget(QWidget):
         """Stop what runs, and listen to the viewer no longer."""
         self.readiness.stop()
         self.controller.abandon()
-        for source, slot in self._viewer_events():
-            source.disconnect(slot)
+        for event in self._layer_events:
+            event.disconnect(self._on_layers)
         for key in KEYS:
             self._viewer.bind_key(key, None)
 
@@ -156,9 +142,11 @@ class MergeWidget(QWidget):
         settings = self.options.settings().replace(ev=ev, times=times, reference=self.bracket.reference())
         return settings.replace(regions=self.views.regions.drawn(self.bracket.layers()))
 
-    def merge(self) -> None:
-        """Start merging; what is wrong with the settings becomes a notification."""
-        self._start()
+    def merge(self, **changes: Any) -> None:
+        """Start merging, with changes of the settings; what is wrong with them becomes a notification."""
+        source = self._source()
+        if source is not None:
+            self.controller.merge(source, self.settings().replace(**changes))
 
     def preview(self) -> None:
         """Merge what the canvas shows, fast."""
@@ -184,11 +172,6 @@ class MergeWidget(QWidget):
         if not is_current:
             self.controller.remove_preview()
 
-    def _start(self, **changes: Any) -> None:
-        source = self._source()
-        if source is not None:
-            self.controller.merge(source, self.settings().replace(**changes))
-
     def merge_folders(self, root: str, output: str, group: bool = False) -> None:
         """Merge the bracket folders at or below ``root``, or with ``group`` the brackets among its pictures."""
         if not self.is_running:
@@ -210,7 +193,7 @@ class MergeWidget(QWidget):
 
     def cancel(self) -> None:
         """Ask what runs to stop; it does within a second."""
-        if self.is_running:
+        if self.is_running or self.controller.is_retaking_plane:
             self.controls.show_cancelling()
             self.controller.cancel()
 
@@ -218,11 +201,9 @@ class MergeWidget(QWidget):
         """Return the pixels, or notify why there are none."""
         if self.is_running:
             return None
-        problem = self.bracket.problem()
-        if problem:
+        if problem := self.bracket.problem():
             self.controls.show_status("")
-            self.controls.show_warnings([problem])
-            self.readiness.keep_message()
+            self._tell(problem, notify=False)
             return None
         try:
             self.settings()
@@ -231,28 +212,24 @@ class MergeWidget(QWidget):
             self._tell(error)
             return None
 
-    def _tell(self, problem: Exception | str) -> None:
+    def _tell(self, problem: Exception | str, notify: bool = True) -> None:
         """Say what went wrong, in the panel, where it stays, and as a notification."""
         text = in_widget_words(str(problem))
         self.controls.show_warnings([text])
         self.readiness.keep_message()
-        show_error(text)
+        if notify:
+            show_error(text)
 
     def _on_started(self) -> None:
         self.readiness.stop()
         self.batch.show_running()
-        self.controls.show_warnings([])
-        self.controls.show_summary("")
+        self.controls.show_summary("", [])
         self.controls.show_running()
 
     def _on_merged(self, layers: dict[str, Image]) -> None:
         self.display.refresh()
         self.display.choose(layers["radiance"])
         self._fused = None if is_hdr(layers["radiance"]) else layers["radiance"]
-
-    def _on_summarised(self, summary: str, warnings: list[str]) -> None:
-        self.controls.show_summary(summary)
-        self.controls.show_warnings(warnings)
 
     def _on_ended(self, fraction: float, message: str) -> None:
         self.batch.show_idle()
@@ -322,7 +299,3 @@ class MergeWidget(QWidget):
         self.display.refresh()
         self.views.refresh()
         self._show_save_button()
-
-    def _on_renamed(self, event: Any = None) -> None:
-        self.bracket.show_names()
-        self.display.refresh()

@@ -4,23 +4,18 @@ The panel offers all formats; napari's own saving calls the writers. napari choo
 whatever the name ends in: a name without a suffix of ours gets the writer's.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+from napari.layers import Image
 
+from afunet_core.errors import AFUNetError
+from napari_afunet.display.tone_view import SCREEN_GAMMA, DisplaySettings, render_layer
 from napari_afunet.layers.selection import KEY
 from napari_afunet.layers.source import Placement
-
-if TYPE_CHECKING:
-    from napari.layers import Image
-
-    from afunet_core.io.photograph import Photograph
-    from napari_afunet.display.tone_view import DisplaySettings
 
 # suffix, or another name of a format → what the user reads
 FORMATS = {
@@ -53,7 +48,7 @@ class Saved:
     steps: tuple[float, ...] = ()  # along the plane axes, in their units
 
     @classmethod
-    def of_layer(cls, layer: Image) -> Saved:
+    def of_layer(cls, layer: Image) -> Self:
         """Take what there is to save from a layer."""
         note = layer.metadata.get(KEY, {})
         info, paths = note.get("info"), note.get("paths") or ()
@@ -75,14 +70,12 @@ def offered_formats(layer: Image) -> dict[str, str]:
     """Return the formats that a layer can be saved in: suffix → description."""
     from afunet_core.io.formats import WRITABLE
 
-    stacked = layer.ndim > 2
-    is_display = (layer.metadata.get(KEY, {}).get("info") or {}).get("output") == "display"
-    formats = {suffix: text for suffix, text in FORMATS.items() if suffix in WRITABLE or suffix == GAIN_MAP}
-    if is_display:
-        return {suffix: text for suffix, text in formats.items() if suffix in (*DISPLAYED, ".tif")}
-    if stacked:
-        return {suffix: text for suffix, text in formats.items() if suffix in (".tif", ".exr", ".hdr")}
-    return formats
+    possible: Collection[str] = {*WRITABLE, GAIN_MAP}
+    if (layer.metadata.get(KEY, {}).get("info") or {}).get("output") == "display":
+        possible = (*DISPLAYED, ".tif")
+    elif layer.ndim > 2:
+        possible = (".tif", ".exr", ".hdr")
+    return {suffix: text for suffix, text in FORMATS.items() if suffix in possible}
 
 
 def suffix_of(kind: str) -> str:
@@ -92,18 +85,20 @@ def suffix_of(kind: str) -> str:
 
 def with_suffix(path: str, suffix: str) -> str:
     """Return a path that ends in a format's suffix: the one typed where it names a format, else ``suffix``."""
-    typed = Path(path).suffix.lower()
-    return path if _ALIASES.get(typed, typed) in FORMATS else path + suffix
+    return path if _suffix(path) in FORMATS else path + suffix
+
+
+def _suffix(path: str) -> str:
+    suffix = Path(path).suffix.lower()
+    return _ALIASES.get(suffix, suffix)
 
 
 def displayed_picture(layer: Image, settings: DisplaySettings) -> np.ndarray:
     """Return an image as it is displayed, 8 bits: exposure, operator, gamma and highlight warning included."""
-    from napari_afunet.display.tone_view import SCREEN_GAMMA, base_exposure, render, unit_exposure
-
     info = layer.metadata.get(KEY, {}).get("info") or {}
     if info.get("output") == "display":
         return np.round(np.clip(layer.data, 0, 1) * 255).astype(np.uint8)
-    picture = np.asarray(render(layer.data, settings, base_exposure(layer), unit_exposure(layer), rgb=layer.rgb))
+    picture = np.asarray(render_layer(layer, settings))
     if settings.gamma == SCREEN_GAMMA:
         return picture
     table = 255 * (np.arange(256) / 255) ** (SCREEN_GAMMA / settings.gamma)  # as the shader does it
@@ -119,35 +114,29 @@ def save(path: str, saved: Saved, picture: np.ndarray | None = None, gain_map: b
     from afunet_core.io.stack import write_stack
     from afunet_core.io.write import write_image
 
-    suffix = Path(path).suffix.lower()
+    suffix = _suffix(path)
     metadata = None if saved.info is None else dict(saved.info)
-    pixels = picture if picture is not None and _ALIASES.get(suffix, suffix) in DISPLAYED else saved.pixels
-    if pixels.dtype.kind == "u" and suffix not in (*DISPLAYED, ".jpeg"):
+    pixels = picture if picture is not None and suffix in DISPLAYED else saved.pixels
+    if pixels.dtype.kind == "u" and suffix not in DISPLAYED:
         pixels = pixels / np.float32(np.iinfo(pixels.dtype).max)
     size = None if saved.pixel_size is None else PixelSize(*saved.pixel_size)
     size = None if size is None or size.per_centimetre is None else size
     if saved.is_stack:
-        options: dict[str, Any] = {
-            "axes": saved.axes,
-            "metadata": metadata,
-            "pixel_size": size,
-            "steps": list(saved.steps),
-        }
-        return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, **options)]
-    if gain_map and picture is not None and suffix in (".jpg", ".jpeg"):
+        place: dict[str, Any] = {"axes": saved.axes, "pixel_size": size, "steps": list(saved.steps)}
+        return [str(file) for file in write_stack(path, pixels, rgb=saved.rgb, metadata=metadata, **place)]
+    if gain_map and picture is not None and suffix == ".jpg":
         from afunet_core.io.gain_map import write_gain_map_jpeg
 
         light = np.asarray(saved.pixels, np.float32)
         light = light if saved.rgb else np.repeat(light[..., None], 3, axis=-1)
         write_gain_map_jpeg(path, picture / 255.0, light, metadata, photograph=_photograph(saved.path))
         return [path]
-    floats = np.asarray(pixels, np.float32) if pixels.dtype.kind == "f" else np.asarray(pixels)
-    write_image(path, floats, metadata=metadata, photograph=_photograph(saved.path), pixel_size=size)
+    pixels = np.asarray(pixels, np.float32 if pixels.dtype.kind == "f" else None)
+    write_image(path, pixels, metadata=metadata, photograph=_photograph(saved.path), pixel_size=size)
     return [path]
 
 
-def _photograph(path: str | None) -> Photograph | None:
-    from afunet_core.errors import AFUNetError
+def _photograph(path: str | None) -> Any:
     from afunet_core.io.photograph import read_photograph
 
     try:
@@ -172,7 +161,5 @@ def write_tif(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def _write(path: str, suffix: str, data: Any, attributes: dict[str, Any]) -> list[str]:
-    from napari.layers import Image
-
     known = {name: value for name, value in attributes.items() if name in _KEPT}
     return save(with_suffix(path, suffix), Saved.of_layer(Image(data, **known)))

@@ -200,3 +200,74 @@ def table_profile(space: bytes, corners: np.ndarray, gamma: float) -> bytes:
     made = bytearray(icc_profile(SRGB_D50, tag))
     made[16:20] = space
     return bytes(made).replace(b"rTRC", b"A2B0", 1)
+
+
+EV = (-2.0, 0.0, 2.0)
+
+
+def make_frames(
+    height: int = 24, width: int = 32, channels: int = 3, seed: int = 0, ev: Sequence[float] = EV,
+    dtype: Any = np.uint8, encoding: str = "gamma",
+) -> tuple[list[np.ndarray], np.ndarray]:  # fmt: skip
+    """Make frames of a scene at rest, and its radiance in the unit of the shortest frame's saturation."""
+    coarse = np.random.default_rng(seed).uniform(0.0, 1.0, (height // 4 + 2, width // 4 + 2, channels))
+    radiance = 0.002 + 0.7 * coarse.repeat(4, 0).repeat(4, 1)[:height, :width] ** 3
+    radiance = radiance[..., 0] if channels == 1 else radiance
+    top = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    frames = []
+    for value in ev:
+        exposed = np.clip(radiance * 2.0 ** (value - min(ev)), 0, 1)
+        encoded = exposed ** (1 / 2.2) if encoding == "gamma" else exposed
+        frames.append((np.round(encoded * top) if top > 1 else encoded).astype(dtype))
+    return frames, radiance.astype(np.float32)
+
+
+def textured(seed: int, height: int = 240, width: int = 360) -> np.ndarray:
+    """Make a grey scene with detail at every size."""
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(seed)
+    scene = sum(gaussian_filter(random.uniform(size=(height, width)), sigma) * sigma for sigma in (1, 3, 9))
+    return 0.01 + 0.2 * (scene - scene.min()) / np.ptp(scene)
+
+
+def photographed(scenes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Make one 8-bit frame of each scene, at -2, 0 and +2 EV."""
+    exposed = [(scene * 2.0 ** (ev + 2)).clip(0, 1) for scene, ev in zip(scenes, EV, strict=True)]
+    return [(255 * light ** (1 / 2.2)).astype(np.uint8) for light in exposed]
+
+
+def add_bracket(viewer: Any, frames: Sequence[Any], ev: Sequence[float] = EV, name: str = "scene", **more: Any) -> Any:
+    """Add layers with exposure metadata, longest first so that the order means nothing; return them shortest first."""
+    if frames[0].shape[-1] == 3:
+        more.setdefault("rgb", True)  # napari does not guess it for pictures this small
+    layers = [
+        viewer.add_image(frame, name=f"{name} {value:+.0f}", metadata={"ev": value}, **more)
+        for frame, value in reversed(list(zip(frames, ev, strict=True)))
+    ]
+    return layers[::-1]
+
+
+def merged(viewer: Any, layers: Sequence[Any], settings: Any = None) -> tuple[Any, dict[str, Any]]:
+    """Merge layers without a widget; return the outcome and its layers."""
+    from napari_afunet.display.tone_view import DisplaySettings
+    from napari_afunet.jobs.merge_job import merge_source
+    from napari_afunet.layers.results import add_result_layers
+    from napari_afunet.layers.source import bracket_source
+    from napari_afunet.settings import MergeSettings
+
+    settings = settings or MergeSettings(ev=EV, method="weighted", align="off")
+    outcome = merge_source(bracket_source(layers), settings)
+    return outcome, add_result_layers(viewer, outcome, DisplaySettings())
+
+
+def results(viewer: Any) -> list[str]:
+    """Return the names of the result layers."""
+    return [layer.name for layer in viewer.layers if "role" in layer.metadata.get("afunet", {})]
+
+
+def messages() -> list[str]:
+    """Return the texts of napari's notifications so far."""
+    from napari.utils.notifications import notification_manager
+
+    return [record.message for record in notification_manager.records]

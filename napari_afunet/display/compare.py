@@ -1,17 +1,14 @@
 """Comparison of a result with what it was made from, at a click, and back to how the viewer was."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 
 from napari_afunet.jobs.merge_job import SIDES
-from napari_afunet.layers.result_layer import ResultId, find_result
+from napari_afunet.layers.result_layer import Result
 from napari_afunet.layers.selection import KEY
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
 
 # value → what the user reads, tip
 COMPARISONS = {
@@ -33,15 +30,14 @@ def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None)
     wanted = [] if result is None else _wanted(viewer, comparison, result)
     if result is None or not wanted:
         return False
-    in_grid = comparison != "reference"
-    before: dict[str, Any] = {"grid": _grid_state(viewer), "plane": ()}
+    before: dict[str, Any] = {"grid": viewer.canvas.grid.model_dump(), "plane": ()}
     if comparison != "stages" and wanted[0].ndim > result.ndim:
         before["plane"] = _show_reference_plane(viewer, wanted[0], result.metadata[KEY])
     for layer in viewer.layers:
         _note(layer, before | {"visible": layer.visible})
         if layer.visible != (layer in wanted):
             layer.visible = layer in wanted
-    if in_grid:
+    if comparison != "reference":
         columns = len(wanted) if len(wanted) <= 3 else 2
         grid = viewer.canvas.grid
         grid.shape, grid.stride = (-1, columns), 1  # from the bottom of the layer list up: first the frames
@@ -65,8 +61,8 @@ def stop_comparing(viewer: ViewerModel) -> None:
             layer.visible = before["visible"]
         if before["plane"]:
             viewer.dims.set_point(*before["plane"])
-        if _grid_state(viewer) != before["grid"]:
-            grid = viewer.canvas.grid
+        grid = viewer.canvas.grid
+        if grid.model_dump() != before["grid"]:
             if grid.enabled and not before["grid"]["enabled"]:
                 columns = grid.actual_shape(viewer.layers)[1]
                 viewer.scene.camera.zoom *= max(1, columns)
@@ -76,11 +72,12 @@ def stop_comparing(viewer: ViewerModel) -> None:
 
 def _wanted(viewer: ViewerModel, comparison: str, layer: Image) -> list[Layer]:
     """Return the layers that a comparison shows; none where some are missing."""
-    note, result = layer.metadata[KEY], ResultId.of_layer(layer)
-    shown = find_result(viewer, result, "tone_mapped") or layer
+    note, result = layer.metadata[KEY], Result.of_layer(viewer, layer)
+    shown = result.find("tone_mapped") or layer
     if comparison == "stages":
-        sides = [_shown_stages(viewer, result, side) for side in SIDES]
-        return [side for side in sides if side is not None]
+        sides = [(result.find(side), result.find(f"{side} values")) for side in SIDES]
+        in_numbers = any(numbers is not None and numbers.metadata[KEY].get("shown") for _, numbers in sides)
+        return [side for side in (pair[in_numbers] for pair in sides) if side is not None]
     info = note["info"]
     wanted = [info["reference"]] if comparison != "frames" else range(len(info["frames"]))
     frames = _frames(viewer, note, [info["frames"][index] for index in wanted])
@@ -115,19 +112,6 @@ def _show_reference_plane(viewer: ViewerModel, stack: Layer, note: dict[str, Any
     before = axis, viewer.dims.point[axis]
     viewer.dims.set_point(axis, stack.data_to_world((plane, *[0] * (stack.ndim - 1)))[0])
     return before
-
-
-def _shown_stages(viewer: ViewerModel, result: ResultId, side: str) -> Layer | None:
-    """Return the layer of one side: its numbers where these are shown in place of the colours."""
-    colours, numbers = find_result(viewer, result, side), find_result(viewer, result, f"{side} values")
-    if numbers is not None and numbers.metadata[KEY].get("shown"):
-        return numbers
-    return colours
-
-
-def _grid_state(viewer: ViewerModel) -> dict[str, Any]:
-    grid = viewer.canvas.grid
-    return {"shape": tuple(grid.shape), "stride": grid.stride, "enabled": grid.enabled}
 
 
 def _note(layer: Layer, before: dict[str, Any] | None) -> None:

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Image
 
 from napari_afunet.layers.selection import KEY
 
 if TYPE_CHECKING:
-    from napari.layers import Image
-
     from afunet_core.tonemap_lut import LivePicture
 
 # value → what the user reads
@@ -48,11 +47,10 @@ def render(
     """Radiance ``(…, H, W[, 3])`` as a ``uint8`` picture ``(…, H, W, 3)``; planes of a stack are computed when shown.
 
     Grey becomes colour too: the highlight warning is one. ``base_ev`` and ``unit_ev`` are what exposure 0 means,
-    see :func:`base_exposure` and :func:`unit_exposure`; a grey image (not ``rgb``) may be three pixels wide.
+    see :func:`shown_exposures`; a grey image (not ``rgb``) may be three pixels wide.
     """
-    grey = not rgb
     settings = replace(settings, ev=settings.ev + (base_ev if settings.operator == "exposure" else unit_ev))
-    planes = radiance.ndim - (2 if grey else 3)
+    planes = radiance.ndim - 2 - rgb
     if planes == 0 and isinstance(radiance, np.ndarray):
         return _finish(prepare(radiance).render(settings.operator, settings.ev), settings)
     import dask.array as da
@@ -60,49 +58,39 @@ def render(
     chunks = (1,) * planes + radiance.shape[planes:]
     lazy = da.from_array(radiance, chunks=chunks) if isinstance(radiance, np.ndarray) else radiance.rechunk(chunks)
     colours: dict[str, Any] = {"chunks": (*lazy.chunks[: planes + 2], (3,))}
-    if grey:
+    if not rgb:
         colours["new_axis"] = lazy.ndim
     return lazy.map_blocks(_render_block, settings, planes, dtype=np.uint8, **colours)
 
 
-def base_exposure(layer: Image) -> float:
-    """The exposure in EV at which a linear layer looks right: that of the bracket's reference frame where it is known.
+def render_layer(layer: Image, settings: DisplaySettings) -> Any:
+    """An HDR layer as a ``uint8`` picture, as :func:`render` makes it."""
+    return render(layer.data, settings, *shown_exposures(layer), rgb=layer.rgb)
 
-    For HDR files from elsewhere, whose unit can be anything, all but the brightest hundredth fits the screen.
+
+def shown_exposures(layer: Image) -> tuple[float, float]:
+    """The exposure in EV at which a linear layer looks right, and that after which 1.0 is what the operators expect.
+
+    Of a merged image they are the exposure of its reference frame, and saturation of the shortest. Of HDR files from
+    elsewhere, whose unit can be anything, all but the brightest hundredth fits the screen, and the log-average is as
+    Reinhard et al. propose, yet so that no more than that hundredth is beyond white.
     """
-    known = reference_exposure(_info(layer))
-    return _looked_at(layer)["base_ev"] if known is None else known
-
-
-def unit_exposure(layer: Image) -> float:
-    """The exposure in EV after which 1.0 is what the operators expect: saturation of the shortest frame.
-
-    HDR files from elsewhere are set by their log-average, as Reinhard et al. propose, yet so that no more than the
-    brightest hundredth is beyond white.
-    """
-    info = _info(layer)
-    return _looked_at(layer)["unit_ev"] if reference_exposure(info) is None else _unit_exposure(info)
-
-
-def _info(layer: Image) -> Mapping[str, Any]:
-    return layer.metadata.get(KEY, {}).get("info") or {}
-
-
-def _looked_at(layer: Image) -> dict[str, float]:
-    """Return the exposures that the pixels of one plane suggest; kept in the layer's metadata."""
     note = layer.metadata.get(KEY, {})
-    if "base_ev" not in note:
+    info = note.get("info") or {}
+    known = reference_exposure(info)
+    if known is not None:
+        return known, _unit_exposure(info)
+    if "shown_exposures" not in note:  # what one plane suggests
         step = max(1, round((layer.data.size / 300_000) ** 0.5))
-        spatial = layer.data.shape[-3:] if layer.rgb else layer.data.shape[-2:]
-        plane = np.asarray(layer.data[tuple(0 for _ in layer.data.shape[: -len(spatial)])][::step, ::step], np.float32)
+        first = (0,) * (layer.data.ndim - (3 if layer.rgb else 2))
+        plane = np.asarray(layer.data[first][::step, ::step], np.float32)
         lit = plane[np.isfinite(plane) & (plane > 0)]
         base = unit = 0.0
         if lit.size:
             base = -float(np.log2(np.percentile(lit, 99)))
             unit = min(base, math.log2(_GREY / _GAIN) - float(np.log2(lit).mean()))
-        note = note | {"base_ev": base, "unit_ev": unit}
-        layer.metadata[KEY] = note
-    return note
+        layer.metadata[KEY] = note = note | {"shown_exposures": (base, unit)}
+    return note["shown_exposures"]
 
 
 def reference_exposure(info: Mapping[str, Any]) -> float | None:
@@ -125,7 +113,7 @@ def display_options(settings: DisplaySettings, base_ev: float) -> dict[str, Any]
 
 def set_display(layer: Image, settings: DisplaySettings) -> None:
     """Show a linear layer with an exposure and a gamma."""
-    options = display_options(settings, base_exposure(layer))
+    options = display_options(settings, shown_exposures(layer)[0])
     if layer.gamma != options["gamma"]:
         layer.gamma = options["gamma"]
     if tuple(layer.contrast_limits) != options["contrast_limits"]:
@@ -153,8 +141,6 @@ def show_in_thumbnail(layer: Image) -> None:
 
 def is_hdr(layer: Any) -> bool:
     """Return True for a layer of floating-point light, which a display has to compress."""
-    from napari.layers import Image
-
     if not isinstance(layer, Image) or layer.multiscale or not np.issubdtype(layer.dtype, np.floating):
         return False
     role = layer.metadata.get(KEY, {}).get("role")

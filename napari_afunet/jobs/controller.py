@@ -1,17 +1,14 @@
 """Controller of one running merge or batch, from its start to the layers it leaves."""
 
-from __future__ import annotations
-
 import logging
-import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from napari.components import ViewerModel
 from napari.utils import progress
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QWidget
 
 from afunet_core.errors import AFUNetError, MergeCancelled
@@ -19,27 +16,18 @@ from napari_afunet.display.tone_view import DisplaySettings, prepare
 from napari_afunet.jobs.forecast import remember_pace
 from napari_afunet.jobs.merge_job import Outcome, merge_source, with_regions
 from napari_afunet.jobs.summary import in_widget_words, result_warnings, what_happened
-from napari_afunet.jobs.worker import Run, merge_folders, run_in_background
-from napari_afunet.layers.results import add_in_steps, remove_preview, update_result
+from napari_afunet.jobs.worker import Run, call_later, merge_folders, run_in_background
+from napari_afunet.layers.result_layer import Result
+from napari_afunet.layers.results import add_in_steps, update_result
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings
 
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
 logger = logging.getLogger(__name__)
 
+CANCELLED = "Cancelled. Nothing was changed."
 STEPS = 1000  # steps of the bar in napari's activity dock
 _PAUSE = 1  # milliseconds between two layers of a result
 KEPT_FEATURES = 1024**3  # bytes of features that are kept for inspection after a merge
-
-
-@dataclass(frozen=True, eq=False)
-class _Retaking:
-    """Regions that are just being taken."""
-
-    regions: tuple[Any, ...]
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class MergeController(QObject):
@@ -49,6 +37,8 @@ class MergeController(QObject):
     progressed = Signal(float, str)  # fraction, message
     merged = Signal(object)  # role → layer, when a result is in the viewer
     bracket_done = Signal(object)  # of a batch
+    retaking = Signal()  # a plane of a stack is merged again, until ``ended``
+    not_retaken = Signal()  # regions drawn are not in the result: it failed, or was cancelled
     summarised = Signal(str, object)  # what happened in one line, warnings
     ended = Signal(float, str)  # fraction done, sentence: nothing runs any more
 
@@ -58,13 +48,11 @@ class MergeController(QObject):
         self.run: Run | None = None  # under way
         self.outcome: Outcome | None = None  # a preview only where there is no merge of the same frames
         self.preview: Outcome | None = None
-        self._retaking: _Retaking | None = None
+        self._retaking: tuple[tuple[Any, ...], Run] | None = None  # regions that are just being taken
         self._begun = 0.0
         self._activity: progress | None = None
         self._showing: Generator[None, None, str] | None = None  # a result, layer by layer
-        self._next_layer = QTimer(self)  # between two layers the window draws and answers
-        self._next_layer.setSingleShot(True)
-        self._next_layer.timeout.connect(self._show_next)
+        self._next_layer = call_later(self, self._show_next, _PAUSE)  # meanwhile the window draws and answers
 
     def merge(self, source: BracketSource, settings: MergeSettings) -> None:
         """Merge, and show the result."""
@@ -78,12 +66,19 @@ class MergeController(QObject):
         """Ask what runs to stop; it does within a second."""
         if self.run is not None:
             self.run.stop.set()
+        elif self._retaking is not None:
+            self._retaking[1].stop.set()
+
+    @property
+    def is_retaking_plane(self) -> bool:
+        """True while a plane of a stack is merged again for a region."""
+        return self._retaking is not None and self.outcome is not None and bool(self.outcome.source.planes)
 
     @property
     def regions(self) -> tuple[Any, ...]:
         """Regions of the last result from other frames, those included that are just being taken."""
         if self._retaking is not None:
-            return self._retaking.regions
+            return self._retaking[0]
         return () if self.outcome is None else self.outcome.settings.regions
 
     def retake(self, regions: tuple[Any, ...]) -> None:
@@ -92,33 +87,41 @@ class MergeController(QObject):
         if outcome is None or outcome.result is None or self.run is not None:
             return
         self._stop_retaking()
-        self._retaking = wish = _Retaking(regions)
-        if outcome.source.planes:
-            self.progressed.emit(0.0, "Merging the plane again …")
+        run = Run(self)
+        self._retaking = wish = regions, run
+        is_slow = bool(outcome.source.planes)  # a merge of its own
+        if is_slow:
+            run.progressed.connect(self.progressed)
+            self.retaking.emit()
 
         def show(changed: Outcome) -> None:
             if self._retaking is not wish:
                 return
-            self._retaking = None
+            self._stop_retaking()
             vars(outcome).update(vars(changed))
-            if outcome.source.planes:
-                self.progressed.emit(1.0, "Merged the plane again.")
             update_result(self._viewer, outcome, self._display())
             self.summarised.emit(what_happened(outcome), result_warnings(outcome))
+            if is_slow:
+                self.ended.emit(1.0, "Merged the plane again.")
 
         def failed(error: Exception) -> None:
             if self._retaking is not wish:
                 return
-            self._retaking = None
-            message = in_widget_words(str(error))
-            self.progressed.emit(0.0, message)
-            show_error(message)
+            self._stop_retaking()
+            self.not_retaken.emit()
+            message = CANCELLED
+            if not isinstance(error, MergeCancelled):
+                message = in_widget_words(str(error))
+                show_error(message)
+            self.ended.emit(0.0, message)
 
-        run_in_background(self, with_regions, outcome, regions, wish.stop.is_set, done=show, failed=failed)
+        arguments = outcome, regions, run.report, run.stop.is_set
+        run_in_background(self, with_regions, *arguments, done=show, failed=failed)
 
     def _stop_retaking(self) -> None:
         if self._retaking is not None:
-            self._retaking.stop.set()
+            self._retaking[1].stop.set()
+            self._retaking[1].deleteLater()
             self._retaking = None
 
     def _start(self, title: str, function: Callable[..., Outcome | str], *arguments: Any) -> None:
@@ -150,7 +153,7 @@ class MergeController(QObject):
     def _on_failed(self, error: Exception) -> None:
         """End with a sentence on what went wrong."""
         if isinstance(error, MergeCancelled):
-            self._end(0.0, "Cancelled. Nothing was changed.")
+            self._end(0.0, CANCELLED)
             return
         message = f"The merge stopped unexpectedly ({type(error).__name__}: {error}). Please report this."
         if isinstance(error, MemoryError):
@@ -177,7 +180,7 @@ class MergeController(QObject):
         self._stop_retaking()
         if self.run is not None:
             self.run.stop.set()
-            self._end(0.0, "Cancelled. Nothing was changed.")
+            self._end(0.0, CANCELLED)
         self.outcome = self.preview = None
 
     def remove_preview(self) -> None:
@@ -185,18 +188,14 @@ class MergeController(QObject):
         preview, self.preview = self.preview, None
         if preview is not None:
             self.outcome = None if self.outcome is preview else self.outcome
-            remove_preview(self._viewer, preview)
-
-    def _is_merged(self, source: BracketSource) -> bool:
-        """Return True if the last merge was of the same frames."""
-        last = self.outcome
-        return last is not None and not last.is_preview and last.source.layers == source.layers
+            Result.of_outcome(self._viewer, preview).remove()
 
     def _show(self, outcome: Outcome) -> None:
         _limit_features(outcome)
         if outcome.is_preview:
             self.preview = outcome
-        if not outcome.is_preview or not self._is_merged(outcome.source):
+        last = self.outcome
+        if not outcome.is_preview or last is None or last.is_preview or last.source.layers != outcome.source.layers:
             self.outcome = outcome
         self._showing = self._show_in_steps(outcome)
         self._show_next()
@@ -206,7 +205,7 @@ class MergeController(QObject):
         assert self._showing is not None
         try:
             next(self._showing)
-            self._next_layer.start(_PAUSE)
+            self._next_layer.start()
             return
         except StopIteration as end:
             self._end(1.0, end.value)

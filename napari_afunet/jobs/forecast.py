@@ -1,19 +1,14 @@
 """Forecast of a merge: time, memory, and advice where that is much."""
 
-from __future__ import annotations
-
 import json
 from statistics import median
-from typing import TYPE_CHECKING
 
 from afunet_core.merging.options import MergeOptions
 from afunet_core.utils.options import options_of
+from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.summary import duration
 from napari_afunet.layers.source import BracketSource
 from napari_afunet.settings import MergeSettings, preferences
-
-if TYPE_CHECKING:
-    from napari_afunet.jobs.merge_job import Outcome
 
 _LONG = 60  # seconds from which on a merge is worth advice
 _GIGABYTE = 1024**3
@@ -36,14 +31,14 @@ _GPU = (1.5, 0.024)  # of every kind on a GPU: docs/performance.md
 def forecast(source: BracketSource, settings: MergeSettings, on_gpu: bool = False) -> str:
     """Return how long a merge takes and what memory it needs, with advice where that is much.
 
-    The time is a documented one times the pace of this computer in former merges; before there was one like it, it is
-    called a first estimate.
+    The time is a documented one times the pace of this computer in former merges, a first estimate before one like it.
     """
     paces = _paces()
     known = paces.get(_kind(settings, on_gpu))
     seconds = _documented(source, settings, on_gpu) * (known or median([*paces.values()] or [1.0]))
     text = f"{'about' if known else 'roughly'} {duration(seconds)}{'' if known else ' (a first estimate)'}"
-    memory = _memory(source)
+    height, width = source.shape
+    memory = height * width * 3 * 4 * (2 * len(source.frames) + 1)  # of a plane: 1.9 GB for three of 24 megapixels
     text += f", {memory / _GIGABYTE:.1f} GB of memory" if memory > _MUCH_MEMORY else ""
     return text + (f". {_advice(settings, on_gpu)}" if seconds > _LONG else "")
 
@@ -69,12 +64,6 @@ def _documented_kind(settings: MergeSettings) -> str:
         return settings.method
     scale = ", full scale" if settings.working_scale == "full" else ""
     return ("compact" if settings.model == "compact" else "full") + scale
-
-
-def _memory(source: BracketSource) -> int:
-    """Bytes that a merge of one plane needs beside frames and network: 1.9 GB for 24 megapixels, three frames."""
-    height, width = source.shape
-    return height * width * 3 * 4 * (2 * len(source.frames) + 1)
 
 
 def remember_pace(outcome: Outcome, seconds: float) -> None:

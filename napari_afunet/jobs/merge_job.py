@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from afunet_core.inspection import FeatureBasis
     from afunet_core.merging.result import MergeResult
 
+Arrays = dict[str, np.ndarray]
 Progress = Callable[[float, str], None]
-Area = tuple[int, int, int, int]
 # The shorter frame, the reference, the longer frame, and the network's own picture.
 SOURCE_COLOURS = np.array(((0.25, 0.5, 1.0), (0.3, 0.85, 0.35), (1.0, 0.4, 0.3), (0.75, 0.75, 0.75)), np.float32)
 SIDES: tuple[Literal["under", "reference", "over"], ...] = ("under", "reference", "over")
@@ -33,18 +33,20 @@ class Outcome:
     radiance: np.ndarray  # ``(planes…, H, W[, 3])`` float32; linear, except for exposure fusion
     # per side ``(stage, planes…, H, W, 3)`` uint8, one colour basis for all, and as ``"decoded"`` the HDR image decoded
     # from every stage, ``(stage, planes…, H, W[, 3])`` float16; empty without the network
-    stages: dict[str, np.ndarray] = field(default_factory=dict)
+    stages: Arrays = field(default_factory=dict)
     # name → ``(planes…, H, W)`` float32: ghost map and what else the core reports
-    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    maps: Arrays = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)  # provenance, of the first plane
     warnings: list[str] = field(default_factory=list)  # what the core warned of, each once
     result: MergeResult | None = None  # the core's own result of the last plane
-    area: Area | None = None  # top, left, height and width of what is held within the source's planes
+    area: tuple[int, int, int, int] | None = (
+        None  # top, left, height and width of what is held within the source's planes
+    )
 
     @property
     def placement(self) -> Placement:
         """Placement of what is held; of ``stages`` without their stage axis, at the resolution of the frames."""
-        return self.source.placement.shifted(self.area[:2] if self.area else (0, 0))
+        return self.source.placement.sampled(self.area[:2] if self.area else (0, 0))
 
     @property
     def grey(self) -> bool:
@@ -103,7 +105,10 @@ def merge_source(
 
 
 def with_regions(
-    outcome: Outcome, regions: tuple[Any, ...], should_cancel: Callable[[], bool] | None = None
+    outcome: Outcome,
+    regions: tuple[Any, ...],
+    on_progress: Progress | None = None,
+    should_cancel: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Return an outcome with other regions from single frames; of a stack, planes they differ in are merged again."""
     settings, result = outcome.settings.replace(regions=regions), outcome.result
@@ -111,12 +116,11 @@ def with_regions(
         assert result is not None
         result = result.with_regions(regions)
         return replace(outcome, settings=settings, result=result, radiance=result.radiance, info=result.info)
-    radiance = outcome.radiance.copy()
-    for index in np.ndindex(outcome.source.planes):
-        wanted = _regions_of(index, regions)
-        if wanted != _regions_of(index, outcome.settings.regions):
-            of_plane = settings.replace(regions=wanted, stages=False, ghost_map=False, border="fill")
-            radiance[index] = merge_source(outcome.source.at(index), of_plane, should_cancel=should_cancel).radiance
+    radiance, before = outcome.radiance.copy(), outcome.settings.regions
+    planes = np.ndindex(outcome.source.planes)
+    for index in [each for each in planes if _regions_of(each, regions) != _regions_of(each, before)]:
+        of_plane = settings.replace(regions=_regions_of(index, regions), stages=False, ghost_map=False, border="fill")
+        radiance[index] = merge_source(outcome.source.at(index), of_plane, on_progress, should_cancel).radiance
     return replace(outcome, settings=settings, radiance=radiance, info=outcome.info | {"regions": regions})
 
 
@@ -135,7 +139,7 @@ def _merge_plane(
     settings: MergeSettings,
     on_progress: Callable[[int, int, str], None],
     should_cancel: Callable[[], bool] | None,
-) -> tuple[MergeResult, dict[str, np.ndarray]]:
+) -> tuple[MergeResult, Arrays]:
     from afunet_core.bracket.bracket import Bracket
     from afunet_core.bracket.files import channel_of_dark_frame
     from afunet_core.merging import pipeline
@@ -149,7 +153,7 @@ def _merge_plane(
     arguments["black_level"] = channel_of_dark_frame(settings.black_level, settings.channel)
     bracket = Bracket(frames, names=source.names, metadata=metadata or None, **arguments)
     result = pipeline.merge(bracket, **settings.merge_arguments(), on_progress=on_progress, should_cancel=should_cancel)
-    maps: dict[str, np.ndarray] = {}
+    maps: Arrays = {}
     names = [name for name in result.maps if name != "stages_hdr"]
     for name in names if settings.ghost_map else ():
         if should_cancel is not None and should_cancel():
@@ -160,14 +164,14 @@ def _merge_plane(
 
 def _stage_views(
     result: MergeResult, settings: MergeSettings, basis: FeatureBasis | None
-) -> tuple[dict[str, np.ndarray], FeatureBasis | None]:
+) -> tuple[Arrays, FeatureBasis | None]:
     """Features as colours, per side ``(stage, H, W, 3)``, the images decoded from them, and the colours' basis."""
     if not (settings.stages and result.stages):
         return {}, basis
     from afunet_core.inspection import feature_basis, stage_rgb
 
     basis = basis or feature_basis(result.stages)
-    views: dict[str, np.ndarray] = {side: _bytes(stage_rgb(result.stages, side, basis=basis)) for side in SIDES}
+    views: Arrays = {side: _bytes(stage_rgb(result.stages, side, basis=basis)) for side in SIDES}
     views["decoded"] = result.maps["stages_hdr"].astype(np.float16)  # half precision is what EXR files keep, too
     return views, basis
 
@@ -181,13 +185,7 @@ def _plane_progress(on_progress: Progress | None, number: int, total: int) -> Ca
     return report
 
 
-def _store(
-    kept: dict[str, np.ndarray],
-    new: dict[str, np.ndarray],
-    planes: tuple[int, ...],
-    index: tuple[int, ...],
-    before: int = 0,
-) -> None:
+def _store(kept: Arrays, new: Arrays, planes: tuple[int, ...], index: tuple[int, ...], before: int = 0) -> None:
     """Keep the arrays of a plane; the plane axes follow the first axes, as many as ``before``."""
     for name, value in new.items():
         if name not in kept:

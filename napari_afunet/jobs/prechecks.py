@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,10 +90,9 @@ def bracket_warnings(source: BracketSource, settings: MergeSettings) -> list[str
     if lost > 0.01:
         name = source.names[order[0]]
         warnings.append(f"{lost:.0%} of “{name}”, the shortest frame, is saturated: those highlights are lost.")
-    brightness = [float(np.mean(pixels[index])) for index in order]
-    for darker, brighter in zip(range(len(order) - 1), range(1, len(order)), strict=True):
-        if brightness[darker] > 1.02 * brightness[brighter]:
-            names = source.names[order[darker]], source.names[order[brighter]]
+    for darker, brighter in pairwise(order):
+        if pixels[darker].mean() > 1.02 * pixels[brighter].mean():
+            names = source.names[darker], source.names[brighter]
             warnings.append(f"“{names[0]}” is brighter than “{names[1]}” but should be darker: check the exposures.")
     return warnings
 
@@ -120,17 +120,27 @@ def black_level_hint(source: BracketSource, settings: MergeSettings) -> float | 
     return darkest if darkest > _OFFSET * white else None
 
 
+def estimate_exposures(source: BracketSource, settings: MergeSettings) -> list[float]:
+    """Estimate the exposure of every frame in EV from the brightness of the middle plane."""
+    from afunet_core.bracket.exposure_checks import estimate_exposures as estimate
+    from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
+
+    planes = [np.asarray(frame[tuple(size // 2 for size in source.planes)]) for frame in source.frames]
+    black = settings.black_level if isinstance(settings.black_level, float) else 0.0
+    pixel_format = PixelFormat(settings.encoding, settings.bit_depth, black)
+    frames, _, _ = to_encoded_frames(planes, list(source.names), pixel_format)
+    return estimate(frames, source.names, settings.encoding, settings.gamma)
+
+
 def _samples(source: BracketSource) -> list[np.ndarray]:
-    """Return a grid of every frame's pixels; none where a frame is not in memory."""
-    samples = [_sample(frame, source) for frame in source.frames]
-    return [sample for sample in samples if sample is not None] if all(sample is not None for sample in samples) else []
+    """Return a grid of the middle plane of every frame; none where a frame is not in memory."""
+    if not all(isinstance(frame, np.ndarray) for frame in source.frames):
+        return []
+    return [_sample(frame[tuple(size // 2 for size in source.planes)]) for frame in source.frames]
 
 
-def _sample(frame: Any, source: BracketSource) -> np.ndarray | None:
-    """A coarse grid of the middle plane's pixels; for colours the brightest channel, the first to saturate."""
-    if not isinstance(frame, np.ndarray):
-        return None
-    plane = frame[tuple(size // 2 for size in source.planes)]
+def _sample(plane: np.ndarray) -> np.ndarray:
+    """A coarse grid of pixels; for colours the brightest channel, the first to saturate."""
     rows, columns = (max(1, size // _SAMPLE) for size in plane.shape[:2])
     grid = plane[::rows, ::columns].astype(np.float32)
     return grid if grid.ndim == 2 else grid[..., :3].max(-1)

@@ -1,15 +1,11 @@
 """Summary of a merge in one line, its warnings, and messages of the core in the widget's words."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from afunet_core.utils.options import Option
+from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.settings import form_options
-
-if TYPE_CHECKING:
-    from napari_afunet.jobs.merge_job import Outcome
 
 _SHOWN_MOTION = 0.5  # pixels of motion from which on it is mentioned
 _SHOWN_SHARE = 0.001  # share of the picture from which on it is mentioned
@@ -18,14 +14,20 @@ _SHOWN_SHARE = 0.001  # share of the picture from which on it is mentioned
 def what_happened(outcome: Outcome) -> str:
     """Return what a merge did, in one line: motion, reference, what was guessed, the tone curve that was found."""
     info = outcome.info
-    facts = [_motion(info), *_shares(info)]
+    facts = [_motion(info)]
+    if (followed := max((info.get("followed") or {"": 0.0}).values())) >= _SHOWN_SHARE:
+        facts.append(f"motion followed in {_percent(followed)}")
+    if (guessed := info.get("guessed") or 0.0) >= _SHOWN_SHARE:
+        facts.append(f"{_percent(guessed)} guessed")
     frames, reference = info.get("frames") or [], info.get("reference")
     if reference is not None and reference < len(frames):
         facts.append(f"reference {frames[reference]}")
     response = info.get("response")
     if response:
         source = response.get("source", "")
-        facts.append("tone curve of the camera found" if source in ("detected", "estimated") else f"curve {source}")
+        facts.append(
+            "tone curve of the camera found" if source in ("found in the frames", "estimated") else f"curve {source}"
+        )
     if left_out := (info.get("frames_used") or {}).get("left_out"):
         facts.append(f"left out: {', '.join(left_out)}")
     if regions := info.get("regions"):
@@ -45,16 +47,6 @@ def _motion(info: dict[str, Any]) -> str:
     if info.get("method") == "mertens":
         return "exposures fused, a picture for the screen and no light"
     return "nothing moved, frames averaged" if info.get("at_rest") else "merged by the network"
-
-
-def _shares(info: dict[str, Any]) -> list[str]:
-    facts = []
-    followed = max((info.get("followed") or {"": 0.0}).values())
-    if followed >= _SHOWN_SHARE:
-        facts.append(f"motion followed in {_percent(followed)}")
-    if (guessed := info.get("guessed") or 0.0) >= _SHOWN_SHARE:
-        facts.append(f"{_percent(guessed)} guessed")
-    return facts
 
 
 def _percent(share: float) -> str:

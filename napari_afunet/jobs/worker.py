@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QThreadPool, Signal
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal
 
 from napari_afunet.settings import MergeSettings
 
@@ -87,6 +87,15 @@ def run_in_background(
     QThreadPool.globalInstance().start(attempt)
 
 
+def call_later(owner: QObject, function: Callable[[], None], milliseconds: int = 0) -> QTimer:
+    """Return a timer that calls a function once, so long after it was last started."""
+    timer = QTimer(owner)
+    timer.setSingleShot(True)
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(function)
+    return timer
+
+
 def merge_folders(root: str, output: str, settings: MergeSettings, group: bool, run: Run) -> str:
     """Merge one bracket after the other, going on past a bad one; return a summary."""
     from afunet_core.errors import MergeCancelled
@@ -131,10 +140,7 @@ def _batch_jobs(root: str, output: str, settings: MergeSettings, group: bool) ->
     bracket = settings.bracket_arguments() | {"encoding": encoding, "ev": None, "times": None, "reference": None}
     bracket["channel"] = settings.channel
     options = {key: value for key, value in settings.merge_arguments().items() if key != "stages"}
-    suffix, template = (
-        ".tif" if settings.method == "mertens" else ".exr",
-        MergeJob("", "", bracket=bracket, merge=options),
-    )
+    template, suffix = MergeJob("", "", bracket=bracket, merge=options), (".exr", ".tif")[settings.method == "mertens"]
     if group:
         return group_jobs([root], output, template, suffix)
     return folder_jobs([root], output, template, suffix), []

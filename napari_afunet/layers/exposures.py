@@ -1,24 +1,17 @@
 """Exposure of a layer: from its metadata, its EXIF, or ``exposure.txt`` beside its file."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+from napari.layers import Layer
 
-from afunet_core.io.exposure import parse_exposure
-
-if TYPE_CHECKING:
-    from napari.layers import Layer
-
-    from afunet_core.io.exposure import Exposure
-    from napari_afunet.layers.source import BracketSource
-    from napari_afunet.settings import MergeSettings
+from afunet_core.errors import AFUNetError
+from afunet_core.io.exposure import Exposure, parse_exposure, relative_exposures
+from afunet_core.io.exposure_list import read_exposure_list
 
 _SECONDS_KEYS = ("exposure_time", "ExposureTime", "exposure_seconds", "exposure_time_s", "seconds")
 _EV_KEYS = ("ev", "EV", "exposure_value")
@@ -86,7 +79,6 @@ def _number(value: Any) -> float | None:
 def file_exposure(path: Path) -> LayerExposure:
     """Exposure of a picture file, without reading its pixels."""
     from afunet_core.bracket.folders import find_exposure_file
-    from afunet_core.errors import AFUNetError
 
     try:
         listed = find_exposure_file(path.parent)
@@ -100,7 +92,6 @@ def file_exposure(path: Path) -> LayerExposure:
 def _read_file_exposure(path: Path, listed: Path | None, *changed: int) -> LayerExposure:
     """Read once, until a file changes: the view asks often."""
     from afunet_core.bracket.folders import list_bracket_folder
-    from afunet_core.io.exposure_list import read_exposure_list
     from afunet_core.io.read import read_exposure
 
     if listed is not None:  # written for this bracket, so it knows better than the camera
@@ -118,8 +109,6 @@ def common_exposures(known: Sequence[LayerExposure]) -> tuple[tuple[float, ...] 
     evs, seconds = [e.ev for e in known], [e.seconds for e in known]
     exif = [e.exif for e in known if e.exif is not None]
     if len(exif) == len(known) and len({(e.f_number, e.iso) for e in exif}) > 1:
-        from afunet_core.io.exposure import relative_exposures
-
         return tuple(math.log2(value) for value in relative_exposures(exif)), None
     if None not in seconds:
         return None, tuple(float(value) for value in seconds if value is not None)
@@ -128,6 +117,8 @@ def common_exposures(known: Sequence[LayerExposure]) -> tuple[tuple[float, ...] 
 
 def stack_exposures(layer: Layer, count: int) -> list[LayerExposure]:
     """Exposures of the planes of one layer: from its metadata (``ev``, ``exposure_times`` …) or an ``exposure.txt``."""
+    from afunet_core.bracket.folders import find_exposure_file
+
     keys = [(key + plural, key in _EV_KEYS) for key in (*_EV_KEYS, *_SECONDS_KEYS, "exposure") for plural in ("", "s")]
     for key, is_ev in keys:
         values = layer.metadata.get(key)
@@ -137,32 +128,11 @@ def stack_exposures(layer: Layer, count: int) -> list[LayerExposure]:
                 ev, seconds = (numbers, [None] * count) if is_ev else ([None] * count, numbers)
                 return [LayerExposure(e, s, "layer metadata") for e, s in zip(ev, seconds, strict=True)]
     path = layer.source.path or layer.metadata.get("path")
-    listed = _listed_beside(Path(str(path))) if path else []
-    if len(listed) == count:
-        return [LayerExposure(ev=ev, origin="exposure.txt") for ev in listed]
-    return [LayerExposure()] * count
-
-
-def _listed_beside(path: Path) -> list[float]:
-    """EV from the exposure list in a file's folder; empty where there is none."""
-    from afunet_core.bracket.folders import find_exposure_file
-    from afunet_core.errors import AFUNetError
-    from afunet_core.io.exposure_list import read_exposure_list
-
     try:
-        listed = find_exposure_file(path.parent)
-        return read_exposure_list(listed).ev if listed else []
+        listed = find_exposure_file(Path(str(path)).parent) if path else None
+        found = read_exposure_list(listed).ev if listed else []
     except (OSError, AFUNetError):
-        return []
-
-
-def estimate_exposures(source: BracketSource, settings: MergeSettings) -> list[float]:
-    """Estimate the exposure of every frame in EV from the brightness of the middle plane."""
-    from afunet_core.bracket.exposure_checks import estimate_exposures as estimate
-    from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
-
-    planes = [np.asarray(frame[tuple(size // 2 for size in source.planes)]) for frame in source.frames]
-    black = settings.black_level if isinstance(settings.black_level, float) else 0.0
-    pixel_format = PixelFormat(settings.encoding, settings.bit_depth, black)
-    frames, _, _ = to_encoded_frames(planes, list(source.names), pixel_format)
-    return estimate(frames, source.names, settings.encoding, settings.gamma)
+        found = []
+    if len(found) == count:
+        return [LayerExposure(ev=ev, origin="exposure.txt") for ev in found]
+    return [LayerExposure()] * count

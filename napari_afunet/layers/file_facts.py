@@ -54,12 +54,10 @@ def layer_facts(layer: Layer) -> LayerFacts:
     if path is None or getattr(layer.source, "reader_plugin", None) != NAPARI:
         return LayerFacts()
     file = _read_facts(path, Path(path).stat().st_mtime_ns) if Path(path).exists() else None
-    if file is None:
-        return LayerFacts()
-    known = file.colour
-    decoded = known is not None and known.encoding is None and known.decode is not None
-    colours = None if known is None else known.as_dict()
-    return LayerFacts("linear" if decoded else None if known is None else known.encoding, colours, file)
+    if file is None or file.colour is None:
+        return LayerFacts(file=file)
+    decoded = file.colour.encoding is None and file.colour.decode is not None
+    return LayerFacts("linear" if decoded else file.colour.encoding, file.colour.as_dict(), file)
 
 
 def common_facts(facts: Sequence[LayerFacts]) -> tuple[str | None, dict[str, Any] | None]:

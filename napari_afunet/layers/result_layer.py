@@ -1,20 +1,19 @@
 """One result layer: its name and place; found again and updated where it exists, added where it does not."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Self
+
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.layers.selection import KEY
 from napari_afunet.layers.source import Placement
 
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
+LINKED = ("contrast_limits", "gamma")  # what layers that are looked at together share
 
 # role → how the layer is called after the bracket's name
 ROLES = {
@@ -37,31 +36,68 @@ ROLES = {
 _PREVIEW = ":preview"  # end of the key of a preview
 
 
-class ResultId(NamedTuple):
-    """Identity of a result: ``key`` finds its layers again, ``name`` is what they are called after."""
+class Result(NamedTuple):
+    """Layers of one result in a viewer: ``key`` finds them again, ``name`` is what they are called after."""
 
+    viewer: ViewerModel
     key: str
     name: str
 
     @classmethod
-    def of_outcome(cls, outcome: Outcome, name: str | None = None) -> ResultId:
-        """Return the identity of a merge's result: that of the layers it was made from, unless it was given a name."""
+    def of_outcome(cls, viewer: ViewerModel, outcome: Outcome, name: str | None = None) -> Self:
+        """Return the result of a merge: that of the layers it was made from, unless it was given a name."""
         if name is not None:
-            return cls(f"name:{name}", name)
-        source = outcome.source
-        key = _layers_key(source.layers or source.names)
-        return cls(key + _PREVIEW * outcome.is_preview, base_name(source.names) + " preview" * outcome.is_preview)
+            return cls(viewer, f"name:{name}", name)
+        names, ids = outcome.source.names, outcome.source.layers
+        key = _layers_key(ids or names) + _PREVIEW * outcome.is_preview
+        return cls(viewer, key, base_name(names) + " preview" * outcome.is_preview)
 
     @classmethod
-    def of_frames(cls, layers: Sequence[Image]) -> ResultId:
-        """Return the identity of the result that these layers are merged to."""
-        return cls(_layers_key([str(layer.unique_id) for layer in layers]), base_name([layer.name for layer in layers]))
+    def of_frames(cls, viewer: ViewerModel, layers: Sequence[Image]) -> Self:
+        """Return the result that these layers are merged to."""
+        key = _layers_key([str(layer.unique_id) for layer in layers])
+        return cls(viewer, key, base_name([layer.name for layer in layers]))
 
     @classmethod
-    def of_layer(cls, layer: Image) -> ResultId:
-        """Return the identity of a result layer, or of any other layer, whose views are results too."""
+    def of_layer(cls, viewer: ViewerModel, layer: Image) -> Self:
+        """Return the result a layer belongs to; the views of any other layer are results, too."""
         note = layer.metadata.get(KEY, {})
-        return cls(note["key"], note["bracket"]) if "key" in note else cls(f"layer:{layer.unique_id}", layer.name)
+        key, name = (note["key"], note["bracket"]) if "key" in note else (f"layer:{layer.unique_id}", layer.name)
+        return cls(viewer, key, name)
+
+    def find(self, role: str) -> Image | None:
+        """Return the layer with this part of the result, if the user has not deleted it."""
+        for layer in self.viewer.layers:
+            note = layer.metadata.get(KEY)
+            if isinstance(note, dict) and note.get("key") == self.key and note.get("role") == role:
+                return layer
+        return None
+
+    def put(
+        self, role: str, data: Any, place: Placement, notes: dict[str, Any], *, rgb: bool = False, **options: Any
+    ) -> Image:
+        """Update the layer's data, or add it. Never remove and add: in one turn of the event loop that crashes."""
+        note = {"key": self.key, "bracket": self.name, "role": role, **notes}
+        layer = self.find(role)
+        if layer is not None and layer.rgb == rgb and layer.ndim == data.ndim - rgb:
+            layer.data = data
+            place.apply_to(layer)
+            layer.metadata = {**layer.metadata, KEY: note}
+            if role not in ("radiance", "decoded", "tone_mapped") and "contrast_limits" in options:
+                layer.contrast_limits = options["contrast_limits"]
+            return layer
+        if layer is not None:  # grey became colour, or a stack an image: the old one is no longer ours to update
+            layer.metadata = {**layer.metadata, KEY: {**layer.metadata[KEY], "role": f"old {role}"}}
+        options |= {"name": f"{self.name} {ROLES.get(role, role)}", "rgb": rgb, "metadata": {KEY: note}}
+        with _undisturbed(self.viewer):
+            return self.viewer.add_image(data, **place.arguments(), **options)
+
+    def remove(self, roles: Container[str] | None = None) -> None:
+        """Remove the layers of these roles, by default all."""
+        remove_layers(
+            self.viewer,
+            lambda note: note.get("key") == self.key and (roles is None or note.get("role") in roles),
+        )
 
 
 def _layers_key(identities: Sequence[str]) -> str:
@@ -87,56 +123,12 @@ def base_name(names: Sequence[str]) -> str:
     return common if len(common) > 1 else "bracket"
 
 
-def find_result(viewer: ViewerModel, result: ResultId, role: str) -> Image | None:
-    """Return the layer with this part of a result, if the user has not deleted it."""
-    for layer in viewer.layers:
-        note = layer.metadata.get(KEY)
-        if isinstance(note, dict) and note.get("key") == result.key and note.get("role") == role:
-            return layer
-    return None
-
-
 def find_whole(viewer: ViewerModel, layer: Image) -> Image | None:
     """Return the layer itself; of a preview the same layer of the result of these frames, if there is one."""
-    result = ResultId.of_layer(layer)
+    result = Result.of_layer(viewer, layer)
     if not result.key.endswith(_PREVIEW):
         return layer
-    return find_result(viewer, ResultId(result.key.removesuffix(_PREVIEW), ""), layer.metadata[KEY]["role"])
-
-
-def put_layer(
-    viewer: ViewerModel,
-    result: ResultId,
-    role: str,
-    data: Any,
-    place: Placement,
-    notes: dict[str, Any],
-    *,
-    rgb: bool = False,
-    **options: Any,
-) -> Image:
-    """Update the layer's data, or add the layer. Never remove and add: in one turn of the event loop that crashes."""
-    note = {"key": result.key, "bracket": result.name, "role": role, **notes}
-    layer = find_result(viewer, result, role)
-    spatial = data.ndim - (1 if rgb else 0)
-    if layer is not None and layer.rgb == rgb and layer.ndim == spatial:
-        layer.data = data
-        place.apply_to(layer)
-        layer.metadata = {**layer.metadata, KEY: note}
-        if role not in ("radiance", "decoded", "tone_mapped") and "contrast_limits" in options:
-            layer.contrast_limits = options["contrast_limits"]
-        return layer
-    if layer is not None:  # grey became colour, or a stack an image: keep the old one, it is no longer ours to update
-        layer.metadata = {**layer.metadata, KEY: {**layer.metadata[KEY], "role": f"old {role}"}}
-    with _undisturbed(viewer):
-        return viewer.add_image(
-            data,
-            name=f"{result.name} {ROLES.get(role, role)}",
-            rgb=rgb,
-            metadata={KEY: note},
-            **place.arguments(),
-            **options,
-        )
+    return result._replace(key=result.key.removesuffix(_PREVIEW)).find(layer.metadata[KEY]["role"])
 
 
 def remove_layers(viewer: ViewerModel, is_unwanted: Callable[[dict[str, Any]], bool]) -> None:
@@ -146,11 +138,11 @@ def remove_layers(viewer: ViewerModel, is_unwanted: Callable[[dict[str, Any]], b
             viewer.layers.remove(layer)
 
 
-def move_to_front(viewer: ViewerModel, layer: Layer) -> None:
-    """Put a layer above all others, visible or not."""
-    index = viewer.layers.index(layer)
-    if index != len(viewer.layers) - 1:
-        viewer.layers.move(index, len(viewer.layers))
+def move_to_front(viewer: ViewerModel, *layers: Layer) -> None:
+    """Put layers above all others, visible or not, where they were not deleted meanwhile."""
+    for layer in layers:
+        if layer in viewer.layers and layer is not viewer.layers[-1]:
+            viewer.layers.move(viewer.layers.index(layer), len(viewer.layers))
 
 
 @contextmanager
@@ -169,20 +161,13 @@ def _undisturbed(viewer: ViewerModel) -> Iterator[None]:
         selection.update(selected)
 
 
-def link_display(viewer: ViewerModel, layers: Sequence[Image]) -> None:
-    """From now on a change of one layer's limits or gamma is one of all."""
-    if len(layers) > 1:
-        viewer.layers.link_layers(layers, ("contrast_limits", "gamma"))
-
-
 def stage_placement(outcome: Outcome, coarse: bool = False) -> Placement:
     """Return the place with a stage axis in front; features may be coarser than the image, by ``downscale``."""
     place = outcome.placement
     config = (outcome.info.get("model") or {}).get("config") or {}
     factor = int(config.get("downscale", 1)) if coarse else 1
     if factor > 1:  # the centre of the first coarse pixel lies (factor - 1) / 2 fine pixels inside the image
-        inner = (factor - 1) / 2
-        place = place.shifted((inner, inner)).coarser((factor, factor))
+        place = place.sampled([(factor - 1) / 2] * 2, [factor] * 2)
     return place.with_first("stage")
 
 

@@ -1,17 +1,13 @@
 """Selection of the layers that make a bracket: by exposure where it is known, else by brightness."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from napari.layers import Image, Layer
 
 from napari_afunet.layers.exposures import layer_exposure, stack_exposures
-
-if TYPE_CHECKING:
-    from napari.layers import Image, Layer
 
 KEY = "afunet"  # key under which this plugin keeps its notes in ``layer.metadata``
 MOST_FRAMES = 15  # frames of a bracket that the widget takes
@@ -25,7 +21,7 @@ def candidate_layers(layers: Iterable[Layer]) -> list[Image]:
 
 
 def guess_layers(layers: Iterable[Layer], selected: Iterable[Layer] = ()) -> list[Image]:
-    """Return the layers that look like a bracket, shortest exposure first; an empty list when there are none.
+    """Return the layers that look like a bracket, shortest exposure first, else the last stack that does, else none.
 
     Two or more selected layers of one shape are taken at their word. Otherwise the newest layers of one shape are, all
     of them, back to where an exposure comes a second time, for there another bracket begins. Two layers are a bracket
@@ -40,7 +36,7 @@ def guess_layers(layers: Iterable[Layer], selected: Iterable[Layer] = ()) -> lis
             groups.setdefault(_kind(layer), []).append(layer)
         brackets = [group for group in groups.values() if len(group) >= 3 or _is_pair(group)]
         if not brackets:
-            return []
+            return [layer for layer in candidates if layer.ndim >= 3 and _is_bracket(layer)][-1:]
         newest = max(brackets, key=lambda group: (knows_exposures(group), candidates.index(group[-1])))
         chosen = list(_newest_bracket(newest))
     return by_exposure(chosen[-MOST_FRAMES:])
@@ -55,13 +51,8 @@ def by_exposure(layers: Sequence[Image]) -> list[Image]:
     return [layer for _, layer in sorted(zip(values, layers, strict=True), key=lambda pair: pair[0])]
 
 
-def guess_stack(layers: Iterable[Layer]) -> Image | None:
-    """A layer whose first axis looks like the frames of one bracket (three, or all with exposures), or ``None``."""
-    stacks = [layer for layer in candidate_layers(layers) if layer.ndim >= 3 and _is_bracket(layer)]
-    return stacks[-1] if stacks else None
-
-
 def _is_bracket(stack: Image) -> bool:
+    """Return True if the planes along the first axis look like frames: three, or all with exposures."""
     count = full_resolution(stack).shape[0]
     known = 2 <= count <= MOST_FRAMES and None not in [each.value for each in stack_exposures(stack, count)]
     return count == 3 or known

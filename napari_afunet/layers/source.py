@@ -1,21 +1,17 @@
 """Layers in: their pixels plane by plane, and where the result belongs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Layer
 
 from afunet_core.errors import ArgumentError, BracketError, ShapeError
 from napari_afunet.layers.file_facts import common_facts, layer_facts, layer_path
 from napari_afunet.layers.selection import full_resolution
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image, Layer
 
 _LARGEST_PREVIEW = 512  # pixels along the longer side
 _SMALLEST = 16
@@ -33,7 +29,7 @@ class Placement:
     axis_labels: tuple[str, ...]
 
     @classmethod
-    def of(cls, layer: Layer, drop: int = 0) -> Placement:
+    def of(cls, layer: Layer, drop: int = 0) -> Self:
         """Return the place of a layer, without its first ``drop`` axes."""
         corner = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), float)
         matrix = np.eye(layer.ndim + 1)
@@ -78,29 +74,22 @@ class Placement:
             layer.scale, layer.translate = (1,) * layer.ndim, (0,) * layer.ndim
             layer.affine = self.matrix
 
-    def without_first(self, count: int = 1) -> Placement:
+    def without_first(self, count: int = 1) -> Self:
         """Return the place without the first axes."""
         matrix = np.delete(np.delete(self.matrix, range(count), 0), range(count), 1)
-        return Placement(matrix, self.units[count:], self.axis_labels[count:])
+        return type(self)(matrix, self.units[count:], self.axis_labels[count:])
 
-    def with_first(self, label: str) -> Placement:
+    def with_first(self, label: str) -> Self:
         """Return the place with a further axis in front, of which one step is one unit."""
         matrix = np.eye(len(self.matrix) + 1)
         matrix[1:, 1:] = self.matrix
-        return Placement(matrix, ("pixel", *self.units), (label, *self.axis_labels))
+        return type(self)(matrix, ("pixel", *self.units), (label, *self.axis_labels))
 
-    def shifted(self, pixels: Sequence[float]) -> Placement:
-        """Return the place moved by pixels along the last two axes."""
-        step = np.zeros(len(self.matrix))
-        step[-3:-1], step[-1] = pixels, 1.0
+    def sampled(self, start: Sequence[float], steps: Sequence[float] = (1, 1)) -> Self:
+        """Return the place of the pixels from ``start`` on, in steps, along the last two axes."""
         matrix = self.matrix.copy()
-        matrix[:, -1] = self.matrix @ step
-        return replace(self, matrix=matrix)
-
-    def coarser(self, steps: Sequence[float]) -> Placement:
-        """Return the place with pixels so many times as large along the last two axes, the first centred as before."""
-        matrix = self.matrix.copy()
-        matrix[:, -3:-1] = matrix[:, -3:-1] * np.asarray(steps, float)
+        matrix[:, -1] += matrix[:, -3:-1] @ np.asarray(start, float)
+        matrix[:, -3:-1] *= np.asarray(steps, float)
         return replace(self, matrix=matrix)
 
 
@@ -142,12 +131,12 @@ class BracketSource:
                 planes = (plane[self.window] for plane in planes)
             yield index, [np.asarray(plane) for plane in planes]
 
-    def cropped(self, rows: slice, columns: slice) -> BracketSource:
+    def cropped(self, rows: slice, columns: slice) -> Self:
         """Only a window of every plane, for a preview; slices with steps take every so many pixels."""
-        placement = self.placement.shifted((rows.start, columns.start)).coarser((rows.step or 1, columns.step or 1))
-        return replace(self, placement=placement, window=(rows, columns))
+        place = self.placement.sampled((rows.start, columns.start), (rows.step or 1, columns.step or 1))
+        return replace(self, placement=place, window=(rows, columns))
 
-    def of_channel(self, channel: str | None) -> BracketSource:
+    def of_channel(self, channel: str | None) -> Self:
         """Only one channel of colour frames; grey ones are as they are."""
         from afunet_core.bracket.options import CHANNELS
 
@@ -158,13 +147,13 @@ class BracketSource:
         number, grey = CHANNELS.index(channel), len(self.planes) + 2
         return replace(self, frames=tuple(f if f.ndim == grey else f[..., number] for f in self.frames))
 
-    def at(self, index: Sequence[int]) -> BracketSource:
+    def at(self, index: Sequence[int]) -> Self:
         """Only one plane."""
         frames = tuple(frame[tuple(index)] for frame in self.frames)
         single = self.placement.without_first(len(self.planes))
         return replace(self, frames=frames, planes=(), placement=single)
 
-    def seen(self, viewer: ViewerModel, layer: Image) -> BracketSource:
+    def seen(self, viewer: ViewerModel, layer: Image) -> Self:
         """Only the plane and the window of a layer that are on the canvas, coarse enough to merge in a moment."""
         height, width = self.shape
         corners = np.asarray(layer.corner_pixels)[:, -2:]
@@ -199,16 +188,10 @@ def bracket_source(layers: Sequence[Image]) -> BracketSource:
     frames = [fact.as_core_reads(full_resolution(layer)) for fact, layer in zip(facts, layers, strict=True)]
     planes = chosen.ndim - 2
     for layer, frame in zip(layers, frames, strict=True):
-        if frame.shape[:planes] != frames[0].shape[:planes]:
-            expected = f"{frames[0].shape[:planes]} planes as in {layers[0].name!r}"
-            raise ShapeError(
-                f"layer {layer.name!r}", expected, frame.shape[:planes], "Crop the stacks to the same planes."
-            )
-        size, first = (tuple(each.shape[planes : planes + 2]) for each in (frame, frames[0]))
+        size, first = ("×".join(map(str, each.shape[: planes + 2])) for each in (frame, frames[0]))
         if size != first:
-            expected = f"{first[0]}×{first[1]} pixels (height×width) as in {layers[0].name!r}"
-            found, advice = f"{size[0]}×{size[1]}", "Crop or resize the frames to the same size."
-            raise ShapeError(f"layer {layer.name!r}", expected, found, advice)
+            expected = f"{first} ({'planes×' if planes else ''}height×width) as in {layers[0].name!r}"
+            raise ShapeError(f"layer {layer.name!r}", expected, size, "Crop or resize the frames to the same size.")
     return BracketSource(
         tuple(layer.name for layer in layers),
         tuple(frames),
@@ -224,12 +207,11 @@ def stack_source(layer: Image) -> BracketSource:
     """The planes along the first axis of one layer as the frames of a bracket."""
     data = full_resolution(layer)
     if layer.ndim < 3 or data.shape[0] < 2:
-        raise BracketError(
-            f"layer {layer.name!r}",
+        expected, advice = (
             "a stack with one plane per frame along its first axis",
-            f"shape {data.shape}",
-            "Choose another layer, or three layers with one frame each.",
+            "or three layers with one frame each.",
         )
+        raise BracketError(f"layer {layer.name!r}", expected, f"shape {data.shape}", f"Choose another layer, {advice}")
     names = tuple(f"{layer.name} [{index}]" for index in range(data.shape[0]))
     frames = tuple(data[index] for index in range(data.shape[0]))
     path = layer_path(layer)

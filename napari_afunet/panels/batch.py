@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QUrl, Signal
+from qtpy.QtCore import Qt, QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import (
-    QFileDialog,
-    QGridLayout,
-    QLabel,
-    QListWidget,
-    QListWidgetItem,
-    QMenu,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QMenu, QWidget
 
 from napari_afunet.jobs.summary import in_widget_words
-from napari_afunet.panels.layout import reveal
+from napari_afunet.panels.layout import fill_rows, make_button, make_label, reveal
 
 if TYPE_CHECKING:
     from afunet_core.merging.batch import Outcome
@@ -43,53 +34,44 @@ _LOWEST = 120  # pixels of the list
 class BatchPanel(QWidget):
     """Brackets of a folder: listed, opened in the viewer as a preview, merged into files."""
 
-    search_wanted = Signal(str, bool)  # folder; find brackets by time and exposure
-    open_wanted = Signal(object)  # paths
-    merge_wanted = Signal(str, str, bool)  # folder, folder of the results, find brackets by time and exposure
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(
+        self,
+        find: Callable[[str, bool], None],  # in a folder; by time and exposure
+        show: Callable[[list[str]], None],  # files, in the viewer
+        merge: Callable[[str, str, bool], None],  # of a folder, into a folder; found by time and exposure
+    ) -> None:
+        super().__init__()
+        self._find, self._show, self._merge = find, show, merge
         self._root, self._group, self._output = "", False, ""
-        self.button = QPushButton("Merge files")
-        self.button.setToolTip("Merge many brackets from files into OpenEXR files, with the settings above.")
+        tip = "Merge many brackets from files into OpenEXR files, with the settings above."
+        self.button = make_button("Merge files", tip)
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for text, group, tip in _BATCHES:
             menu.addAction(text, partial(self.ask, group)).setToolTip(tip)
         self.button.setMenu(menu)
-        self.label = QLabel()
-        self.label.setWordWrap(True)
-        self.label.setTextFormat(Qt.TextFormat.PlainText)
+        self.label = make_label("Number of brackets")
         self.list = QListWidget()
         self.list.setAccessibleName("Brackets found")
         self.list.setMinimumHeight(_LOWEST)
         self.list.setWordWrap(True)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.open_button = QPushButton("Open in viewer")
-        self.open_button.setToolTip("Open the chosen bracket: look at it, press Preview, change the settings.")
-        self.merge_button = QPushButton("Merge all …")
-        self.merge_button.setToolTip("Merge all of them with the settings above, into a folder that you choose.")
-        self.folder_button = QPushButton("Open folder")
-        self.folder_button.setToolTip("Show the merged files.")
-        inside = QGridLayout(self)
-        inside.setContentsMargins(0, 0, 0, 0)
-        inside.addWidget(self.label, 0, 0, 1, 3)
-        inside.addWidget(self.list, 1, 0, 1, 3)
-        for column, button in enumerate((self.open_button, self.merge_button, self.folder_button)):
-            inside.addWidget(button, 2, column)
+        tip = "Open the chosen bracket: look at it, press Preview, change the settings."
+        self.open_button = make_button("Open in viewer", tip, self._open)
+        tip = "Merge all of them with the settings above, into a folder that you choose."
+        self.merge_button = make_button("Merge all …", tip, self._merge_all)
+        self.folder_button = make_button("Open folder", "Show the merged files.", self._show_folder)
+        fill_rows(self, self.label, self.list, (self.open_button, self.merge_button, self.folder_button))
         self.setVisible(False)
         self.folder_button.setVisible(False)
-        self.open_button.clicked.connect(self._open)
         self.list.itemDoubleClicked.connect(self._open)
         self.list.itemSelectionChanged.connect(self._show_buttons)
-        self.merge_button.clicked.connect(self._merge)
-        self.folder_button.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self._output)))
 
     def ask(self, group: bool) -> None:
         """Let the user choose the folder of the frames, and look for brackets there."""
         root = QFileDialog.getExistingDirectory(self, "Folder of pictures" if group else "Folder with bracket folders")
         if root:
-            self.search_wanted.emit(root, group)
+            self._find(root, group)
 
     def show_found(self, root: str, group: bool, found: Sequence[tuple[str, list[str]]]) -> None:
         """List the brackets of a folder."""
@@ -145,9 +127,12 @@ class BatchPanel(QWidget):
     def _open(self) -> None:
         items = self.list.selectedItems()
         if items:
-            self.open_wanted.emit(items[0].data(_FILES))
+            self._show(items[0].data(_FILES))
 
-    def _merge(self) -> None:
+    def _merge_all(self) -> None:
         output = QFileDialog.getExistingDirectory(self, "Folder for the merged images", self._root)
         if output:
-            self.merge_wanted.emit(self._root, output, self._group)
+            self._merge(self._root, output, self._group)
+
+    def _show_folder(self) -> None:
+        QDesktopServices.openUrl(QUrl.fromLocalFile(self._output))

@@ -1,12 +1,11 @@
 """The frames of the bracket and their exposures: found, and editable."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from napari.components import ViewerModel
+from napari.layers import Image
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from napari_afunet.layers.exposures import layer_exposure
 from napari_afunet.layers.selection import (
@@ -14,18 +13,12 @@ from napari_afunet.layers.selection import (
     candidate_layers,
     full_resolution,
     guess_layers,
-    guess_stack,
     knows_exposures,
 )
 from napari_afunet.layers.source import BracketSource, bracket_source, stack_source
 from napari_afunet.panels.frame_table import EV, FrameTable
-from napari_afunet.panels.layout import let_shrink
+from napari_afunet.panels.layout import fill_rows, make_box, make_button
 
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
-
-_AUTOMATIC = "automatic"
 EMPTY = "Open the frames of a bracket, drop the pictures here, or try File › Open Sample › AFUNet HDR."
 
 
@@ -34,8 +27,6 @@ class BracketPanel(QWidget):
 
     changed = Signal()  # frames or exposures
     frames_changed = Signal()
-    open_wanted = Signal()
-    estimate_wanted = Signal()
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,75 +36,38 @@ class BracketPanel(QWidget):
         self.table = FrameTable()
         self.layer_boxes, self.exposure_edits = self.table.layer_boxes, self.table.exposure_edits
         self.unit_box = self.table.unit_box
-        self.kind_box = QComboBox()
-        self.kind_box.addItems(["One layer per frame", "Planes of one layer"])
-        self.kind_box.setAccessibleName("Kind of frames")
-        let_shrink(self.kind_box)
-        self.kind_box.setToolTip("A stack whose first axis holds the exposures can be merged too.")
-        self.guess_button = QToolButton()
-        self.guess_button.setText("Find again")
-        self.guess_button.setToolTip(
-            "Choose the frames anew: by exposure metadata, else by brightness.\n"
-            "Select layers in the layer list first to use exactly these."
-        )
-        self.reference_box = QComboBox()
-        self.reference_box.setAccessibleName("Reference frame")
-        let_shrink(self.reference_box)
-        self.reference_box.setToolTip(
+        tip = "A stack whose first axis holds the exposures can be merged too."
+        self.kind_box = make_box("Kind of frames", tip, {False: "One layer per frame", True: "Planes of one layer"})
+        tip = "Choose the frames anew: by exposure metadata, else by brightness.\n"
+        tip += "Select layers in the layer list first to use exactly these."
+        self.guess_button = make_button("Find again", tip, self.find_frames)
+        self.reference_box = make_box(
+            "Reference frame",
             "The frame that others are aligned to, and whose moment the result shows.\n"
-            "Automatic: the one that is best exposed and sharp, mostly the middle one."
+            "Automatic: the one that is best exposed and sharp, mostly the middle one.",
         )
-        self.add_button, self.remove_button = QPushButton("+ frame"), QPushButton("− frame")
-        self._lay_out()
+        self.add_button = make_button("+ frame", "", lambda: self._on_count(+1))
+        self.remove_button = make_button("− frame", "", lambda: self._on_count(-1))
+        tip = "Choose the picture files of one bracket, or drop them on this panel."
+        self.open_button = make_button("Open frames…", tip, name="Open frames")
+        self.newer_button = make_button("", "", lambda: self.set_layers(self._newer()))
+        tip = "Fill in −2, 0, +2 …, the darkest frame first."
+        self.spacing_button = make_button("2 EV apart", tip, lambda: self.space_exposures(2.0))
+        tip = "Estimate the exposures from the brightness of the pictures."
+        self.estimate_button = make_button("Estimate", tip)
+        self._empty, self._unknown = QLabel("or drop pictures here"), QWidget()
+        fill_rows(self._unknown, (QLabel("Exposures unknown:"), self.spacing_button, self.estimate_button))
+        for button in (self.guess_button, self.remove_button, self.add_button):
+            button.setFlat(True)
+        reference = QLabel("Reference"), self.reference_box, self.remove_button, self.add_button
+        top = self.open_button, self._empty, self.kind_box, self.guess_button
+        fill_rows(self, top, self.newer_button, self.table, self._unknown, reference)
         self.reference_box.activated.connect(self.changed)
         self.kind_box.activated.connect(self._on_kind)
         self.table.changed.connect(self._on_exposures)
         self.table.layers_changed.connect(self._on_layers)
-        self.guess_button.clicked.connect(self.find_frames)
-        self.open_button.clicked.connect(self.open_wanted)
-        self.spacing_button.clicked.connect(lambda: self.space_exposures(2.0))
-        self.estimate_button.clicked.connect(self.estimate_wanted)
-        self.add_button.clicked.connect(lambda: self._on_count(+1))
-        self.remove_button.clicked.connect(lambda: self._on_count(-1))
-        self._show(3, [])
+        self._show([])
         self.refresh()
-
-    def _lay_out(self) -> None:
-        top = QHBoxLayout()
-        self.open_button = QPushButton("Open frames…")
-        self.open_button.setAccessibleName("Open frames")
-        self.open_button.setToolTip("Choose the picture files of one bracket, or drop them on this panel.")
-        top.addWidget(self.open_button)
-        self._empty = QLabel("or drop pictures here")
-        top.addWidget(self._empty, 1)
-        top.addWidget(self.kind_box, 1)
-        top.addWidget(self.guess_button)
-        self._unknown = QWidget()
-        unknown = QHBoxLayout(self._unknown)
-        unknown.setContentsMargins(0, 0, 0, 0)
-        unknown.addWidget(QLabel("Exposures unknown:"), 1)
-        self.spacing_button = QPushButton("2 EV apart")
-        self.spacing_button.setToolTip("Fill in −2, 0, +2 …, the darkest frame first.")
-        self.estimate_button = QPushButton("Estimate")
-        self.estimate_button.setToolTip("Estimate the exposures from the brightness of the pictures.")
-        for button in (self.spacing_button, self.estimate_button):
-            unknown.addWidget(button)
-        self.newer_button = QPushButton()
-        self.newer_button.clicked.connect(lambda: self.set_layers(self._newer()))
-        buttons = QHBoxLayout()
-        buttons.addWidget(QLabel("Reference"))
-        buttons.addWidget(self.reference_box, 1)
-        for button in (self.remove_button, self.add_button):
-            button.setFlat(True)
-            buttons.addWidget(button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        layout.addLayout(top)
-        layout.addWidget(self.newer_button)
-        layout.addWidget(self.table)
-        layout.addWidget(self._unknown)
-        layout.addLayout(buttons)
 
     @property
     def is_stack(self) -> bool:
@@ -159,21 +113,18 @@ class BracketPanel(QWidget):
     def refresh(self) -> None:
         """Follow the layer list: keep what was chosen or typed, else choose."""
         chosen, candidates = self.layers(), candidate_layers(self._viewer.layers)
-        if candidates == self._candidates:
-            return  # a result came or went
+        if candidates == self._candidates:  # a result came or went, or a layer has a new name
+            self.table.show_names()
+            self._offer_references()
+            return
         self._candidates = candidates
         left = [layer for layer in chosen if layer in candidates]
         kept = self._chosen_by_user or self.table.has_typed()
         if kept and len(left) >= (1 if self.is_stack else 2):
-            self._show(self.table.count if self.is_stack else len(left), left)
+            self._show(left)
         else:
             self._chosen_by_user = False
             self._guess(())
-
-    def show_names(self) -> None:
-        """Show the names of renamed layers."""
-        self.table.show_names()
-        self._offer_references()
 
     def find_frames(self) -> None:
         """Choose anew: the selected layers if they are several, else as if the user had chosen nothing."""
@@ -184,7 +135,7 @@ class BracketPanel(QWidget):
         """Choose these layers, as the user would."""
         self._chosen_by_user = True
         self.kind_box.setCurrentIndex(1 if len(layers) == 1 else 0)
-        self._show(full_resolution(layers[0]).shape[0] if len(layers) == 1 else len(layers), layers)
+        self._show(layers)
 
     def space_exposures(self, step: float) -> None:
         """Type exposures that are so many EV apart, the darkest frame first."""
@@ -212,30 +163,31 @@ class BracketPanel(QWidget):
         layers = self.layers()
         newest = max((self._candidates.index(layer) for layer in layers), default=len(self._candidates))
         found = guess_layers(self._candidates[newest + 1 :])
-        return found if knows_exposures(found) else []
+        return found if len(found) > 1 and knows_exposures(found) else []
 
     def _guess(self, selected: Sequence[Image] | object) -> None:
         chosen = guess_layers(self._viewer.layers, selected)  # type: ignore[arg-type]
-        stack = None if chosen else guess_stack(self._viewer.layers)
-        self.kind_box.setCurrentIndex(1 if stack is not None else 0)
-        if stack is not None:
-            self._show(full_resolution(stack).shape[0], [stack])
-        else:
-            self._show(len(chosen) or 3, chosen)
+        self.kind_box.setCurrentIndex(1 if len(chosen) == 1 else 0)
+        self._show(chosen)
 
-    def _show(self, count: int, layers: Sequence[Image]) -> None:
+    def _show(self, layers: Sequence[Image], count: int = 0) -> None:
+        """Show these layers in as many rows, or in so many; a stack in a row for each of its planes."""
+        if self.is_stack and layers:
+            count = full_resolution(layers[0]).shape[0]
         self.table.is_stack = self.is_stack
-        self.table.show_candidates(self._candidates, min(max(count, 2), MOST_FRAMES), layers)
+        self.table.show_candidates(self._candidates, min(max(count or len(layers) or 3, 2), MOST_FRAMES), layers)
+        self._on_frames()
+
+    def _on_frames(self) -> None:
         self._offer_references()
-        self._show_state()
         self.frames_changed.emit()
-        self.changed.emit()
+        self._on_exposures()
 
     def _offer_references(self) -> None:
         """Offer one entry a row; the frame that is chosen stays while its row or its layer does."""
         chosen, layers = self.reference_box.currentData(), self.layers()
         self.reference_box.clear()
-        self.reference_box.addItem(_AUTOMATIC)
+        self.reference_box.addItem("automatic")
         for row in range(self.table.count):
             layer = layers[row] if not self.is_stack and row < len(layers) else None
             name = f" · {layer.name}" if layer is not None else ""
@@ -264,21 +216,16 @@ class BracketPanel(QWidget):
 
     def _on_layers(self) -> None:
         self._chosen_by_user = True
-        layers = self.layers()
-        if self.is_stack and layers:
-            self._show(full_resolution(layers[0]).shape[0], layers)
-            return
-        self._offer_references()
-        self._show_state()
-        self.frames_changed.emit()
-        self.changed.emit()
+        if self.is_stack and self.layers():
+            self._show(self.layers())
+        else:
+            self._on_frames()
 
     def _on_kind(self) -> None:
         self._chosen_by_user = True
-        layers = self.layers()[:1] if self.is_stack else self.layers()
-        self._show(full_resolution(layers[0]).shape[0] if self.is_stack and layers else 3, layers)
+        self._show(self.layers()[:1] if self.is_stack else self.layers(), 3)
 
     def _on_count(self, change: int) -> None:
         self._chosen_by_user = True
         count = self.table.count + change
-        self._show(count, self.layers()[:count])
+        self._show(self.layers()[:count], count)

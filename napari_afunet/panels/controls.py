@@ -1,14 +1,12 @@
 """Merge and what belongs to it: the button, progress, forecast, the summary of the last merge, and warnings."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 
-from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_afunet.jobs.summary import duration
+from napari_afunet.panels.layout import make_label
 
 IDLE, RUNNING, CANCELLING = "Merge", "Cancel", "Cancelling …"
 STEPS = 1000
@@ -19,10 +17,6 @@ _LABELS = ("Status", "Summary of the last merge", "Warnings")
 
 class ControlsPanel(QWidget):
     """Merge, which becomes Cancel while something runs."""
-
-    merge_wanted = Signal()
-    preview_wanted = Signal()
-    cancel_wanted = Signal()
 
     def __init__(self, save_button: QPushButton, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,7 +40,7 @@ class ControlsPanel(QWidget):
         self.progress_bar.setRange(0, STEPS)
         self.progress_bar.setTextVisible(False)
         self.progress_bar.setFixedHeight(8)
-        self.status_label, self.summary_label, self.warnings_label = (_label(name) for name in _LABELS)
+        self.status_label, self.summary_label, self.warnings_label = map(make_label, _LABELS)
         self.status_label.setMinimumHeight(self.status_label.fontMetrics().height() + 4)
         self.summary_label.setVisible(False)
         self.warnings_label.setVisible(False)
@@ -61,8 +55,6 @@ class ControlsPanel(QWidget):
         column.addLayout(buttons)
         for part in (self.progress_bar, self.status_label, self.summary_label, self.warnings_label):
             column.addWidget(part)
-        self.merge_button.clicked.connect(self._on_click)
-        self.preview_button.clicked.connect(self.preview_wanted)
 
     def show_status(self, text: str) -> None:
         """Show one or two sentences on how things are."""
@@ -73,8 +65,9 @@ class ControlsPanel(QWidget):
         self.warnings_label.setText("\n".join(f"⚠ {warning}" for warning in warnings))
         self.warnings_label.setVisible(bool(warnings))
 
-    def show_summary(self, text: str) -> None:
-        """Show what happened in a merge; it stays until the next one."""
+    def show_summary(self, text: str, warnings: Sequence[str]) -> None:
+        """Show what happened in a merge, and its warnings; the summary stays until the next one."""
+        self.show_warnings(warnings)
         self.summary_label.setText(text)
         self.summary_label.setVisible(bool(text))
 
@@ -108,18 +101,3 @@ class ControlsPanel(QWidget):
         self.merge_button.setAccessibleName(name)
         self.merge_button.setEnabled(True)
         self.preview_button.setEnabled(text == IDLE)
-
-    def _on_click(self) -> None:
-        (self.merge_wanted if self.merge_button.text() == IDLE else self.cancel_wanted).emit()
-
-
-def _label(name: str) -> QLabel:
-    label = QLabel()
-    label.setAccessibleName(name)
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.TextFormat.PlainText)  # names of layers may look like tags
-    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-    label.setTextInteractionFlags(
-        Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
-    )
-    return label

@@ -1,52 +1,40 @@
 """Display of HDR layers, live: exposure, gamma, operator and highlight warning."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from qtpy.QtCore import Qt, QTimer, Signal
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QWidget
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider
 
 from napari_afunet.display.tone_view import OPERATORS, DisplaySettings, is_hdr, set_display, show_in_thumbnail
-from napari_afunet.layers.result_layer import ResultId, find_result, find_whole
+from napari_afunet.jobs.worker import call_later
+from napari_afunet.layers.result_layer import Result, find_whole
 from napari_afunet.layers.results import set_view_gamma, show_tone_mapped
-from napari_afunet.panels.layout import let_shrink, panel_form
-
-if TYPE_CHECKING:
-    from napari.components import ViewerModel
-    from napari.layers import Image
+from napari_afunet.panels.layout import make_box, make_button, panel_form
 
 _SETTLED = 200  # ms without a move, after which what lies hidden below the view follows
 
 
 class DisplayPanel(QWidget):
-    """Controls that act on the chosen HDR layer and on its tone-mapped view; ``applied()`` tells when they did."""
-
-    applied = Signal()
+    """Controls that act on the chosen HDR layer and on its tone-mapped view."""
 
     def __init__(self, viewer: ViewerModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._viewer = viewer
         self._layers: list[Image] = []
         self._with_thumbnail: WeakSet[Image] = WeakSet()
-        self.layer_box = QComboBox()
-        self.layer_box.setToolTip(
-            "Any layer with floating-point light: merged here, or opened from .exr, .hdr or .tif."
-        )
-        self.operator_box = QComboBox()
-        for value, text in OPERATORS.items():
-            self.operator_box.addItem(text, value)
-        self.operator_box.setToolTip("How the range is compressed for the screen. The HDR data stays as it is.")
+        tip = "Any layer with floating-point light: merged here, or opened from .exr, .hdr or .tif."
+        self.layer_box = make_box("HDR layer", tip)
+        tip = "How the range is compressed for the screen. The HDR data stays as it is."
+        self.operator_box = make_box("Operator", tip, OPERATORS)
         self.ev_slider = _slider(-8, 12, "Exposure in EV: +1 is twice as bright. Double-click the number to type.")
         self.gamma_slider = _slider(1.2, 4, "Gamma of the screen: 2.2 is neutral, more brightens the mid-tones.")
         self.warn_check = QCheckBox("Highlight warning")
         self.warn_check.setToolTip("Paint what is brighter than white at this exposure.")
-        self.reset_button = QPushButton("Reset")
+        self.reset_button = make_button("Reset", "", self._reset)
 
-        for box in (self.layer_box, self.operator_box):
-            let_shrink(box)
         row = QHBoxLayout()
         row.addWidget(self.warn_check, 1)
         row.addWidget(self.reset_button)
@@ -63,27 +51,19 @@ class DisplayPanel(QWidget):
                 part.setAccessibleName(label)  # for screen readers
         form.addRow("", row)
 
-        self._settled = QTimer(self)
-        self._settled.setSingleShot(True)
-        self._settled.setInterval(_SETTLED)
-        self._settled.timeout.connect(self._settle)
+        self._settled = call_later(self, self._settle, _SETTLED)
         self.ev_slider.valueChanged.connect(lambda: self.apply())
         self.gamma_slider.valueChanged.connect(lambda: self.apply(gamma_only=True))
         self.operator_box.activated.connect(lambda: self.apply(create=True))
         self.warn_check.clicked.connect(lambda: self.apply(create=True))
-        self.reset_button.clicked.connect(self._reset)
         self.layer_box.activated.connect(lambda: self.apply())
         self.set_settings(DisplaySettings())
         self.refresh()
 
     def settings(self) -> DisplaySettings:
         """Return the settings shown now."""
-        return DisplaySettings(
-            self.operator_box.currentData(),
-            self.ev_slider.value(),
-            self.gamma_slider.value(),
-            self.warn_check.isChecked(),
-        )
+        operator, warn = self.operator_box.currentData(), self.warn_check.isChecked()
+        return DisplaySettings(operator, self.ev_slider.value(), self.gamma_slider.value(), warn)
 
     def set_settings(self, settings: DisplaySettings) -> None:
         """Show these settings without redrawing anything."""
@@ -123,24 +103,18 @@ class DisplayPanel(QWidget):
 
     def apply(self, create: bool = False, gamma_only: bool = False) -> None:
         """Draw the chosen layer and its tone-mapped view with the present settings; ``create`` adds a missing view."""
-        layer = self.layer()
-        if layer is None or layer not in self._viewer.layers:
+        layer, layers = self.layer(), self._viewer.layers
+        if layer is None or layer not in layers:
             return
-        view = find_result(self._viewer, ResultId.of_layer(layer), "tone_mapped")
+        view = Result.of_layer(self._viewer, layer).find("tone_mapped")
         if gamma_only and view is not None:
             set_view_gamma(view, self.settings())  # the shader does it: no pixel is computed anew
         elif create or view is not None:
             view = show_tone_mapped(self._viewer, layer, self.settings())
-        if view is not None and self._covers(view, layer):
-            self._settled.start()  # drawing two layers, of which one is not seen, would take twice as long
+        if view is not None and view.visible and view.opacity == 1 and layers.index(view) > layers.index(layer):
+            self._settled.start()  # drawing the layer below, which is not seen, would take twice as long
         else:
             set_display(layer, self.settings())
-        self.applied.emit()
-
-    def _covers(self, view: Image, layer: Image) -> bool:
-        """Return True if the tone-mapped view hides the layer it was made of."""
-        layers = self._viewer.layers
-        return view.visible and view.opacity == 1 and layers.index(view) > layers.index(layer)
 
     def _settle(self) -> None:
         layer = self.layer()

@@ -3,22 +3,17 @@
 An exposure that a person typed stays with its layer, in the unit it was typed in, whatever happens to other layers.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QLineEdit, QWidget
 
 from afunet_core.io.exposure import parse_exposure
-from napari_afunet.layers.exposures import LayerExposure, common_exposures, layer_exposure, stack_exposures
-from napari_afunet.panels.layout import ControlGuard, let_shrink
-
-if TYPE_CHECKING:
-    from napari.layers import Image
+from napari_afunet.layers.exposures import common_exposures, layer_exposure, stack_exposures
+from napari_afunet.panels.layout import ControlGuard, make_box
 
 EV, SECONDS = "EV", "seconds"
 _CHOOSE = "choose a layer …"
@@ -73,8 +68,15 @@ class FrameTable(QWidget):
 
     def layers(self) -> list[Image]:
         """Return the chosen layers, fewer than rows while some are not chosen."""
-        boxes = self.layer_boxes[:1] if self.is_stack else self.layer_boxes
-        return [self._candidates[box.currentIndex() - 1] for box in boxes if box.currentIndex() > 0]
+        chosen = [self._layer_in(box) for box in (self.layer_boxes[:1] if self.is_stack else self.layer_boxes)]
+        return [layer for layer in chosen if layer is not None]
+
+    def _layer_in(self, box: QComboBox) -> Image | None:
+        return self._candidates[box.currentIndex() - 1] if box.currentIndex() > 0 else None
+
+    def _choose_in(self, box: QComboBox, layer: Image) -> None:
+        box.setCurrentIndex(self._candidates.index(layer) + 1)
+        box.setToolTip(layer.name)
 
     def values(self) -> tuple[float, ...] | None:
         """Return the exposures in the unit shown, or ``None`` while a field is empty or not a number."""
@@ -107,10 +109,10 @@ class FrameTable(QWidget):
             self._add_row(self.count)
         for index, box in enumerate(self.layer_boxes):
             box.setVisible(not self.is_stack or index == 0)
-            self._fill(box)
+            box.clear()
+            box.addItems([_CHOOSE, *(layer.name for layer in self._candidates)])
             if index < len(chosen):
-                box.setCurrentIndex(self._candidates.index(chosen[index]) + 1)
-                box.setToolTip(chosen[index].name)
+                self._choose_in(box, chosen[index])
         self.show_exposures()
 
     def show_names(self) -> None:
@@ -121,8 +123,11 @@ class FrameTable(QWidget):
 
     def show_exposures(self) -> None:
         """Show what the user typed for these layers, else what is known about them."""
-        known = self._known()
-        typed = [self._typed_at(index) for index in range(self.count)]
+        layers = self.layers()
+        known = [layer_exposure(layer) for layer in layers]
+        if self.is_stack and layers:
+            known = stack_exposures(layers[0], self.count)
+        typed = [self._typed_in(index).get(index * self.is_stack) for index in range(self.count)]
         ev, times = common_exposures(known) if len(known) == self.count else (None, None)
         units = [entry[1] for entry in typed if entry is not None]
         if units:
@@ -147,40 +152,21 @@ class FrameTable(QWidget):
         ordered = [layer for _, layer in sorted(zip(values, layers, strict=True), key=lambda pair: pair[0])]
         texts = {layer: edit.text() for layer, edit in zip(layers, self.exposure_edits, strict=True)}
         for box, edit, layer in zip(self.layer_boxes, self.exposure_edits, ordered, strict=True):
-            box.setCurrentIndex(self._candidates.index(layer) + 1)
-            box.setToolTip(layer.name)
+            self._choose_in(box, layer)
             edit.setText(texts[layer])
         self.layers_changed.emit()
 
-    def _known(self) -> list[LayerExposure]:
-        layers = self.layers()
-        if self.is_stack and layers:
-            return stack_exposures(layers[0], self.count)
-        return [layer_exposure(layer) for layer in layers]
+    def _typed_in(self, row: int) -> dict[int, tuple[str, str]]:
+        """Return what was typed for the layer of a row, by plane (of an image 0): text and unit."""
+        layer = self._layer_in(self.layer_boxes[0 if self.is_stack else row])
+        return {} if layer is None else self._typed.setdefault(layer, {})
 
-    def _owner(self, index: int) -> tuple[Image | None, int]:
-        """Return the layer of a row, and the key of its exposure there."""
-        layers = self.layers()
-        if self.is_stack:
-            return (layers[0] if layers else None), index
-        box = self.layer_boxes[index]
-        return (self._candidates[box.currentIndex() - 1] if box.currentIndex() > 0 else None), 0
-
-    def _typed_at(self, index: int) -> tuple[str, str] | None:
-        """Return what was typed in a row, and in which unit."""
-        layer, key = self._owner(index)
-        return self._typed.get(layer, {}).get(key) if layer is not None else None
-
-    def _remember(self, index: int, text: str) -> None:
-        layer, key = self._owner(index)
-        if layer is not None:
-            self._typed.setdefault(layer, {})[key] = text, self.unit_box.currentText()
+    def _remember(self, row: int, text: str) -> None:
+        self._typed_in(row)[row * self.is_stack] = text, self.unit_box.currentText()
 
     def _add_row(self, index: int) -> None:
-        box = QComboBox()
+        box = make_box(f"Layer of frame {index + 1}", "")
         box.setObjectName(f"frame_{index}")
-        box.setAccessibleName(f"Layer of frame {index + 1}")
-        let_shrink(box)
         box.activated.connect(lambda _: self._on_layer())
         edit = QLineEdit()
         edit.setObjectName(f"exposure_{index}")
@@ -198,12 +184,6 @@ class FrameTable(QWidget):
         QWidget.setTabOrder(box, edit)
         self.layer_boxes.append(box)
         self.exposure_edits.append(edit)
-
-    def _fill(self, box: QComboBox) -> None:
-        box.clear()
-        box.addItem(_CHOOSE)
-        for layer in self._candidates:
-            box.addItem(layer.name)
 
     def _set_unit(self, unit: str) -> None:
         self.unit_box.blockSignals(True)

@@ -1,8 +1,7 @@
 """The panels below each other, in titled groups, scrolling where the screen is low."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
@@ -15,6 +14,8 @@ from qtpy.QtWidgets import (
     QFrame,
     QGroupBox,
     QHBoxLayout,
+    QLabel,
+    QPushButton,
     QScrollArea,
     QScrollBar,
     QSizePolicy,
@@ -58,7 +59,16 @@ def fill_column(widget: QWidget, *parts: QWidget | tuple[str, Iterable[QWidget]]
     column.setContentsMargins(6, 4, 6, 4)
     column.setSpacing(4)  # all of it fits a screen of ordinary height, with the sections folded
     for part in parts:
-        column.addWidget(part if isinstance(part, QWidget) else _group(*part))
+        if isinstance(part, QWidget):
+            column.addWidget(part)
+            continue
+        title, contents = part
+        group = QGroupBox(title) if title else QWidget()
+        column.addWidget(group)
+        inner = QVBoxLayout(group) if title else QHBoxLayout(group)
+        inner.setContentsMargins(*(8, 5, 8, 6) if title else (0, 0, 0, 0))
+        for content in contents:
+            inner.addWidget(content)
     column.addStretch(1)
     area = QScrollArea()
     area.setWidget(inside)
@@ -80,15 +90,60 @@ def panel_form() -> QFormLayout:
     """Return a form without margins, whose fields take the width there is."""
     form = QFormLayout()
     form.setContentsMargins(0, 0, 0, 0)
+    form.setVerticalSpacing(3)
     form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
     return form
 
 
-def let_shrink(box: QComboBox) -> None:
-    """Let a box be narrower than its longest entry, and wider where there is room."""
+def fill_rows(widget: QWidget, *rows: QWidget | Sequence[QWidget]) -> None:
+    """Lay ``widget`` out in rows: a box takes the room there is, the buttons of a row without one share it."""
+    column = QVBoxLayout(widget)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(3)
+    for row in rows:
+        if isinstance(row, QWidget):
+            column.addWidget(row)
+            continue
+        line = QHBoxLayout()
+        column.addLayout(line)
+        kind = QComboBox if any(isinstance(part, QComboBox) for part in row) else QPushButton
+        for part in row:
+            line.addWidget(part, int(isinstance(part, kind)))
+
+
+def make_button(text: str, tip: str, clicked: Callable[..., Any] | None = None, name: str = "") -> QPushButton:
+    """Return a button with a tip; ``name`` is for screen readers, where the text says too little."""
+    button = QPushButton(text)
+    button.setToolTip(tip)
+    button.setAccessibleName(name)
+    if clicked is not None:
+        button.clicked.connect(clicked)
+    return button
+
+
+def make_box(name: str, tip: str, entries: Mapping[Any, str] | None = None) -> QComboBox:
+    """Return a box with a name for screen readers and the texts of these values; it shrinks and takes room there is."""
+    box = QComboBox()
+    box.setAccessibleName(name)
+    box.setToolTip(tip)
+    for value, text in (entries or {}).items():
+        box.addItem(text, value)
     box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.setMinimumContentsLength(_SHORTEST)
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return box
+
+
+def make_label(name: str) -> QLabel:
+    """Return a label for sentences, of a name for screen readers."""
+    label = QLabel()
+    label.setAccessibleName(name)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)  # names of layers may look like tags
+    label.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+    by_hand = Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+    label.setTextInteractionFlags(by_hand)
+    return label
 
 
 def reveal(widget: QWidget) -> None:
@@ -102,12 +157,3 @@ def reveal(widget: QWidget) -> None:
             parent.ensureWidgetVisible(widget, 0, 8)
 
     QTimer.singleShot(50, scroll)
-
-
-def _group(title: str, contents: Iterable[QWidget]) -> QWidget:
-    group = QGroupBox(title) if title else QWidget()
-    layout = QVBoxLayout(group) if title else QHBoxLayout(group)
-    layout.setContentsMargins(*(8, 5, 8, 6) if title else (0, 0, 0, 0))
-    for content in contents:
-        layout.addWidget(content)
-    return group

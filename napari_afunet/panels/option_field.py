@@ -1,7 +1,5 @@
 """One control of a form for one option of the core, whatever its kind."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +11,6 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFileDialog,
-    QHBoxLayout,
     QLineEdit,
     QSizePolicy,
     QToolButton,
@@ -21,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from afunet_core.utils.options import Option
-from napari_afunet.panels.layout import let_shrink
+from napari_afunet.panels.layout import fill_rows, make_box
 
 
 class OptionField(QObject):
@@ -103,13 +100,11 @@ class OptionField(QObject):
             return check
         if declared.kind == "number":
             return self._spin_box()
-        box = QComboBox()
-        for value, text in declared.choices.items():
-            box.addItem(text, value if declared.kind == "choice" else None)
-        box.setEditable(declared.kind == "text")
+        box = make_box(declared.label, declared.help, declared.choices if declared.kind == "choice" else None)
         if declared.kind == "text":
+            box.addItems(list(declared.choices.values()))
+            box.setEditable(True)
             box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        let_shrink(box)
         box.currentTextChanged.connect(self.changed)
         return box
 
@@ -127,15 +122,12 @@ class OptionField(QObject):
 
     def _with_browse_button(self) -> QWidget:
         row = QWidget()
-        layout = QHBoxLayout(row)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.control, 1)
         self.browse_button = QToolButton()
         self.browse_button.setText("…")
         self.browse_button.setToolTip(f"Choose a file for “{self.option.label}”.")
         self.browse_button.setAccessibleName(f"{self.option.label}: choose a file")
         self.browse_button.clicked.connect(self._browse)
-        layout.addWidget(self.browse_button)
+        fill_rows(row, (self.control, self.browse_button))
         return row
 
     def _browse(self) -> None:

@@ -1,23 +1,17 @@
 """The button that saves the chosen HDR layer, or the picture as it is displayed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from napari.layers import Image
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 
+from napari_afunet.display.tone_view import DisplaySettings
 from napari_afunet.jobs.worker import run_in_background
 from napari_afunet.layers.selection import KEY
 from napari_afunet.writers import DISPLAYED, GAIN_MAP, Saved, displayed_picture, offered_formats, save, suffix_of
 from napari_afunet.writers import with_suffix as add_suffix
-
-if TYPE_CHECKING:
-    from napari.layers import Image
-
-    from napari_afunet.display.tone_view import DisplaySettings
 
 _LONGEST = 100  # letters of a suggested name: file systems take 255 bytes, with the suffix
 
@@ -58,8 +52,11 @@ class SaveButton(QPushButton):
             return
         kind = filters.get(chosen, next(iter(formats)))
         path = add_suffix(typed, suffix_of(kind))
-        if path == typed or not Path(path).exists() or self._may_replace(path):
-            self.save(path, kind)
+        if path != typed and Path(path).exists():  # the dialog did not ask: the name got its suffix only now
+            answer = QMessageBox.question(self, "Save", f"{Path(path).name} exists. Replace it?")
+            if answer != QMessageBox.StandardButton.Yes:
+                return
+        self.save(path, kind)
 
     def save(self, path: str, kind: str = "") -> None:
         """Save to a file, in the background; the suffix says in which format, ``kind`` if a JPEG has a gain map."""
@@ -76,11 +73,6 @@ class SaveButton(QPushButton):
 
         arguments = path, Saved.of_layer(layer), picture, kind == GAIN_MAP
         run_in_background(self, save, *arguments, done=done, failed=lambda error: self.failed.emit(str(error)))
-
-    def _may_replace(self, path: str) -> bool:
-        """Ask about a file that the dialog did not ask about: its name got the suffix only now."""
-        question = f"{Path(path).name} exists. Replace it?"
-        return QMessageBox.question(self, "Save", question) == QMessageBox.StandardButton.Yes
 
 
 def _suggestion(layer: Image) -> str:

@@ -1,8 +1,6 @@
 """The form of a merge's options, made from their declaration, with the rarely used groups folded away."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +10,7 @@ from superqt import QCollapsible
 
 from afunet_core.errors import ArgumentError
 from afunet_core.utils.options import GROUPS
-from napari_afunet.panels.layout import panel_form
+from napari_afunet.panels.layout import make_button, panel_form
 from napari_afunet.panels.option_field import OptionField
 from napari_afunet.settings import MergeSettings, form_options
 
@@ -22,23 +20,12 @@ _HINTS = ("bit_depth", "black_level")
 STATIC = ("weighted", "mertens")  # methods for scenes at rest: they do not align unless asked
 
 
-def _by_network(settings: MergeSettings) -> bool:
-    return settings.method not in STATIC
-
-
-# option → when it matters; others always do
-_APPLIES: dict[str, Callable[[MergeSettings], bool]] = {
-    "gamma": lambda settings: settings.encoding == "gamma",
-    "model": _by_network,
-    "device": _by_network,
-    "precision": _by_network,
-    "memory_budget": _by_network,
-    "stages": _by_network,
-    "noise": lambda settings: settings.method != "mertens",
-    "units": lambda settings: settings.method != "mertens",
-    "tone_mapped": lambda settings: settings.method != "mertens",
-    "border": lambda settings: settings.align != "off",
-}
+def _applying(settings: MergeSettings) -> dict[str, bool]:
+    """Return whether options matter; those that are not named always do."""
+    applying = {"gamma": settings.encoding == "gamma", "border": settings.align != "off"}
+    by_network = ("model", "device", "precision", "memory_budget", "stages")
+    applying |= dict.fromkeys(by_network, settings.method not in STATIC)
+    return applying | dict.fromkeys(("noise", "units", "tone_mapped"), settings.method != "mertens")
 
 
 class SettingsPanel(QWidget):
@@ -60,17 +47,16 @@ class SettingsPanel(QWidget):
         for each in form_options().values():
             field = self.fields[each.name] = OptionField(each, self)
             field.changed.connect(lambda name=each.name: self._on_changed(name))
-        form = _form()
+        form = panel_form()
         for group in _OPEN_GROUPS:  # one form: its labels are of one width
             self._add_rows(form, group)
         layout.addLayout(form)
         for group in GROUPS:
             if group not in _OPEN_GROUPS:
                 layout.addWidget(self._folded(group))
-        self.defaults_button = QPushButton("Restore defaults")
+        tip = "Return to the defaults of napari's preferences."
+        self.defaults_button = make_button("Restore defaults", tip, self.restore_defaults)
         self.defaults_button.setFlat(True)
-        self.defaults_button.setToolTip("Return to the defaults of napari's preferences.")
-        self.defaults_button.clicked.connect(self.restore_defaults)
         layout.addWidget(self.defaults_button)
         self.set_settings(settings)
         self._follow_method()
@@ -84,7 +70,7 @@ class SettingsPanel(QWidget):
 
     def _folded(self, group: str) -> QCollapsible:
         """Return a group that is folded away."""
-        inside, form = QWidget(), _form()
+        inside, form = QWidget(), panel_form()
         inside.setLayout(form)
         self._add_rows(form, group)
         fold: Any = QCollapsible(GROUPS[group])
@@ -107,11 +93,10 @@ class SettingsPanel(QWidget):
         return fold
 
     def _hint(self, name: str) -> QPushButton:
-        button = self.hints[name] = QPushButton()
+        button = make_button("", "", lambda: self.choose(name, button.property("value")), "Suggestion")
         button.setObjectName(f"{name}_hint")
-        button.setAccessibleName("Suggestion")
         button.setVisible(False)
-        button.clicked.connect(lambda: self.choose(name, button.property("value")))
+        self.hints[name] = button
         return button
 
     def set_settings(self, settings: MergeSettings) -> None:
@@ -185,11 +170,5 @@ class SettingsPanel(QWidget):
             settings = self.settings()
         except ArgumentError:
             return
-        for name, applies in _APPLIES.items():
-            self.fields[name].widget.setEnabled(applies(settings))
-
-
-def _form() -> QFormLayout:
-    form = panel_form()
-    form.setVerticalSpacing(3)
-    return form
+        for name, applies in _applying(settings).items():
+            self.fields[name].widget.setEnabled(applies)

@@ -10,12 +10,12 @@ from napari.components import ViewerModel
 
 from afunet_core.errors import AFUNetError
 from napari_afunet import merge_layers
+from scenes import EV, add_bracket, make_frames
 
-EV = (-2.0, 0.0, 2.0)
 FAST = {"method": "weighted", "align": "off"}
 
 
-def test_layers_are_found_exposures_read_results_added(add_bracket, make_frames):
+def test_layers_are_found_exposures_read_results_added():
     viewer, (frames, truth) = ViewerModel(), make_frames()
     add_bracket(viewer, frames)
     result = merge_layers(viewer, **FAST)
@@ -24,7 +24,7 @@ def test_layers_are_found_exposures_read_results_added(add_bracket, make_frames)
     assert viewer.layers.selection.active is viewer.layers["scene tone mapped"]
 
 
-def test_layers_by_name_in_any_order_and_given_exposures(make_frames):
+def test_layers_by_name_in_any_order_and_given_exposures():
     viewer, (frames, truth) = ViewerModel(), make_frames()
     for name, frame in zip("abc", frames, strict=True):
         viewer.add_image(frame, name=name)
@@ -34,7 +34,7 @@ def test_layers_by_name_in_any_order_and_given_exposures(make_frames):
 
 
 @pytest.mark.parametrize("kind", ["plain", "lazy", "pyramid"])
-def test_grey_in_grey_out_and_stacks_plane_by_plane(add_bracket, make_frames, kind):
+def test_grey_in_grey_out_and_stacks_plane_by_plane(kind):
     viewer = ViewerModel()
     planes = [make_frames(channels=1, seed=seed)[0] for seed in range(3)]
     stacks = [np.stack([plane[i] for plane in planes]) for i in range(3)]
@@ -64,7 +64,7 @@ def test_what_cannot_be_merged_is_refused_and_unknown_exposures_asked_for(layers
         merge_layers(viewer, ["a", "b"], **FAST)
 
 
-def test_twenty_merges_keep_only_the_last_result(add_bracket, frames):
+def test_twenty_merges_keep_only_the_last_result(frames):
     viewer = ViewerModel()
     add_bracket(viewer, frames)
     earlier = []
@@ -78,7 +78,7 @@ def test_twenty_merges_keep_only_the_last_result(add_bracket, frames):
     assert [ref for ref in earlier[:-1] if ref() is not None] == []
 
 
-def test_the_script_repeats_a_merge_by_the_default_model_to_the_bit(open_widget, finish, make_frames, add_bracket):
+def test_the_script_repeats_a_merge_by_the_default_model_to_the_bit(open_widget, finish):
     viewer, widget = open_widget()
     widget.options.set_settings(widget.options.settings().replace(method="auto", model="default", align="auto"))
     add_bracket(viewer, make_frames(40, 48)[0])

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 
@@ -16,9 +15,10 @@ from afunet_core.io.icc import SRGB_D50
 from afunet_core.io.read import read_image
 from napari_afunet.layers.file_facts import layer_facts
 from napari_afunet.readers import dropped_frames, open_frames
-from scenes import table_profile
+from scenes import EV, add_bracket, messages, table_profile
 
-EV = (-2.0, 0.0, 2.0)
+ACTION = Qt.DropAction.CopyAction
+BUTTON = (Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
 
 
 @pytest.fixture(autouse=True)
@@ -35,10 +35,8 @@ def drop(qtbot):
     """``drop(viewer, paths)``, as the user does it on the canvas: inside the event loop, and back in it afterwards."""
 
     def drop(viewer, paths):
-        data = QMimeData()
-        data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-        action, button, key = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-        event = QDropEvent(QPointF(5, 5), action, data, button, key)
+        data = dragged(paths)
+        event = QDropEvent(QPointF(5, 5), ACTION, data, *BUTTON)
         done = []
         QTimer.singleShot(0, lambda: done.append(viewer.window._qt_viewer.dropEvent(event)))
         qtbot.waitUntil(lambda: bool(done))
@@ -47,21 +45,23 @@ def drop(qtbot):
     return drop
 
 
+def dragged(paths):
+    """Return paths as the window gets them from a file manager."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    return data
+
+
 def names(layers):
     return [layer.name for layer in layers]
 
 
-def test_the_first_bracket_that_is_dropped_is_simply_taken(widget, drop, photographs):
-    drop(widget.viewer, sorted(photographs))
-    assert names(widget.bracket.layers()) == ["b", "c", "a"]
-    assert widget.bracket.exposures() == (None, (1 / 400, 1 / 100, 1 / 25))
-    assert not widget.bracket.newer_button.isVisibleTo(widget)
-
-
-def test_another_bracket_is_offered_and_taken_at_a_click(widget, drop, qtbot, photographs, take_photographs):
+def test_the_first_bracket_dropped_is_taken_and_another_is_offered(widget, drop, qtbot, photographs, take_photographs):
     viewer, button = widget.viewer, widget.bracket.newer_button
-    drop(viewer, photographs)
+    drop(viewer, sorted(photographs))
     chosen = widget.bracket.layers()
+    assert names(chosen) == ["b", "c", "a"]
+    assert widget.bracket.exposures() == (None, (1 / 400, 1 / 100, 1 / 25))
     widget.bracket.set_layers(chosen)  # by the user
     viewer.add_image(np.zeros((40, 48)))
     assert not button.isVisibleTo(widget)
@@ -72,22 +72,20 @@ def test_another_bracket_is_offered_and_taken_at_a_click(widget, drop, qtbot, ph
     assert names(widget.bracket.layers()) == list("vwxyz")
     assert widget.bracket.exposures()[1] == pytest.approx([n / 400 for n in (1, 2, 4, 8, 16)])
     assert not button.isVisibleTo(widget)
-    assert notification_manager.records == []
+    assert messages() == []
 
 
-def test_files_dropped_on_the_widget_become_its_bracket(viewer, widget, frames, tmp_path, add_bracket, messages):
+def test_files_dropped_on_the_widget_become_its_bracket(viewer, widget, frames, tmp_path):
     add_bracket(viewer, frames, name="before")
     for name, frame in zip("cab", frames, strict=True):
         iio.imwrite(tmp_path / f"{name}.png", frame)
     (tmp_path / "exposure.txt").write_text("0\n2\n-2\n")
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(tmp_path / f"{name}.png")) for name in "abc"])
-    action, button, key = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    enter = QDragEnterEvent(QPoint(5, 5), action, data, button, key)
+    data = dragged(tmp_path / f"{name}.png" for name in "abc")
+    enter = QDragEnterEvent(QPoint(5, 5), ACTION, data, *BUTTON)
     enter.ignore()
     widget.dragEnterEvent(enter)
     assert enter.isAccepted()
-    widget.dropEvent(QDropEvent(QPointF(5, 5), action, data, button, key))
+    widget.dropEvent(QDropEvent(QPointF(5, 5), ACTION, data, *BUTTON))
     assert [layer.name for layer in widget.bracket.layers()] == ["c", "a", "b"]
     assert widget.bracket.exposures() == (EV, None)
     assert messages() == []
@@ -95,9 +93,7 @@ def test_files_dropped_on_the_widget_become_its_bracket(viewer, widget, frames, 
 
 def test_what_is_dropped_on_the_widget_is_opened_whole_or_not_at_all(photographs):
     def drop(*paths):
-        data = QMimeData()
-        data.setUrls([QUrl.fromLocalFile(path) for path in paths])
-        return dropped_frames(data)
+        return dropped_frames(dragged(paths))
 
     assert drop(*photographs) == photographs
     assert drop(photographs[0]) == drop() == drop(*photographs, "/a/merged.exr") == drop(*photographs * 6) == []

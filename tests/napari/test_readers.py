@@ -1,6 +1,5 @@
 """Readers."""
 
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,11 @@ from napari.components import ViewerModel
 from npe2 import PluginManifest, read
 
 from afunet_core.errors import AFUNetError
-
-EV = (-2.0, 0.0, 2.0)
-ROOT = Path(__file__).parents[2]
+from scenes import EV, write_dng, write_oiio
 
 
 def test_raw_files_open_as_linear_frames_with_their_exposure(plugin, tmp_path):
     pytest.importorskip("rawpy")
-    write_dng = runpy.run_path(str(ROOT / "tests" / "core" / "io" / "test_raw.py"))["write_dng"]
     light = np.full((64, 96, 3), 0.2)
     paths = [str(write_dng(tmp_path / f"{n}.dng", light * t, (t, 100))) for n, t in (("b", 1), ("a", 4))]
     viewer = ViewerModel()
@@ -86,15 +82,8 @@ def test_damaged_files_are_refused_with_a_sentence(plugin, tmp_path, suffix):
 
 
 def test_an_exr_with_layers_and_depth_opens_as_one_layer_each(plugin, tmp_path):
-    import OpenImageIO as oiio
-
     pixels = np.random.default_rng(0).random((6, 8, 7), dtype=np.float32)
-    spec = oiio.ImageSpec(8, 6, 7, "float")
-    spec.channelnames = ("B", "G", "R", "Z", "sun.B", "sun.G", "sun.R")
-    output = oiio.ImageOutput.create(str(tmp_path / "render.exr"))
-    assert output.open(str(tmp_path / "render.exr"), spec)
-    assert output.write_image(pixels)
-    assert output.close()
+    write_oiio(tmp_path / "render.exr", ("", ("B", "G", "R", "Z", "sun.B", "sun.G", "sun.R"), pixels))
     viewer = ViewerModel()
     viewer.open(str(tmp_path / "render.exr"), plugin="napari-afunet")
     assert [layer.name for layer in viewer.layers] == ["render sun", "render Z", "render"]  # the colours on top

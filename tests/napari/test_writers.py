@@ -12,6 +12,7 @@ from afunet_core import read_image
 from napari_afunet import merge_layers
 from napari_afunet.layers.selection import candidate_layers
 from napari_afunet.writers import write_tif
+from scenes import add_bracket
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,7 +70,7 @@ def test_a_stack_is_written_as_one_tiff_that_others_understand(plugin, tmp_path,
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_result_saved_by_napari_and_opened_again_is_the_same(plugin, add_bracket, frames, tmp_path):
+def test_a_result_saved_by_napari_and_opened_again_is_the_same(plugin, frames, tmp_path):
     viewer = ViewerModel()
     add_bracket(viewer, frames)
     result = merge_layers(viewer, method="weighted", align="off")

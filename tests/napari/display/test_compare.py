@@ -4,9 +4,10 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_afunet.display import compare
+from scenes import add_bracket, merged
 
 
-def test_before_and_after_shows_the_reference_and_returns(add_bracket, frames, merged):
+def test_before_and_after_shows_the_reference_and_returns(frames):
     viewer = ViewerModel()
     layers = add_bracket(viewer, frames)
     assert not compare.compare(viewer, "reference")
@@ -23,7 +24,7 @@ def test_before_and_after_shows_the_reference_and_returns(add_bracket, frames, m
 
 
 @pytest.mark.parametrize(("comparison", "shown"), [("side by side", [1, "tone"]), ("frames", [0, 1, 2, "tone"])])
-def test_side_by_side_is_a_grid_and_the_view_returns(add_bracket, frames, comparison, shown, merged):
+def test_side_by_side_is_a_grid_and_the_view_returns(frames, comparison, shown):
     viewer = ViewerModel()
     layers = add_bracket(viewer, frames)
     _, results = merged(viewer, layers)

@@ -16,11 +16,11 @@ from napari_afunet.display.tone_view import (
     CLIPPED,
     OPERATORS,
     DisplaySettings,
-    base_exposure,
     is_hdr,
     prepare,
     render,
     set_display,
+    shown_exposures,
 )
 from napari_afunet.layers.results import show_tone_mapped
 
@@ -70,7 +70,7 @@ def test_light_that_is_not_a_number_is_shown_not_thrown():
 
 def test_exposure_zero_shows_the_result_as_the_reference_frame():
     layer = Image(RADIANCE, metadata={"afunet": {"role": "radiance", "info": {"ev": [0, 3, 6], "reference": 1}}})
-    assert base_exposure(layer) == 3.0
+    assert shown_exposures(layer) == (3.0, 0.0)
     set_display(layer, DisplaySettings(ev=1.0))
     assert layer.contrast_limits == pytest.approx([0, 2.0**-4])
     assert layer.gamma == pytest.approx(1 / 2.2)

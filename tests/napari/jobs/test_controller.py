@@ -1,17 +1,18 @@
 """A merge under way: cancel, close, delete, at any moment."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt, QThreadPool, QTimer
 
+from afunet_core.errors import MergeCancelled
 from afunet_core.merging import pipeline
+from scenes import add_bracket, make_frames, messages, results
 
 
-def test_deleting_an_input_layer_during_a_merge_changes_nothing(
-    viewer, widget, qtbot, frames, finish, add_bracket, monkeypatch
-):
+def test_deleting_an_input_layer_during_a_merge_changes_nothing(viewer, widget, qtbot, frames, finish, monkeypatch):
     inside, go_on, real = threading.Event(), threading.Event(), pipeline.merge
 
     def held(bracket, **options):
@@ -29,9 +30,7 @@ def test_deleting_an_input_layer_during_a_merge_changes_nothing(
     assert widget.bracket.layers() == layers[1:]
 
 
-def test_a_second_click_and_another_model_meanwhile_change_nothing(
-    open_widget, finish, frames, add_bracket, tiny_model, messages
-):
+def test_a_second_click_and_another_model_meanwhile_change_nothing(open_widget, finish, frames, tiny_model):
     viewer, widget = open_widget()
     add_bracket(viewer, frames)
     widget.merge()
@@ -46,9 +45,7 @@ def test_a_second_click_and_another_model_meanwhile_change_nothing(
     assert messages() == []
 
 
-def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(
-    open_widget, finish, qtbot, make_frames, add_bracket, results, messages, monkeypatch
-):
+def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(open_widget, finish, qtbot, monkeypatch):
     """Cancelled at the first report, the second, the fourth … until a run is over before its turn comes."""
     from napari_afunet.jobs import worker
 
@@ -82,7 +79,7 @@ def test_a_cancel_in_any_phase_ends_the_run_and_changes_nothing(
     assert messages() == []
 
 
-def test_a_merge_begun_as_soon_as_the_last_one_ended_runs_to_its_end(open_widget, qtbot, frames, add_bracket):
+def test_a_merge_begun_as_soon_as_the_last_one_ended_runs_to_its_end(open_widget, qtbot, frames):
     ends = []
     viewer, widget = open_widget(method="weighted")
     add_bracket(viewer, frames)
@@ -99,11 +96,18 @@ def test_a_merge_begun_as_soon_as_the_last_one_ended_runs_to_its_end(open_widget
 
 
 @pytest.mark.parametrize("what", ["widget", "viewer"])
-def test_what_is_closed_takes_its_merge_with_it_and_says_nothing(
-    open_widget, qtbot, make_frames, add_bracket, results, messages, slow_down, what
-):
+def test_what_is_closed_takes_its_merge_with_it_and_says_nothing(open_widget, qtbot, monkeypatch, what):
     started = threading.Event()
-    slow_down(started)
+
+    def merge(bracket, *, on_progress, should_cancel, **_):
+        """Merge forever, in small steps, until it is cancelled."""
+        while not should_cancel():
+            started.set()
+            on_progress(1, 1000, "Step")
+            time.sleep(0.005)
+        raise MergeCancelled("cancelled")
+
+    monkeypatch.setattr(pipeline, "merge", merge)
     viewer, widget = open_widget(show=True)
     add_bracket(viewer, make_frames(96, 96)[0])
     widget.merge()
@@ -122,9 +126,7 @@ def test_what_is_closed_takes_its_merge_with_it_and_says_nothing(
     assert messages() == []
 
 
-def test_another_bracket_gets_results_of_its_own_and_every_result_is_brought_to_the_front(
-    open_widget, click_merge, make_frames, add_bracket
-):
+def test_another_bracket_gets_results_of_its_own_and_every_result_is_brought_to_the_front(open_widget, click_merge):
     """Both are called alike, as brackets of one camera or copies of one name are."""
     viewer, widget = open_widget(method="weighted")
     first = add_bracket(viewer, make_frames(seed=0)[0])
@@ -146,37 +148,13 @@ def test_another_bracket_gets_results_of_its_own_and_every_result_is_brought_to_
     assert viewer.layers[-2] is result
 
 
-def test_maps_and_stages_of_an_earlier_merge_go_with_it(open_widget, click_merge, frames, add_bracket, results):
-    viewer, widget = open_widget(stages=True, ghost_map=True)
-    add_bracket(viewer, frames)
-    click_merge(widget)
-    widget.views.quantity_box.setCurrentIndex(1)
-    assert "scene stages · under" in results(viewer)
-    assert "scene ghost map" in results(viewer)
-    widget.options.choose("stages", False)
-    widget.options.choose("ghost_map", False)
-    widget.options.choose("tone_mapped", False)
-    edit = widget.bracket.exposure_edits[2]
-    edit.setText("1.5")
-    edit.textEdited.emit("1.5")
-    before = viewer.layers["scene tone mapped"].data
-    click_merge(widget)
-    assert widget.controls.status_label.text().startswith("Merged"), widget.controls.warnings_label.text()
-    assert set(results(viewer)) == {"scene HDR", "scene tone mapped"}
-    assert not np.array_equal(viewer.layers["scene tone mapped"].data, before)  # it shows the result that is there
-
-
-def test_the_activity_dock_shows_the_merge_and_the_panel_what_happened(
-    open_widget, click_merge, add_bracket, frames, monkeypatch
-):
+def test_the_activity_dock_shows_the_merge_and_the_panel_what_happened(merge_frames, frames, monkeypatch):
     from napari_afunet.jobs import controller
 
     bars = []
     real = controller.progress
     monkeypatch.setattr(controller, "progress", lambda **options: bars.append(real(**options)) or bars[-1])
-    viewer, widget = open_widget(method="auto")
-    add_bracket(viewer, frames)
-    click_merge(widget)
+    _, widget = merge_frames(frames, method="auto")
     [bar] = bars
     assert bar.desc.startswith("Merging")
     assert widget.controls.status_label.text().startswith("Merged in")
@@ -185,7 +163,7 @@ def test_the_activity_dock_shows_the_merge_and_the_panel_what_happened(
 
 
 def test_the_window_answers_between_the_layers_of_a_result_and_nobody_sees_half_of_it(
-    open_widget, click_merge, qtbot, frames, add_bracket, results
+    open_widget, click_merge, qtbot, frames
 ):
     viewer, widget = open_widget(method="weighted", ghost_map=True)
     add_bracket(viewer, frames)
@@ -215,7 +193,7 @@ def test_the_window_answers_between_the_layers_of_a_result_and_nobody_sees_half_
     assert [(layer.name, layer.visible) for layer in viewer.layers[3:]] == [("scene HDR", True)]
 
 
-def test_two_viewers_merge_at_the_same_time_each_its_own(open_widget, finish, make_frames, add_bracket, messages):
+def test_two_viewers_merge_at_the_same_time_each_its_own(open_widget, finish):
     both = [open_widget(), open_widget()]
     for number, (viewer, widget) in enumerate(both):
         add_bracket(viewer, make_frames(seed=number)[0])

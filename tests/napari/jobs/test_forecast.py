@@ -8,13 +8,13 @@ from napari.components import ViewerModel
 from napari_afunet.jobs.forecast import forecast, remember_pace
 from napari_afunet.layers.source import bracket_source
 from napari_afunet.settings import MergeSettings
+from scenes import EV, add_bracket, make_frames, merged
 
-EV = (-2.0, 0.0, 2.0)
 FAST = MergeSettings(ev=EV, method="weighted", align="off")
 
 
 @pytest.fixture
-def photographs_of(add_bracket):
+def photographs_of():
     """``photographs_of(height, width)`` → a source of that size that takes no memory."""
 
     def make(height, width, planes=()):
@@ -38,7 +38,7 @@ def test_before_the_first_merge_there_is_a_first_estimate_with_memory_and_advice
 
 
 def test_this_computer_s_pace_is_remembered_across_sessions_and_for_other_sizes(
-    plugin, plugin_settings, add_bracket, make_frames, merged, photographs_of
+    plugin, plugin_settings, photographs_of
 ):
     from napari.settings import get_plugin_settings
 

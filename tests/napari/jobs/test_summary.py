@@ -25,7 +25,7 @@ def moved(name, pixels, decision="warped"):
         ({"registration": [moved("IMG_1", 12.04), moved("IMG_3", 8.0)]}, ["Aligned by 12 and 8 px"]),
         ({"method": "weighted", "registration": []}, ["Frames averaged"]),
         ({"guessed": 0.034, "followed": {"IMG_1": 0.2}}, ["3% guessed", "motion followed in 20%"]),
-        ({"response": {"source": "detected"}}, ["tone curve of the camera found"]),
+        ({"response": {"source": "found in the frames"}}, ["tone curve of the camera found"]),
         ({"frames_used": {"left_out": ["IMG_9"]}}, ["left out: IMG_9"]),
         ({"regions": [[0, []]]}, ["1 region taken"]),
     ],

@@ -2,32 +2,24 @@
 
 import threading
 import weakref
+from fractions import Fraction
 
-import imageio.v3 as iio
 import pytest
 from qtpy.QtCore import QObject
 
 from afunet_core.errors import MergeCancelled
 from napari_afunet.jobs import worker
 from napari_afunet.settings import MergeSettings
-
-EV = (-2.0, 0.0, 2.0)
-
-
-def write_bracket(folder, frames):
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, frame in enumerate(frames):
-        iio.imwrite(folder / f"{index}.png", frame)
-    (folder / "exposure.txt").write_text("-2\n0\n2\n")
+from scenes import EV, make_frames, save_photo, write_bracket
 
 
-def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, make_frames, tmp_path):
+def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, tmp_path):
     from afunet_core import read_image
 
     widget.options.choose("channel", "green")
     for number in range(3):
-        write_bracket(tmp_path / "in" / f"bracket {number}", make_frames(seed=number)[0])
-    (tmp_path / "in" / "bracket 1" / "2.png").write_bytes(b"damaged")
+        write_bracket(tmp_path / "in" / f"bracket {number}", make_frames(seed=number)[0], EV)
+    (tmp_path / "in" / "bracket 1" / "2.tif").write_bytes(b"damaged")
     widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"))
     qtbot.waitUntil(lambda: not widget.is_running)
     text = widget.controls.status_label.text()
@@ -43,8 +35,8 @@ def test_a_folder_of_brackets_is_merged_past_a_bad_one(widget, qtbot, frames, ma
     qtbot.waitUntil(lambda: not widget.is_running)
 
 
-def test_a_batch_is_cancelled_within_a_merge_and_leaves_no_file(qtbot, make_frames, tmp_path, monkeypatch):
-    write_bracket(tmp_path, make_frames()[0])
+def test_a_batch_is_cancelled_within_a_merge_and_leaves_no_file(qtbot, tmp_path, monkeypatch):
+    write_bracket(tmp_path, make_frames()[0], EV)
     monkeypatch.setattr(worker, "_REPORT_INTERVAL", 0.0)
     run = worker.Run()
     run.progressed.connect(lambda fraction, _: fraction > 0 and run.stop.set())
@@ -53,14 +45,12 @@ def test_a_batch_is_cancelled_within_a_merge_and_leaves_no_file(qtbot, make_fram
     assert not list(tmp_path.rglob("*.exr"))
 
 
-def test_what_is_found_is_listed_opened_as_any_bracket_and_merged_from_the_list(
-    widget, qtbot, make_frames, tmp_path, monkeypatch
-):
+def test_what_is_found_is_listed_opened_as_any_bracket_and_merged_from_the_list(widget, qtbot, tmp_path, monkeypatch):
     from qtpy.QtCore import Qt
     from qtpy.QtWidgets import QFileDialog
 
     for number in range(2):
-        write_bracket(tmp_path / "in" / f"bracket {number}", make_frames(seed=number)[0])
+        write_bracket(tmp_path / "in" / f"bracket {number}", make_frames(seed=number)[0], EV)
     batch = widget.batch
     chosen = [str(tmp_path / "in"), str(tmp_path / "out")]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: chosen.pop(0))
@@ -101,18 +91,13 @@ def test_nobody_is_told_who_is_gone_and_nothing_is_kept(qtbot):
     assert told == []
 
 
-def test_a_camera_folder_of_mixed_pictures_is_grouped_into_brackets(widget, qtbot, make_frames, tmp_path):
-    from PIL import Image as Picture
-    from PIL.TiffImagePlugin import IFDRational
-
+def test_a_camera_folder_of_mixed_pictures_is_grouped_into_brackets(widget, qtbot, tmp_path):
     (tmp_path / "in").mkdir()
     frames = make_frames(40, 48)[0]
     shots = [(0, 1, 0), (1, 4, 0), (2, 16, 1), (0, 1, 30), (1, 4, 31), (2, 16, 31), (1, 4, 59)]
     for number, (index, seconds, moment) in enumerate(shots):
-        exif = Picture.Exif()
-        exif[0x010F] = "Maker"
-        exif[0x8769] = {0x829A: IFDRational(seconds, 400), 0x9003: f"2026:06:21 12:00:{moment:02d}"}
-        Picture.fromarray(frames[index]).save(tmp_path / "in" / f"IMG_{number}.jpg", exif=exif, quality=95)
+        moment = {0x9003: f"2026:06:21 12:00:{moment:02d}"}
+        save_photo(tmp_path / "in" / f"IMG_{number}.jpg", frames[index], Fraction(seconds, 400), moment)
     widget.merge_folders(str(tmp_path / "in"), str(tmp_path / "out"), group=True)
     qtbot.waitUntil(lambda: not widget.is_running)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["IMG_0-IMG_2.exr", "IMG_3-IMG_5.exr"]

@@ -12,8 +12,7 @@ from napari_afunet.layers.exposures import (
     stack_exposures,
 )
 from napari_afunet.panels.frame_table import format_exposure
-
-EV = (-2.0, 0.0, 2.0)
+from scenes import EV
 
 
 def image(value=0, shape=(6, 8, 3), **options):

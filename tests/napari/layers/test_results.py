@@ -7,13 +7,23 @@ from napari.components import ViewerModel
 from napari_afunet import merge_layers
 from napari_afunet.display.tone_view import is_hdr
 from napari_afunet.layers.result_layer import base_name
+from scenes import EV, add_bracket, make_frames, textured
 
-EV = (-2.0, 0.0, 2.0)
 FAST = {"method": "weighted", "align": "off"}
 CAMERA = {"encoding": "linear", "bit_depth": 12, "method": "weighted"}
 
 
-def test_exposure_fusion_is_shown_as_the_picture_it_is(add_bracket, frames):
+def hand_held(shift=3):
+    """Make linear 12-bit frames of a scene with texture, the outer ones moved by whole pixels."""
+    scene = textured(0, 140, 180)
+    views = [np.roll(scene, (offset, -offset), (0, 1))[20:120, 20:160] for offset in (shift, 0, -shift)]
+    return [
+        np.round(4095 * view * 2.0 ** (ev + 2)).clip(0, 4095).astype(np.uint16)
+        for view, ev in zip(views, EV, strict=True)
+    ]
+
+
+def test_exposure_fusion_is_shown_as_the_picture_it_is(frames):
     viewer = ViewerModel()
     add_bracket(viewer, frames)
     merge_layers(viewer, method="mertens", align="off")
@@ -23,20 +33,7 @@ def test_exposure_fusion_is_shown_as_the_picture_it_is(add_bracket, frames):
     assert "scene tone mapped" not in viewer.layers
 
 
-def test_stages_of_every_plane_share_the_stage_axis(add_bracket, make_frames, tiny_model):
-    viewer = ViewerModel()
-    planes = [make_frames(16, 20, seed=seed)[0] for seed in range(2)]
-    add_bracket(viewer, [np.stack([plane[i] for plane in planes]) for i in range(3)], rgb=True, scale=(7, 1, 1))
-    merge_layers(viewer, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
-    stages = viewer.layers["scene stages · over"]
-    assert stages.data.shape == (2, 2, 16, 20, 3)
-    assert stages.data.dtype == np.uint8
-    assert stages.axis_labels[0] == "stage"
-    assert tuple(stages.scale) == (1, 7, 1, 1)
-    assert stages.data.std() > 1
-
-
-def test_the_image_decoded_from_every_stage_is_a_layer_that_ends_in_the_result(add_bracket, make_frames, tiny_model):
+def test_the_image_decoded_from_every_stage_is_a_layer_that_ends_in_the_result(tiny_model):
     viewer = ViewerModel()
     options = {"method": "afunet", "align": "off", "model": tiny_model, "device": "cpu", "stages": True}
     layers = add_bracket(viewer, make_frames(16, 20)[0], scale=(0.5, 0.5))
@@ -61,7 +58,7 @@ def test_the_image_decoded_from_every_stage_is_a_layer_that_ends_in_the_result(a
     np.testing.assert_allclose(decoded.data[-1], again.radiance, atol=2e-3)
 
 
-def test_a_cropped_result_is_the_cores_and_lies_where_it_belongs(add_bracket, hand_held):
+def test_a_cropped_result_is_the_cores_and_lies_where_it_belongs():
     from afunet_core import Bracket, merge
 
     viewer, frames = ViewerModel(), hand_held()
@@ -101,11 +98,17 @@ def sliders(viewer):
 
 
 @pytest.mark.parametrize("planes", [0, 3])
-def test_the_stage_slider_comes_with_the_stages(make_napari_viewer, add_bracket, make_frames, tiny_model, planes):
+def test_the_stage_slider_comes_with_the_stages(make_napari_viewer, tiny_model, planes):
     viewer = make_napari_viewer()
     frames = make_frames(16, 20)[0]
-    layers = add_bracket(viewer, [np.stack([frame] * planes) for frame in frames] if planes else frames)
+    frames = [np.stack([frame] * planes) for frame in frames] if planes else frames
+    layers = add_bracket(viewer, frames, scale=(7, 1, 1)[-2 - bool(planes) :])
     merge_layers(viewer, layers, method="afunet", align="off", model=tiny_model, device="cpu", stages=True)
+    stages = viewer.layers["scene stages · over"]
+    assert stages.data.shape == (2, *frames[0].shape)
+    assert stages.data.dtype == np.uint8
+    assert stages.data.std() > 1
+    assert tuple(stages.scale) == (1, *layers[0].scale)
     viewer.screenshot(flash=False)
     assert sliders(viewer) == [("stage", 2), *([("-3", planes)] if planes else [])]
     assert viewer.dims.current_step[0] == 1

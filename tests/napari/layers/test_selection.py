@@ -4,7 +4,7 @@ import dask.array as da
 import numpy as np
 from napari.layers import Image, Labels
 
-from napari_afunet.layers.selection import by_exposure, candidate_layers, guess_layers, guess_stack
+from napari_afunet.layers.selection import by_exposure, candidate_layers, guess_layers
 
 
 def image(value=0, shape=(6, 8, 3), **options):
@@ -47,8 +47,8 @@ def test_results_and_labels_are_no_frames():
 def test_too_few_layers_of_a_shape_make_no_bracket_and_a_stack_of_three_planes_is_one():
     assert guess_layers([image(), image(), image(shape=(5, 5, 3))]) == []
     stack, plane = Image(np.zeros((3, 8, 9))), Image(np.zeros((8, 9)))
-    assert guess_stack([plane, stack]) is stack
-    assert guess_stack([plane]) is None
+    assert guess_layers([plane, stack]) == [stack]
+    assert guess_layers([plane]) == []
 
 
 def test_of_two_brackets_by_one_camera_the_newer_one_is_taken():

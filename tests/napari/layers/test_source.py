@@ -44,24 +44,13 @@ def test_a_stack_layer_is_a_bracket_along_its_first_axis():
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "word"),
-    [
-        ({"scale": (2, 2)}, BracketError, "scale"),
-        ({"translate": (0.5, 0)}, BracketError, "translation"),
-        ({"rotate": 10}, BracketError, "rotation"),
-    ],
+    ("change", "word"),
+    [({"scale": (0.2, 0.2)}, "scale"), ({"translate": (5e4, 5e4 + 0.1)}, "translation"), ({"rotate": 1}, "rotation")],
 )
-def test_layers_on_other_grids_are_refused_with_advice(change, error, word):
-    layers = [*images(count=2), Image(np.zeros((6, 8)), name="odd one", **change)]
-    with pytest.raises(error, match=word):
-        bracket_source(layers)
-
-
-@pytest.mark.parametrize("change", [{"scale": (0.2, 0.2)}, {"translate": (5e4, 5e4 + 0.1)}, {"rotate": 1}])
-def test_grids_are_compared_in_pixels_however_far_the_stage_has_moved(change):
+def test_layers_on_other_grids_are_refused_in_pixels_however_far_the_stage_has_moved(change, word):
     place = {"scale": (0.1, 0.1), "translate": (5e4, 5e4)}
     assert bracket_source(images(**place)).placement.translate == (5e4, 5e4)
-    with pytest.raises(BracketError, match="odd one"):
+    with pytest.raises(BracketError, match=f"odd one.*{word}"):
         bracket_source([*images(count=2, **place), Image(np.zeros((6, 8)), name="odd one", **place | change)])
 
 

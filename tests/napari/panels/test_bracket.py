@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-EV = (-2.0, 0.0, 2.0)
+from scenes import EV, add_bracket, make_frames, messages
 
 
-def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, frames, click_merge, messages):
+def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, frames, click_merge):
     for frame in frames:
         viewer.add_image(frame, name="frame")
     assert widget.bracket.exposures() == (None, None)
@@ -27,7 +27,7 @@ def test_exposures_must_be_typed_when_nothing_knows_them(viewer, widget, qtbot, 
 
 
 @pytest.mark.parametrize("ev", [EV, (-4.0, -2.0, 0.0, 2.0, 4.0)])
-def test_one_stack_layer_is_a_bracket_like_any_other(viewer, widget, qtbot, make_frames, click_merge, finish, ev):
+def test_one_stack_layer_is_a_bracket_like_any_other(viewer, widget, qtbot, click_merge, finish, ev):
     def add():
         return viewer.add_image(np.stack(make_frames(ev=ev)[0]), name="stack", rgb=True, metadata={"ev": ev})
 
@@ -62,9 +62,7 @@ def test_one_stack_layer_is_a_bracket_like_any_other(viewer, widget, qtbot, make
     assert sum(layer.metadata.get("afunet", {}).get("role") == "radiance" for layer in viewer.layers) == 2
 
 
-def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(
-    open_widget, finish, frames, add_bracket, messages
-):
+def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(open_widget, finish, frames):
     viewer, widget = open_widget()
     layers = add_bracket(viewer, frames)
     widget.merge()
@@ -79,7 +77,7 @@ def test_renamed_layers_stay_the_bracket_and_are_found_for_comparing(
     assert messages() == []
 
 
-def test_an_encoding_that_was_chosen_stays_while_frames_of_its_bracket_do(viewer, widget, frames, add_bracket):
+def test_an_encoding_that_was_chosen_stays_while_frames_of_its_bracket_do(viewer, widget, frames):
     first = add_bracket(viewer, frames)
     for layer in first:
         layer.metadata["encoding"] = "gamma"
@@ -97,20 +95,6 @@ def test_an_encoding_that_was_chosen_stays_while_frames_of_its_bracket_do(viewer
     widget.options.defaults_button.click()
     assert widget.options.settings().encoding == "linear"
     assert widget.options.settings().method == "auto"
-
-
-def test_the_reference_stays_the_frame_that_was_chosen_when_rows_are_sorted(
-    viewer, widget, qtbot, frames, add_bracket, click_merge
-):
-    layers = add_bracket(viewer, frames)
-    widget.bracket.reference_box.setCurrentIndex(1)  # the darkest
-    assert widget.bracket.reference() == 0
-    edit = widget.bracket.exposure_edits[0]
-    edit.selectAll()
-    qtbot.keyClicks(edit, "1")
-    qtbot.keyClick(edit, "\r")
-    assert widget.bracket.layers()[1] is layers[0]
-    assert widget.bracket.reference() == 1
 
 
 def test_more_frames_than_one_bracket_takes_are_said(viewer, widget):

@@ -7,6 +7,7 @@ from qtpy.QtGui import QKeySequence, QShortcut, QWheelEvent
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QLineEdit, QScrollArea
 
 from afunet_core.merging.batch import Outcome
+from scenes import add_bracket, make_frames
 
 
 def turn_wheel(control):
@@ -15,7 +16,7 @@ def turn_wheel(control):
     QApplication.sendEvent(control, QWheelEvent(QPointF(5, 5), place, QPoint(0, 0), QPoint(0, -120), *nothing))
 
 
-def test_the_wheel_changes_only_the_control_that_has_the_focus(open_widget, add_bracket, frames, qtbot):
+def test_the_wheel_changes_only_the_control_that_has_the_focus(open_widget, frames, qtbot):
     viewer, widget = open_widget(show=True)
     add_bracket(viewer, frames)
     before = widget.settings(), widget.bracket.layers(), widget.display.settings()
@@ -41,7 +42,7 @@ def test_every_control_has_a_name_for_screen_readers(widget):
             assert len(control.accessibleName()) > 1 or len(text.strip("…✕+− ")) > 1, (kind, control.objectName())
 
 
-def test_tab_goes_through_the_panel_as_one_reads(open_widget, add_bracket, make_frames, qtbot):
+def test_tab_goes_through_the_panel_as_one_reads(open_widget, qtbot):
     viewer, widget = open_widget(show=True)
     add_bracket(viewer, make_frames(ev=(-4, -2, 0, 2, 4))[0], ev=(-4, -2, 0, 2, 4))
     inside = widget.findChild(QScrollArea).widget()
@@ -56,7 +57,7 @@ def test_tab_goes_through_the_panel_as_one_reads(open_widget, add_bracket, make_
     qtbot.waitUntil(lambda: len(lines()) > 30 and all(after > before - 9 for before, after in pairwise(lines())))
 
 
-def test_the_keyboard_merges_and_compares(open_widget, add_bracket, frames, finish, qtbot):
+def test_the_keyboard_merges_and_compares(open_widget, frames, finish, qtbot):
     """Wherever the focus is; and once, should napari one day bind the manifest's keys itself."""
     viewer, widget = open_widget(show=True, method="weighted")
     layers = add_bracket(viewer, frames)
@@ -82,7 +83,7 @@ def test_the_keyboard_merges_and_compares(open_widget, add_bracket, frames, fini
     assert not viewer.keymap
 
 
-def test_the_focus_is_seen(open_widget, add_bracket, frames, qtbot):
+def test_the_focus_is_seen(open_widget, frames, qtbot):
     viewer, widget = open_widget(show=True)
     add_bracket(viewer, frames)
     widget.activateWindow()
@@ -97,7 +98,7 @@ def test_the_focus_is_seen(open_widget, add_bracket, frames, qtbot):
         assert line != [before.pixelColor(x, 0) for x in (20, 40, 60)]
 
 
-def test_nothing_is_cut_off_at_the_right_whatever_is_shown(open_widget, make_frames, add_bracket, click_merge, qtbot):
+def test_nothing_is_cut_off_at_the_right_whatever_is_shown(open_widget, click_merge, qtbot):
     viewer, widget = open_widget(show=True, method="weighted")
     area = widget.findChild(QScrollArea)
     inside = area.widget()

@@ -8,12 +8,16 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication
 
+from afunet_core.errors import MergeCancelled
 from afunet_core.merging import pipeline
 from napari_afunet import merge_layers
+from scenes import make_frames
+
+STROKE = list(zip(range(6, 28, 2), range(62, 95, 3), strict=True))
 
 
 @pytest.fixture
-def moved(make_frames):
+def moved():
     """Frames of which the longest shows something else in a corner."""
     frames = make_frames(64, 96)[0]
     frames[2][4:28, 60:90] = frames[2][30:54, 4:34]
@@ -24,10 +28,8 @@ def shot(viewer):
     return viewer.screenshot(canvas_only=True, flash=False).astype(int)
 
 
-def test_show_ghosts_changes_what_is_seen_at_that_click_and_back(open_widget, click_merge, qtbot, add_bracket, moved):
-    viewer, widget = open_widget(show=True, method="weighted")
-    add_bracket(viewer, moved)
-    click_merge(widget)
+def test_show_ghosts_changes_what_is_seen_at_that_click_and_back(merge_frames, qtbot, moved):
+    viewer, widget = merge_frames(moved, show=True)
     count, before, button = len(viewer.layers), shot(viewer), widget.views.maps["ghost"]
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: len(viewer.layers) == count + 1)
@@ -50,36 +52,25 @@ def test_show_ghosts_changes_what_is_seen_at_that_click_and_back(open_widget, cl
     assert viewer.layers["scene tone mapped"].visible
 
 
-def test_what_the_merge_did_not_keep_is_merged_again_and_shown(widget, click_merge, qtbot, add_bracket, frames):
-    viewer = widget.viewer
-    add_bracket(viewer, [np.stack([frame] * 2) for frame in frames])  # of stacks no map is kept
-    widget.options.choose("method", "weighted")
-    click_merge(widget)
-    assert "scene ghost map" not in viewer.layers
+def test_what_the_merge_did_not_keep_is_merged_again_and_shown(merge_frames, qtbot, frames):
+    viewer, widget = merge_frames([np.stack([frame] * 2) for frame in frames], method="afunet")  # no map is kept
+    assert not {"scene ghost map", "scene stages · under"} & {layer.name for layer in viewer.layers}
     qtbot.mouseClick(widget.views.maps["ghost"], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "scene ghost map" in viewer.layers and not widget.is_running)
     qtbot.waitUntil(lambda: viewer.layers["scene ghost map"].visible)
     assert viewer.layers["scene ghost map"].data.shape == (2, *frames[0].shape[:2])
-
-
-def test_stages_are_made_when_they_are_asked_for(widget, click_merge, qtbot, add_bracket, frames):
-    viewer = widget.viewer
-    add_bracket(viewer, frames)
-    click_merge(widget)
-    assert "scene stages · under" not in viewer.layers
     qtbot.mouseClick(widget.views.comparisons["stages"], Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: not widget.is_running and "scene stages · under" in viewer.layers)
-    assert {layer.name for layer in viewer.layers if layer.visible} == {
-        f"scene stages · {side}" for side in ("under", "reference", "over")
-    }
+    shown = {layer.name for layer in viewer.layers if layer.visible}
+    assert shown == {f"scene stages · {side}" for side in ("under", "reference", "over")}
+    assert len(viewer.layers) > 8
+    qtbot.mouseClick(widget.views.tidy_button, Qt.MouseButton.LeftButton)
+    left = {viewer.layers["scene HDR"], viewer.layers["scene tone mapped"]}
+    assert set(viewer.layers) == {*widget.bracket.layers(), *left}
 
 
-def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(
-    open_widget, click_merge, qtbot, add_bracket, moved
-):
-    viewer, widget = open_widget(method="weighted")
-    add_bracket(viewer, moved, scale=(0.5, 0.5), translate=(3, 4))
-    click_merge(widget)
+def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(merge_frames, qtbot, moved):
+    viewer, widget = merge_frames(moved, {"scale": (0.5, 0.5), "translate": (3, 4)})
     layer = viewer.layers["scene HDR"]
     plain = layer.data.copy()
     widget.views.regions.frame_box.setCurrentIndex(2)
@@ -102,13 +93,21 @@ def test_a_region_is_taken_from_another_frame_at_once_recorded_and_undone(
     qtbot.mouseClick(widget.views.regions.undo_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain))
     assert "regions" not in widget.copy_script()
+    shapes.add_rectangles(corners)
+    qtbot.waitUntil(lambda: not np.array_equal(layer.data, plain))
+    widget.views.tidy_button.click()
+    assert not shapes.visible
+    assert "regions=" in widget.copy_script()
+    viewer.layers.remove(shapes)  # and its regions with it
+    qtbot.waitUntil(lambda: np.array_equal(layer.data, plain))
+    assert "regions=" not in widget.copy_script()
 
 
 @pytest.fixture
 def drag(qtbot):
     """``drag(viewer, points)`` drags with the mouse over the canvas, along (row, column) of the data."""
 
-    def drag(viewer, points):
+    def drag(viewer, points, meanwhile=lambda: None):
         canvas, camera = viewer.window._qt_viewer.canvas.native, viewer.scene.camera
         middle = np.array([canvas.height(), canvas.width()]) / 2
         places = [(np.array(point) - camera.center[-2:]) * camera.zoom + middle for point in points]
@@ -127,18 +126,15 @@ def drag(qtbot):
             qtbot.wait(30)  # vispy and napari pass over moves that follow each other faster
             QApplication.sendEvent(canvas, event)
         qtbot.wait(400)  # a hand that rests: what is not drawn to its end is left alone
+        meanwhile()
         qtbot.mouseRelease(canvas, Qt.MouseButton.LeftButton, pos=positions[-1])
 
     return drag
 
 
 @pytest.mark.parametrize("tool", ["add_rectangle", "add_polygon_lasso", "add_path"])
-def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
-    open_widget, click_merge, qtbot, add_bracket, moved, drag, tool
-):
-    viewer, widget = open_widget(show=True, method="weighted")
-    add_bracket(viewer, moved)
-    click_merge(widget)
+def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(merge_frames, qtbot, moved, drag, tool):
+    viewer, widget = merge_frames(moved, show=True)
     viewer.reset_view()
     plain, panel = viewer.layers["scene HDR"].data.copy(), widget.views
     qtbot.mouseClick(panel.maps["ghost"], Qt.MouseButton.LeftButton)
@@ -147,7 +143,7 @@ def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
     panel.regions.frame_box.setCurrentIndex(2)
     qtbot.mouseClick(panel.regions.tools[tool], Qt.MouseButton.LeftButton)
     around = [(6, 62), (6, 74), (6, 88), (16, 88), (26, 88), (26, 74), (26, 62), (14, 62)]
-    drag(viewer, around if tool == "add_polygon_lasso" else list(zip(range(6, 28, 2), range(62, 95, 3), strict=True)))
+    drag(viewer, around if tool == "add_polygon_lasso" else STROKE)
     qtbot.waitUntil(lambda: not np.array_equal(viewer.layers["scene HDR"].data, plain))
     changed = np.abs(viewer.layers["scene HDR"].data - plain).max(-1) > 0.01
     assert changed[8:24, 64:86].mean() > (0.1 if tool == "add_path" else 0.3)
@@ -169,21 +165,116 @@ def test_a_region_is_drawn_with_the_mouse_and_everything_else_stays(
     assert viewer.layers["scene HDR"].data is before
 
 
-def test_where_no_region_can_be_taken_the_buttons_are_grey_and_say_why(widget, click_merge, add_bracket, frames):
-    add_bracket(widget.viewer, frames)
-    widget.options.choose("method", "mertens")
-    click_merge(widget)
+def test_a_merge_that_ends_while_a_stroke_is_drawn_does_not_cut_it_off(merge_frames, qtbot, moved, drag, finish):
+    viewer, widget = merge_frames(moved, show=True)
+    viewer.reset_view()
+    widget.views.regions.frame_box.setCurrentIndex(2)
+    widget.views.regions.tools["add_path"].click()
+
+    def merge_again():
+        widget.merge()
+        finish(widget)
+
+    drag(viewer, STROKE, merge_again)
+    assert widget.outcome.settings.regions == ()  # it was no region yet
+    qtbot.waitUntil(lambda: len(widget.outcome.settings.regions) == 1)
+    assert viewer.layers.selection.active.name == "scene regions"
+    viewer.layers.remove("scene tone mapped")
+    qtbot.mouseClick(widget.views.regions.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: widget.outcome.settings.regions == ())
+    assert "scene tone mapped" not in viewer.layers  # what the user deleted stays away
+
+
+def test_what_was_begun_and_left_is_no_region_and_takes_no_frame_from_another(merge_frames, qtbot, moved, drag):
+    viewer, widget = merge_frames(moved, show=True)
+    layers = widget.bracket.layers()
+    viewer.reset_view()
+    panel = widget.views.regions
+
+    def draw(frame, tool, points):
+        panel.frame_box.setCurrentIndex(frame)
+        qtbot.mouseClick(panel.tools[tool], Qt.MouseButton.LeftButton)
+        drag(viewer, points)
+
+    def taken():
+        qtbot.wait(400)
+        return [frame for frame, _ in widget.outcome.settings.regions]
+
+    draw(0, "add_polygon_lasso", [(20, 70)])  # the first corner, and never the next
+    assert taken() == []
+    qtbot.mouseClick(panel.undo_button, Qt.MouseButton.LeftButton)
+    draw(0, "add_polygon_lasso", [(20, 70)])
+    viewer.layers.selection.active = layers[0]
+    panel.frame_box.setCurrentIndex(2)
+    qtbot.mouseClick(panel.tools["add_rectangle"], Qt.MouseButton.LeftButton)
+    assert taken() == []
+    assert viewer.layers["scene regions"].mode == "add_rectangle"  # still in the hand
+    drag(viewer, [(4, 60), (16, 75), (27, 89)])
+    qtbot.waitUntil(lambda: taken() == [2])
+    draw(0, "add_path", [(50, 10)])
+    drag(viewer, [(50, 10)])  # napari drops a path of one place, and keeps its features
+    assert taken() == [2]
+    draw(0, "add_rectangle", [(50, 10)])
+    draw(0, "add_path", [(row + 30, column) for row, column in STROKE])
+    qtbot.waitUntil(lambda: taken() == [2, 0], timeout=20_000)
+    assert len(viewer.layers["scene regions"].data) == 2
+    qtbot.mouseClick(panel.undo_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: taken() == [2])
+
+
+def test_merging_a_plane_again_can_be_cancelled_and_the_regions_are_those_of_the_result(
+    merge_frames, qtbot, moved, monkeypatch
+):
+    viewer, widget = merge_frames([np.stack([frame] * 2) for frame in moved])
+    plain, real, go_on = viewer.layers["scene HDR"].data.copy(), pipeline.merge, threading.Event()
+
+    def held(bracket, should_cancel, **options):
+        while not go_on.wait(0.01):
+            if should_cancel():
+                raise MergeCancelled("cancelled")
+        return real(bracket, should_cancel=should_cancel, **options)
+
+    monkeypatch.setattr(pipeline, "merge", held)
+    button, panel = widget.controls.merge_button, widget.views.regions
+
+    def cancel():
+        qtbot.waitUntil(lambda: button.text() == "Cancel")
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: button.text() == "Merge")
+        assert widget.controls.status_label.text() == "Cancelled. Nothing was changed."
+        qtbot.wait(400)
+        assert button.text() == "Merge"  # it is not tried again
+
+    panel.frame_box.setCurrentIndex(2)
+    panel.tools["add_rectangle"].click()
+    rectangle = np.array([(1, 4, 60), (1, 4, 89), (1, 27, 89), (1, 27, 60)])
+    viewer.layers["scene regions"].add_rectangles(rectangle)
+    cancel()
+    np.testing.assert_array_equal(viewer.layers["scene HDR"].data, plain)
+    assert len(viewer.layers["scene regions"].data) == 0
+    go_on.set()
+    viewer.layers["scene regions"].add_rectangles(rectangle)
+    qtbot.waitUntil(lambda: len(widget.outcome.settings.regions) == 1)
+    assert button.text() == "Merge"
+    go_on.clear()
+    viewer.layers.remove("scene regions")
+    cancel()
+    assert len(viewer.layers["scene regions"].data) == 1
+    go_on.set()
+    qtbot.mouseClick(panel.undo_button, Qt.MouseButton.LeftButton)  # of the layer that came back, too
+    qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain))
+
+
+def test_where_no_region_can_be_taken_the_buttons_are_grey_and_say_why(merge_frames, frames):
+    _, widget = merge_frames(frames, method="mertens")
     panel = widget.views
     assert not any(button.isEnabled() for button in panel.regions.tools.values())
     assert panel.regions.reason_label.isVisibleTo(widget)
     assert "exposure fusion" in panel.regions.reason_label.text()
 
 
-def test_in_a_stack_a_region_is_of_the_plane_shown(widget, click_merge, qtbot, add_bracket, moved):
-    viewer = widget.viewer
-    layers = add_bracket(viewer, [np.stack([frame] * 3) for frame in moved])
-    widget.options.choose("method", "weighted")
-    click_merge(widget)
+def test_in_a_stack_a_region_is_of_the_plane_shown(merge_frames, qtbot, moved):
+    viewer, widget = merge_frames([np.stack([frame] * 3) for frame in moved])
     plain = viewer.layers["scene HDR"].data.copy()
     viewer.dims.set_point(0, 1)
     widget.views.regions.frame_box.setCurrentIndex(2)
@@ -197,20 +288,15 @@ def test_in_a_stack_a_region_is_of_the_plane_shown(widget, click_merge, qtbot, a
     regions = viewer.layers["scene HDR"].metadata["afunet"]["info"]["regions"]
     assert regions[0][1][0] == (1, 4, 60)
     assert "1 region taken" in widget.controls.summary_label.text()
-    again = merge_layers(
-        viewer, layers, method="weighted", align="off", regions=regions, show=False
-    )  # as the script does
+    options = {"method": "weighted", "align": "off", "regions": regions}  # as the script does
+    again = merge_layers(viewer, widget.bracket.layers(), show=False, **options)
     np.testing.assert_array_equal(again.radiance, changed)
     qtbot.mouseClick(widget.views.regions.undo_button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: np.array_equal(viewer.layers["scene HDR"].data, plain))
 
 
-def test_of_regions_drawn_while_others_are_taken_each_is_taken_once_and_none_is_lost(
-    open_widget, click_merge, qtbot, add_bracket, moved, monkeypatch
-):
-    viewer, widget = open_widget(method="weighted")
-    add_bracket(viewer, [np.stack([frame] * 3) for frame in moved])
-    click_merge(widget)
+def test_of_regions_drawn_while_others_are_taken_none_is_lost(merge_frames, qtbot, moved, monkeypatch):
+    viewer, widget = merge_frames([np.stack([frame] * 3) for frame in moved])
     plain, asked, go_on, real = viewer.layers["scene HDR"].data.copy(), [], threading.Event(), pipeline.merge
 
     def held(bracket, should_cancel, **options):
@@ -244,35 +330,3 @@ def test_of_regions_drawn_while_others_are_taken_each_is_taken_once_and_none_is_
     viewer.window.remove_dock_widget(widget)
     assert asked[0]()  # a closed panel leaves nothing behind that computes
     go_on.set()
-
-
-def test_regions_stay_in_result_and_script_until_their_layer_is_deleted(
-    open_widget, click_merge, qtbot, add_bracket, moved
-):
-    viewer, widget = open_widget(method="weighted")
-    add_bracket(viewer, moved)
-    click_merge(widget)
-    hdr = viewer.layers["scene HDR"]
-    plain = hdr.data.copy()
-    widget.views.regions.frame_box.setCurrentIndex(2)
-    widget.views.regions.tools["add_rectangle"].click()
-    shapes = viewer.layers["scene regions"]
-    shapes.add_rectangles(np.array([(4, 60), (4, 89), (27, 89), (27, 60)]))
-    qtbot.waitUntil(lambda: not np.array_equal(hdr.data, plain))
-    widget.views.tidy_button.click()
-    assert not shapes.visible
-    assert "regions=" in widget.copy_script()
-    viewer.layers.remove(shapes)
-    qtbot.waitUntil(lambda: np.array_equal(hdr.data, plain))
-    assert "regions=" not in widget.copy_script()
-
-
-def test_one_click_removes_everything_but_frames_and_results(widget, click_merge, qtbot, add_bracket, frames, results):
-    viewer = widget.viewer
-    layers = add_bracket(viewer, frames)
-    widget.options.choose("stages", True)
-    widget.options.choose("ghost_map", True)
-    click_merge(widget)
-    assert len(viewer.layers) > 8
-    qtbot.mouseClick(widget.views.tidy_button, Qt.MouseButton.LeftButton)
-    assert set(viewer.layers) == {*layers, viewer.layers["scene HDR"], viewer.layers["scene tone mapped"]}

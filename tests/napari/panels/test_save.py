@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from afunet_core import read_image
 from napari_afunet.writers import with_suffix
+from scenes import add_bracket, make_frames, messages
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def save_as(qtbot, monkeypatch):
     return save
 
 
-def test_three_clicks_from_frames_to_a_saved_picture(widget, click_merge, save_as, add_bracket, frames, tmp_path):
+def test_three_clicks_from_frames_to_a_saved_picture(widget, click_merge, save_as, frames, tmp_path):
     viewer = widget.viewer
     assert not widget.controls.save_button.isEnabled()
     add_bracket(viewer, frames)
@@ -41,53 +42,53 @@ def test_three_clicks_from_frames_to_a_saved_picture(widget, click_merge, save_a
 
 
 @pytest.mark.parametrize("gamma", [2.2, 3.0])
-def test_a_picture_is_saved_as_displayed(merged_widget, save_as, tmp_path, gamma):
-    merged_widget.display.ev_slider.setValue(1.0)
-    merged_widget.display.gamma_slider.setValue(gamma)
-    save_as(merged_widget, tmp_path / "scene.png")
-    view = merged_widget.viewer.layers["scene tone mapped"]
+def test_a_picture_is_saved_as_displayed(merge_frames, frames, save_as, tmp_path, gamma):
+    _, widget = merge_frames(frames)
+    widget.display.ev_slider.setValue(1.0)
+    widget.display.gamma_slider.setValue(gamma)
+    save_as(widget, tmp_path / "scene.png")
+    view = widget.viewer.layers["scene tone mapped"]
     expected = 255 * (view.data / 255.0) ** view.gamma  # as the shader shows it
     saved = read_image(tmp_path / "scene.png").pixels
     np.testing.assert_allclose(saved, expected, atol=1)
-    save_as(merged_widget, tmp_path / "scene.jpg")
+    save_as(widget, tmp_path / "scene.jpg")
     assert abs(read_image(tmp_path / "scene.jpg").pixels.mean() - expected.mean()) < 3
 
 
-def test_a_jpeg_with_a_gain_map_keeps_the_light(widget, click_merge, save_as, add_bracket, make_frames, tmp_path):
+def test_a_jpeg_with_a_gain_map_keeps_the_light(merge_frames, save_as, tmp_path):
     from afunet_core.io.gain_map import read_hdr_rendition
 
-    add_bracket(widget.viewer, make_frames(64, 96)[0])
-    click_merge(widget)
+    _, widget = merge_frames(make_frames(64, 96)[0])
     save_as(widget, tmp_path / "scene", "gain map")
     assert read_hdr_rendition(tmp_path / "scene.jpg") is not None
     save_as(widget, tmp_path / "plain.jpg", "JPEG, as displayed (")
     assert read_hdr_rendition(tmp_path / "plain.jpg") is None
 
 
-def test_a_file_that_cannot_be_written_is_said(merged_widget, tmp_path, qtbot, messages):
-    merged_widget.save_button.save(str(tmp_path / "nowhere" / "scene.exr"))
-    qtbot.waitUntil(lambda: "cannot be written" in merged_widget.controls.warnings_label.text())
+def test_a_file_that_cannot_be_written_is_said(merge_frames, frames, tmp_path, qtbot):
+    _, widget = merge_frames(frames)
+    widget.save_button.save(str(tmp_path / "nowhere" / "scene.exr"))
+    qtbot.waitUntil(lambda: "cannot be written" in widget.controls.warnings_label.text())
     assert "folder" in messages()[-1]
 
 
 def test_a_file_whose_name_got_its_suffix_is_not_replaced_without_a_word(
-    merged_widget, save_as, frames, tmp_path, qtbot, monkeypatch
+    merge_frames, save_as, frames, tmp_path, qtbot, monkeypatch
 ):
+    _, widget = merge_frames(frames)
     (tmp_path / "scene.exr").write_text("mine")
     answers = [QMessageBox.StandardButton.No, QMessageBox.StandardButton.Yes]
     monkeypatch.setattr(QMessageBox, "question", lambda *_: answers.pop(0))
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "scene"), ""))
-    qtbot.mouseClick(merged_widget.save_button, Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(widget.save_button, Qt.MouseButton.LeftButton)
     assert (tmp_path / "scene.exr").read_text() == "mine"
-    assert not merged_widget.controls.status_label.text().startswith("Sav")
-    save_as(merged_widget, tmp_path / "scene")
+    assert not widget.controls.status_label.text().startswith("Sav")
+    save_as(widget, tmp_path / "scene")
     assert answers == []
     assert read_image(tmp_path / "scene.exr").pixels.shape == frames[0].shape
 
 
-def test_a_preview_is_never_saved_in_the_place_of_the_result(
-    widget, click_merge, finish, save_as, add_bracket, frames, tmp_path
-):
+def test_a_preview_is_never_saved_in_the_place_of_the_result(widget, click_merge, finish, save_as, frames, tmp_path):
     viewer = widget.viewer
     add_bracket(viewer, [np.tile(frame, (30, 30, 1)) for frame in frames])
     widget.preview()
@@ -124,10 +125,8 @@ def test_a_suffix_that_was_typed_decides_and_else_the_format_chosen(path, suffix
     assert with_suffix(path, suffix) == expected
 
 
-def test_an_exposure_fusion_is_saved_as_the_picture_it_is(widget, click_merge, save_as, add_bracket, frames, tmp_path):
-    add_bracket(widget.viewer, frames)
-    widget.options.choose("method", "mertens")
-    click_merge(widget)
+def test_an_exposure_fusion_is_saved_as_the_picture_it_is(merge_frames, click_merge, save_as, frames, tmp_path):
+    _, widget = merge_frames(frames, method="mertens")
     offered = save_as(widget, tmp_path / "fused", "PNG")
     assert not [each for each in offered if "exr" in each]
     expected = 255 * widget.viewer.layers["scene exposure fusion"].data

@@ -4,8 +4,7 @@ import numpy as np
 from qtpy.QtCore import Qt
 
 from napari_afunet.settings import MergeSettings
-
-EV = (-2.0, 0.0, 2.0)
+from scenes import EV
 
 
 def test_exposures_of_a_stack_can_be_typed_and_the_camera_be_told(viewer, widget, qtbot, frames, click_merge):
@@ -67,7 +66,7 @@ def test_what_is_chosen_stays_when_the_devices_and_models_of_the_machine_are_kno
     assert options.settings().device == "cuda:1"
 
 
-def test_methods_for_scenes_at_rest_do_not_align_unless_asked(widget):
+def test_methods_for_scenes_at_rest_do_not_align_unless_asked_and_what_does_not_apply_is_grey(widget):
     options = widget.options
     options.set_settings(MergeSettings())
     options.choose("method", "weighted")
@@ -78,11 +77,7 @@ def test_methods_for_scenes_at_rest_do_not_align_unless_asked(widget):
     options.choose("align", "on")  # asked
     options.choose("method", "mertens")
     assert options.settings().align == "on"
-
-
-def test_what_does_not_apply_is_greyed_out(widget):
-    options = widget.options
-    options.set_settings(MergeSettings(method="weighted", encoding="linear"))
+    options.choose("encoding", "linear")
     assert not options.fields["model"].widget.isEnabled()
     assert not options.fields["gamma"].widget.isEnabled()
     options.choose("encoding", "gamma")

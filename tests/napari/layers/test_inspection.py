@@ -8,14 +8,12 @@ from napari.components import ViewerModel
 from afunet_core import inspection
 from afunet_core.model.checkpoint import save_model
 from napari_afunet.display import compare
-from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
+from napari_afunet.layers.inspection import QUANTITIES, channel_count, quantity_values, show_values
 from napari_afunet.settings import MergeSettings
-from scenes import tiny_network
-
-EV = (-2.0, 0.0, 2.0)
+from scenes import EV, add_bracket, make_frames, merged, tiny_network
 
 
-def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_frames, tiny_model, merged):
+def test_stages_as_numbers_take_the_place_of_their_colours(tiny_model):
     frames, _ = make_frames(17, 22)
     viewer = ViewerModel()
     layers = add_bracket(viewer, frames, scale=(0.5, 0.5))
@@ -54,7 +52,7 @@ def test_stages_as_numbers_take_the_place_of_their_colours(add_bracket, make_fra
     )
 
 
-def test_features_at_half_resolution_lie_on_the_image(add_bracket, make_frames, tmp_path, merged):
+def test_features_at_half_resolution_lie_on_the_image(tmp_path):
     sizes = {"embed_dim": 6, "alignment_heads": 1, "fusion_heads": 1, "channel_heads": 1, "window_size": 4}
     save_model(tiny_network(1, **sizes, downscale=2), tmp_path / "half.safetensors")
     frames, _ = make_frames(21, 30)
@@ -73,7 +71,7 @@ def test_features_at_half_resolution_lie_on_the_image(add_bracket, make_frames, 
     np.testing.assert_allclose(results["decoded"].translate, (0, 100, 200))
 
 
-def test_inspecting_does_not_hold_up_the_window(widget, qtbot, add_bracket, frames, monkeypatch):
+def test_inspecting_does_not_hold_up_the_window(widget, qtbot, frames, monkeypatch):
     """Numbers are computed in a thread; of two wishes in a row only the last is shown."""
     viewer = widget.viewer
     add_bracket(viewer, frames)
