@@ -231,7 +231,7 @@ def textured(seed: int, height: int = 240, width: int = 360) -> np.ndarray:
     return 0.01 + 0.2 * (scene - scene.min()) / np.ptp(scene)
 
 
-def photographed(scenes: Sequence[np.ndarray]) -> list[np.ndarray]:
+def snapshots(scenes: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Make one 8-bit frame of each scene, at -2, 0 and +2 EV."""
     exposed = [(scene * 2.0 ** (ev + 2)).clip(0, 1) for scene, ev in zip(scenes, EV, strict=True)]
     return [(255 * light ** (1 / 2.2)).astype(np.uint8) for light in exposed]

@@ -9,7 +9,7 @@ from napari_afunet.jobs.prechecks import alignment_warnings, bit_depth_hint, bla
 from napari_afunet.jobs.summary import result_warnings
 from napari_afunet.layers.source import bracket_source
 from napari_afunet.settings import MergeSettings
-from scenes import EV, add_bracket, make_frames, photographed, textured
+from scenes import EV, add_bracket, make_frames, snapshots, textured
 
 FAST = MergeSettings(ev=EV, method="weighted", align="off")
 
@@ -23,7 +23,7 @@ def test_frames_of_different_scenes_are_noticed_before_merging(lazy):
     import dask.array as da
 
     def said(scenes, **changes):
-        frames = photographed(scenes)
+        frames = snapshots(scenes)
         source = source_of([da.from_array(frame) for frame in frames] if lazy else frames)
         return alignment_warnings(source, MergeSettings(ev=EV).replace(**changes), lambda: False)
 
@@ -42,16 +42,16 @@ def test_frames_of_different_scenes_are_noticed_before_merging(lazy):
 
 
 def test_a_look_ahead_stops_when_nobody_waits_for_it():
-    source = source_of(photographed([textured(0)] * 2 + [textured(1)]))
+    source = source_of(snapshots([textured(0)] * 2 + [textured(1)]))
     assert alignment_warnings(source, MergeSettings(ev=EV), lambda: True) == []
 
 
 def test_frames_that_do_not_fit_are_said_in_the_widget_and_the_last_question_counts(widget, qtbot):
     scene = textured(0)
-    layers = add_bracket(widget.viewer, photographed([scene, scene, textured(1)]))
+    layers = add_bracket(widget.viewer, snapshots([scene, scene, textured(1)]))
     qtbot.waitUntil(lambda: "hardly fit" in widget.controls.warnings_label.text())
     widget.viewer.layers.remove(layers[2])
-    other = add_bracket(widget.viewer, photographed([scene] * 3), name="other")
+    other = add_bracket(widget.viewer, snapshots([scene] * 3), name="other")
     widget.bracket.set_layers(other)
     qtbot.waitUntil(lambda: "hardly fit" not in widget.controls.warnings_label.text())
     assert widget.controls.status_label.text().startswith("Ready")
