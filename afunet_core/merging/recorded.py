@@ -27,10 +27,8 @@ from afunet_core.radiometry import GAMMA, linearize
 
 # Encoded value of the longest frame, in units of the darkest that can be told, from which it is not all noise.
 SHOWN = (0.5, 1.5)
-NEARLY_ALL = 0.998  # share of the picture that must be at rest for the network not to be asked;
-# or share that must be, where a share of less than the second certainly moved: frames lose their say where they do not
-# agree, and the reference stands.
-MOST, NEXT_TO_NOTHING = 0.85, 0.002
+NEARLY_ALL = 0.998  # share of the picture that must be at rest for the network not to be asked,
+MOST = 0.85  # and the same where what is missing is the border of frames that were warped: the reference stands there
 DOUBTED = 0.5  # certainty of rest from which a frame of a scene at rest has its whole say
 # Stops by which frames disagree at most tones, from which they are not what they are said to be, and a network trained
 # on exact frames takes the difference for motion.
@@ -44,13 +42,12 @@ class Recorded:
     frames: Sequence[int]  # indices of the frames that take part
     rest: Sequence[Tensor]  # of each of these frames, B×1×H×W in [0, 1]
     share: Tensor  # B×1×H×W in [0, 1], where the frames decide
-    certain: float = 1.0  # share of the picture in which something certainly moved, of the worst frame
+    still: float = 0.0  # share of the picture at rest, borders of warped frames included, of the network's worst frame
 
     @property
     def everywhere(self) -> bool:
         """Nothing moved anywhere."""
-        least = MOST if self.certain < NEXT_TO_NOTHING else NEARLY_ALL
-        return float(self.share.mean()) > least
+        return float(self.share.mean()) > (MOST if self.still > NEARLY_ALL else NEARLY_ALL)
 
 
 def find_recorded(
@@ -60,11 +57,11 @@ def find_recorded(
     bracket = aligned.bracket.with_reference(frames.reference)
     model = None if is_calibrated(bracket) else noise.dependable
     covered = aligned.covered()
-    rest, certain = dict[int, Tensor](), 0.0
+    rest, still = dict[int, Tensor](), 1.0
     for index in sorted(set(frames.joining or frames.three)):
         check()
-        found, moved = rest_map(bracket, index, model)
-        certain = max(certain, moved if index in frames.three else 0.0)
+        found = rest_map(bracket, index, model)
+        still = min(still, float(found.mean()) if index in frames.three else 1.0)
         rest[index] = found * covered[index].to(found) if index in covered else found
     sides = []
     for outer, sign in ((frames.three[0], -1), (frames.three[2], 1)):
@@ -76,7 +73,7 @@ def find_recorded(
                 shown = window_min(unsaturated(bracket.frames[index]).amin(1, keepdim=True), BLURRED)
                 side = torch.maximum(side, other * window_mean(shown, BLURRED))
         sides.append(side)
-    return Recorded(list(rest), list(rest.values()), torch.minimum(*sides), certain)
+    return Recorded(list(rest), list(rest.values()), torch.minimum(*sides), still)
 
 
 def is_calibrated(bracket: Bracket) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import ORDINARY_CAMERA
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.frame_selection import select_frames
 from afunet_core.merging.recorded import find_recorded
+from afunet_core.registration.decision import unmoved
 from scenes import blobs, photographed
 
 TIMES = (1.0, 4.0, 16.0, 64.0, 256.0)
@@ -43,3 +47,23 @@ def share_at_walker(among: tuple[int, ...], brightness: float) -> float:
 def test_a_frame_that_reaches_as_far_stands_in(among: tuple[int, ...], brightness: float, recorded: bool) -> None:
     share = share_at_walker(among, brightness)
     assert share > 0.9 if recorded else share < 0.1
+
+
+@pytest.mark.parametrize(
+    ("height", "moves", "shifted"), [(200, True, 0), (400, True, 0), (200, False, 0), (200, False, 24)]
+)
+def test_a_walker_counts_in_small_pictures_too_and_the_border_of_a_warped_frame_does_not(
+    height: int, moves: bool, shifted: int
+) -> None:
+    lights = [blobs(height, height * 3 // 2) ** 2 * 0.05 + 0.005 for _ in TIMES[:3]]
+    if moves:
+        at = height // 2
+        lights[2][..., at : at + height // 20, at : at + height // 30] *= 0.4
+    bracket = Bracket(photographed(lights, TIMES[:3], gain=1e-4), times=TIMES[:3], reference=1)
+    aside = torch.eye(3, dtype=torch.float64)
+    aside[0, 2] = shifted
+    warped = [replace(unmoved(name, ""), decision="warped", homography=aside) for name in bracket.names]
+    aligned = AlignedBracket(bracket, bracket.shape, warped if shifted else ())
+    found = find_recorded(aligned, select_frames(bracket), CameraNoise(bracket, ORDINARY_CAMERA))
+    assert found.everywhere is not moves
+    assert (float(found.share.mean()) < 0.95) is (shifted > 0)
