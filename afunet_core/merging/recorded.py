@@ -77,8 +77,8 @@ def find_recorded(
 
 
 def is_calibrated(bracket: Bracket) -> bool:
-    """Return True if a tone curve was found in the frames and undone."""
-    return bool((bracket.metadata.get("calibration") or {}).get("curve_found"))
+    """Return True if a camera's tone curve, found in the frames or stated, was undone: none is exact."""
+    return bool(bracket.metadata.get("response"))
 
 
 def is_inexact(bracket: Bracket) -> bool:

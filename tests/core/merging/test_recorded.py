@@ -9,9 +9,10 @@ import torch
 
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import ORDINARY_CAMERA
+from afunet_core.camera.response import ResponseCurve
 from afunet_core.merging.alignment import AlignedBracket, CameraNoise
 from afunet_core.merging.frame_selection import select_frames
-from afunet_core.merging.recorded import find_recorded
+from afunet_core.merging.recorded import find_recorded, is_calibrated, is_inexact
 from afunet_core.registration.decision import unmoved
 from scenes import blobs, photographed
 
@@ -67,3 +68,12 @@ def test_a_walker_counts_in_small_pictures_too_and_the_border_of_a_warped_frame_
     found = find_recorded(aligned, select_frames(bracket), CameraNoise(bracket, ORDINARY_CAMERA))
     assert found.everywhere is not moves
     assert (float(found.share.mean()) < 0.95) is (shifted > 0)
+
+
+def test_a_stated_curve_is_as_inexact_as_one_that_was_found() -> None:
+    frames = photographed([blobs(32, 48)] * 2, (1.0, 4.0), gain=0)
+    curve = ResponseCurve(torch.linspace(0, 1, 256)[None] ** 2)
+    stated, plain = (Bracket(frames, ev=(0, 2), response=response, override=True) for response in (curve, None))
+    assert is_calibrated(stated)
+    assert is_inexact(stated)
+    assert not is_inexact(plain)
