@@ -157,6 +157,7 @@ def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:
         "name": name,
         "rgb": pixels.ndim == 3,
         "contrast_limits": limits,
+        "gamma": 1 / 2.2 if image.encoding == "linear" else 1.0,  # light is dark on a screen
         "metadata": {**exposure, **_said(image), "path": str(file)},
     }
     return pixels, attributes, "image"

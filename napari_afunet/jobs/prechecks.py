@@ -85,6 +85,11 @@ def bracket_warnings(source: BracketSource, settings: MergeSettings) -> list[str
         return []
     order = np.argsort(exposures)
     warnings = []
+    if source.planes and source.shape[1] in (3, 4):
+        advice = "press “Open…” for its files, or add it with rgb=True."
+        warnings.append(
+            f"“{source.names[0]}” is a stack of planes {source.shape[1]} pixels wide. If it is in colour, {advice}"
+        )
     white = _saturation(source.frames[0].dtype, settings.bit_depth)
     lost = float(np.mean(pixels[order[0]] >= white))
     if lost > 0.01:

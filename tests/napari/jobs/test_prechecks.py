@@ -76,6 +76,12 @@ def test_frames_that_are_darker_than_their_exposure_says_are_named(frames):
     assert "exposures" in warning
 
 
+def test_pictures_whose_colours_napari_took_for_pixels_are_noticed(merge_frames, frames):
+    _, widget = merge_frames(frames, {"rgb": False})
+    widget.readiness.update()
+    assert "rgb=True" in widget.controls.warnings_label.text()
+
+
 def test_saturation_is_where_the_stated_bits_end():
     frames, _ = make_frames(dtype=np.float64)
     twelve = [np.round(frame * 4095).astype(np.uint16) for frame in frames]
