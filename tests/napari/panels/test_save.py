@@ -51,7 +51,9 @@ def test_a_saved_result_that_is_opened_again_is_no_frame(merge_frames, frames, s
     opened = open_frames(viewer, paths)
     assert widget.bracket.layers() == chosen
     assert widget.bracket.problem() == ""
-    assert {layer.gamma for layer in opened} == {1, 1 / 2.2}  # light would be dark
+    shown = {layer.metadata["path"][-3:]: layer for layer in opened}
+    assert [shown[each].gamma for each in ("png", "tif", "dng")] == [1, 1 / 2.2, 1 / 2.2]  # light would be dark
+    assert shown["tif"].contrast_limits == viewer.layers["scene HDR"].contrast_limits
     widget.bracket.set_layers([*chosen, *opened])
     assert widget.bracket.layers() == chosen
 
