@@ -265,7 +265,7 @@ class TestWriting:
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
     def test_an_interrupt_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def interrupt(*_: Any) -> None:
+        def interrupt(*_: object) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(os, "replace", interrupt)
