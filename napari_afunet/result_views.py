@@ -58,7 +58,9 @@ class ResultViews(QWidget):
         self.comparisons: dict[str, QPushButton] = {}
         self.maps: dict[str, QPushButton] = {}
         for name, (text, tip) in COMPARISONS.items():
-            self.comparisons[name] = make_button(text, tip, lambda on, name=name: self.show_comparison(name * on))
+            self.comparisons[name] = make_button(
+                text, tip, lambda on, name=name: self.show_comparison(name if on else "")
+            )
         for name, (text, tip, _) in _MAPS.items():
             self.maps[name] = make_button(text, tip, lambda on, name=name: self._on_map(name, on))
         shown = [*self.comparisons.values(), *self.maps.values()]
@@ -188,7 +190,8 @@ class ResultViews(QWidget):
 
     def _on_map(self, button: str, wanted: bool) -> None:
         """Show a map over the result, or hide it; what the merge left nothing for is merged again with it."""
-        outcome, (*_, names) = self._uncovered() if wanted else self.outcome, _MAPS[button]
+        outcome = self._uncovered() if wanted else self.outcome
+        names = _MAPS[button][-1]
         if outcome is None or not wanted:
             if outcome is not None:
                 hide_maps(self._viewer, outcome, names)
