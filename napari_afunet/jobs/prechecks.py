@@ -98,7 +98,10 @@ def bracket_warnings(source: BracketSource, settings: MergeSettings) -> list[str
     for darker, brighter in pairwise(order):
         if pixels[darker].mean() > 1.02 * pixels[brighter].mean():
             names = source.names[darker], source.names[brighter]
-            warnings.append(f"“{names[0]}” is brighter than “{names[1]}” but should be darker: check the exposures.")
+            advice = "but should be darker: check the exposures."
+            if exposures[darker] == exposures[brighter]:
+                advice = "at one exposure. Are they channels? Select those of one of them and press “Find again”."
+            warnings.append(f"“{names[0]}” is brighter than “{names[1]}” {advice}")
     return warnings
 
 
