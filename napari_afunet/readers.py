@@ -149,14 +149,18 @@ def dropped_frames(data: QMimeData) -> list[str]:
 
 def _frame(file: Path, name: str, exposure: dict[str, float]) -> LayerData:
     from afunet_core.io.read import read_image
+    from napari_afunet.display.tone_view import reference_exposure
 
     image = read_image(file).to_light()
     pixels = _shown(image.pixels)
-    limits = (0, 2**image.bit_depth - 1) if image.bit_depth and pixels.dtype.kind == "u" else (0, 1)
+    white = 2**image.bit_depth - 1 if image.bit_depth and pixels.dtype.kind == "u" else 1
+    is_light = image.encoding == "linear"  # dark on a screen, and a result is as bright as after its merge
+    ev = (reference_exposure(image.metadata) or 0.0) if is_light else 0.0
     attributes = {
         "name": name,
         "rgb": pixels.ndim == 3,
-        "contrast_limits": limits,
+        "contrast_limits": (0, white * 2.0**-ev),
+        "gamma": 1 / 2.2 if is_light else 1.0,
         "metadata": {**exposure, **_said(image), "path": str(file)},
     }
     return pixels, attributes, "image"

@@ -23,6 +23,8 @@ from napari_afunet.layers.inspection import (
     show_map,
     show_values,
 )
+from napari_afunet.layers.result_layer import Result, base_name, move_to_front
+from napari_afunet.layers.selection import KEY
 from napari_afunet.panels.layout import fill_rows, make_box, make_button, make_label, reveal
 from napari_afunet.region_tools import RegionTools
 
@@ -56,7 +58,9 @@ class ResultViews(QWidget):
         self.comparisons: dict[str, QPushButton] = {}
         self.maps: dict[str, QPushButton] = {}
         for name, (text, tip) in COMPARISONS.items():
-            self.comparisons[name] = make_button(text, tip, lambda on, name=name: self.show_comparison(name * on))
+            self.comparisons[name] = make_button(
+                text, tip, lambda on, name=name: self.show_comparison(name if on else "")
+            )
         for name, (text, tip, _) in _MAPS.items():
             self.maps[name] = make_button(text, tip, lambda on, name=name: self._on_map(name, on))
         shown = [*self.comparisons.values(), *self.maps.values()]
@@ -73,8 +77,9 @@ class ResultViews(QWidget):
         self.channel_box.setAccessibleName("Channel of the features")
         self.channel_box.setToolTip("Which channel of the features.")
         quantity = (QLabel("Stages as"), self.quantity_box, self.channel_box)
-        pairs = zip(shown[::2], shown[1::2], strict=True)
-        fill_rows(self, *pairs, self.legend, self.regions, self.tidy_button, quantity)
+        self.other_label, self.of_last = make_label("Which result maps and regions are of"), QWidget()
+        fill_rows(self.of_last, tuple(self.maps.values()), self.legend, self.regions, quantity)
+        fill_rows(self, shown[:2], shown[2:4], self.other_label, self.of_last, self.tidy_button)
         self.quantity_box.activated.connect(self._on_features)
         self.channel_box.valueChanged.connect(self._on_features)
         controller.started.connect(lambda: self.show_comparison(""))
@@ -104,8 +109,32 @@ class ResultViews(QWidget):
         for button in self.comparisons.values():
             button.setEnabled(newest_result(self._viewer) is not None)
         self.regions.refresh()
-        if self.outcome is None:
+        outcome, chosen = self.outcome, self._chosen_layer()
+        if outcome is None:
             self._offer(False, 0)
+        is_other = False
+        if outcome is not None and chosen is not None:
+            layers, name = chosen.metadata.get(KEY, {}).get("layers"), base_name(outcome.source.names)
+            is_other = outcome.linear and layers != list(outcome.source.layers)
+            text = f"Maps and regions are of the last merge, “{name}”: choose it under Display, or merge again."
+            self.other_label.setText(text)
+        self.other_label.setVisible(is_other)
+        self.of_last.setEnabled(not is_other)
+
+    def show_chosen(self) -> None:
+        """Bring the layer just chosen under Display into view."""
+        self.show_comparison("")
+        if (layer := self._chosen_layer()) is not None:
+            if self.outcome is not None:
+                hide_maps(self._viewer, self.outcome, list(LEGENDS))
+            for button in self.maps:
+                self.mark_map(button)
+            view = Result.of_layer(self._viewer, layer).find("tone_mapped")
+            for each in (layer, view):
+                if each is not None:
+                    each.visible = True
+                    move_to_front(self._viewer, each)
+        self.refresh()
 
     def _offer(self, maps: bool, channels: int) -> None:
         """Offer the maps of a result, and the channels of its features, where there are any."""
@@ -161,7 +190,8 @@ class ResultViews(QWidget):
 
     def _on_map(self, button: str, wanted: bool) -> None:
         """Show a map over the result, or hide it; what the merge left nothing for is merged again with it."""
-        outcome, (*_, names) = self._uncovered() if wanted else self.outcome, _MAPS[button]
+        outcome = self._uncovered() if wanted else self.outcome
+        names = _MAPS[button][-1]
         if outcome is None or not wanted:
             if outcome is not None:
                 hide_maps(self._viewer, outcome, names)

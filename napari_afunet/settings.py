@@ -4,6 +4,7 @@ The core declares its options once (:mod:`afunet_core.utils.options`); the form,
 the checks here follow from the declaration.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -54,14 +55,15 @@ class MergeSettings(MergeOptions, BracketOptions):
 
     @classmethod
     def from_preferences(cls) -> Self:
-        """Return the defaults the user chose in napari's preferences; the built-in ones where there are none."""
-        stored_groups, chosen = preferences(), {}
+        """Return the defaults the user chose in napari's preferences; for none, and for what is none, the built-in."""
+        stored_groups, chosen = preferences(), cls()
         for each in form_options().values():
             stored = getattr(getattr(stored_groups, each.group, None), each.name, None)
             is_for_files_only = each.kind == "choice" and stored not in each.choices
             if stored is not None and not is_for_files_only:
-                chosen[each.name] = _from_preference(each, stored)
-        return cls(**chosen)
+                with suppress(ValueError):
+                    chosen = chosen.replace(**{each.name: _from_preference(each, stored)})
+        return chosen
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some values changed."""

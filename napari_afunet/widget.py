@@ -230,6 +230,7 @@ class MergeWidget(QWidget):
         self.display.refresh()
         self.display.choose(layers["radiance"])
         self._fused = None if is_hdr(layers["radiance"]) else layers["radiance"]
+        self.views.refresh()
 
     def _on_ended(self, fraction: float, message: str) -> None:
         self.batch.show_idle()
@@ -246,6 +247,7 @@ class MergeWidget(QWidget):
     def _on_display_chosen(self) -> None:
         self._fused = None
         self._show_save_button()
+        self.views.show_chosen()
 
     def _show_save_button(self) -> None:
         self.save_button.setEnabled(self._layer_to_save() is not None and not self.is_running)

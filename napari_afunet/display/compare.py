@@ -1,5 +1,6 @@
 """Comparison of a result with what it was made from, at a click, and back to how the viewer was."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ def compare(viewer: ViewerModel, comparison: str, radiance: Image | None = None)
         if layer.visible != (layer in wanted):
             layer.visible = layer in wanted
     if comparison != "reference":
-        columns = len(wanted) if len(wanted) <= 3 else 2
+        columns = len(wanted) if len(wanted) <= 3 else math.ceil(math.sqrt(len(wanted)))  # all of each is seen
         grid = viewer.canvas.grid
         grid.shape, grid.stride = (-1, columns), 1  # from the bottom of the layer list up: first the frames
         if not grid.enabled:

@@ -85,6 +85,11 @@ def bracket_warnings(source: BracketSource, settings: MergeSettings) -> list[str
         return []
     order = np.argsort(exposures)
     warnings = []
+    if source.planes and source.shape[1] in (3, 4):
+        advice = "press “Open…” for its files, or add it with rgb=True."
+        warnings.append(
+            f"“{source.names[0]}” is a stack of planes {source.shape[1]} pixels wide. If it is in colour, {advice}"
+        )
     white = _saturation(source.frames[0].dtype, settings.bit_depth)
     lost = float(np.mean(pixels[order[0]] >= white))
     if lost > 0.01:
@@ -93,7 +98,10 @@ def bracket_warnings(source: BracketSource, settings: MergeSettings) -> list[str
     for darker, brighter in pairwise(order):
         if pixels[darker].mean() > 1.02 * pixels[brighter].mean():
             names = source.names[darker], source.names[brighter]
-            warnings.append(f"“{names[0]}” is brighter than “{names[1]}” but should be darker: check the exposures.")
+            advice = "but should be darker: check the exposures."
+            if exposures[darker] == exposures[brighter]:
+                advice = "at one exposure. Are they channels? Select those of one of them and press “Find again”."
+            warnings.append(f"“{names[0]}” is brighter than “{names[1]}” {advice}")
     return warnings
 
 

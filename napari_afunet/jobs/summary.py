@@ -90,12 +90,13 @@ def in_widget_words(message: str) -> str:
     options = form_options()
 
     def replaced(match: re.Match[str]) -> str:
-        declared = options.get(match[1])
+        declared = options.get(match[1] or match[3])
         if declared is None:
             return match[0]
         return f"“{declared.label}”" if match[2] is None else _in_words(declared, match[2])
 
-    return re.sub(r"\b(\w+)=(?:('[^']*'|\"[^\"]*\"|[\w.]*\w)|(?=[\s,;]))", replaced, message)
+    with_value = r"\b(\w+)=(?:('[^']*'|\"[^\"]*\"|[\w.]*\w)|(?=[\s,;]))"
+    return re.sub(with_value + r"|(^\w+(?=: )|\b[a-z]+_[a-z_]+\b)", replaced, message)  # or a name alone
 
 
 def _in_words(declared: Option, literal: str) -> str:

@@ -74,6 +74,19 @@ def layer_path(layer: Layer) -> str | None:
     return str(path) if path else None
 
 
+def is_result_file(layer: Layer) -> bool:
+    """Return True if the layer shows a file that a merge wrote."""
+    path = layer_path(layer)
+    return path is not None and Path(path).is_file() and _is_result(path, Path(path).stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _is_result(path: str, changed: int) -> bool:
+    from afunet_core.io.read import read_own_metadata
+
+    return "method" in read_own_metadata(path)
+
+
 @lru_cache(maxsize=256)
 def _read_facts(path: str, changed: int) -> Header | None:
     """Read once, until the file changes: the view asks often."""

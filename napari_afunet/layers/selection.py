@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Image, Layer
 
 from napari_afunet.layers.exposures import layer_exposure, stack_exposures
+from napari_afunet.layers.file_facts import is_result_file
 
 KEY = "afunet"  # key under which this plugin keeps its notes in ``layer.metadata``
 MOST_FRAMES = 15  # frames of a bracket that the widget takes
@@ -94,7 +95,7 @@ def knows_exposures(layers: Sequence[Image]) -> bool:
 
 def _is_result(layer: Layer) -> bool:
     note = layer.metadata.get(KEY)
-    return isinstance(note, dict) and "role" in note
+    return (isinstance(note, dict) and "role" in note) or is_result_file(layer)
 
 
 def full_resolution(layer: Image) -> Any:

@@ -132,7 +132,8 @@ class BracketPanel(QWidget):
         self._guess(self._viewer.layers.selection)
 
     def set_layers(self, layers: Sequence[Image]) -> None:
-        """Choose these layers, as the user would."""
+        """Choose these layers, as the user would; of files that a merge wrote none is a frame."""
+        layers = [layer for layer in layers if layer in self._candidates]
         self._chosen_by_user = True
         self.kind_box.setCurrentIndex(1 if len(layers) == 1 else 0)
         self._show(layers)

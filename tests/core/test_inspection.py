@@ -89,7 +89,7 @@ def test_measures():
     for channel in (0, 7, -1):
         np.testing.assert_array_equal(inspection.stage_channel(stages, "under", channel, 1), under[:, channel])
     moved = (np.diff(over, axis=0) ** 2).mean(1) ** 0.5
-    np.testing.assert_allclose(inspection.stage_movement(stages, "over", 1)[1:], moved, rtol=1e-4)
+    np.testing.assert_allclose(inspection.stage_movement(stages, "over", 1)[1:], moved, rtol=1e-5)
     assert inspection.stage_movement(stages, "over", 1)[0].max() == 0
     alike = torch.nn.functional.cosine_similarity(stages[0].over[:1], stages[0].reference[:1])
     np.testing.assert_allclose(inspection.stage_similarity(stages, "over")[0], alike[0], atol=1e-5)

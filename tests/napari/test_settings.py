@@ -26,6 +26,10 @@ def test_preferences_become_the_defaults(plugin_settings, plugin):
     camera = {"bit_depth": 12, "black_level": 64.5, "drift": "auto", "noise": (0.5, 4.0), "gamma": 1.8}
     merging = {"method": "weighted", "memory_budget": round(1.5 * 1024**3), "stages": True, "units": "counts"}
     assert MergeSettings.from_preferences() == MergeSettings(**camera, **merging)
+    preferences.frames.bit_depth, preferences.camera.noise = "twelve", "little"  # the panel opens all the same
+    assert MergeSettings.from_preferences() == MergeSettings(
+        **camera | {"bit_depth": None, "noise": "estimate"}, **merging
+    )
 
 
 def test_the_preferences_in_the_manifest_are_the_declared_options():

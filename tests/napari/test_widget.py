@@ -77,7 +77,7 @@ def test_mistakes_are_said_in_the_panel(viewer, widget, frames, click_merge):
 
     for prepare, word in (
         (lambda: widget.options.choose("model", "/nowhere/model.safetensors"), "model.safetensors"),
-        (lambda: widget.options.choose("device", "quantum"), "device"),
+        (lambda: widget.options.choose("device", "quantum"), "Device"),
         (lambda: widget.bracket.layer_boxes[0].setCurrentIndex(2), "twice"),
         (
             lambda: widget.bracket.set_layers([*layers[:2], viewer.add_image(frames[2][..., 0], metadata={"ev": 2.0})]),

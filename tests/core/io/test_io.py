@@ -264,6 +264,15 @@ class TestWriting:
         assert (tmp_path / name).read_bytes() == before
         assert [path.name for path in tmp_path.iterdir()] == [name]
 
+    def test_an_interrupt_leaves_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write_image(tmp_path / "b.png", np.zeros((2, 2), np.float32))
+        assert not list(tmp_path.iterdir())
+
     def test_names_that_are_not_utf8_and_permissions(self, tmp_path: Path) -> None:
         name = os.fsdecode(b"b\xff.tif")
         try:

@@ -134,6 +134,26 @@ class TestColoursOfTheCamera:
         colours = merged[8:-8, 8:-8].mean((0, 1))
         np.testing.assert_allclose(colours / colours[1], [1, 1, 1], rtol=0.02)
 
+    def test_the_flag_of_one_frame_that_differs(self, tmp_path: Path) -> None:
+        light = scene() * np.linspace(0.2, 1, 64)[:, None, None]
+        for i, turn in enumerate((1, 1, 3)):
+            write_dng(tmp_path / f"{i}.dng", light * 2**i / 4, (2**i, 400), orientation=turn)
+        with pytest.warns(UserWarning, match="orientation flag of 2"):
+            bracket = af.Bracket.from_folder(tmp_path)
+        brightest = bracket.frames[2][0, 1]
+        assert brightest[50, 80] > brightest[10, 10]
+
+    def test_sensitivity_counts_as_exposure(self, tmp_path: Path) -> None:
+        """The merge has the scene's proportions beyond saturation."""
+        light = scene() * 2
+        for name, factor, seconds, iso in (("u", 1, (1, 400), 100), ("n", 4, (1, 100), 100), ("o", 16, (1, 100), 400)):
+            write_dng(tmp_path / f"{name}.dng", np.clip(light * factor / 2, 0, 1), seconds, iso)
+        bracket = af.Bracket.from_folder(tmp_path)
+        assert bracket.encoding == "linear"
+        assert bracket.times.tolist() == pytest.approx([1, 4, 16])
+        ratio = interior(af.merge(bracket, method="weighted", align="off").radiance / light)[..., 1]
+        np.testing.assert_allclose(ratio / np.median(ratio), 1.0, rtol=0.03)
+
 
 def test_exposure_and_encoding(tmp_path: Path) -> None:
     path = write_dng(tmp_path / "a.DNG", scene(), seconds=(1, 250), iso=400)

@@ -22,9 +22,9 @@ TIMES = torch.tensor([1.0, 4.0, 16.0])
 
 def scene(place: int, bright: float = 0.1, thing: bool = True) -> Tensor:
     """1×3×96×128 radiance: texture, and a textured square whose left edge is at ``place``."""
-    picture = 0.005 + 0.04 * blobs(96, 128, 8, 1, "bicubic")
+    picture = 0.005 + 0.04 * blobs(96, 128, 8, 8, "bicubic")
     if thing:
-        picture[..., 34:66, place : place + 32] = bright * (0.4 + 0.6 * blobs(32, 32, 8, 2, "bicubic"))
+        picture[..., 34:66, place : place + 32] = bright * (0.4 + 0.6 * blobs(32, 32, 8, 9, "bicubic"))
     return picture
 
 
@@ -110,7 +110,7 @@ def test_strips_change_nothing(checks: Any, moved: ExposureStack, monkeypatch: p
     monkeypatch.setattr(motion_compensation, "WORKING_PIXELS", 96 * 128 / 2)
     inside = (..., slice(40, 60), slice(54, 74))
     found = (follow_motion(moved)[0][0] - whole[0])[inside].abs().mean()
-    assert float(found) < 0.25 * float((moved.frames[0] - whole[0])[inside].abs().mean())
+    assert float(found) < 0.2 * float((moved.frames[0] - whole[0])[inside].abs().mean())
 
 
 def test_merge_follows_unless_told_not_to() -> None:

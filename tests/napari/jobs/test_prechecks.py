@@ -74,6 +74,13 @@ def test_frames_that_are_darker_than_their_exposure_says_are_named(frames):
     [*_, warning] = bracket_warnings(source_of(frames), FAST.replace(ev=(2.0, 0.0, -2.0)))
     assert "scene +0" in warning
     assert "exposures" in warning
+    assert "channels" in " ".join(bracket_warnings(source_of(frames[::-1]), FAST.replace(ev=(0.0, 0.0, 2.0))))
+
+
+def test_pictures_whose_colours_napari_took_for_pixels_are_noticed(merge_frames, frames):
+    _, widget = merge_frames(frames, {"rgb": False})
+    widget.readiness.update()
+    assert "rgb=True" in widget.controls.warnings_label.text()
 
 
 def test_saturation_is_where_the_stated_bits_end():

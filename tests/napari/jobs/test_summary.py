@@ -47,4 +47,5 @@ def test_a_frame_that_could_not_be_aligned_is_told_unless_nothing_moved():
 def test_warnings_are_in_the_words_of_the_form():
     [text] = result_warnings(outcome(warnings=["Use override=True, or encoding='linear', with x=3."]))
     assert text == "Use “Trust the exposures”, or Encoding “Linear (sensor, microscope, raw)”, with x=3."
+    assert in_widget_words("gamma: not bit_depth, a_b.") == "“Gamma”: not “Bit depth”, a_b."
     assert in_widget_words("no option here") == "no option here"

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication
 from afunet_core.errors import MergeCancelled
 from afunet_core.merging import pipeline
 from napari_afunet import merge_layers
-from scenes import make_frames
+from scenes import add_bracket, make_frames
 
 STROKE = list(zip(range(6, 28, 2), range(62, 95, 3), strict=True))
 
@@ -271,6 +271,33 @@ def test_where_no_region_can_be_taken_the_buttons_are_grey_and_say_why(merge_fra
     assert not any(button.isEnabled() for button in panel.regions.tools.values())
     assert panel.regions.reason_label.isVisibleTo(widget)
     assert "exposure fusion" in panel.regions.reason_label.text()
+
+
+def test_an_older_result_is_shown_when_it_is_chosen_and_the_panel_says_that_maps_are_of_the_last_merge(
+    merge_frames, click_merge, qtbot, moved
+):
+    viewer, widget = merge_frames(moved, show=True)
+    widget.bracket.set_layers(add_bracket(viewer, make_frames(64, 96, seed=1)[0], name="other"))
+    click_merge(widget)
+    panel, box, ghosts = widget.views, widget.display.layer_box, widget.views.maps["ghost"]
+    assert ghosts.isEnabled()
+    qtbot.mouseClick(ghosts, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: "other ghost map" in viewer.layers)
+    box.setFocus()
+    qtbot.keyClick(box, Qt.Key.Key_Up)
+    assert widget.display.layer() is viewer.layers["scene HDR"]
+    assert [layer.name for layer in viewer.layers[-2:]] == ["scene HDR", "scene tone mapped"]
+    assert not ghosts.isChecked()
+    assert not viewer.layers["other ghost map"].visible
+    assert "“other”" in panel.other_label.text()
+
+    def state():
+        return ghosts.isEnabled(), panel.regions.frame_box.isEnabled(), panel.other_label.isVisible()
+
+    assert state() == (False, False, True)
+    qtbot.keyClick(box, Qt.Key.Key_Down)
+    assert viewer.layers[-1].name == "other tone mapped"
+    assert state() == (True, True, False)
 
 
 def test_in_a_stack_a_region_is_of_the_plane_shown(merge_frames, qtbot, moved):

@@ -6,6 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from afunet_core import read_image
+from napari_afunet.readers import open_frames
 from napari_afunet.writers import with_suffix
 from scenes import add_bracket, make_frames, messages
 
@@ -39,6 +40,22 @@ def test_three_clicks_from_frames_to_a_saved_picture(widget, click_merge, save_a
     saved = read_image(tmp_path / "scene.exr")  # the suffix of the format is added
     np.testing.assert_array_equal(saved.pixels, viewer.layers["scene HDR"].data)
     assert saved.metadata["method"] == "afunet"
+
+
+def test_a_saved_result_that_is_opened_again_is_no_frame(merge_frames, frames, save_as, tmp_path):
+    viewer, widget = merge_frames(frames)
+    chosen = widget.bracket.layers()
+    for kind in ("PNG", "TIFF", "DNG"):
+        save_as(widget, tmp_path / "scene", kind)
+    paths = [str(tmp_path / f"scene{suffix}") for suffix in (".png", ".tif", ".dng")]
+    opened = open_frames(viewer, paths)
+    assert widget.bracket.layers() == chosen
+    assert widget.bracket.problem() == ""
+    shown = {layer.metadata["path"][-3:]: layer for layer in opened}
+    assert [shown[each].gamma for each in ("png", "tif", "dng")] == [1, 1 / 2.2, 1 / 2.2]  # light would be dark
+    assert shown["tif"].contrast_limits == viewer.layers["scene HDR"].contrast_limits
+    widget.bracket.set_layers([*chosen, *opened])
+    assert widget.bracket.layers() == chosen
 
 
 @pytest.mark.parametrize("gamma", [2.2, 3.0])
