@@ -35,6 +35,7 @@ def decibel_loss(prediction: Tensor, target: Tensor, mu: Scalar = MU, reduction:
         ArgumentError: for an unknown reduction, or a ``mu`` that is not above 0.
 
     Example:
+        >>> import torch
         >>> truth = torch.full((1, 3, 4, 4), 0.25)
         >>> decibel_loss(truth, truth)
         tensor(-7.5000)

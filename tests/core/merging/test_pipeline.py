@@ -200,7 +200,7 @@ def test_what_is_no_bracket_and_no_model() -> None:
 
 @pytest.mark.parametrize(
     ("choose", "value", "usual"),
-    [(torch.set_default_dtype, torch.float64, torch.float32), (torch.set_default_device, "meta", "cpu")],
+    [(torch.set_default_dtype, torch.float64, torch.float32), (torch.set_default_device, "meta", None)],
     ids=["double", "another device"],
 )
 @pytest.mark.parametrize("scale", ["full", "half"])
