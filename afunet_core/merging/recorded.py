@@ -28,7 +28,11 @@ from afunet_core.radiometry import GAMMA, linearize
 # Encoded value of the longest frame, in units of the darkest that can be told, from which it is not all noise.
 SHOWN = (0.5, 1.5)
 NEARLY_ALL = 0.998  # share of the picture that must be at rest for the network not to be asked,
-MOST = 0.85  # and the same where what is missing is the border of frames that were warped: the reference stands there
+MOST = (
+    0.85  # and the same where what is missing is the border of frames that were warped, or where the frames contradict
+)
+# their exposures and less than this share certainly moved: frames lose their say there, and the reference stands.
+NEXT_TO_NOTHING = 0.002
 DOUBTED = 0.5  # certainty of rest from which a frame of a scene at rest has its whole say
 # Stops by which frames disagree at most tones, from which they are not what they are said to be, and a network trained
 # on exact frames takes the difference for motion.
@@ -42,12 +46,12 @@ class Recorded:
     frames: Sequence[int]  # indices of the frames that take part
     rest: Sequence[Tensor]  # of each of these frames, B×1×H×W in [0, 1]
     share: Tensor  # B×1×H×W in [0, 1], where the frames decide
-    still: float = 0.0  # share of the picture at rest, borders of warped frames included, of the network's worst frame
+    is_camera: bool = False  # what the network's frames do not agree in is the camera's doing, or a border
 
     @property
     def everywhere(self) -> bool:
         """Nothing moved anywhere."""
-        return float(self.share.mean()) > (MOST if self.still > NEARLY_ALL else NEARLY_ALL)
+        return float(self.share.mean()) > (MOST if self.is_camera else NEARLY_ALL)
 
 
 def find_recorded(
@@ -57,11 +61,12 @@ def find_recorded(
     bracket = aligned.bracket.with_reference(frames.reference)
     model = None if is_calibrated(bracket) else noise.dependable
     covered = aligned.covered()
-    rest, still = dict[int, Tensor](), 1.0
+    rest, still, certain = dict[int, Tensor](), 1.0, 0.0  # of the network's worst frame
     for index in sorted(set(frames.joining or frames.three)):
         check()
-        found = rest_map(bracket, index, model)
-        still = min(still, float(found.mean()) if index in frames.three else 1.0)
+        found, moved = rest_map(bracket, index, model)
+        if index in frames.three:
+            still, certain = min(still, float(found.mean())), max(certain, moved)
         rest[index] = found * covered[index].to(found) if index in covered else found
     sides = []
     for outer, sign in ((frames.three[0], -1), (frames.three[2], 1)):
@@ -73,7 +78,8 @@ def find_recorded(
                 shown = window_min(unsaturated(bracket.frames[index]).amin(1, keepdim=True), BLURRED)
                 side = torch.maximum(side, other * window_mean(shown, BLURRED))
         sides.append(side)
-    return Recorded(list(rest), list(rest.values()), torch.minimum(*sides), still)
+    is_camera = still > NEARLY_ALL or (contradicts_exposures(bracket) and certain < NEXT_TO_NOTHING)
+    return Recorded(list(rest), list(rest.values()), torch.minimum(*sides), is_camera)
 
 
 def is_calibrated(bracket: Bracket) -> bool:
@@ -83,8 +89,13 @@ def is_calibrated(bracket: Bracket) -> bool:
 
 def is_inexact(bracket: Bracket) -> bool:
     """Return True if the frames were not what they were taken for, whether or not it could be undone."""
+    return is_calibrated(bracket) or contradicts_exposures(bracket)
+
+
+def contradicts_exposures(bracket: Bracket) -> bool:
+    """Return True if frames disagree with their exposures at most tones, whatever curve is undone."""
     found = bracket.metadata.get("calibration") or {}
-    return is_calibrated(bracket) or (found.get("disagreement_after_stops") or 0.0) > UNFIT
+    return (found.get("disagreement_after_stops") or 0.0) > UNFIT
 
 
 def keep_recorded(

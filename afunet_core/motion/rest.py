@@ -57,24 +57,25 @@ BLURRED = 9  # side of the window over which the map fades, in pixels
 
 
 @torch.no_grad()
-def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> Tensor:
+def rest_map(stack: ExposureStack, index: int, noise: NoiseModel | None = None) -> tuple[Tensor, float]:
     """Estimate how surely a frame shows what the reference shows: B×1×H×W in [0, 1], 1 at rest.
 
-    ``noise`` is ``None`` where the frames had a tone curve that was found and undone: then it is that of eight bits and
-    compression, and the shadows are less sure.
+    And the share of the picture that certainly moved. ``noise`` is ``None`` where the frames had a tone curve that was
+    found and undone: then it is that of eight bits and compression, and the shadows are less sure.
     """
     height, width = stack.frames[index].shape[-2:]
     if index == stack.reference:
-        return torch.ones_like(stack.frames[index][:, :1])
+        return torch.ones_like(stack.frames[index][:, :1]), 0.0
     found = disagreement(stack, index, noise)
-    evident = float(smoothstep((found > MOVED[1]).float().mean(), *EVIDENT))
+    certain = float((found > MOVED[1]).float().mean())
+    evident = float(smoothstep(torch.tensor(certain), *EVIDENT))
     found = found * (1 + STRICTER * evident)
     moved = spread_over(smoothstep(found, *MOVED), smoothstep(found, *DIFFERS))
     moved = window_max(window_mean(moved, 3), GROWN + 2 * round(GROWN_MORE * evident / 2))
     rest = 1 - window_mean(window_mean(moved, BLURRED), BLURRED)
     if rest.shape[-2:] != (height, width):
         rest = F.interpolate(rest, size=(height, width), mode="bilinear", align_corners=False)
-    return rest
+    return rest, certain
 
 
 @torch.no_grad()
