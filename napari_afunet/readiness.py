@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QLabel
 
 from afunet_core.errors import AFUNetError
+from napari_afunet.jobs.devices import Devices, query_devices
 from napari_afunet.jobs.forecast import forecast
 from napari_afunet.jobs.prechecks import alignment_warnings, bit_depth_hint, black_level_hint, bracket_warnings
 from napari_afunet.jobs.summary import in_widget_words
@@ -152,37 +153,3 @@ class Readiness(QObject):
         encoding = stated.pop() if len(stated) == 1 else None
         if encoding in self._options.fields["encoding"].option.choices:
             self._options.choose("encoding", encoding)
-
-
-class Devices(NamedTuple):
-    """Devices and models a user can choose."""
-
-    names: tuple[str, ...]  # of the devices, ``auto`` first
-    badge: str  # the device that ``auto`` means, and its free memory, in words
-    models: tuple[str, ...]  # names of the shipped models
-    default_model: str  # which of them ``default`` is
-    on_gpu: bool  # ``auto`` means a GPU
-
-
-def query_devices() -> Devices:
-    """Ask torch for devices and the package for its models (this loads torch: seconds, the first time)."""
-    import psutil
-    import torch
-
-    from afunet_core.model.checkpoint import model_path, shipped_models
-    from afunet_core.utils.device import choose_device
-
-    best = choose_device("auto").type
-    devices = ["auto", "cpu", *(["mps"] if best == "mps" else [])]
-    if torch.cuda.is_available():
-        devices += ["cuda", *(f"cuda:{index}" for index in range(1, torch.cuda.device_count()))]
-    if best == "cuda":
-        free, _ = torch.cuda.mem_get_info()
-        badge = f"GPU: {torch.cuda.get_device_name()}, {free / 1024**3:.0f} GB free"
-    elif best == "mps":
-        badge = "GPU: Apple Metal"
-    else:
-        threads = torch.get_num_threads()
-        free = psutil.virtual_memory().available
-        badge = f"CPU, {threads} thread{'s' * (threads > 1)}, {free / 1024**3:.0f} GB free"
-    return Devices(tuple(devices), badge, ("default", *shipped_models()), model_path("default").stem, best != "cpu")

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import call_later
-from napari_afunet.layers.inspection import REGIONS
+from napari_afunet.layers.maps import REGIONS
 from napari_afunet.layers.result_layer import Result, move_to_front
 from napari_afunet.layers.selection import KEY, MOST_FRAMES
 from napari_afunet.panels.layout import fill_rows, make_box, make_button, make_label

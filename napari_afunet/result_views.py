@@ -12,17 +12,8 @@ from napari_afunet.display.compare import COMPARISONS, compare, newest_result, s
 from napari_afunet.jobs.controller import MergeController
 from napari_afunet.jobs.merge_job import Outcome
 from napari_afunet.jobs.worker import run_in_background
-from napari_afunet.layers.inspection import (
-    LEGENDS,
-    QUANTITIES,
-    channel_count,
-    compute_map,
-    hide_maps,
-    quantity_values,
-    remove_extra_layers,
-    show_map,
-    show_values,
-)
+from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
+from napari_afunet.layers.maps import LEGENDS, compute_map, hide_maps, remove_extra_layers, show_map
 from napari_afunet.layers.result_layer import Result, base_name, move_to_front
 from napari_afunet.layers.selection import KEY
 from napari_afunet.panels.layout import fill_rows, make_box, make_button, make_label, reveal

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from afunet_core.bracket.exposure_checks import check_brightness, relative_exposure
+from afunet_core.bracket.exposure_checks import check_brightness
+from afunet_core.bracket.exposures import relative_exposure
 from afunet_core.bracket.pixels import PixelFormat, to_encoded_frames
 from afunet_core.bracket.stack import ExposureStack
 from afunet_core.bracket.transparency import fill_hidden, hidden_part

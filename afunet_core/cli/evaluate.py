@@ -11,12 +11,20 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from afunet_core.cli.console import progress_bar
 from afunet_core.cli.options import ALIGNMENTS, PRECISIONS
 from afunet_core.errors import ArgumentError
 from afunet_core.evaluation.paper import PUBLISHED_ROWS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from afunet_core.evaluation.evaluator import Sample
+    from afunet_core.evaluation.paper import TrainingRun
+    from afunet_core.evaluation.scores import Evaluation
+    from afunet_core.utils.progress import OnProgress
 
 EXAMPLES = """examples:
   afunet evaluate --data Kalantari/Test --model kalantari --beside kalantari -o report/
@@ -90,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate_stacks(options: argparse.Namespace, on_progress: Callable[..., None]) -> tuple[Any, str, None]:
+def _evaluate_stacks(options: argparse.Namespace, on_progress: OnProgress) -> tuple[Evaluation, str, None]:
     """Evaluate on real stacks of a tripod."""
     from afunet_core.evaluation.real_stacks import evaluate_stacks, read_stack_brackets, read_stacks, stack_methods
 
@@ -101,7 +109,9 @@ def _evaluate_stacks(options: argparse.Namespace, on_progress: Callable[..., Non
     return evaluate_stacks(methods, stacks, on_progress=on_progress), "", None
 
 
-def _evaluate_samples(options: argparse.Namespace, on_progress: Callable[..., None]) -> tuple[Any, str, Any]:
+def _evaluate_samples(
+    options: argparse.Namespace, on_progress: OnProgress
+) -> tuple[Evaluation, str, Callable[[], object] | None]:
     """Evaluate on scenes with a truth; also the row of the paper beside the model, as text, and what draws pictures."""
     from afunet_core.evaluation.evaluator import DEFAULT_METRICS, evaluate
     from afunet_core.evaluation.paper import beside_published
@@ -154,7 +164,7 @@ def _print_progress(done: int, total: int, message: str) -> None:
     print(f"afunet: {done} of {total or '?'} scenes, {message}", file=sys.stderr, flush=True)
 
 
-def _take_runs(options: argparse.Namespace) -> list[Any]:
+def _take_runs(options: argparse.Namespace) -> list[TrainingRun]:
     """Read the runs, with their weights and their common test set entered as if given by ``--model`` and ``--data``."""
     from afunet_core.evaluation.paper import read_run
 
@@ -173,7 +183,7 @@ def _take_runs(options: argparse.Namespace) -> list[Any]:
     return runs
 
 
-def _methods(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+def _methods(options: argparse.Namespace) -> tuple[dict[str, Callable[[Sample], Tensor]], list[str]]:
     """Make every method by name, and list which of them are models, in the order given."""
     from afunet_core.evaluation.evaluator import baseline_methods, merge_method
     from afunet_core.model.checkpoint import load_model

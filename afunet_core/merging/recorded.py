@@ -28,11 +28,9 @@ from afunet_core.radiometry import GAMMA, linearize
 # Encoded value of the longest frame, in units of the darkest that can be told, from which it is not all noise.
 SHOWN = (0.5, 1.5)
 NEARLY_ALL = 0.998  # share of the picture that must be at rest for the network not to be asked,
-MOST = (
-    0.85  # and the same where what is missing is the border of frames that were warped, or where the frames contradict
-)
-# their exposures and less than this share certainly moved: frames lose their say there, and the reference stands.
-NEXT_TO_NOTHING = 0.002
+# and the same where what is missing is the border of frames that were warped, or where the frames contradict their
+# exposures and a share of less than the second certainly moved: frames lose their say there, and the reference stands.
+MOST, NEXT_TO_NOTHING = 0.85, 0.002
 DOUBTED = 0.5  # certainty of rest from which a frame of a scene at rest has its whole say
 # Stops by which frames disagree at most tones, from which they are not what they are said to be, and a network trained
 # on exact frames takes the difference for motion.

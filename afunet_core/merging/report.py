@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,20 +16,18 @@ from torch import Tensor
 from afunet_core.bracket.bracket import Bracket
 from afunet_core.camera.noise import NoiseModel
 from afunet_core.errors import ArgumentError
-from afunet_core.inspection import decode_stages, source_shares
 from afunet_core.io.metadata import plain
 from afunet_core.merging.alignment import AlignedBracket
 from afunet_core.merging.estimate import Estimate
 from afunet_core.merging.frame_selection import FrameSelection
-from afunet_core.merging.inference import Network, on_device
+from afunet_core.merging.inference import Network
+from afunet_core.merging.maps import build_maps
 from afunet_core.merging.options import MergeOptions
 from afunet_core.merging.regions import Region, take_regions
 from afunet_core.merging.result import MergeResult
 from afunet_core.model.afunet import StageState
-from afunet_core.motion.ghosts import ghost_map
 from afunet_core.ops.strips import row_strips
 from afunet_core.radiometry import encode, linearize
-from afunet_core.utils.device import cpu_by_default
 from afunet_core.utils.progress import ProgressReporter
 
 STRIP_PIXELS = 1 << 20  # pixels of the result that are turned into an array at a time
@@ -180,57 +177,3 @@ def _to_pixels(image: Tensor, is_grey: bool, reporter: ProgressReporter) -> np.n
 def _to_arrays(state: StageState) -> StageState:
     """Return the same features as float32 arrays."""
     return StageState(*(feature.detach().float().cpu().numpy() for feature in state))  # type: ignore[arg-type]
-
-
-class LazyMaps(Mapping[str, np.ndarray]):
-    """A read-only dictionary of arrays, each computed by a function when first looked at."""
-
-    def __init__(self, makers: Mapping[str, Callable[[], np.ndarray]]) -> None:
-        self._makers, self._made = dict(makers), dict[str, np.ndarray]()
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._made:
-            with cpu_by_default():
-                self._made[name] = self._makers[name]()
-        return self._made[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._makers
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-
-def build_maps(
-    aligned: Bracket, estimate: Estimate, network: Network | None, stages: list[StageState] | None, scale: float
-) -> LazyMaps:
-    """Return the maps of a merge; ``scale`` leads from radiance to the unit of the result."""
-
-    def ghost() -> np.ndarray:
-        return _alone([ghost_map(aligned, sample) for sample in range(aligned.batch_size)])
-
-    makers: dict[str, Callable[[], np.ndarray]] = {"ghost": ghost}
-    shares = {"network": None if estimate.at_rest else estimate.network_share, "rest": estimate.rest}
-    for name, share in shares.items():
-        if share is not None:
-            makers[name] = partial(_alone, list(share[:, 0].numpy()))
-    three = estimate.three
-    if stages and network is not None and three is not None:
-        model = network.model
-
-        def stages_hdr() -> np.ndarray:
-            images = np.stack(decode_stages(on_device(model, torch.device("cpu")), three.to_tensor(), stages))
-            return (images.mean(-1) if three.is_grey else images) * np.float32(scale / estimate.unit)
-
-        makers["stages_hdr"] = stages_hdr
-        if model.config.head == "anchored":
-            makers["source"] = lambda: source_shares(on_device(model, torch.device("cpu")), three.to_tensor(), stages)
-    return LazyMaps(makers)
-
-
-def _alone(planes: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the map of every sample, B×H×W; that of a single one as H×W."""
-    return planes[0] if len(planes) == 1 else np.stack(planes)

@@ -39,9 +39,8 @@ class Outcome:
     info: dict[str, Any] = field(default_factory=dict)  # provenance, of the first plane
     warnings: list[str] = field(default_factory=list)  # what the core warned of, each once
     result: MergeResult | None = None  # the core's own result of the last plane
-    area: tuple[int, int, int, int] | None = (
-        None  # top, left, height and width of what is held within the source's planes
-    )
+    # top, left, height and width of what is held within the source's planes
+    area: tuple[int, int, int, int] | None = None
 
     @property
     def placement(self) -> Placement:

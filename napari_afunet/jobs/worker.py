@@ -140,7 +140,8 @@ def _batch_jobs(root: str, output: str, settings: MergeSettings, group: bool) ->
     bracket = settings.bracket_arguments() | {"encoding": encoding, "ev": None, "times": None, "reference": None}
     bracket["channel"] = settings.channel
     options = {key: value for key, value in settings.merge_arguments().items() if key != "stages"}
-    template, suffix = MergeJob("", "", bracket=bracket, merge=options), (".exr", ".tif")[settings.method == "mertens"]
+    template = MergeJob("", "", bracket=bracket, merge=options)
+    suffix = ".tif" if settings.method == "mertens" else ".exr"
     if group:
         return group_jobs([root], output, template, suffix)
     return folder_jobs([root], output, template, suffix), []

@@ -15,7 +15,7 @@ from napari_afunet.display.tone_view import (
     set_display,
 )
 from napari_afunet.jobs.merge_job import Outcome
-from napari_afunet.layers.inspection import REGIONS, map_options
+from napari_afunet.layers.maps import REGIONS, map_options
 from napari_afunet.layers.result_layer import (
     LINKED,
     ROLES,

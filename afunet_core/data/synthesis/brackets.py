@@ -1,7 +1,7 @@
 """Exposure brackets with motion and exact truth, synthesised from HDR scenes and photographs.
 
 Each bracket is drawn from a generator of its own: lit (`lighting`), seen by a moving camera (`motion`), crossed by
-objects (`objects`, `rendering`), recorded (`sensor`, `camera`), and sometimes aligned
+objects (`objects`, `painting`, `rendering`), recorded (`sensor`, `camera`), and sometimes aligned
 (`alignment_artifacts`). The truth is the radiance of the reference instant before any noise.
 """
 

@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -25,11 +26,9 @@ from afunet_core.model.streaming.folded_layers import (
     depthwise,
     wide,
 )
+from afunet_core.model.streaming.threads import Workers
 from afunet_core.model.streaming.tiling import Tiling
 from afunet_core.model.streaming.window_attention import FoldedAlignment, FoldedSwinBlock
-
-if TYPE_CHECKING:
-    from afunet_core.model.streaming.stream import Run
 
 
 class Features:
@@ -63,12 +62,32 @@ class FoldedStage:
         self.update = FoldedMLP(stage.update, dtype)
 
 
-def align(folded: FoldedStage, features: Features, run: Run, name: str) -> None:
+@dataclass
+class PassContext:
+    """The sizes, dtypes and workers that all passes share."""
+
+    tiling: Tiling  # strips and tiles
+    workers: Workers  # run the tiles of a strip
+    dtype: torch.dtype  # of features
+    device: torch.device  # where tiles are computed
+    tick: Callable[[str], None]  # called with the name of the pass after every strip
+    counted: Tensor | None = None  # height×width×1, 1.0 where channel statistics are taken; None for everywhere
+
+    def rows(self, channels: int) -> RowBuffer:
+        """An empty sliding buffer of whole rows."""
+        return RowBuffer(self.tiling.width, channels, self.dtype, self.device)
+
+    def ready(self, available: int) -> int:
+        """Rows that a 3×3 kernel can finish when its input is finished down to ``available``."""
+        return available if available == self.tiling.height else max(available - 1, 0)
+
+
+def align(folded: FoldedStage, features: Features, context: PassContext, name: str) -> None:
     """Update α₁ and α₃ by spatial alignment."""
     assert folded.align is not None
-    tiling, dim = run.tiling, features.under.channels
+    tiling, dim = context.tiling, features.under.channels
     sides, window = (features.under, features.over), tiling.window
-    degraded, aligned = run.buffer(2 * dim), run.buffer(2 * dim)
+    degraded, aligned = context.rows(2 * dim), context.rows(2 * dim)
     written = 0
     for start, stop in tiling.strips:
         under, estimate, over = (store.read(start, stop) for store in features.state)
@@ -81,8 +100,8 @@ def align(folded: FoldedStage, features: Features, run: Run, name: str) -> None:
             partial(folded.align, under[box], estimate[box], over[box], d[box], r[box])
             for box in tiling.tiles(start, 0, stop - start, tiling.width, window, window)
         ]
-        run.workers.run(tasks)
-        ready = run.ready(stop)
+        context.workers.run(tasks)
+        ready = context.ready(stop)
         out = [store.output(written, ready) for store in sides]
 
         def refine(left: int, right: int, first: int, last: int, out: list[Tensor]) -> None:
@@ -91,19 +110,19 @@ def align(folded: FoldedStage, features: Features, run: Run, name: str) -> None:
             for target, part in zip(out, result.chunk(2, dim=-1), strict=True):
                 target[:, left:right] = part
 
-        run.workers.run(partial(refine, *ends, written, ready, out) for ends in tiling.columns(written, ready))
+        context.workers.run(partial(refine, *ends, written, ready, out) for ends in tiling.columns(written, ready))
         for store, rows in zip(sides, out, strict=True):
             store.write(written, rows)
         written = ready
         degraded.drop(written)
         aligned.drop(written - 1)
-        run.tick(f"{name}: alignment")
+        context.tick(f"{name}: alignment")
 
 
-def fuse(folded: FoldedStage, features: Features, run: Run, name: str) -> None:
+def fuse(folded: FoldedStage, features: Features, context: PassContext, name: str) -> None:
     """Compute u_s, r, v_s and the channel statistics from α₁, x, α₃."""
-    tiling, dim = run.tiling, features.under.channels
-    buffer = run.buffer(3 * dim)
+    tiling, dim = context.tiling, features.under.channels
+    buffer = context.rows(3 * dim)
     behind = [0] * (len(folded.blocks) + 1)  # rows that each block, and the convolution, has finished
     sums: list[Tensor] = []
     for start, stop in tiling.strips:
@@ -113,18 +132,18 @@ def fuse(folded: FoldedStage, features: Features, run: Run, name: str) -> None:
             for index, part in enumerate(parts):
                 joined[:, left:right, index * dim : (index + 1) * dim] = part[:, left:right]
 
-        run.workers.run(partial(join, *ends, joined, parts) for ends in tiling.columns(start, stop))
+        context.workers.run(partial(join, *ends, joined, parts) for ends in tiling.columns(start, stop))
         available = stop
         for index, block in enumerate(folded.blocks):
             ready = tiling.reached(available, block.shift)
-            run.workers.run(_block_tiles(block, buffer, tiling, behind[index], ready))
+            context.workers.run(_block_tiles(block, buffer, tiling, behind[index], ready))
             behind[index] = available = ready
-        ready = run.ready(available)
+        ready = context.ready(available)
         if ready > behind[-1]:
-            _finish_fusion(folded, features, run, buffer, behind[-1], ready, sums)
+            _finish_fusion(folded, features, context, buffer, behind[-1], ready, sums)
             behind[-1] = ready
             buffer.drop(ready - 1)
-        run.tick(f"{name}: fusion")
+        context.tick(f"{name}: fusion")
     for side, fusion in enumerate(folded.fuse if sums else []):
         fusion.finish(*sums[3 * side : 3 * side + 3])
 
@@ -144,7 +163,7 @@ def _block_tiles(
 def _finish_fusion(
     folded: FoldedStage,
     features: Features,
-    run: Run,
+    context: PassContext,
     buffer: RowBuffer,
     start: int,
     stop: int,
@@ -153,31 +172,31 @@ def _finish_fusion(
     """Convolve rows ``start`` to ``stop`` and add the residual; their channel statistics are added to ``sums``."""
     joined = [store.read(start, stop) for store in features.state]
     out = [store.output(start, stop) for store in features.fused]
-    columns, dim = run.tiling.columns(start, stop), features.under.channels
-    exact = torch.float32 if run.device.type == "mps" else torch.float64  # of sums over the whole image
+    columns, dim = context.tiling.columns(start, stop), features.under.channels
+    exact = torch.float32 if context.device.type == "mps" else torch.float64  # of sums over the whole image
     found: list[list[Tensor]] = [[] for _ in columns]
 
     def convolve(index: int, left: int, right: int) -> None:
-        result = folded.conv(buffer.haloed(start, stop, run.tiling.height, left, right))
+        result = folded.conv(buffer.haloed(start, stop, context.tiling.height, left, right))
         for part, before, target in zip(result.chunk(3, dim=-1), joined, out, strict=True):
             torch.add(part, before[:, left:right], out=target[:, left:right])
-        counted = None if run.counted is None else run.counted[start:stop, left:right]
+        counted = None if context.counted is None else context.counted[start:stop, left:right]
         parts = [part[:, left:right] for part in (joined[1], out[0], out[2])]
         estimate, *sides = ((part if counted is None else part * counted).reshape(-1, dim) for part in parts)
         for fusion, side in zip(folded.fuse, sides, strict=False):
             found[index] += [value.to(exact) for value in fusion.statistics(side, estimate)]
 
-    run.workers.run(partial(convolve, index, *ends) for index, ends in enumerate(columns))
+    context.workers.run(partial(convolve, index, *ends) for index, ends in enumerate(columns))
     for store, rows in zip(features.fused, out, strict=True):
         store.write(start, rows)
     for part in found:  # always in the same order, whichever worker came first
         sums[:] = [a + b for a, b in zip(sums, part, strict=True)] if sums else part
 
 
-def update(folded: FoldedStage, features: Features, run: Run, name: str) -> None:
+def update(folded: FoldedStage, features: Features, context: PassContext, name: str) -> None:
     """Compute the new x from u_s, r, v_s and x."""
-    tiling, dim = run.tiling, features.under.channels
-    buffer = run.buffer(2 * dim)
+    tiling, dim = context.tiling, features.under.channels
+    buffer = context.rows(2 * dim)
     written = 0
     for start, stop in tiling.strips:
         ready = stop
@@ -192,8 +211,8 @@ def update(folded: FoldedStage, features: Features, run: Run, name: str) -> None
                     result = fusion(side[:, left:right].reshape(-1, dim), estimate)
                     mixed[:, left:right, index * dim : (index + 1) * dim] = result.view(mixed.shape[0], -1, dim)
 
-            run.workers.run(partial(attend, *ends, mixed, before, sides) for ends in tiling.columns(start, stop))
-            ready = run.ready(stop)
+            context.workers.run(partial(attend, *ends, mixed, before, sides) for ends in tiling.columns(start, stop))
+            ready = context.ready(stop)
         rows = [store.read(written, ready) for store in (features.estimate, features.observed, *features.fused)]
         out = features.estimate.output(written, ready)
 
@@ -207,8 +226,10 @@ def update(folded: FoldedStage, features: Features, run: Run, name: str) -> None
             new = folded.update(torch.cat([u, preliminary, v], dim=-1)) + residual
             out[:, left:right] = new.view(last - first, -1, dim)
 
-        run.workers.run(partial(finish, *ends, written, ready, rows, out) for ends in tiling.columns(written, ready))
+        context.workers.run(
+            partial(finish, *ends, written, ready, rows, out) for ends in tiling.columns(written, ready)
+        )
         features.estimate.write(written, out)
         written = ready
         buffer.drop(written - 1)
-        run.tick(f"{name}: update")
+        context.tick(f"{name}: update")

@@ -23,9 +23,9 @@ from afunet_core.model.attention import full_precision
 from afunet_core.model.config import AFUNetConfig
 from afunet_core.model.heads import AnchoredHead
 from afunet_core.model.stages import Stage
-from afunet_core.model.streaming.buffers import RowBuffer, Scratch
+from afunet_core.model.streaming.buffers import Scratch
 from afunet_core.model.streaming.folded_layers import wide
-from afunet_core.model.streaming.passes import Features, FoldedStage, align, fuse, update
+from afunet_core.model.streaming.passes import Features, FoldedStage, PassContext, align, fuse, update
 from afunet_core.model.streaming.rows import FrameRows, FrameSource
 from afunet_core.model.streaming.threads import Workers
 from afunet_core.model.streaming.tiling import Tiling, row_ranges
@@ -95,7 +95,7 @@ def stream(
         raise ArgumentError("maps", "a network with an anchored head", model.config.head, "Use compact or full.")
     image = torch.empty if where is None else torch.zeros
     radiance = image(batch, 7 if maps else 3, height, width, dtype=outer, device=source.device)
-    run = Run(model, dtype, (batch, height, width), tile_windows, on_progress, should_cancel, where)
+    run = _Run(model, dtype, (batch, height, width), tile_windows, on_progress, should_cancel, where)
     shape = batch, model.config.branch_dim, *run.crop
     make = partial(torch.empty, shape, dtype=outer, device=source.device)
     states = [StageState(make(), make(), make()) for _ in model.stages] if stages else []
@@ -114,7 +114,7 @@ def check_cancel(should_cancel: ShouldCancel | None) -> None:
         raise MergeCancelled("The merge was cancelled.")
 
 
-class Run:
+class _Run:
     """One call of :func:`stream`: sizes, folded layers, workers and progress."""
 
     def __init__(
@@ -147,15 +147,8 @@ class Run:
         self.done, self.total = 0, batch * passes * len(self.tiling.strips)
         self.folded = [FoldedStage(cast(Stage, stage), dtype) for stage in model.stages]
         # Channel statistics are those of what is computed: of features that no attention saw they would be other ones.
-        self.counted = None if active is None else torch.from_numpy(active)[..., None].to(self.device, self.dtype)
-
-    def buffer(self, channels: int) -> RowBuffer:
-        """An empty sliding buffer of whole rows."""
-        return RowBuffer(self.tiling.width, channels, self.dtype, self.device)
-
-    def ready(self, available: int) -> int:
-        """Rows that a 3×3 kernel can finish when its input is finished down to ``available``."""
-        return available if available == self.tiling.height else max(available - 1, 0)
+        counted = None if active is None else torch.from_numpy(active)[..., None].to(self.device, self.dtype)
+        self.context = PassContext(self.tiling, self.workers, self.dtype, self.device, self.tick, counted)
 
     def check(self) -> None:
         """Raise :class:`MergeCancelled` if the caller asked for it."""
@@ -181,7 +174,7 @@ class Run:
             if folded.align is not None:
                 steps.insert(0 if self.config.order == "AF" else 2, align)
             for step in steps:
-                step(folded, features, self, f"stage {number + 1} of {len(self.folded)}")
+                step(folded, features, self.context, f"stage {number + 1} of {len(self.folded)}")
             for part, store in zip(states[number] if states else [], features.state, strict=bool(states)):
                 rows, columns = self.crop
                 for start, stop in row_ranges(rows, self.tiling.strip_rows):

@@ -28,14 +28,8 @@ from afunet_core.data.synthesis.motion import (
     draw_shake,
 )
 from afunet_core.data.synthesis.objects import MovingObject, draw_objects
-from afunet_core.data.synthesis.rendering import (
-    blur_along,
-    find_sightings,
-    moved_mask,
-    paint,
-    render_objects,
-    render_radiance,
-)
+from afunet_core.data.synthesis.painting import find_sightings, paint, render_objects
+from afunet_core.data.synthesis.rendering import blur_along, moved_mask, render_radiance
 from afunet_core.data.synthesis.sampling import draw_coarse_field, pixel_grid, smooth_field, warp
 from afunet_core.data.synthesis.scenes import SceneBank, scene_group, split_scenes
 from afunet_core.errors import ArgumentError, ImageFileError, ShapeError

@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 import afunet_core as af
 from afunet_core.camera.noise import NoiseModel, estimate_noise
 from afunet_core.errors import ArgumentError, BracketError, CheckpointError, MergeCancelled
-from afunet_core.merging import alignment, inference, report
+from afunet_core.merging import alignment, inference, maps
 from afunet_core.metrics import psnr_mu
 from scenes import ANCHORED, blobs, photographed, tiny_network
 
@@ -324,7 +324,7 @@ def test_the_border_is_filled_or_cropped(shifted: tuple[af.Bracket, np.ndarray])
 
 def test_maps_are_made_when_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(report, "ghost_map", lambda bracket, sample: calls.append(1) or np.zeros(bracket.shape))
+    monkeypatch.setattr(maps, "ghost_map", lambda bracket, sample: calls.append(1) or np.zeros(bracket.shape))
     result = af.merge(bracket_of(scene()), method="weighted", align="off")
     assert list(result.maps) == ["ghost"]
     assert "ghost" in result.maps

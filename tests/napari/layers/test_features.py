@@ -8,7 +8,7 @@ from napari.components import ViewerModel
 from afunet_core import inspection
 from afunet_core.model.checkpoint import save_model
 from napari_afunet.display import compare
-from napari_afunet.layers.inspection import QUANTITIES, channel_count, quantity_values, show_values
+from napari_afunet.layers.features import QUANTITIES, channel_count, quantity_values, show_values
 from napari_afunet.settings import MergeSettings
 from scenes import EV, add_bracket, make_frames, merged, tiny_network
 
